@@ -1,0 +1,1 @@
+"""weakloc: a benchmark harness and leaderboard for weakly supervised vision."""

@@ -1,0 +1,83 @@
+"""The one box convention: float, 0-based, half-open corners x1, y1, x2, y2, in pixels of the original image.
+
+A box's width is `x2 - x1`. Only readers and writers convert; everything else computes with these.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def from_voc(boxes: ArrayLike) -> FloatArray:
+    """VOC's 1-based inclusive `xmin, ymin, xmax, ymax` (N, 4) to half-open corners; its "+1" areas come out.
+
+    >>> from_voc([[1, 1, 10, 20]])
+    array([[ 0.,  0., 10., 20.]])
+    """
+    return _rows(boxes) - np.array([1.0, 1.0, 0.0, 0.0])
+
+
+def to_voc(boxes: ArrayLike) -> FloatArray:
+    """Half-open corners (N, 4) to VOC's 1-based inclusive `xmin, ymin, xmax, ymax`."""
+    return _rows(boxes) + np.array([1.0, 1.0, 0.0, 0.0])
+
+
+def from_coco(boxes: ArrayLike) -> FloatArray:
+    """COCO's `x, y, width, height` (N, 4) to half-open corners."""
+    rows = _rows(boxes)
+    return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
+
+
+def to_coco(boxes: ArrayLike) -> FloatArray:
+    """Half-open corners (N, 4) to COCO's `x, y, width, height`."""
+    rows = _rows(boxes)
+    return np.concatenate([rows[:, :2], rows[:, 2:] - rows[:, :2]], axis=1)
+
+
+def area(boxes: ArrayLike) -> FloatArray:
+    """Areas (N,) of boxes (N, 4); an inverted box has area 0."""
+    sides = np.maximum(_rows(boxes)[:, 2:] - _rows(boxes)[:, :2], 0.0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where the union is empty.
+
+    >>> iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2]]).round(3)
+    array([[1.   , 0.333, 0.   ]])
+    """
+    one, two = _rows(a), _rows(b)
+    return _ratio(one[:, None, :], two[None, :, :], area(one)[:, None] + area(two)[None, :])
+
+
+def paired_iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Intersection over union (N,) of box i of `a` (N, 4) with box i of `b` (N, 4)."""
+    one, two = _rows(a), _rows(b)
+    return _ratio(one, two, area(one) + area(two))
+
+
+def union_area(boxes: ArrayLike) -> float:
+    """Area of the union of boxes (N, 4), exact: the plane is cut along every edge."""
+    rows = _rows(boxes)
+    xs, ys = np.unique(rows[:, [0, 2]]), np.unique(rows[:, [1, 3]])
+    if len(xs) < 2 or len(ys) < 2:
+        return 0.0
+    inside_x = (rows[:, 0, None] <= xs[:-1]) & (xs[1:] <= rows[:, 2, None])
+    inside_y = (rows[:, 1, None] <= ys[:-1]) & (ys[1:] <= rows[:, 3, None])
+    covered = (inside_y[:, :, None] & inside_x[:, None, :]).any(axis=0)
+    return float((np.diff(ys)[:, None] * np.diff(xs)[None, :])[covered].sum())
+
+
+def _rows(boxes: ArrayLike) -> FloatArray:
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _ratio(a: FloatArray, b: FloatArray, areas: FloatArray) -> FloatArray:
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    sides = np.maximum(sides, 0.0)
+    shared = sides[..., 0] * sides[..., 1]
+    union = areas - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

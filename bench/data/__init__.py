@@ -1,0 +1,1 @@
+"""Datasets: readers, transforms, region proposals, the cache."""

@@ -1,0 +1,71 @@
+"""Every exception that weakloc raises on purpose; each knows the exit code of its kind.
+
+BenchError
+├── RequestError            the request was wrong                                          exit 2
+│   ├── UnknownNameError    a name that nobody has; says what was probably meant
+│   ├── MissingDataError    something is not on disk; says where it was looked for and how to get it
+│   └── BadFileError        a file breaks a rule; names the file, the row and the rule
+└── RunError                the request was right, and something failed                    exit 3
+    ├── BusyError           another live process holds the claim
+    └── DivergedError       the loss is no longer a number
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class BenchError(Exception):
+    """Root of the tree. Its text is meant for the user: one line, what was wrong and what to do."""
+
+    exit_code = 3
+
+
+class RequestError(BenchError):
+    """The user asked for something that cannot be."""
+
+    exit_code = 2
+
+
+class UnknownNameError(RequestError):
+    """A typed name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        self.what, self.name, self.known = what, name, sorted(known)
+        near = difflib.get_close_matches(name, self.known, n=3)
+        text = f"Unknown {what} {name!r}."
+        if near:
+            text += f" Did you mean: {', '.join(near)}?"
+        text += f" Available: {', '.join(self.known) or 'none'}"
+        super().__init__(f"{text} ({hint})." if hint else f"{text}.")
+
+
+class MissingDataError(RequestError):
+    """Data that is not on disk."""
+
+    def __init__(self, what: str, looked_in: Path, how: str) -> None:
+        self.what, self.looked_in, self.how = what, looked_in, how
+        super().__init__(f"{what} not found: looked in {looked_in}. {how}")
+
+
+class BadFileError(RequestError):
+    """A file that breaks a rule. `row` counts data rows from 0; `None` means the whole file."""
+
+    def __init__(self, file: Path | str, rule: str, *, row: int | str | None = None) -> None:
+        self.file, self.rule, self.row = str(file), rule, row
+        where = "" if row is None else f", row {row}"
+        super().__init__(f"{file}{where}: {rule}")
+
+
+class RunError(BenchError):
+    """Something failed although the request was right."""
+
+
+class BusyError(RunError):
+    """Another live process holds what this one needs."""
+
+
+class DivergedError(RunError):
+    """Training produced a loss that is not finite; the last good checkpoint is kept."""

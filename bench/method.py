@@ -1,0 +1,181 @@
+"""What a method is. It owns its network, its loss and its prediction; the harness owns data, optimisation and files.
+
+A method is one file `methods/<name>.py` with one subclass of `MapMethod`, `ProposalMethod` or `Predictor`, and its
+`Config`. Images come as float32 RGB in [0, 1]; a net normalises them itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from bench.truth import Truth
+
+
+def training(default: Any, text: str, **rules: Any) -> Any:
+    """A config field that determines the trained weights: changing it trains again."""
+    return Field(default, description=text, json_schema_extra={"stage": "training"}, **rules)
+
+
+def prediction(default: Any, text: str, **rules: Any) -> Any:
+    """A config field that only changes what trained weights predict."""
+    return Field(default, description=text, json_schema_extra={"stage": "prediction"}, **rules)
+
+
+class Config(BaseModel):
+    """Base of every method's settings: frozen, closed, each field made by `training()` or `prediction()`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
+        """The settings that belong to one stage, as JSON values."""
+        fields = type(self).model_fields
+        mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
+        return self.model_dump(mode="json", include=mine)
+
+
+class TrainedConfig(Config):
+    """Settings that every trained method has: the net, and SGD as the papers use it."""
+
+    net: str = training("vgg16", "backbone, by name (methods/nets)")
+    weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth)")
+    size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
+    epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
+    batch_size: int = training(16, "images a step", ge=1)
+    lr: float = training(0.001, "learning rate", gt=0)
+    head_lr: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
+    lr_drop: float = training(0.75, "fraction of the epochs after which the learning rate is divided by 10", gt=0, le=1)
+    momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
+    clip: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
+    flip: bool = training(True, "mirror each training image with probability one half")
+    precision: Literal["float32", "bfloat16"] = training("float32", "arithmetic of the network's forward pass")
+    difficult_labels: Literal["ignore", "negative", "positive"] = training(
+        "ignore", "what the loss does with a class that is present only as difficult"
+    )
+    flip_test: bool = prediction(False, "average the prediction with that of the mirrored image")
+
+
+class MapConfig(TrainedConfig):
+    """Settings of methods that give one score map a class; images are warped to a square."""
+
+    box_rule: Literal["largest-component", "all-foreground"] = prediction(
+        "largest-component", "what of the foreground a box encloses"
+    )
+    box_threshold: float = prediction(
+        0.2, "foreground is above this share of the map's maximum (CAM: 20 %)", ge=0, lt=1
+    )
+
+
+class ProposalConfig(TrainedConfig):
+    """Settings of methods that score region proposals; images keep their aspect."""
+
+    size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
+    scales: tuple[int, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
+    batch_size: int = training(1, "images a step", ge=1)
+    proposals: str = training("selective-search", "selective-search, or a file (.mat, .pkl, .npz)")
+    min_proposal: int = training(20, "proposals with a side under this many pixels are removed", ge=0)
+    max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
+    nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
+    score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
+    max_boxes: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method learns: the classes, in the dataset's order."""
+
+    dataset: str
+    classes: tuple[str, ...]
+
+
+class Maps(NamedTuple):
+    """What a map method gives: scores (B, C) and maps (B, C, h, w), which need not be normalised."""
+
+    scores: Tensor
+    maps: Tensor
+
+
+class Predictor(ABC):
+    """A method that learns nothing: it predicts from the images' sizes, or from their proposals."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    Config: ClassVar[type[Config]] = Config
+    variants: ClassVar[dict[str, dict[str, Any]]] = {}
+    default_variant: ClassVar[str | None] = None
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    kinds: ClassVar[tuple[str, ...]]
+    needs_proposals: ClassVar[bool] = False
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+        """Tables of every kind in `kinds`. Of the truth it may use ids, sizes and classes only."""
+
+
+class Method(nn.Module, ABC):
+    """Base of trained methods; write a `MapMethod` or a `ProposalMethod`."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Bumped by hand whenever the same config would train to other weights."""
+    Config: ClassVar[type[TrainedConfig]]
+    variants: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Variant name to the config fields it sets; read-outs of one network differ in prediction fields only."""
+    default_variant: ClassVar[str | None] = None
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Dataset name to the config fields this method wants on it."""
+    kinds: ClassVar[tuple[str, ...]]
+    """Kinds of prediction it can make."""
+
+    def __init__(self, config: TrainedConfig, task: Task) -> None:
+        super().__init__()
+        self.config, self.task = config, task
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters that pretrained weights did not set: they learn `head_lr` times faster."""
+        return []
+
+
+class MapMethod(Method):
+    """A method that gives a score and a map for every class."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes", "maps")
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Maps:
+        """Scores (B, C) and maps (B, C, h, w) of images (B, 3, H, W)."""
+
+    @abstractmethod
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss."""
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Class scores as written to prediction files; the sigmoid unless a method says otherwise."""
+        return scores.sigmoid()
+
+
+class ProposalMethod(Method):
+    """A method that scores the region proposals of one image at a time."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores", "proposals")
+
+    @abstractmethod
+    def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
+        """Scores (R, C), at least 0, of proposals (R, 4) in pixels of `image` (1, 3, H, W)."""
+
+    @abstractmethod
+    def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named terms, summed by the harness; labels (C,) in {+1, 0, -1}, 0 masked out of the loss."""
+
+    def image_scores(self, scores: Tensor) -> Tensor:
+        """Class scores (C,) of an image from its proposals' scores (R, C): the best, unless a method says otherwise."""
+        return scores.amax(dim=0)

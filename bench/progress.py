@@ -1,0 +1,43 @@
+"""How long work reports what it is doing, without printing: only `bench.cli` prints.
+
+A function that takes long accepts a `Progress`; the command line passes one that draws bars or writes plain lines,
+everybody else gets `SILENT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Step(Protocol):
+    """One bar: call it as work gets done, with figures worth seeing (`step(8, loss=.31)`)."""
+
+    def __call__(self, done: int = 1, **figures: float) -> None:
+        """`done` more units are done."""
+        ...
+
+
+class Progress(Protocol):
+    """Where progress goes."""
+
+    def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> AbstractContextManager[Step]:
+        """Open a bar of `total` units, of which `start` are already done."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line worth keeping in a log."""
+        ...
+
+
+class _Silent:
+    @contextmanager
+    def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
+        yield lambda done=1, **figures: None
+
+    def say(self, text: str) -> None:
+        pass
+
+
+SILENT: Progress = _Silent()

@@ -1,0 +1,158 @@
+"""What a protocol is: a frozen record read from one TOML file, every switch with its source, and its digest.
+
+A scoring family is a module that says how predictions become numbers; the registry finds it by the record's
+`family`, so this file knows none of them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import BadFileError, RequestError, UnknownNameError
+from bench.files import digest
+from bench.predictions import Resolved
+from bench.truth import Truth
+
+Replicates = dict[str, NDArray[np.float64]]
+"""Metric name to (B,) values, or to (B, C) values by class, NaN where undefined; B bootstrap replicates."""
+
+
+class Conventions(BaseModel):
+    """Base of every family's switches: each field is one switch, its type the values it may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a family makes of predictions.
+
+    outcomes: a table, each row of one image (column `image`, index into the truth's ids): enough to redo every
+    metric with images drawn again. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
+    """
+
+    outcomes: pa.Table
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Family(Interface):
+    """A scoring family: a module of `protocols/scoring/`, `VERSION` bumped by hand when its numbers change."""
+
+    VERSION: int
+    METRICS: dict[str, bool]
+    """Every metric's name, to whether higher is better."""
+    Conventions: type[Conventions]
+
+    def score(self, truth: Truth, predictions: Mapping[str, Resolved], conventions: Any) -> Scored:
+        """Judge predictions, by kind; pure."""
+        ...
+
+    def summarise(self, outcomes: pa.Table, truth: Truth, conventions: Any, weights: NDArray[np.float64]) -> Replicates:
+        """Metrics from outcomes, with image i counted `weights[b, i]` times in replicate b; weights (B, N).
+
+        A metric by class comes as (B, C); the harness takes its mean over the defined classes.
+        """
+        ...
+
+
+class Record(BaseModel):
+    """A protocol: dataset, splits, what is predicted, metrics, and every convention that moves a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str
+    family: str
+    dataset: str
+    train_split: str
+    eval_split: str
+    predicts: tuple[str, ...]
+    """Kinds of prediction that it accepts, the decoded one first."""
+    metrics: tuple[str, ...]
+    """Primary first."""
+    seen_in: tuple[str, ...] = ()
+    conventions: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def evaluates_training_split(self) -> bool:
+        """Whether it judges on the images it trained on, as CorLoc does."""
+        return self.train_split == self.eval_split
+
+    def with_conventions(self, changes: Mapping[str, Any]) -> Record:
+        """The same protocol with some switches moved; its digest moves too.
+
+        Raises UnknownNameError for a switch it does not have.
+        """
+        for key in changes:
+            if key not in self.conventions:
+                raise UnknownNameError(f"convention of {self.name}", key, self.conventions)
+        return self.model_copy(update={"conventions": {**self.conventions, **changes}})
+
+    def digest(self, version: int, classes: tuple[str, ...]) -> str:
+        """The convention digest: the switches, the family and its version, the class list. Prose does not count."""
+        return digest(
+            {
+                "family": [self.family, version],
+                "conventions": self.conventions,
+                "metrics": list(self.metrics),
+                "evaluates_training_split": self.evaluates_training_split,
+                "classes": list(classes),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BoundProtocol:
+    """A record together with its family and its checked switches: what scoring needs."""
+
+    record: Record
+    family: Family
+
+    @cached_property
+    def conventions(self) -> Conventions:
+        """The switches, checked against the family.
+
+        Raises RequestError for a value that a switch does not take.
+        """
+        try:
+            return self.family.Conventions.model_validate(self.record.conventions)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            got = f", but got {first['input']!r}" if first["type"] != "extra_forbidden" else ""
+            raise RequestError(f"Protocol {self.record.name}: convention {where!r}: {first['msg']}{got}.") from None
+
+
+def read_record(path: Path) -> Record:
+    """Read a protocol from its TOML file; its name is the file's.
+
+    Each convention is a table `{ value = ..., source = "..." }`. Raises BadFileError, naming the key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadFileError(path, f"not valid TOML: {error}") from None
+    conventions, sources = {}, {}
+    for key, entry in raw.pop("conventions", {}).items():
+        if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
+            raise BadFileError(path, 'a convention must be a table { value = ..., source = "..." }', row=key)
+        conventions[key], sources[key] = entry["value"], entry["source"]
+    try:
+        return Record.model_validate({"name": path.stem, **raw, "conventions": conventions, "sources": sources})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None

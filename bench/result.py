@@ -1,0 +1,113 @@
+"""The record of one scoring, and how records of older schemas become this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BadFileError
+from bench.files import read_json, write_json
+
+SCHEMA = 1
+
+
+class Result(BaseModel):
+    """One scoring. Metrics are fractions in full precision; `None` where a metric is undefined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_number: int = Field(SCHEMA, alias="schema")
+    address: str
+    """Digest of predictions and protocol: where the store keeps it."""
+    status: str = "done"
+
+    protocol: str
+    family: str
+    digest: str
+    """Convention digest."""
+    conventions: dict[str, Any]
+    truth_digest: str
+    ids_digest: str
+    dataset: str
+    split: str
+    images: int
+    partial: bool
+    """Whether other images were judged than the protocol's own split."""
+
+    method: str
+    variant: str | None = None
+    seed: int | None = None
+    config: dict[str, Any] = {}
+    weights: str | None = None
+    train_split: str | None = None
+    training: str | None = None
+    """Address of the training; None for predictions from elsewhere and for methods that learn nothing."""
+    predictions: str
+    """Digest of the prediction file, or address of our own."""
+    predictions_digest: dict[str, str] = {}
+    proposals_digest: str | None = None
+    tuned_on: str = "none"
+    """What supervision tuned it: none, val-boxes, test-oracle; unknown for predictions from elsewhere."""
+
+    metrics: dict[str, float | None]
+    """Primary first."""
+    higher_is_better: dict[str, bool]
+    intervals: dict[str, tuple[float, float]] = {}
+    """95 % percentile bootstrap over images."""
+    per_class: dict[str, dict[str, float | None]] = {}
+    undefined: dict[str, tuple[str, ...]] = {}
+    """Metric to the classes that it leaves out."""
+    counts: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+    provenance: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    images_per_second: dict[str, float] = {}
+    peak_memory_mib: float | None = None
+    created: str = ""
+
+
+def migrate(raw: dict[str, Any]) -> dict[str, Any]:
+    """Bring a record of any older schema to the present one, step by step."""
+    number = raw.get("schema", 0)
+    while number < SCHEMA:
+        raw = _STEPS[number](raw)
+        number += 1
+    return {**raw, "schema": number}
+
+
+def read_result(path: Path) -> Result:
+    """Read a result record of any schema up to ours.
+
+    Raises BadFileError where it is no record, or one of a later schema.
+    """
+    try:
+        raw = read_json(path)
+    except (ValueError, OSError) as error:
+        raise BadFileError(path, f"not a result record ({error})") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("schema", 0), int):
+        raise BadFileError(path, "not a result record (expected a JSON object with a schema number)")
+    if raw.get("schema", 0) > SCHEMA:
+        raise BadFileError(path, f"written by a later weakloc (schema {raw['schema']}, this one reads up to {SCHEMA})")
+    try:
+        return Result.model_validate(migrate(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result record, atomically."""
+    write_json(path, result.model_dump(mode="json", by_alias=True))
+
+
+def _from_0(raw: dict[str, Any]) -> dict[str, Any]:
+    """Schema 0 (never released; it keeps the migration path exercised) called the metrics `scores`."""
+    moved = {key: value for key, value in raw.items() if key != "scores"}
+    return {**moved, "metrics": raw.get("scores", {})}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _from_0}

@@ -1,0 +1,1 @@
+"""What the papers invented, each a small tested piece."""

@@ -1,0 +1,1 @@
+"""Backbones, and how their weights are read."""

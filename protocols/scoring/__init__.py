@@ -1,0 +1,1 @@
+"""Scoring families: predictions and truth to numbers, one file each."""
