@@ -17,12 +17,12 @@ def from_voc(boxes: ArrayLike) -> FloatArray:
     >>> from_voc([[1, 1, 10, 20]])
     array([[ 0.,  0., 10., 20.]])
     """
-    return _rows(boxes) - np.array([1.0, 1.0, 0.0, 0.0])
+    return np.subtract(_rows(boxes), [1.0, 1.0, 0.0, 0.0])
 
 
 def to_voc(boxes: ArrayLike) -> FloatArray:
     """Half-open corners (N, 4) to VOC's 1-based inclusive `xmin, ymin, xmax, ymax`."""
-    return _rows(boxes) + np.array([1.0, 1.0, 0.0, 0.0])
+    return np.add(_rows(boxes), [1.0, 1.0, 0.0, 0.0])
 
 
 def from_coco(boxes: ArrayLike) -> FloatArray:

@@ -27,7 +27,7 @@ def prediction(default: Any, text: str, **rules: Any) -> Any:
     return Field(default, description=text, json_schema_extra={"stage": "prediction"}, **rules)
 
 
-class Config(BaseModel):
+class BaseConfig(BaseModel):
     """Base of every method's settings: frozen, closed, each field made by `training()` or `prediction()`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ class Config(BaseModel):
         return self.model_dump(mode="json", include=mine)
 
 
-class TrainedConfig(Config):
+class TrainedConfig(BaseConfig):
     """Settings that every trained method has: the net, and SGD as the papers use it."""
 
     net: str = training("vgg16", "backbone, by name (methods/nets)")
@@ -106,14 +106,14 @@ class Predictor(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[BaseConfig]] = BaseConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {}
     default_variant: ClassVar[str | None] = None
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     kinds: ClassVar[tuple[str, ...]]
     needs_proposals: ClassVar[bool] = False
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BaseConfig) -> None:
         self.config = config
 
     @abstractmethod
