@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from bench.decode import BoxRule
 from bench.truth import Truth
 
 
@@ -64,11 +65,11 @@ class TrainedConfig(BaseConfig):
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
-    box_rule: Literal["largest-component", "all-foreground"] = prediction(
-        "largest-component", "what of the foreground a box encloses"
+    box_rule: BoxRule = prediction(
+        "largest-component", "what of the foreground a box encloses, and what box_threshold is a share of"
     )
     box_threshold: float = prediction(
-        0.2, "foreground is above this share of the map's maximum (CAM: 20 %)", ge=0, lt=1
+        0.2, "foreground is above this share of the map's maximum, or range (CAM: 20 %)", ge=0, lt=1
     )
 
 
