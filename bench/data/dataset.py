@@ -1,0 +1,59 @@
+"""What a dataset is: classes, splits with their truth, and photographs that may or may not be on disk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import MissingDataError
+from bench.files import digest
+
+if TYPE_CHECKING:
+    from bench.truth import Truth
+
+
+class Dataset(ABC):
+    """One dataset on disk. `recipe` holds the config fields it wants when nobody says otherwise."""
+
+    name: str
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    how_to_get: str
+    """One sentence for the error that says that something is missing."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of its id lists."""
+
+    @abstractmethod
+    def truth(self, split: str) -> Truth:
+        """The truth of a split; needs no photograph.
+
+        Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
+        """
+
+    @abstractmethod
+    def image_path(self, image: str) -> Path:
+        """Where the photograph of an id is, or would be."""
+
+    def missing_images(self, ids: Sequence[str]) -> list[str]:
+        """The ids whose photograph is not on disk, in the order given."""
+        return [image for image in ids if not self.image_path(image).is_file()]
+
+    def need_images(self, ids: Sequence[str]) -> None:
+        """Raise MissingDataError, with their number and the first, if photographs of `ids` are not on disk."""
+        if missing := self.missing_images(ids):
+            what = f"{len(missing)} of {len(ids)} images of {self.name} (first: {missing[0]})"
+            raise MissingDataError(what, self.image_path(missing[0]).parent, self.how_to_get)
+
+
+def data_digest(dataset: Dataset, ids: Sequence[str]) -> str:
+    """Digest of ids and of their image files' names and sizes in bytes; the contents are not read.
+
+    Raises MissingDataError if an image is not on disk.
+    """
+    dataset.need_images(ids)
+    paths = [dataset.image_path(image) for image in ids]
+    return digest([[image, path.name, path.stat().st_size] for image, path in zip(ids, paths, strict=True)])

@@ -1,0 +1,223 @@
+"""PASCAL VOC of any year, in its publisher's layout: Annotations, ImageSets/Main, JPEGImages, SegmentationClass.
+
+The truth of a split is its id list and the annotations; no photograph is needed. Files are not trusted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from bench.boxes import from_voc
+from bench.data.dataset import Dataset
+from bench.data.truth_cache import cached_table, fingerprint
+from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.files import digest
+from bench.truth import Objects, Truth, labels_of
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+_PARSER_VERSION = "1"
+_LONGEST_SIDE = 1_000_000
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SAFE_NAME = r"\w[\w.-]*"
+_LIST_LINE = re.compile(rf"\s*({_SAFE_NAME})(?:\s+(?:[+-]?1|0))?\s*")
+_HOW = {
+    "voc2007": "Unpack VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar",
+    "voc2010": "Unpack VOCtrainval_03-May-2010.tar",
+    "voc2012": "Unpack VOCtrainval_11-May-2012.tar",
+}
+
+
+Columns = tuple[NDArray[np.int32], Objects]
+"""Sizes (N, 2), and the objects of N images."""
+
+
+class Annotation(NamedTuple):
+    """What one annotation file says: n objects in file order.
+
+    label: n class indices. box: n boxes of VOC's own 1-based inclusive corners. difficult: n flags.
+    """
+
+    width: int
+    height: int
+    label: list[int]
+    box: list[list[float]]
+    difficult: list[bool]
+
+
+class VocDataset(Dataset):
+    """A VOC year, or anything in the same layout, at `folder` (the one that holds `Annotations`)."""
+
+    def __init__(self, name: str, folder: Path, cache: Path, classes: tuple[str, ...] = CLASSES) -> None:
+        self.name, self.folder, self.classes, self._cache = name, folder, classes, cache
+        self.recipe: dict[str, Any] = {}
+        self._parsed: dict[str, Columns] = {}
+        unpack = _HOW.get(name, "Unpack it")
+        self.how_to_get = f"{unpack} (host.robots.ox.ac.uk/pascal/VOC) so that {folder} holds Annotations and the rest."
+        if not (folder / "ImageSets" / "Main").is_dir():
+            raise MissingDataError(name, folder, self.how_to_get)
+
+    def splits(self) -> tuple[str, ...]:
+        """Names of the lists in ImageSets/Main, without those of one class (`aeroplane_train`)."""
+        names = {path.stem for path in (self.folder / "ImageSets" / "Main").glob("*.txt")}
+        of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
+        return tuple(sorted(names - of_a_class))
+
+    def truth(self, split: str) -> Truth:
+        """The truth of a list of ImageSets/Main; a list of one class gives its ids, with the truth of all classes."""
+        path = self.folder / "ImageSets" / "Main" / f"{split}.txt"
+        if not re.fullmatch(_SAFE_NAME, split) or not path.is_file():
+            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        ids = read_ids(path)
+        size, objects = self.annotations(ids)
+        labels = labels_of(len(ids), len(self.classes), objects)
+        return Truth(self.name, split, self.classes, ids, size, labels, objects)
+
+    def annotations(self, ids: Sequence[str]) -> Columns:
+        """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
+
+        Raises MissingDataError where one is not there, BadFileError where one breaks a rule.
+        """
+        folder = self.folder / "Annotations"
+        names = [f"{image}.xml" for image in ids]
+        try:
+            made_from = fingerprint(folder, names, self.classes, (_PARSER_VERSION,))
+        except FileNotFoundError as error:
+            missing = folder / error.filename
+            raise MissingDataError(f"{missing.name} of {self.name}", missing, self.how_to_get) from None
+        if made_from not in self._parsed:
+            path = self._cache / "truth" / f"{self.name}-{digest([str(folder.resolve()), names])}.parquet"
+            table = cached_table(path, made_from, lambda: parse_annotations(folder, names, self.classes))
+            self._parsed[made_from] = _columns(table)
+        return self._parsed[made_from]
+
+    def image_path(self, image: str) -> Path:
+        """The photograph of an id."""
+        return self.folder / "JPEGImages" / f"{image}.jpg"
+
+    def mask_path(self, image: str) -> Path:
+        """The class mask of an id, an indexed PNG: 0 is background, 1 + the class's index, 255 says nothing."""
+        return self.folder / "SegmentationClass" / f"{image}.png"
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Ids of a list, one a line, in file order; the second column of a class list (1, -1, 0) is passed over.
+
+    Raises BadFileError for an empty list, an id twice, an id that is no file name, or anything else on a line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise BadFileError(path, "not a list of ids (it is not text)") from None
+    ids: dict[str, None] = {}
+    for row, line in ((row, line) for row, line in enumerate(lines) if line.strip()):
+        found = _LIST_LINE.fullmatch(line)
+        if found is None:
+            raise BadFileError(path, f"expected an id, and at most 1, -1 or 0 after it, but got {line[:80]!r}", row=row)
+        if found[1] in ids:
+            raise BadFileError(path, f"id {found[1]} is there twice", row=row)
+        ids[found[1]] = None
+    if not ids:
+        raise BadFileError(path, "names no image")
+    return tuple(ids)
+
+
+def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
+    """Read one annotation; an image without objects is fine, and a missing `difficult` means 0.
+
+    Raises BadFileError, naming the file, the object (from 0) and the rule.
+    """
+    root = _safe_xml(path)
+    width, height = (int(_number(path, root, f"size/{side}", None)) for side in ("width", "height"))
+    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+        raise BadFileError(path, f"<size> must be 1 to {_LONGEST_SIDE} pixels a side, but says {width}x{height}")
+    found = Annotation(width, height, [], [], [])
+    for row, item in enumerate(root.iterfind("object")):
+        found.label.append(_label(path, item, class_index, row))
+        found.box.append(_box(path, item, row))
+        found.difficult.append(_difficult(path, item, row))
+    return found
+
+
+def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ...]) -> pa.Table:
+    """Annotations as columns: a row an image, objects as lists; boxes still as VOC counts, 4 numbers an object."""
+    class_index = {name: index for index, name in enumerate(classes)}
+    parsed = [read_annotation(folder / name, class_index) for name in names]
+    columns = {
+        "width": pa.array([one.width for one in parsed], pa.int32()),
+        "height": pa.array([one.height for one in parsed], pa.int32()),
+        "label": pa.array([one.label for one in parsed], pa.list_(pa.int32())),
+        "difficult": pa.array([one.difficult for one in parsed], pa.list_(pa.bool_())),
+        "box": pa.array([[side for box in one.box for side in box] for one in parsed], pa.list_(pa.float64())),
+    }
+    return pa.table(columns)
+
+
+def _columns(table: pa.Table) -> Columns:
+    size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
+    counts = pc.list_value_length(table["label"]).to_numpy()
+    image = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    label, difficult, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "difficult", "box"))
+    return size, Objects(image, label, from_voc(box), difficult)
+
+
+def _safe_xml(path: Path) -> ElementTree.Element:
+    """Parse as UTF-8 whatever the file declares, so that a document type cannot hide in another encoding."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise BadFileError(path, "an annotation must not declare a document type or entities")
+        root = ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        raise BadFileError(path, f"malformed XML ({error})") from None
+    if root.tag != "annotation":
+        raise BadFileError(path, f"expected an <annotation>, but got <{root.tag[:40]}>")
+    return root
+
+
+def _number(path: Path, parent: ElementTree.Element, name: str, row: int | None) -> float:
+    text = parent.findtext(name)
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadFileError(path, f"<{name}> must be a number, but got {text!r}", row=row)
+    return value
+
+
+def _label(path: Path, item: ElementTree.Element, class_index: Mapping[str, int], row: int) -> int:
+    name = (item.findtext("name") or "").strip()
+    if name not in class_index:
+        raise BadFileError(path, str(UnknownNameError("class", name, class_index)), row=row)
+    return class_index[name]
+
+
+def _box(path: Path, item: ElementTree.Element, row: int) -> list[float]:
+    box = [_number(path, item, f"bndbox/{corner}", row) for corner in _CORNERS]
+    (x1, y1, x2, y2) = from_voc(box)[0]
+    if x2 <= x1 or y2 <= y1:
+        raise BadFileError(
+            path, f"inverted box: xmin, ymin, xmax, ymax are {', '.join(map('{:g}'.format, box))}", row=row
+        )
+    return box
+
+
+def _difficult(path: Path, item: ElementTree.Element, row: int) -> bool:
+    text = (item.findtext("difficult") or "0").strip()
+    if text not in {"0", "1"}:
+        raise BadFileError(path, f"<difficult> must be 0 or 1, but got {text!r}", row=row)
+    return text == "1"
