@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+_PAIRS = 1 << 20
+"""Pairs of a box and an object looked at in one go: bounds memory, not results."""
+
 
 def from_voc(boxes: ArrayLike) -> FloatArray:
     """VOC's 1-based inclusive `xmin, ymin, xmax, ymax` (N, 4) to half-open corners; its "+1" areas come out.
@@ -28,7 +31,8 @@ def to_voc(boxes: ArrayLike) -> FloatArray:
 def from_coco(boxes: ArrayLike) -> FloatArray:
     """COCO's `x, y, width, height` (N, 4) to half-open corners."""
     rows = _rows(boxes)
-    return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
+    with np.errstate(over="ignore"):
+        return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
 
 
 def to_coco(boxes: ArrayLike) -> FloatArray:
@@ -39,8 +43,10 @@ def to_coco(boxes: ArrayLike) -> FloatArray:
 
 def area(boxes: ArrayLike) -> FloatArray:
     """Areas (N,) of boxes (N, 4); an inverted box has area 0."""
-    sides = np.maximum(_rows(boxes)[:, 2:] - _rows(boxes)[:, :2], 0.0)
-    return np.asarray(sides[:, 0] * sides[:, 1])
+    rows = _rows(boxes)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite extent times nothing is not a number
+        sides = np.maximum(rows[:, 2:] - rows[:, :2], 0.0)
+        return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
@@ -57,6 +63,42 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Intersection over union (N,) of box i of `a` (N, 4) with box i of `b` (N, 4)."""
     one, two = _rows(a), _rows(b)
     return _ratio(one, two, area(one) + area(two))
+
+
+def best_overlaps(
+    boxes: FloatArray,
+    key: NDArray[np.int64],
+    objects: FloatArray,
+    object_key: NDArray[np.int64],
+    *,
+    plus_one: bool = True,
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """For each box (n, 4), its largest IoU (n,) with an object (m, 4) of the same key, and which object (n,) that is.
+
+    The first object of the largest IoU wins; a box without an object of its key gets IoU 0 and object -1. Without
+    `plus_one` a width is `xmax - xmin` of VOC's inclusive corners, one pixel less than here.
+    """
+    order = np.argsort(object_key, kind="stable")
+    first = np.searchsorted(object_key[order], key, side="left")
+    count = np.searchsorted(object_key[order], key, side="right") - first
+    best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
+    trim = np.array([0.0, 0.0, 0.0, 0.0] if plus_one else [0.0, 0.0, 1.0, 1.0])
+    for rows in _parts(count):
+        start = np.cumsum(count[rows]) - count[rows]
+        pair = np.repeat(np.arange(len(rows)), count[rows])
+        candidate = order[first[rows][pair] + np.arange(len(pair)) - start[pair]]
+        overlap = paired_iou(boxes[rows][pair] - trim, objects[candidate] - trim)
+        best[rows] = np.maximum.reduceat(overlap, start)
+        earliest = np.where(overlap == best[rows][pair], np.arange(len(pair)), len(pair))
+        which[rows] = candidate[np.minimum.reduceat(earliest, start)]
+    return best, which
+
+
+def _parts(count: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows that have any pairs, cut so that a part has about `_PAIRS` of them."""
+    rows = np.flatnonzero(count)
+    part = np.cumsum(count[rows]) // _PAIRS
+    return [piece for piece in np.split(rows, np.flatnonzero(np.diff(part)) + 1) if len(piece)]
 
 
 def union_area(boxes: ArrayLike) -> float:
@@ -76,8 +118,9 @@ def _rows(boxes: ArrayLike) -> FloatArray:
 
 
 def _ratio(a: FloatArray, b: FloatArray, areas: FloatArray) -> FloatArray:
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    sides = np.maximum(sides, 0.0)
-    shared = sides[..., 0] * sides[..., 1]
-    union = areas - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+    with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
+        sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+        sides = np.maximum(sides, 0.0)
+        shared = sides[..., 0] * sides[..., 1]
+        union = areas - shared
+        return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=(union > 0) & np.isfinite(union)))

@@ -38,8 +38,14 @@ class UnknownNameError(RequestError):
         text = f"Unknown {what} {name!r}."
         if near:
             text += f" Did you mean: {', '.join(near)}?"
-        text += f" Available: {', '.join(self.known) or 'none'}"
+        text += f" Available: {_listing(self.known)}"
         super().__init__(f"{text} ({hint})." if hint else f"{text}.")
+
+
+def _listing(names: list[str], most: int = 60) -> str:
+    """Names for a message; a split has thousands of images."""
+    shown = ", ".join(names[:most]) or "none"
+    return shown if len(names) <= most else f"{shown} ... ({len(names)} in all)"
 
 
 class MissingDataError(RequestError):

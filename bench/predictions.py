@@ -6,6 +6,7 @@ Formats of others (COCO JSON, VOC text) are in `formats.py`. Reading never execu
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BadFileError, UnknownNameError
-from bench.files import atomic, file_digest
+from bench.files import atomic, digest, file_digest
 from bench.truth import Truth
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -29,6 +31,13 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Columns of the kinds that are tables. `masks`, `maps` and `objectness` are folders."""
 
+ONE_A_PAIR = ("scores", "points")
+"""Kinds that say one thing for each image and class."""
+
+MAX_ROWS = 20_000_000
+"""A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
+
+_TEXT = ["image", "label"]
 _KEY = b"weakloc"
 
 
@@ -51,11 +60,15 @@ class Predictions:
     table: pa.Table
     about: About
     source: str
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the file they were read from."""
-        return file_digest(Path(self.source))
+        """Digest of the file they were read from; of all its files, if it is a folder."""
+        path = Path(self.source)
+        if not path.is_dir():
+            return file_digest(path)
+        return digest({file.name: file_digest(file) for file in path.iterdir() if file.is_file()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +76,7 @@ class Resolved:
     """Predictions held against a truth: columns as arrays, rows in file order.
 
     image, label: (n,) int32, indices into the truth's ids and classes. columns: the numeric ones, (n,) float64.
-    covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept.
+    covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept. notes: what to know.
     """
 
     kind: str
@@ -72,6 +85,7 @@ class Resolved:
     columns: dict[str, NDArray[np.float64]]
     covered: NDArray[np.bool_]
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def score(self) -> NDArray[np.float64]:
@@ -93,82 +107,99 @@ def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
         pq.write_table(kept, part, compression="zstd")
 
 
-def read(path: Path, kind: str | None = None) -> Predictions:
-    """Read parquet predictions; `kind` is needed only for a file that does not say it.
+class _Note(BaseModel):
+    """What our parquet files say about themselves, in their metadata."""
 
-    Raises BadFileError where the file is no parquet, lacks a column, or has one of the wrong type.
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    kind: str | None = None
+    made_by: str | None = None
+    dataset: str | None = None
+    split: str | None = None
+    ids: list[str] | None = None
+
+
+def read(path: Path, *kinds: str) -> Predictions:
+    """Read parquet predictions of one of `kinds` (any, if none is given); a file that says no kind is the first.
+
+    Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
     """
     try:
-        table = pq.read_table(path, read_dictionary=["image", "label"])
-    except (pa.ArrowException, OSError, ValueError) as error:
+        with pq.ParquetFile(path, read_dictionary=_TEXT) as file:
+            note = _note(path, file.schema_arrow)
+            kind = _kind(path, note.kind, kinds)
+            _check_columns(path, kind, file.schema_arrow)
+            if file.metadata.num_rows > MAX_ROWS:
+                raise BadFileError(path, f"has {file.metadata.num_rows} rows; at most {MAX_ROWS} are read")
+            table = file.read(columns=list(KINDS[kind]))
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None
-    note = _note(path, table)
-    found = note.pop("kind", None) or kind
-    if found not in KINDS:
-        raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {found!r}")
-    if kind is not None and found != kind:
-        raise BadFileError(path, f"expected predictions of kind {kind!r}, but it says {found!r}")
-    ids = note.pop("ids", None)
-    about = About(
-        made_by=str(note.pop("made_by", path.stem)),
-        dataset=note.pop("dataset", None),
-        split=note.pop("split", None),
-        ids=None if ids is None else tuple(ids),
-        extra=note,
-    )
-    return Predictions(found, _checked(path, found, table), about, str(path))
+    ids = None if note.ids is None else tuple(note.ids)
+    about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
+    return Predictions(kind, _without_gaps(path, table.select(list(KINDS[kind]))), about, str(path))
 
 
 def resolve(predictions: Predictions, truth: Truth) -> Resolved:
     """Hold predictions against a truth.
 
-    Raises BadFileError, naming the row, for an image or class that the truth does not have, and for a value that is
-    not finite. Inverted boxes and boxes outside their image are counted and kept.
+    Raises BadFileError for predictions on another dataset, and, naming the row, for an image or class that the truth
+    does not have, for a value that is not finite, and for a second score or point of an image and class. Inverted
+    boxes and boxes outside their image are counted and kept; another split whose images are all here is noted.
     """
-    table, source = predictions.table, predictions.source
-    image = _indices(source, table["image"], truth.index, f"image of {truth.dataset} {truth.split}")
+    table, source, about = predictions.table, predictions.source, predictions.about
+    if about.dataset not in (None, truth.dataset):
+        raise BadFileError(source, f"holds predictions on {about.dataset}, but the truth is that of {truth.dataset}")
+    image = _indices(source, table["image"], truth.index, _image_of(truth, about))
     label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
-    columns = {
-        name: _finite(source, name, table[name]) for name in KINDS[predictions.kind] if name not in ("image", "label")
-    }
-    covered = np.zeros(len(truth.ids), dtype=np.bool_)
-    covered[image] = True
-    if predictions.about.ids is not None:
-        unknown = next((name for name in predictions.about.ids if name not in truth.index), None)
-        if unknown is not None:
-            raise BadFileError(source, f"covers image {unknown!r}, which {truth.dataset} {truth.split} does not have")
-        covered[[truth.index[name] for name in predictions.about.ids]] = True
-    resolved = Resolved(predictions.kind, image, label, columns, covered, {})
+    columns = {name: _finite(source, name, table[name]) for name in KINDS[predictions.kind] if name not in _TEXT}
+    if predictions.kind in ONE_A_PAIR:
+        _check_single(source, truth, image, label)
+    notes = predictions.notes
+    if about.split not in (None, truth.split):
+        notes += (f"made for the split {about.split}, scored on {truth.split}",)
+    covered = _covered(source, truth, about, image)
+    resolved = Resolved(predictions.kind, image, label, columns, covered, {}, notes)
     if "x1" in columns:
         resolved.counts.update(_odd_boxes(resolved.box, truth.size[image]))
     return resolved
 
 
-def _note(path: Path, table: pa.Table) -> dict[str, Any]:
-    raw = (table.schema.metadata or {}).get(_KEY)
-    if raw is None:
-        return {}
+def _note(path: Path, schema: pa.Schema) -> _Note:
+    raw = (schema.metadata or {}).get(_KEY, b"{}")
     try:
-        note = json.loads(raw)
-    except ValueError:
-        note = None
-    if not isinstance(note, dict):
-        raise BadFileError(path, "its weakloc metadata is not a JSON object")
-    return note
+        return _Note.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise BadFileError(path, f"its weakloc metadata is malformed ({where}: {first['msg']})") from None
 
 
-def _checked(path: Path, kind: str, table: pa.Table) -> pa.Table:
+def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
+    kind = said or next(iter(accepted), None)
+    if kind not in KINDS:
+        raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
+    if accepted and kind not in accepted:
+        raise BadFileError(path, f"expected predictions of kind {' or '.join(accepted)}, but it holds {kind}")
+    return kind
+
+
+def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
     for name in KINDS[kind]:
-        if name not in table.column_names:
-            raise BadFileError(
-                path, f"predictions of kind {kind!r} need a column {name!r}; it has {table.column_names}"
-            )
-        if name in ("image", "label") and not _is_text(table.schema.field(name).type):
-            raise BadFileError(path, f"column {name!r} must hold strings, but got {table.schema.field(name).type}")
+        if schema.names.count(name) != 1:
+            raise BadFileError(path, f"predictions of kind {kind!r} need one column {name!r}; it has {schema.names}")
+        type_ = schema.field(name).type
+        if name in _TEXT and not _is_text(type_):
+            raise BadFileError(path, f"column {name!r} must hold strings, but got {type_}")
+        if name not in _TEXT and not (pa.types.is_floating(type_) or pa.types.is_integer(type_)):
+            raise BadFileError(path, f"column {name!r} must hold numbers, but got {type_}")
+
+
+def _without_gaps(path: Path, table: pa.Table) -> pa.Table:
+    for name in table.column_names:
         if table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise BadFileError(path, f"column {name!r} is empty", row=row)
-    return table.select(list(KINDS[kind]))
+    return table
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -176,27 +207,61 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
+def _image_of(truth: Truth, about: About) -> str:
+    made_for = "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
+    return f"image of {truth.dataset} {truth.split}{made_for}"
+
+
+def _covered(source: str, truth: Truth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """The images (N,) that the file speaks for: those it lists, or else those it has rows of."""
+    covered = np.zeros(len(truth.ids), dtype=np.bool_)
+    if about.ids is None:
+        covered[image] = True
+        return covered
+    for position, name in enumerate(about.ids):
+        if name not in truth.index:
+            raise BadFileError(source, f"Unknown {_image_of(truth, about)} {name!r}", row=f"{position} of its ids")
+        if covered[truth.index[name]]:
+            raise BadFileError(source, f"image {name!r} is listed twice", row=f"{position} of its ids")
+        covered[truth.index[name]] = True
+    if not covered[image].all():
+        row = int(np.argmin(covered[image]))
+        raise BadFileError(source, f"image {truth.ids[image[row]]!r} is not among the ids it lists", row=row)
+    return covered
+
+
+def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: NDArray[np.int32]) -> None:
+    pair = truth.pair(image, label)
+    order = np.argsort(pair, kind="stable")
+    again = order[1:][pair[order[1:]] == pair[order[:-1]]]
+    if len(again):
+        row = int(again.min())
+        what = f"image {truth.ids[image[row]]!r}, class {truth.classes[label[row]]!r}"
+        raise BadFileError(source, f"{what}: a second row for the same image and class", row=row)
+
+
 def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
     """Row of each string in `index` (n,) int32."""
-    encoded = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(encoded, pa.ChunkedArray):  # combine_chunks keeps an empty column chunked
+    if not len(column):
         return np.zeros(0, dtype=np.int32)
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    rows = np.array([index.get(name, -1) for name in names], dtype=np.int32)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    try:
+        names = encoded.dictionary.to_pylist()
+    except UnicodeDecodeError as error:
+        raise BadFileError(source, f"an {what.split()[0]} is not UTF-8 text ({error.reason})") from None
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    found = rows[codes] if len(rows) else np.zeros(0, dtype=np.int32)
+    found: NDArray[np.int32] = np.array([index.get(name, -1) for name in names], dtype=np.int32)[codes]
     if (found < 0).any():
         row = int(np.argmax(found < 0))
-        near = UnknownNameError(what, names[codes[row]], list(index) if len(index) <= 200 else [])
-        raise BadFileError(source, str(near).replace(" Available: none.", ""), row=row)
+        name = str(names[codes[row]])
+        rule = f"Unknown {what} {name!r}." if len(index) > 200 else str(UnknownNameError(what, name, index))
+        raise BadFileError(source, rule, row=row)
     return found
 
 
 def _finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise BadFileError(source, f"column {name!r} must hold numbers, but got {column.type}")
     values = np.asarray(column.to_numpy(), dtype=np.float64)
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))

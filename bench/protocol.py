@@ -31,7 +31,11 @@ Replicates = dict[str, NDArray[np.float64]]
 class Conventions(BaseModel):
     """Base of every family's switches: each field is one switch, its type the values it may take."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+COMPARE: dict[str, np.ufunc] = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
+"""What a switch that compares may say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +130,35 @@ class BoundProtocol:
     def conventions(self) -> Conventions:
         """The switches, checked against the family.
 
-        Raises RequestError for a value that a switch does not take.
+        Raises UnknownNameError for a switch the family does not have, RequestError for a value that one does not take.
         """
+        record, known = self.record, self.family.Conventions.model_fields
+        for key in record.conventions:
+            if key not in known:
+                raise UnknownNameError(f"convention of {record.name} (family {record.family})", key, known)
         try:
-            return self.family.Conventions.model_validate(self.record.conventions)
+            return self.family.Conventions.model_validate(record.conventions)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            got = f", but got {first['input']!r}" if first["type"] != "extra_forbidden" else ""
-            raise RequestError(f"Protocol {self.record.name}: convention {where!r}: {first['msg']}{got}.") from None
+            got = "" if first["type"] == "missing" else f", but got {first['input']!r}"
+            raise RequestError(f"Protocol {record.name}: convention {where!r}: {first['msg']}{got}.") from None
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The record's metrics, primary first.
+
+        Raises UnknownNameError for one that the family does not have.
+        """
+        for name in self.record.metrics:
+            if name not in self.family.METRICS:
+                raise UnknownNameError(f"metric of {self.record.family}", name, self.family.METRICS)
+        return self.record.metrics
+
+    def digest(self, classes: tuple[str, ...]) -> str:
+        """The convention digest, of the checked switches: `15` and `15.0` are one tolerance."""
+        checked = self.record.model_copy(update={"conventions": self.conventions.model_dump(mode="json")})
+        return checked.digest(self.family.VERSION, classes)
 
 
 def read_record(path: Path) -> Record:
@@ -144,15 +168,20 @@ def read_record(path: Path) -> Record:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadFileError(path, f"not a readable file ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFileError(path, f"not valid TOML: {error}") from None
-    conventions, sources = {}, {}
-    for key, entry in raw.pop("conventions", {}).items():
+    switches = raw.pop("conventions", {})
+    if "name" in raw or not isinstance(switches, dict):
+        raise BadFileError(path, "a protocol is named by its file, and [conventions] is a table")
+    for key, entry in switches.items():
         if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
             raise BadFileError(path, 'a convention must be a table { value = ..., source = "..." }', row=key)
-        conventions[key], sources[key] = entry["value"], entry["source"]
+    conventions = {key: entry["value"] for key, entry in switches.items()}
+    sources = {key: entry["source"] for key, entry in switches.items()}
     try:
-        return Record.model_validate({"name": path.stem, **raw, "conventions": conventions, "sources": sources})
+        return Record.model_validate({**raw, "name": path.stem, "conventions": conventions, "sources": sources})
     except ValidationError as error:
         first = error.errors()[0]
         raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None

@@ -13,11 +13,14 @@ from bench.files import read_json, write_json
 
 SCHEMA = 1
 
+SYNTHETIC = frozenset({"shapes"})
+"""Datasets whose pictures are generated: their results are named so and stand beside no others."""
+
 
 class Result(BaseModel):
     """One scoring. Metrics are fractions in full precision; `None` where a metric is undefined."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     schema_number: int = Field(SCHEMA, alias="schema")
     address: str
@@ -69,6 +72,11 @@ class Result(BaseModel):
     peak_memory_mib: float | None = None
     created: str = ""
 
+    @property
+    def label(self) -> str:
+        """`method:variant`, as it is typed."""
+        return self.method if self.variant is None else f"{self.method}:{self.variant}"
+
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     """Bring a record of any older schema to the present one, step by step."""
@@ -86,12 +94,13 @@ def read_result(path: Path) -> Result:
     """
     try:
         raw = read_json(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BadFileError(path, f"not a result record ({error})") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("schema", 0), int):
+    number = raw.get("schema", 0) if isinstance(raw, dict) else None
+    if type(number) is not int or number < 0:
         raise BadFileError(path, "not a result record (expected a JSON object with a schema number)")
-    if raw.get("schema", 0) > SCHEMA:
-        raise BadFileError(path, f"written by a later weakloc (schema {raw['schema']}, this one reads up to {SCHEMA})")
+    if number > SCHEMA:
+        raise BadFileError(path, f"written by a later weakloc (schema {number}, this one reads up to {SCHEMA})")
     try:
         return Result.model_validate(migrate(raw))
     except ValidationError as error:

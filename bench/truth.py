@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
-from bench.errors import UnknownNameError
+from bench.errors import RequestError, UnknownNameError
 from bench.files import array_digest
 
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
@@ -74,14 +74,28 @@ class Truth:
         """From class name to column."""
         return {name: column for column, name in enumerate(self.classes)}
 
+    @cached_property
+    def id_rank(self) -> NDArray[np.int32]:
+        """Position (N,) of each id in the sorted ids: what breaks ties, so that the order of the list does not."""
+        rank = np.empty(len(self.ids), dtype=np.int32)
+        rank[sorted(range(len(self.ids)), key=self.ids.__getitem__)] = np.arange(len(self.ids), dtype=np.int32)
+        return rank
+
+    def pair(self, image: NDArray[np.integer], label: NDArray[np.integer]) -> NDArray[np.int64]:
+        """One key (n,) for each image and class: the cell of `labels` in row-major order."""
+        return image.astype(np.int64) * len(self.classes) + label
+
     def subset(self, ids: Sequence[str], *, split: str) -> Truth:
         """The truth of some of the images, in the order given.
 
-        Raises UnknownNameError for an id that is not here.
+        Raises UnknownNameError for an id that is not here, and RequestError for one given twice.
         """
         for name in ids:
             if name not in self.index:
-                raise UnknownNameError(f"image of {self.dataset} {self.split}", name, self.ids[:8])
+                raise UnknownNameError(f"image of {self.dataset} {self.split}", name, self.ids)
+        if len(set(ids)) < len(ids):
+            twice = next(name for name in ids if list(ids).count(name) > 1)
+            raise RequestError(f"Image {twice!r} is listed twice in {split}.")
         rows = np.array([self.index[name] for name in ids], dtype=np.int64)
         position = np.full(len(self.ids), -1, dtype=np.int32)
         position[rows] = np.arange(len(rows), dtype=np.int32)

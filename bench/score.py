@@ -1,0 +1,162 @@
+"""Scoring: a pure function of protocol, truth and predictions. No model, no GPU, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.boxes import FloatArray
+from bench.errors import RequestError
+from bench.files import digest
+from bench.predictions import Resolved
+from bench.protocol import BoundProtocol
+from bench.result import Result
+from bench.stats import bootstrap, class_mean, interval
+from bench.truth import Truth
+
+_SHOWN = 5
+"""Names in a message before the rest is only counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What scoring found; fractions, `None` where undefined. Primary metric first."""
+
+    metrics: dict[str, float | None]
+    higher_is_better: dict[str, bool]
+    intervals: dict[str, tuple[float, float]]
+    per_class: dict[str, dict[str, float | None]]
+    undefined: dict[str, tuple[str, ...]]
+    counts: dict[str, int]
+    notes: tuple[str, ...]
+    outcomes: pa.Table = field(repr=False)
+    """The family's outcomes, column `image` an index into the truth's ids."""
+
+
+def score(
+    protocol: BoundProtocol,
+    truth: Truth,
+    predictions: Mapping[str, Resolved],
+    *,
+    allow_missing: bool = False,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Judged:
+    """Judge predictions, by kind, under a protocol; intervals from `replicates` draws of the images (0: none).
+
+    Raises RequestError where no kind of the protocol is given, and for images without an answer unless
+    `allow_missing`: they stay in every denominator.
+    """
+    kinds = _given(protocol, predictions)
+    _refuse_missing(truth, kinds, allow_missing)
+    family, conventions = protocol.family, protocol.conventions
+    scored = family.score(truth, kinds, conventions)
+
+    def summarise(weights: FloatArray) -> dict[str, FloatArray]:
+        values = family.summarise(scored.outcomes, truth, conventions, weights)
+        return {name: values[name] for name in protocol.metrics}
+
+    values = summarise(np.ones((1, len(truth.ids))))
+    resampled = bootstrap(summarise, len(truth.ids), replicates=replicates, seed=seed)
+    spread = {name: interval(class_mean(draws)) for name, draws in resampled.items()}
+    per_class = {name: _by_class(truth, value[0]) for name, value in values.items() if value.ndim == 2}
+    return Judged(
+        metrics={name: _number(class_mean(value)[0]) for name, value in values.items()},
+        higher_is_better={name: family.METRICS[name] for name in protocol.metrics},
+        intervals={name: bounds for name, bounds in spread.items() if bounds is not None},
+        per_class=per_class,
+        undefined=_undefined(per_class),
+        counts={"images": len(truth.ids), **_odd(kinds), **scored.counts},
+        notes=(*_notes(truth, kinds), *scored.notes),
+        outcomes=scored.outcomes,
+    )
+
+
+def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any) -> Result:
+    """The record of a scoring. `who` says who predicted: at least `method` and `predictions` (their digest)."""
+    conventions = protocol.digest(truth.classes)
+    address = digest({"predictions": who["predictions"], "protocol": conventions, "truth": truth.digest})
+    found = {
+        "address": address,
+        "protocol": protocol.record.name,
+        "family": protocol.record.family,
+        "digest": conventions,
+        "conventions": protocol.conventions.model_dump(mode="json"),
+        "truth_digest": truth.digest,
+        "ids_digest": truth.ids_digest,
+        "dataset": truth.dataset,
+        "split": truth.split,
+        "images": len(truth.ids),
+        "partial": truth.split != protocol.record.eval_split,
+        "metrics": judged.metrics,
+        "higher_is_better": judged.higher_is_better,
+        "intervals": judged.intervals,
+        "per_class": judged.per_class,
+        "undefined": judged.undefined,
+        "counts": judged.counts,
+        "notes": judged.notes,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return Result(**{**found, **who})
+
+
+def _given(protocol: BoundProtocol, predictions: Mapping[str, Resolved]) -> dict[str, Resolved]:
+    accepted = protocol.record.predicts
+    kinds = {kind: predictions[kind] for kind in accepted if kind in predictions}
+    if not kinds:
+        given = ", ".join(predictions) or "nothing"
+        raise RequestError(f"Protocol {protocol.record.name} takes {' or '.join(accepted)}, but got {given}.")
+    return kinds
+
+
+def _refuse_missing(truth: Truth, kinds: Mapping[str, Resolved], allow_missing: bool) -> None:
+    for kind, found in kinds.items():
+        if not allow_missing and not found.covered.all():
+            raise RequestError(
+                f"The {kind} do not cover {_missing(truth, found)}. Images without an answer stay in the denominator; "
+                "--allow-missing scores them so."
+            )
+
+
+def _missing(truth: Truth, found: Resolved) -> str:
+    missing = np.flatnonzero(~found.covered)
+    names = ", ".join(truth.ids[image] for image in missing[:_SHOWN])
+    more = " ..." if len(missing) > _SHOWN else ""
+    return f"{len(missing)} of {len(truth.ids)} images of {truth.dataset} {truth.split}: {names}{more}"
+
+
+def _odd(kinds: Mapping[str, Resolved]) -> dict[str, int]:
+    """What was odd but kept: images without an answer, inverted boxes ..., those that occur."""
+    missing = {"missing_images": max(int((~found.covered).sum()) for found in kinds.values())}
+    odd = {name: count for found in kinds.values() for name, count in found.counts.items()}
+    return {name: count for name, count in {**missing, **odd}.items() if count}
+
+
+def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
+    notes: list[str] = []
+    for kind, found in kinds.items():
+        notes += found.notes
+        if not found.covered.all():
+            notes.append(f"the {kind} do not cover {_missing(truth, found)}; they count as unanswered")
+        notes += [f"{count} {name.replace('_', ' ')}, kept" for name, count in found.counts.items() if count]
+    return tuple(notes)
+
+
+def _by_class(truth: Truth, values: FloatArray) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in zip(truth.classes, values, strict=True)}
+
+
+def _undefined(per_class: Mapping[str, Mapping[str, float | None]]) -> dict[str, tuple[str, ...]]:
+    left_out = {
+        metric: tuple(name for name, value in values.items() if value is None) for metric, values in per_class.items()
+    }
+    return {metric: names for metric, names in left_out.items() if names}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,126 @@
+"""Multi-label classification: average precision by class, and precision, recall and F1 of a decision.
+
+`P_C R_C F1_C` are means over classes, `P_O R_O F1_O` are taken over all decisions together (Wu and Ball, ACM MM 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import FloatArray
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.ranking import average_precisions, ranking
+from bench.stats import class_mean, ratio, totals
+from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+
+VERSION = 1
+METRICS = dict.fromkeys(("mAP", "P_C", "R_C", "F1_C", "P_O", "R_O", "F1_O"), True)
+
+
+class Conventions(protocol.Conventions):
+    """The switches of multi-label classification."""
+
+    ap: Literal["11-point", "area", "non-interpolated"]
+    difficult_only: Literal["ignore", "negative", "positive"]
+    """What an image is for a class of which all its objects are difficult."""
+    missing_score: Literal["last", "never"]
+    """An image without a score: ranked below every score, or never retrieved. It is never decided positive."""
+    decision: Literal["threshold", "top"]
+    threshold: float
+    """A class is decided present when its score is above this."""
+    top: int = Field(ge=1)
+    """Or when it is among so many best of its image."""
+    macro_f1: Literal["mean-of-f1", "f1-of-means"]
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge every image and class. Outcomes in ranking order: `score`, `positive`, `decided`, `ranked`."""
+    found = predictions["scores"]
+    scores = np.full(truth.labels.shape, -np.inf)
+    scores[found.image, found.label] = found.score
+    decided = _decided(truth, scores, conventions)
+    present = truth.labels >= (ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT)
+    judged = (truth.labels != ONLY_DIFFICULT) | (conventions.difficult_only != "ignore")
+    image, label = (index.astype(np.int32) for index in np.nonzero(judged))
+    order = ranking(truth, image, label, scores[image, label])
+    image, label = image[order], label[order]
+    missing = np.isneginf(scores[image, label])
+    columns = {
+        "score": np.where(missing, np.nan, scores[image, label]),
+        "positive": present[image, label],
+        "decided": decided[image, label],
+        "ranked": ~missing | (conventions.missing_score == "last"),
+    }
+    counts = {"pairs": len(image), "positives": int(columns["positive"].sum()), "missing_scores": int(missing.sum())}
+    outcomes = pa.table({"image": image, "label": label, **columns})
+    return Scored(outcomes, counts, _notes(found.score, conventions))
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Average precision, precision, recall and F1 by class (B, C), and the overall three (B,)."""
+    image, label, positive, decided, ranked = (
+        outcomes[name].to_numpy() for name in ("image", "label", "positive", "decided", "ranked")
+    )
+    classes = len(truth.classes)
+    positives = totals(weights, image, label, classes, positive)
+    forms = average_precisions(image[ranked], label[ranked], positive[ranked], positives, weights)
+    chosen = totals(weights, image, label, classes, decided)
+    true = totals(weights, image, label, classes, decided & positive)
+    return {
+        "mAP": getattr(forms, conventions.ap.replace("-", "_").replace("11_point", "eleven_point")),
+        **_macro(true, chosen, positives, conventions),
+        **_micro(true, chosen, positives),
+    }
+
+
+def _decided(truth: Truth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
+    """Which classes (N, C) are decided present; of equal scores the first class is the better."""
+    if conventions.decision == "threshold":
+        return scores > conventions.threshold
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : conventions.top]
+    decided = np.zeros(scores.shape, dtype=np.bool_)
+    np.put_along_axis(decided, best, True, axis=1)
+    return decided & np.isfinite(scores)
+
+
+def _macro(true: FloatArray, chosen: FloatArray, positives: FloatArray, conventions: Conventions) -> Replicates:
+    """By class (B, C), undefined without positives; a class that is never decided has precision 0."""
+    undefined = positives == 0
+    precision = np.where(undefined, np.nan, true / np.maximum(chosen, 1))
+    recall = ratio(true, positives)
+    f1 = np.where(undefined, np.nan, ratio(2 * true, chosen + positives))
+    if conventions.macro_f1 == "f1-of-means":
+        f1 = _harmonic(class_mean(precision), class_mean(recall))
+    return {"P_C": precision, "R_C": recall, "F1_C": f1}
+
+
+def _micro(true: FloatArray, chosen: FloatArray, positives: FloatArray) -> Replicates:
+    """Over all decisions (B,); precision 0 when nothing is decided."""
+    hits, all_chosen, all_positives = (counts.sum(axis=1) for counts in (true, chosen, positives))
+    return {
+        "P_O": np.where(all_positives > 0, hits / np.maximum(all_chosen, 1), np.nan),
+        "R_O": ratio(hits, all_positives),
+        "F1_O": np.where(all_positives > 0, ratio(2 * hits, all_chosen + all_positives), np.nan),
+    }
+
+
+def _harmonic(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.where(a + b == 0, 0.0, ratio(2 * a * b, a + b))
+
+
+def _notes(scores: FloatArray, conventions: Conventions) -> tuple[str, ...]:
+    outside = int(((scores < 0) | (scores > 1)).sum())
+    if not outside or conventions.decision != "threshold":
+        return ()
+    return (
+        f"{outside} scores are no probabilities: P, R and F1 decide at score > {conventions.threshold:g}, "
+        "mAP is not affected",
+    )

@@ -1,0 +1,85 @@
+"""Correct localization: is the best box of a present class on an object of that class?
+
+For each image and positive class, the top-scored box (or any of the boxes) is held against every object of the class.
+CorLoc is the share of images that pass, by class, mean over classes (Deselaers et al., IJCV 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import best_overlaps
+from bench.predictions import Resolved
+from bench.protocol import COMPARE, Replicates, Scored
+from bench.stats import ratio, totals
+from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+
+VERSION = 1
+METRICS = {"CorLoc": True}
+
+
+class Conventions(protocol.Conventions):
+    """The switches of correct localization."""
+
+    iou_threshold: float = Field(gt=0, le=1)
+    iou_compare: Literal[">", ">="]
+    boxes: Literal["top", "any"]
+    difficult_objects: Literal["count", "ignore"]
+    """Whether a box may hit a difficult object."""
+    difficult_only_images: Literal["count", "skip"]
+    """Whether an image counts for a class of which all its objects are difficult."""
+    mean_over: Literal["classes", "images"]
+    plus_one: bool
+    """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image and positive class. Outcomes: one row each, `hit` where localized."""
+    least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
+    image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
+    position = np.full(truth.labels.size, -1, dtype=np.int64)
+    position[truth.pair(image, label)] = np.arange(len(image))
+    found = predictions["boxes"]
+    judged = _judged(position[truth.pair(found.image, found.label)], found.score, conventions)
+    passed = _on_object(truth, found, judged, conventions)
+    asked = position[truth.pair(found.image[judged], found.label[judged])]
+    hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
+    hit[asked[passed]], answered[asked] = True, True
+    counts = {"pairs": len(image), "hits": int(hit.sum()), "pairs_without_box": int((~answered).sum())}
+    return Scored(pa.table({"image": image, "label": label, "hit": hit}), counts)
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Share of hits: (B, C) by class, or (B,) over all pairs."""
+    image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
+    hits = totals(weights, image, label, len(truth.classes), hit)
+    pairs = totals(weights, image, label, len(truth.classes))
+    if conventions.mean_over == "images":
+        return {"CorLoc": ratio(hits.sum(axis=1), pairs.sum(axis=1))}
+    return {"CorLoc": ratio(hits, pairs)}
+
+
+def _judged(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: Conventions) -> NDArray[np.int64]:
+    """Rows to judge: of each pair (-1: none that is asked for) the best, the first of equals; or all."""
+    rows = np.flatnonzero(pair >= 0)
+    if conventions.boxes == "any":
+        return rows
+    ranked = rows[np.lexsort((-scores[rows], pair[rows]))]
+    return ranked[np.unique(pair[ranked], return_index=True)[1]]
+
+
+def _on_object(truth: Truth, found: Resolved, rows: NDArray[np.int64], conventions: Conventions) -> NDArray[np.bool_]:
+    """Whether each of these boxes passes the threshold with any object of its class."""
+    objects = truth.objects
+    if conventions.difficult_objects == "ignore":
+        objects = objects.where(~objects.difficult)
+    key, object_key = truth.pair(found.image[rows], found.label[rows]), truth.pair(objects.image, objects.label)
+    overlap, _ = best_overlaps(found.box[rows], key, objects.box, object_key, plus_one=conventions.plus_one)
+    return np.asarray(COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold))

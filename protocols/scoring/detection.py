@@ -1,0 +1,92 @@
+"""Detection as PASCAL VOC judges it: average precision, mean over classes, in both forms from one matching.
+
+A detection picks the object of its class in its image that it overlaps most, difficult ones included. Over the
+threshold, a difficult object makes it ignored, an object already found by a better detection makes it false, any other
+makes it true; under the threshold it is false (VOCdevkit, VOCevaldet.m).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import FloatArray, best_overlaps
+from bench.predictions import Resolved
+from bench.protocol import COMPARE, Replicates, Scored
+from bench.ranking import average_precisions, ranking
+from bench.stats import totals
+from bench.truth import Objects, Truth
+
+VERSION = 1
+METRICS = {"mAP_11pt": True, "mAP_area": True}
+
+
+class Conventions(protocol.Conventions):
+    """The switches of detection."""
+
+    iou_threshold: float = Field(gt=0, le=1)
+    iou_compare: Literal[">=", ">"]
+    difficult: Literal["ignore", "count", "remove"]
+    plus_one: bool
+    """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
+    rounding: Literal["none", "devkit"]
+    """devkit: scores to three decimals and corners to one, as in the text files that the devkit's tools read."""
+    ties: Literal["stable", "argsort"]
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Match detections. Outcomes: the counted ones in ranking order, `hit` where true."""
+    found, objects = predictions["boxes"], _objects(truth, conventions)
+    scores, boxes = _rounded(found, conventions)
+    order = ranking(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
+    key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
+    overlap, which = best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
+    matched = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
+    ignored = matched.copy()
+    ignored[matched] = _ignoring(objects, conventions)[which[matched]]
+    claims = order[(matched & ~ignored)[order]]
+    hit = np.zeros(len(boxes), dtype=np.bool_)
+    hit[claims[np.unique(which[claims], return_index=True)[1]]] = True
+    counted = order[~ignored[order]]
+    columns = {"image": found.image, "label": found.label, "score": scores, "hit": hit}
+    return Scored(
+        pa.table({name: column[counted] for name, column in columns.items()}),
+        {
+            "detections": len(boxes),
+            "true_positives": int(hit.sum()),
+            "duplicates": len(claims) - int(hit.sum()),
+            "ignored": int(ignored.sum()),
+            "objects": int((~_ignoring(objects, conventions)).sum()),
+        },
+    )
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Average precision by class (B, C) in both forms."""
+    objects = _objects(truth, conventions)
+    sought = ~_ignoring(objects, conventions)
+    positives = totals(weights, objects.image, objects.label, len(truth.classes), sought)
+    image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
+    precision = average_precisions(image, label, hit, positives, weights)
+    return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
+
+
+def _objects(truth: Truth, conventions: Conventions) -> Objects:
+    return truth.objects.where(~truth.objects.difficult) if conventions.difficult == "remove" else truth.objects
+
+
+def _ignoring(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
+    """Objects (M,) that nobody has to find, and whose detections do not count."""
+    return objects.difficult & (conventions.difficult == "ignore")
+
+
+def _rounded(found: Resolved, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
+    if conventions.rounding == "none":
+        return found.score, found.box
+    return np.round(found.score, 3), np.round(found.box, 1)

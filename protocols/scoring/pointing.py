@@ -1,0 +1,121 @@
+"""The pointing game: does the strongest response to a present class fall on one of its objects?
+
+The class is given. A point hits if it is near enough to any box of the class; accuracy is hits / (hits + misses), by
+class, mean over classes (Zhang et al., ECCV 2016). The difficult subset keeps small objects among distractors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import FloatArray, area, union_area
+from bench.predictions import Resolved
+from bench.protocol import COMPARE, Replicates, Scored
+from bench.stats import ratio, totals
+from bench.truth import ONLY_DIFFICULT, PRESENT, Objects, Truth
+
+VERSION = 1
+METRICS = {"accuracy": True, "accuracy_difficult": True}
+
+
+class Conventions(protocol.Conventions):
+    """The switches of the pointing game."""
+
+    tolerance: float = Field(ge=0)
+    """Pixels of the original image."""
+    tolerance_compare: Literal["<", "<="]
+    tolerance_shape: Literal["euclid", "square"]
+    box_region: Literal["pixels", "region"]
+    """What the distance is taken to: the box's pixels x1 ... x2-1, or its region x1 ... x2."""
+    difficult_boxes: Literal["count", "ignore"]
+    """Whether a point may hit a difficult object."""
+    difficult_only_pairs: Literal["skip", "count"]
+    """Whether a class counts in an image where all its objects are difficult."""
+    subset_area: float = Field(ge=0, le=1)
+    """The difficult subset: boxes of the class cover less than this share of the image ..."""
+    subset_distractor: Literal["non-difficult", "any"]
+    """... and at least one other class has such an object."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
+    least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
+    image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
+    points = predictions["points"]
+    row = np.full(truth.labels.size, -1, dtype=np.int64)
+    row[truth.pair(points.image, points.label)] = np.arange(len(points.image))
+    asked = row[truth.pair(image, label)]
+    hit = np.zeros(len(image), dtype=np.bool_)
+    hit[asked >= 0] = _hits(truth, points, conventions)[asked[asked >= 0]]
+    difficult = _difficult_subset(truth, conventions)[image, label]
+    counts = {
+        "pairs": len(image),
+        "pairs_difficult": int(difficult.sum()),
+        "hits": int(hit.sum()),
+        "pairs_without_point": int((asked < 0).sum()),
+    }
+    return Scored(pa.table({"image": image, "label": label, "hit": hit, "difficult": difficult}), counts)
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Share of hits by class (B, C), over all pairs and over the difficult subset."""
+    image, label, hit, difficult = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "difficult"))
+    classes = len(truth.classes)
+    return {
+        "accuracy": ratio(totals(weights, image, label, classes, hit), totals(weights, image, label, classes)),
+        "accuracy_difficult": ratio(
+            totals(weights, image, label, classes, hit & difficult),
+            totals(weights, image, label, classes, difficult),
+        ),
+    }
+
+
+def _hits(truth: Truth, points: Resolved, conventions: Conventions) -> NDArray[np.bool_]:
+    """Whether each point (n,) is near enough to any box of its class in its image."""
+    objects = truth.objects
+    if conventions.difficult_boxes == "ignore":
+        objects = objects.where(~objects.difficult)
+    row = np.full(truth.labels.size, -1, dtype=np.int64)
+    row[truth.pair(points.image, points.label)] = np.arange(len(points.image))
+    pointed = row[truth.pair(objects.image, objects.label)]
+    distance = _distance(points, pointed[pointed >= 0], objects.where(pointed >= 0), conventions)
+    near = COMPARE[conventions.tolerance_compare](distance, conventions.tolerance)
+    hits = np.zeros(len(points.image), dtype=np.bool_)
+    hits[pointed[pointed >= 0][near]] = True
+    return hits
+
+
+def _distance(points: Resolved, rows: NDArray[np.int64], objects: Objects, conventions: Conventions) -> FloatArray:
+    """Distance (m,) in pixels of point rows[i] to the nearest pixel of object i; 0 inside."""
+    last = objects.box[:, 2:] - (1.0 if conventions.box_region == "pixels" else 0.0)
+    point = np.stack([points.columns["x"][rows], points.columns["y"][rows]], axis=1)
+    with np.errstate(over="ignore"):
+        gap = np.maximum(np.maximum(objects.box[:, :2] - point, point - last), 0.0)
+        return np.asarray(np.hypot(*gap.T) if conventions.tolerance_shape == "euclid" else gap.max(axis=1))
+
+
+def _difficult_subset(truth: Truth, conventions: Conventions) -> NDArray[np.bool_]:
+    """Image and class (N, C): small in the image, and not alone in it."""
+    least = PRESENT if conventions.subset_distractor == "non-difficult" else ONLY_DIFFICULT
+    distractors = truth.labels >= least
+    accompanied = distractors.sum(axis=1, keepdims=True) - distractors > 0
+    limit = conventions.subset_area * truth.size.prod(axis=1, dtype=np.float64)[:, None]
+    return np.asarray(accompanied & (_covered(truth, limit) < limit))
+
+
+def _covered(truth: Truth, limit: FloatArray) -> FloatArray:
+    """Union area (N, C) of all boxes of a class in an image; their sum where that is under the limit (N, 1) already."""
+    objects = truth.objects
+    cell = truth.pair(objects.image, objects.label)
+    covered = np.bincount(cell, weights=area(objects.box), minlength=truth.labels.size).reshape(truth.labels.shape)
+    for image, label in zip(*np.nonzero(covered >= limit), strict=True):
+        boxes = objects.box[(objects.image == image) & (objects.label == label)]
+        covered[image, label] = union_area(boxes)
+    return covered
