@@ -81,6 +81,10 @@ class ProposalConfig(TrainedConfig):
     batch_size: int = training(1, "images a step", ge=1)
     proposals: str = training("selective-search", "selective-search, or a file (.mat, .pkl, .npz)")
     min_proposal: int = training(20, "proposals with a side under this many pixels are removed", ge=0)
+    roi_head: Literal["own", "mean", "fc"] = training(
+        "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
+    )
+    roi_pooling: Literal["max", "align"] = training("max", "RoI pooling as Fast R-CNN's, or RoIAlign")
     max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
     nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
     score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
