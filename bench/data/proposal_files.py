@@ -1,0 +1,186 @@
+"""Files of region proposals: `.mat` and `.pkl` as others released them, `.npz` of our own.
+
+Each reader says its layout. All give half-open corners, and refuse boxes that are inverted or not finite.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.safe_pickle import Array, read_arrays
+from bench.errors import BadFileError
+
+Rows = NDArray[Any]
+
+
+class Content(NamedTuple):
+    """What a file holds: names of N images (None: they are in the order of the ids asked for), and N arrays each."""
+
+    names: list[str] | None
+    boxes: list[Any]
+    scores: list[Any] | None
+
+
+def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
+    """Boxes (n, 4) and, if there are any, scores (n,) of each of `ids`, from a `.mat`, `.pkl` or `.npz` file.
+
+    A name matches an id if it is the same text, or the same number (000005 and 5, 2008_000002 and 2008000002).
+    Raises BadFileError where the file breaks its layout, or has nothing on one of the ids.
+    """
+    reader, columns, shift = READERS[path.suffix]
+    content = reader(path)
+    rows = list(zip(ids, _rows_of(path, content, ids), strict=True))
+    boxes = [_boxes(path, image, content.boxes[row])[:, columns] + shift for image, row in rows]
+    for image, one in zip(ids, boxes, strict=True):
+        if (one[:, 2:] < one[:, :2]).any():
+            raise BadFileError(path, "inverted box", row=image)
+    if content.scores is None:
+        return boxes, None
+    scores = [_array(content.scores[row]).reshape(-1) for _, row in rows]
+    for image, one, score in zip(ids, boxes, scores, strict=True):
+        if score.shape != one.shape[:1] or not _are_numbers(score):
+            raise BadFileError(path, f"expected {len(one)} finite scores, as many as boxes", row=image)
+    return boxes, scores
+
+
+def read_mat(path: Path) -> Content:
+    """MATLAB, as released with Selective Search, Fast R-CNN and WSDDN (`SelectiveSearchVOC2007trainval.mat`).
+
+    `images`: cell of N names; `boxes`: cell of N arrays (n, 4), 1-based inclusive [ymin xmin ymax xmax];
+    `boxScores`, if it is there: cell of N arrays (n, 1).
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        found = loadmat(path, variable_names=["images", "boxes", "boxScores"])
+        names = [str(np.asarray(cell).item()) for cell in found["images"].ravel()]
+        scores = list(found["boxScores"].ravel()) if "boxScores" in found else None
+        return Content(names, list(found["boxes"].ravel()), scores)
+    except NotImplementedError:
+        raise BadFileError(path, "a MATLAB 7.3 file, which is not read; save it with -v7") from None
+    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, zlib.error) as error:
+        raise BadFileError(path, f"not a .mat file with cells `images` and `boxes` ({error})") from None
+
+
+def read_pkl(path: Path) -> Content:
+    """Pickles of arrays, as distributed with Detectron, OICR and PCL; boxes are 0-based inclusive [x1 y1 x2 y2].
+
+    A dict of `boxes` (N arrays), `indexes` or `ids` (N names or numbers) and perhaps `scores` (N arrays); or a dict
+    from name to array; or a list of N arrays in the order of the split. Nothing in it is executed.
+    """
+    found = read_arrays(path)
+    if isinstance(found, list | Array):
+        return Content(None, _listed(path, found), None)
+    if not isinstance(found, dict):
+        raise BadFileError(path, f"expected a dict or a list, but got {type(found).__name__}")
+    if "boxes" not in found:
+        return Content([_name(path, key) for key in found], list(found.values()), None)
+    names = found.get("indexes", found.get("ids"))
+    if names is None:
+        raise BadFileError(path, "has `boxes`, but neither `indexes` nor `ids`")
+    scores = found.get("scores")
+    return Content(
+        [_name(path, name) for name in _listed(path, names)],
+        _listed(path, found["boxes"]),
+        None if scores is None else _listed(path, scores),
+    )
+
+
+def read_npz(path: Path) -> Content:
+    """Our own layout, as `save_npz` writes it: `ids` (N,), `offsets` (N + 1,), `boxes` (P, 4), perhaps `scores` (P,).
+
+    Boxes are half-open corners; image i has the rows offsets[i] to offsets[i + 1].
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+        names = [str(name) for name in found["ids"]]
+        offsets, boxes, scores = found["offsets"].astype(np.int64), found["boxes"], found.get("scores")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadFileError(path, f"not a .npz file with `ids`, `offsets` and `boxes` ({error})") from None
+    if boxes.ndim != 2 or not _rises(offsets, len(names), len(boxes)):
+        raise BadFileError(path, f"`offsets` must rise from 0 to the number of boxes in {len(names) + 1} steps")
+    pieces = offsets[1:-1]
+    return Content(names, np.split(boxes, pieces), None if scores is None else np.split(scores, pieces))
+
+
+def _rows_of(path: Path, content: Content, ids: Sequence[str]) -> list[int]:
+    """Where in the file each of `ids` is."""
+    found = len(content.boxes)
+    if content.names is None and found != len(ids):
+        raise BadFileError(
+            path, f"a list without ids must have an entry for each of {len(ids)} images, but has {found}"
+        )
+    names = list(ids) if content.names is None else content.names
+    row_of = {name: row for row, name in enumerate(names)}
+    if not len(row_of) == len(names) == found or (content.scores is not None and len(content.scores) != found):
+        raise BadFileError(path, f"needs as many different ids as arrays, but has {len(row_of)} and {found}")
+    rows = [row_of.get(image, row_of.get(_as_number(image))) for image in ids]
+    missing = [image for image, row in zip(ids, rows, strict=True) if row is None]
+    if missing:
+        raise BadFileError(path, f"has no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})")
+    return [row for row in rows if row is not None]
+
+
+def _as_number(image: str) -> str:
+    digits = image.replace("_", "")
+    return str(int(digits)) if digits.isdecimal() else image
+
+
+def _name(path: Path, name: Any) -> str:
+    if isinstance(name, bytes):
+        return name.decode("latin1")
+    if isinstance(name, float | np.floating) and name.is_integer():
+        return str(int(name))
+    if not isinstance(name, str | int | np.integer):
+        raise BadFileError(path, f"an image's name must be text or a whole number, but got {type(name).__name__}")
+    return str(name)
+
+
+def _listed(path: Path, values: Any) -> list[Any]:
+    plain = values.value if isinstance(values, Array) else values
+    if not isinstance(plain, list | tuple | np.ndarray) or np.ndim(plain) == 0:
+        raise BadFileError(path, f"expected a list with an entry an image, but got {type(plain).__name__}")
+    return list(plain)
+
+
+def _array(raw: Any) -> Rows:
+    try:
+        return np.asarray(raw.value if isinstance(raw, Array) else raw)
+    except ValueError:
+        return np.array(None)
+
+
+def _are_numbers(array: Rows) -> bool:
+    return array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
+
+
+def _boxes(path: Path, image: str, raw: Any) -> NDArray[np.float64]:
+    array = _array(raw)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.ndim != 2 or array.shape[1] != 4 or not _are_numbers(array):
+        raise BadFileError(path, f"expected finite boxes (n, 4), but got {array.dtype} {array.shape}", row=image)
+    return array.astype(np.float64)
+
+
+def _rises(offsets: NDArray[np.int64], images: int, boxes: int) -> bool:
+    if offsets.shape != (images + 1,):
+        return False
+    return offsets[0] == 0 and offsets[-1] == boxes and bool((np.diff(offsets) >= 0).all())
+
+
+READERS: dict[str, tuple[Callable[[Path], Content], list[int], NDArray[np.float64]]] = {
+    ".mat": (read_mat, [1, 0, 3, 2], np.array([-1.0, -1.0, 0.0, 0.0])),
+    ".pkl": (read_pkl, [0, 1, 2, 3], np.array([0.0, 0.0, 1.0, 1.0])),
+    ".npz": (read_npz, [0, 1, 2, 3], np.zeros(4)),
+}
+"""A file's ending, to its reader, the places of x1, y1, x2, y2 in a row, and what makes them half-open corners."""
