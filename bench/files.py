@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 DIGEST_LENGTH = 20
 
@@ -60,6 +61,8 @@ def digest(value: Any) -> str:
 
 def array_digest(*arrays: np.ndarray[Any, Any] | tuple[str, ...]) -> str:
     """Digest of arrays with their types and shapes, and of tuples of strings."""
+    import numpy as np  # here, so that listing what there is need not wait for it
+
     total = hashlib.sha256()
     for array in arrays:
         if isinstance(array, tuple):

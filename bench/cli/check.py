@@ -1,0 +1,69 @@
+"""`check`, `doctor` and `sync`: whether a method keeps its contract, what this machine can do, the MLflow mirror."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli import options
+from bench.cli.output import columns, emit, say
+from bench.cli.progress import reporter
+
+if TYPE_CHECKING:
+    from bench.files import Places
+
+
+@click.command("check")
+@click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME")
+@options.plugin
+@options.as_json
+def check(methods: tuple[str, ...], as_json: bool) -> int:
+    """Contract suite for a method, on a dozen generated images; 1 if it breaks the contract."""
+    from bench.contract import check_method
+
+    findings = {name: check_method(name) for name in methods}
+    if as_json:
+        emit(
+            {
+                "methods": [
+                    {"name": name, "findings": [asdict(one) for one in found]} for name, found in findings.items()
+                ]
+            }
+        )
+    return 0
+
+
+@click.command("doctor")
+@options.places
+@options.as_json
+def doctor(places: Places, as_json: bool) -> int:
+    """What works on this machine; 1 if something is missing that everything needs."""
+    from bench.doctor import examine
+
+    checks = list(examine(places))
+    if as_json:
+        emit({"checks": [asdict(one) for one in checks]})
+    else:
+        rows = [("ok" if one.ok else "missing", one.name, f"{one.found}  {one.advice}".rstrip()) for one in checks]
+        click.echo(columns(rows))
+    return int(any(one.needed and not one.ok for one in checks))
+
+
+@click.command("sync")
+@click.option("--uri", help="MLflow's store; else MLFLOW_TRACKING_URI, else SQLite in the runs folder.")
+@options.places
+@options.as_json
+def sync(uri: str | None, places: Places, as_json: bool) -> int:
+    """Mirror finished runs into MLflow; the same again adds nothing. 3 if one could not be mirrored."""
+    from bench import tracking
+
+    report = tracking.sync(places, uri, reporter())
+    if as_json:
+        emit(asdict(report))
+    else:
+        click.echo(f"{report.uri}: {len(report.added)} added, {len(report.already)} already there")
+    for address, reason in report.failed.items():
+        say(f"Error: {address}: {reason}")
+    return 3 if report.failed else 0

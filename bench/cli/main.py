@@ -1,0 +1,86 @@
+"""The group of verbs, each loaded when it is called, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn, cast
+
+import click
+
+from bench.cli.options import plugin
+from bench.errors import BenchError, UnknownNameError
+
+VERBS = {
+    "run": ("run:run", "Train, predict, score, record."),
+    "score": ("score:score", "Score anybody's predictions."),
+    "list": ("show:list_", "What there is: methods, protocols, datasets, runs."),
+    "show": ("show:show", "One thing in full: a method, a protocol, a dataset, a run."),
+    "table": ("table:table", "Methods by metrics."),
+    "publish": ("table:publish", "Put a result into results/measured."),
+    "data": ("data:data", "What is on disk; the synthetic set; region proposals."),
+    "sync": ("check:sync", "Mirror finished runs into MLflow."),
+    "check": ("check:check", "Contract suite for a method."),
+    "doctor": ("check:doctor", "What works on this machine."),
+}
+"""Verb to where its command is (`module:attribute` in `bench.cli`) and its line of help, so that help imports none."""
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order of the way of a run."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import a verb. Raises UnknownNameError."""
+        if cmd_name not in VERBS:
+            raise UnknownNameError("verb", cmd_name, VERBS, hint="python -m bench --help")
+        module, _, attribute = VERBS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(importlib.import_module(f"bench.cli.{module}"), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs' lines without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@plugin
+def verbs() -> None:
+    """A benchmark harness and leaderboard for weakly supervised vision.
+
+    \b
+    python -m bench run --method melm --protocol voc07-det --data shapes
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 the answer is no, 2 the request was wrong, 3 something failed."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        return int(verbs.main(arguments, prog_name="bench", standalone_mode=False) or 0)
+    except BenchError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. The same command goes on where it stopped.", err=True)
+        return 130
+    except OSError as error:
+        if error.filename is None:
+            traceback.print_exc()
+        else:
+            click.echo(f"Error: {error.filename}: {error.strerror}.", err=True)
+        return 3
+    except Exception:  # our bug: show it whole, but never with exit code 1, which means "the answer is no"
+        traceback.print_exc()
+        return 3

@@ -1,0 +1,123 @@
+"""The options that verbs share, and how their texts are read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bench.errors import RequestError
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+
+
+def names(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> tuple[str, ...]:
+    """Texts of an option that repeats and takes commas, each once, in order."""
+    parts = (part.strip() for value in values for part in value.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
+    """`key=value[,key=value]` of an option that repeats; the last value of a key wins. Raises RequestError."""
+    found: dict[str, str] = {}
+    for part in (part for value in values for part in value.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise RequestError(f"{option.opts[0]}: expected key=value, but got {part!r} (join tuples by +: 480+576).")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def switches(context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, Any]:
+    """`pairs` whose values are read as TOML where they are TOML (`0.5`, `true`), else as text (`area`)."""
+    return {key: _toml(value) for key, value in pairs(context, option, values).items()}
+
+
+def seeds(_context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    """Seeds `0,1,2`. Raises RequestError."""
+    parts = value.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise RequestError(f"{option.opts[0]}: expected whole numbers such as 0,1,2, but got {value!r}.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _toml(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _use_plugins(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> None:
+    from bench.registry import use_plugin
+
+    for file in files:
+        use_plugin(file)
+
+
+def _together(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+    """One decorator of several, the first shown first."""
+    return lambda verb: functools.reduce(lambda decorated, option: option(decorated), reversed(options), verb)
+
+
+plugin = click.option(
+    "--plugin",
+    multiple=True,
+    type=FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=_use_plugins,
+    help="A method (.py) or protocol (.toml) of your own; repeats.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, the rest on stderr.")
+
+conventions = click.option(
+    "--convention",
+    "conventions",
+    multiple=True,
+    callback=switches,
+    metavar="KEY=VALUE",
+    help="Move a switch of the protocol; repeats and takes commas.",
+)
+
+dataset_options = click.option(
+    "--data-option",
+    "data_options",
+    multiple=True,
+    callback=switches,
+    metavar="KEY=VALUE",
+    help="An option of the dataset, such as train=200; repeats and takes commas.",
+)
+
+data = _together(
+    click.option("--data", metavar="DATASET", help="Another dataset than the protocol's: shapes is built in."),
+    dataset_options,
+)
+
+workers = click.option(
+    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes that load data."
+)
+
+
+def places(verb: Verb) -> Verb:
+    """Add --data-root and --runs; the verb gets them as `places`."""
+
+    @click.option(
+        "--data-root", type=FILE, envvar="BENCH_DATA", help="Folder that holds VOCdevkit/VOC2007 (BENCH_DATA)."
+    )
+    @click.option("--runs", type=FILE, envvar="BENCH_RUNS", default="runs", show_default=True, help="(BENCH_RUNS)")
+    @functools.wraps(verb)
+    def with_places(*arguments: Any, data_root: Path | None, runs: Path, **rest: Any) -> Any:
+        from bench.files import Places
+
+        return verb(*arguments, places=Places(runs, data_root), **rest)
+
+    return with_places  # type: ignore[return-value]

@@ -1,0 +1,122 @@
+"""Progress on a terminal (bars) and off it (plain lines); both go to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from bench.progress import Progress, Step
+
+
+def reporter(stream: TextIO | None = None) -> Progress:
+    """Bars where `stream` (stderr) is a terminal, plain lines elsewhere."""
+    stream = stream or sys.stderr
+    return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+class Lines:
+    """Plain lines for a log: one every `every` seconds of a task, and one at its end."""
+
+    def __init__(self, stream: TextIO, *, every: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._every, self._clock = stream, every, clock
+
+    @contextmanager
+    def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
+        """Count `total` units."""
+        begin = spoke = self._clock()
+        latest: dict[str, float] = {}
+        counted = start
+
+        def line(now: float) -> str:
+            left = (total - counted) * (now - begin) / max(counted - start, 1)
+            when = f"{duration(left)} left" if counted < total else f"took {duration(now - begin)}"
+            return ", ".join([f"{title}: {counted}/{total} {unit}", *figures_text(latest), when])
+
+        def step(done: int = 1, **figures: float) -> None:
+            nonlocal counted, spoke
+            counted += done
+            latest.update(figures)
+            now = self._clock()
+            if now - spoke >= self._every and counted < total:
+                spoke = now
+                self.say(line(now))
+
+        yield step
+        self.say(line(self._clock()))
+
+    def say(self, text: str) -> None:
+        """Write a line now, whole, even into a pipe."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+class Bars:
+    """Bars with what is left and the latest figures; a task inside a task is a second bar."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text = [
+            TextColumn(f"{{task.{field}}}", markup=False)
+            for field in ("description", "fields[unit]", "fields[figures]")
+        ]
+        bar, count, left = (
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._bars = Progress(text[0], bar, count, text[1], left, text[2], console=Console(file=stream))
+        self._open = 0
+
+    @contextmanager
+    def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
+        """Draw a bar of `total` units; it stays when it is full."""
+        latest: dict[str, float] = {}
+        bar = self._bars.add_task(title, total=total, completed=start, unit=unit, figures="")
+
+        def step(done: int = 1, **figures: float) -> None:
+            latest.update(figures)
+            self._bars.update(bar, advance=done, figures=" ".join(figures_text(latest)))
+
+        with self._live():
+            yield step
+            self._bars.stop_task(bar)
+
+    def say(self, text: str) -> None:
+        """Write a line above the bars."""
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _live(self) -> Iterator[Any]:
+        """Drawing starts with the first open task and stops with the last."""
+        if self._open == 0:
+            self._bars.start()
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
+                for task in self._bars.task_ids:
+                    self._bars.remove_task(task)
+
+
+def figures_text(figures: dict[str, float]) -> list[str]:
+    """Figures as `loss 0.312`."""
+    return [f"{name} {value:.4g}" for name, value in figures.items()]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `h:mm:ss`.
+
+    >>> duration(3725.4)
+    '1:02:05'
+    """
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,113 @@
+"""`list` and `show`: what there is, and one thing in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench import registry
+from bench.cli import describe, options
+from bench.cli.output import columns, emit, result_lines, value_text
+from bench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from bench.files import Places
+
+WHAT = ("methods", "protocols", "datasets", "runs")
+
+
+@click.command("list")
+@click.argument("what", default="methods", metavar=f"[{'|'.join(WHAT)}]")
+@options.places
+@options.plugin
+@options.as_json
+def list_(what: str, places: Places, as_json: bool) -> None:
+    """What there is: methods, protocols, datasets, runs."""
+    if what not in WHAT:
+        raise UnknownNameError("list", what, WHAT)
+    if what == "runs":
+        _list_runs(places, as_json)
+        return
+    found = _listed(what)
+    if as_json:
+        emit({what: [{"name": name, "summary": summary} | more for name, summary, more in found]})
+    elif found:
+        click.echo(columns((name, summary) for name, summary, _ in found))
+
+
+@click.command("show")
+@click.argument("name", nargs=-1, required=True, metavar="NAME | run ADDRESS")
+@options.places
+@options.plugin
+@options.as_json
+def show(name: tuple[str, ...], places: Places, as_json: bool) -> None:
+    """One thing in full: a method, a protocol, a dataset, a run."""
+    if len(name) == 2 and name[0] == "run":
+        _show_run(name[1], places, as_json)
+        return
+    if len(name) != 1:
+        raise click.UsageError("expected one name, or: show run ADDRESS")
+    from bench.data.datasets import DATASETS
+
+    method = name[0].partition(":")[0]
+    protocols = registry.protocols()
+    if name[0] in protocols:
+        _print(describe.protocol(registry.protocol(name[0])), describe.protocol_text, as_json)
+    elif name[0] in DATASETS:
+        _print(describe.dataset(name[0], places), describe.dataset_text, as_json)
+    elif method in registry.methods():
+        _print(describe.method(*registry.parse(name[0])), describe.method_text, as_json)
+    else:
+        known = [*registry.methods(), *protocols, *DATASETS]
+        raise UnknownNameError("method, protocol or dataset", name[0], known)
+
+
+def _print(document: dict[str, Any], text: Any, as_json: bool) -> None:
+    if as_json:
+        emit(document)
+    else:
+        click.echo(text(document))
+
+
+def _listed(what: str) -> list[tuple[str, str, dict[str, Any]]]:
+    if what == "datasets":
+        from bench.data.datasets import DATASETS
+
+        return [(name, line, {}) for name, line in DATASETS.items()]
+    found = registry.methods() if what == "methods" else registry.protocols()
+    return [(one.name, one.summary, {"origin": one.origin}) for one in found.values()]
+
+
+def _list_runs(places: Places, as_json: bool) -> None:
+    from bench.store import Store
+    from bench.tables.numbers import percent
+
+    results = Store(places).results()
+    if as_json:
+        emit({"runs": [result.model_dump(mode="json", by_alias=True) for result in results]})
+        return
+    rows = []
+    for result in results:
+        name, value = next(iter(result.metrics.items()), ("", None))
+        seed = "" if result.seed is None else f"seed {result.seed}"
+        where = f"{result.dataset} {result.split}"
+        rows.append((result.address, result.label, result.protocol, where, seed, f"{name} {percent(value)}"))
+    if rows:
+        click.echo(columns(rows))
+
+
+def _show_run(address: str, places: Places, as_json: bool) -> None:
+    from bench.result import read_result
+    from bench.store import Store
+
+    store = Store(places)
+    result = read_result(store.result(store.complete(address)))
+    record = result.model_dump(mode="json", by_alias=True)
+    if as_json:
+        emit(record)
+        return
+    shown = [
+        (key, value_text(value)) for key, value in record.items() if key not in ("metrics", "intervals", "per_class")
+    ]
+    click.echo(f"{result_lines(result)}\n\n{columns(shown)}")

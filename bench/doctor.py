@@ -1,0 +1,115 @@
+"""What works on this machine, one check a line, each with what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from bench.data.datasets import DATASETS, open_dataset
+from bench.errors import MissingDataError
+from bench.files import Places
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing: whether it works, what was found, what to do; `needed` if nothing works without it."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = False
+
+
+def examine(places: Places) -> Iterator[Check]:
+    """Every check, as it is made."""
+    yield Check("python", True, platform.python_version(), needed=True)
+    yield from _torch()
+    yield _selective_search()
+    yield _runs(places.runs)
+    for name in DATASETS:
+        if name != "shapes":  # made on first use: always there
+            yield _dataset(name, places)
+    yield _tracking()
+    yield _extra("pydensecrf2", "pip install -e '.[crf]' (needs g++)")
+
+
+def _torch() -> Iterator[Check]:
+    try:
+        import torch
+        import torchvision
+    except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
+        yield Check("torch", False, str(error), "pip install -U torch torchvision", needed=True)
+        return
+    yield Check("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}", needed=True)
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield Check("gpu", bool(devices), ", ".join(devices) or "none", "" if devices else "Runs use the CPU.")
+    yield Check("threads", True, f"{torch.get_num_threads()} of {os.cpu_count()} processors")
+
+
+def _selective_search() -> Check:
+    advice = "pip uninstall opencv-python-headless; pip install --force-reinstall opencv-contrib-python-headless"
+    try:
+        import cv2
+    except ImportError as error:
+        return Check("selective search", False, str(error), advice)
+    there = hasattr(cv2, "ximgproc")
+    found = f"cv2 {cv2.__version__}" + ("" if there else " without ximgproc")
+    return Check("selective search", there, found, "" if there else advice)
+
+
+def _runs(folder: Path) -> Check:
+    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    writable = above.is_dir() and os.access(above, os.W_OK)
+    advice = "" if writable else "Give --runs DIR, or set BENCH_RUNS, to a folder that can be written."
+    return Check("runs folder", writable, str(folder), advice, needed=True)
+
+
+def _dataset(name: str, places: Places) -> Check:
+    try:
+        splits = open_dataset(name, places).splits()
+    except MissingDataError as error:
+        return Check(name, False, f"looked in {error.looked_in}", error.how)
+    return Check(name, True, f"{len(splits)} splits; python -m bench data check {name} counts them")
+
+
+def _tracking() -> Check:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    found = f"mlflow {_installed('mlflow')}, {_without_password(uri) or 'SQLite beside the runs'}"
+    if uri.startswith("http") and not _answers(uri):
+        return Check("tracking", False, found, "Nothing answers there: start the server, or unset MLFLOW_TRACKING_URI.")
+    return Check("tracking", True, found)
+
+
+def _answers(uri: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=3).close()
+    except urllib.error.HTTPError:
+        return True  # whatever it says, it is there
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _extra(package: str, advice: str) -> Check:
+    found = _installed(package)
+    return Check(package, found is not None, found or "not installed (optional)", "" if found else advice)
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,102 @@
+"""From defaults, recipes, a variant and the user's settings to a method's config; every value knows its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from bench.errors import RequestError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from bench.method import BaseConfig, Method, Predictor
+
+    MethodClass = type[Method] | type[Predictor]
+
+DEFAULT, USER = "default", "your setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One config field's value and who set it."""
+
+    value: Any
+    origin: str
+
+
+def settle(
+    cls: MethodClass,
+    variant: str | None,
+    *,
+    dataset: str,
+    recipe: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Setting]:
+    """The value in force for every config field, the last to speak wins:
+
+    default, dataset's recipe (the fields this method has), method's recipe for the dataset, variant, user.
+    Raises UnknownNameError for a field or variant that the method does not have.
+    """
+    fields = cls.Config.model_fields
+    if variant is not None and variant not in cls.variants:
+        raise UnknownNameError(f"variant of {cls.name}", variant, cls.variants)
+    layers = {
+        DEFAULT: {key: info.get_default(call_default_factory=True) for key, info in fields.items()},
+        f"recipe of {dataset}": {key: value for key, value in recipe.items() if key in fields},
+        f"recipe of {cls.name} for {dataset}": cls.recipes.get(dataset, {}),
+        f"variant {variant}": cls.variants[variant] if variant is not None else {},
+        USER: settings,
+    }
+    settled: dict[str, Setting] = {}
+    for origin, layer in layers.items():
+        for key, value in layer.items():
+            if key not in fields:
+                hint = f"python -m bench show {cls.name}"
+                raise UnknownNameError(f"config field of {cls.name}", key, fields, hint=hint)
+            settled[key] = Setting(_parsed(fields[key], value), origin)
+    return settled
+
+
+def configure(
+    cls: MethodClass,
+    variant: str | None,
+    *,
+    dataset: str,
+    recipe: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> BaseConfig:
+    """The checked config of `settle`'s values; strings are read as the field's type, tuples as `480+576`.
+
+    Raises UnknownNameError as `settle` does, and RequestError naming key, value and what is allowed.
+    """
+    from pydantic import ValidationError
+
+    settled = settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings)
+    try:
+        return cls.Config(**{key: setting.value for key, setting in settled.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        if key not in settled:
+            raise RequestError(f"{cls.name}: {first['msg']}.") from None
+        setting = settled[key]
+        raise RequestError(
+            f"{cls.name}: {key}={_shown(setting.value)} ({setting.origin}) is not allowed: {first['msg']}."
+        ) from None
+
+
+def _parsed(info: FieldInfo, value: Any) -> Any:
+    """What a string means that pydantic would not read: tuples joined by `+`, and `none` where a field may be None."""
+    if not isinstance(value, str):
+        return value
+    if get_origin(info.annotation) is tuple:
+        return tuple(part for part in value.split("+") if part)
+    if value.lower() == "none" and type(None) in get_args(info.annotation):
+        return None
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)

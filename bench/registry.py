@@ -1,0 +1,234 @@
+"""Names to methods and protocols, found in three places: this repository's folders, entry points, and plugin files.
+
+Listing reads one line of each file and imports nothing of it. An entry point of the group `bench.methods` names a
+module that holds a method; one of `bench.protocols` names a package whose `*.toml` files are protocols.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import bench
+from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
+from bench.recipe import configure as configure
+from bench.recipe import settle as settle
+
+if TYPE_CHECKING:
+    from bench.protocol import BoundProtocol, Family, Record
+    from bench.recipe import MethodClass
+
+ROOT = Path(bench.__file__).resolve().parent.parent
+
+_PLUGINS: dict[Literal["method", "protocol"], dict[str, Path]] = {"method": {}, "protocol": {}}
+"""Name to file of every `--plugin`; the only state of this module."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A name and its line; `origin` is the file, `module` what to import (None: load the file itself)."""
+
+    name: str
+    summary: str
+    origin: str
+    module: str | None = None
+
+
+def methods() -> dict[str, Listed]:
+    """Every method, by name, in alphabetical order."""
+    own = [(path, f"methods.{path.stem}") for path in _files(ROOT / "methods", ".py")]
+    found = {_name(path): _listed_method(_name(path), path, module) for path, module in own}
+    for entry in _entry_points("bench.methods"):
+        spec = _spec(entry.module)
+        path = Path(spec.origin) if spec is not None and spec.origin else None
+        found.setdefault(entry.name, _listed_method(entry.name, path, entry.module))
+    for name, path in _PLUGINS["method"].items():
+        found[name] = _listed_method(name, path, None)
+    return dict(sorted(found.items()))
+
+
+def protocols() -> dict[str, Listed]:
+    """Every protocol, by name, in alphabetical order."""
+    files = [*_files(ROOT / "protocols", ".toml")]
+    for entry in _entry_points("bench.protocols"):
+        spec = _spec(entry.module)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            files += _files(Path(folder), ".toml")
+    files += _PLUGINS["protocol"].values()
+    found: dict[str, Listed] = {}
+    for path in files:
+        found.setdefault(path.stem, Listed(path.stem, _toml_summary(path), str(path)))
+    return dict(sorted(found.items()))
+
+
+def method(name: str) -> MethodClass:
+    """The class of a method, its file imported.
+
+    Raises UnknownNameError, and BadFileError for a file that cannot be imported or is not one method.
+    """
+    listed = _known("method", name, methods(), "python -m bench list methods")
+    cls = _only_method(_load(listed), listed)
+    cls.name = listed.name
+    return cls
+
+
+def parse(text: str) -> tuple[MethodClass, str | None]:
+    """A method and its variant from `name` or `name:variant`; without one, the method's default variant.
+
+    Raises UnknownNameError for either.
+    """
+    name, colon, variant = text.partition(":")
+    cls = method(name)
+    if not colon:
+        return cls, cls.default_variant
+    if variant not in cls.variants:
+        raise UnknownNameError(f"variant of {name}", variant, cls.variants, hint=f"python -m bench show {name}")
+    return cls, variant
+
+
+def protocol(name: str) -> Record:
+    """The record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
+    from bench.protocol import read_record
+
+    listed = _known("protocol", name, protocols(), "python -m bench list protocols")
+    return read_record(Path(listed.origin))
+
+
+def family(name: str) -> Family:
+    """A scoring family, its module imported. Raises UnknownNameError."""
+    known = [_name(path) for path in _files(ROOT / "protocols" / "scoring", ".py")]
+    if name not in known:
+        raise UnknownNameError("scoring family", name, known)
+    return cast("Family", _import(f"protocols.scoring.{name.replace('-', '_')}"))
+
+
+def bind(record: Record) -> BoundProtocol:
+    """A record with its family. Raises RequestError for a switch or a value that the family does not have."""
+    from bench.protocol import BoundProtocol
+
+    bound = BoundProtocol(record, family(record.family))
+    _ = bound.conventions  # checked now, before anything is trained
+    return bound
+
+
+def use_plugin(path: Path) -> None:
+    """Add a method (`.py`) or a protocol (`.toml`) of the user's own, named as its file.
+
+    Raises MissingDataError, RequestError for another kind of file, and for a name that is taken.
+    """
+    if not path.is_file():
+        raise MissingDataError("Plugin", path, "Give --plugin the path of a .py or a .toml file.")
+    if path.suffix not in (".py", ".toml"):
+        raise RequestError(f"Plugin {path}: expected a method (.py) or a protocol (.toml), but got {path.suffix!r}.")
+    path = path.resolve()
+    kind: Literal["method", "protocol"] = "method" if path.suffix == ".py" else "protocol"
+    name, taken = (_name(path), methods()) if kind == "method" else (path.stem, protocols())
+    if name in taken and taken[name].origin != str(path):
+        raise RequestError(
+            f"Plugin {path}: there is a {kind} {name!r} already ({taken[name].origin}). Rename the file."
+        )
+    _PLUGINS[kind][name] = path
+
+
+def _name(path: Path) -> str:
+    return path.stem.replace("_", "-")
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder that may be listed: layers, nets and the like are folders, `__init__` is nobody's name."""
+    return sorted(path for path in folder.glob(f"[!_.]*{suffix}") if path.is_file())
+
+
+def _known(what: str, name: str, known: Mapping[str, Listed], hint: str) -> Listed:
+    if name not in known:
+        raise UnknownNameError(what, name, known, hint=hint)
+    return known[name]
+
+
+def _listed_method(name: str, path: Path | None, module: str | None) -> Listed:
+    if path is None:
+        return Listed(name, f"(module {module} is not installed)", str(module), module)
+    return Listed(name, _docstring_line(path), str(path), module)
+
+
+def _docstring_line(path: Path) -> str:
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    except (SyntaxError, ValueError) as error:
+        return f"(not valid Python: {error})"
+    return (text or "").partition("\n")[0]
+
+
+def _toml_summary(path: Path) -> str:
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("summary", ""))
+    except ValueError as error:
+        return f"(not valid TOML: {error})"
+
+
+def _entry_points(group: str) -> Iterator[Any]:
+    from importlib.metadata import entry_points
+
+    return iter(entry_points(group=group))
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module is, without importing its parents as `importlib.util.find_spec` would."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+    return spec
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module of this repository, even where the working directory has a `methods` folder of its own."""
+    if str(ROOT) not in sys.path[:1]:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module(module)
+
+
+def _load(listed: Listed) -> ModuleType:
+    """Import a listed method. Raises BadFileError for a file that does not import."""
+    try:
+        return _import(listed.module) if listed.module else _load_file(Path(listed.origin))
+    except (ImportError, SyntaxError) as error:
+        raise BadFileError(listed.origin, f"cannot be imported: {error}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = f"weakloc_plugin_{path.stem}"
+    if name in sys.modules and sys.modules[name].__file__ == str(path):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no loader for {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickling look the module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def _only_method(module: ModuleType, listed: Listed) -> MethodClass:
+    """The one concrete Method or Predictor that a module defines itself."""
+    import inspect
+
+    from bench.method import Method, Predictor
+
+    own = [thing for thing in vars(module).values() if isinstance(thing, type) and thing.__module__ == module.__name__]
+    found = [cls for cls in own if issubclass(cls, (Method, Predictor)) and not inspect.isabstract(cls)]
+    if len(found) != 1:
+        names = ", ".join(cls.__name__ for cls in found) or "none"
+        raise BadFileError(listed.origin, f"a method file defines exactly one concrete method, but it has: {names}")
+    return found[0]

@@ -1,0 +1,166 @@
+"""Methods by metrics: results of one protocol on one dataset, seeds together, what cannot be compared marked."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import string
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.result import SYNTHETIC, Result
+from bench.tables.model import Cell, Table
+from bench.tables.numbers import with_interval, with_spread
+
+Row = tuple[Result, ...]
+"""Results that differ in their seed only."""
+
+
+def leaderboards(results: Iterable[Result]) -> list[Table]:
+    """One table for each protocol and dataset, in the order of appearance."""
+    groups: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.protocol, result.dataset].append(result)
+    return [leaderboard(protocol, dataset, group) for (protocol, dataset), group in groups.items()]
+
+
+def leaderboard(protocol: str, dataset: str, results: Sequence[Result]) -> Table:
+    """The table of results of one protocol on one dataset.
+
+    Rows judged otherwise than the most common one (whole splits before partial ones) are marked and explained.
+    """
+    rows = _rows(results)
+    metrics = tuple(dict.fromkeys(name for row in rows for name in row[0].metrics))
+    synthetic = dataset in SYNTHETIC
+    title = f"{protocol} on {dataset}{' (synthetic)' if synthetic else ''}, per cent"
+    remarks = (f"{dataset} is generated: its numbers say nothing about photographs.",) if synthetic else ()
+    if not rows:
+        return Table(title, ("method", *metrics), (), remarks=remarks)
+    usual = _usual(rows)
+    best = {name: _best(name, [row for row in rows if _judged(row) == _judged(usual)]) for name in metrics}
+    said = [_remarks(row[0], usual[0]) for row in rows]
+    marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), _letters(), strict=False))
+    cells = [
+        (
+            _name(row, label, [marks[remark] for remark in some]),
+            *(_cell(row, name, row in best[name]) for name in metrics),
+        )
+        for row, label, some in zip(rows, _labels(rows), said, strict=True)
+    ]
+    return Table(title, ("method", *metrics), tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
+
+
+def _rows(results: Sequence[Result]) -> list[Row]:
+    """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
+    groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
+    for result in sorted(results, key=lambda result: result.created):
+        one = result.predictions if result.seed is None else result.seed
+        what = [result.config, result.weights, result.train_split, result.split, *_judged((result,))]
+        key = json.dumps([result.label, what, one if result.seed is None else None], sort_keys=True)
+        groups[key][one] = result
+    rows = [tuple(group[seed] for seed in sorted(group, key=str)) for group in groups.values()]
+    return sorted(rows, key=lambda row: row[0].label)
+
+
+def _judged(row: Row) -> tuple[str, str]:
+    return row[0].digest, row[0].truth_digest
+
+
+def _usual(rows: Sequence[Row]) -> Row:
+    """A row judged as most rows are; of whole splits if there is one."""
+    whole = [row for row in rows if not row[0].partial] or list(rows)
+    (judged, _), *_ = Counter(map(_judged, whole)).most_common(1)
+    return next(row for row in whole if _judged(row) == judged)
+
+
+def _remarks(result: Result, usual: Result) -> list[str]:
+    """Why a result cannot stand beside the usual one unmarked."""
+    remarks = []
+    if result.digest != usual.digest:
+        remarks.append(_other_conventions(result, usual))
+    if result.truth_digest != usual.truth_digest and not result.partial:
+        remarks.append(f"judged on other images or annotations: {result.split}, {result.images} images")
+    if result.partial:
+        remarks.append(f"partial: judged on {result.split}, {result.images} images")
+    if result.train_split is not None and usual.train_split not in (None, result.train_split):
+        remarks.append(f"trained on {result.train_split}")
+    if result.tuned_on != "none":
+        remarks.append(f"tuned on: {result.tuned_on}")
+    return remarks
+
+
+def _other_conventions(result: Result, usual: Result) -> str:
+    moved = [
+        key for key in sorted({*result.conventions, *usual.conventions}) if _switch(result, key) != _switch(usual, key)
+    ]
+    if not moved:
+        return "other conventions: another version of the scoring, or other classes"
+    return "other conventions: " + ", ".join(
+        f"{key} {_switch(result, key)}, not {_switch(usual, key)}" for key in moved
+    )
+
+
+def _switch(result: Result, key: str) -> str:
+    return json.dumps(result.conventions.get(key)).strip('"')
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """Names of rows; where two have the same, the config fields in which they differ follow it."""
+    same: defaultdict[str, list[Result]] = defaultdict(list)
+    for row in rows:
+        same[row[0].label].append(row[0])
+    return [_distinct(row[0], same[row[0].label]) for row in rows]
+
+
+def _distinct(result: Result, namesakes: Sequence[Result]) -> str:
+    fields = sorted({key for other in namesakes for key in other.config})
+    differing = [key for key in fields if any(other.config.get(key) != result.config.get(key) for other in namesakes)]
+    shown = ", ".join(f"{key}={_short(result.config.get(key))}" for key in differing)
+    return f"{result.label} [{shown}]" if shown else result.label
+
+
+def _short(value: object) -> str:
+    return Path(value).name if isinstance(value, str) else json.dumps(value)
+
+
+def _values(row: Row, metric: str) -> list[float]:
+    return [value for result in row if (value := result.metrics.get(metric)) is not None]
+
+
+def _best(metric: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows with the best mean, if there is anything to be better than."""
+    means = [(statistics.fmean(values), row) for row in rows if (values := _values(row, metric))]
+    if len(means) < 2:
+        return []
+    best = (max if rows[0][0].higher_is_better.get(metric, True) else min)(mean for mean, _ in means)
+    return [row for mean, row in means if mean == best]
+
+
+def _name(row: Row, label: str, marks: Sequence[str]) -> Cell:
+    first = row[0]
+    extra = {
+        "split": first.split,
+        "images": str(first.images),
+        "seeds": " ".join(str(r.seed) for r in row if r.seed is not None),
+    }
+    return Cell(label, label, tuple(marks), extra=extra)
+
+
+def _cell(row: Row, metric: str, best: bool) -> Cell:
+    values = _values(row, metric)
+    if not values:
+        return Cell()
+    if len(values) == 1:
+        interval = next((r.intervals.get(metric) for r in row if r.metrics.get(metric) is not None), None)
+        low, high = interval or (None, None)
+        extra = {f"{metric}_low": low, f"{metric}_high": high}
+        return Cell(values[0], with_interval(values[0], interval), best=best, extra=extra)
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return Cell(mean, with_spread(mean, deviation, len(values)), best=best, extra={f"{metric}_sd": deviation})
+
+
+def _letters() -> list[str]:
+    """Marks a ... z, aa ... zz."""
+    single = list(string.ascii_lowercase)
+    return single + [a + b for a in single for b in single]
