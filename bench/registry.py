@@ -116,7 +116,7 @@ def bind(record: Record) -> BoundProtocol:
     from bench.protocol import BoundProtocol
 
     bound = BoundProtocol(record, family(record.family))
-    _ = bound.conventions  # checked now, before anything is trained
+    _ = bound.conventions, bound.metrics  # checked now, before anything is trained
     return bound
 
 

@@ -13,6 +13,7 @@ from bench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from bench.files import Places
+    from bench.result import Result
 
 WHAT = ("methods", "protocols", "datasets", "runs")
 
@@ -110,4 +111,14 @@ def _show_run(address: str, places: Places, as_json: bool) -> None:
     shown = [
         (key, value_text(value)) for key, value in record.items() if key not in ("metrics", "intervals", "per_class")
     ]
-    click.echo(f"{result_lines(result)}\n\n{columns(shown)}")
+    click.echo("\n\n".join([result_lines(result), *_per_class(result), columns(shown)]))
+
+
+def _per_class(result: Result) -> list[str]:
+    """Classes by metrics, as one piece of text, if any metric is by class."""
+    from bench.tables.numbers import percent
+
+    metrics = result.per_class
+    classes = dict.fromkeys(name for values in metrics.values() for name in values)
+    rows = [(name, *(percent(values.get(name)) for values in metrics.values())) for name in classes]
+    return [columns([("class", *metrics), *rows])] if rows else []

@@ -72,10 +72,11 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) 
             raise UnknownNameError("dataset", data, DATASETS)
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
-        dataset = data or registry.protocol(protocol).dataset
+        bound = registry.bind(registry.protocol(protocol))
+        dataset = data or bound.record.dataset
         chosen = [result for result in results if (result.protocol, result.dataset) == (protocol, dataset)]
         if chosen or protocols:
-            tables.append(leaderboard(protocol, dataset, chosen))
+            tables.append(leaderboard(protocol, dataset, chosen, bound.conventions.model_dump(mode="json")))
         if not chosen:
             _say_where_else(protocol, dataset, results)
     return tables

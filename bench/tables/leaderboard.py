@@ -6,8 +6,9 @@ import json
 import statistics
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table
@@ -25,10 +26,12 @@ def leaderboards(results: Iterable[Result]) -> list[Table]:
     return [leaderboard(protocol, dataset, group) for (protocol, dataset), group in groups.items()]
 
 
-def leaderboard(protocol: str, dataset: str, results: Sequence[Result]) -> Table:
-    """The table of results of one protocol on one dataset.
+def leaderboard(
+    protocol: str, dataset: str, results: Sequence[Result], conventions: Mapping[str, Any] | None = None
+) -> Table:
+    """The table of results of one protocol on one dataset; `conventions`: what the protocol says, if known.
 
-    Rows judged otherwise than the most common one (whole splits before partial ones) are marked and explained.
+    Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are marked and explained.
     """
     rows = _rows(results)
     metrics = tuple(dict.fromkeys(name for row in rows for name in row[0].metrics))
@@ -37,13 +40,13 @@ def leaderboard(protocol: str, dataset: str, results: Sequence[Result]) -> Table
     remarks = (f"{dataset} is generated: its numbers say nothing about photographs.",) if synthetic else ()
     if not rows:
         return Table(title, ("method", *metrics), (), remarks=remarks)
-    usual = _usual(rows)
+    usual = _usual(rows, conventions)
     best = {name: _best(name, [row for row in rows if _judged(row) == _judged(usual)]) for name in metrics}
     said = [_remarks(row[0], usual[0]) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), _letters(), strict=False))
     cells = [
         (
-            _name(row, label, [marks[remark] for remark in some]),
+            _name(row, label, sorted(marks[remark] for remark in some)),
             *(_cell(row, name, row in best[name]) for name in metrics),
         )
         for row, label, some in zip(rows, _labels(rows), said, strict=True)
@@ -67,11 +70,12 @@ def _judged(row: Row) -> tuple[str, str]:
     return row[0].digest, row[0].truth_digest
 
 
-def _usual(rows: Sequence[Row]) -> Row:
-    """A row judged as most rows are; of whole splits if there is one."""
-    whole = [row for row in rows if not row[0].partial] or list(rows)
-    (judged, _), *_ = Counter(map(_judged, whole)).most_common(1)
-    return next(row for row in whole if _judged(row) == judged)
+def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
+    """A row judged as most are, of those that are judged as the protocol says, and on the whole split, if any are."""
+    rows = [row for row in rows if row[0].conventions == conventions] or rows
+    rows = [row for row in rows if not row[0].partial] or rows
+    (judged, _), *_ = Counter(map(_judged, rows)).most_common(1)
+    return next(row for row in rows if _judged(row) == judged)
 
 
 def _remarks(result: Result, usual: Result) -> list[str]:

@@ -1,0 +1,98 @@
+"""What tests share. In CI (`CI=true`) a skip fails the session; tests of real data are deselected where it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process that a test starts
+
+from bench.files import Places
+
+VOC2007 = Path(os.environ.get("BENCH_DATA", "")).absolute() / "VOCdevkit" / "VOC2007"
+
+
+class Answer(NamedTuple):
+    """What a command said: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Its stdout as one JSON document; fails with what it said if it did not end well."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """An empty runs folder, and no data root."""
+    return Places(tmp_path / "runs")
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder that holds VOCdevkit; for tests marked `voc2007`."""
+    return VOC2007.parent.parent
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Answer]:
+    """`bench("run", "--method", "melm", ...)`: a real process, in an empty folder; keywords are its environment."""
+
+    def run(*arguments: object, timeout: float = 300, **environment: str) -> Answer:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("BENCH_", "MLFLOW_"))}
+        command = [sys.executable, "-m", "bench", *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**inherited, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (VOC2007 / "Annotations").is_dir():
+        return
+    absent = [item for item in items if item.get_closest_marker("voc2007")]
+    config.stash[_ABSENT] = len(absent)
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str:
+    absent = config.stash.get(_ABSENT, 0)
+    return f"{absent} tests of VOC 2007 deselected: BENCH_DATA holds no VOCdevkit/VOC2007/Annotations" if absent else ""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skips(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if skips := _skips(config):
+        terminalreporter.write_line(f"FAILED: {skips} skipped, and CI=true allows no skip", red=True)
+
+
+def _skips(config: pytest.Config) -> int:
+    """Skipped tests, where none may be."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return len(reporter.stats.get("skipped", [])) if reporter and os.environ.get("CI") == "true" else 0
+
+
+_ABSENT = pytest.StashKey[int]()
