@@ -1,0 +1,43 @@
+"""Photographs as tensors: reading, warping to a square, and fitting with the aspect kept. All of it deterministic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from bench.data.pixels import read_pixels
+
+
+def read_image(path: Path) -> Tensor:
+    """An image (3, H, W), uint8, RGB; see `read_pixels` for what is read.
+
+    Raises BadFileError where the file is empty, truncated, corrupt, of another format, or too large.
+    """
+    return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).contiguous()
+
+
+def warp(image: Tensor, size: int) -> Tensor:
+    """An image (3, H, W), uint8, as float32 (3, size, size) in [0, 1], whatever its aspect."""
+    return _resized(image, size, size)
+
+
+def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
+    """An image (3, H, W), uint8, as float32 (3, h, w) in [0, 1] whose larger side has `larger_side` pixels.
+
+    Gives the scales x and y too: a box of the original, times them, is a box of the result. They differ by rounding.
+    """
+    height, width = image.shape[1:]
+    scale = larger_side / max(height, width)
+    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    return _resized(image, h, w), w / width, h / height
+
+
+def _resized(image: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear with half-pixel centres, antialiased when it shrinks."""
+    values = image[None].float() / 255
+    if image.shape[1:] == (height, width):
+        return values[0]
+    return interpolate(values, (height, width), mode="bilinear", align_corners=False, antialias=True)[0].clamp(0, 1)

@@ -1,0 +1,261 @@
+"""The pictures of the synthetic set: what an object is made of, how objects are placed, and how they are painted.
+
+An object is a large body of weak texture with a small, telling part on its border. Three classes share each body,
+no two share a part, and some come with a context that is nowhere else. Everything follows from the generator given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Rng = np.random.Generator
+
+BODIES = ("disc", "slab", "wedge", "cross")
+PARTS = ("rings", "checker", "stripes")
+CONTEXTS = ("waves", "bricks", "hatching")
+_PART_COLOURS = ((0.95, 0.05, 0.05), (0.05, 0.75, 0.1), (0.1, 0.2, 0.95), (1.0, 0.9, 0.0))
+_PART_GROUNDS = {"rings": (1.0, 1.0, 1.0), "checker": (0.0, 0.0, 0.0), "stripes": (0.65, 0.1, 0.9)}
+
+OBJECTS_P = (0.45, 0.35, 0.2)
+REPEAT_P, TINY_P, CONTEXT_P = 0.3, 0.15, 0.95
+LEAST_VISIBLE, DIFFICULT_VISIBLE, DIFFICULT_SIDE = 0.3, 0.55, 0.14
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class: its body (its family), its part, the part's colour, and its context, if it has one."""
+
+    body: str
+    part: str
+    colour: tuple[float, float, float]
+    context: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return f"{self.body}-{self.part}"
+
+
+KINDS = tuple(
+    Kind(body, part, _PART_COLOURS[(row + column) % 4], CONTEXTS[row] if part == "stripes" and row < 3 else None)
+    for column, part in enumerate(PARTS)
+    for row, body in enumerate(BODIES)
+)
+"""The classes, bodies varying first: any first few of them have all bodies."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An object as the finished picture shows it. box: half-open corners, tight around its visible pixels."""
+
+    kind: Kind
+    box: tuple[int, int, int, int]
+    difficult: bool
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture: pixels (S, S, 3) uint8, objects from back to front, owner (S, S): 0, or 1 + an object's index."""
+
+    pixels: NDArray[np.uint8]
+    owner: NDArray[np.uint8]
+    objects: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Object:
+    """An object on a canvas wider than the picture by `margin`, so that what is cut off can be counted."""
+
+    kind: Kind
+    body: Floats
+    part: Floats
+    paint: Floats
+
+
+def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
+    """A picture of `size` pixels a side with one to three objects, of which one is of class `first`.
+
+    Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again.
+    """
+    backdrop, value = _backdrop(rng, size)
+    labels, tiny = _draw_labels(rng, len(kinds), first)
+    for attempt in count():
+        kept = labels[: max(1, len(labels) - attempt // 20)]
+        objects = [_draw_object(rng, kinds[label], size, value, tiny=False) for label in kept]
+        objects += [_draw_object(rng, kinds[label], size, value, tiny=True) for label in tiny if attempt < 20]
+        owner = _owner(objects, size)
+        seen = [_see(one, owner == number, size) for number, one in enumerate(objects, start=1)]
+        if None not in seen:
+            break
+    pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in kept])
+    for one in objects:
+        pixels = _over(pixels, one, size)
+    pixels += rng.normal(0, 0.015, pixels.shape)
+    return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, seen)))
+
+
+def _draw_labels(rng: Rng, classes: int, first: int) -> tuple[list[int], list[int]]:
+    labels = [first]
+    for _ in range(int(rng.choice(len(OBJECTS_P), p=OBJECTS_P))):
+        labels.append(labels[-1] if rng.random() < REPEAT_P else int(rng.integers(classes)))
+    tiny = [labels[0]] if rng.random() < TINY_P else []
+    order = rng.permutation(len(labels))
+    return [labels[place] for place in order], tiny
+
+
+def _owner(objects: Sequence[_Object], size: int) -> NDArray[np.uint8]:
+    owner = np.zeros((size, size), np.uint8)
+    for number, one in enumerate(objects, start=1):
+        owner[_inside(np.maximum(one.body, one.part), size) > 0.5] = number
+    return owner
+
+
+def _see(one: _Object, visible: Mask, size: int) -> Seen | None:
+    """What is left of an object in the picture; None when it cannot be recognised any more."""
+    whole = np.maximum(one.body, one.part) > 0.5
+    part = one.part > 0.5
+    share = min(visible.sum() / whole.sum(), (visible & _inside(part, size)).sum() / part.sum())
+    if share < LEAST_VISIBLE:
+        return None
+    ys, xs = np.nonzero(visible)
+    box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    small = min(box[2] - box[0], box[3] - box[1]) < DIFFICULT_SIDE * size
+    return Seen(one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_inside(whole, size).sum() < whole.sum()))
+
+
+def _draw_object(rng: Rng, kind: Kind, size: int, backdrop_value: float, *, tiny: bool) -> _Object:
+    margin = size // 4
+    radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(0.16, 0.32))
+    x, y = rng.uniform(0.16 * size, 0.84 * size, 2)
+    angle, stretch = rng.uniform(-0.35, 0.35), rng.uniform(0.85, 1.15)
+    grid = np.arange(-margin, size + margin) + 0.5
+    u, v = _turned(grid[None, :] - x, grid[:, None] - y, angle)
+    u, v = u / (radius * stretch), v / (radius / stretch)
+    direction = rng.uniform(0, 2 * np.pi)
+    border = _border(kind.body, direction) * rng.uniform(0.75, 0.95)
+    part_radius = rng.uniform(0.3, 0.38)
+    pu, pv = (u - border * np.cos(direction)) / part_radius, (v - border * np.sin(direction)) / part_radius
+    body = _coverage(_BODY_SHAPES[kind.body](u, v), radius)
+    part = _coverage(np.maximum(np.abs(pu), np.abs(pv)) * 0.7 + np.hypot(pu, pv) * 0.3 - 1, radius * part_radius)
+    paint = _texture(rng, body.shape, _body_colour(rng, backdrop_value), 0.035)
+    ink = (_PART_PATTERNS[kind.part](pu, pv) > 0)[..., None]
+    paint = _blend(paint, part, np.where(ink, kind.colour, _PART_GROUNDS[kind.part]))
+    return _Object(kind, body, part, paint)
+
+
+def _body_colour(rng: Rng, backdrop_value: float) -> Floats:
+    """Nearly grey, and lighter or darker than the backdrop; it says nothing about the class."""
+    step = rng.uniform(0.22, 0.35)
+    value = backdrop_value + (step if backdrop_value < 0.5 else -step)
+    return np.asarray(value + rng.uniform(-0.06, 0.06, 3))
+
+
+def _backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
+    """Clutter: a soft texture with blobs and bars of dull colours; and how light it is."""
+    value = rng.uniform(0.25, 0.75)
+    pixels = _texture(rng, (size, size), value + rng.uniform(-0.08, 0.08, 3), 0.06)
+    grid = np.arange(size) + 0.5
+    for _ in range(int(rng.integers(6, 15))):
+        u, v = _turned(grid[None, :] - rng.uniform(0, size), grid[:, None] - rng.uniform(0, size), rng.uniform(0, 3.14))
+        long, wide = size * rng.uniform(0.03, 0.16), size * rng.uniform(0.02, 0.06)
+        shape = _BODY_SHAPES["disc" if rng.random() < 0.6 else "slab"](u / long, v / wide)
+        pixels = _blend(pixels, _coverage(shape, wide) * rng.uniform(0.4, 0.9), value + rng.uniform(-0.3, 0.3, 3))
+    return pixels, float(value)
+
+
+def _add_contexts(rng: Rng, pixels: Floats, names: Sequence[str | None]) -> Floats:
+    """At most two strips: the first context at the bottom, another at the top."""
+    size = len(pixels)
+    chosen = [name for name in dict.fromkeys(names) if name is not None and rng.random() < CONTEXT_P]
+    x, y = np.meshgrid(np.arange(size) / size * 16, np.arange(size) / size * 16)
+    for name, at_bottom in zip(chosen, (True, False), strict=False):
+        edge = rng.uniform(0.2, 0.3) * 16
+        strip = (y > 16 - edge) if at_bottom else (y < edge)
+        ink, light, dark = _CONTEXT_TEXTURES[name]
+        pixels = _blend(pixels, strip.astype(float), np.where((ink(x, y) > 0)[..., None], light, dark))
+    return pixels
+
+
+def _over(pixels: Floats, one: _Object, size: int) -> Floats:
+    return _blend(pixels, _inside(np.maximum(one.body, one.part), size), _inside(one.paint, size))
+
+
+def _inside(canvas: NDArray[Any], size: int) -> NDArray[Any]:
+    margin = (len(canvas) - size) // 2
+    return canvas[margin : margin + size, margin : margin + size]
+
+
+def _blend(under: Floats, alpha: Floats, over: Floats) -> Floats:
+    return np.asarray(under * (1 - alpha[..., None]) + over * alpha[..., None])
+
+
+def _coverage(shape: Floats, radius: float) -> Floats:
+    """How much of each pixel is inside, from a distance that is negative inside, in units of `radius` pixels."""
+    return (0.5 - shape * radius).clip(0, 1)
+
+
+def _texture(rng: Rng, shape: tuple[int, ...], colour: Floats, strength: float) -> Floats:
+    """A colour with soft lumps of about 8 pixels."""
+    height, width = shape
+    lumps = rng.normal(0, strength, (height // 8 + 2, width // 8 + 2))
+    y, x = np.arange(height) / 8, np.arange(width) / 8
+    rows = _between(lumps, y)
+    return np.asarray(colour + _between(rows.T, x).T[..., None])
+
+
+def _between(values: Floats, places: Floats) -> Floats:
+    low = places.astype(int)
+    share = (places - low)[:, None]
+    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+
+
+def _turned(x: NDArray[Any], y: NDArray[Any], angle: float) -> tuple[Floats, Floats]:
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+
+
+def _border(body: str, direction: float) -> float:
+    """How far the body reaches from its centre in a direction."""
+    steps = np.linspace(0, 1.5, 151)
+    inside = _BODY_SHAPES[body](steps * np.cos(direction), steps * np.sin(direction)) < 0
+    return float(steps[inside].max())
+
+
+def _rectangle(u: Floats, v: Floats, half_width: float, half_height: float) -> Floats:
+    return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
+
+
+_Shape = Callable[[Floats, Floats], Floats]
+
+_BODY_SHAPES: dict[str, _Shape] = {
+    "disc": lambda u, v: np.hypot(u, v) - 1,
+    "slab": lambda u, v: _rectangle(u, v, 1.05, 0.62),
+    "wedge": lambda u, v: np.maximum(v - 0.75, 0.87 * np.abs(u) - 0.5 * v - 0.52),
+    "cross": lambda u, v: np.minimum(_rectangle(u, v, 1.1, 0.42), _rectangle(u, v, 0.42, 1.1)),
+}
+"""Negative inside, in a frame where a body is about 1 from its centre to its border."""
+
+_PART_PATTERNS: dict[str, _Shape] = {
+    "rings": lambda u, v: np.cos(np.hypot(u, v) * 3 * np.pi),
+    "checker": lambda u, v: np.sin(u * 1.5 * np.pi) * np.sin(v * 1.5 * np.pi),
+    "stripes": lambda u, v: np.cos((u + v) * 1.6 * np.pi),
+}
+
+_CONTEXT_TEXTURES: dict[str, tuple[_Shape, tuple[float, ...], tuple[float, ...]]] = {
+    "waves": (lambda x, y: np.sin(5 * y + np.sin(2 * x)), (0.3, 0.6, 0.8), (0.15, 0.4, 0.65)),
+    "bricks": (
+        lambda x, y: np.minimum(y % 1 - 0.2, (x + (y // 1) % 2) % 2 - 0.2),
+        (0.6, 0.32, 0.22),
+        (0.75, 0.7, 0.65),
+    ),
+    "hatching": (lambda x, y: np.sin(9 * x + 3 * y), (0.35, 0.6, 0.25), (0.2, 0.45, 0.15)),
+}
+"""Where the first of two colours is (positive), and the colours."""

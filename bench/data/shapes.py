@@ -1,0 +1,197 @@
+"""The synthetic set `shapes`: its options and recipe, and how it is written in VOC's own layout on first use.
+
+The pictures are drawn by `scenes`. Image i of a list depends on the seed, the list, i, the size and the classes only,
+so asking for more images changes none of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.boxes import to_voc
+from bench.data.scenes import KINDS, Scene, draw_scene
+from bench.data.voc import VocDataset
+from bench.errors import RequestError, UnknownNameError
+from bench.files import Places, digest
+
+VERSION = 1
+"""Bumped by hand whenever the same options would give other pictures."""
+
+_LISTS = ("train", "val", "test")
+_VOID = 255
+
+
+class ShapesOptions(BaseModel):
+    """How many images there are of each list, and what they look like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int = Field(200, ge=1, le=100_000)
+    val: int = Field(100, ge=1, le=100_000)
+    test: int = Field(150, ge=1, le=100_000)
+    size: int = Field(128, ge=64, le=1024)
+    seed: int = Field(0, ge=0)
+    classes: int = Field(len(KINDS), ge=2, le=len(KINDS))
+
+
+class ShapesDataset(VocDataset):
+    """The synthetic set; `families` gives the body of each class, `contexts` what never comes without it."""
+
+    def __init__(self, folder: Path, cache: Path, options: ShapesOptions) -> None:
+        kinds = KINDS[: options.classes]
+        super().__init__("shapes", folder, cache, tuple(kind.name for kind in kinds))
+        self.options = options
+        self.families = {kind.name: kind.body for kind in kinds}
+        self.contexts = {kind.name: kind.context for kind in kinds if kind.context is not None}
+        self.recipe = {
+            "net": "tiny",
+            "weights": "none",
+            "size": options.size,
+            "epochs": 12,
+            "batch_size": 16,
+            "lr": 0.05,
+            "head_lr": 1.0,
+            "min_proposal": 8,
+        }
+        self.how_to_get = f"Delete {folder.parent.parent}: it is made again when it is used."
+
+
+def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
+    """The synthetic set with these options (fields of `ShapesOptions`), made if it is not there yet.
+
+    Raises UnknownNameError for an option it does not have, RequestError for a value that an option does not take.
+    """
+    chosen = parse_options(options)
+    root = places.cache / f"shapes-{digest([VERSION, chosen.model_dump()])}"
+    if not root.is_dir():
+        make(root, chosen)
+    return ShapesDataset(_folder(root), places.cache, chosen)
+
+
+def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
+    """Options from what a user typed."""
+    for name in options:
+        if name not in ShapesOptions.model_fields:
+            raise UnknownNameError("option of shapes", name, ShapesOptions.model_fields)
+    try:
+        return ShapesOptions.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"Option {first['loc'][0]} of shapes: {first['msg']}, but got {first['input']!r}.") from None
+
+
+def make(root: Path, options: ShapesOptions) -> None:
+    """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes at it the first wins."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    part = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        _write_set(_folder(part), options)
+        part.rename(root)
+    except OSError:
+        if not root.is_dir():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _folder(root: Path) -> Path:
+    return root / "VOCdevkit" / "VOC2007"
+
+
+def _write_set(folder: Path, options: ShapesOptions) -> None:
+    for name in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Main", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    kinds = KINDS[: options.classes]
+    lists: dict[str, dict[str, Scene]] = {name: {} for name in _LISTS}
+    number = 0
+    for code, name in enumerate(_LISTS):
+        for index in range(getattr(options, name)):
+            number += 1
+            rng = np.random.default_rng([options.seed, code, index])
+            scene = draw_scene(rng, kinds, index % len(kinds), options.size)
+            lists[name][f"{number:06d}"] = scene
+            _write_image(folder, f"{number:06d}", scene)
+    _write_lists(folder / "ImageSets", {**lists, "trainval": {**lists["train"], **lists["val"]}})
+
+
+def _write_image(folder: Path, image: str, scene: Scene) -> None:
+    from PIL import Image
+
+    photograph = Image.fromarray(scene.pixels)
+    photograph.save(folder / "JPEGImages" / f"{image}.jpg", quality=90, subsampling=0, optimize=False)
+    mask = Image.fromarray(class_mask(scene))
+    mask.putpalette(voc_palette())
+    mask.save(folder / "SegmentationClass" / f"{image}.png", optimize=False)
+    xml = _annotation(image, scene)
+    ElementTree.indent(xml, "\t")
+    (folder / "Annotations" / f"{image}.xml").write_text(ElementTree.tostring(xml, "unicode") + "\n", encoding="utf-8")
+
+
+def _annotation(image: str, scene: Scene) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    _texts(root, folder="VOC2007", filename=f"{image}.jpg")
+    height, width, depth = scene.pixels.shape
+    _texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
+    _texts(root, segmented=1)
+    for seen in scene.objects:
+        item = ElementTree.SubElement(root, "object")
+        _texts(item, name=seen.kind.name, pose="Unspecified")
+        _texts(item, truncated=int(seen.truncated), difficult=int(seen.difficult))
+        corners = to_voc(seen.box)[0].astype(int)
+        _texts(
+            ElementTree.SubElement(item, "bndbox"), **dict(zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
+        )
+    return root
+
+
+def _texts(parent: ElementTree.Element, **values: Any) -> None:
+    for name, value in values.items():
+        ElementTree.SubElement(parent, name).text = str(value)
+
+
+def class_mask(scene: Scene) -> NDArray[np.uint8]:
+    """VOC's mask (S, S): 1 + the class's index on objects, 255 on background within a pixel of one, else 0.
+
+    Unlike VOC's, the border lies wholly outside the objects, so boxes are tight around masks.
+    """
+    codes = [0, *(1 + KINDS.index(seen.kind) for seen in scene.objects)]
+    mask = np.array(codes, np.uint8)[scene.owner]
+    wide = np.pad(scene.owner > 0, 1)
+    near = wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    return np.where(near & (mask == 0), np.uint8(_VOID), mask)
+
+
+def voc_palette() -> list[int]:
+    """VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), int)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return [int(value) for value in colours.ravel()]
+
+
+def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]]) -> None:
+    names = [kind.name for kind in KINDS]
+    for split, scenes in lists.items():
+        text = "".join(f"{image}\n" for image in scenes)
+        (folder / "Segmentation" / f"{split}.txt").write_text(text)
+        (folder / "Main" / f"{split}.txt").write_text(text)
+        for name in names:
+            marks = "".join(f"{image} {_mark(scene, name):2d}\n" for image, scene in scenes.items())
+            (folder / "Main" / f"{name}_{split}.txt").write_text(marks)
+
+
+def _mark(scene: Scene, name: str) -> int:
+    flags = [seen.difficult for seen in scene.objects if seen.kind.name == name]
+    return -1 if not flags else 0 if all(flags) else 1
