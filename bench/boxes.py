@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-_PAIRS = 1 << 20
+_PAIRS = 1 << 17
 """Pairs of a box and an object looked at in one go: bounds memory, not results."""
 
 

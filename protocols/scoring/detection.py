@@ -8,7 +8,7 @@ makes it true; under the threshold it is false (VOCdevkit, VOCevaldet.m).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[claims[np.unique(which[claims], return_index=True)[1]]] = True
     counted = order[~ignored[order]]
-    columns = {"image": found.image, "label": found.label, "score": scores, "hit": hit}
+    columns: dict[str, NDArray[Any]] = {"image": found.image, "label": found.label, "score": scores, "hit": hit}
     return Scored(
         pa.table({name: column[counted] for name, column in columns.items()}),
         {

@@ -113,8 +113,8 @@ def _difficult_subset(truth: Truth, conventions: Conventions) -> NDArray[np.bool
 def _covered(truth: Truth, limit: FloatArray) -> FloatArray:
     """Union area (N, C) of all boxes of a class in an image; their sum where that is under the limit (N, 1) already."""
     objects = truth.objects
-    cell = truth.pair(objects.image, objects.label)
-    covered = np.bincount(cell, weights=area(objects.box), minlength=truth.labels.size).reshape(truth.labels.shape)
+    covered = np.zeros(truth.labels.shape)
+    np.add.at(covered, (objects.image, objects.label), area(objects.box))
     for image, label in zip(*np.nonzero(covered >= limit), strict=True):
         boxes = objects.box[(objects.image == image) & (objects.label == label)]
         covered[image, label] = union_area(boxes)

@@ -1,0 +1,110 @@
+"""Correct localization against a slow reference, hand-computed examples, and what must not move it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scoring_cases import CLASSES, IDS, bound, detections, judge, predicted, truth_of, truths
+
+from bench.truth import Truth
+
+
+def overlap(a: Any, b: Any) -> Fraction:
+    """IoU of half-open boxes, in exact fractions."""
+    a, b = ([Fraction(corner) for corner in box] for box in (a, b))
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return Fraction(0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def slow_hits(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> list[bool]:
+    """Hit or miss of each image that counts for a class."""
+    o, hits = truth.objects, []
+    for image in truth.ids:
+        mine = [i for i in range(len(o)) if truth.ids[o.image[i]] == image and truth.classes[o.label[i]] == label]
+        clear = [i for i in mine if not o.difficult[i]]
+        if not (mine if how["difficult_only_images"] == "count" else clear):
+            continue
+        candidates = [row for row in rows if row[:2] == (image, label)]
+        if how["boxes"] == "top":
+            best = max((row[2] for row in candidates), default=None)
+            candidates = [row for row in candidates if row[2] == best][:1]
+        targets = mine if how["difficult_objects"] == "count" else clear
+        values = [overlap(row[3:], o.box[i]) for row in candidates for i in targets]
+        hits.append(any(v > Fraction(1, 2) or (v * 2 == 1 and how["iou_compare"] == ">=") for v in values))
+    return hits
+
+
+SWITCHES = st.fixed_dictionaries(
+    {
+        "iou_compare": st.sampled_from([">=", ">"]),
+        "boxes": st.sampled_from(["top", "any"]),
+        "difficult_objects": st.sampled_from(["count", "ignore"]),
+        "difficult_only_images": st.sampled_from(["count", "skip"]),
+    }
+)
+
+
+@given(truths(), detections(), SWITCHES)
+def test_equals_a_slow_reference_under_every_switch(truth: Truth, rows: list[Any], how: dict[str, Any]) -> None:
+    found = predicted(truth, "boxes", rows)
+    by_class = judge(bound("voc07-corloc", **how), truth, found).per_class["CorLoc"]
+    over_images = judge(bound("voc07-corloc", mean_over="images", **how), truth, found).metrics["CorLoc"]
+    every: list[bool] = []
+    for label in CLASSES:
+        hits = slow_hits(truth, rows, label, how)
+        every += hits
+        assert by_class[label] == (pytest.approx(sum(hits) / len(hits)) if hits else None)
+    assert over_images == (pytest.approx(sum(every) / len(every)) if every else None)
+
+
+def test_only_the_top_box_of_a_present_class_is_judged() -> None:
+    # cat: image a's top box misses although the second would hit, image b has no box: 0 of 2. dog: 1 of 1. Mean .5.
+    truth = truth_of(
+        [("a", "cat", (0, 0, 4, 4), False), ("b", "cat", (0, 0, 4, 4), False), ("c", "dog", (1, 1, 3, 3), False)]
+    )
+    rows = [
+        ("a", "cat", 0.9, 6, 6, 9, 9),
+        ("a", "cat", 0.8, 0, 0, 4, 4),
+        ("c", "dog", 0.1, 1, 1, 3, 3),
+        ("d", "eel", 1, 0, 0, 1, 1),
+    ]
+    found = predicted(truth, "boxes", rows)
+    judged = judge(bound("voc07-corloc"), truth, found)
+    assert judged.metrics == {"CorLoc": 0.5}
+    assert judged.counts["pairs_without_box"] == 1
+    assert judge(bound("voc07-corloc-any"), truth, found).metrics == {"CorLoc": 0.75}
+
+
+def test_the_first_of_equally_scored_boxes_is_the_top_one() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    rows = [("a", "cat", 0.5, 0, 0, 4, 4), ("a", "cat", 0.5, 6, 6, 9, 9)]
+    found = [
+        judge(bound("voc07-corloc"), truth, predicted(truth, "boxes", each)).metrics for each in (rows, rows[::-1])
+    ]
+    assert found == [{"CorLoc": 1.0}, {"CorLoc": 0.0}]
+
+
+@given(truths(), detections(distinct=True), st.randoms(use_true_random=False))
+def test_no_order_of_rows_or_images_moves_it(truth: Truth, rows: list[Any], random: Any) -> None:
+    before = judge(bound("voc07-corloc"), truth, predicted(truth, "boxes", rows)).per_class
+    ids = list(IDS)
+    random.shuffle(ids)
+    random.shuffle(rows)
+    moved = truth.subset(ids, split="test")
+    assert judge(bound("voc07-corloc"), moved, predicted(moved, "boxes", rows)).per_class == before
+
+
+def test_an_interval_encloses_the_share_and_is_repeatable() -> None:
+    truth = truth_of([(image, "cat", (0, 0, 4, 4), False) for image in IDS])
+    found = predicted(truth, "boxes", [("a", "cat", 1, 0, 0, 4, 4), ("b", "cat", 1, 0, 0, 4, 4)])
+    first, second = (judge(bound("voc07-corloc"), truth, found, replicates=200, seed=3) for _ in range(2))
+    low, high = first.intervals["CorLoc"]
+    assert low < 0.5 < high
+    assert first.intervals == second.intervals

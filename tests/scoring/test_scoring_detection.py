@@ -1,0 +1,205 @@
+"""Detection against a slow reference in exact fractions, hand-computed examples, and what must not move it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scoring_cases import CLASSES, IDS, bound, boxes, detections, judge, predicted, repeated, truth_of, truths
+
+from bench.truth import Truth
+
+
+def overlap(a: Any, b: Any, plus_one: bool) -> Fraction:
+    """IoU in exact fractions, from VOC's definition on inclusive corners."""
+    more = 1 if plus_one else 0
+    a, b = ([Fraction(x1) + 1, Fraction(y1) + 1, Fraction(x2), Fraction(y2)] for x1, y1, x2, y2 in (a, b))
+    width = min(a[2], b[2]) - max(a[0], b[0]) + more
+    height = min(a[3], b[3]) - max(a[1], b[1]) + more
+    if width <= 0 or height <= 0:
+        return Fraction(0)
+    areas = [(box[2] - box[0] + more) * (box[3] - box[1] + more) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def slow_verdicts(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
+    """True or false for each counted detection of a class, best first, and the number of objects to find."""
+    o, column = truth.objects, truth.class_index[label]
+    objects = [
+        {"image": truth.ids[o.image[i]], "box": o.box[i], "difficult": bool(o.difficult[i]), "found": False}
+        for i in range(len(o))
+        if o.label[i] == column and not (o.difficult[i] and how["difficult"] == "remove")
+    ]
+    ignorable = how["difficult"] == "ignore"
+    verdicts = []
+    mine = [row for row in rows if row[1] == label]
+    for image, _, _, *box in sorted(mine, key=lambda row: (-row[2], row[0])):
+        best, chosen = Fraction(0), None
+        for candidate in objects:
+            value = overlap(box, candidate["box"], how["plus_one"])
+            if candidate["image"] == image and value > best:
+                best, chosen = value, candidate
+        half = Fraction(1, 2)
+        if chosen is None or not (best >= half if how["iou_compare"] == ">=" else best > half):
+            verdicts.append(False)
+        elif not (ignorable and chosen["difficult"]):
+            verdicts.append(not chosen["found"])
+            chosen["found"] = True
+    return verdicts, sum(not (ignorable and each["difficult"]) for each in objects)
+
+
+def slow_average_precision(verdicts: list[bool], positives: int) -> tuple[Fraction, Fraction] | None:
+    """Both forms from their definitions: eleven points, and the area under the envelope."""
+    if positives == 0:
+        return None
+    curve = [(sum(verdicts[: n + 1]), Fraction(sum(verdicts[: n + 1]), n + 1)) for n in range(len(verdicts))]
+    eleven = sum(
+        (max((p for found, p in curve if Fraction(found, positives) >= Fraction(k, 10)), default=Fraction(0)))
+        for k in range(11)
+    )
+    area = sum(max((p for found, p in curve if found >= n), default=Fraction(0)) for n in range(1, positives + 1))
+    return Fraction(eleven) / 11, Fraction(area) / positives
+
+
+SWITCHES = st.fixed_dictionaries(
+    {
+        "iou_compare": st.sampled_from([">=", ">"]),
+        "difficult": st.sampled_from(["ignore", "count", "remove"]),
+        "plus_one": st.booleans(),
+    }
+)
+
+
+@given(truths(), detections(), SWITCHES)
+def test_equals_a_slow_reference_under_every_switch(truth: Truth, rows: list[Any], how: dict[str, Any]) -> None:
+    judged = judge(bound("voc07-det", **how), truth, predicted(truth, "boxes", rows))
+    for label in CLASSES:
+        expected = slow_average_precision(*slow_verdicts(truth, rows, label, how))
+        found = (judged.per_class["mAP_11pt"][label], judged.per_class["mAP_area"][label])
+        assert found == ((None, None) if expected is None else pytest.approx([float(e) for e in expected], abs=1e-12))
+
+
+def test_two_of_three_objects_found_with_a_mistake_between() -> None:
+    # true, false, true of 3 objects: precision 1 at recall 1/3, 2/3 at recall 2/3.
+    # Area: 1/3 * 1 + 1/3 * 2/3 = 5/9. Eleven points: recall .0 .1 .2 .3 at 1, .4 .5 .6 at 2/3: (4 + 2) / 11.
+    truth = truth_of([(image, "cat", (0, 0, 4, 4), False) for image in "abc"])
+    rows = [("a", "cat", 0.9, 0, 0, 4, 4), ("b", "cat", 0.8, 6, 6, 9, 9), ("c", "cat", 0.7, 0, 0, 4, 4)]
+    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert judged.metrics == {"mAP_11pt": pytest.approx(6 / 11), "mAP_area": pytest.approx(5 / 9)}
+    assert judged.undefined == {"mAP_11pt": ("dog", "eel"), "mAP_area": ("dog", "eel")}
+
+
+def test_recall_of_exactly_three_tenths_is_reached() -> None:
+    # 3 of 10 objects found without a mistake: recall .0 .1 .2 .3 at precision 1: 4 / 11. A float .3 would miss one.
+    corners = [(x, y, x + 1, y + 1) for x in range(5) for y in range(2)]
+    truth = truth_of([("a", "cat", corner, False) for corner in corners])
+    rows = [("a", "cat", 1 - n / 10, *corner) for n, corner in enumerate(corners[:3])]
+    assert judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows)).metrics["mAP_11pt"] == 4 / 11
+
+
+@pytest.mark.parametrize(("compare", "expected"), [(">=", 1.0), (">", 0.0)])
+def test_an_overlap_of_exactly_one_half_is_a_matter_of_the_switch(compare: str, expected: float) -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    found = predicted(truth, "boxes", [("a", "cat", 0.5, 0, 0, 4, 2)])
+    assert judge(bound("voc07-det", iou_compare=compare), truth, found).metrics["mAP_area"] == expected
+
+
+def test_a_detection_whose_best_object_is_taken_is_false_even_if_another_would_do() -> None:
+    # Both detections overlap the first object most; the second object (IoU .6) is never asked for.
+    truth = truth_of([("a", "cat", (0, 0, 10, 4), False), ("a", "cat", (0, 1, 10, 5), False)])
+    rows = [("a", "cat", 0.9, 0, 0, 10, 4), ("a", "cat", 0.8, 0, 0, 10, 4)]
+    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert (judged.counts["true_positives"], judged.counts["duplicates"]) == (1, 1)
+
+
+def test_a_detection_of_a_difficult_object_is_neither_true_nor_false() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), True), ("b", "cat", (0, 0, 4, 4), False)])
+    rows = [("a", "cat", 0.9, 0, 0, 4, 4), ("b", "cat", 0.8, 0, 0, 4, 4)]
+    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert judged.metrics["mAP_area"] == 1.0
+    assert judged.counts["ignored"] == 1
+
+
+def test_inverted_and_outside_boxes_are_counted_and_false() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    rows = [("a", "cat", 0.9, 4, 4, 0, 0), ("a", "cat", 0.8, -5, 0, 4, 1e308), ("a", "cat", 0.7, 0, 0, 4, 4)]
+    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert judged.metrics["mAP_area"] == pytest.approx(1 / 3)
+    assert (judged.counts["inverted_boxes"], judged.counts["boxes_outside_image"]) == (1, 1)
+
+
+def test_no_detections_at_all_score_zero() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    assert judge(bound("voc07-det"), truth, predicted(truth, "boxes", [])).metrics == {"mAP_11pt": 0, "mAP_area": 0}
+
+
+def test_without_any_object_nothing_is_defined() -> None:
+    truth = truth_of([])
+    found = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 4, 4)])
+    judged = judge(bound("voc07-det"), truth, found, replicates=5)
+    assert judged.metrics == {"mAP_11pt": None, "mAP_area": None}
+    assert judged.intervals == {}
+
+
+def test_devkit_rounding_makes_ties_of_close_scores() -> None:
+    # .7004 (false, image b) and .7001 (true, image a) both become .700, and the tie goes to image a.
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    found = predicted(truth, "boxes", [("b", "cat", 0.7004, 0, 0, 4, 4), ("a", "cat", 0.7001, 0, 0, 4, 4)])
+    assert judge(bound("voc07-det"), truth, found).metrics["mAP_area"] == 0.5
+    assert judge(bound("voc07-det", rounding="devkit"), truth, found).metrics["mAP_area"] == 1.0
+
+
+def test_unstable_ties_equal_stable_ones_where_no_scores_are_equal() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    found = predicted(truth, "boxes", [("b", "cat", 0.3, 0, 0, 4, 4), ("a", "cat", 0.2, 0, 0, 4, 4)])
+    assert judge(bound("voc07-det", ties="argsort"), truth, found).metrics["mAP_area"] == 0.5
+
+
+@given(truths(), detections(distinct=True), st.randoms(use_true_random=False))
+def test_no_order_of_rows_or_images_moves_it(truth: Truth, rows: list[Any], random: Any) -> None:
+    before = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    ids = list(IDS)
+    random.shuffle(ids)
+    random.shuffle(rows)
+    moved = truth.subset(ids, split="test")
+    after = judge(bound("voc07-det"), moved, predicted(moved, "boxes", rows))
+    assert (after.metrics, after.per_class) == (before.metrics, before.per_class)
+
+
+@given(truths(), detections(), st.sampled_from([0.125, 3.0, 1e6]))
+def test_a_positive_factor_on_all_scores_does_not_move_it(truth: Truth, rows: list[Any], factor: float) -> None:
+    scaled = [(image, label, score * factor, *box) for image, label, score, *box in rows]
+    plain, larger = (judge(bound("voc07-det"), truth, predicted(truth, "boxes", each)) for each in (rows, scaled))
+    assert plain.metrics == larger.metrics
+
+
+@given(truths(), detections(), st.sampled_from(IDS), st.sampled_from(CLASSES), boxes())
+def test_a_false_box_of_score_zero_never_raises_it(
+    truth: Truth, rows: list[Any], image: str, label: str, box: tuple[int, ...]
+) -> None:
+    outside = (image, label, 0.0, *(float(corner + 50) for corner in box))
+    before, after = (
+        judge(bound("voc07-det"), truth, predicted(truth, "boxes", each)).per_class for each in (rows, [*rows, outside])
+    )
+    for metric in before:
+        assert all((after[metric][c] or 0) <= (before[metric][c] or 0) for c in CLASSES)
+
+
+@given(truths(), detections(distinct=True), st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
+def test_a_replicate_equals_scoring_a_split_that_holds_its_images_as_often(
+    truth: Truth, rows: list[Any], times: list[int]
+) -> None:
+    protocol = bound("voc07-det")
+    scored = protocol.family.score(truth, predicted(truth, "boxes", rows), protocol.conventions)
+    weights = np.array([times], dtype=np.float64)
+    drawn = protocol.family.summarise(scored.outcomes, truth, protocol.conventions, weights)
+    larger, names = repeated(truth, times)
+    copies = [(new, *row[1:]) for old, new in names for row in rows if row[0] == old]
+    expected = judge(protocol, larger, predicted(larger, "boxes", copies)).per_class
+    for metric, values in drawn.items():
+        found = [None if np.isnan(value) else pytest.approx(value) for value in values[0]]
+        assert list(expected[metric].values()) == found

@@ -1,0 +1,133 @@
+"""The pointing game against a slow reference over pixels, hand-computed examples, and the known anchor."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, bound, judge, predicted, truth_of, truths
+
+from bench.data.datasets import open_dataset
+from bench.files import Places
+from bench.truth import Truth
+
+PIXELS = [(x, y) for x in range(WIDTH) for y in range(HEIGHT)]
+
+
+def slow_hit(point: Any, boxes: list[Any], how: dict[str, Any]) -> bool:
+    """Whether any pixel of any box is near enough."""
+    for x1, y1, x2, y2 in boxes:
+        edge = 0 if how["box_region"] == "pixels" else 1
+        for x, y in ((x, y) for x in range(int(x1), int(x2) + edge) for y in range(int(y1), int(y2) + edge)):
+            gaps = abs(point[0] - x), abs(point[1] - y)
+            distance = math.hypot(*gaps) if how["tolerance_shape"] == "euclid" else max(gaps)
+            if distance < how["tolerance"] or (distance == how["tolerance"] and how["tolerance_compare"] == "<="):
+                return True
+    return False
+
+
+def slow_verdicts(truth: Truth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> list[tuple[bool, bool]]:
+    """Of each pair that counts: whether it hits, and whether it is in the difficult subset."""
+    o, verdicts = truth.objects, []
+    for image in truth.ids:
+        here = [i for i in range(len(o)) if truth.ids[o.image[i]] == image]
+        mine = [i for i in here if truth.classes[o.label[i]] == label]
+        if not mine or (all(o.difficult[mine]) and how["difficult_only_pairs"] == "skip"):
+            continue
+        targets = [i for i in mine if how["difficult_boxes"] == "count" or not o.difficult[i]]
+        others = [i for i in here if i not in mine and (how["subset_distractor"] == "any" or not o.difficult[i])]
+        covered = {(x, y) for x, y in PIXELS for i in mine if _inside(x, y, o.box[i])}
+        point = points.get((image, label))
+        hit = point is not None and slow_hit(point, [o.box[i] for i in targets], how)
+        verdicts.append((hit, bool(others) and len(covered) < len(PIXELS) * how["subset_area"]))
+    return verdicts
+
+
+def _inside(x: int, y: int, box: Any) -> bool:
+    return box[0] <= x < box[2] and box[1] <= y < box[3]
+
+
+POINTS = st.dictionaries(
+    st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES)),
+    st.tuples(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1)),
+)
+SWITCHES = st.fixed_dictionaries(
+    {
+        "tolerance": st.sampled_from([0.0, 1.0, 2.0, 5.0]),
+        "tolerance_compare": st.sampled_from(["<", "<="]),
+        "tolerance_shape": st.sampled_from(["euclid", "square"]),
+        "box_region": st.sampled_from(["pixels", "region"]),
+        "difficult_boxes": st.sampled_from(["count", "ignore"]),
+        "difficult_only_pairs": st.sampled_from(["skip", "count"]),
+        "subset_area": st.sampled_from([0.05, 0.1, 0.25]),
+        "subset_distractor": st.sampled_from(["non-difficult", "any"]),
+    }
+)
+
+
+@given(truths(), POINTS, SWITCHES)
+def test_equals_a_slow_reference_under_every_switch(truth: Truth, points: Any, how: dict[str, Any]) -> None:
+    rows = [(*pair, 1.0, *map(float, point)) for pair, point in points.items()]
+    judged = judge(bound("voc07-point", **how), truth, predicted(truth, "points", rows)).per_class
+    for label in CLASSES:
+        verdicts = slow_verdicts(truth, points, label, how)
+        difficult = [hit for hit, is_difficult in verdicts if is_difficult]
+        assert judged["accuracy"][label] == _share([hit for hit, _ in verdicts])
+        assert judged["accuracy_difficult"][label] == _share(difficult)
+
+
+def _share(hits: list[bool]) -> Any:
+    return pytest.approx(sum(hits) / len(hits)) if hits else None
+
+
+@pytest.mark.parametrize(
+    ("change", "hits"),
+    [
+        ({}, False),  # from pixel 19 to 34: exactly 15, not under 15
+        ({"tolerance_compare": "<="}, True),
+        ({"box_region": "region"}, True),  # to the edge at 20: 14
+        ({"tolerance": 15.5}, True),
+    ],
+)
+def test_fifteen_pixels_from_the_last_pixel_of_a_box(change: dict[str, Any], hits: bool) -> None:
+    truth = truth_of([("a", "cat", (10, 10, 20, 20), False)], size=(100, 100))
+    found = predicted(truth, "points", [("a", "cat", 1.0, 34, 15)])
+    assert judge(bound("voc07-point", **change), truth, found).metrics["accuracy"] == float(hits)
+
+
+def test_a_square_reaches_further_at_the_corners_than_a_circle() -> None:
+    truth = truth_of([("a", "cat", (10, 10, 20, 20), False)], size=(100, 100))
+    found = predicted(truth, "points", [("a", "cat", 1.0, 33, 33)])  # 14 and 14 away: 19.8 by Euclid
+    assert judge(bound("voc07-point"), truth, found).metrics["accuracy"] == 0
+    assert judge(bound("voc07-point", tolerance_shape="square"), truth, found).metrics["accuracy"] == 1
+
+
+def test_a_pair_without_a_point_is_a_miss() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False), ("b", "cat", (0, 0, 4, 4), False)])
+    judged = judge(bound("voc07-point"), truth, predicted(truth, "points", [("a", "cat", 1.0, 1, 1)]))
+    assert judged.metrics["accuracy"] == 0.5
+    assert judged.counts["pairs_without_point"] == 1
+
+
+def test_points_of_absent_classes_and_far_away_are_no_trouble() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    rows = [("a", "dog", 1.0, 1, 1), ("a", "cat", 1.0, 1e308, -1e308)]
+    assert judge(bound("voc07-point"), truth, predicted(truth, "points", rows)).metrics["accuracy"] == 0
+
+
+@pytest.mark.voc2007
+@pytest.mark.parametrize(("change", "expected"), [({}, (0.6963, 0.4244)), ({"box_region": "region"}, (0.6981, 0.4278))])
+def test_the_centre_of_every_voc07_image_scores_as_published(
+    change: dict[str, Any], expected: tuple[float, float], data_root: Path, tmp_path: Path
+) -> None:
+    truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("test")
+    pairs = zip(*np.nonzero(truth.labels > 0), strict=True)
+    rows = [(truth.ids[image], truth.classes[label], 1.0, *(truth.size[image] / 2)) for image, label in pairs]
+    judged = judge(bound("voc07-point", **change), truth, predicted(truth, "points", rows))
+    assert tuple(round(value or 0, 4) for value in judged.metrics.values()) == expected
+    assert (judged.counts["pairs"], judged.counts["pairs_difficult"]) == (7013, 2230)
