@@ -25,7 +25,7 @@ _PART_COLOURS = ((0.95, 0.05, 0.05), (0.05, 0.75, 0.1), (0.1, 0.2, 0.95), (1.0, 
 _PART_GROUNDS = {"rings": (1.0, 1.0, 1.0), "checker": (0.0, 0.0, 0.0), "stripes": (0.65, 0.1, 0.9)}
 
 OBJECTS_P = (0.45, 0.35, 0.2)
-REPEAT_P, TINY_P, CONTEXT_P = 0.3, 0.15, 0.95
+REPEAT_P, TINY_P, CONTEXT_P, PATIENCE = 0.3, 0.15, 0.95, 30
 LEAST_VISIBLE, DIFFICULT_VISIBLE, DIFFICULT_SIDE = 0.3, 0.55, 0.14
 
 
@@ -84,19 +84,21 @@ class _Object:
 def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
     """A picture of `size` pixels a side with one to three objects, of which one is of class `first`.
 
-    Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again.
+    Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again; when
+    that has failed often, there is one object only.
     """
     backdrop, value = _backdrop(rng, size)
     labels, tiny = _draw_labels(rng, len(kinds), first)
     for attempt in count():
-        kept = labels[: max(1, len(labels) - attempt // 20)]
-        objects = [_draw_object(rng, kinds[label], size, value, tiny=False) for label in kept]
-        objects += [_draw_object(rng, kinds[label], size, value, tiny=True) for label in tiny if attempt < 20]
+        if attempt == PATIENCE:
+            labels, tiny = [first], []
+        objects = [_draw_object(rng, kinds[label], size, value, tiny=False) for label in labels]
+        objects += [_draw_object(rng, kinds[label], size, value, tiny=True) for label in tiny]
         owner = _owner(objects, size)
         seen = [_see(one, owner == number, size) for number, one in enumerate(objects, start=1)]
         if None not in seen:
             break
-    pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in kept])
+    pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in labels])
     for one in objects:
         pixels = _over(pixels, one, size)
     pixels += rng.normal(0, 0.015, pixels.shape)
@@ -195,7 +197,7 @@ def _inside(canvas: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def _blend(under: Floats, alpha: Floats, over: Floats) -> Floats:
-    return np.asarray(under * (1 - alpha[..., None]) + over * alpha[..., None])
+    return np.asarray(under + alpha[..., None] * (over - under))
 
 
 def _coverage(shape: Floats, radius: float) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -121,7 +121,8 @@ def _write_set(folder: Path, options: ShapesOptions) -> None:
             scene = draw_scene(rng, kinds, index % len(kinds), options.size)
             lists[name][f"{number:06d}"] = scene
             _write_image(folder, f"{number:06d}", scene)
-    _write_lists(folder / "ImageSets", {**lists, "trainval": {**lists["train"], **lists["val"]}})
+    lists["trainval"] = {**lists["train"], **lists["val"]}
+    _write_lists(folder / "ImageSets", lists, [kind.name for kind in kinds])
 
 
 def _write_image(folder: Path, image: str, scene: Scene) -> None:
@@ -181,13 +182,12 @@ def voc_palette() -> list[int]:
     return [int(value) for value in colours.ravel()]
 
 
-def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]]) -> None:
-    names = [kind.name for kind in KINDS]
+def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]], classes: Sequence[str]) -> None:
     for split, scenes in lists.items():
         text = "".join(f"{image}\n" for image in scenes)
         (folder / "Segmentation" / f"{split}.txt").write_text(text)
         (folder / "Main" / f"{split}.txt").write_text(text)
-        for name in names:
+        for name in classes:
             marks = "".join(f"{image} {_mark(scene, name):2d}\n" for image, scene in scenes.items())
             (folder / "Main" / f"{name}_{split}.txt").write_text(marks)
 
