@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
 from bench.errors import RequestError, UnknownNameError
-from bench.files import array_digest
+from bench.files import array_digest, file_digest
 
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
 
@@ -22,27 +24,70 @@ class Objects:
 
     image: (M,) int32, index into `Truth.ids`. label: (M,) int32, index into `Truth.classes`.
     box: (M, 4) float64, half-open corners. difficult: (M,) bool.
+    Where the dataset says so: crowd: (M,) bool, a region of many objects. area: (M,) float64, square pixels of the
+    object itself. segment: M masks, COCO's compressed run lengths at the image's size.
     """
 
     image: NDArray[np.int32]
     label: NDArray[np.int32]
     box: FloatArray
     difficult: NDArray[np.bool_]
+    crowd: NDArray[np.bool_] | None = None
+    area: FloatArray | None = None
+    segment: tuple[bytes, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.image)
 
     def where(self, keep: NDArray[np.bool_]) -> Objects:
         """The objects for which `keep` (M,) is true."""
-        return Objects(self.image[keep], self.label[keep], self.box[keep], self.difficult[keep])
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, rows: NDArray[np.integer]) -> Objects:
+        """The objects of `rows` (n,), in that order."""
+        return Objects(
+            self.image[rows],
+            self.label[rows],
+            self.box[rows],
+            self.difficult[rows],
+            crowd=None if self.crowd is None else self.crowd[rows],
+            area=None if self.area is None else self.area[rows],
+            segment=None if self.segment is None else tuple(self.segment[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Files that say what each pixel of N images is.
+
+    files: of each image, one PNG of class indices (0 background, 1 + the class's index, 255 says nothing); or, where
+    not `indexed`, PNGs each of one object, its pixels above 0. ignore: of each image, perhaps a PNG whose pixels
+    above 0 count only where they are an object's.
+    """
+
+    indexed: bool
+    files: tuple[tuple[Path, ...], ...]
+    ignore: tuple[Path | None, ...]
+
+    def take(self, rows: Sequence[int]) -> Masks:
+        """The masks of some of the images, in that order."""
+        return replace(
+            self, files=tuple(self.files[row] for row in rows), ignore=tuple(self.ignore[row] for row in rows)
+        )
+
+    def digests(self) -> Iterator[str]:
+        """One line an image: the digests of its files' contents, then of what it ignores."""
+        for files, ignore in zip(self.files, self.ignore, strict=True):
+            yield " ".join([*map(file_digest, files), "ignore", *map(file_digest, filter(None, [ignore]))])
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
     """The truth of one split.
 
-    ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height.
-    labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`.
+    ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 where only the
+    photograph would say. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`.
+    Where the dataset has them: masks. blacklist: (N,) bool, images whose objects nobody is to be judged on.
     """
 
     dataset: str
@@ -52,12 +97,27 @@ class Truth:
     size: NDArray[np.int32]
     labels: NDArray[np.int8]
     objects: Objects = field(repr=False)
+    masks: Masks | None = field(default=None, repr=False)
+    blacklist: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @cached_property
     def digest(self) -> str:
-        """Digest of ids and annotations: the truth digest of every result."""
+        """Digest of ids and annotations, and of mask files' contents: the truth digest of every result."""
         o = self.objects
-        return array_digest(self.classes, self.ids, self.size, self.labels, o.image, o.label, o.box, o.difficult)
+        required = (self.classes, self.ids, self.size, self.labels, o.image, o.label, o.box, o.difficult)
+        return array_digest(*required, *self._optional())
+
+    def _optional(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
+        """What only some datasets say, each under its name: truths without it keep the digest they had."""
+        o = self.objects
+        for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):
+            if column is not None:
+                yield from ((name,), column)
+        if o.segment is not None:
+            lengths = np.array([len(one) for one in o.segment], dtype=np.int64)
+            yield from (("segment",), lengths, np.frombuffer(b"".join(o.segment), dtype=np.uint8))
+        if self.masks is not None:
+            yield ("masks", str(self.masks.indexed), *self.masks.digests())
 
     @cached_property
     def ids_digest(self) -> str:
@@ -101,10 +161,15 @@ class Truth:
         position[rows] = np.arange(len(rows), dtype=np.int32)
         kept = self.objects.where(position[self.objects.image] >= 0)
         moved = replace(kept, image=position[kept.image])
-        order = np.argsort(moved.image, kind="stable")
-        objects = Objects(moved.image[order], moved.label[order], moved.box[order], moved.difficult[order])
         return replace(
-            self, split=split, ids=tuple(ids), size=self.size[rows], labels=self.labels[rows], objects=objects
+            self,
+            split=split,
+            ids=tuple(ids),
+            size=self.size[rows],
+            labels=self.labels[rows],
+            objects=moved.take(np.argsort(moved.image, kind="stable")),
+            masks=None if self.masks is None else self.masks.take(rows.tolist()),
+            blacklist=None if self.blacklist is None else self.blacklist[rows],
         )
 
 
@@ -115,3 +180,16 @@ def labels_of(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
     clear = ~objects.difficult
     labels[objects.image[clear], objects.label[clear]] = PRESENT
     return labels
+
+
+def single_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
+    """Image labels (N, C) where each image shows one class: label (N,), class indices."""
+    labels = np.full((len(label), classes), ABSENT, dtype=np.int8)
+    labels[np.arange(len(label)), label] = PRESENT
+    return labels
+
+
+def no_objects() -> Objects:
+    """What a split without boxes has."""
+    none = np.zeros(0, dtype=np.int32)
+    return Objects(none, none, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))
