@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from bench.boxes import from_voc
 from bench.data.dataset import Dataset
+from bench.data.lists import need
 from bench.data.truth_cache import cached_table, fingerprint
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 from bench.files import digest
-from bench.truth import Objects, Truth, labels_of
+from bench.truth import Masks, Objects, Truth, labels_of
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -30,6 +31,7 @@ CLASSES = (
 )  # fmt: skip
 
 _PARSER_VERSION = "1"
+_SEGMENTATION = "Segmentation/"
 _LONGEST_SIDE = 1_000_000
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SAFE_NAME = r"\w[\w.-]*"
@@ -58,51 +60,71 @@ class Annotation(NamedTuple):
     difficult: list[bool]
 
 
-class VocDataset(Dataset):
-    """A VOC year, or anything in the same layout, at `folder` (the one that holds `Annotations`)."""
+class Annotations:
+    """The annotations of a folder, parsed once and kept as columns."""
 
-    def __init__(self, name: str, folder: Path, cache: Path, classes: tuple[str, ...] = CLASSES) -> None:
-        self.name, self.folder, self.classes, self._cache = name, folder, classes, cache
-        self.recipe: dict[str, Any] = {}
+    def __init__(self, name: str, folder: Path, classes: tuple[str, ...], cache: Path, how_to_get: str) -> None:
+        self._name, self._folder, self._classes, self._cache, self._how = name, folder, classes, cache, how_to_get
         self._parsed: dict[str, Columns] = {}
+
+    def of(self, ids: Sequence[str]) -> Columns:
+        """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
+
+        Raises MissingDataError where one is not there, BadFileError where one breaks a rule.
+        """
+        names = [f"{image}.xml" for image in ids]
+        try:
+            made_from = fingerprint(self._folder, names, self._classes, (_PARSER_VERSION,))
+        except FileNotFoundError as error:
+            missing = self._folder / error.filename
+            raise MissingDataError(f"{missing.name} of {self._name}", missing, self._how) from None
+        if made_from not in self._parsed:
+            path = self._cache / "truth" / f"{self._name}-{digest([str(self._folder.resolve()), names])}.parquet"
+            table = cached_table(path, made_from, lambda: parse_annotations(self._folder, names, self._classes))
+            self._parsed[made_from] = _columns(table)
+        return self._parsed[made_from]
+
+
+class VocDataset(Dataset):
+    """A VOC year, or anything in the same layout, at `folder` (the one that holds `Annotations`).
+
+    Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their truth has
+    the class masks too), and those of the folder `lists`, which hold what VOC does not bring (SBD's `train_aug`).
+    """
+
+    def __init__(
+        self, name: str, folder: Path, cache: Path, classes: tuple[str, ...] = CLASSES, *, lists: Path | None = None
+    ) -> None:
+        self.name, self.folder, self.classes = name, folder, classes
+        self.recipe: dict[str, Any] = {}
         unpack = _HOW.get(name, "Unpack it")
         self.how_to_get = f"{unpack} (host.robots.ox.ac.uk/pascal/VOC) so that {folder} holds Annotations and the rest."
-        if not (folder / "ImageSets" / "Main").is_dir():
+        sets = folder / "ImageSets"
+        if not (sets / "Main").is_dir():
             raise MissingDataError(name, folder, self.how_to_get)
+        self._lists = [("", sets / "Main"), (_SEGMENTATION, sets / "Segmentation"), ("", lists or sets / "Main")]
+        self._annotations = Annotations(name, folder / "Annotations", classes, cache, self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """Names of the lists in ImageSets/Main, without those of one class (`aeroplane_train`)."""
-        names = {path.stem for path in (self.folder / "ImageSets" / "Main").glob("*.txt")}
+        """Names of the lists, without those of one class (`aeroplane_train`)."""
+        names = {f"{prefix}{path.stem}" for prefix, folder in self._lists for path in folder.glob("*.txt")}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 
     def truth(self, split: str) -> Truth:
-        """The truth of a list of ImageSets/Main; a list of one class gives its ids, with the truth of all classes."""
-        path = self.folder / "ImageSets" / "Main" / f"{split}.txt"
-        if not re.fullmatch(_SAFE_NAME, split) or not path.is_file():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
-        ids = read_ids(path)
+        """The truth of a list; a list of one class gives its ids, with the truth of all classes."""
+        ids = read_ids(self._list(split))
         size, objects = self.annotations(ids)
         labels = labels_of(len(ids), len(self.classes), objects)
-        return Truth(self.name, split, self.classes, ids, size, labels, objects)
+        masks = self._masks(ids) if split.startswith(_SEGMENTATION) else None
+        return Truth(self.name, split, self.classes, ids, size, labels, objects, masks)
 
     def annotations(self, ids: Sequence[str]) -> Columns:
         """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
 
         Raises MissingDataError where one is not there, BadFileError where one breaks a rule.
         """
-        folder = self.folder / "Annotations"
-        names = [f"{image}.xml" for image in ids]
-        try:
-            made_from = fingerprint(folder, names, self.classes, (_PARSER_VERSION,))
-        except FileNotFoundError as error:
-            missing = folder / error.filename
-            raise MissingDataError(f"{missing.name} of {self.name}", missing, self.how_to_get) from None
-        if made_from not in self._parsed:
-            path = self._cache / "truth" / f"{self.name}-{digest([str(folder.resolve()), names])}.parquet"
-            table = cached_table(path, made_from, lambda: parse_annotations(folder, names, self.classes))
-            self._parsed[made_from] = _columns(table)
-        return self._parsed[made_from]
+        return self._annotations.of(ids)
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id."""
@@ -111,6 +133,18 @@ class VocDataset(Dataset):
     def mask_path(self, image: str) -> Path:
         """The class mask of an id, an indexed PNG: 0 is background, 1 + the class's index, 255 says nothing."""
         return self.folder / "SegmentationClass" / f"{image}.png"
+
+    def _list(self, split: str) -> Path:
+        for prefix, folder in self._lists:
+            stem = split.removeprefix(prefix)
+            path = folder / f"{stem}.txt"
+            if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
+                return path
+        raise UnknownNameError(f"split of {self.name}", split, self.splits())
+
+    def _masks(self, ids: Sequence[str]) -> Masks:
+        paths = [need(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]
+        return Masks(indexed=True, files=tuple((path,) for path in paths), ignore=(None,) * len(paths))
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
