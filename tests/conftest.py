@@ -65,6 +65,25 @@ def bench(tmp_path: Path) -> Callable[..., Answer]:
     return run
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`bench`, but in this process: quicker, and as good where nothing is trained."""
+    from bench import registry
+    from bench.cli.main import invoke
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.delenv("BENCH_RUNS", raising=False)
+    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = invoke([str(argument) for argument in arguments])
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if (VOC2007 / "Annotations").is_dir():
         return

@@ -60,10 +60,11 @@ def verbs() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 the answer is no, 2 the request was wrong, 3 something failed."""
-    sys.exit(_exit_code(arguments))
+    sys.exit(invoke(arguments))
 
 
-def _exit_code(arguments: Sequence[str] | None) -> int:
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors have been said on stderr."""
     try:
         return int(verbs.main(arguments, prog_name="bench", standalone_mode=False) or 0)
     except BenchError as error:

@@ -1,0 +1,248 @@
+"""The command line as its users meet it: exit codes, one JSON document, messages without tracebacks."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from bench import registry
+from bench.cli.main import VERBS, verbs
+from bench.predictions import About, write
+
+
+def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
+    for verb, (_, line) in VERBS.items():
+        command = verbs.get_command(None, verb)
+        assert command.help.partition("\n")[0].startswith(line.rstrip(".")) or verb in ("data", "publish", "check")
+        assert command.name == verb
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS, "data check", "data shapes", "data proposals"])
+def test_every_verb_explains_itself(here, verb: str) -> None:
+    answer = here(*verb.split(), "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"Usage: bench {verb}".rstrip())
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.3), (["list"], 0.5)])
+def test_listing_answers_at_once(bench, arguments: list[str], seconds: float) -> None:
+    def once() -> float:
+        begin = time.perf_counter()
+        assert bench(*arguments).code == 0
+        return time.perf_counter() - begin
+
+    assert min(statistics.median(once() for _ in range(5)) for _ in range(3)) < seconds
+
+
+@pytest.mark.parametrize("verb", ["--help", "list", "list protocols", "list runs", "table", "list datasets"])
+def test_torch_is_not_imported_where_nothing_is_computed(bench, verb: str) -> None:
+    answer = bench(*verb.split(), PYTHONPROFILEIMPORTTIME="1")
+    assert answer.code == 0
+    imported = {line.rpartition("|")[2].strip() for line in answer.err.splitlines() if line.startswith("import time:")}
+    assert "bench.cli.main" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("torch", "torchvision", "mlflow")}
+
+
+def test_json_is_one_document_on_stdout(here) -> None:
+    methods = here("list", "--json").json()["methods"]
+    assert {"name", "summary"} <= set(methods[0])
+    assert {one["name"] for one in here("list", "protocols", "--json").json()["protocols"]} >= {"voc07-det"}
+    assert here("list", "runs", "--json").json() == {"runs": []}
+    assert here("table", "--json").json() == {"tables": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("lst", "Error: Unknown verb 'lst'. Did you mean: list?"),
+        ("list method", "Error: Unknown list 'method'. Did you mean: methods?"),
+        ("show centre", "Did you mean: center?"),
+        ("show voc07-dett", "Did you mean: voc07-det"),
+        ("show run abc", "Error: Unknown result 'abc'."),
+        ("table --protocol voc07-dett", "Error: Unknown protocol 'voc07-dett'. Did you mean: voc07-det"),
+        ("table --data shape", "Error: Unknown dataset 'shape'. Did you mean: shapes?"),
+        ("table leader", "Error: Unknown table 'leader'. Did you mean: leaderboard?"),
+        ("publish abc", "Error: Unknown result 'abc'."),
+        ("run --method mlem --protocol voc07-det --data shapes", "Error: Unknown method 'mlem'. Did you mean: melm?"),
+        ("run --method melm:l2-arl --protocol voc07-det", "Error: Unknown variant of melm 'l2-arl'. Did you mean:"),
+        (
+            "run --method center --protocol voc7-point",
+            "Error: Unknown protocol 'voc7-point'. Did you mean: voc07-point",
+        ),
+        ("run --method center --protocol voc07-point --data shape", "Did you mean: shapes?"),
+        ("run --method center --protocol voc07-point --seed x", "expected whole numbers such as 0,1,2, but got 'x'"),
+        (
+            "run --method center --protocol voc07-point --set epochs",
+            "Error: --set: expected key=value, but got 'epochs'",
+        ),
+        ("run --method center --protocol voc07-point --convention toll=3", "Error: Unknown convention of voc07-point"),
+        ("run --method center --protocol voc07-point --plugin no.py", "Error: Plugin not found: looked in no.py."),
+        ("run --method center --protocol voc07-point", "Error: voc2007 not found: looked in nowhere"),
+        ("run --method center", "Missing option '--protocol'"),
+        ("run --methods center", "No such option"),
+        ("score --protocol voc07-det --predictions nothing.parquet", "Error: voc2007 not found"),
+    ],
+)
+def test_a_wrong_request_is_one_message_and_exit_code_2(here, arguments: str, says: str) -> None:
+    answer = here(*arguments.split())
+    assert answer.code == 2
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+
+
+def test_errors_leave_stdout_empty_for_json(here) -> None:
+    answer = here("show", "centre", "--json")
+    assert (answer.code, answer.out) == (2, "")
+
+
+def test_a_plugin_is_listed_for_the_group_and_for_a_verb(here, tmp_path: Path) -> None:
+    (tmp_path / "mute.py").write_text('"""Says nothing."""\n')
+    for arguments in (["--plugin", "mute.py", "list"], ["list", "--plugin", "mute.py"]):
+        assert "Says nothing." in here(*arguments).out
+
+
+def test_a_folder_named_methods_where_one_works_hides_nothing(bench, tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    assert bench("show", "center").code == 0
+
+
+def test_show_says_everything_of_a_method(here) -> None:
+    shown = here("show", "melm", "--json").json()
+    fields = {field["name"]: field for field in shown["config"]}
+    assert shown["default_variant"] in shown["variants"]
+    assert fields["epochs"]["stage"] == "training"
+    assert fields["nms"] == {
+        "name": "nms",
+        "default": 0.3,
+        "type": "number",
+        "stage": "prediction",
+        "help": fields["nms"]["help"],
+    }
+    text = here("show", "melm").out
+    assert all(name in text for name in [*fields, *shown["variants"], "trains again"])
+
+
+def test_show_says_the_value_and_source_of_every_convention(here) -> None:
+    shown = here("show", "voc07-det", "--json").json()
+    assert shown["conventions"]["iou_threshold"]["value"] == 0.5
+    assert all(one["source"] for one in shown["conventions"].values())
+    assert shown["metrics"]["mAP_11pt"] == {"higher_is_better": True}
+    assert "VOCinit.m" in here("show", "voc07-det").out
+
+
+def test_doctor_says_what_works(here) -> None:
+    checks = {one["name"]: one for one in here("doctor", "--json").json()["checks"]}
+    assert checks["python"]["ok"]
+    assert checks["torch"]["ok"]
+    assert not checks["voc2007"]["ok"]
+    assert "BENCH_DATA" in checks["voc2007"]["advice"]
+
+
+def test_doctor_answers_no_where_nothing_can_be_written(here, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = here("doctor", "--runs", tmp_path / "file" / "runs")
+    assert answer.code == 1
+    assert "runs folder" in answer.out
+
+
+def test_data_check_names_what_is_missing(here) -> None:
+    assert here("data", "check", "voc2012").code == 1
+    assert "voc2012: missing. voc2012 not found" in here("data", "check", "voc2012").out
+
+
+@pytest.mark.voc2007
+def test_data_check_finds_the_published_counts(here, data_root: Path) -> None:
+    (found,) = here("data", "check", "voc2007", "--data-root", data_root, "--json").json()["datasets"]
+    splits = {split["name"]: split for split in found["splits"]}
+    assert found["ok"]
+    assert splits["test"]["counts"]["pairs"] == 7632
+
+
+@pytest.fixture(scope="session")
+def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with four images of VOC 2007: each holds one dog, 0..8 x 0..8, in a picture of 16 x 16."""
+    root = tmp_path_factory.mktemp("data")
+    folder = root / "VOCdevkit" / "VOC2007"
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    ids = [f"00000{number}" for number in range(1, 5)]
+    (folder / "ImageSets" / "Main" / "test.txt").write_text("\n".join(ids))
+    size = "<size><width>16</width><height>16</height><depth>3</depth></size>"
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox>"
+    dog = f"<object><name>dog</name><difficult>0</difficult>{box}</object>"
+    for name in ids:
+        (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{dog}</annotation>")
+    return root
+
+
+def parquet(path: Path, ids: list[str]) -> Path:
+    """The dog of each image, found."""
+    corners = {"x1": [0.0], "y1": [0.0], "x2": [8.0], "y2": [8.0]}
+    columns = {"image": ids, "label": ["dog"] * len(ids), "score": [0.5] * len(ids)}
+    table = pa.table({**columns, **{name: value * len(ids) for name, value in corners.items()}})
+    write(path, "boxes", table, About("hand", "voc2007", "test", tuple(ids)))
+    return path
+
+
+ALL = ["000001", "000002", "000003", "000004"]
+
+
+def score(here, annotations: Path, file: Path, *more: str):
+    return here("score", "--protocol", "voc07-det", "--predictions", file, "--data-root", annotations, *more)
+
+
+def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annotations: Path, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "dogs.parquet", ALL)
+    (record,) = score(here, annotations, file, "--json").json()["results"]
+    assert (record["method"], record["metrics"]["mAP_11pt"]) == ("hand", 1.0)
+    (run,) = here("list", "runs", "--json").json()["runs"]
+    assert run == record == here("show", "run", record["address"][:6], "--json").json()
+    (table,) = here("table", "--protocol", "voc07-det", "--json").json()["tables"]
+    assert table["rows"][0]["values"] == {"method": "hand", "mAP_11pt": 1.0, "mAP_area": 1.0}
+    (written, _) = here("publish", record["address"][:6], "--into", tmp_path / "kept", "--json").json()["written"]
+    assert json.loads(Path(written).read_text()) == record
+
+
+def test_people_read_per_cent_with_an_interval(here, annotations: Path, tmp_path: Path) -> None:
+    answer = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL), "--name", "dogs")
+    assert "dogs · voc07-det on voc2007 test, 4 images" in answer.out
+    assert "mAP_11pt  100.0 [100.0, 100.0]" in answer.out
+
+
+def test_images_that_a_file_does_not_cover_must_be_allowed(here, annotations: Path, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "dogs.parquet", ALL[:2])
+    refused = score(here, annotations, file)
+    assert refused.code == 2
+    assert "--allow-missing" in refused.err
+    assert not (tmp_path / "runs" / "results").exists()
+    (record,) = score(here, annotations, file, "--allow-missing", "--json").json()["results"]
+    assert record["per_class"]["mAP_area"]["dog"] == 0.5
+
+
+def test_a_moved_switch_marks_its_row(here, annotations: Path, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "dogs.parquet", ALL)
+    score(here, annotations, file, "--name", "usual")
+    score(here, annotations, file, "--name", "moved", "--convention", "iou_threshold=0.75")
+    (table,) = here("table", "--json").json()["tables"]
+    notes = {row["values"]["method"]: row["notes"] for row in table["rows"]}
+    assert "other conventions: iou_threshold 0.75, not 0.5" in notes["moved"]
+    assert "other conventions: iou_threshold 0.75, not 0.5" not in notes["usual"]
+
+
+def test_scoring_does_not_import_torch(bench, annotations: Path, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "dogs.parquet", ALL)
+    arguments = ["score", "--protocol", "voc07-det", "--predictions", file, "--data-root", annotations]
+    answer = bench(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    assert answer.code == 0
+    assert "bench.score" in answer.err
+    assert "torch" not in answer.err.split("hand")[0]
+
+
+def test_the_repository_holds_no_runs() -> None:
+    assert "/runs/" in (registry.ROOT / ".gitignore").read_text()

@@ -1,0 +1,172 @@
+"""The leaderboard: seeds together, the best in bold, and whatever cannot be compared marked and explained."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.result import Result
+from bench.tables.leaderboard import leaderboard, leaderboards
+from bench.tables.model import Cell, Table
+from bench.tables.render import FORMATS, csv, markdown, text
+
+COMMON: dict[str, Any] = {
+    "protocol": "voc07-det",
+    "family": "detection",
+    "digest": "d",
+    "conventions": {"iou_threshold": 0.5, "ap": "11pt"},
+    "truth_digest": "t",
+    "ids_digest": "i",
+    "dataset": "voc2007",
+    "split": "test",
+    "images": 4952,
+    "partial": False,
+    "higher_is_better": {"mAP": True, "error": False},
+}
+
+
+def result(method: str, mean: float | None, **more: Any) -> Result:
+    address = f"{method}{mean}{more}"
+    fields = {"metrics": {"mAP": mean}, "predictions": address, "seed": 0, **more}
+    return Result(**{**COMMON, "address": address, "method": method, **fields})
+
+
+def table(*results: Result, **more: Any) -> Table:
+    return leaderboard("voc07-det", "voc2007", results, **more)
+
+
+def rows(made: Table) -> dict[str, list[str]]:
+    """Name and marks of each row to the texts of its other cells."""
+    return {" ".join([row[0].text, *row[0].marks]): [cell.text for cell in row[1:]] for row in made.rows}
+
+
+def test_a_number_is_per_cent_with_its_interval() -> None:
+    made = table(result("cam", 0.5432, intervals={"mAP": (0.5, 0.6)}))
+    assert rows(made) == {"cam": ["54.3 [50.0, 60.0]"]}
+
+
+def test_seeds_are_a_mean_with_its_sample_deviation_and_number() -> None:
+    made = table(*(result("melm", value, variant="l2+arl", seed=seed) for seed, value in enumerate((0.1, 0.2, 0.3))))
+    assert rows(made) == {"melm:l2+arl": ["20.0 ± 10.0 (3)"]}
+
+
+def test_of_the_same_seed_the_latest_record_counts() -> None:
+    made = table(result("cam", 0.2, created="2025-02-01"), result("cam", 0.1, created="2025-01-01"))
+    assert rows(made) == {"cam": ["20.0"]}
+
+
+def test_what_nobody_measured_is_empty_and_never_zero() -> None:
+    made = table(result("cam", 0.5, metrics={"mAP": 0.5, "error": 0.25}), result("melm", None), result("wsddn", 0.0))
+    assert rows(made) == {"cam": ["50.0", "25.0"], "melm": ["", ""], "wsddn": ["0.0", ""]}
+
+
+def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None:
+    made = table(
+        result("cam", 0.1, config={"epochs": 1, "net": "tiny", "weights": "a/one.npz"}),
+        result("cam", 0.2, config={"epochs": 9, "net": "tiny", "weights": "b/one.npz"}),
+    )
+    assert list(rows(made)) == ["cam [epochs=1, weights=one.npz]", "cam [epochs=9, weights=one.npz]"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "note"),
+    [
+        (
+            {"digest": "other", "conventions": {"iou_threshold": 0.5, "ap": "area"}},
+            "other conventions: ap area, not 11pt",
+        ),
+        ({"digest": "other"}, "other conventions: another version of the scoring, or other classes"),
+        ({"truth_digest": "other", "images": 5}, "judged on other images or annotations: test, 5 images"),
+        (
+            {"truth_digest": "other", "split": "test_subset", "images": 145, "partial": True},
+            "partial: judged on test_subset, 145 images",
+        ),
+        ({"train_split": "train"}, "trained on train"),
+        ({"tuned_on": "test-oracle"}, "tuned on: test-oracle"),
+    ],
+)
+def test_a_row_that_cannot_be_compared_is_marked_and_explained(odd: dict[str, Any], note: str) -> None:
+    usual = [result(name, 0.1, train_split="trainval") for name in ("cam", "melm")]
+    made = table(*usual, result("zebra", 0.9, **{"train_split": "trainval", **odd}))
+    assert list(rows(made)) == ["cam", "melm", "zebra a"]
+    assert made.notes == {"a": note}
+
+
+def test_what_the_protocol_says_is_usual_even_where_most_did_otherwise() -> None:
+    strict = {"digest": "other", "conventions": {"iou_threshold": 0.7, "ap": "11pt"}}
+    made = table(
+        result("a", 0.1, **strict), result("b", 0.1, **strict), result("c", 0.1), conventions=COMMON["conventions"]
+    )
+    assert list(rows(made)) == ["a a", "b a", "c"]
+    assert made.notes == {"a": "other conventions: iou_threshold 0.7, not 0.5"}
+
+
+def test_partial_rows_stay_marked_where_all_are_partial() -> None:
+    partial = {"truth_digest": "s", "split": "test_subset", "images": 145, "partial": True}
+    made = table(result("cam", 0.1, **partial), result("melm", 0.2, **partial))
+    assert list(rows(made)) == ["cam a", "melm a"]
+    assert [row[1].best for row in made.rows] == [False, True]
+
+
+def test_the_best_is_the_best_of_what_can_be_compared() -> None:
+    made = table(result("cam", 0.1), result("melm", 0.2), result("zebra", 0.9, digest="other"))
+    assert [row[1].best for row in made.rows] == [False, True, False]
+
+
+def test_where_lower_is_better_the_lowest_is_best() -> None:
+    made = table(result("cam", 0.5, metrics={"error": 0.5}), result("melm", 0.5, metrics={"error": 0.25}))
+    assert [row[1].best for row in made.rows] == [False, True]
+
+
+def test_alone_nobody_is_best() -> None:
+    assert not table(result("cam", 0.1)).rows[0][1].best
+
+
+def test_synthetic_results_are_named_so_and_stand_apart() -> None:
+    real, synthetic = leaderboards([result("cam", 0.1), result("cam", 0.9, dataset="shapes")])
+    assert "synthetic" not in text(real)
+    assert "voc07-det on shapes (synthetic)" in text(synthetic)
+    assert synthetic.remarks == ("shapes is generated: its numbers say nothing about photographs.",)
+
+
+def test_text_is_aligned_and_followed_by_its_notes() -> None:
+    made = table(result("cam", 0.1), result("melm", 0.25), result("zebra", 0.9, tuned_on="val-boxes"))
+    assert text(made).splitlines() == [
+        "voc07-det on voc2007, per cent",
+        "",
+        "method       mAP",
+        "---------  -----",
+        "cam         10.0",
+        "melm        25.0",
+        "zebra (a)   90.0",
+        "(a) tuned on: val-boxes",
+    ]
+
+
+def test_markdown_makes_the_best_bold_and_takes_no_name_for_markup() -> None:
+    lines = markdown(table(result("a|b*", 0.1), result("cam\nx", 0.2))).splitlines()
+    assert [line.replace(" ", "") for line in lines[4:]] == [r"|a\|b\*|10.0|", "|camx|**20.0**|"]
+
+
+def test_csv_keeps_full_precision_and_is_read_by_pandas() -> None:
+    made = table(
+        result("a,b", 1 / 3, intervals={"mAP": (0.1, 2 / 3)}),
+        result('q"', None),
+        *(result("melm", value, seed=seed) for seed, value in enumerate((0.1, 0.3))),
+        result("zebra", 0.9, tuned_on="val-boxes", seed=None),
+    )
+    frame = pd.read_csv(io.StringIO(csv(made)), dtype=str).set_index("method")
+    assert list(map(float, frame.loc["a,b", ["mAP", "mAP_low", "mAP_high"]])) == [1 / 3, 0.1, 2 / 3]
+    assert pd.isna(frame.loc['q"', "mAP"])
+    assert float(frame.loc["melm", "mAP"]) == (0.1 + 0.3) / 2
+    assert frame.loc["melm", "seeds"] == "0 1"
+    assert frame.loc["zebra", "notes"] == "tuned on: val-boxes"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_table_without_rows_is_still_a_table(name: str) -> None:
+    assert "method" in FORMATS[name](Table("empty", ("method",), ()))
+    assert "x" in FORMATS[name](Table("one", ("method",), ((Cell("x", "x"),),)))

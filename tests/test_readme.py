@@ -1,0 +1,54 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import registry
+from bench.method import Task
+
+README = (registry.ROOT / "README.md").read_text()
+
+
+def block(mark: str) -> str:
+    """The fenced block after a line."""
+    found = re.search(rf"^{re.escape(mark)}\n+```\w*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert found, f"no fenced block after {mark}"
+    return found[1]
+
+
+def test_the_two_commands_stand_under_their_marks_in_one_line_each() -> None:
+    assert block("<!-- run -->").strip().endswith("-m bench run --method melm --protocol voc07-det --data shapes")
+    assert block("<!-- test -->").strip().endswith("-m pytest -q")
+    assert [block(f"<!-- {mark} -->").count("\n") for mark in ("run", "test")] == [1, 1]
+
+
+@pytest.mark.parametrize(("command", "code"), [("echo one $CI", 0), ("false\necho two", 1)])
+def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path, command: str, code: int) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_text((registry.ROOT / ".ci" / "run").read_text())
+    (tmp_path / "README.md").write_text(
+        f"```bash\nexit 7\n```\n<!-- test -->\n\n```bash\n{command}\n```\n```\nexit 8\n```\n"
+    )
+    done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stdout.removeprefix(f"{command}\n") == ("one true\n" if code == 0 else "")
+
+
+def test_the_method_it_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+    file = tmp_path / "gmp.py"
+    file.write_text(re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1])
+    registry.use_plugin(file)
+    cls, variant = registry.parse("gmp")
+    config = registry.configure(cls, variant, dataset="", recipe={"net": "tiny", "weights": "none"}, settings={})
+    method = cls(config, Task("made-up", ("cat", "dog")))
+    images, labels = torch.rand(2, 3, 64, 64), torch.tensor([[1, -1], [0, 1]])
+    scores, maps = method(images)
+    assert torch.equal(scores, maps.flatten(2).max(dim=2).values)
+    assert sum(method.loss(images, labels).values()).isfinite()
