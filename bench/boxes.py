@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-_PAIRS = 1 << 17
+_PAIRS = 1 << 16
 """Pairs of a box and an object looked at in one go: bounds memory, not results."""
 
 
@@ -56,13 +56,13 @@ def iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
     array([[1.   , 0.333, 0.   ]])
     """
     one, two = _rows(a), _rows(b)
-    return _ratio(one[:, None, :], two[None, :, :], area(one)[:, None] + area(two)[None, :])
+    return _ratio(one.T[:, :, None], two.T[:, None, :], area(one)[:, None] + area(two)[None, :])
 
 
 def paired_iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Intersection over union (N,) of box i of `a` (N, 4) with box i of `b` (N, 4)."""
     one, two = _rows(a), _rows(b)
-    return _ratio(one, two, area(one) + area(two))
+    return _ratio(one.T, two.T, area(one) + area(two))
 
 
 def best_overlaps(
@@ -81,16 +81,18 @@ def best_overlaps(
     order = np.argsort(object_key, kind="stable")
     first = np.searchsorted(object_key[order], key, side="left")
     count = np.searchsorted(object_key[order], key, side="right") - first
-    best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
     trim = np.array([0.0, 0.0, 0.0, 0.0] if plus_one else [0.0, 0.0, 1.0, 1.0])
+    objects = objects[order] - trim
+    best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
     for rows in _parts(count):
-        start = np.cumsum(count[rows]) - count[rows]
-        pair = np.repeat(np.arange(len(rows)), count[rows])
-        candidate = order[first[rows][pair] + np.arange(len(pair)) - start[pair]]
-        overlap = paired_iou(boxes[rows][pair] - trim, objects[candidate] - trim)
+        mine, length = boxes[rows] - trim, count[rows]
+        start = np.cumsum(length) - length
+        candidate = np.arange(length.sum()) + np.repeat(first[rows] - start, length)
+        areas = np.repeat(area(mine), length) + area(objects)[candidate]
+        overlap = _ratio(np.repeat(mine.T, length, axis=1), objects.T[:, candidate], areas)
         best[rows] = np.maximum.reduceat(overlap, start)
-        earliest = np.where(overlap == best[rows][pair], np.arange(len(pair)), len(pair))
-        which[rows] = candidate[np.minimum.reduceat(earliest, start)]
+        largest = np.flatnonzero(overlap == np.repeat(best[rows], length))
+        which[rows] = order[candidate[largest[np.searchsorted(largest, start)]]]
     return best, which
 
 
@@ -118,9 +120,9 @@ def _rows(boxes: ArrayLike) -> FloatArray:
 
 
 def _ratio(a: FloatArray, b: FloatArray, areas: FloatArray) -> FloatArray:
+    """IoU of boxes with their corners along the first axis, (4, ...) each, and the sum of their areas (...)."""
     with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
-        sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-        sides = np.maximum(sides, 0.0)
-        shared = sides[..., 0] * sides[..., 1]
+        sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
+        shared = sides[0] * sides[1]
         union = areas - shared
         return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=(union > 0) & np.isfinite(union)))
