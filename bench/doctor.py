@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from bench.data.datasets import DATASETS, open_dataset
 from bench.errors import MissingDataError
 from bench.files import Places
+from bench.result import SYNTHETIC
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def examine(places: Places) -> Iterator[Check]:
     yield _selective_search()
     yield _runs(places.runs)
     for name in DATASETS:
-        if name != "shapes":  # made on first use: always there
+        if name not in SYNTHETIC:  # made on first use: always there
             yield _dataset(name, places)
     yield _tracking()
     yield _extra("pydensecrf2", "pip install -e '.[crf]' (needs g++)")

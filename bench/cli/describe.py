@@ -51,8 +51,8 @@ def method_text(method: Document) -> str:
         rows = [_field_row(field) for field in method["config"] if field["stage"] == stage]
         if rows:
             lines += ["", f"{stage} settings ({meaning})", columns(rows)]
-    if method["recipes"]:
-        recipes = [(f"  {dataset}", settings_text(settings)) for dataset, settings in method["recipes"].items()]
+    recipes = [(f"  {data}", settings_text(settings)) for data, settings in method["recipes"].items() if settings]
+    if recipes:
         lines += ["", "recipes", columns(recipes)]
     return "\n".join(lines)
 
