@@ -100,8 +100,8 @@ def read_npz(path: Path) -> Content:
     Boxes are half-open corners; image i has the rows offsets[i] to offsets[i + 1].
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
         names = [str(name) for name in found["ids"]]
         offsets, boxes, scores = found["offsets"].astype(np.int64), found["boxes"], found.get("scores")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -147,7 +147,7 @@ def _name(path: Path, name: Any) -> str:
 
 def _listed(path: Path, values: Any) -> list[Any]:
     plain = values.value if isinstance(values, Array) else values
-    if not isinstance(plain, list | tuple | np.ndarray) or np.ndim(plain) == 0:
+    if not isinstance(plain, list | tuple) and not (isinstance(plain, np.ndarray) and plain.ndim):
         raise BadFileError(path, f"expected a list with an entry an image, but got {type(plain).__name__}")
     return list(plain)
 

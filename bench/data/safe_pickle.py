@@ -97,10 +97,21 @@ class _Encode:
     __setstate__ = None
 
 
+class _NoBytes:
+    """Stands in for `bytes`, which old protocols call, without arguments, for an empty one."""
+
+    def __new__(cls) -> Any:
+        return b""
+
+    __setstate__ = None
+
+
 _STAND_INS: dict[tuple[str, str], type] = {
     ("numpy", "dtype"): DType,
     ("numpy", "ndarray"): Array,
     ("_codecs", "encode"): _Encode,
+    ("builtins", "bytes"): _NoBytes,
+    ("__builtin__", "bytes"): _NoBytes,
     ("collections", "OrderedDict"): OrderedDict,
 }
 for _core in ("numpy.core", "numpy._core"):

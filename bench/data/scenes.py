@@ -82,7 +82,7 @@ class _Object:
 
 
 def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
-    """A picture of `size` pixels a side with one to three objects, of which one is of class `first`.
+    """A picture of `size` pixels a side with one to three objects, of which one is of class `first` and not difficult.
 
     Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again; when
     that has failed often, there is one object only.
@@ -96,7 +96,8 @@ def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
         objects += [_draw_object(rng, kinds[label], size, value, tiny=True) for label in tiny]
         owner = _owner(objects, size)
         seen = [_see(one, owner == number, size) for number, one in enumerate(objects, start=1)]
-        if None not in seen:
+        clear = {one.kind for one in seen if one is not None and not one.difficult}
+        if None not in seen and kinds[first] in clear:
             break
     pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in labels])
     for one in objects:
