@@ -82,14 +82,30 @@ def boxes() -> st.SearchStrategy[tuple[int, int, int, int]]:
 
 
 def truths() -> st.SearchStrategy[Truth]:
-    """Up to ten objects in four images; some classes and images stay without any."""
-    thing = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES), boxes(), st.booleans())
+    """Up to ten objects in four images, most in two of them; some classes and images stay without any."""
+    image = st.sampled_from([*IDS, *IDS[1:3], *IDS[1:3]])
+    thing = st.tuples(image, st.sampled_from([*CLASSES, "cat", "cat"]), boxes(), st.booleans())
     return st.lists(thing, max_size=10).map(truth_of)
 
 
-def detections(*, distinct: bool = False) -> st.SearchStrategy[list[tuple[Any, ...]]]:
-    """Rows of boxes; few values of the score, so that ties are common, or none twice."""
+@st.composite
+def cases(draw: st.DrawFn, *, distinct: bool = False) -> tuple[Truth, list[tuple[Any, ...]]]:
+    """A truth and rows of boxes, most near an object; scores of few values, so that ties are common, or distinct."""
+    truth = draw(truths())
+    anywhere = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES), boxes())
+    where = st.one_of(anywhere, _near(truth), _near(truth)) if len(truth.objects) else anywhere
     scores = st.integers(0, 1000).map(lambda n: n / 1024) if distinct else st.sampled_from([0.0, 0.25, 0.5, 1.0])
-    row = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES), scores, boxes())
-    unique = (lambda r: r[2]) if distinct else None
-    return st.lists(row, max_size=14, unique_by=unique).map(lambda rows: [(*r[:3], *map(float, r[3])) for r in rows])
+    unique = (lambda row: row[1]) if distinct else None
+    rows = draw(st.lists(st.tuples(where, scores), max_size=14, unique_by=unique))
+    return truth, [(image, label, score, *map(float, box)) for (image, label, box), score in rows]
+
+
+def _near(truth: Truth) -> st.SearchStrategy[Any]:
+    """An object's image and class, and its box, some corners moved by a pixel."""
+    o = truth.objects
+
+    def moved(row: int, steps: list[int]) -> Any:
+        return truth.ids[o.image[row]], truth.classes[o.label[row]], tuple(o.box[row] + steps)
+
+    steps = st.lists(st.sampled_from([0, 0, 0, 1, -1]), min_size=4, max_size=4)
+    return st.builds(moved, st.integers(0, len(o) - 1), steps)

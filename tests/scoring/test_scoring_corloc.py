@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scoring_cases import CLASSES, IDS, bound, detections, judge, predicted, truth_of, truths
+from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted, truth_of
 
 from bench.truth import Truth
 
@@ -51,8 +51,9 @@ SWITCHES = st.fixed_dictionaries(
 )
 
 
-@given(truths(), detections(), SWITCHES)
-def test_equals_a_slow_reference_under_every_switch(truth: Truth, rows: list[Any], how: dict[str, Any]) -> None:
+@given(cases(), SWITCHES)
+def test_equals_a_slow_reference_under_every_switch(case: Any, how: dict[str, Any]) -> None:
+    truth, rows = case
     found = predicted(truth, "boxes", rows)
     by_class = judge(bound("voc07-corloc", **how), truth, found).per_class["CorLoc"]
     over_images = judge(bound("voc07-corloc", mean_over="images", **how), truth, found).metrics["CorLoc"]
@@ -91,8 +92,9 @@ def test_the_first_of_equally_scored_boxes_is_the_top_one() -> None:
     assert found == [{"CorLoc": 1.0}, {"CorLoc": 0.0}]
 
 
-@given(truths(), detections(distinct=True), st.randoms(use_true_random=False))
-def test_no_order_of_rows_or_images_moves_it(truth: Truth, rows: list[Any], random: Any) -> None:
+@given(cases(distinct=True), st.randoms(use_true_random=False))
+def test_no_order_of_rows_or_images_moves_it(case: Any, random: Any) -> None:
+    truth, rows = case
     before = judge(bound("voc07-corloc"), truth, predicted(truth, "boxes", rows)).per_class
     ids = list(IDS)
     random.shuffle(ids)

@@ -114,6 +114,19 @@ def test_a_pair_without_a_point_is_a_miss() -> None:
     assert judged.counts["pairs_without_point"] == 1
 
 
+def test_the_difficult_subset_takes_the_union_of_boxes_and_another_clear_class() -> None:
+    # Image of 120 pixels, a quarter is 30. Image a: boxes of 20 + 20 pixels, 24 together: under a quarter.
+    # Image b: 20 + 20 side by side: not under it. Image c: small, but alone.
+    overlapping = [("a", "cat", (0, 0, 5, 4), False), ("a", "cat", (1, 0, 6, 4), True)]
+    apart = [("b", "cat", (0, 0, 5, 4), False), ("b", "cat", (5, 0, 10, 4), False)]
+    alone = [("c", "cat", (0, 0, 1, 1), False), ("c", "dog", (0, 0, 9, 9), True)]
+    dogs = [(image, "dog", (0, 0, 9, 9), False) for image in "ab"]
+    truth = truth_of([*overlapping, *apart, *alone, *dogs])
+    nowhere = predicted(truth, "points", [])
+    assert judge(bound("voc07-point"), truth, nowhere).counts["pairs_difficult"] == 1
+    assert judge(bound("voc07-point", subset_distractor="any"), truth, nowhere).counts["pairs_difficult"] == 2
+
+
 def test_points_of_absent_classes_and_far_away_are_no_trouble() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
     rows = [("a", "dog", 1.0, 1, 1), ("a", "cat", 1.0, 1e308, -1e308)]
