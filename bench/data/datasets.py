@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,12 +18,32 @@ DATASETS: dict[str, str] = {
     "voc2007": "PASCAL VOC 2007: 20 classes, 5,011 trainval and 4,952 test images, truth of both.",
     "voc2010": "PASCAL VOC 2010: 20 classes, truth of train and val.",
     "voc2012": "PASCAL VOC 2012: 20 classes, truth of train and val.",
+    "voc2012-actions": "PASCAL VOC 2012 actions: 10 classes, of persons, or of images as the splits images/val ...",
+    "coco2014": "COCO 2014 instances: 80 classes, 82,783 train and 40,504 val images, boxes and masks.",
+    "coco2017": "COCO 2017 instances: 80 classes, 118,287 train and 5,000 val images, boxes and masks.",
+    "ilsvrc2012": "ILSVRC 2012 CLS-LOC: 1,000 classes, 1,281,167 train and 50,000 val images; option blacklist.",
+    "ilsvrc2013-det": "ILSVRC 2013 DET: 200 classes, truth of val and its halves val1 and val2.",
+    "cub": "Caltech-UCSD Birds-200-2011: 200 classes, 5,994 train and 5,794 test images, one box each.",
+    "openimages": "OpenImages30k of wsolevaluation: 100 classes, masks of 2,500 val and 5,000 test images.",
+    "mit67": "MIT Indoor 67: 67 classes, 5,360 train and 1,340 test images.",
     "shapes": "Synthetic: bodies with a small telling part, made on first use; options train, val, test, size, seed.",
 }
 
 
+_READERS = {
+    "voc2012-actions": "voc_actions",
+    "coco2014": "coco",
+    "coco2017": "coco",
+    "ilsvrc2012": "ilsvrc",
+    "ilsvrc2013-det": "ilsvrc",
+    "cub": "cub",
+    "openimages": "wsol",
+    "mit67": "mit67",
+}
+
+
 def open_dataset(name: str, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Dataset:
-    """Open a dataset; only `shapes` has options, and it is made where it is not there yet.
+    """Open a dataset; `shapes` is made where it is not there yet. Only `shapes` and `ilsvrc2012` have options.
 
     Raises UnknownNameError for the name or an option, MissingDataError where it is not under the data root.
     """
@@ -32,19 +53,24 @@ def open_dataset(name: str, places: Places, options: Mapping[str, Any] = Mapping
         from bench.data.shapes import open_shapes
 
         return open_shapes(places, options)
+    data_root = _data_root(name, places)
+    if name == "ilsvrc2012":
+        from bench.data.ilsvrc import open_dataset as open_ilsvrc
+
+        return open_ilsvrc(name, data_root, places.cache, options)
     if options:
         raise RequestError(f"Dataset {name} takes no options, but got: {', '.join(options)}.")
+    if name in _READERS:
+        opened: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, places.cache)
+        return opened
     from bench.data.voc import VocDataset
 
-    return VocDataset(name, voc_folder(name, places.data_root), places.cache)
+    folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
+    return VocDataset(name, folder, places.cache, lists=data_root / "lists" / name)
 
 
-def voc_folder(name: str, data_root: Path | None) -> Path:
-    """Where a VOC year is: `<data root>/VOCdevkit/VOC2007` for `voc2007`.
-
-    Raises MissingDataError if no data root is set.
-    """
-    if data_root is None:
-        how = "Give --data-root DIR, or set BENCH_DATA, to the folder that holds VOCdevkit."
+def _data_root(name: str, places: Places) -> Path:
+    if places.data_root is None:
+        how = "Give --data-root DIR, or set BENCH_DATA, to the folder that holds VOCdevkit, coco, ILSVRC ..."
         raise MissingDataError(name, Path("nowhere (no data root is set)"), how)
-    return data_root / "VOCdevkit" / name.replace("voc", "VOC")
+    return places.data_root

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,19 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     An orientation in its EXIF data is not applied: boxes are drawn on the pixels as stored. Raises BadFileError
     where the file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
     """
+    with _opened(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a JPEG or PNG file, from its header. Raises BadFileError as `read_pixels` does."""
+    with _opened(path) as image:
+        width, height = image.size
+        return width, height
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -24,7 +40,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("JPEG", "PNG")) as image:
-                return np.array(image.convert("RGB"))
+                yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadFileError(path, f"too large an image ({error})") from None
     except UnidentifiedImageError:

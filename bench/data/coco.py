@@ -1,0 +1,230 @@
+"""COCO 2014 and 2017 instances, in their publisher's layout: annotations/instances_val2014.json, val2014/*.jpg.
+
+Image ids are the integer ids as strings, in rising order, as pycocotools takes them; classes are the 80 categories
+in the order of their ids. A crowd region shows its class: the image's label is +1 (as TorchRay's and the usual
+multi-label readings of COCO have it), and whether it counts as an object is for the protocol to say. The JSON is
+parsed once, in memory (about six times its size, so 3 GB for train2014), and kept as columns. Files are not trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bench.boxes import from_coco
+from bench.data.dataset import Dataset
+from bench.data.lists import LONGEST_SIDE, check_name, need
+from bench.data.rle import to_rle
+from bench.data.truth_cache import cached_table, fingerprint
+from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
+from bench.files import digest
+from bench.truth import Objects, Truth, labels_of
+
+CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+
+CATEGORY_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
+"""The `category_id` of each class."""
+
+_PARSER_VERSION = "1"
+_SPLITS = ("train", "val")
+
+
+class CocoDataset(Dataset):
+    """COCO of one year at `folder`, the one that holds `annotations`. Its splits: train, val."""
+
+    def __init__(self, name: str, folder: Path, cache: Path) -> None:
+        self.name, self.folder, self._cache = name, folder, cache
+        self.year = name.removeprefix("coco")
+        self.classes = CLASSES
+        self.recipe: dict[str, Any] = {}
+        archives = f"annotations_trainval{self.year}.zip, train{self.year}.zip and val{self.year}.zip"
+        self.how_to_get = f"Unpack {archives} (cocodataset.org) in {folder}, or: python -m bench data fetch {name}."
+        self._file_names: dict[str, dict[str, str]] = {}
+        if not self.splits():
+            raise MissingDataError(name, folder / "annotations", self.how_to_get)
+
+    def splits(self) -> tuple[str, ...]:
+        """Those of train and val whose annotations are on disk."""
+        return tuple(split for split in _SPLITS if self._annotations(split).is_file())
+
+    def truth(self, split: str) -> Truth:
+        """Boxes, crowds, areas and segments of a split."""
+        table = self._table(split)
+        size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
+        objects = _objects(table)
+        labels = labels_of(len(size), len(CLASSES), objects)
+        return Truth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
+
+    def image_path(self, image: str) -> Path:
+        """The photograph of an id, under the name that the annotations give it."""
+        for split in sorted(self.splits(), key=lambda split: split not in self._file_names):
+            if name := self._names(split).get(image):
+                return self.folder / f"{split}{self.year}" / name
+        raise RequestError(f"{self.name} has no image {image!r}.")
+
+    def _annotations(self, split: str) -> Path:
+        return self.folder / "annotations" / f"instances_{split}{self.year}.json"
+
+    def _table(self, split: str) -> pa.Table:
+        if split not in _SPLITS:
+            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        path = need(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
+        made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
+        kept = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
+        return cached_table(kept, made_from, lambda: parse_instances(path))
+
+    def _names(self, split: str) -> dict[str, str]:
+        """From image id to file name."""
+        if split not in self._file_names:
+            table = self._table(split)
+            self._file_names[split] = dict(zip(table["id"].to_pylist(), table["file"].to_pylist(), strict=True))
+        return self._file_names[split]
+
+
+def parse_instances(path: Path) -> pa.Table:
+    """An instances file as columns: a row an image, by id; objects as lists, boxes as x, y, width, height.
+
+    Raises BadFileError, naming the entry, where it is not COCO's form with COCO's 80 categories.
+    """
+    document = _document(path)
+    _check_categories(path, document)
+    images: dict[int, dict[str, Any]] = {}
+    for row, entry in enumerate(_list(path, document, "images")):
+        image = _image(path, entry, f"{row} of images")
+        if images.setdefault(int(image["id"]), image) is not image:
+            raise BadFileError(path, f"image id {image['id']} is there twice", row=f"{row} of images")
+    _add_annotations(path, _list(path, document, "annotations"), images)
+    in_order = [images[key] for key in sorted(images)]
+    return pa.table({name: pa.array([one[name] for one in in_order], kind) for name, kind in _COLUMNS.items()})
+
+
+_COLUMNS = {
+    "id": pa.string(),
+    "file": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "label": pa.list_(pa.int32()),
+    "crowd": pa.list_(pa.bool_()),
+    "area": pa.list_(pa.float64()),
+    "box": pa.list_(pa.float64()),
+    "segment": pa.list_(pa.binary()),
+}
+
+
+def _objects(table: pa.Table) -> Objects:
+    counts = pc.list_value_length(table["label"]).to_numpy()
+    label, crowd, area, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "crowd", "area", "box"))
+    return Objects(
+        np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        label,
+        from_coco(box),
+        np.zeros(len(label), dtype=np.bool_),
+        crowd=crowd,
+        area=area,
+        segment=tuple(pc.list_flatten(table["segment"]).to_pylist()),
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadFileError(path, f"not valid JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise BadFileError(path, f"expected an object with images and annotations, but got {type(document).__name__}")
+    return document
+
+
+def _list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    entries = document.get(key)
+    if not isinstance(entries, list):
+        raise BadFileError(path, f"expected a list {key!r}, but got {type(entries).__name__}")
+    for row, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise BadFileError(path, f"expected an object, but got {type(entry).__name__}", row=f"{row} of {key}")
+    return entries
+
+
+def _check_categories(path: Path, document: dict[str, Any]) -> None:
+    found = {str(entry.get("id")): entry.get("name") for entry in _list(path, document, "categories")}
+    for number, name in zip(CATEGORY_IDS, CLASSES, strict=True):
+        if found.get(str(number)) != name:
+            raise BadFileError(path, f"category {number} must be {name!r}, but it is {found.get(str(number))!r}")
+    if len(found) != len(CLASSES):
+        raise BadFileError(path, f"expected COCO's {len(CLASSES)} categories, but got {len(found)}")
+
+
+def _image(path: Path, entry: dict[str, Any], row: str) -> dict[str, Any]:
+    number = _whole(path, entry, "id", row, low=0, high=2**63 - 1)
+    name = entry.get("file_name")
+    if not isinstance(name, str) or "/" in name:
+        raise BadFileError(path, f"file_name must be the name of a file, but got {name!r}", row=row)
+    check_name(path, name, row)
+    sides = {side: _whole(path, entry, side, row, low=1, high=LONGEST_SIDE) for side in ("width", "height")}
+    return {"id": str(number), "file": name, **sides, "label": [], "crowd": [], "area": [], "box": [], "segment": []}
+
+
+def _add_annotations(path: Path, entries: list[dict[str, Any]], images: dict[int, dict[str, Any]]) -> None:
+    label_of = {number: label for label, number in enumerate(CATEGORY_IDS)}
+    seen: set[int] = set()
+    for position, entry in enumerate(entries):
+        row = f"{position} of annotations"
+        number = _whole(path, entry, "id", row, low=0, high=2**63 - 1)
+        if number in seen:
+            raise BadFileError(path, f"annotation id {number} is there twice", row=row)
+        seen.add(number)
+        image = images.get(_whole(path, entry, "image_id", row, low=0, high=2**63 - 1))
+        label = label_of.get(_whole(path, entry, "category_id", row, low=0, high=2**63 - 1))
+        if image is None or label is None:
+            what = "image_id" if image is None else "category_id"
+            raise BadFileError(path, f"unknown {what} {entry[what]}", row=row)
+        image["label"].append(label)
+        image["crowd"].append(bool(_whole(path, {"iscrowd": 0, **entry}, "iscrowd", row, low=0, high=1)))
+        image["area"] += _numbers(path, [entry.get("area")], "area", row, count=1, low=(0.0,))
+        image["box"] += _numbers(path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0))
+        image["segment"].append(_segment(path, entry, image, row))
+
+
+def _segment(path: Path, entry: dict[str, Any], image: dict[str, Any], row: str) -> bytes:
+    try:
+        return to_rle(entry.get("segmentation"), image["width"], image["height"])
+    except ValueError as error:
+        raise BadFileError(path, f"segmentation: {error}", row=row) from None
+
+
+def _whole(path: Path, entry: dict[str, Any], key: str, row: str, *, low: int, high: int) -> int:
+    value = entry.get(key)
+    if type(value) is not int or not low <= value <= high:
+        raise BadFileError(path, f"{key} must be a whole number from {low} to {high}, but got {value!r:.80}", row=row)
+    return value
+
+
+def _numbers(path: Path, values: Any, key: str, row: str, *, count: int, low: tuple[float, ...]) -> list[float]:
+    """`count` finite numbers, each at least its `low`."""
+    listed = values if isinstance(values, list) else []
+    good = [
+        type(one) in (int, float) and abs(one) < 1e9 and one >= least for one, least in zip(listed, low, strict=False)
+    ]
+    if len(listed) != count or not all(good):
+        raise BadFileError(path, f"{key} must be {count} number(s), sizes not below 0, but got {values!r:.80}", row=row)
+    return [float(one) for one in listed]
+
+
+def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
+    """`coco2014` or `coco2017`, in `<data root>/coco`. Raises MissingDataError."""
+    return CocoDataset(name, data_root / "coco", cache)

@@ -1,0 +1,109 @@
+"""Caltech-UCSD Birds-200-2011 in its publisher's layout: images.txt, image_class_labels.txt, classes.txt,
+train_test_split.txt, bounding_boxes.txt, images/.
+
+Image ids are the names in images.txt, which wsolevaluation uses too; a box `x, y, width, height` becomes
+x, y, x + width, y + height. CUB does not say how large its images are: wsolevaluation's lists do, or the photographs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.boxes import FloatArray, from_coco
+from bench.data.dataset import Dataset
+from bench.data.lists import index_of, need, number, read_rows, whole
+from bench.data.pixels import read_size
+from bench.data.wsol import PREFIX, image_sizes, metadata_folder, wsol_splits, wsol_truth
+from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.truth import Objects, Truth, single_labels
+
+_SPLITS = ("test", "train")
+
+
+class CubDataset(Dataset):
+    """CUB at `folder`. Splits: train, test, and wsolevaluation's as `wsolevaluation/test` where its lists are."""
+
+    def __init__(self, name: str, folder: Path, metadata: Path) -> None:
+        self.name, self.folder, self.metadata = name, folder, metadata
+        self.recipe: dict[str, Any] = {}
+        self.how_to_get = (
+            f"Unpack CUB_200_2011.tgz (vision.caltech.edu) so that {folder} holds images.txt, "
+            "or: python -m bench data fetch cub."
+        )
+        if not folder.is_dir():
+            raise MissingDataError(name, folder, self.how_to_get)
+        self.classes = tuple(self._column("classes.txt"))
+
+    def splits(self) -> tuple[str, ...]:
+        """Train and test, and those of wsolevaluation; its val is CUBV2, whose photographs go to `images` too."""
+        return (*_SPLITS, *(PREFIX + split for split in wsol_splits(self.metadata)))
+
+    def truth(self, split: str) -> Truth:
+        """One class and one box an image."""
+        if split not in self.splits():
+            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        if split.startswith(PREFIX):
+            folder = self.metadata / split.removeprefix(PREFIX)
+            return wsol_truth(self.name, split, folder, self.classes, self.folder)
+        ids = self._column("images.txt")
+        index_of(self.folder / "images.txt", ids)
+        in_training = self._whole("train_test_split.txt", len(ids), low=0, high=1)
+        label = self._whole("image_class_labels.txt", len(ids), low=1, high=len(self.classes)) - 1
+        box = self._boxes(len(ids))
+        rows = np.flatnonzero(in_training == (split == "train"))
+        image = np.arange(len(rows), dtype=np.int32)
+        objects = Objects(image, label[rows], box[rows], np.zeros(len(rows), dtype=np.bool_))
+        names = tuple(ids[row] for row in rows)
+        labels = single_labels(label[rows], len(self.classes))
+        return Truth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
+
+    def image_path(self, image: str) -> Path:
+        """The photograph of an id."""
+        return self.folder / "images" / image
+
+    def _whole(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
+        path, texts = self.folder / name, self._column(name, images)
+        return np.array([whole(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32)
+
+    def _boxes(self, images: int) -> FloatArray:
+        path = self.folder / "bounding_boxes.txt"
+        rows = self._rows(path.name, 5, images)
+        box = np.array([[number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
+        if (flat := (box[:, 2:] <= 0).any(axis=1)).any():
+            raise BadFileError(path, "a box needs a width and a height above 0", row=int(np.argmax(flat)))
+        return from_coco(box)
+
+    def _column(self, name: str, images: int | None = None) -> list[str]:
+        return [fields[1] for fields in self._rows(name, 2, images)]
+
+    def _rows(self, name: str, fields: int, images: int | None) -> list[list[str]]:
+        """Fields of each line of a list whose first field counts from 1."""
+        path = need(self.folder / name, f"{name} of {self.name}", self.how_to_get)
+        rows = read_rows(path, fields)
+        for row, found in enumerate(rows):
+            if found[0] != str(row + 1):
+                raise BadFileError(path, f"expected number {row + 1}, but got {found[0][:80]!r}", row=row)
+        if images not in (None, len(rows)):
+            raise BadFileError(path, f"has {len(rows)} rows, but images.txt has {images}")
+        return rows
+
+    def _sizes(self, ids: tuple[str, ...], split: str) -> NDArray[np.int32]:
+        listed = self.metadata / split / "image_sizes.txt"
+        if listed.is_file():
+            return image_sizes(listed, {name: row for row, name in enumerate(ids)})
+        if missing := self.missing_images(ids):
+            what = f"Sizes of {self.name} {split}"
+            how = (
+                f"Put wsolevaluation's list there, or the photographs ({len(missing)} are missing) into {self.folder}."
+            )
+            raise MissingDataError(what, listed, how)
+        return np.array([read_size(self.image_path(name)) for name in ids], dtype=np.int32)
+
+
+def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
+    """`cub`, in `<data root>/CUB_200_2011`. Raises MissingDataError."""
+    return CubDataset(name, data_root / "CUB_200_2011", metadata_folder(data_root, "CUB"))

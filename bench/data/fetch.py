@@ -1,0 +1,180 @@
+"""`data fetch`: what publishers let anybody download, from their own hosts, resumed, checked, and unpacked in place.
+
+Files wait in `<data root>/downloads` and are taken as they are if they are already there and right. A checksum is
+held where one is publicly known; where none is, that is said, and the length and the archive's own checks must do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.sources import SOURCES, File, Source
+from bench.data.unpack import unpack
+from bench.errors import RequestError, RunError, UnknownNameError
+from bench.files import write_text
+from bench.progress import SILENT, Progress, Step
+
+_ATTEMPTS = 8
+_BLOCK = 1 << 20
+_TIMEOUT = 60
+
+
+def fetch(
+    name: str,
+    data_root: Path,
+    *,
+    parts: tuple[str, ...] = (),
+    progress: Progress = SILENT,
+    sources: Mapping[str, Source] = SOURCES,
+) -> list[Path]:
+    """Download and unpack a dataset, or some parts of it (`annotations`); gives the files that came.
+
+    Raises UnknownNameError for the name or a part, RequestError for what nobody may download without registering,
+    RunError where the host does not answer or a file is not what it should be. The same call again goes on.
+    """
+    if name not in sources:
+        raise UnknownNameError("download", name, sources)
+    source = sources[name]
+    if not source.files:
+        raise RequestError(f"{name} cannot be downloaded: {source.terms}")
+    known = dict.fromkeys(file.part for file in source.files)
+    for part in parts:
+        if part not in known:
+            raise UnknownNameError(f"part of {name}", part, known)
+    progress.say(f"{name}: {source.terms}")
+    return [_fetch_file(file, data_root, progress) for file in source.files if not parts or file.part in parts]
+
+
+def _fetch_file(file: File, data_root: Path, progress: Progress) -> Path:
+    path = download(file, data_root / "downloads", progress)
+    done = path.with_name(f"{path.name}.unpacked")
+    if done.is_file():
+        progress.say(f"{path.name} was unpacked before; remove {done} to unpack it again")
+        return path
+    progress.say(f"unpack {path.name}")
+    unpack(path, data_root / file.target, inside=file.inside)
+    write_text(done, file.url)
+    return path
+
+
+def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
+    """The file in `folder`, complete and checked; a part that is there is gone on with.
+
+    Raises RunError where the host refuses, breaks off too often, or sends something else.
+    """
+    path = folder / file.name
+    if path.is_file():
+        _check(file, path, progress)
+        return path
+    part = path.with_name(f".{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_ATTEMPTS):
+        before = _length(part)
+        try:
+            if not before or before != file.size:
+                _receive(file, part, progress)
+            break
+        except urllib.error.HTTPError as error:
+            raise RunError(f"{file.url}: the host says {error.code} {error.reason}.") from None
+        except (OSError, http.client.HTTPException) as error:
+            if attempt + 1 == _ATTEMPTS or (attempt and _length(part) <= before):
+                raise RunError(f"{file.url}: {_why(error)}. Run again: {_length(part)} bytes are kept.") from None
+            time.sleep(attempt)
+    _check(file, part, progress)
+    part.replace(path)
+    _validator(part).unlink(missing_ok=True)
+    return path
+
+
+def _receive(file: File, part: Path, progress: Progress) -> None:
+    """Receive what is missing of a file; raises ConnectionError if less came than was announced."""
+    if (asked := _ask(file, part)) is None:
+        return
+    with asked as answer:
+        start = _length(part) if answer.status == http.client.PARTIAL_CONTENT else 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        if file.size and total and total != file.size:
+            raise RunError(f"{file.url}: expected {file.size} bytes, but the host offers {total}.")
+        write_text(_validator(part), _called(answer))
+        with (
+            progress.task(file.name, total or 0, start=start, unit="bytes") as step,
+            part.open("ab" if start else "wb") as out,
+        ):
+            _copy(answer, out, step)
+    if total is not None and _length(part) != total:
+        raise ConnectionError(f"the connection broke after {_length(part)} of {total} bytes")
+
+
+def _ask(file: File, part: Path) -> Any:
+    """The host's answer: the rest of the file, or all of it if it cannot go on with the part; None: there is no rest."""
+    headers = {"User-Agent": "weakloc", "Accept-Encoding": "identity"}
+    try:
+        request = urllib.request.Request(file.url, headers={**headers, **_resume_headers(file, part)})
+        return urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        error.close()
+        if error.headers.get("Content-Range") == f"bytes */{_length(part)}":
+            return None
+        return urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=_TIMEOUT)
+
+
+def _resume_headers(file: File, part: Path) -> dict[str, str]:
+    """Ask for the rest, if it is still the rest of the same file: the host can say, or else the checksum will."""
+    validator, length = _validator(part), _length(part)
+    called = validator.read_text() if validator.is_file() else ""
+    if not length or not (called or file.md5):
+        return {}
+    return {"Range": f"bytes={length}-"} | ({"If-Range": called} if called else {})
+
+
+def _called(answer: Any) -> str:
+    """What the host calls this version of the file, if anything exact."""
+    tag = str(answer.headers.get("ETag") or "W/")
+    return str(answer.headers.get("Last-Modified") or "") if tag.startswith("W/") else tag
+
+
+def _copy(answer: Any, out: Any, step: Step) -> None:
+    while block := answer.read(_BLOCK):
+        out.write(block)
+        step(len(block))
+
+
+def _check(file: File, path: Path, progress: Progress) -> None:
+    """Raises RunError, and removes the file, if it has another length or checksum than it should."""
+    if file.size not in (None, _length(path)):
+        _refuse(path, f"has {_length(path)} bytes, expected {file.size}")
+    if file.md5 is None:
+        progress.say(f"{file.name}: no checksum is publicly known; only its length could be checked")
+        return
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != file.md5:
+        _refuse(path, f"has the MD5 checksum {found}, expected {file.md5}")
+
+
+def _refuse(path: Path, why: str) -> None:
+    path.unlink()
+    _validator(path).unlink(missing_ok=True)
+    raise RunError(f"{path}: {why}. It was removed; run again to download it anew.")
+
+
+def _validator(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "reason", error)) or type(error).__name__

@@ -1,0 +1,178 @@
+"""ILSVRC in its publisher's layout: `ILSVRC/{Annotations,Data,ImageSets}/{CLS-LOC,DET}`.
+
+Ids are the lines of the lists (`n01440764/n01440764_10026` of train, `ILSVRC2012_val_00000001`), classes WordNet ids
+in sorted order. Its XML counts pixels from 0 and ends on the last one (0 ... 499 of 500): `xmin, xmax` becomes
+xmin, xmax + 1. No sizes and no boxes are read for the training images of CLS-LOC, whose class is their folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.dataset import Dataset
+from bench.data.lists import index_of, need, read_lines, read_rows, whole
+from bench.data.voc import Annotations, Columns
+from bench.data.wsol import PREFIX, metadata_folder, wsol_splits, wsol_truth
+from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
+from bench.truth import PRESENT, Truth, labels_of, no_objects, single_labels
+
+_WORDNET_ID = r"n[0-9]{8}"
+_BLACKLISTS = ("2014", "2013", "none")
+_LISTS = {"train": "train_cls.txt", "val": "val.txt"}
+
+
+class ClsLocDataset(Dataset):
+    """ILSVRC 2012 CLS-LOC. Splits: train, val, and wsolevaluation's as `wsolevaluation/test` where its lists are.
+
+    blacklist: the year of the development kit whose list of unsatisfactory val images is read; `none`.
+    """
+
+    def __init__(self, name: str, data_root: Path, cache: Path, blacklist: str = "2014") -> None:
+        self.name, self.folder, self.blacklist = name, data_root / "ILSVRC", blacklist
+        self.recipe: dict[str, Any] = {}
+        self.how_to_get = (
+            "image-net.org and Kaggle (ImageNet Object Localization Challenge) give it to registered people; unpack it "
+            f"in {data_root}, so that it holds ILSVRC and LOC_synset_mapping.txt."
+        )
+        if not (self.folder / "ImageSets" / "CLS-LOC").is_dir():
+            raise MissingDataError(name, self.folder / "ImageSets" / "CLS-LOC", self.how_to_get)
+        self.classes = self._classes(data_root / "LOC_synset_mapping.txt")
+        self._lists, self._metadata = data_root / "lists" / name, metadata_folder(data_root, "ILSVRC")
+        folder = self.folder / "Annotations" / "CLS-LOC" / "val"
+        self._annotations = Annotations(name, folder, self.classes, cache, self.how_to_get)
+
+    def splits(self) -> tuple[str, ...]:
+        """Those of train and val that are listed, and those of wsolevaluation."""
+        sets = self.folder / "ImageSets" / "CLS-LOC"
+        own = [split for split, file in _LISTS.items() if (sets / file).is_file()]
+        return (*own, *(PREFIX + split for split in wsol_splits(self._metadata)))
+
+    def truth(self, split: str) -> Truth:
+        """One class an image; of val the boxes too. The labels of train take 1.3 GB."""
+        if split not in self.splits():
+            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        if split.startswith(PREFIX):
+            folder = self._metadata / split.removeprefix(PREFIX)
+            return wsol_truth(self.name, split, folder, self.classes, self.folder)
+        path = self.folder / "ImageSets" / "CLS-LOC" / _LISTS[split]
+        ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
+        index_of(path, ids)
+        return self._train(path, ids) if split == "train" else self._val(ids)
+
+    def image_path(self, image: str) -> Path:
+        """The photograph of an id; wsolevaluation's ids are paths below Data/CLS-LOC (ImageNetV2 is `val2`)."""
+        data = self.folder / "Data" / "CLS-LOC"
+        if re.search(r"\.jpe?g$", image, re.IGNORECASE):
+            return data / image
+        return data / ("train" if "/" in image else "val") / f"{image}.JPEG"
+
+    def _train(self, path: Path, ids: tuple[str, ...]) -> Truth:
+        index = {name: label for label, name in enumerate(self.classes)}
+        label = np.array([index.get(image.partition("/")[0], -1) for image in ids])
+        if (label < 0).any():
+            row = int(np.argmin(label))
+            raise BadFileError(path, f"expected class/name with a known WordNet id, but got {ids[row][:80]!r}", row=row)
+        size = np.zeros((len(ids), 2), dtype=np.int32)
+        labels = single_labels(label, len(self.classes))
+        return Truth(self.name, "train", self.classes, ids, size, labels, no_objects())
+
+    def _val(self, ids: tuple[str, ...]) -> Truth:
+        size, objects = _from_zero(self._annotations.of(ids))
+        labels = labels_of(len(ids), len(self.classes), objects)
+        if ((labels == PRESENT).sum(axis=1) != 1).any():
+            image = ids[int(np.argmax((labels == PRESENT).sum(axis=1) != 1))]
+            path = self.folder / "Annotations" / "CLS-LOC" / "val" / f"{image}.xml"
+            raise BadFileError(path, "expected objects of exactly one class")
+        return Truth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(ids))
+
+    def _blacklisted(self, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
+        """The images (N,) whose number, at the end of their id, is listed."""
+        if self.blacklist == "none":
+            return None
+        name = f"ILSVRC{self.blacklist}_clsloc_validation_blacklist.txt"
+        how = (
+            f"It is data/{name} of that year's development kit. --data-option blacklist=none goes without it: "
+            "localization is then judged on all images."
+        )
+        path = need(self._lists / name, "The list of blacklisted images", how)
+        numbers = {whole(path, fields[0], row, low=1, high=99_999_999) for row, fields in enumerate(read_rows(path, 1))}
+        return np.array([int(image.rpartition("_")[2]) in numbers for image in ids], dtype=np.bool_)
+
+    def _classes(self, path: Path) -> tuple[str, ...]:
+        lines = read_lines(need(path, f"Classes of {self.name}", self.how_to_get))
+        return _wordnet_ids(path, [line.split()[0] for line in lines])
+
+
+class DetDataset(Dataset):
+    """ILSVRC 2013 DET, 200 classes. Splits: val, and the lists of `lists/ilsvrc2013-det` (R-CNN's val1 and val2)."""
+
+    def __init__(self, name: str, data_root: Path, cache: Path) -> None:
+        self.name, self.folder = name, data_root / "ILSVRC"
+        self.recipe: dict[str, Any] = {}
+        self.how_to_get = (
+            "image-net.org gives ILSVRC DET and its development kit to registered people; unpack both in "
+            f"{data_root}, and put val1.txt and val2.txt (R-CNN's halves of val) into {data_root / 'lists' / name}."
+        )
+        path = need(self.folder / "devkit" / "data" / "map_det.txt", f"Classes of {name}", self.how_to_get)
+        self.classes = _wordnet_ids(path, [line.split()[0] for line in read_lines(path)])
+        self._lists = (data_root / "lists" / name, self.folder / "ImageSets" / "DET")
+        folder = self.folder / "Annotations" / "DET" / "val"
+        self._annotations = Annotations(name, folder, self.classes, cache, self.how_to_get)
+
+    def splits(self) -> tuple[str, ...]:
+        """Val and the lists added."""
+        added = {path.stem for path in self._lists[0].glob("*.txt")}
+        return tuple(sorted(added | {"val"} if (self._lists[1] / "val.txt").is_file() else added))
+
+    def truth(self, split: str) -> Truth:
+        """Boxes of all 200 classes."""
+        if split not in self.splits():
+            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        path = next(file for folder in self._lists if (file := folder / f"{split}.txt").is_file())
+        ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
+        index_of(path, ids)
+        size, objects = _from_zero(self._annotations.of(ids))
+        return Truth(
+            self.name, split, self.classes, ids, size, labels_of(len(ids), len(self.classes), objects), objects
+        )
+
+    def image_path(self, image: str) -> Path:
+        """The photograph of an id."""
+        return self.folder / "Data" / "DET" / "val" / f"{image}.JPEG"
+
+
+def _wordnet_ids(path: Path, names: list[str]) -> tuple[str, ...]:
+    for row, name in enumerate(names):
+        if not re.fullmatch(_WORDNET_ID, name) or names.index(name) != row:
+            raise BadFileError(path, f"expected a WordNet id, each once, but got {name[:80]!r}", row=row)
+    return tuple(sorted(names))
+
+
+def _from_zero(columns: Columns) -> Columns:
+    """VOC's reader takes corners to count from 1."""
+    size, objects = columns
+    return size, replace(objects, box=objects.box + 1.0)
+
+
+def open_dataset(name: str, data_root: Path, cache: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Dataset:
+    """`ilsvrc2012`, with its option `blacklist`, or `ilsvrc2013-det`.
+
+    Raises MissingDataError, and UnknownNameError or RequestError for an option.
+    """
+    if name == "ilsvrc2013-det":
+        return DetDataset(name, data_root, cache)
+    for key in options:
+        if key != "blacklist":
+            raise UnknownNameError(f"option of {name}", key, ["blacklist"])
+    year = str(options.get("blacklist", _BLACKLISTS[0]))
+    if year not in _BLACKLISTS:
+        raise RequestError(f"Option blacklist of {name} must be {', '.join(_BLACKLISTS)}, but got {year!r}.")
+    return ClsLocDataset(name, data_root, cache, year)

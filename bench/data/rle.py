@@ -1,0 +1,95 @@
+"""Masks as COCO writes them, polygons or run lengths, made into one checked form: compressed run lengths.
+
+Run lengths go down the columns of an image and start with background. pycocotools trusts what it is given and is
+written in C, so everything is checked before it gets there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BIT, _CHUNK, _MORE, _SIGN = 48, 5, 0x20, 0x10
+_LONGEST_NUMBER = 7
+
+
+def to_rle(segmentation: Any, width: int, height: int) -> bytes:
+    """Compressed run lengths of polygons `[[x, y, ...], ...]`, or of `{"size": [h, w], "counts": ...}`.
+
+    Raises ValueError, saying the rule, for anything that is no mask of a width x height image.
+    """
+    from pycocotools import mask
+
+    if isinstance(segmentation, list):
+        polygons = [_polygon(points, width, height) for points in segmentation]
+        if not polygons:
+            raise ValueError("a segmentation needs at least one polygon")
+        parts = mask.frPyObjects(polygons, height, width)
+        return bytes((parts[0] if len(parts) == 1 else mask.merge(parts))["counts"])
+    if not isinstance(segmentation, dict) or segmentation.get("size") != [height, width]:
+        raise ValueError(f"expected polygons, or run lengths of size {[height, width]}")
+    counts = segmentation.get("counts")
+    if isinstance(counts, str | bytes):
+        return checked_rle(counts, width, height)
+    _check_runs(counts, width, height)
+    return bytes(mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"])
+
+
+def checked_rle(counts: str | bytes, width: int, height: int) -> bytes:
+    """The same compressed run lengths. Raises ValueError where they are not those of a width x height image."""
+    text = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
+    _check_runs(run_lengths(text), width, height)
+    return text
+
+
+def to_mask(counts: bytes, width: int, height: int) -> NDArray[np.bool_]:
+    """The pixels (H, W) of checked run lengths; pycocotools' own decoder warns under numpy 2."""
+    runs = run_lengths(counts)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def run_lengths(counts: bytes) -> list[int]:
+    """The runs that compressed text stands for: 5 bits a character, low ones first, differences to the last but one.
+
+    Raises ValueError for text that stands for nothing.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = character - _BIT
+        if not 0 <= bits < 2 * _MORE or shift >= _CHUNK * _LONGEST_NUMBER:
+            raise ValueError("not compressed run lengths")
+        value |= (bits & (_MORE - 1)) << shift
+        shift += _CHUNK
+        if bits & _MORE:
+            continue
+        value -= (1 << shift) if bits & _SIGN else 0
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("compressed run lengths end in the middle of a number")
+    return runs
+
+
+def _check_runs(runs: Any, width: int, height: int) -> None:
+    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+        raise ValueError("run lengths must be whole numbers, 0 or more")
+    if sum(runs) != width * height:
+        raise ValueError(f"run lengths make {sum(runs)} pixels, but the image has {width * height}")
+
+
+def _polygon(points: Any, width: int, height: int) -> list[float]:
+    """A polygon's corners, at most one image side outside: its outline is walked pixel by pixel."""
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        raise ValueError("a polygon needs three corners or more, as x, y, x, y ...")
+    for axis, side in enumerate((width, height)):
+        if not all(_is_number(value) and -side <= value <= 2 * side for value in points[axis::2]):
+            raise ValueError(f"a polygon's corners must be numbers within the {width}x{height} image")
+    return points
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
