@@ -78,7 +78,7 @@ class _Object:
     kind: Kind
     body: Floats
     part: Floats
-    paint: Floats
+    ink: Mask
 
 
 def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
@@ -92,8 +92,8 @@ def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
     for attempt in count():
         if attempt == PATIENCE:
             labels, tiny = [first], []
-        objects = [_draw_object(rng, kinds[label], size, value, tiny=False) for label in labels]
-        objects += [_draw_object(rng, kinds[label], size, value, tiny=True) for label in tiny]
+        objects = [_place(rng, kinds[label], size, tiny=False) for label in labels]
+        objects += [_place(rng, kinds[label], size, tiny=True) for label in tiny]
         owner = _owner(objects, size)
         seen = [_see(one, owner == number, size) for number, one in enumerate(objects, start=1)]
         clear = {one.kind for one in seen if one is not None and not one.difficult}
@@ -101,7 +101,7 @@ def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
             break
     pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in labels])
     for one in objects:
-        pixels = _over(pixels, one, size)
+        pixels = _painted(rng, pixels, one, value)
     pixels += rng.normal(0, 0.015, pixels.shape)
     return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, seen)))
 
@@ -135,7 +135,7 @@ def _see(one: _Object, visible: Mask, size: int) -> Seen | None:
     return Seen(one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_inside(whole, size).sum() < whole.sum()))
 
 
-def _draw_object(rng: Rng, kind: Kind, size: int, backdrop_value: float, *, tiny: bool) -> _Object:
+def _place(rng: Rng, kind: Kind, size: int, *, tiny: bool) -> _Object:
     margin = size // 4
     radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(0.16, 0.32))
     x, y = rng.uniform(0.16 * size, 0.84 * size, 2)
@@ -149,10 +149,15 @@ def _draw_object(rng: Rng, kind: Kind, size: int, backdrop_value: float, *, tiny
     pu, pv = (u - border * np.cos(direction)) / part_radius, (v - border * np.sin(direction)) / part_radius
     body = _coverage(_BODY_SHAPES[kind.body](u, v), radius)
     part = _coverage(np.maximum(np.abs(pu), np.abs(pv)) * 0.7 + np.hypot(pu, pv) * 0.3 - 1, radius * part_radius)
+    return _Object(kind, body, part, _PART_PATTERNS[kind.part](pu, pv) > 0)
+
+
+def _painted(rng: Rng, pixels: Floats, one: _Object, backdrop_value: float) -> Floats:
+    size = len(pixels)
+    body, part, ink = (_inside(layer, size) for layer in (one.body, one.part, one.ink))
     paint = _texture(rng, body.shape, _body_colour(rng, backdrop_value), 0.035)
-    ink = (_PART_PATTERNS[kind.part](pu, pv) > 0)[..., None]
-    paint = _blend(paint, part, np.where(ink, kind.colour, _PART_GROUNDS[kind.part]))
-    return _Object(kind, body, part, paint)
+    paint = _blend(paint, part, np.where(ink[..., None], one.kind.colour, _PART_GROUNDS[one.kind.part]))
+    return _blend(pixels, np.maximum(body, part), paint)
 
 
 def _body_colour(rng: Rng, backdrop_value: float) -> Floats:
@@ -188,17 +193,16 @@ def _add_contexts(rng: Rng, pixels: Floats, names: Sequence[str | None]) -> Floa
     return pixels
 
 
-def _over(pixels: Floats, one: _Object, size: int) -> Floats:
-    return _blend(pixels, _inside(np.maximum(one.body, one.part), size), _inside(one.paint, size))
-
-
 def _inside(canvas: NDArray[Any], size: int) -> NDArray[Any]:
     margin = (len(canvas) - size) // 2
     return canvas[margin : margin + size, margin : margin + size]
 
 
 def _blend(under: Floats, alpha: Floats, over: Floats) -> Floats:
-    return np.asarray(under + alpha[..., None] * (over - under))
+    mixed = over - under
+    mixed *= alpha[..., None]
+    mixed += under
+    return mixed
 
 
 def _coverage(shape: Floats, radius: float) -> Floats:
