@@ -55,7 +55,9 @@ class TrainedConfig(BaseConfig):
     weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
     clip: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
     flip: bool = training(True, "mirror each training image with probability one half")
-    precision: Literal["float32", "bfloat16"] = training("float32", "arithmetic of the network's forward pass")
+    precision: Literal["auto", "float32", "bfloat16"] = training(
+        "auto", "arithmetic of the network's forward pass; auto: bfloat16 where the device has it, else float32"
+    )
     difficult_labels: Literal["ignore", "negative", "positive"] = training(
         "ignore", "what the loss does with a class that is present only as difficult"
     )
@@ -153,7 +155,7 @@ class Method(nn.Module, ABC):
 class MapMethod(Method):
     """A method that gives a score and a map for every class."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes", "maps")
+    kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes")
 
     @abstractmethod
     def forward(self, images: Tensor) -> Maps:
@@ -171,7 +173,7 @@ class MapMethod(Method):
 class ProposalMethod(Method):
     """A method that scores the region proposals of one image at a time."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores", "proposals")
+    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores")
 
     @abstractmethod
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:

@@ -77,15 +77,19 @@ def score(
     )
 
 
+def address_of(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
+    """The address of the result of scoring predictions (their digest, or address of our own)."""
+    judged_by = [protocol.record.name, protocol.digest(truth.classes)]
+    return digest({"predictions": predictions, "protocol": judged_by, "truth": truth.digest})
+
+
 def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any) -> Result:
     """The record of a scoring. `who` says who predicted: at least `method` and `predictions` (their digest)."""
-    conventions = protocol.digest(truth.classes)
-    address = digest({"predictions": who["predictions"], "protocol": conventions, "truth": truth.digest})
     found = {
-        "address": address,
+        "address": address_of(protocol, truth, who["predictions"]),
         "protocol": protocol.record.name,
         "family": protocol.record.family,
-        "digest": conventions,
+        "digest": protocol.digest(truth.classes),
         "conventions": protocol.conventions.model_dump(mode="json"),
         "truth_digest": truth.digest,
         "ids_digest": truth.ids_digest,

@@ -87,8 +87,13 @@ def run(
     ]
     for text in dict.fromkeys(_recipe(request, places) for request in requests):
         say(text)
-    results = run_all(requests, places, progress=reporter(), device=device, workers=workers, threads=threads)
-    print_results(results, as_json_document=as_json)
+    report = run_all(requests, places, progress=reporter(), device=device, workers=workers, threads=threads)
+    if report.results or not report.failed:
+        print_results(report.results, as_json_document=as_json)
+    for name, error in report.failed.items():
+        say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")
+    if report.failed:
+        raise click.exceptions.Exit(max(error.exit_code for error in report.failed.values()))
 
 
 def _record(name: str, conventions: Mapping[str, Any]) -> Record:

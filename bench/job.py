@@ -1,0 +1,230 @@
+"""A request with everything looked up: method, config, dataset, truths, proposals, and the addresses they determine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.data.datasets import Dataset, data_digest, open_dataset
+from bench.data.proposals import Proposals, load_proposals
+from bench.errors import MissingDataError, RequestError
+from bench.files import Places, array_digest, file_digest
+from bench.method import Predictor
+from bench.progress import SILENT, Progress
+from bench.protocol import BoundProtocol, Record
+from bench.store import PredictionsKey, TrainingKey
+from bench.truth import Truth
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.method import BaseConfig
+    from bench.recipe import MethodClass
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run as a person asks for it: `method` may be `name:variant`; None means what protocol and recipe say."""
+
+    method: str
+    protocol: Record
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    train_split: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} under {self.protocol.name}, seed {self.seed}"
+
+
+@dataclass
+class Shelf:
+    """What jobs share while a product of requests is run: datasets, truths and proposals are read once."""
+
+    places: Places
+    progress: Progress = SILENT
+    workers: int = 2
+    _datasets: dict[Any, Dataset] = field(default_factory=dict)
+    _truths: dict[Any, Truth] = field(default_factory=dict)
+    _proposals: dict[Any, Proposals] = field(default_factory=dict)
+    _data: dict[Any, str] = field(default_factory=dict)
+
+    def dataset(self, name: str, options: Mapping[str, Any]) -> Dataset:
+        """A dataset, opened."""
+        key = (name, tuple(sorted(options.items())))
+        if key not in self._datasets:
+            self._datasets[key] = open_dataset(name, self.places, options)
+        return self._datasets[key]
+
+    def truth(self, dataset: Dataset, split: str) -> Truth:
+        """The truth of a split."""
+        key = (id(dataset), split)
+        if key not in self._truths:
+            self._truths[key] = dataset.truth(split)
+        return self._truths[key]
+
+    def proposals(self, spec: str, dataset: Dataset, truth: Truth) -> Proposals:
+        """Region proposals of a split, computed where they are not there yet."""
+        key = (spec, id(dataset), truth.split)
+        if key not in self._proposals:
+            found = load_proposals(spec, dataset, truth.ids, self.places, self.progress, workers=self.workers)
+            self._proposals[key] = found
+        return self._proposals[key]
+
+    def data(self, dataset: Dataset, truth: Truth) -> str:
+        """The data digest of a split; its photographs have to be there."""
+        key = (id(dataset), truth.split)
+        if key not in self._data:
+            need_images(dataset, truth)
+            self._data[key] = data_digest(dataset, truth.ids)
+        return self._data[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A request, looked up. `threads`: what computes on a CPU, 0 on a GPU."""
+
+    request: Request
+    cls: MethodClass
+    variant: str | None
+    config: BaseConfig
+    bound: BoundProtocol
+    dataset: Dataset
+    train: Truth
+    test: Truth
+    kind: str
+    threads: int
+    shelf: Shelf
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train."""
+        return not issubclass(self.cls, Predictor)
+
+    def proposals(self, truth: Truth) -> Proposals | None:
+        """Region proposals of a split; None for a method that does not look at any."""
+        spec = getattr(self.config, "proposals", None)
+        return None if spec is None else self.shelf.proposals(spec, self.dataset, truth)
+
+    @cached_property
+    def training(self) -> TrainingKey | None:
+        """What determines the trained weights; None if nothing is learned."""
+        if not self.learns:
+            return None
+        config = self.config.stage("training")
+        proposals = self.proposals(self.train)
+        return TrainingKey(
+            method=self.cls.name,
+            method_version=self.cls.version,
+            trainer_version=_trainer_version(),
+            config={key: value for key, value in config.items() if key != "proposals"}
+            | {"weights": weights_digest(config["weights"])},
+            data=self.shelf.data(self.dataset, self.train),
+            labels=array_digest(self.train.classes, self.train.ids, self.train.labels),
+            proposals=None if proposals is None else proposals.digest,
+            threads=self.threads,
+            seed=self.request.seed,
+        )
+
+    @cached_property
+    def predictions(self) -> PredictionsKey:
+        """What determines the predictions."""
+        from bench.train.predict import VERSION
+
+        proposals = self.proposals(self.test)
+        ids = array_digest(self.test.classes, self.test.ids, self.test.size)
+        return PredictionsKey(
+            method=self.cls.name,
+            method_version=self.cls.version,
+            predictor_version=VERSION,
+            training=None if self.training is None else self.training.address,
+            config=self.config.stage("prediction"),
+            dataset=self.dataset.name,
+            images=f"{ids}-{self.shelf.data(self.dataset, self.test)}" if self.learns else ids,
+            proposals=None if proposals is None else proposals.digest,
+        )
+
+
+def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: int) -> Job:
+    """Everything a request names.
+
+    Raises RequestError of some kind for whatever is not there or does not go together.
+    """
+    cls, variant = registry.parse(request.method)
+    record = request.protocol
+    dataset = shelf.dataset(request.data or record.dataset, request.data_options)
+    config = registry.configure(
+        cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=dict(request.settings)
+    )
+    train_split = request.train_split or record.train_split
+    test_split = request.split or (train_split if record.evaluates_training_split else record.eval_split)
+    learns = not issubclass(cls, Predictor)
+    return Job(
+        request=request,
+        cls=cls,
+        variant=variant,
+        config=_settled(config, device),
+        bound=registry.bind(record),
+        dataset=dataset,
+        train=shelf.truth(dataset, train_split if learns else test_split),
+        test=shelf.truth(dataset, test_split),
+        kind=_kind(cls, record),
+        threads=threads,
+        shelf=shelf,
+    )
+
+
+def need_images(dataset: Dataset, truth: Truth) -> None:
+    """Raise MissingDataError for photographs that are not on disk, naming the lists that are complete."""
+    if not (missing := dataset.missing_images(truth.ids)):
+        return
+    whole = [name for name in dataset.splits() if not dataset.missing_images(dataset.truth(name).ids)]
+    hint = f" Complete on this disk: {', '.join(whole)} (--split, --train-split)." if whole else ""
+    raise MissingDataError(
+        f"{len(missing)} of {len(truth.ids)} images of {dataset.name} {truth.split} (first: {', '.join(missing[:3])})",
+        dataset.image_path(missing[0]).parent,
+        dataset.how_to_get + hint,
+    )
+
+
+def weights_digest(weights: str) -> str:
+    """What stands for initial weights in an address: a file's content; torchvision's `imagenet` never changes.
+
+    Raises MissingDataError for a file that is not there.
+    """
+    if weights in ("none", "imagenet"):
+        return weights
+    if not Path(weights).is_file():
+        raise MissingDataError("Weights", Path(weights), "Give --weights none, imagenet, or a file (.npz, .pth).")
+    return file_digest(Path(weights))
+
+
+def _settled(config: BaseConfig, device: torch.device) -> BaseConfig:
+    """The config with `precision=auto` decided for the device: addresses hold what is computed."""
+    if getattr(config, "precision", None) != "auto":
+        return config
+    from bench.train.device import settled_precision
+
+    return config.model_copy(update={"precision": settled_precision("auto", device)})
+
+
+def _kind(cls: MethodClass, record: Record) -> str:
+    """The kind of prediction to make: the first that the protocol takes and the method makes."""
+    for kind in record.predicts:
+        if kind in cls.kinds:
+            return kind
+    raise RequestError(
+        f"{cls.name} makes {', '.join(cls.kinds)}, and {record.name} takes {' or '.join(record.predicts)}."
+    )
+
+
+def _trainer_version() -> int:
+    from bench.train.loop import VERSION
+
+    return VERSION

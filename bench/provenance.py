@@ -1,0 +1,92 @@
+"""What made a number and is no part of its address: revision, package versions, device, driver, memory, time."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import bench
+
+PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "pyarrow", "pillow")
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Revision and whether dirty, versions, device and driver; `device` is torch's name for it."""
+    return {
+        **revision(Path(bench.__file__).resolve().parent),
+        "packages": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "platform": platform.platform(),
+        **_device(device),
+    }
+
+
+def revision(folder: Path) -> dict[str, Any]:
+    """Git's revision of the code in `folder`, and whether anything differs from it; both None without git."""
+    head = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=normal")
+    return {"revision": head, "dirty": None if changes is None else bool(changes)}
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device(device: str) -> dict[str, Any]:
+    import torch
+
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+        return {"device": name, "driver": _nvidia_driver(), "cuda": torch.version.cuda}
+    return {"device": f"{_processor()}, {torch.get_num_threads()} threads", "driver": None}
+
+
+def _nvidia_driver() -> str | None:
+    return _found(r"Kernel Module.*?(\d+\.\d+[.\d]*)", Path("/proc/driver/nvidia/version"))
+
+
+def _processor() -> str:
+    return _found(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo")) or platform.machine()
+
+
+def processor_has(*flags: str) -> bool:
+    """Whether the processor says that it has any of these instructions; False where it says nothing."""
+    return _found(rf"^flags\s*:.*\b({'|'.join(flags)})\b", Path("/proc/cpuinfo")) is not None
+
+
+def _found(pattern: str, path: Path) -> str | None:
+    """What a file says of this machine, where it has such a file."""
+    try:
+        match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        return None
+    return match[1] if match else None

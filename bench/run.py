@@ -1,0 +1,247 @@
+"""A run: train, predict, score, record; each step only where the store does not hold what it would make.
+
+Killed at any moment, the same call goes on where it stopped; two at once share the work, one training each.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from bench import provenance
+from bench.errors import BenchError
+from bench.files import Places, read_json, write_json
+from bench.job import Job, Request, Shelf, look_up
+from bench.method import MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
+from bench.predictions import About, read, resolve, write
+from bench.progress import SILENT, Progress
+from bench.result import Result, read_result
+from bench.score import address_of, result_of, score
+from bench.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.lease import Lease
+
+__all__ = ["Report", "Request", "run"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a product of requests gave: results in the order of the requests, and what failed, by request."""
+
+    results: list[Result] = field(default_factory=list)
+    failed: dict[str, BenchError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """What every step needs."""
+
+    store: Store
+    device: torch.device
+    workers: int
+    progress: Progress
+
+
+def run(
+    requests: Sequence[Request],
+    places: Places,
+    *,
+    progress: Progress = SILENT,
+    device: str = "auto",
+    workers: int = 2,
+    threads: int | None = None,
+) -> Report:
+    """Run every request; what they share is trained and predicted once. A request that fails stops no other."""
+    import torch
+
+    from bench.train.device import pick_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = pick_device(device)
+    shelf = Shelf(places, progress, workers)
+    counted = torch.get_num_threads() if chosen.type == "cpu" else 0
+    means = _Means(Store(places), chosen, workers, progress)
+    failed: dict[str, BenchError] = {}
+    jobs: list[Job] = []
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for request in requests:
+        try:
+            job = look_up(request, shelf, device=chosen, threads=counted)
+            progress.say(_resolved(job))
+            kinds[job.predictions.address].append(job.kind)
+            jobs.append(job)
+        except BenchError as error:
+            failed[str(request)] = error
+    results = []
+    for job in jobs:
+        try:
+            results.append(_run(job, sorted(set(kinds[job.predictions.address])), means))
+        except BenchError as error:
+            failed[str(job.request)] = error
+    return Report(results, failed)
+
+
+def _resolved(job: Job) -> str:
+    """What a request came to, and where it will be."""
+    learned = f"trained on {job.train.split} as {job.training.address}, " if job.training else ""
+    name = job.cls.name if job.variant is None else f"{job.cls.name}:{job.variant}"
+    return (
+        f"{name}, seed {job.request.seed}: {job.bound.record.name} on {job.dataset.name} {job.test.split} "
+        f"({len(job.test.ids)} images), {learned}predicted as {job.predictions.address}"
+    )
+
+
+def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
+    """The result of a job, from the store if it is there; `kinds` are predicted in one pass."""
+    address = address_of(job.bound, job.test, job.predictions.address)
+    path = means.store.result(address)
+    if path.exists():
+        return read_result(path)
+    _train(job, means)
+    _predict(job, kinds, means)
+    return _score(job, means)
+
+
+def _train(job: Job, means: _Means) -> None:
+    if job.training is None:
+        return
+    from bench.train import checkpoint, loop
+    from bench.train.feed import Images, feed_of
+
+    folder = means.store.training(job.training.address)
+    with means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress) as lease:
+        if lease is None:
+            return
+        means.store.opened(folder, job.training)
+        method = _built(job)
+        feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
+        if left_out:
+            means.progress.say(f"{left_out} images of {job.train.split} have no proposals and teach nothing.")
+        loop.fit(
+            method,
+            feed,
+            folder,
+            seed=job.request.seed,
+            device=means.device,
+            workers=means.workers,
+            progress=means.progress,
+            check=lease.check,
+        )
+
+
+def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
+    folder = means.store.predictions(job.predictions.address)
+
+    def missing() -> list[str]:
+        return [kind for kind in kinds if not (folder / f"{kind}.parquet").exists()]
+
+    with means.store.claim(folder, unless=lambda: not missing(), progress=means.progress) as lease:
+        if lease is None:
+            return
+        means.store.opened(folder, job.predictions)
+        wanted = missing()
+        tables, took = _predicted(job, wanted, means, lease)
+        about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
+        lease.check()
+        for kind in wanted:
+            write_json(folder / f"{kind}.json", took)
+            write(folder / f"{kind}.parquet", kind, tables[kind], about)
+        shutil.rmtree(folder / "parts", ignore_errors=True)
+
+
+def _predicted(
+    job: Job, kinds: Sequence[str], means: _Means, lease: Lease
+) -> tuple[Mapping[str, pa.Table], dict[str, float]]:
+    """Tables of the kinds, and what they took."""
+    if issubclass(job.cls, Predictor):
+        begin = time.monotonic()
+        tables = job.cls(job.config).predict(job.test, job.proposals(job.test))
+        return tables, _took(len(job.test.ids), time.monotonic() - begin)
+    from bench.train import checkpoint
+    from bench.train.feed import Images
+    from bench.train.predict import Split, predict
+
+    method = _built(job)
+    if job.training is not None:
+        checkpoint.load_weights(means.store.training(job.training.address), method)
+    return predict(
+        method,
+        Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),
+        kinds,
+        means.store.predictions(job.predictions.address),
+        device=means.device,
+        workers=means.workers,
+        progress=means.progress,
+        check=lease.check,
+    )
+
+
+def _score(job: Job, means: _Means) -> Result:
+    folder = means.store.predictions(job.predictions.address)
+    predictions = read(folder / f"{job.kind}.parquet", job.kind)
+    begin = time.monotonic()
+    judged = score(job.bound, job.test, {job.kind: resolve(predictions, job.test)})
+    seconds = time.monotonic() - begin
+    result = result_of(
+        job.bound,
+        job.test,
+        judged,
+        **_who(job, means),
+        **_speed(job, means, seconds),
+        predictions_digest={job.kind: predictions.digest},
+        provenance=provenance.provenance(str(means.device)),
+        peak_memory_mib=provenance.peak_memory_mib(),
+    )
+    means.store.record(result, judged.outcomes)
+    return result
+
+
+def _who(job: Job, means: _Means) -> dict[str, Any]:
+    """Who predicted, and from what."""
+    proposals = job.proposals(job.test)
+    return {
+        "method": job.cls.name,
+        "variant": job.variant,
+        "seed": job.request.seed if job.learns else None,
+        "config": job.config.model_dump(mode="json"),
+        "weights": job.training.config["weights"] if job.training else None,
+        "train_split": job.train.split if job.learns else None,
+        "training": job.training.address if job.training else None,
+        "predictions": job.predictions.address,
+        "proposals_digest": None if proposals is None else proposals.digest,
+    }
+
+
+def _speed(job: Job, means: _Means, scoring: float) -> dict[str, dict[str, float]]:
+    """Seconds and images a second of training, prediction and scoring."""
+    folder = means.store.predictions(job.predictions.address)
+    took = {"prediction": dict(read_json(folder / f"{job.kind}.json"))}
+    if job.training is not None:
+        took["training"] = dict(read_json(means.store.training(job.training.address) / "done.json"))
+    rates = {step: one["images_per_second"] for step, one in took.items() if one["images_per_second"]}
+    return {
+        "seconds": {step: one["seconds"] for step, one in took.items()} | {"scoring": scoring},
+        "images_per_second": rates,
+    }
+
+
+def _built(job: Job) -> MapMethod | ProposalMethod:
+    """The method with its initial weights."""
+    from bench.train.loop import build
+
+    cls, config = cast("type[MapMethod | ProposalMethod]", job.cls), cast("TrainedConfig", job.config)
+    return build(cls, config, Task(job.dataset.name, job.dataset.classes), job.request.seed)
+
+
+def _took(images: int, seconds: float) -> dict[str, float]:
+    return {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if seconds else 0.0}

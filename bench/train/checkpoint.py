@@ -1,0 +1,86 @@
+"""What a training leaves on disk: the last checkpoint while it runs, then the weights; never a half-written file."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+from bench.errors import BadFileError
+from bench.files import atomic, read_json, write_json, write_text
+
+Epoch = dict[str, float]
+"""What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`."""
+
+
+def save(folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
+    """Write the checkpoint after `len(history)` epochs, and the log; older checkpoints go."""
+    path = folder / f"checkpoint-{len(history):05d}.pt"
+    _save(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history})
+    _write_log(folder, history)
+    for old in _checkpoints(folder):
+        if old != path:
+            old.unlink()
+
+
+def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[Epoch]:
+    """Bring model and optimiser to where the last checkpoint left them; its history, empty without one."""
+    for left in folder.glob(".*.part"):  # by a process that was killed while it wrote
+        left.unlink()
+    found = _checkpoints(folder)
+    if not found:
+        return []
+    state = _load(found[-1])
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    _write_log(folder, state["history"])
+    return list(state["history"])
+
+
+def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) -> None:
+    """Write the weights, then the mark that the training is done; the checkpoint goes."""
+    _save(folder / "weights.pt", model.state_dict())
+    _write_log(folder, history)
+    write_json(done(folder), {"epochs": len(history), **more})
+    for old in _checkpoints(folder):
+        old.unlink()
+
+
+def done(folder: Path) -> Path:
+    """The file that says that a training is complete."""
+    return folder / "done.json"
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What `finish` wrote."""
+    return dict(read_json(done(folder)))
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Load a finished training's weights. Raises BadFileError."""
+    model.load_state_dict(_load(folder / "weights.pt"))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.pt"))
+
+
+def _write_log(folder: Path, history: list[Epoch]) -> None:
+    write_text(folder / "log.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in history))
+
+
+def _save(path: Path, value: Any) -> None:
+    with atomic(path) as part:
+        torch.save(value, part)
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadFileError(path, f"not a checkpoint of ours ({reason}); delete it to train again") from None

@@ -1,0 +1,70 @@
+"""The device that computes, its arithmetic, and randomness that depends on nothing but where the run is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import RequestError
+from bench.provenance import processor_has
+
+INITIAL, PLAN, STEP = 0, 1, 2
+"""What randomness is for: the first component of every key."""
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by torch's name; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises RequestError for a device that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise RequestError(f"Device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On a CPU, only algorithms that repeat to the last bit during the block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def settled_precision(precision: str, device: torch.device) -> str:
+    """What `auto` is on a device: bfloat16 where it computes that natively, else float32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if processor_has("amx_bf16", "avx512_bf16") else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network computes forward in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def entropy(purpose: int, seed: int, epoch: int = 0, step: int = 0) -> np.random.SeedSequence:
+    """Randomness for one purpose at one place of a run: the same after a resume, and for any number of workers."""
+    return np.random.SeedSequence((purpose, seed, epoch, step))
+
+
+def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0) -> None:
+    """Set torch's random state (initial weights, dropout, what a method draws itself) for one place of a run."""
+    torch.manual_seed(int(entropy(purpose, seed, epoch, step).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def as_input(image: Tensor, device: torch.device) -> Tensor:
+    """Bytes (B, 3, H, W) as float32 in [0, 1] on a device, channels last."""
+    moved = image.to(device, non_blocking=True)
+    return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)
