@@ -114,7 +114,7 @@ def _receive(file: File, part: Path, progress: Progress) -> None:
 
 
 def _ask(file: File, part: Path) -> Any:
-    """The host's answer: the rest of the file, or all of it if it cannot go on with the part; None: there is no rest."""
+    """The host's answer: the rest of the file, or all of it if it cannot go on; None if nothing is left."""
     headers = {"User-Agent": "weakloc", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(file.url, headers={**headers, **_resume_headers(file, part)})

@@ -65,7 +65,7 @@ class ClsLocDataset(Dataset):
         path = self.folder / "ImageSets" / "CLS-LOC" / _LISTS[split]
         ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
         index_of(path, ids)
-        return self._train(path, ids) if split == "train" else self._val(ids)
+        return self._train(path, ids) if split == "train" else self._val(path, ids)
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id; wsolevaluation's ids are paths below Data/CLS-LOC (ImageNetV2 is `val2`)."""
@@ -84,16 +84,16 @@ class ClsLocDataset(Dataset):
         labels = single_labels(label, len(self.classes))
         return Truth(self.name, "train", self.classes, ids, size, labels, no_objects())
 
-    def _val(self, ids: tuple[str, ...]) -> Truth:
+    def _val(self, path: Path, ids: tuple[str, ...]) -> Truth:
         size, objects = _from_zero(self._annotations.of(ids))
         labels = labels_of(len(ids), len(self.classes), objects)
         if ((labels == PRESENT).sum(axis=1) != 1).any():
             image = ids[int(np.argmax((labels == PRESENT).sum(axis=1) != 1))]
-            path = self.folder / "Annotations" / "CLS-LOC" / "val" / f"{image}.xml"
-            raise BadFileError(path, "expected objects of exactly one class")
-        return Truth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(ids))
+            annotation = self.folder / "Annotations" / "CLS-LOC" / "val" / f"{image}.xml"
+            raise BadFileError(annotation, "expected objects of exactly one class")
+        return Truth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(path, ids))
 
-    def _blacklisted(self, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    def _blacklisted(self, ids_from: Path, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
         """The images (N,) whose number, at the end of their id, is listed."""
         if self.blacklist == "none":
             return None
@@ -103,8 +103,9 @@ class ClsLocDataset(Dataset):
             "localization is then judged on all images."
         )
         path = need(self._lists / name, "The list of blacklisted images", how)
-        numbers = {whole(path, fields[0], row, low=1, high=99_999_999) for row, fields in enumerate(read_rows(path, 1))}
-        return np.array([int(image.rpartition("_")[2]) in numbers for image in ids], dtype=np.bool_)
+        listed = {_number(path, fields[0], row) for row, fields in enumerate(read_rows(path, 1))}
+        number = [_number(ids_from, image.rpartition("_")[2], row) for row, image in enumerate(ids)]
+        return np.array([one in listed for one in number], dtype=np.bool_)
 
     def _classes(self, path: Path) -> tuple[str, ...]:
         lines = read_lines(need(path, f"Classes of {self.name}", self.how_to_get))
@@ -154,6 +155,11 @@ def _wordnet_ids(path: Path, names: list[str]) -> tuple[str, ...]:
         if not re.fullmatch(_WORDNET_ID, name) or names.index(name) != row:
             raise BadFileError(path, f"expected a WordNet id, each once, but got {name[:80]!r}", row=row)
     return tuple(sorted(names))
+
+
+def _number(path: Path, text: str, row: int) -> int:
+    """The number that a val image is known by."""
+    return whole(path, text, row, low=1, high=99_999_999)
 
 
 def _from_zero(columns: Columns) -> Columns:

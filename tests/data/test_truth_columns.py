@@ -12,7 +12,10 @@ from bench.files import array_digest
 from bench.truth import Masks, Objects, Truth, labels_of, no_objects, single_labels
 
 PLAIN = Objects(
-    np.array([0, 1, 1], np.int32), np.array([0, 1, 0], np.int32), np.eye(4)[:3] + [0, 0, 2, 2], np.array([False] * 3)
+    np.array([0, 1, 1], np.int32),
+    np.array([0, 1, 0], np.int32),
+    np.add(np.eye(4)[:3], [0, 0, 2, 2]),
+    np.array([False] * 3),
 )
 RICH = replace(PLAIN, crowd=np.array([True, False, False]), area=np.array([1.0, 2.0, 3.0]), segment=(b"a", b"bc", b""))
 
