@@ -61,7 +61,7 @@ def run(
     threads: int | None,
     places: Places,
     as_json: bool,
-) -> None:
+) -> int:
     """Train, predict, score, record.
 
     --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. The
@@ -88,12 +88,11 @@ def run(
     for text in dict.fromkeys(_recipe(request, places) for request in requests):
         say(text)
     report = run_all(requests, places, progress=reporter(), device=device, workers=workers, threads=threads)
-    if report.results or not report.failed:
+    if report.results:
         print_results(report.results, as_json_document=as_json)
     for name, error in report.failed.items():
         say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")
-    if report.failed:
-        raise click.exceptions.Exit(max(error.exit_code for error in report.failed.values()))
+    return max((error.exit_code for error in report.failed.values()), default=0)
 
 
 def _record(name: str, conventions: Mapping[str, Any]) -> Record:
