@@ -1,0 +1,53 @@
+"""The largest region proposal of each image for every class: a floor for whatever scores proposals.
+
+What it reaches is due to the proposals, and to how objects fill photographs; nothing is learned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from bench.boxes import area
+from bench.data.proposals import filtered
+from bench.method import BaseConfig, Predictor, prediction
+from bench.truth import Truth
+
+
+class LargestProposalConfig(BaseConfig):
+    """Which proposals there are to choose from, in the words of `ProposalConfig`."""
+
+    proposals: str = prediction("selective-search", "selective-search, or a file (.mat, .pkl, .npz)")
+    min_proposal: int = prediction(20, "proposals with a side under this many pixels are removed", ge=0)
+
+
+class LargestProposal(Predictor):
+    """The first of an image's largest proposals, scored by its share of the image; without proposals no box."""
+
+    Config: ClassVar[type[BaseConfig]] = LargestProposalConfig
+    kinds: ClassVar[tuple[str, ...]] = ("boxes",)
+    needs_proposals: ClassVar[bool] = True
+    config: LargestProposalConfig
+
+    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+        """One box an image and class, of `proposals.of(id)` (n, 4)."""
+        largest = [self._largest(proposals.of(name)) for name in truth.ids]
+        count = np.array([len(box) for box in largest])  # 0 or 1
+        boxes = np.concatenate([np.zeros((0, 4)), *largest])
+        share = area(boxes) / truth.size[count > 0].prod(axis=1)
+        row, label = (each[count > 0].ravel() for each in np.indices(truth.labels.shape))
+        x1, y1, x2, y2 = np.repeat(boxes, len(truth.classes), axis=0).T
+        columns = {
+            "image": pa.array(truth.ids, pa.string()).take(pa.array(row)),
+            "label": pa.array(truth.classes, pa.string()).take(pa.array(label)),
+            "score": np.repeat(share, len(truth.classes)),
+            **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+        }
+        return {"boxes": pa.table(columns)}
+
+    def _largest(self, proposals: np.ndarray) -> np.ndarray:
+        """The largest proposal (1, 4), or (0, 4) where there is none."""
+        kept = filtered(proposals, self.config.min_proposal)
+        return kept[area(kept).argmax()][None] if len(kept) else kept.reshape(0, 4)
