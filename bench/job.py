@@ -163,7 +163,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
         cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=dict(request.settings)
     )
     train_split = request.train_split or record.train_split
-    test_split = request.split or (train_split if record.evaluates_training_split else record.eval_split)
+    test_split = train_split if record.evaluates_training_split else request.split or record.eval_split
     learns = not issubclass(cls, Predictor)
     return Job(
         request=request,
