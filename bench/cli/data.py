@@ -1,4 +1,4 @@
-"""`data`: what is on disk, the synthetic set, region proposals."""
+"""`data`: what is on disk, what can be downloaded, the synthetic set, region proposals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from bench.cli import options
 from bench.cli.output import columns, emit
 from bench.cli.progress import reporter
+from bench.errors import RequestError
 
 if TYPE_CHECKING:
     from bench.files import Places
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def data() -> None:
-    """What is on disk; the synthetic set; region proposals."""
+    """What is on disk; what can be downloaded; the synthetic set; region proposals."""
 
 
 @data.command("check")
@@ -39,6 +40,36 @@ def check(names: tuple[str, ...], places: Places, as_json: bool) -> int:
     else:
         click.echo("\n\n".join(map(_inventory_text, inventories)))
     return int(any(not inventory.ok for inventory in inventories if names or not inventory.missing))
+
+
+@data.command("fetch")
+@click.argument("names", nargs=-1, callback=options.names, metavar="[DATASET ...]")
+@click.option("--part", "parts", multiple=True, help="Only this part of it, such as annotations; repeats.")
+@options.places
+@options.as_json
+def fetch(names: tuple[str, ...], parts: tuple[str, ...], places: Places, as_json: bool) -> None:
+    """Download datasets from their publishers into the data root, checked and unpacked; without a name, list them."""
+    from bench.data.fetch import fetch
+    from bench.data.sources import SOURCES
+
+    if not names:
+        listed = {name: dict.fromkeys(file.part for file in source.files) for name, source in SOURCES.items()}
+        rows = [(name, ", ".join(listed[name]) or "-", source.terms) for name, source in SOURCES.items()]
+        if as_json:
+            emit(
+                {"downloads": [{"name": name, "parts": list(listed[name]), "terms": terms} for name, _, terms in rows]}
+            )
+        else:
+            click.echo(columns([("dataset", "parts", "terms"), *rows]))
+        return
+    if places.data_root is None:
+        raise RequestError("Say where to: give --data-root DIR, or set BENCH_DATA.")
+    progress = reporter()
+    came = {name: fetch(name, places.data_root, parts=parts, progress=progress) for name in names}
+    if as_json:
+        emit({"fetched": [{"name": name, "files": [str(path) for path in paths]} for name, paths in came.items()]})
+    else:
+        click.echo(columns((name, str(path)) for name, paths in came.items() for path in paths))
 
 
 @data.command("shapes")

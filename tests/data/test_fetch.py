@@ -6,11 +6,11 @@ import hashlib
 import io
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +20,9 @@ from bench.data.datasets import DATASETS
 from bench.data.fetch import download, fetch
 from bench.data.sources import SOURCES, File, Source
 from bench.errors import BadFileError, RequestError, RunError, UnknownNameError
+
+if TYPE_CHECKING:
+    from conftest import Answer
 
 CONTENT = bytes(range(251)) * 4000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -274,3 +277,12 @@ def test_the_table_names_whole_checksums_and_publishers_hosts(entry: File) -> No
     assert str(urlsplit(entry.url).hostname).endswith(hosts)
     assert entry.md5 is None or (len(entry.md5) == 32 and set(entry.md5) <= set("0123456789abcdef"))
     assert "/" not in entry.name
+
+
+def test_the_verb_lists_refuses_and_says_where_to(bench: Callable[..., Answer], tmp_path: Path) -> None:
+    listed = {entry["name"]: entry["parts"] for entry in bench("data", "fetch", "--json").json()["downloads"]}
+    assert listed["coco2014"] == ["annotations", "train", "val"]
+    closed = bench("data", "fetch", "ilsvrc2012", "--data-root", tmp_path)
+    assert (closed.code, "ilsvrc2012 cannot be downloaded: image-net.org" in closed.err) == (2, True)
+    nowhere = bench("data", "fetch", "cub")
+    assert (nowhere.code, "--data-root DIR" in nowhere.err) == (2, True)
