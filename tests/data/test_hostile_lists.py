@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,11 @@ def outcome(read: Callable[[], Any]) -> Any:
 
 
 def replace(document: Any, path: tuple[Any, ...], value: Any) -> None:
-    for key in path[:-1]:
-        try:
+    """Put a value somewhere, if an earlier one left that place."""
+    with suppress(KeyError, IndexError, TypeError):
+        for key in path[:-1]:
             document = document[key]
-        except (KeyError, IndexError, TypeError):
-            return
-    if isinstance(document, dict | list) and (isinstance(document, dict) or path[-1] < len(document)):
-        document[path[-1]] = value
+        document[path[-1]] = copy.deepcopy(value)
 
 
 LISTS = {
