@@ -1,0 +1,69 @@
+"""What methods on region proposals share: the backbone, an order of the proposals, and images that teach nothing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.method import ProposalConfig, ProposalMethod, Task
+from methods.layers.boxes import canonical_order
+from methods.nets import build
+
+
+class RegionMethod(ProposalMethod):
+    """Scores and loss from the features of regions.
+
+    Regions come to `score` and `terms` sorted by their coordinates, so that the order in which an image's proposals
+    are given permutes the scores and changes nothing else, to the last bit.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    """Names of the loss terms."""
+    config: ProposalConfig
+
+    def __init__(self, config: ProposalConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.backbone = build(config.net, config.weights, roi_head=config.roi_head, roi_pooling=config.roi_pooling)
+
+    @abstractmethod
+    def score(self, features: Tensor) -> Tensor:
+        """Scores (R, C), at least 0, from region features (R, D); R > 0."""
+
+    @abstractmethod
+    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The loss from region features (R, D), boxes (R, 4) and labels (C,) in {+1, 0, -1}; R > 0.
+
+        Classes of label 0 are to be left out before any softmax, so that nothing about them is learned.
+        """
+
+    def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
+        """Scores (R, C) of proposals (R, 4) in pixels of image (1, 3, H, W)."""
+        if not len(proposals):
+            return image.new_zeros((0, len(self.task.classes)))
+        order = canonical_order(proposals)
+        scores = self.score(self.backbone.regions(image, proposals[order]).float())
+        return scores[order.argsort()]
+
+    def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named terms; all 0, with gradients of 0, for an image without proposals or without any known label."""
+        if not len(proposals) or not labels.any():
+            nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
+            return dict.fromkeys(self.names, nothing)
+        boxes = proposals[canonical_order(proposals)]
+        return self.terms(self.backbone.regions(image, boxes).float(), boxes, labels)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Everything but what the weights set."""
+        old = {id(one) for one in self.backbone.parameters()} - {id(one) for one in self.backbone.new_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in old]
+
+
+def linear(before: int, after: int, std: float = 0.01) -> nn.Linear:
+    """A new linear layer as the papers start it: weights from N(0, std), bias 0."""
+    layer = nn.Linear(before, after)
+    nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)
+    return layer

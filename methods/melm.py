@@ -1,0 +1,226 @@
+"""MELM: min-entropy latent models over proposal cliques, learned recurrently (Wan et al., TPAMI 2019).
+
+The paper's own equations. A discovery branch minimises the global entropy of cliques (Eq. 4-7); localization branches
+minimise the local entropy around the object found in the discovered clique (Eq. 8-11); recurrent learning multiplies
+features by the object probability of the pass before (Alg. 1); accumulated learning seeds a branch with the objects
+of all branches before it. Each point that the paper leaves open is a field of `MelmConfig`, which states its reading.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from bench.method import ProposalConfig, Task, prediction, training
+from methods.layers import min_entropy
+from methods.layers.boxes import iou
+from methods.layers.cliques import partition
+from methods.layers.min_entropy import Kernel, joint_log_softmax
+from methods.layers.pseudo import Seeds, assign, best_of_each, together
+from methods.layers.region_method import RegionMethod, linear
+
+
+class MelmConfig(ProposalConfig):
+    """Settings of MELM. `*`: open in the paper, our reading."""
+
+    cliques: bool = training(True, "partition proposals into cliques; false: each proposal is one (MELM-base)")
+    tau: float = training(0.7, "IoU above which proposals share a clique (Table 2)", ge=0, le=1)
+    top: int = training(200, "proposals partitioned into cliques, the best ones", ge=1)
+    rank: Literal["present", "all"] = training(
+        "present", "* what ranks proposals for the partition: the best score over the present classes, or all"
+    )
+    discovery: Literal["weighted", "plain"] = training(
+        "weighted", "* Eq. 3's arg min: the clique of largest w p, as Eq. 5 weighs it, or of largest p, as printed"
+    )
+    localize: Literal["probability", "entropy"] = training(
+        "probability",
+        "* Eq. 8's arg min, which needs the branch it trains: the clique's proposal of largest p in the discovery "
+        "branch, or to the letter, that of least Eq. 9 in the localization branch",
+    )
+    branches: int = training(
+        2, "localization branches; 0 leaves discovery alone, 2 is accumulated learning", ge=0, le=9
+    )
+    passes: int = training(2, "passes of recurrent learning (Alg. 1); 1: none; the loss is their mean", ge=1)
+    aggregate: Literal["probability", "relative"] = training(
+        "probability", "* what multiplies features: p of any object, or that divided by the image's largest"
+    )
+    background: bool = training(
+        True,
+        "* p(y, h) of localization: a softmax over classes and background for each proposal, proposals far from every "
+        "seed being its hard negatives; false: one softmax over proposals and classes (Eq. 18), without negatives",
+    )
+    radius: float = training(0.5, "* IoU with h* from which a proposal is in its neighbourhood", gt=0, le=1)
+    omega: Literal["image", "clique"] = training(
+        "image", "* where neighbours and hard negatives come from: the whole image, or the seed's clique"
+    )
+    kernel: Kernel = training("iou", "* Eq. 10: g applied proposal by proposal, or printed: one value for all")
+    a: float = training(5.0, "* sharpness of the kernel exp(-a (1 - IoU)^2)", ge=0)
+    lam: float = training(1.0, "* lambda of Eq. 1, weight of the local loss", ge=0)
+    readout: str = prediction("l2", "branch whose scores are the prediction: d, l1, l2 ...", pattern="^(d|l[1-9])$")
+
+    @model_validator(mode="after")
+    def _readout_exists(self) -> MelmConfig:
+        if self.readout != "d" and int(self.readout[1:]) > self.branches:
+            raise ValueError(f"readout {self.readout} needs branches >= {self.readout[1:]}, but got {self.branches}")
+        return self
+
+
+def _variant(branches: int, passes: int, readout: str, **more: Any) -> dict[str, Any]:
+    return {"branches": branches, "passes": passes, "readout": readout, **more}
+
+
+class Pass(NamedTuple):
+    """What one pass gives for the Y known classes.
+
+    discovery: scores s(y, h) (R, Y). branches: of each localization branch log p(y, h) (R, Y), background after them.
+    """
+
+    discovery: Tensor
+    branches: list[Tensor]
+
+
+class Melm(RegionMethod):
+    """One discovery branch and several localization branches, linear on region features."""
+
+    Config = MelmConfig
+    variants: ClassVar = {
+        "base": _variant(0, 1, "d", cliques=False),
+        "base+clique": _variant(0, 1, "d"),
+        "d": _variant(1, 1, "d"),
+        "l": _variant(1, 1, "l1"),
+        "d+rl": _variant(1, 2, "d"),
+        "l+rl": _variant(1, 2, "l1"),
+        "d+arl": _variant(2, 2, "d"),
+        "l1+arl": _variant(2, 2, "l1"),
+        "l2+arl": _variant(2, 2, "l2"),
+    }
+    default_variant: ClassVar = "l2+arl"
+    recipes: ClassVar = {"shapes": {}}
+    names: ClassVar = ("global", "local")
+    config: MelmConfig
+
+    def __init__(self, config: MelmConfig, task: Task) -> None:
+        super().__init__(config, task)
+        classes, width = len(task.classes), self.backbone.roi_channels
+        self.discovery = linear(width, classes)
+        self.localization = nn.ModuleList(linear(width, classes + config.background) for _ in range(config.branches))
+
+    def score(self, features: Tensor) -> Tensor:
+        """p(y, h) of the read-out branch after the last pass (R, C)."""
+        last = self._passes(features, torch.ones(len(self.task.classes), dtype=torch.bool, device=features.device))[-1]
+        if self.config.readout == "d":
+            return joint_log_softmax(last.discovery).exp()
+        return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
+
+    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Eq. 7 (`global`) and lambda times Eq. 11 (`local`), each the mean over the passes."""
+        known = labels != 0
+        present = labels[known] > 0
+        both = [self._losses(one, boxes, present) for one in self._passes(features, known)]
+        return {
+            "global": torch.stack([discovery for discovery, _ in both]).mean(),
+            "local": self.config.lam * torch.stack([local for _, local in both]).mean(),
+        }
+
+    def image_scores(self, scores: Tensor) -> Tensor:
+        """The best proposal's score, or, where p is one softmax over all proposals, their sum."""
+        joint = self.config.readout == "d" or not self.config.background
+        return scores.sum(dim=0).clamp(max=1) if joint else scores.amax(dim=0)
+
+    def _passes(self, features: Tensor, known: Tensor) -> list[Pass]:
+        """Recurrent learning (Alg. 1): features are multiplied by s(h) of the pass before, 1 at first."""
+        passes: list[Pass] = []
+        for _ in range(self.config.passes):
+            weighted = features * self._objectness(passes[-1]) if passes else features
+            branches = [self._log_p(branch(weighted), known) for branch in self.localization]
+            passes.append(Pass(self.discovery(weighted)[:, known].float(), branches))
+        return passes
+
+    def _log_p(self, logits: Tensor, known: Tensor) -> Tensor:
+        """log p(y, h) of a localization branch (R, Y), background last where there is one."""
+        if not self.config.background:
+            return joint_log_softmax(logits[:, known].float())
+        return logits[:, torch.cat([known, known.new_ones(1)])].float().log_softmax(dim=1)
+
+    def _objectness(self, last: Pass) -> Tensor:
+        """s(h) (R, 1): the probability of any object in the last branch, a constant for the gradient."""
+        p = (last.branches[-1] if last.branches else joint_log_softmax(last.discovery)).detach().exp()
+        background = bool(last.branches) and self.config.background
+        objectness = 1 - p[:, -1:] if background else p.sum(dim=1, keepdim=True)
+        return objectness / objectness.amax() if self.config.aggregate == "relative" else objectness
+
+    def _losses(self, one: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one pass: Eq. 7, and Eq. 11 summed over the branches."""
+        members, clique_of = self._partition(one.discovery.detach(), boxes, present)
+        names, means = min_entropy.clique_scores(one.discovery[members], clique_of[members])
+        absent = min_entropy.absence(joint_log_softmax(one.discovery))[~present]
+        discovery = min_entropy.global_entropy(means)[present].sum() + absent.sum()
+        local = discovery.new_zeros(())
+        if not one.branches or not present.any():
+            return discovery, local
+        inside = clique_of == self._discovered(names, means.detach(), present)[:, None]
+        classes = present.nonzero()[:, 0]
+        seeds = [self._localized(one, boxes, classes, inside)]
+        for log_p in one.branches:
+            local = local + self._local(log_p, boxes, together(seeds), clique_of)
+            seeds.append(best_of_each(log_p.detach(), classes))
+        return discovery, local
+
+    def _partition(self, scores: Tensor, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """The proposals that are partitioned (n,), and the name of every proposal's clique (R,): its best member.
+
+        Proposals that are not partitioned are alone.
+        """
+        clique_of = torch.arange(len(boxes), device=boxes.device)
+        if not self.config.cliques:
+            return clique_of, clique_of
+        considered = scores[:, present] if self.config.rank == "present" and present.any() else scores
+        members, clique = partition(boxes, considered.amax(dim=1), tau=self.config.tau, top=self.config.top)
+        clique_of[members] = members[clique]
+        return members, clique_of
+
+    def _discovered(self, names: Tensor, means: Tensor, present: Tensor) -> Tensor:
+        """Names of the object cliques H* (S,), one a present class (Eq. 3)."""
+        weighted = self.config.discovery == "weighted"
+        log_p = min_entropy.weighted_log_p(means) if weighted else joint_log_softmax(means)
+        return names[log_p[:, present].argmax(dim=0)]
+
+    @torch.no_grad()
+    def _localized(self, one: Pass, boxes: Tensor, classes: Tensor, inside: Tensor) -> Seeds:
+        """The object h* in each discovered clique (Eq. 8); inside: (S, R) bool, the cliques."""
+        if self.config.localize == "probability":
+            worth = one.discovery[:, classes].T
+            return Seeds(worth.masked_fill(~inside, -torch.inf).argmax(dim=1), classes)
+        found = []
+        for label, clique in zip(classes, inside, strict=True):
+            inner = clique.nonzero()[:, 0]
+            options = {"radius": self.config.radius, "a": self.config.a, "kernel": self.config.kernel}
+            entropy = min_entropy.entropy_around(
+                one.branches[0][inner, label], iou(boxes[inner], boxes[inner]), **options
+            )
+            found.append(inner[entropy.argmin()])
+        return Seeds(torch.stack(found), classes)
+
+    def _local(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
+        """Eq. 11 of one branch, divided by the number of proposals that take part.
+
+        Hard negatives weigh as much as a neighbour of their seed with IoU 1 would.
+        """
+        overlap, mine = assign(boxes, seeds)
+        if self.config.omega == "clique":
+            mine = mine & (clique_of == clique_of[seeds.proposal][:, None])
+        near = mine & (overlap >= self.config.radius)
+        of_class = log_p[:, seeds.label].T
+        labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
+        loss = min_entropy.local_entropy(of_class, labels).sum()
+        if not self.config.background:
+            return loss / near.sum()
+        far = mine & (overlap < self.config.radius)
+        trust = min_entropy.neighbourhood_mean(
+            of_class.exp(), near * min_entropy.gaussian_kernel(overlap, self.config.a)
+        )
+        negative = -(far * trust.detach()[:, None] * log_p[:, -1]).sum()
+        return (loss + negative) / mine.sum()

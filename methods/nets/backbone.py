@@ -1,0 +1,144 @@
+"""What every backbone is to a method: features of images, features of regions, and which of its parameters are new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align, roi_pool
+
+RoiHead = Literal["own", "mean", "fc"]
+RoiPooling = Literal["max", "align"]
+FC_CHANNELS = 1024
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How RGB images in [0, 1] become what weights were trained on: `(image - mean) / std`."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+TORCHVISION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CAFFE = Normalisation((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""0-255 less 104/117/123 in BGR; the first layer of such weights is turned to RGB as they are read."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A family of weight files.
+
+    names: from our parameter to theirs. spare: theirs that we do not need (the ImageNet classifier, with its shapes
+    unchecked). bgr: whether the first layer expects blue first.
+    """
+
+    names: Mapping[str, str]
+    spare: tuple[str, ...]
+    normalisation: Normalisation
+    bgr: bool = False
+
+
+@dataclass(frozen=True)
+class Net:
+    """What a file of this folder says about its net.
+
+    trunk: makes the layers up to the last feature map. stride: pixels a cell. origin: where the centre of the first
+    cell lies, in pixels (stride / 2 where the layers pad as they should). roi_head: makes what turns
+    (R, channels, roi_size, roi_size) into (R, roi_channels). torchvision: the name of torchvision's model.
+    """
+
+    trunk: Callable[[], nn.Sequential]
+    channels: int
+    stride: int
+    origin: float
+    roi_size: int
+    roi_head: Callable[[], nn.Sequential]
+    roi_channels: int
+    torchvision: str | None = None
+    layouts: tuple[Layout, ...] = ()
+
+
+class Backbone(nn.Module):
+    """A net without its classifier: `features` of images, `regions` of proposals. It normalises images itself."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: Net, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> None:
+        super().__init__()
+        self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
+        self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
+        self.trunk = net.trunk()
+        self.roi_head, self.roi_channels = _head(net, roi_head)
+        self.register_buffer("mean", torch.zeros(3, 1, 1))
+        self.register_buffer("std", torch.ones(3, 1, 1))
+        self.normalise_as(TORCHVISION)
+        self.pretrained: frozenset[str] = frozenset()
+
+    def normalise_as(self, normalisation: Normalisation) -> None:
+        """Normalise images as the loaded weights expect it."""
+        self.mean.copy_(torch.tensor(normalisation.mean).view(3, 1, 1))
+        self.std.copy_(torch.tensor(normalisation.std).view(3, 1, 1))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Feature maps (B, channels, h, w) of images (B, 3, H, W), RGB in [0, 1]."""
+        return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def regions(self, image: Tensor, boxes: Tensor) -> Tensor:
+        """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W)."""
+        return self.roi_head(self.pool(self.features(image), boxes))  # type: ignore[no-any-return]
+
+    def pool(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """RoI pooling (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.
+
+        `max` is Fast R-CNN's, which counts a box's last pixel as inside; `align` is Mask R-CNN's RoIAlign. Boxes move
+        with the cells where layers that do not pad have moved those.
+        """
+        moved, features = boxes.float() - (self.origin - self.stride / 2), features.float()
+        if self.roi_pooling == "align":
+            return roi_align(features, [moved], self.roi_size, 1 / self.stride, 2, aligned=True)  # type: ignore[no-any-return]
+        inclusive = torch.cat([moved[:, :2], moved[:, 2:] - 1], dim=1)
+        return roi_pool(features, [inclusive], self.roi_size, 1 / self.stride)  # type: ignore[no-any-return]
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no weights have set."""
+        return [parameter for name, parameter in self.named_parameters() if name not in self.pretrained]
+
+
+def _head(net: Net, kind: RoiHead | None) -> tuple[nn.Module, int]:
+    if kind is None:
+        return nn.Identity(), net.channels
+    if kind == "own":
+        return net.roi_head(), net.roi_channels
+    if kind == "mean":
+        return mean_head(), net.channels
+    return fc_head(net.channels * net.roi_size**2, FC_CHANNELS), FC_CHANNELS
+
+
+def conv3x3(before: int, after: int) -> nn.Conv2d:
+    """A new 3x3 convolution for a ReLU to follow."""
+    conv = nn.Conv2d(before, after, 3, padding=1)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+def mean_head() -> nn.Sequential:
+    """The mean over a region's cells: nothing to learn."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def fc_head(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
+    """Flatten, then linear, ReLU and dropout from each size to the next, as in AlexNet and VGG."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in pairwise(sizes):
+        linear = nn.Linear(before, after)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    return nn.Sequential(*layers)

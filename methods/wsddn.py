@@ -1,0 +1,69 @@
+"""WSDDN: weakly supervised deep detection network, classes times regions in two streams (Bilen and Vedaldi, CVPR 2016).
+
+A region's score is softmax over classes times softmax over regions; an image's is their sum, learned with the binary
+log loss. The released code's bias by the proposals' own scores is left out: proposals come here without scores.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from bench.method import ProposalConfig, Task, training
+from methods.layers.losses import binary_log_loss
+from methods.layers.region_method import RegionMethod, linear
+from methods.layers.wsddn import image_log_scores, spatial_regulariser, two_stream_log_scores
+
+
+class WsddnConfig(ProposalConfig):
+    """Settings of WSDDN."""
+
+    reduction: Literal["sum", "mean"] = training(
+        "mean", "over classes: the paper sums, at a 20 times smaller rate; OICR's Caffe code divides by the classes"
+    )
+    temperature: float = training(1.0, "divides the detection stream's logits (released: 2)", gt=0)
+    spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
+    spatial_iou: float = training(0.6, "regions that overlap the best one this much are drawn to it", gt=0, le=1)
+    spatial_top: int = training(10, "how many of a class's best regions the regulariser looks at", ge=1)
+
+
+class Wsddn(RegionMethod):
+    """Two linear streams on region features."""
+
+    Config = WsddnConfig
+    variants: ClassVar = {"paper": {}, "released": {"temperature": 2.0, "spatial": 1e-4}}
+    default_variant: ClassVar = "paper"
+    recipes: ClassVar = {"shapes": {}}
+    names: ClassVar = ("classification", "spatial")
+    config: WsddnConfig
+
+    def __init__(self, config: WsddnConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.recognition = linear(self.backbone.roi_channels, len(task.classes))
+        self.detection = linear(self.backbone.roi_channels, len(task.classes))
+
+    def score(self, features: Tensor) -> Tensor:
+        """The product of both streams (R, C); a class's scores sum to at most 1 in an image."""
+        return self._log_scores(features, slice(None)).exp()
+
+    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The binary log loss and, where its weight is not 0, the spatial regulariser."""
+        known = labels != 0
+        labels = labels[known]
+        log_scores = self._log_scores(features, known)
+        losses = binary_log_loss(image_log_scores(log_scores), labels)
+        terms = {"classification": losses.sum() if self.config.reduction == "sum" else losses.mean()}
+        if self.config.spatial:
+            overlap, top = self.config.spatial_iou, self.config.spatial_top
+            pull = spatial_regulariser(features, log_scores.exp(), boxes, labels > 0, overlap=overlap, top=top)
+            terms["spatial"] = self.config.spatial * pull / len(labels)
+        return terms
+
+    def image_scores(self, scores: Tensor) -> Tensor:
+        """An image's score is the sum of its regions'."""
+        return scores.sum(dim=0).clamp(max=1)
+
+    def _log_scores(self, features: Tensor, classes: Tensor | slice) -> Tensor:
+        streams = self.recognition(features)[:, classes].float(), self.detection(features)[:, classes].float()
+        return two_stream_log_scores(*streams, temperature=self.config.temperature)

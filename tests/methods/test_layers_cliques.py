@@ -1,0 +1,119 @@
+"""The clique partition against the two steps of MELM, Sec. 3.2.1, done one proposal after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bench.boxes import iou as slow_iou
+from methods.layers.boxes import canonical_order, iou, ranked
+from methods.layers.cliques import components, partition
+
+
+def random_boxes(count: int, seed: int, side: int = 100) -> Tensor:
+    corners = np.random.default_rng(seed).integers(0, side, (count, 2, 2))
+    return torch.from_numpy(np.concatenate([corners.min(1), corners.max(1) + 5], axis=1).astype(np.float64))
+
+
+def slow_cliques(boxes: Tensor, scores: Tensor, tau: float, top: int) -> set[frozenset[int]]:
+    rows = [tuple(row) for row in boxes.tolist()]
+    left = sorted(range(len(rows)), key=lambda i: (-float(scores[i]), rows[i]))[:top]
+    overlap = slow_iou(boxes.numpy(), boxes.numpy())
+    cliques = set()
+    while left:
+        clique = [left.pop(0)]
+        grown = True
+        while grown:
+            joining = [i for i in left if any(overlap[i, j] > tau for j in clique)]
+            clique += joining
+            left = [i for i in left if i not in joining]
+            grown = bool(joining)
+        cliques.add(frozenset(clique))
+    return cliques
+
+
+def as_sets(boxes: Tensor, scores: Tensor, tau: float, top: int) -> set[frozenset[int]]:
+    members, clique = partition(boxes, scores, tau=tau, top=top)
+    return {frozenset(members[clique == name].tolist()) for name in clique.unique()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("tau", "top"), [(0.1, 200), (0.3, 60), (0.7, 30), (1.0, 200)])
+def test_cliques_are_those_of_the_two_steps(seed: int, tau: float, top: int) -> None:
+    boxes = random_boxes(80, seed, side=30)
+    scores = torch.from_numpy(np.random.default_rng(seed + 100).integers(0, 20, 80) / 4)
+    assert as_sets(boxes, scores, tau, top) == slow_cliques(boxes, scores, tau, top)
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 60))
+@settings(max_examples=30, deadline=None)
+def test_cliques_do_not_depend_on_the_order_of_the_proposals(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    boxes, scores = random_boxes(count, seed, side=25), torch.from_numpy(random.integers(0, 4, count) / 2)
+    order = torch.from_numpy(random.permutation(count))
+
+    def boxes_of(cliques: set[frozenset[int]], rows: Tensor) -> list[list[list[float]]]:
+        return sorted(sorted(rows[i].tolist() for i in clique) for clique in cliques)
+
+    here = boxes_of(as_sets(boxes, scores, 0.5, 20), boxes)
+    assert here == boxes_of(as_sets(boxes[order], scores[order], 0.5, 20), boxes[order])
+
+
+def test_a_chain_of_overlaps_is_one_clique_although_its_ends_are_apart() -> None:
+    boxes = torch.tensor([[i * 1.0, 0, i + 10.0, 10] for i in range(30)])
+    members, clique = partition(boxes, torch.arange(30.0), tau=0.7)
+    assert members[0] == 29
+    assert clique.unique().tolist() == [0]
+
+
+def test_an_overlap_of_exactly_tau_does_not_merge() -> None:
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 4, 2]], dtype=torch.float64)
+    assert partition(boxes, torch.ones(2), tau=0.5).clique.tolist() == [0, 1]
+    assert partition(boxes, torch.ones(2), tau=0.49).clique.tolist() == [0, 0]
+
+
+def test_equal_scores_at_the_last_rank_go_by_coordinates() -> None:
+    boxes = torch.tensor([[5.0, 0, 9, 9], [1.0, 0, 9, 9], [3.0, 0, 9, 9]])
+    assert partition(boxes, torch.ones(3), top=2).members.tolist() == [1, 2]
+
+
+def test_duplicates_share_a_clique_and_a_lone_proposal_is_one() -> None:
+    assert partition(torch.tensor([[0.0, 0, 4, 4]] * 3), torch.zeros(3)).clique.tolist() == [0, 0, 0]
+    assert partition(torch.tensor([[0.0, 0, 4, 4]]), torch.zeros(1)).clique.tolist() == [0]
+    assert partition(torch.zeros(0, 4), torch.zeros(0)).clique.tolist() == []
+
+
+def test_rows_of_scores_are_partitioned_each_for_itself() -> None:
+    boxes = random_boxes(50, 0)
+    scores = torch.rand(4, 50, generator=torch.Generator().manual_seed(0))
+    together = partition(boxes, scores, tau=0.3, top=20)
+    for row in range(4):
+        alone = partition(boxes, scores[row], tau=0.3, top=20)
+        assert together.members[row].equal(alone.members)
+        assert together.clique[row].equal(alone.clique)
+
+
+def test_components_of_a_shuffled_path_are_one() -> None:
+    n = 200
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    linked = torch.zeros(n, n, dtype=torch.bool)
+    linked[order[:-1], order[1:]] = linked[order[1:], order[:-1]] = True
+    assert components(linked).eq(0).all()
+
+
+def test_iou_is_that_of_the_harness_and_0_for_empty_boxes() -> None:
+    boxes = torch.cat([random_boxes(40, 3), torch.tensor([[5.0, 5, 5, 5], [9.0, 9, 2, 2]], dtype=torch.float64)])
+    torch.testing.assert_close(iou(boxes, boxes), torch.from_numpy(slow_iou(boxes.numpy(), boxes.numpy())))
+
+
+def test_ranking_and_order_are_those_of_sorted_rows() -> None:
+    boxes = random_boxes(60, 1, side=4)
+    rows = boxes.tolist()
+    assert [rows[i] for i in canonical_order(boxes)] == sorted(rows)
+    scores = torch.from_numpy(np.random.default_rng(1).integers(0, 3, 60))
+    expected = sorted(range(60), key=lambda i: (-int(scores[i]), rows[i]))
+    assert [rows[i] for i in ranked(boxes, scores)] == [rows[i] for i in expected]
