@@ -99,6 +99,8 @@ class VocDataset(Dataset):
         self.recipe: dict[str, Any] = {}
         unpack = _HOW.get(name, "Unpack it")
         self.how_to_get = f"{unpack} (host.robots.ox.ac.uk/pascal/VOC) so that {folder} holds Annotations and the rest."
+        if name in _HOW:
+            self.how_to_get += f" Or: python -m bench data fetch {name}."
         sets = folder / "ImageSets"
         if not (sets / "Main").is_dir():
             raise MissingDataError(name, folder, self.how_to_get)
