@@ -118,14 +118,14 @@ class Job:
         if not self.learns:
             return None
         config = self.config.stage("training")
-        proposals = self.proposals(self.train)
+        weights, data = weights_digest(config["weights"]), self.shelf.data(self.dataset, self.train)
+        proposals = self.proposals(self.train)  # last: they take long
         return TrainingKey(
             method=self.cls.name,
             method_version=self.cls.version,
             trainer_version=_trainer_version(),
-            config={key: value for key, value in config.items() if key != "proposals"}
-            | {"weights": weights_digest(config["weights"])},
-            data=self.shelf.data(self.dataset, self.train),
+            config=_without_proposals(config) | {"weights": weights},
+            data=data,
             labels=array_digest(self.train.classes, self.train.ids, self.train.labels),
             proposals=None if proposals is None else proposals.digest,
             threads=self.threads,
@@ -137,18 +137,25 @@ class Job:
         """What determines the predictions."""
         from bench.train.predict import VERSION
 
-        proposals = self.proposals(self.test)
-        ids = array_digest(self.test.classes, self.test.ids, self.test.size)
+        images = array_digest(self.test.classes, self.test.ids, self.test.size)
+        if self.learns:
+            images = f"{images}-{self.shelf.data(self.dataset, self.test)}"
+        training, proposals = self.training, self.proposals(self.test)
         return PredictionsKey(
             method=self.cls.name,
             method_version=self.cls.version,
             predictor_version=VERSION,
-            training=None if self.training is None else self.training.address,
-            config=self.config.stage("prediction"),
+            training=None if training is None else training.address,
+            config=_without_proposals(self.config.stage("prediction")),
             dataset=self.dataset.name,
-            images=f"{ids}-{self.shelf.data(self.dataset, self.test)}" if self.learns else ids,
+            images=images,
             proposals=None if proposals is None else proposals.digest,
         )
+
+    def public_config(self) -> dict[str, Any]:
+        """The config for a record that others read: of this machine's files it gives the names alone."""
+        config = self.config.model_dump(mode="json")
+        return config | {key: Path(config[key]).name for key in ("weights", "proposals") if config.get(key)}
 
 
 def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: int) -> Job:
@@ -222,6 +229,11 @@ def _kind(cls: MethodClass, record: Record) -> str:
     raise RequestError(
         f"{cls.name} makes {', '.join(cls.kinds)}, and {record.name} takes {' or '.join(record.predicts)}."
     )
+
+
+def _without_proposals(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config for an address, which has the proposals themselves by their digest."""
+    return {key: value for key, value in config.items() if key != "proposals"}
 
 
 def _trainer_version() -> int:

@@ -30,7 +30,8 @@ PATIENCE = 120.0
 class Holder:
     """Who holds a claim.
 
-    started: tells a process from a later one with the same number. job: the SLURM job, if any. token: this claim's own.
+    started: tells a process from a later one with the same number. space: where on the host its number is unique, for
+    containers share hosts. job: the SLURM job, if any. token: this claim's own.
     """
 
     host: str
@@ -38,6 +39,7 @@ class Holder:
     started: str | None
     job: str | None
     token: str
+    space: str | None = None
     released: bool = False
 
     def __str__(self) -> str:
@@ -46,8 +48,8 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; of processes on other hosts nothing is known."""
-        return self.host == socket.gethostname() and _start_of(self.pid) != self.started
+        """Whether it is known to have ended; of processes on other hosts and in other containers nothing is known."""
+        return (self.host, self.space) == (socket.gethostname(), _space()) and _start_of(self.pid) != self.started
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Lease:
         """Raise BusyError unless this process still holds: call it before publishing anything."""
         if _latest(self.path.parent) != int(self.path.stem) or not self._is_ours():
             raise BusyError(
-                f"Another process took over {self.path.parent.parent} because this one gave no sign of life. "
-                "Nothing was lost: run the same command again."
+                f"{self.path.parent.parent} was deleted, or taken over by another process because this one gave no "
+                "sign of life. Run the same command again: it goes on from what is there."
             )
 
     def give_up(self) -> None:
@@ -123,9 +125,7 @@ def _acquired(
 def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     """A lease, or who else holds; neither when another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
-    me = Holder(
-        socket.gethostname(), os.getpid(), _start_of(os.getpid()), os.environ.get("SLURM_JOB_ID"), uuid.uuid4().hex
-    )
+    me = _myself()
     offer = folder / f".{me.token}.part"
     try:
         offer.write_text(json.dumps(asdict(me)), encoding="utf-8")
@@ -143,9 +143,24 @@ def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     return Lease(mine, me), None
 
 
+def _myself() -> Holder:
+    pid = os.getpid()
+    return Holder(
+        host=socket.gethostname(),
+        pid=pid,
+        started=_start_of(pid),
+        job=os.environ.get("SLURM_JOB_ID"),
+        token=uuid.uuid4().hex,
+        space=_space(),
+    )
+
+
 def _standing(path: Path, oldest: float) -> Holder | None:
     """Who holds by this file; None if given up or stale. `oldest` is of the file system's clock, not of ours."""
-    holder = _read(path)
+    try:
+        holder = _read(path)
+    except ValueError:  # the machine went down before the file's content reached its disk
+        return None
     stale = holder.released or holder.is_dead or path.stat().st_mtime < oldest
     return None if stale else holder
 
@@ -161,10 +176,16 @@ def _latest(folder: Path) -> int:
 
 def _beat(path: Path, over: threading.Event, every: float) -> None:
     while not over.wait(every):
-        try:
+        with suppress(OSError):  # the folder is gone, or cannot be written just now: `check` will tell
             os.utime(path)
-        except OSError:  # the folder is gone, or cannot be written: `check` will tell
-            return
+
+
+def _space() -> str | None:
+    """Linux's name of the namespace of process numbers; None elsewhere."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 it is no path
+    except OSError:
+        return None
 
 
 def _start_of(pid: int) -> str | None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from bench import provenance
-from bench.errors import BenchError
+from bench.errors import BenchError, DivergedError, RunError
 from bench.files import Places, read_json, write_json
 from bench.job import Job, Request, Shelf, look_up
 from bench.method import MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
@@ -49,6 +50,8 @@ class _Means:
     device: torch.device
     workers: int
     progress: Progress
+    diverged: dict[str, DivergedError] = field(default_factory=dict)
+    """Trainings that failed in this call, by address: who shares one need not see it fail again."""
 
 
 def run(
@@ -71,24 +74,33 @@ def run(
     shelf = Shelf(places, progress, workers)
     counted = torch.get_num_threads() if chosen.type == "cpu" else 0
     means = _Means(Store(places), chosen, workers, progress)
-    failed: dict[str, BenchError] = {}
+    report = Report()
     jobs: list[Job] = []
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
     for request in requests:
-        try:
+        with _reported(request, report):
             job = look_up(request, shelf, device=chosen, threads=counted)
             progress.say(_resolved(job))
-            kinds[job.predictions.address].append(job.kind)
+            kinds[job.predictions.address].add(job.kind)
             jobs.append(job)
-        except BenchError as error:
-            failed[str(request)] = error
-    results = []
     for job in jobs:
-        try:
-            results.append(_run(job, sorted(set(kinds[job.predictions.address])), means))
-        except BenchError as error:
-            failed[str(job.request)] = error
-    return Report(results, failed)
+        with _reported(job.request, report):
+            report.results.append(_run(job, sorted(kinds[job.predictions.address]), means))
+    return report
+
+
+@contextmanager
+def _reported(request: Request, report: Report) -> Iterator[None]:
+    """What fails in the block goes into the report."""
+    import torch
+
+    try:
+        yield
+    except BenchError as error:
+        report.failed[str(request)] = error
+    except torch.OutOfMemoryError as error:
+        said = str(error).splitlines()[0]
+        report.failed[str(request)] = RunError(f"Not enough memory ({said}). Try a smaller batch_size, size or scales.")
 
 
 def _resolved(job: Job) -> str:
@@ -107,14 +119,23 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
     path = means.store.result(address)
     if path.exists():
         return read_result(path)
-    _train(job, means)
-    _predict(job, kinds, means)
+    if _missing(job, kinds, means):
+        _train(job, means)
+        _predict(job, kinds, means)
     return _score(job, means)
+
+
+def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
+    """The kinds that are not predicted yet."""
+    folder = means.store.predictions(job.predictions.address)
+    return [kind for kind in kinds if not (folder / f"{kind}.parquet").exists()]
 
 
 def _train(job: Job, means: _Means) -> None:
     if job.training is None:
         return
+    if error := means.diverged.get(job.training.address):
+        raise error
     from bench.train import checkpoint, loop
     from bench.train.feed import Images, feed_of
 
@@ -127,29 +148,30 @@ def _train(job: Job, means: _Means) -> None:
         feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
         if left_out:
             means.progress.say(f"{left_out} images of {job.train.split} have no proposals and teach nothing.")
-        loop.fit(
-            method,
-            feed,
-            folder,
-            seed=job.request.seed,
-            device=means.device,
-            workers=means.workers,
-            progress=means.progress,
-            check=lease.check,
-        )
+        try:
+            loop.fit(
+                method,
+                feed,
+                folder,
+                seed=job.request.seed,
+                device=means.device,
+                workers=means.workers,
+                progress=means.progress,
+                check=lease.check,
+            )
+        except DivergedError as error:
+            means.diverged[job.training.address] = error
+            raise
 
 
 def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
     folder = means.store.predictions(job.predictions.address)
-
-    def missing() -> list[str]:
-        return [kind for kind in kinds if not (folder / f"{kind}.parquet").exists()]
-
-    with means.store.claim(folder, unless=lambda: not missing(), progress=means.progress) as lease:
+    claim = means.store.claim(folder, unless=lambda: not _missing(job, kinds, means), progress=means.progress)
+    with claim as lease:
         if lease is None:
             return
         means.store.opened(folder, job.predictions)
-        wanted = missing()
+        wanted = _missing(job, kinds, means)
         tables, took = _predicted(job, wanted, means, lease)
         about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
         lease.check()
@@ -213,7 +235,7 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
         "method": job.cls.name,
         "variant": job.variant,
         "seed": job.request.seed if job.learns else None,
-        "config": job.config.model_dump(mode="json"),
+        "config": job.public_config(),
         "weights": job.training.config["weights"] if job.training else None,
         "train_split": job.train.split if job.learns else None,
         "training": job.training.address if job.training else None,
@@ -225,9 +247,9 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
 def _speed(job: Job, means: _Means, scoring: float) -> dict[str, dict[str, float]]:
     """Seconds and images a second of training, prediction and scoring."""
     folder = means.store.predictions(job.predictions.address)
-    took = {"prediction": dict(read_json(folder / f"{job.kind}.json"))}
-    if job.training is not None:
-        took["training"] = dict(read_json(means.store.training(job.training.address) / "done.json"))
+    took = {"prediction": read_json(folder / f"{job.kind}.json")}
+    if job.training is not None and (done := means.store.training(job.training.address) / "done.json").exists():
+        took["training"] = read_json(done)
     rates = {step: one["images_per_second"] for step, one in took.items() if one["images_per_second"]}
     return {
         "seconds": {step: one["seconds"] for step, one in took.items()} | {"scoring": scoring},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from bench.files import atomic, read_json, write_json, write_text
 
 Epoch = dict[str, float]
 """What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`."""
+
+_NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
+"""What torch raises for a file that is missing or damaged, or holds something else than what it is loaded into."""
 
 
 def save(folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
@@ -28,17 +33,21 @@ def save(folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: li
 
 
 def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[Epoch]:
-    """Bring model and optimiser to where the last checkpoint left them; its history, empty without one."""
+    """Bring model and optimiser to where the last checkpoint left them; its history, empty without one.
+
+    Raises BadFileError.
+    """
     for left in folder.glob(".*.part"):  # by a process that was killed while it wrote
         left.unlink()
     found = _checkpoints(folder)
     if not found:
         return []
-    state = _load(found[-1])
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    _write_log(folder, state["history"])
-    return list(state["history"])
+    with _loaded(found[-1]) as state:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        history: list[Epoch] = list(state["history"])
+    _write_log(folder, history)
+    return history
 
 
 def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) -> None:
@@ -62,7 +71,8 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Load a finished training's weights. Raises BadFileError."""
-    model.load_state_dict(_load(folder / "weights.pt"))
+    with _loaded(folder / "weights.pt") as state:
+        model.load_state_dict(state)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -78,9 +88,11 @@ def _save(path: Path, value: Any) -> None:
         torch.save(value, part)
 
 
-def _load(path: Path) -> Any:
+@contextmanager
+def _loaded(path: Path) -> Iterator[Any]:
+    """What a file of ours holds, for a block that puts it where it belongs. Raises BadFileError if it does not fit."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadFileError(path, f"not a checkpoint of ours ({reason}); delete it to train again") from None
+        yield torch.load(path, map_location="cpu", weights_only=True)
+    except _NOT_OURS as error:
+        rule = f"not a checkpoint of ours ({type(error).__name__}); delete its folder to train again"
+        raise BadFileError(path, rule) from None

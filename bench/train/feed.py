@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -32,7 +33,7 @@ class Images:
     """A dataset's photographs, decoded and resized to bytes; as many as fit `budget` bytes stay in memory."""
 
     def __init__(self, dataset: Dataset, budget: int = 2 << 30) -> None:
-        self._dataset, self._left = dataset, budget
+        self._dataset, self._left, self._lock = dataset, budget, Lock()
         self._kept: dict[tuple[str, str, int], tuple[Tensor, float, float]] = {}
 
     def square(self, image: str, size: int) -> Tensor:
@@ -50,9 +51,10 @@ class Images:
         decoded = read_image(self._dataset.image_path(image))
         resized, scale_x, scale_y = (warp(decoded, size), 1.0, 1.0) if how == "square" else fit(decoded, size)
         made = resized.mul(255).round_().to(torch.uint8), scale_x, scale_y
-        if made[0].numel() <= self._left:
-            self._left -= made[0].numel()
-            self._kept[key] = made
+        with self._lock:
+            if made[0].numel() <= self._left:
+                self._left -= made[0].numel()
+                self._kept[key] = made
         return made
 
 
@@ -92,10 +94,14 @@ class Feed(ABC):
         """Steps an epoch; the last may be smaller."""
         return -(-len(self.ids) // self.config.batch_size)
 
+    def places(self, number: int) -> range:
+        """The places in a plan that a step takes."""
+        first = number * self.config.batch_size
+        return range(first, min(first + self.config.batch_size, len(self.ids)))
+
     def step(self, plan: Plan, number: int) -> list[Example]:
         """The examples of a step, whose gradients are averaged."""
-        first = number * self.config.batch_size
-        return self._examples(plan, range(first, min(first + self.config.batch_size, len(self.ids))))
+        return self._examples(plan, self.places(number))
 
     @abstractmethod
     def _examples(self, plan: Plan, places: range) -> list[Example]: ...

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,8 @@ from bench.train.device import INITIAL, STEP, as_input, autocast, deterministic,
 from bench.train.feed import Example, Feed, ahead, plan
 
 T = TypeVar("T", bound=Method)
+Terms = dict[str, Tensor]
+"""The named terms of a loss, summed over steps or examples, detached."""
 
 VERSION = 1
 """Bumped by hand whenever the same config, data and seed would train to other weights."""
@@ -55,25 +58,100 @@ def fit(
 
     `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays.
     """
-    config = method.config
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = _optimiser(method)
-    history = checkpoint.resume(folder, method, optimiser)
-    total, start = config.epochs * len(feed.ids), len(history) * len(feed.ids)
-    with deterministic(device), progress.task(f"Training {method.name}", total, start=start) as step:
-        for epoch in range(len(history), config.epochs):
-            history.append(_epoch(method, feed, optimiser, device, seed, epoch, workers, step, folder))
+    training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
+    history = checkpoint.resume(folder, method, training.optimiser)
+    images, epochs = len(feed.ids), method.config.epochs
+    with (
+        deterministic(device),
+        progress.task(f"Training {method.name}", images * epochs, start=images * len(history)) as step,
+    ):
+        for epoch in range(len(history), epochs):
+            history.append(training.run_epoch(epoch, step))
             check()
-            checkpoint.save(folder, method, optimiser, history)
+            checkpoint.save(folder, method, training.optimiser, history)
     check()
-    _finish(folder, method, history, len(feed.ids), device)
+    _finish(folder, method, history, images, device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """What every step of a training needs."""
+
+    method: MapMethod | ProposalMethod
+    feed: Feed
+    optimiser: optim.SGD
+    folder: Path
+    seed: int
+    device: torch.device
+    workers: int
+
+    def run_epoch(self, epoch: int, step: Step) -> Epoch:
+        """One pass over the feed. Raises DivergedError."""
+        begin, rate, total = time.monotonic(), self._set_rate(epoch), Terms()
+        chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
+        self.method.train()
+        with closing(ahead(lambda number: self.feed.step(chosen, number), self.feed.steps, self.workers)) as batches:
+            for number, batch in enumerate(batches):
+                seed_torch(STEP, self.seed, epoch, number)
+                _add(total, self._update(batch))
+                looking = number % LOOK_EVERY == 0 or number + 1 == self.feed.steps
+                figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
+                step(len(self.feed.places(number)), **figures)
+        self._refuse_broken(epoch)
+        seconds = time.monotonic() - begin
+        means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
+        spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
+        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, "lr": rate, **spent}
+
+    def _update(self, batch: list[Example]) -> Terms:
+        """One update from the mean gradient of a batch; the mean terms of its loss."""
+        config, terms = self.method.config, Terms()
+        self.optimiser.zero_grad(set_to_none=True)
+        for images, *rest in batch:
+            with autocast(self.device, config.precision):
+                found = self.method.loss(as_input(images, self.device), *(each.to(self.device) for each in rest))
+            (torch.stack([value.float() for value in found.values()]).sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
+            _add(terms, {name: value.detach().float() / len(batch) for name, value in found.items()})
+        if config.clip:
+            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip)
+        self.optimiser.step()
+        return terms
+
+    def _set_rate(self, epoch: int) -> float:
+        """Set the learning rates of an epoch: a tenth after `lr_drop` of all epochs. Returns that of the old layers."""
+        config = self.method.config
+        factor = 1.0 if epoch < config.lr_drop * config.epochs else 0.1
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * factor
+        return config.lr * factor
+
+    def _finite_loss(self, total: Terms, number: int, epoch: int, rate: float) -> float:
+        """The mean loss so far. Raises DivergedError if it is no number."""
+        means = {name: float(value) / (number + 1) for name, value in total.items()}
+        if all(math.isfinite(mean) for mean in means.values()):
+            return sum(means.values())
+        terms = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
+        what = f"The loss is not a number by step {number + 1} of epoch {epoch + 1} ({terms}; lr {rate:g})."
+        raise DivergedError(f"{what} {self._advice(epoch)}")
+
+    def _refuse_broken(self, epoch: int) -> None:
+        """Raise DivergedError if the last update left a weight that is no number: no checkpoint may hold it."""
+        broken = [name for name, parameter in self.method.named_parameters() if not parameter.isfinite().all()]
+        if broken:
+            what = f"Weights are not numbers after epoch {epoch + 1} (first: {broken[0]})."
+            raise DivergedError(f"{what} {self._advice(epoch)}")
+
+    def _advice(self, epoch: int) -> str:
+        kept = f"The checkpoint of epoch {epoch} is kept in {self.folder}. " if epoch else ""
+        return f"{kept}Try a smaller lr, clip=10, or precision=float32."
 
 
 def _optimiser(method: Method) -> optim.SGD:
     """SGD over two groups: what pretrained weights set, and what is new, which learns `head_lr` times faster."""
     config = method.config
     new = {id(parameter) for parameter in method.new_parameters()}
-    groups = [[], []]  # type: list[list[nn.Parameter]]
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for parameter in method.parameters():
         groups[id(parameter) in new].append(parameter)
     rates = (config.lr, config.lr * config.head_lr)
@@ -84,90 +162,9 @@ def _optimiser(method: Method) -> optim.SGD:
     )
 
 
-def _epoch(
-    method: MapMethod | ProposalMethod,
-    feed: Feed,
-    optimiser: optim.Optimizer,
-    device: torch.device,
-    seed: int,
-    epoch: int,
-    workers: int,
-    step: Step,
-    folder: Path,
-) -> Epoch:
-    """One pass over the feed. Raises DivergedError."""
-    begin, rate = time.monotonic(), _set_rate(optimiser, method.config, epoch)
-    chosen = plan(method.config, len(feed.ids), seed, epoch)
-    total: dict[str, Tensor] = {}
-    method.train()
-    with closing(ahead(lambda number: feed.step(chosen, number), feed.steps, workers)) as batches:
-        for number, batch in enumerate(batches):
-            seed_torch(STEP, seed, epoch, number)
-            for name, value in _step(method, optimiser, batch, device).items():
-                total[name] = total.get(name, torch.zeros((), device=device)) + value
-            looking = number % LOOK_EVERY == 0 or number + 1 == feed.steps
-            figures = _figures(total, number, epoch, rate, folder) if looking else {}
-            step(min(method.config.batch_size, len(feed.ids) - number * method.config.batch_size), **figures)
-    _refuse_broken(method, epoch, folder)
-    seconds = time.monotonic() - begin
-    means = {f"loss/{name}": float(value) / feed.steps for name, value in total.items()}
-    return {
-        "epoch": epoch + 1,
-        "loss": sum(means.values()),
-        **means,
-        "lr": rate,
-        "seconds": seconds,
-        "images_per_second": len(feed.ids) / seconds,
-    }
-
-
-def _step(
-    method: MapMethod | ProposalMethod, optimiser: optim.Optimizer, batch: list[Example], device: torch.device
-) -> dict[str, Tensor]:
-    """One update from the mean gradient of a batch; the terms of its loss, detached."""
-    config = method.config
-    optimiser.zero_grad(set_to_none=True)
-    terms: dict[str, Tensor] = {}
-    for images, *rest in batch:
-        with autocast(device, config.precision):
-            found = method.loss(as_input(images, device), *(each.to(device) for each in rest))
-        (torch.stack([value.float() for value in found.values()]).sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
-        for name, value in found.items():
-            terms[name] = terms.get(name, torch.zeros((), device=device)) + value.detach().float() / len(batch)
-    if config.clip:
-        nn.utils.clip_grad_norm_(method.parameters(), config.clip)
-    optimiser.step()
-    return terms
-
-
-def _set_rate(optimiser: optim.Optimizer, config: TrainedConfig, epoch: int) -> float:
-    """Set the learning rates of an epoch: a tenth after `lr_drop` of all epochs. Returns that of the old layers."""
-    factor = 1.0 if epoch < config.lr_drop * config.epochs else 0.1
-    for group in optimiser.param_groups:
-        group["lr"] = group["base"] * factor
-    return config.lr * factor
-
-
-def _figures(total: dict[str, Tensor], number: int, epoch: int, rate: float, folder: Path) -> dict[str, float]:
-    """The mean loss so far. Raises DivergedError if it is no number."""
-    means = {name: float(value) / (number + 1) for name, value in total.items()}
-    if all(math.isfinite(mean) for mean in means.values()):
-        return {"loss": sum(means.values())}
-    terms = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
-    raise DivergedError(
-        f"The loss is not a number by step {number + 1} of epoch {epoch + 1} ({terms}; lr {rate:g}). The checkpoint "
-        f"of the epoch before is kept in {folder}. Try a smaller lr, clip=10, or precision=float32."
-    )
-
-
-def _refuse_broken(method: Method, epoch: int, folder: Path) -> None:
-    """Raise DivergedError if the last update left a weight that is no number: no checkpoint may hold it."""
-    broken = [name for name, parameter in method.named_parameters() if not parameter.isfinite().all()]
-    if broken:
-        raise DivergedError(
-            f"Weights are not numbers after epoch {epoch + 1} (first: {broken[0]}). The checkpoint of the epoch "
-            f"before is kept in {folder}. Try a smaller lr, clip=10, or precision=float32."
-        )
+def _add(total: Terms, more: Terms) -> None:
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
 
 
 def _finish(folder: Path, method: Method, history: list[Epoch], images: int, device: torch.device) -> None:

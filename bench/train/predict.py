@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bench.boxes import FloatArray
 from bench.data.proposals import Proposals, filtered
 from bench.decode import detections, points_and_boxes
+from bench.errors import RunError
 from bench.files import atomic
 from bench.method import MapConfig, MapMethod, ProposalConfig, ProposalMethod
 from bench.predictions import KINDS
@@ -63,34 +64,29 @@ def predict(
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     method.eval()
-    starts = range(0, len(split.truth.ids), PART)
-    todo = [start for start in starts if not all(_part(folder, kind, start).exists() for kind in kinds)]
-    images = sum(min(PART, len(split.truth.ids) - start) for start in todo)
     begin, total = time.monotonic(), len(split.truth.ids)
+    parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
+    todo = [rows for rows in parts if not all(_part(folder, kind, rows).exists() for kind in kinds)]
+    images = sum(map(len, todo))
     with (
         deterministic(device),
         torch.inference_mode(),
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
-        for start in todo:
-            rows = range(start, min(start + PART, total))
+        for rows in todo:
             tables = _tables(method, split, rows, device, workers)
             check()
             for kind in kinds:
-                with atomic(_part(folder, kind, start)) as part:
+                with atomic(_part(folder, kind, rows)) as part:
                     pq.write_table(tables[kind], part)
             step(len(rows))
     seconds = time.monotonic() - begin
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
-    return {kind: _joined(folder, kind, starts) for kind in kinds}, took
+    return {kind: pa.concat_tables(pq.read_table(_part(folder, kind, rows)) for rows in parts) for kind in kinds}, took
 
 
-def _part(folder: Path, kind: str, start: int) -> Path:
-    return folder / "parts" / f"{kind}-{start:08d}.parquet"
-
-
-def _joined(folder: Path, kind: str, starts: range) -> pa.Table:
-    return pa.concat_tables([pq.read_table(_part(folder, kind, start)) for start in starts])
+def _part(folder: Path, kind: str, rows: range) -> Path:
+    return folder / "parts" / f"{kind}-{rows.start:08d}-{rows.stop:08d}.parquet"
 
 
 def _tables(
@@ -200,7 +196,9 @@ def _scored(
 def _table(
     truth: Truth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
 ) -> pa.Table:
-    """Columns of a kind: images and classes by row, then its numbers."""
+    """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
+    if not all(np.isfinite(value).all() for value in values):
+        raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")
     names = [_named(truth.ids, image), _named(truth.classes, label)]
     return pa.table([*names, *(pa.array(value, pa.float64()) for value in values)], names=list(KINDS[kind]))
 
