@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,14 @@ def run(
 ) -> int:
     """Train, predict, score, record.
 
-    --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. The
-    same command again goes on where it stopped.
+    --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. A
+    setting goes to the methods that have it. The same command again goes on where it stopped.
     """
     from bench.run import Request
     from bench.run import run as run_all
 
     records = [_record(name, conventions) for name in protocols]
-    chosen = {name: _settings(name, settings, weights, alone=len(methods) == 1) for name in methods}
+    chosen = _dealt(settings if weights is None else {**settings, "weights": weights}, methods)
     requests = [
         Request(
             method=name,
@@ -102,12 +102,13 @@ def _record(name: str, conventions: Mapping[str, Any]) -> Record:
     return record
 
 
-def _settings(method: str, settings: Mapping[str, str], weights: str | None, *, alone: bool) -> dict[str, str]:
-    """Settings of one method; in a product --weights is for those that have weights."""
-    cls, _ = registry.parse(method)
-    if weights is None or (not alone and "weights" not in cls.Config.model_fields):
-        return dict(settings)
-    return {**settings, "weights": weights}
+def _dealt(settings: Mapping[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Settings of each method: those it has, and those that none has, which it will refuse."""
+    fields = {name: set(registry.parse(name)[0].Config.model_fields) for name in methods}
+    known = set().union(*fields.values())
+    return {
+        name: {key: settings[key] for key in settings if key in own or key not in known} for name, own in fields.items()
+    }
 
 
 def _recipe(request: Request, places: Places) -> str:
