@@ -95,10 +95,11 @@ def _enlarged(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
     if not np.isfinite(small).all():
         label = int(np.argmin(np.isfinite(small).all(axis=(1, 2))))
         raise RunError(f"Maps must be finite, but the method gave NaN or infinity for class {label}.")
-    return (_enlarge(one, width, height) for one in small)
+    return (enlarged(one, width, height) for one in small)
 
 
-def _enlarge(small: Map, width: int, height: int) -> Map:
+def enlarged(small: Map, width: int, height: int) -> Map:
+    """A map (h, w) enlarged bilinearly to the image (height, width), pixel centres at half-integers."""
     import cv2
 
     if small.min() == small.max():  # some OpenCV builds round a constant unevenly, which would look like a maximum

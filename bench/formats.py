@@ -1,4 +1,4 @@
-"""Predictions in other people's formats: COCO results JSON, and folders of PASCAL VOC's text files.
+"""Predictions in other people's formats: COCO results JSON, and folders of PASCAL VOC's text files, masks or maps.
 
 A format is recognised by content, never by name. In these formats absence means no detections, so that a file speaks
 for every image. Each rule that a file breaks is named with the file and the row, counted from 0.
@@ -12,13 +12,16 @@ import re
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from bench.boxes import FloatArray, from_coco, from_voc, to_coco, to_voc
+from bench.data.coco import CATEGORY_IDS, CLASSES
+from bench.data.rle import to_rle
 from bench.errors import BadFileError, UnknownNameError
+from bench.folders import read_folder
 from bench.predictions import KINDS, About, Predictions, Resolved, read
 from bench.truth import Truth
 
@@ -33,14 +36,21 @@ Row = tuple[int, int, list[float]]
 """Index of the image, index of the class, and numbers."""
 
 
+class _CocoNames(NamedTuple):
+    """From COCO's numbers to indices."""
+
+    images: dict[int, int]
+    labels: dict[int, int]
+
+
 def read_any(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
-    """Read predictions of one of `kinds` from parquet, COCO results JSON, or a folder of VOC text files.
+    """Read predictions of one of `kinds` from parquet, COCO results JSON, or a folder of VOC text files, masks or maps.
 
     Raises BadFileError, naming file, row and rule.
     """
     tables = tuple(kind for kind in kinds if kind in KINDS)
     if path.is_dir():
-        return _read_voc(path, truth, tables)
+        return read_folder(path, truth, kinds) or _read_voc(path, truth, tables)
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -51,16 +61,16 @@ def read_any(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     if start.startswith(b"PAR1"):
         return read(path, *tables)
     if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{"):
-        _accept(path, "boxes", tables)
-        return _read_coco(path, truth)
-    raise BadFileError(path, "neither parquet, nor a COCO results JSON, nor a folder of VOC text files")
+        return _read_coco(path, truth, tables)
+    raise BadFileError(path, "neither parquet, nor a COCO results JSON, nor a folder of predictions")
 
 
 def coco_results(boxes: Resolved, truth: Truth) -> list[dict[str, Any]]:
-    """Boxes as COCO results: `image_id` the id's number, `category_id` 1 + the class's index, `bbox` x, y, w, h."""
+    """Boxes as COCO results: `image_id` the id's number, `category_id` COCO's own or 1 + the class's index."""
+    categories = _category_ids(truth)
     columns = zip(boxes.image, boxes.label, to_coco(boxes.box).tolist(), boxes.score.tolist(), strict=True)
     return [
-        {"image_id": int(truth.ids[image]), "category_id": int(label) + 1, "bbox": box, "score": score}
+        {"image_id": int(truth.ids[image]), "category_id": categories[label], "bbox": box, "score": score}
         for image, label, box, score in columns
     ]
 
@@ -97,16 +107,43 @@ def _predictions(
     return Predictions(kind, pa.table(columns), about, str(path))
 
 
-def _read_coco(path: Path, truth: Truth) -> Predictions:
+def _read_coco(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
+    """Boxes, or segments where every entry has one and no box, or boxes are not asked for."""
     try:
         detections = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadFileError(path, f"not valid JSON ({error})") from None
     if not isinstance(detections, list):
         raise BadFileError(path, "COCO results are a list of detections, but this is an object (an annotation file?)")
-    images = _image_numbers(path, truth)
-    rows = [_coco_row(path, truth, images, row, entry) for row, entry in enumerate(detections)]
+    names = _CocoNames(_image_numbers(path, truth), {one: label for label, one in enumerate(_category_ids(truth))})
+    segments = bool(detections) and all(isinstance(one, dict) and "segmentation" in one for one in detections)
+    if segments and "segments" in kinds:
+        return _coco_segments(path, truth, names, detections)
+    _accept(path, "boxes", kinds)
+    rows = [_coco_row(path, truth, names, row, entry) for row, entry in enumerate(detections)]
     return _predictions(path, truth, "boxes", rows, None, from_coco)
+
+
+def _coco_segments(path: Path, truth: Truth, names: _CocoNames, detections: list[dict[str, Any]]) -> Predictions:
+    rows = [_coco_pair(path, truth, names, row, entry) for row, entry in enumerate(detections)]
+    segments = []
+    for row, ((image, _), entry) in enumerate(zip(rows, detections, strict=True)):
+        try:
+            segments.append(to_rle(entry["segmentation"], *map(int, truth.size[image])))
+        except ValueError as error:
+            raise BadFileError(path, f"segmentation: {error}", row=row) from None
+    columns = {
+        "image": pa.array([truth.ids[image] for image, _ in rows], pa.string()),
+        "label": pa.array([truth.classes[label] for _, label in rows], pa.string()),
+        "score": pa.array([float(entry["score"]) for entry in detections]),
+        "segment": pa.array(segments, pa.binary()).cast(pa.string()),
+    }
+    return Predictions("segments", pa.table(columns), About(made_by=path.stem, ids=truth.ids), str(path))
+
+
+def _category_ids(truth: Truth) -> Sequence[int]:
+    """The `category_id` of each class."""
+    return CATEGORY_IDS if truth.classes == CLASSES else range(1, len(truth.classes) + 1)
 
 
 def _image_numbers(path: Path, truth: Truth) -> dict[int, int]:
@@ -122,25 +159,38 @@ def _image_numbers(path: Path, truth: Truth) -> dict[int, int]:
     return numbers
 
 
-def _coco_row(path: Path, truth: Truth, images: dict[int, int], row: int, entry: Any) -> Row:
+def _coco_row(path: Path, truth: Truth, names: _CocoNames, row: int, entry: Any) -> Row:
+    image, label = _coco_pair(path, truth, names, row, entry, "bbox")
+    bbox = entry["bbox"]
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise BadFileError(path, f"bbox must be [x, y, width, height], but got {reprlib.repr(bbox)}", row=row)
+    if not all(map(_is_number, bbox)):
+        raise BadFileError(path, f"bbox and score must be finite numbers, but got {reprlib.repr(bbox)}", row=row)
+    return image, label, [entry["score"], *bbox]
+
+
+def _coco_pair(path: Path, truth: Truth, names: _CocoNames, row: int, entry: Any, *more: str) -> tuple[int, int]:
+    """Image and class of an entry that has all it needs, and a score that is a number."""
+
     def refuse(rule: str) -> NoReturn:
         raise BadFileError(path, rule, row=row)
 
     if not isinstance(entry, dict):
         refuse(f"expected an object, but got {reprlib.repr(entry)}")
-    missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in entry]
+    missing = [key for key in ("image_id", "category_id", *more, "score") if key not in entry]
     if missing:
         refuse(f"needs {', '.join(missing)}; it has {reprlib.repr(list(entry))}")
-    image, category, bbox, score = entry["image_id"], entry["category_id"], entry["bbox"], entry["score"]
-    if type(image) is not int or image not in images:
+    image, category, score = entry["image_id"], entry["category_id"], entry["score"]
+    if type(image) is not int or image not in names.images:
         refuse(f"unknown image_id {reprlib.repr(image)}: {truth.dataset} {truth.split} does not have it")
-    if type(category) is not int or not 1 <= category <= len(truth.classes):
-        refuse(f"unknown category_id {reprlib.repr(category)}: {truth.dataset} has 1 ... {len(truth.classes)}")
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        refuse(f"bbox must be [x, y, width, height], but got {reprlib.repr(bbox)}")
-    if not all(map(_is_number, (*bbox, score))):
-        refuse(f"bbox and score must be finite numbers, but got {reprlib.repr(bbox)} and {reprlib.repr(score)}")
-    return images[image], category - 1, [score, *bbox]
+    if type(category) is not int or category not in names.labels:
+        refuse(
+            f"unknown category_id {reprlib.repr(category)}: {truth.dataset} has "
+            f"{min(names.labels)} ... {max(names.labels)}"
+        )
+    if not _is_number(score):
+        refuse(f"bbox and score must be finite numbers, but got {reprlib.repr(score)}")
+    return names.images[image], names.labels[category]
 
 
 def _is_number(value: Any) -> bool:

@@ -1,13 +1,14 @@
 """What a method says about a split, on disk: the kinds of prediction, their columns, and our own parquet form.
 
-Formats of others (COCO JSON, VOC text) are in `formats.py`. Reading never executes anything: parquet only.
+Formats of others (COCO JSON, VOC text) are in `formats.py`, kinds that are folders in `folders.py`. Reading never
+executes anything: parquet only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,28 @@ KINDS: dict[str, tuple[str, ...]] = {
     "boxes": ("image", "label", "score", "x1", "y1", "x2", "y2"),
     "points": ("image", "label", "score", "x", "y"),
     "proposals": ("image", "label", "x1", "y1", "x2", "y2", "probability"),
+    "segments": ("image", "label", "score", "segment"),
 }
-"""Columns of the kinds that are tables. `masks`, `maps` and `objectness` are folders."""
+"""Columns of the kinds that are tables; a segment is COCO's compressed run lengths, at the image's size."""
 
-ONE_A_PAIR = ("scores", "points")
-"""Kinds that say one thing for each image and class."""
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "masks": ("image",),
+    "maps": ("image", "label"),
+    "objectness": ("image",),
+}
+"""What each array of the kinds that are folders belongs to: a mask or an objectness map is one an image."""
+
+ONE_A_PAIR = ("scores", "points", *FOLDERS)
+"""Kinds that say one thing for each image and class, or each image."""
+
+Arrays = Callable[[], Iterator[NDArray[Any]]]
+"""The arrays of a folder's rows, in their order, one in memory at a time."""
 
 MAX_ROWS = 20_000_000
 """A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
 
-_TEXT = ["image", "label"]
+_COLUMNS = {**KINDS, **FOLDERS}
+_TEXT = ["image", "label", "segment"]
 _KEY = b"weakloc"
 
 
@@ -54,13 +67,14 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of one kind: a table with the columns of `KINDS[kind]`, not yet held against a truth."""
+    """Predictions of one kind, not yet held against a truth: a table with its columns, and a folder's arrays."""
 
     kind: str
     table: pa.Table
     about: About
     source: str
     notes: tuple[str, ...] = ()
+    arrays: Arrays | None = field(default=None, repr=False)
 
     @cached_property
     def digest(self) -> str:
@@ -68,15 +82,17 @@ class Predictions:
         path = Path(self.source)
         if not path.is_dir():
             return file_digest(path)
-        return digest({file.name: file_digest(file) for file in path.iterdir() if file.is_file()})
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
 
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
     """Predictions held against a truth: columns as arrays, rows in file order.
 
-    image, label: (n,) int32, indices into the truth's ids and classes. columns: the numeric ones, (n,) float64.
-    covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept. notes: what to know.
+    image, label: (n,) int32, indices into the truth's ids and classes; -1 where a kind has no classes. columns: the
+    numeric ones, (n,) float64. covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept.
+    notes: what to know. arrays: of a folder, the n arrays. segments: of that kind, n run lengths, not checked.
     """
 
     kind: str
@@ -86,6 +102,8 @@ class Resolved:
     covered: NDArray[np.bool_]
     counts: dict[str, int]
     notes: tuple[str, ...] = ()
+    arrays: Arrays = field(default=lambda: iter(()), repr=False)
+    segments: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def score(self) -> NDArray[np.float64]:
@@ -100,11 +118,15 @@ class Resolved:
 
 def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
     """Write predictions as parquet, atomically, with `about` in the file's metadata."""
+    write_rows(path, kind, table.select(list(KINDS[kind])), about)
+
+
+def write_rows(path: Path, kind: str, table: pa.Table, about: About) -> None:
+    """Write a table of whatever columns as `write` does."""
     note = {"kind": kind, "made_by": about.made_by, "dataset": about.dataset, "split": about.split, **about.extra}
     note["ids"] = None if about.ids is None else list(about.ids)
-    kept = table.select(list(KINDS[kind])).replace_schema_metadata({_KEY: json.dumps(note)})
     with atomic(path) as part:
-        pq.write_table(kept, part, compression="zstd")
+        pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(note)}), part, compression="zstd")
 
 
 class _Note(BaseModel):
@@ -125,18 +147,18 @@ def read(path: Path, *kinds: str) -> Predictions:
     Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
     """
     try:
-        with pq.ParquetFile(path, read_dictionary=_TEXT) as file:
+        with pq.ParquetFile(path, read_dictionary=_TEXT[:2]) as file:
             note = _note(path, file.schema_arrow)
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             if file.metadata.num_rows > MAX_ROWS:
                 raise BadFileError(path, f"has {file.metadata.num_rows} rows; at most {MAX_ROWS} are read")
-            table = file.read(columns=list(KINDS[kind]))
+            table = file.read(columns=list(_COLUMNS[kind]))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None
     ids = None if note.ids is None else tuple(note.ids)
     about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
-    return Predictions(kind, _without_gaps(path, table.select(list(KINDS[kind]))), about, str(path))
+    return Predictions(kind, _without_gaps(path, table.select(list(_COLUMNS[kind]))), about, str(path))
 
 
 def resolve(predictions: Predictions, truth: Truth) -> Resolved:
@@ -150,8 +172,10 @@ def resolve(predictions: Predictions, truth: Truth) -> Resolved:
     if about.dataset not in (None, truth.dataset):
         raise BadFileError(source, f"holds predictions on {about.dataset}, but the truth is that of {truth.dataset}")
     image = _indices(source, table["image"], truth.index, _image_of(truth, about))
-    label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
-    columns = {name: _finite(source, name, table[name]) for name in KINDS[predictions.kind] if name not in _TEXT}
+    label = np.full(len(image), -1, dtype=np.int32)
+    if "label" in _COLUMNS[predictions.kind]:
+        label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
+    columns = {name: _finite(source, name, table[name]) for name in _COLUMNS[predictions.kind] if name not in _TEXT}
     if predictions.kind in ONE_A_PAIR:
         _check_single(source, truth, image, label)
     notes = predictions.notes
@@ -159,6 +183,10 @@ def resolve(predictions: Predictions, truth: Truth) -> Resolved:
         notes += (f"made for the split {about.split}, scored on {truth.split}",)
     covered = _covered(source, truth, about, image)
     resolved = Resolved(predictions.kind, image, label, columns, covered, {}, notes)
+    if predictions.arrays is not None:
+        resolved = replace(resolved, arrays=predictions.arrays)
+    if "segment" in table.column_names:
+        resolved = replace(resolved, segments=tuple(table["segment"].cast(pa.binary()).to_pylist()))
     if "x1" in columns:
         resolved.counts.update(_odd_boxes(resolved.box, truth.size[image]))
     return resolved
@@ -176,7 +204,7 @@ def _note(path: Path, schema: pa.Schema) -> _Note:
 
 def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
     kind = said or next(iter(accepted), None)
-    if kind not in KINDS:
+    if kind not in _COLUMNS:
         raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
     if accepted and kind not in accepted:
         raise BadFileError(path, f"expected predictions of kind {' or '.join(accepted)}, but it holds {kind}")
@@ -184,7 +212,7 @@ def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
 
 
 def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
-    for name in KINDS[kind]:
+    for name in _COLUMNS[kind]:
         if schema.names.count(name) != 1:
             raise BadFileError(path, f"predictions of kind {kind!r} need one column {name!r}; it has {schema.names}")
         type_ = schema.field(name).type
@@ -236,8 +264,11 @@ def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: ND
     again = order[1:][pair[order[1:]] == pair[order[:-1]]]
     if len(again):
         row = int(again.min())
-        what = f"image {truth.ids[image[row]]!r}, class {truth.classes[label[row]]!r}"
-        raise BadFileError(source, f"{what}: a second row for the same image and class", row=row)
+        of_class = "" if label[row] < 0 else f", class {truth.classes[label[row]]!r}"
+        same = "image" if label[row] < 0 else "image and class"
+        raise BadFileError(
+            source, f"image {truth.ids[image[row]]!r}{of_class}: a second row for the same {same}", row=row
+        )
 
 
 def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:

@@ -44,11 +44,15 @@ class Scored:
 
     outcomes: a table, each row of one image (column `image`, index into the truth's ids): enough to redo every
     metric with images drawn again. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
+    classes: the names that a metric by class is of, where they are not the dataset's. whole: metrics that no outcomes
+    redo, as (C,) or a number: they get no interval, and `summarise` is not asked.
     """
 
     outcomes: pa.Table
     counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+    whole: Mapping[str, NDArray[np.float64]] | None = None
 
 
 class Family(Interface):

@@ -33,12 +33,24 @@ def ranking(truth: Truth, image: Integers, label: Integers, score: FloatArray, *
     return by_class
 
 
+def places(image: Integers, label: Integers, score: FloatArray) -> Integers:
+    """The place (n,) of each row among those of its image, from 0: score descending, then class, then file order."""
+    order = np.lexsort((label, -score, image))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+    return place
+
+
 class AveragePrecision(NamedTuple):
     """Average precision in each form: (B,) for one class, (B, C) for several; NaN without positives."""
 
     eleven_point: FloatArray
     area: FloatArray
     non_interpolated: FloatArray
+
+    def form(self, name: str) -> FloatArray:
+        """One form by the name that switches give it: `11-point`, `area`, `non-interpolated`."""
+        return {"11-point": self.eleven_point, "area": self.area, "non-interpolated": self.non_interpolated}[name]
 
 
 def average_precision(image: Integers, hit: Flags, positives: FloatArray, draws: FloatArray) -> AveragePrecision:

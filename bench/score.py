@@ -61,10 +61,14 @@ def score(
         values = family.summarise(scored.outcomes, truth, conventions, weights)
         return {name: values[name] for name in protocol.metrics}
 
-    values = summarise(np.ones((1, len(truth.ids))))
-    resampled = bootstrap(summarise, len(truth.ids), replicates=replicates, seed=seed)
+    if scored.whole is None:
+        values = summarise(np.ones((1, len(truth.ids))))
+        resampled = bootstrap(summarise, len(truth.ids), replicates=replicates, seed=seed)
+    else:
+        values, resampled = {name: scored.whole[name][None] for name in protocol.metrics}, {}
     spread = {name: interval(class_mean(draws)) for name, draws in resampled.items()}
-    per_class = {name: _by_class(truth, value[0]) for name, value in values.items() if value.ndim == 2}
+    classes = scored.classes or truth.classes
+    per_class = {name: _by_class(classes, value[0]) for name, value in values.items() if value.ndim == 2}
     return Judged(
         metrics={name: _number(class_mean(value)[0]) for name, value in values.items()},
         higher_is_better={name: family.METRICS[name] for name in protocol.metrics},
@@ -151,8 +155,8 @@ def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _by_class(truth: Truth, values: FloatArray) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in zip(truth.classes, values, strict=True)}
+def _by_class(classes: tuple[str, ...], values: FloatArray) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in zip(classes, values, strict=True)}
 
 
 def _undefined(per_class: Mapping[str, Mapping[str, float | None]]) -> dict[str, tuple[str, ...]]:

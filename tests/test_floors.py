@@ -15,7 +15,8 @@ FLOORS = {
     1: "bench bench.errors bench.progress",
     2: "bench.files bench.boxes",
     3: "bench.truth bench.predictions bench.result",
-    4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.formats",
+    4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.folders "
+    "bench.formats",
     5: "bench.method bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
     7: "bench.score",
@@ -28,7 +29,19 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split(
 MAY_IMPORT_TORCH = ("methods", "bench.train", "bench.method", "bench.data.images")
 MAY_LOAD_TORCH = (*MAY_IMPORT_TORCH, "bench.job", "bench.run", "bench.contract")
 """Those that may name it, and those that may import them: nothing reads these before there is something to train."""
-HEAVY = {"torch", "torchvision", "mlflow", "cv2", "scipy", "pandas", "sklearn", "captum", "submitit", "pycocotools"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "mlflow",
+    "cv2",
+    "scipy",
+    "pandas",
+    "sklearn",
+    "captum",
+    "submitit",
+    "pycocotools",
+    "hotcoco",
+}
 LISTING = ("bench.__main__", "bench.cli", "bench.registry", "bench.recipe", "bench.files", "bench.errors")
 TOO_HEAVY_FOR_LISTING = HEAVY | {"numpy", "pyarrow", "pydantic", "rich", "tabulate", "jinja2"}
 

@@ -17,7 +17,7 @@ FILES = sorted(Path(protocols.__path__[0]).glob("*.toml"))
 
 
 def bind(record: Record) -> BoundProtocol:
-    family: Any = importlib.import_module(f"protocols.scoring.{record.family}")
+    family: Any = importlib.import_module(f"protocols.scoring.{record.family.replace('-', '_')}")
     return BoundProtocol(record, family)
 
 

@@ -24,6 +24,14 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
         return np.array(image.convert("RGB"))
 
 
+def read_indices(path: Path) -> NDArray[np.uint8]:
+    """The numbers (H, W) that an indexed or 8-bit grey PNG stores. Raises BadFileError as `read_pixels` does."""
+    with _opened(path) as image:
+        if image.mode not in ("P", "L"):
+            raise BadFileError(path, f"expected an indexed PNG (or 8-bit grey), but its pixels are {image.mode}")
+        return np.array(image)
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """Width and height of a JPEG or PNG file, from its header. Raises BadFileError as `read_pixels` does."""
     with _opened(path) as image:

@@ -75,7 +75,7 @@ def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weight
     chosen = totals(weights, image, label, classes, decided)
     true = totals(weights, image, label, classes, decided & positive)
     return {
-        "mAP": getattr(forms, conventions.ap.replace("-", "_").replace("11_point", "eleven_point")),
+        "mAP": forms.form(conventions.ap),
         **_macro(true, chosen, positives, conventions),
         **_micro(true, chosen, positives),
     }

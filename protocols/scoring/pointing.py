@@ -7,6 +7,7 @@ class, mean over classes (Zhang et al., ECCV 2016). The difficult subset keeps s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ from pydantic import Field
 
 from bench import protocol
 from bench.boxes import FloatArray, area, union_area
+from bench.data.rle import to_mask
+from bench.decode import peak
+from bench.errors import RequestError
 from bench.predictions import Resolved
 from bench.protocol import COMPARE, Replicates, Scored
 from bench.stats import ratio, totals
@@ -25,17 +29,22 @@ VERSION = 1
 METRICS = {"accuracy": True, "accuracy_difficult": True}
 
 
-class Conventions(protocol.Conventions):
-    """The switches of the pointing game."""
+class Tolerance(protocol.Conventions):
+    """The switches that say what a point hits."""
 
-    tolerance: float = Field(ge=0)
+    tolerance: float = Field(ge=0, le=1_000_000)
     """Pixels of the original image."""
     tolerance_compare: Literal["<", "<="]
     tolerance_shape: Literal["euclid", "square"]
-    box_region: Literal["pixels", "region"]
-    """What the distance is taken to: the box's pixels x1 ... x2-1, or its region x1 ... x2."""
+    box_region: Literal["pixels", "region", "mask"]
+    """What the distance is taken to: the box's pixels x1 ... x2-1, its region x1 ... x2, or the object's own pixels."""
     difficult_boxes: Literal["count", "ignore"]
     """Whether a point may hit a difficult object."""
+
+
+class Conventions(Tolerance):
+    """The switches of the pointing game."""
+
     difficult_only_pairs: Literal["skip", "count"]
     """Whether a class counts in an image where all its objects are difficult."""
     subset_area: float = Field(ge=0, le=1)
@@ -48,12 +57,12 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
     least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
-    points = predictions["points"]
+    points = predictions["points"] if "points" in predictions else peaks_of(truth, predictions["maps"])
     row = np.full(truth.labels.size, -1, dtype=np.int64)
     row[truth.pair(points.image, points.label)] = np.arange(len(points.image))
     asked = row[truth.pair(image, label)]
     hit = np.zeros(len(image), dtype=np.bool_)
-    hit[asked >= 0] = _hits(truth, points, conventions)[asked[asked >= 0]]
+    hit[asked >= 0] = hits(truth, points, conventions)[asked[asked >= 0]]
     difficult = _difficult_subset(truth, conventions)[image, label]
     counts = {
         "pairs": len(image),
@@ -77,27 +86,64 @@ def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weight
     }
 
 
-def _hits(truth: Truth, points: Resolved, conventions: Conventions) -> NDArray[np.bool_]:
-    """Whether each point (n,) is near enough to any box of its class in its image."""
+def peaks_of(truth: Truth, maps: Resolved) -> Resolved:
+    """Points from score maps: each the maximum of its map enlarged to its image, which is its score too."""
+    size = truth.size[maps.image]
+    found = [(*peak(one, *map(int, size[row])), float(one.max())) for row, one in enumerate(maps.arrays())]
+    x, y, value = np.array(found, dtype=np.float64).reshape(-1, 3).T
+    return Resolved("points", maps.image, maps.label, {"score": value, "x": x, "y": y}, maps.covered, {})
+
+
+def hits(truth: Truth, points: Resolved, conventions: Tolerance) -> NDArray[np.bool_]:
+    """Whether each point (n,) is near enough to any object of its class in its image.
+
+    Raises RequestError where the dataset has no masks and the switches ask for them.
+    """
     objects = truth.objects
     if conventions.difficult_boxes == "ignore":
         objects = objects.where(~objects.difficult)
     row = np.full(truth.labels.size, -1, dtype=np.int64)
     row[truth.pair(points.image, points.label)] = np.arange(len(points.image))
     pointed = row[truth.pair(objects.image, objects.label)]
-    distance = _distance(points, pointed[pointed >= 0], objects.where(pointed >= 0), conventions)
-    near = COMPARE[conventions.tolerance_compare](distance, conventions.tolerance)
-    hits = np.zeros(len(points.image), dtype=np.bool_)
-    hits[pointed[pointed >= 0][near]] = True
-    return hits
-
-
-def _distance(points: Resolved, rows: NDArray[np.int64], objects: Objects, conventions: Conventions) -> FloatArray:
-    """Distance (m,) in pixels of point rows[i] to the nearest pixel of object i; 0 inside."""
-    last = objects.box[:, 2:] - (1.0 if conventions.box_region == "pixels" else 0.0)
+    objects, rows = objects.where(pointed >= 0), pointed[pointed >= 0]
     point = np.stack([points.columns["x"][rows], points.columns["y"][rows]], axis=1)
+    distance = _distance(point, objects, conventions)
+    if conventions.box_region == "mask":
+        distance = _mask_distance(truth, point, objects, distance, conventions)
+    near = COMPARE[conventions.tolerance_compare](distance, conventions.tolerance)
+    hit = np.zeros(len(points.image), dtype=np.bool_)
+    hit[rows[near]] = True
+    return hit
+
+
+def _distance(point: FloatArray, objects: Objects, conventions: Tolerance) -> FloatArray:
+    """Distance (m,) in pixels of point i (m, 2) to the nearest pixel of object i's box; 0 inside."""
+    last = objects.box[:, 2:] - (0.0 if conventions.box_region == "region" else 1.0)
     with np.errstate(over="ignore"):
         gap = np.maximum(np.maximum(objects.box[:, :2] - point, point - last), 0.0)
+    return _length(gap, conventions)
+
+
+def _mask_distance(
+    truth: Truth, point: FloatArray, objects: Objects, from_box: FloatArray, conventions: Tolerance
+) -> FloatArray:
+    """Distance (m,) of point i to the nearest pixel of object i's mask; infinite where that is out of reach."""
+    if objects.segment is None:
+        raise RequestError(f"{truth.dataset} has no masks of its objects, which box_region = mask asks for.")
+    reach = ceil(conventions.tolerance) + 1
+    distance = np.full(len(objects), np.inf)
+    for row in np.flatnonzero(from_box <= reach + 1):  # a mask may stand a pixel out of its box
+        x, y = np.floor(point[row]).astype(int)
+        mask = to_mask(objects.segment[row], *map(int, truth.size[objects.image[row]]))
+        top, left = max(y - reach, 0), max(x - reach, 0)
+        pixels = np.argwhere(mask[top : max(y + reach + 2, 0), left : max(x + reach + 2, 0)])[:, ::-1] + [left, top]
+        if len(pixels):
+            distance[row] = _length(np.abs(pixels - point[row]), conventions).min()
+    return distance
+
+
+def _length(gap: FloatArray, conventions: Tolerance) -> FloatArray:
+    with np.errstate(over="ignore"):
         return np.asarray(np.hypot(*gap.T) if conventions.tolerance_shape == "euclid" else gap.max(axis=1))
 
 

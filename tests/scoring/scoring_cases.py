@@ -53,7 +53,7 @@ def predicted(truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: An
 def bound(name: str, **changes: Any) -> BoundProtocol:
     """A shipped protocol with some switches moved."""
     record = read_record(Path(protocols.__path__[0]) / f"{name}.toml").with_conventions(changes)
-    family: Any = importlib.import_module(f"protocols.scoring.{record.family}")
+    family: Any = importlib.import_module(f"protocols.scoring.{record.family.replace('-', '_')}")
     return BoundProtocol(record, family)
 
 

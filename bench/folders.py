@@ -1,0 +1,171 @@
+"""Predictions that are folders: a mask or a map an image. Only one of them is in memory at a time.
+
+masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer), as VOC's comp5 and comp6 folders.
+maps and objectness: `<image>.npy`, one float array (h, w), as wsolevaluation writes them: a map is of the one class
+that the image shows. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`, `map`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.data.pixels import read_indices
+from bench.errors import BadFileError
+from bench.predictions import FOLDERS, About, Predictions, read, write_rows
+from bench.truth import PRESENT, Truth
+
+_KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
+_LARGEST = 1 << 26
+"""Pixels of the largest map that is read."""
+
+_MOST_BYTES = 1 << 30
+"""A shard's row group that claims more is refused before it is read."""
+
+
+def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions | None:
+    """Read masks, maps or objectness; None where the folder holds neither parquet, `.npy` nor `.png` files.
+
+    Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
+    """
+    for suffix, possible in _KINDS_OF.items():
+        files = sorted(folder.rglob(f"*{suffix}"))
+        kind = next((kind for kind in kinds if kind in possible), None)
+        if files and kind is None:
+            raise BadFileError(
+                folder, f"holds {suffix} files, which are {' or '.join(possible)}; expected {_or(kinds)}"
+            )
+        if files and kind is not None:
+            return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
+    return None
+
+
+def write_shard(
+    path: Path,
+    kind: str,
+    images: Sequence[str],
+    maps: Sequence[NDArray[np.floating]],
+    about: About,
+    labels: Sequence[str] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write maps (h, w), of `labels` if they are `maps`, as one shard, atomically; `half`: as float16."""
+    number = np.float16 if half else np.float32
+    columns: dict[str, Any] = {"image": pa.array(images, pa.string())}
+    if labels is not None:
+        columns["label"] = pa.array(labels, pa.string())
+    columns |= {"height": [one.shape[0] for one in maps], "width": [one.shape[1] for one in maps]}
+    columns["map"] = pa.array([one.ravel().astype(number) for one in maps], pa.list_(pa.from_numpy_dtype(number)))
+    write_rows(path, kind, pa.table(columns), about)
+
+
+def read_map(path: Path) -> NDArray[np.float32]:
+    """One map (h, w) of a `.npy` file; nothing is unpickled.
+
+    Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
+    except (OSError, ValueError, TypeError, SyntaxError, EOFError, OverflowError) as error:
+        raise BadFileError(path, f"not a readable .npy file ({str(error).partition(chr(10))[0]})") from None
+    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
+        raise BadFileError(path, "expected one array (h, w) of numbers")
+    return _checked(path, stored, None)
+
+
+def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predictions:
+    suffix = files[0].suffix
+    named = {file.relative_to(folder).as_posix().removesuffix(suffix): file for file in files}
+    found = [name for name in truth.ids if name in named]
+    if not found:
+        expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
+        raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
+    columns = {"image": pa.array(found, pa.string())}
+    if "label" in FOLDERS[kind]:
+        columns["label"] = pa.array(_only_classes(folder, found, truth), pa.string())
+    one = read_indices if kind == "masks" else read_map
+    others = len(named) - len(found)
+    notes = (f"{others} {suffix} files are of no image of {truth.dataset} {truth.split}, left unread",) * bool(others)
+    return Predictions(
+        kind,
+        pa.table(columns),
+        About(made_by=folder.name),
+        str(folder),
+        notes,
+        lambda: (one(named[name]) for name in found),
+    )
+
+
+def _only_classes(folder: Path, images: Sequence[str], truth: Truth) -> list[str]:
+    shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
+    if (several := shown.sum(axis=1) != 1).any():
+        name = images[int(several.argmax())]
+        raise BadFileError(
+            folder, f"a .npy file is the map of one class, but {name!r} shows several or none; use shards"
+        )
+    return [truth.classes[label] for label in shown.argmax(axis=1)]
+
+
+def _shards(folder: Path, kind: str, files: list[Path]) -> Predictions:
+    parts = [read(file, kind) for file in files]
+    for file in files:
+        _check_shard(file)
+    table = pa.concat_tables([part.table.cast(pa.schema([(n, pa.string()) for n in FOLDERS[kind]])) for part in parts])
+    first = parts[0].about
+    about = About(made_by=first.made_by, dataset=first.dataset, split=first.split, extra=first.extra)
+    return Predictions(kind, table, about, str(folder), (), lambda: (one for file in files for one in _maps_of(file)))
+
+
+def _check_shard(file: Path) -> None:
+    with pq.ParquetFile(file) as shard:
+        schema, groups = shard.schema_arrow, range(shard.metadata.num_row_groups)
+        types = {name: schema.field(name).type for name in ("height", "width", "map") if schema.names.count(name) == 1}
+        numbers = [pa.types.is_integer(types[name]) for name in ("height", "width") if name in types]
+        if "map" not in types or not pa.types.is_list(types["map"]) or numbers != [True, True]:
+            raise BadFileError(file, "a shard needs the columns height and width (integers) and map (a list of floats)")
+        if not pa.types.is_floating(types["map"].value_type):
+            raise BadFileError(file, f"column 'map' must hold lists of floats, but got {types['map']}")
+        if any(shard.metadata.row_group(group).total_byte_size > _MOST_BYTES for group in groups):
+            raise BadFileError(file, f"has a row group of more than {_MOST_BYTES >> 20} MiB")
+
+
+def _maps_of(file: Path) -> Iterator[NDArray[np.float32]]:
+    row = 0
+    try:
+        with pq.ParquetFile(file) as shard:
+            for batch in shard.iter_batches(batch_size=16, columns=["height", "width", "map"]):
+                for height, width, values in zip(*(batch[name] for name in ("height", "width", "map")), strict=True):
+                    yield _shaped(file, height.as_py(), width.as_py(), values.values, row)
+                    row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise BadFileError(file, f"not a readable shard ({str(error).partition(chr(10))[0]})") from None
+
+
+def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.float32]:
+    if values is None or values.null_count or not height or not width or len(values) != height * width:
+        raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
+    return _checked(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
+
+
+def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.float32]:
+    if not 0 < stored.size <= _LARGEST:
+        raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
+    with np.errstate(over="ignore"):
+        values = np.asarray(stored, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise BadFileError(file, "a map must be finite in float32", row=row)
+    return values
+
+
+def _or(kinds: Sequence[str]) -> str:
+    return " or ".join(kinds)

@@ -1,0 +1,95 @@
+"""Object Energy: how much of an objectness map lies on objects.
+
+The map, enlarged to the image and made to sum to 1, is summed over the union of all objects' boxes; mean over images
+(SPN, Section 4.1). Of scored boxes, a pixel's energy is the sum of the scores of the boxes that cover its centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench import protocol
+from bench.boxes import FloatArray
+from bench.decode import enlarged
+from bench.errors import RequestError
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.stats import ratio
+from bench.truth import Truth
+
+VERSION = 1
+METRICS = {"object_energy": True}
+
+
+class Conventions(protocol.Conventions):
+    """The switches of Object Energy."""
+
+    difficult_objects: Literal["count", "ignore"]
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
+
+    Raises RequestError for energy below 0.
+    """
+    objects = truth.objects
+    if conventions.difficult_objects == "ignore":
+        objects = objects.where(~objects.difficult)
+    of = np.searchsorted(objects.image, np.arange(len(truth.ids) + 1))
+    energy = np.zeros(len(truth.ids))
+    for row, values in _energies(truth, predictions):
+        boxes = objects.box[of[row] : of[row + 1]]
+        on_object = _covered(boxes, np.ones(len(boxes)), values.shape) > 0
+        total = values.sum()
+        energy[row] = values[on_object].sum() / total if total > 0 else 0.0
+    image = np.flatnonzero(np.diff(of)).astype(np.int32)
+    return Scored(pa.table({"image": image, "energy": energy[image]}), {"judged": len(image)})
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Mean energy on objects (B,)."""
+    drawn = weights[:, outcomes["image"].to_numpy()]
+    return {"object_energy": ratio(drawn @ outcomes["energy"].to_numpy(), drawn.sum(axis=1))}
+
+
+def _energies(truth: Truth, predictions: Mapping[str, Resolved]) -> Iterator[tuple[int, FloatArray]]:
+    """The energy (H, W) of each image that has an answer, one at a time."""
+    if "objectness" in predictions:
+        maps = predictions["objectness"]
+        for image, small in zip(maps.image.tolist(), maps.arrays(), strict=True):
+            _refuse(truth, image, float(small.min()))
+            width, height = map(int, truth.size[image])
+            yield image, enlarged(small, width, height).astype(np.float64)
+        return
+    boxes = predictions["boxes"]
+    order = np.argsort(boxes.image, kind="stable")
+    bounds = np.searchsorted(boxes.image[order], np.arange(len(truth.ids) + 1))
+    for image in np.unique(boxes.image).tolist():
+        rows = order[bounds[image] : bounds[image + 1]]
+        scores = boxes.score[rows]
+        _refuse(truth, image, float(scores.min()))
+        width, height = map(int, truth.size[image])
+        yield image, _covered(boxes.box[rows], scores / max(scores.max(), np.finfo(float).tiny), (height, width))
+
+
+def _covered(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Sum (H, W) of the values (n,) of the boxes (n, 4) that cover each pixel's centre."""
+    height, width = shape
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    x1, y1, x2, y2 = np.ceil(np.clip(boxes, 0, limits) - 0.5).astype(np.int64).T
+    kept = (x2 > x1) & (y2 > y1)
+    x1, y1, x2, y2, values = (each[kept] for each in (x1, y1, x2, y2, values))
+    change = np.zeros((height + 1, width + 1))
+    for y, x, sign in ((y1, x1, 1), (y1, x2, -1), (y2, x1, -1), (y2, x2, 1)):
+        np.add.at(change, (y, x), sign * values)
+    return np.asarray(change.cumsum(axis=0).cumsum(axis=1)[:height, :width])
+
+
+def _refuse(truth: Truth, image: int, least: float) -> None:
+    if least < 0:
+        raise RequestError(f"Energy must not be below 0, but image {truth.ids[image]!r} has {least:g}.")

@@ -1,0 +1,128 @@
+"""ILSVRC's localization: is one of an image's best k (class, box) pairs of the right class and on its object?
+
+Top-k localization error is the share of images for which none is; GT-known takes the best box of the true class;
+top-k classification error asks for the class alone (Russakovsky et al., IJCV 2015, Section 4.2). Class scores from a
+second file decide which classes are the best, each then with its best box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import best_overlaps
+from bench.errors import RequestError
+from bench.predictions import Resolved
+from bench.protocol import COMPARE, Replicates, Scored
+from bench.ranking import places
+from bench.stats import ratio
+from bench.truth import PRESENT, Truth
+
+VERSION = 1
+METRICS = dict.fromkeys(
+    ("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "top1_cls_error", "top5_cls_error"), False
+)
+
+Flags = NDArray[np.bool_]
+
+
+class Conventions(protocol.Conventions):
+    """The switches of localization."""
+
+    iou_threshold: float = Field(gt=0, le=1)
+    iou_compare: Literal[">=", ">"]
+    plus_one: bool
+    """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
+    blacklist: Literal["skip", "count"]
+    """Whether images that the dataset blacklists count for localization; for classification they always do."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted.
+
+    Raises RequestError where there are class scores and no boxes.
+    """
+    if "boxes" not in predictions:
+        raise RequestError("Localization needs boxes; class scores alone are judged by a classification protocol.")
+    boxes = predictions["boxes"]
+    best = _best_of_pairs(boxes)
+    of_class, on_object = _of_shown_class(truth, boxes), _on_object(truth, boxes, conventions)
+    if "scores" in predictions:
+        classes, rows = predictions["scores"], best
+        place, box_place = _places(truth, classes, boxes, best)
+    else:
+        classes, rows = boxes, np.arange(len(boxes.image))
+        place = box_place = places(boxes.image, boxes.label, boxes.score)
+    image = np.flatnonzero((truth.labels == PRESENT).any(axis=1)).astype(np.int32)
+    right = _of_shown_class(truth, classes)
+    hits = {"gt_known_loc_error": _images(truth, boxes.image[best], on_object[best])}
+    for k in (1, 5):
+        hits[f"top{k}_loc_error"] = _images(truth, boxes.image[rows], on_object[rows] & (box_place < k))
+        hits[f"top{k}_cls_error"] = _images(truth, classes.image, right & (place < k))
+    judged = np.ones(len(truth.ids), dtype=np.bool_)
+    if truth.blacklist is not None and conventions.blacklist == "skip":
+        judged = ~truth.blacklist
+    columns = {"image": image, "localized": judged[image], **{name: ~hit[image] for name, hit in hits.items()}}
+    boxless = ~_images(truth, boxes.image, of_class)[image]
+    counts = {"judged": int(judged[image].sum()), "blacklisted": int((~judged[image]).sum())}
+    return Scored(pa.table(columns), {**counts, "images_without_box_of_class": int(boxless.sum())})
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Each error (B,): the share of images without a hit."""
+    image, localized = outcomes["image"].to_numpy(), outcomes["localized"].to_numpy()
+    drawn = weights[:, image]
+    judged = {"loc": drawn @ localized.astype(np.float64), "cls": drawn.sum(axis=1)}
+    found = {}
+    for name in METRICS:
+        task = name.split("_")[-2]
+        missed = outcomes[name].to_numpy() & (localized | (task == "cls"))
+        found[name] = ratio(drawn @ missed.astype(np.float64), judged[task])
+    return found
+
+
+def _best_of_pairs(boxes: Resolved) -> NDArray[np.int64]:
+    """The best row of each image and class, the first of equals."""
+    order = np.lexsort((-boxes.score, boxes.label, boxes.image))
+    pair = np.stack([boxes.image[order], boxes.label[order]])
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (pair[:, 1:] != pair[:, :-1]).any(axis=0)
+    return order[first]
+
+
+def _places(
+    truth: Truth, classes: Resolved, boxes: Resolved, best: NDArray[np.int64]
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """The place of each class score in its image, and the place of the class of each of the best boxes."""
+    place = places(classes.image, classes.label, classes.score)
+    box_place = np.full(len(best), len(truth.classes))
+    asked, scored = truth.pair(boxes.image[best], boxes.label[best]), truth.pair(classes.image, classes.label)
+    _, mine, theirs = np.intersect1d(asked, scored, assume_unique=True, return_indices=True)
+    box_place[mine] = place[theirs]
+    return place, box_place
+
+
+def _of_shown_class(truth: Truth, found: Resolved) -> Flags:
+    """Whether each row (n,) is of a class that its image shows."""
+    return np.asarray(truth.labels[found.image, found.label] == PRESENT)
+
+
+def _on_object(truth: Truth, boxes: Resolved, conventions: Conventions) -> Flags:
+    """Whether each box (n,) passes the threshold with an object of its class in its image."""
+    objects = truth.objects
+    key, object_key = truth.pair(boxes.image, boxes.label), truth.pair(objects.image, objects.label)
+    overlap, _ = best_overlaps(boxes.box, key, objects.box, object_key, plus_one=conventions.plus_one)
+    return np.asarray(COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold))
+
+
+def _images(truth: Truth, image: NDArray[np.integer], hit: Flags) -> Flags:
+    """The images (N,) that have a row that hits."""
+    found = np.zeros(len(truth.ids), dtype=np.bool_)
+    found[image[hit]] = True
+    return found

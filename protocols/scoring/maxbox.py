@@ -1,0 +1,147 @@
+"""MaxBoxAcc: how often a box made from a score map is on the object, at the best of a thousand thresholds.
+
+Choe et al., CVPR 2020, as their released wsolevaluation computes it: a map is resized to 224 x 224 (cubic), made to
+span 0 ... 1, and cut to 8 bits; foreground is above `int(tau * maximum)`, tau = 0, .001 ... .999; truth boxes are
+scaled to 224 and truncated. Its contours come from OpenCV's RETR_TREE, so holes are contours too. MaxBoxAcc takes the
+contour of the largest `contourArea` and IoU .5; MaxBoxAccV2 the best of all contours, and the mean over IoU .3, .5 and
+.7 of the best threshold of each. BoxAcc and BoxAccV2 are the same at one fixed threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench import protocol
+from bench.boxes import FloatArray, iou
+from bench.errors import RequestError
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.stats import ratio
+from bench.truth import PRESENT, Truth
+
+VERSION = 1
+METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
+
+SIDE = 224
+"""Pixels a side of what maps and truth are scaled to."""
+
+TAUS = np.arange(0, 1, 0.001)
+_IOUS = (0.3, 0.5, 0.7)
+_CURVES = 1 + len(_IOUS)
+"""Curves over the thresholds: of the largest contour at IoU .5, then of the best contour at each of `_IOUS`."""
+
+Map = NDArray[np.float32]
+
+
+class Conventions(protocol.Conventions):
+    """The switches of MaxBoxAcc."""
+
+    box_ends: Literal["tight", "wsolevaluation"]
+    """wsolevaluation's boxes end a pixel after the last of the foreground, but for the map's last, and areas count both
+    ends, as they do for truth boxes; tight ones enclose the foreground, and a truth box ends where it ends."""
+    fixed_threshold: float = Field(ge=0, lt=1)
+    """The tau of BoxAcc and BoxAccV2, chosen without the evaluated images."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
+
+    Raises RequestError where the sizes of the images are not known.
+    """
+    objects = truth.objects
+    of = np.searchsorted(objects.image, np.arange(len(truth.ids) + 1))
+    image = np.flatnonzero(np.diff(of)).astype(np.int32)
+    if not truth.size[image].all():
+        raise RequestError(f"The sizes of {truth.dataset} {truth.split} are not known; boxes cannot be scaled.")
+    hits = np.zeros((len(truth.ids), _CURVES, len(TAUS)), dtype=np.bool_)
+    for row, found in maps_of_shown(truth, predictions["maps"]):
+        boxes = _scaled(objects.box[of[row] : of[row + 1]], truth.size[row], conventions)
+        if len(boxes):
+            hits[row] = _hits(found, boxes, conventions)
+    packed = np.packbits(hits[image].reshape(len(image), -1), axis=1)
+    bits = pa.array([one.tobytes() for one in packed], pa.binary())
+    without = int((~np.isin(image, predictions["maps"].image)).sum())
+    return Scored(pa.table({"image": image, "hits": bits}), {"judged": len(image), "images_without_map": without})
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Each share of images (B,)."""
+    image = outcomes["image"].to_numpy()
+    packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8).reshape(len(image), -1)
+    hits = np.unpackbits(packed, axis=1, count=_CURVES * len(TAUS)).astype(np.float32)
+    drawn = weights[:, image].astype(np.float32)
+    shares = ratio(
+        (drawn @ hits).astype(np.float64), np.repeat(weights[:, image].sum(axis=1)[:, None], hits.shape[1], 1)
+    )
+    curves = shares.reshape(len(weights), _CURVES, len(TAUS))
+    at = int(np.searchsorted(TAUS, conventions.fixed_threshold, side="right")) - 1
+    best, fixed = curves.max(axis=2), curves[:, :, at]
+    return {
+        "MaxBoxAcc": best[:, 0],
+        "MaxBoxAccV2": best[:, 1:].mean(axis=1),
+        "BoxAcc": fixed[:, 0],
+        "BoxAccV2": fixed[:, 1:].mean(axis=1),
+    }
+
+
+def maps_of_shown(truth: Truth, maps: Resolved) -> Iterator[tuple[int, Map]]:
+    """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
+    for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
+        if truth.labels[image, label] == PRESENT:
+            yield image, scaled_map(found)
+
+
+def scaled_map(found: Map) -> Map:
+    """A map (h, w) at 224 x 224, spanning 0 ... 1; a constant one is 0."""
+    import cv2
+
+    if found.shape != (SIDE, SIDE):
+        found = np.asarray(cv2.resize(found, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+    low, high = found.min(), found.max()
+    return np.zeros_like(found) if low == high else (found - low) / (high - low)
+
+
+def _scaled(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
+    """Truth boxes (n, 4) at 224 x 224, truncated to whole pixels."""
+    whole = np.trunc(boxes * SIDE / np.tile(size.astype(np.float64), 2))
+    return whole + ([0, 0, 1, 1] if conventions.box_ends == "wsolevaluation" else 0)
+
+
+def _hits(found: Map, truth_boxes: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
+    """Whether each curve hits at each threshold (_CURVES, 1000).
+
+    Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once.
+    """
+    grey = (found * 255).astype(np.uint8)
+    above = np.searchsorted(np.unique(grey), np.floor(TAUS * grey.max()), side="right")
+    levels, of_tau = np.unique(above, return_inverse=True)
+    values = np.concatenate([[-1], np.unique(grey)])[levels]
+    hits = np.zeros((_CURVES, len(levels)), dtype=np.bool_)
+    for column, value in enumerate(values.tolist()):
+        boxes, largest = _boxes(grey, value, conventions)
+        best = iou(boxes, truth_boxes).max(axis=1)
+        hits[:, column] = best[largest] >= 0.5, *(best.max() >= least for least in _IOUS)
+    return hits[:, of_tau]
+
+
+def _boxes(grey: NDArray[np.uint8], level: int, conventions: Conventions) -> tuple[FloatArray, int]:
+    """The box (n, 4) of every contour of what is above a level, and which of them is the largest contour's."""
+    import cv2
+
+    foreground = (grey > level).view(np.uint8)
+    contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        nothing = [0.0, 0.0, 1.0, 1.0] if conventions.box_ends == "wsolevaluation" else [0.0] * 4
+        return np.array([nothing]), 0
+    largest = max(range(len(contours)), key=lambda one: cv2.contourArea(contours[one])) if len(contours) > 1 else 0
+    x, y, width, height = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.float64).T
+    ends = np.stack([x + width, y + height])
+    if conventions.box_ends == "wsolevaluation":
+        ends = np.minimum(ends, SIDE - 1) + 1
+    return np.stack([x, y, *ends], axis=1), largest

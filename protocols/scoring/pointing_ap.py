@@ -1,0 +1,62 @@
+"""Pointing with prediction: a point and a score for each image and class, judged by average precision.
+
+A point is a true positive if it falls on an object of its class, boxes grown by a tolerance, and a false one if it
+falls elsewhere or the class is absent (Oquab et al., CVPR 2015, Section 4). One point an image and class, so that the
+positives are the images that show the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.ranking import average_precisions, ranking
+from bench.stats import totals
+from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+from protocols.scoring.pointing import Tolerance, hits
+
+VERSION = 1
+METRICS = {"mAP": True}
+
+
+class Conventions(Tolerance):
+    """The switches of pointing with prediction."""
+
+    ap: Literal["11-point", "area", "non-interpolated"]
+    difficult_only: Literal["ignore", "negative", "positive"]
+    """What an image is for a class of which all its objects are difficult."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true."""
+    points = predictions["points"]
+    shown = truth.labels[points.image, points.label]
+    hit = hits(truth, points, conventions) & (shown >= _least(conventions))
+    order = ranking(truth, points.image, points.label, points.score)
+    if conventions.difficult_only == "ignore":
+        order = order[shown[order] != ONLY_DIFFICULT]
+    columns = {"image": points.image[order], "label": points.label[order], "score": points.score[order]}
+    counts = {
+        "points": len(order),
+        "true_positives": int(hit[order].sum()),
+        "positives": int((truth.labels >= _least(conventions)).sum()),
+    }
+    return Scored(pa.table({**columns, "hit": hit[order]}), counts)
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Average precision by class (B, C)."""
+    image, label = np.nonzero(truth.labels >= _least(conventions))
+    positives = totals(weights, image, label, len(truth.classes))
+    rows = [outcomes[name].to_numpy() for name in ("image", "label", "hit")]
+    return {"mAP": average_precisions(rows[0], rows[1], rows[2], positives, weights).form(conventions.ap)}
+
+
+def _least(conventions: Conventions) -> int:
+    return ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT

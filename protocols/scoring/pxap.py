@@ -1,0 +1,93 @@
+"""PxAP: average precision of pixels, of a score map against masks, over all images of a split together.
+
+Choe et al., CVPR 2020, as their released wsolevaluation computes it: maps and masks at 224 x 224, a pixel found where
+its score is at least tau = 0, .001 ... .999, 1, not quantised; the sum over thresholds of the step in recall times the
+precision. Ignored regions, minus the foreground, count for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench import protocol
+from bench.data.pixels import read_pixels
+from bench.errors import RequestError
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.stats import ratio
+from bench.truth import Masks, Truth
+from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
+
+VERSION = 1
+METRICS = {"PxAP": True}
+
+_EDGES = np.append(TAUS, 1.0)
+
+
+class Conventions(protocol.Conventions):
+    """PxAP has no switches: there is one released evaluation."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Count pixels. Outcomes: a row an image, `object` and `other` its pixels at each threshold.
+
+    An image without a map has one of zeros. Raises RequestError where the truth has no masks of objects.
+    """
+    masks = truth.masks
+    if masks is None or masks.indexed:
+        raise RequestError(f"{truth.dataset} {truth.split} has no masks of objects.")
+    counts = np.zeros((len(truth.ids), 2, len(_EDGES)), dtype=np.int32)
+    answered = np.zeros(len(truth.ids), dtype=np.bool_)
+    for image, found in maps_of_shown(truth, predictions["maps"]):
+        answered[image] = True
+        counts[image] = _counted(found, masks, image)
+    for image in np.flatnonzero(~answered).tolist():
+        counts[image] = _counted(np.zeros((SIDE, SIDE), dtype=np.float32), masks, image)
+    columns: dict[str, Any] = {"image": np.arange(len(truth.ids), dtype=np.int32)}
+    for part, name in enumerate(("object", "other")):
+        columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
+    pixels = {f"{name}_pixels": int(counts[:, part].sum()) for part, name in enumerate(("object", "other"))}
+    return Scored(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())})
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Average precision of pixels (B,)."""
+    drawn = weights[:, outcomes["image"].to_numpy()]
+    found = []
+    for name in ("object", "other"):
+        counts = outcomes[name].combine_chunks().flatten().to_numpy().reshape(-1, len(_EDGES))
+        found.append((drawn @ counts.astype(np.float64))[:, ::-1])
+    step, other = found
+    true, false = step.cumsum(axis=1), other.cumsum(axis=1)
+    precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
+    return {"PxAP": ratio((step * precision).sum(axis=1), true[:, -1])}
+
+
+def _counted(found: NDArray[np.float32], masks: Masks, image: int) -> NDArray[np.int64]:
+    """Pixels (2, 1001) of objects and of the rest whose score is at a threshold and under the next one."""
+    object_, ignored = _regions(masks, image)
+    at = np.searchsorted(_EDGES, found.astype(np.float64), side="right") - 1
+    parts = (at[object_], at[~object_ & ~ignored])
+    return np.stack([np.bincount(part, minlength=len(_EDGES)) for part in parts])
+
+
+def _regions(masks: Masks, image: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The pixels (224, 224) of any object, and those to be ignored where they are none of an object."""
+    shape = (SIDE, SIDE)
+    object_ = np.zeros(shape, dtype=np.bool_)
+    for file in masks.files[image]:
+        object_ |= _nearest(file)
+    ignored = masks.ignore[image]
+    return object_, np.zeros(shape, dtype=np.bool_) if ignored is None else _nearest(ignored)
+
+
+def _nearest(file: Any) -> NDArray[np.bool_]:
+    import cv2
+
+    pixels = np.asarray(read_pixels(file).any(axis=2), dtype=np.uint8)
+    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0)

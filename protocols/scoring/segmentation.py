@@ -1,0 +1,110 @@
+"""Segmentation: intersection over union of each class, over all pixels of the split, and their mean.
+
+There is one confusion matrix for the whole split, never a mean over images. Background is a class. Pixels of which
+the truth says nothing (255) do not count; a pixel without an answer (255) is a miss of its class (PASCAL VOC,
+VOCevalseg.m). A prediction of another size is resized to the truth's, to the nearest pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench import protocol
+from bench.boxes import FloatArray
+from bench.data.pixels import read_indices
+from bench.errors import BadFileError, RequestError
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.stats import ratio
+from bench.truth import Masks, Truth
+
+VERSION = 1
+METRICS = {"mIoU": True}
+SILENT = 255
+"""What a pixel has that says nothing."""
+
+Mask = NDArray[np.uint8]
+Integers = NDArray[np.integer]
+
+
+class Conventions(protocol.Conventions):
+    """The switches of segmentation."""
+
+    background: bool
+    """Whether background is one of the classes of the mean."""
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Count pixels. Outcomes: a row for each image and class in it: pixels `true`, `predicted`, and `shared`.
+
+    Raises RequestError where the truth has no class masks, BadFileError for a mask with classes that there are not.
+    """
+    if truth.masks is None or not truth.masks.indexed:
+        raise RequestError(f"{truth.dataset} {truth.split} has no class masks; its lists of images with masks do.")
+    found, names = predictions["masks"], classes(truth)
+    counted = np.zeros((len(truth.ids), 3, len(names)), dtype=np.int64)
+    for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):
+        mask = _checked(f"mask of {truth.ids[image]}", mask, len(names))
+        counted[image] = _counted(_true(truth.masks, image, len(names)), mask, len(names))
+    unanswered = np.full((1, 1), SILENT, dtype=np.uint8)
+    for image in np.setdiff1d(np.arange(len(truth.ids)), found.image).tolist():
+        counted[image] = _counted(_true(truth.masks, image, len(names)), unanswered, len(names))
+    image, label = (index.astype(np.int32) for index in np.nonzero(counted.any(axis=1)))
+    true, predicted, shared = counted[image, :, label].T
+    columns = {"image": image, "label": label, "true": true, "predicted": predicted, "shared": shared}
+    counts = {"pixels": int(true.sum()), "pixels_without_answer": int(true.sum() - predicted.sum())}
+    return Scored(pa.table(columns), counts, classes=names)
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Intersection over union by class (B, 1 + C), background first; undefined where no pixel is of it."""
+    image, label = (outcomes[name].to_numpy() for name in ("image", "label"))
+    true, predicted, shared = (
+        _pixels(weights, image, label, outcomes[name].to_numpy(), len(classes(truth)))
+        for name in ("true", "predicted", "shared")
+    )
+    iou = ratio(shared, true + predicted - shared)
+    if not conventions.background:
+        iou[:, 0] = np.nan
+    return {"mIoU": iou}
+
+
+def classes(truth: Truth) -> tuple[str, ...]:
+    """The classes of pixels: background, then the dataset's."""
+    return ("background", *truth.classes)
+
+
+def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integers, names: int) -> FloatArray:
+    """Pixels of each class under weights (B, N): (B, names)."""
+    table = np.zeros((weights.shape[1], names))
+    table[image, label] = pixels
+    return np.asarray(weights @ table)
+
+
+def _counted(true: Mask, mask: Mask, names: int) -> Integers:
+    """Pixels (3, names) of each class: of the truth, of the prediction, of both; where the truth says something."""
+    (height, width), (rows, columns) = true.shape, mask.shape
+    if true.shape != mask.shape:
+        y, x = (np.arange(height) * 2 + 1) * rows // (2 * height), (np.arange(width) * 2 + 1) * columns // (2 * width)
+        mask = mask[y[:, None], x]
+    said = true != SILENT
+    true, mask = true[said], mask[said]
+    parts = (true, mask[mask != SILENT], true[true == mask])
+    return np.stack([np.bincount(part, minlength=names) for part in parts])
+
+
+def _true(masks: Masks, image: int, names: int) -> Mask:
+    path = masks.files[image][0]
+    return _checked(path, read_indices(path), names)
+
+
+def _checked(file: Path | str, mask: Mask, names: int) -> Mask:
+    """The mask. Raises BadFileError where a pixel is of no class."""
+    if (wrong := (mask >= names) & (mask != SILENT)).any():
+        raise BadFileError(file, f"a pixel must be 0 ... {names - 1} or {SILENT}, but one is {mask[wrong][0]}")
+    return mask

@@ -1,0 +1,61 @@
+"""Single-label classification: is the image's class among the best of its scores?
+
+`accuracy` is the share of images whose class is the best one, and the errors the shares of images whose class is not
+among the best one or five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench import protocol
+from bench.predictions import Resolved
+from bench.protocol import Replicates, Scored
+from bench.ranking import places
+from bench.stats import class_mean, ratio, totals
+from bench.truth import PRESENT, Truth
+
+VERSION = 1
+METRICS = {"accuracy": True, "top1_cls_error": False, "top5_cls_error": False}
+
+
+class Conventions(protocol.Conventions):
+    """The switches of single-label classification."""
+
+    mean_over: Literal["images", "classes"]
+
+
+def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+    """Judge each image that shows a class. Outcomes: one row each, `top1` and `top5` where it is among the best."""
+    found = predictions["scores"]
+    right = truth.labels[found.image, found.label] == PRESENT
+    place = places(found.image, found.label, found.score)
+    best = np.full(len(truth.ids), np.iinfo(np.int64).max)
+    np.minimum.at(best, found.image[right], place[right])
+    shown = (truth.labels == PRESENT).any(axis=1)
+    image = np.flatnonzero(shown).astype(np.int32)
+    label = truth.labels[image].argmax(axis=1).astype(np.int32)
+    columns = {"image": image, "label": label, "top1": best[image] < 1, "top5": best[image] < 5}
+    without = ~np.isin(image, found.image)
+    return Scored(pa.table(columns), {"judged": len(image), "images_without_score": int(without.sum())})
+
+
+def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+    """Accuracy (B, C) by class or (B,) over images, and the errors (B,) likewise averaged."""
+    image, label, top1, top5 = (outcomes[name].to_numpy() for name in ("image", "label", "top1", "top5"))
+    classes = len(truth.classes)
+    images = totals(weights, image, label, classes)
+    first, fifth = (totals(weights, image, label, classes, hit) for hit in (top1, top5))
+    if conventions.mean_over == "images":
+        images, first, fifth = (counts.sum(axis=1) for counts in (images, first, fifth))
+    accuracy = ratio(first, images)
+    return {
+        "accuracy": accuracy,
+        "top1_cls_error": 1 - class_mean(accuracy),
+        "top5_cls_error": 1 - class_mean(ratio(fifth, images)),
+    }

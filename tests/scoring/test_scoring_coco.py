@@ -1,0 +1,217 @@
+"""COCO detection: all twelve numbers are pycocotools', over random sets, boxes and masks, and by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pycocotools import mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scoring_cases import bound, judge, predicted, truth_of
+
+from bench.boxes import to_coco
+from bench.errors import RequestError
+from bench.predictions import About, Predictions, Resolved, resolve
+from bench.truth import Objects, Truth, labels_of
+
+SIDE = 160
+CLASSES = ("cat", "dog", "eel", "fox")
+
+
+def rle(box: Any) -> bytes:
+    """A mask of a box's pixels without its middle, as compressed run lengths."""
+    x1, y1, x2, y2 = (round(corner) for corner in box)
+    pixels = np.zeros((SIDE, SIDE), dtype=np.uint8, order="F")
+    pixels[max(y1, 0) : y2, max(x1, 0) : x2] = 1
+    pixels[(y1 + y2) // 2, (x1 + x2) // 2] = 0
+    return bytes(mask.encode(pixels)["counts"])
+
+
+def random_boxes(generator: np.random.Generator, rows: int) -> Any:
+    """Boxes of all three sizes, whole corners."""
+    side = generator.choice([6, 14, 40, 110], (rows, 1)) + generator.integers(0, 8, (rows, 2))
+    start = generator.integers(0, SIDE - 120, (rows, 2))
+    return np.concatenate([start, start + side], axis=1).astype(np.float64)
+
+
+def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[Truth, dict[str, Any]]:
+    """Crowds, empty images, classes without objects, ties, over 100 detections in an image, near and far boxes."""
+    generator = np.random.default_rng(seed)
+    rows = int(generator.integers(1, 40))
+    image = np.sort(generator.integers(0, images - 1, rows)).astype(np.int32)
+    label = generator.integers(0, 3, rows).astype(np.int32)
+    box = random_boxes(generator, rows)
+    objects = Objects(
+        image,
+        label,
+        box,
+        np.zeros(rows, dtype=np.bool_),
+        crowd=generator.random(rows) < 0.2,
+        area=(box[:, 2:] - box[:, :2]).prod(axis=1) * generator.choice([0.6, 1.0], rows),
+        segment=tuple(rle(one) for one in box),
+    )
+    ids = tuple(str(number) for number in sorted(generator.choice(2000, images, replace=False)))
+    size = np.full((images, 2), SIDE, dtype=np.int32)
+    truth = Truth("toy", "val", CLASSES, ids, size, labels_of(images, len(CLASSES), objects), objects)
+    count = int(generator.integers(1, 250))
+    near = generator.integers(0, rows, count)
+    where = np.where(
+        generator.random((count, 1)) < 0.7,
+        box[near] + generator.integers(-3, 4, (count, 4)),
+        random_boxes(generator, count),
+    )
+    where[:, 2:] = np.maximum(where[:, 2:], where[:, :2] + 1)
+    found = {
+        "image": np.where(generator.random(count) < 0.5, image[near], generator.integers(0, 2, count)),
+        "label": np.where(generator.random(count) < 0.6, label[near], generator.integers(0, 4, count)),
+        "score": generator.choice([generator.integers(0, 12, count) / 8, generator.random(count)]),
+        "box": where,
+    }
+    if generator.random() < 0.4:  # more than 100 of one image and class
+        found |= {"image": np.full(count, image[0]), "label": np.full(count, label[0])}
+    return truth, found
+
+
+def given_to(truth: Truth, found: dict[str, Any], kind: str, order: Any = None) -> dict[str, Resolved]:
+    order = np.arange(len(found["image"])) if order is None else order
+    columns: dict[str, Any] = {
+        "image": [truth.ids[row] for row in found["image"][order]],
+        "label": [truth.classes[row] for row in found["label"][order]],
+        "score": found["score"][order],
+    }
+    if kind == "boxes":
+        columns |= {name: found["box"][order, side] for side, name in enumerate(("x1", "y1", "x2", "y2"))}
+        return predicted(truth, kind, list(zip(*columns.values(), strict=True)))
+    columns["segment"] = [rle(one).decode() for one in found["box"][order]]
+    return {kind: resolve(Predictions(kind, pa.table(columns), About("x", ids=truth.ids), "p.parquet"), truth)}
+
+
+def reference(truth: Truth, found: dict[str, Any], kind: str) -> list[float]:
+    """pycocotools' twelve numbers."""
+    o, sizes = truth.objects, {"height": SIDE, "width": SIDE}
+    annotations = [
+        {
+            "id": row + 1,
+            "image_id": int(truth.ids[o.image[row]]),
+            "category_id": int(o.label[row]) + 1,
+            "bbox": to_coco(o.box[row])[0].tolist(),
+            "area": float(o.area[row]),  # type: ignore[index]
+            "iscrowd": int(o.crowd[row]),  # type: ignore[index]
+            "segmentation": {"size": [SIDE, SIDE], "counts": o.segment[row]},  # type: ignore[index]
+        }
+        for row in range(len(o))
+    ]
+    results = [
+        {"image_id": int(truth.ids[image]), "category_id": int(label) + 1, "score": float(score)}
+        | (
+            {"bbox": to_coco(box)[0].tolist()}
+            if kind == "boxes"
+            else {"segmentation": {"size": [SIDE, SIDE], "counts": rle(box)}}
+        )
+        for image, label, score, box in zip(*found.values(), strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        objects = COCO()
+        objects.dataset = {
+            "images": [{"id": int(name), **sizes} for name in truth.ids],
+            "annotations": annotations,
+            "categories": [{"id": row + 1, "name": name} for row, name in enumerate(truth.classes)],
+        }
+        objects.createIndex()
+        judged = COCOeval(objects, objects.loadRes(results), "bbox" if kind == "boxes" else "segm")
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    return [float(value) for value in judged.stats]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
+@pytest.mark.parametrize("kind", ["boxes", "segments"])
+@pytest.mark.parametrize("seed", range(25))
+def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> None:
+    truth, found = random_case(seed)
+    protocol = bound("coco14-det", region="box" if kind == "boxes" else "mask")
+    judged = judge(protocol, truth, given_to(truth, found, kind))
+    expected = [None if value < 0 else pytest.approx(value, abs=1e-12) for value in reference(truth, found, kind)]
+    assert list(judged.metrics.values()) == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_order_of_rows_or_images_and_no_positive_factor_moves_it(seed: int) -> None:
+    truth, found = random_case(seed)
+    generator = np.random.default_rng(seed)
+    found["score"] = (generator.permutation(len(found["image"])) + 1) / 512
+    before = judge(bound("coco14-det"), truth, given_to(truth, found, "boxes")).per_class
+    moved = truth.subset(generator.permutation(truth.ids).tolist(), split="val")
+    to = np.array([moved.index[name] for name in truth.ids])
+    found = {**found, "image": to[found["image"]], "score": found["score"] * 4}
+    after = judge(
+        bound("coco14-det"), moved, given_to(moved, found, "boxes", generator.permutation(len(to[found["image"]])))
+    ).per_class
+    for metric, values in before.items():
+        assert after[metric] == {
+            name: None if value is None else pytest.approx(value, abs=1e-12) for name, value in values.items()
+        }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_detections_at_all_are_a_far_false_one(seed: int) -> None:
+    truth, found = random_case(seed)
+    nothing = {name: column[:0] for name, column in found.items()}
+    false = {
+        "image": np.array([5]),
+        "label": np.array([0]),
+        "score": np.array([0.5]),
+        "box": np.array([[0.0, 0.0, 9.0, 9.0]]),
+    }
+    assert not (truth.objects.image == 5).any()
+    none, one = (judge(bound("coco14-det"), truth, given_to(truth, each, "boxes")) for each in (nothing, false))
+    assert none.per_class == one.per_class
+    assert set(none.metrics.values()) <= {0.0, None}
+
+
+def test_one_object_found_and_one_missed_by_hand() -> None:
+    # recall 1/2 at precision 1: recall points 0 ... .50 of 101, so AP = 51 / 101 at every IoU; one object is large.
+    truth = truth_of([("a", "cat", (0, 0, 100, 100), False), ("b", "cat", (0, 0, 10, 10), False)], size=(200, 200))
+    found = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 100, 100)])
+    judged = judge(bound("coco14-det"), truth, found, replicates=10)
+    assert judged.metrics["AP"] == judged.metrics["AP50"] == pytest.approx(51 / 101)
+    assert (judged.metrics["AP_large"], judged.metrics["AP_small"], judged.metrics["AP_medium"]) == (
+        pytest.approx(1.0),
+        0.0,
+        None,
+    )
+    assert judged.metrics["AR_100"] == 0.5
+    assert judged.undefined["AP"] == ("dog", "eel")
+    assert judged.intervals == {}
+    assert any("no intervals" in note for note in judged.notes)
+
+
+def test_a_detection_of_a_crowd_is_ignored() -> None:
+    # The first detection lies wholly in the crowd of image b; as an object it would be missed by it, and IoU is .31.
+    truth = truth_of([("b", "cat", (0, 0, 9, 9), False), ("d", "cat", (0, 0, 9, 9), False)])
+    crowded = replace(truth, objects=replace(truth.objects, crowd=np.array([True, False])))
+    found = predicted(truth, "boxes", [("b", "cat", 0.9, 0, 0, 5, 5), ("d", "cat", 0.8, 0, 0, 9, 9)])
+    assert judge(bound("coco14-det"), crowded, found).metrics["AP"] == pytest.approx(1.0)
+    assert (judge(bound("coco14-det"), truth, found).metrics["AP"] or 0) < 0.5
+
+
+def test_what_does_not_go_with_the_region_is_refused() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 9, 9), False)])
+    found = predicted(truth, "boxes", [])
+    with pytest.raises(RequestError, match=r"Expected segments \(region = mask\), but got boxes"):
+        judge(bound("coco14-det", region="mask"), truth, found)
+
+
+def test_broken_run_lengths_never_reach_the_engine() -> None:
+    truth, found = random_case(0)
+    given = given_to(truth, found, "segments")
+    broken = replace(given["segments"], segments=(b"\x00\xff", *given["segments"].segments[1:]))
+    with pytest.raises(RequestError, match=r"A segment of image .*: not compressed run lengths"):
+        judge(bound("coco14-det", region="mask"), truth, {"segments": broken})
