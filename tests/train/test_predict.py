@@ -1,0 +1,176 @@
+"""Prediction: every kind in one pass, in parts that survive an interruption, averaged as the config says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+from train_cases import CPU, TASK, Colours, Corners, Photographs, boxes, made
+
+from bench.data.proposals import Proposals
+from bench.decode import detections
+from bench.errors import BusyError, RunError
+from bench.method import Maps
+from bench.train import predict as module
+from bench.train.feed import Images
+from bench.train.predict import Split, predict
+
+HALVES = [(0, 0, 16, 24), (16, 0, 32, 24), (0, 0, 32, 24)]
+ALL = ("scores", "points", "boxes")
+
+
+@pytest.fixture(autouse=True)
+def parts_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", 3)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Photographs:
+    return Photographs(tmp_path, 8)
+
+
+def predicted(
+    method: Any, photographs: Photographs, folder: Path, *kinds: str, proposals: Proposals | None = None, **more: Any
+) -> dict[str, pa.Table]:
+    split = Split(photographs.truth("test"), Images(photographs, budget=0), proposals)
+    return predict(method, split, kinds, folder, **{"device": CPU, **more})[0]
+
+
+def scores(table: pa.Table) -> np.ndarray:
+    return table["score"].to_numpy().reshape(-1, len(TASK.classes))
+
+
+def test_a_map_method_speaks_for_every_image_and_class(photographs: Photographs, tmp_path: Path) -> None:
+    method = made(Colours, batch_size=2)
+    tables = predicted(method, photographs, tmp_path / "p", *ALL)
+    for table in tables.values():
+        assert table["image"].to_pylist() == [image for image in photographs.ids for _ in TASK.classes]
+        assert table["label"].to_pylist() == list(TASK.classes) * 8
+    pixels = torch.stack([Images(photographs).square(image, 32) for image in photographs.ids]) / 255
+    with torch.no_grad():
+        found = method.eval()(pixels)
+    np.testing.assert_allclose(scores(tables["scores"]), found.scores.sigmoid(), rtol=1e-5)
+    assert tables["points"]["score"].equals(tables["scores"]["score"])
+
+
+def test_a_proposal_method_writes_what_suppression_leaves_and_the_best_score(
+    photographs: Photographs, tmp_path: Path
+) -> None:
+    method, proposals = made(Corners, nms=0.4), boxes(photographs, HALVES)
+    tables = predicted(method, photographs, tmp_path / "p", "boxes", "scores", proposals=proposals)
+    with torch.no_grad():
+        each = method(torch.zeros(1, 3, 24, 32), torch.tensor(HALVES, dtype=torch.float32))
+    np.testing.assert_allclose(scores(tables["scores"]), each.amax(0).expand(8, 2), rtol=1e-5)
+    settings = {"score_floor": method.config.score_floor, "max_boxes": 100}
+    label, score, box = detections(HALVES, each.double().numpy(), nms=0.4, **settings)
+    assert 2 <= len(label) < 6
+    first = tables["boxes"].slice(0, len(label))
+    assert set(first["image"].to_pylist()) == {"00"}
+    assert first["label"].to_pylist() == [TASK.classes[one] for one in label]
+    assert len(tables["boxes"]) == 8 * len(label)
+    np.testing.assert_allclose(first["score"].to_numpy(), score, rtol=1e-5)
+    np.testing.assert_array_equal([first[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], box.T)
+
+
+def test_images_without_proposals_have_scores_of_0_and_no_boxes(photographs: Photographs, tmp_path: Path) -> None:
+    none = Proposals.gather(photographs.ids, [np.zeros((0, 4))] * 8)
+    tables = predicted(made(Corners), photographs, tmp_path / "p", "boxes", "scores", proposals=none)
+    assert len(tables["boxes"]) == 0
+    assert (scores(tables["scores"]) == np.zeros((8, 2))).all()
+
+
+class LeftToRight(Colours):
+    """The map of an image is its red; the score of its first class is red in the left half, of its second all red."""
+
+    def forward(self, images: Tensor) -> Maps:
+        red = images[:, :1]
+        return Maps(torch.stack([red[..., :16].mean((1, 2, 3)), red.mean((1, 2, 3))], 1), red.expand(-1, 2, -1, -1))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+def test_flip_test_is_the_mean_over_both_views_with_maps_turned_back(photographs: Photographs, tmp_path: Path) -> None:
+    plain = predicted(made(LeftToRight), photographs, tmp_path / "plain", *ALL)
+    both = predicted(made(LeftToRight, flip_test=True), photographs, tmp_path / "both", *ALL)
+    red = torch.stack([Images(photographs).square(image, 32)[0] for image in photographs.ids]).numpy() / 255
+    np.testing.assert_allclose(scores(plain["scores"])[:, 0], red[:, :, :16].mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(scores(both["scores"])[:, 0], red.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(scores(both["scores"])[:, 1], red.mean((1, 2)), rtol=1e-5)
+    assert both["points"].select(["x", "y"]).equals(plain["points"].select(["x", "y"]))
+    assert both["boxes"].select(["x1", "x2"]).equals(plain["boxes"].select(["x1", "x2"]))
+
+
+def test_scales_and_mirror_images_of_proposals_are_averaged(photographs: Photographs, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"scales": (32, 64), "flip_test": True, "nms": 1.0, "min_proposal": 0}
+    method, proposals = made(Corners, **settings), boxes(photographs, HALVES[:1])
+    tables = predicted(method, photographs, tmp_path / "p", "scores", proposals=proposals)
+    with torch.no_grad():
+        left, right = method(torch.zeros(1, 3, 24, 32), torch.tensor(HALVES[:2], dtype=torch.float32))
+    np.testing.assert_allclose(scores(tables["scores"])[0], (left + right) / 2, rtol=1e-5)
+
+
+def test_finished_parts_are_not_predicted_again(photographs: Photographs, tmp_path: Path) -> None:
+    whole = predicted(made(Colours), photographs, tmp_path / "whole", *ALL)
+    calls = iter([None, None, BusyError("somebody else")])
+
+    def check() -> None:
+        if (error := next(calls)) is not None:
+            raise error
+
+    with pytest.raises(BusyError):
+        predicted(made(Colours), photographs, tmp_path / "p", *ALL, check=check)
+    photographs.opened.clear()
+    again = predicted(made(Colours), photographs, tmp_path / "p", *ALL)
+    assert photographs.opened == ["06", "07"]
+    assert all(again[kind].equals(whole[kind]) for kind in ALL)
+
+
+def test_parts_of_some_kinds_do_not_stand_for_others(photographs: Photographs, tmp_path: Path) -> None:
+    whole = predicted(made(Colours), photographs, tmp_path / "whole", *ALL)
+    first = predicted(made(Colours), photographs, tmp_path / "p", "scores")
+    assert list(first) == ["scores"]
+    more = predicted(made(Colours), photographs, tmp_path / "p", "points", "scores")
+    assert all(more[kind].equals(whole[kind]) for kind in more)
+
+
+def test_workers_change_nothing(photographs: Photographs, tmp_path: Path) -> None:
+    found = [
+        predicted(made(Colours), photographs, tmp_path / str(workers), *ALL, workers=workers) for workers in (0, 1, 3)
+    ]
+    assert all(found[0][kind].equals(other[kind]) for other in found for kind in ALL)
+
+
+def test_what_it_took_counts_what_was_predicted_now(photographs: Photographs, tmp_path: Path) -> None:
+    split = Split(photographs.truth("test"), Images(photographs))
+    _, took = predict(made(Colours), split, ALL, tmp_path / "p", device=CPU)
+    assert took["images"] == 8
+    assert took["images_per_second"] == pytest.approx(8 / took["seconds"])
+    _, took = predict(made(Colours), split, ALL, tmp_path / "p", device=CPU)
+    assert (took["images"], took["images_per_second"]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["scores", "maps"])
+def test_what_is_no_number_is_refused_and_not_written(photographs: Photographs, tmp_path: Path, kind: str) -> None:
+    class Broken(Colours):
+        def forward(self, images: Tensor) -> Maps:
+            scores, maps = super().forward(images)
+            return Maps(scores * torch.nan, maps) if kind == "scores" else Maps(scores, maps * torch.nan)
+
+    with pytest.raises(RunError, match="must be finite"):
+        predicted(made(Broken), photographs, tmp_path / "p", *ALL)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_proposal_score_that_is_no_number_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    class Broken(Corners):
+        def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
+            return super().forward(image, proposals) / 0
+
+    with pytest.raises(RunError, match="must be finite"):
+        predicted(made(Broken), photographs, tmp_path / "p", "boxes", proposals=boxes(photographs, HALVES))
