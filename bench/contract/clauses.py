@@ -1,0 +1,239 @@
+"""The clauses of the contract. Each yields what is wrong, in words that the method's author can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench import registry
+from bench.contract.subject import Caught, OddImages, Subject
+from bench.method import Maps, ProposalMethod
+from bench.predictions import KINDS, About, Predictions, resolve
+from bench.train import checkpoint
+from bench.train.device import pick_device
+from bench.truth import ABSENT, Truth, no_objects
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+Clause = Callable[[Subject], Iterator[str]]
+
+STEPS = 24
+"""Steps on two images in which the loss has to fall."""
+
+
+def summary(subject: Subject) -> Iterator[str]:
+    """A line for `bench list`."""
+    if not subject.listed.summary.strip():
+        yield f"{Path(subject.listed.origin).name} has no docstring: its first line is what `list` shows"
+
+
+def fields(subject: Subject) -> Iterator[str]:
+    """What determines weights is told from what does not, and `bench show` can say what each field is."""
+    for name, info in subject.cls.Config.model_fields.items():
+        extra = info.json_schema_extra
+        if not isinstance(extra, dict) or extra.get("stage") not in ("training", "prediction"):
+            yield f"{name} belongs to no stage: make it with training() or prediction() of bench.method"
+        elif not (info.description or "").strip():
+            yield f"{name} has no description"
+
+
+def builds(subject: Subject) -> Iterator[str]:
+    """Every variant constructs; every recipe is allowed."""
+    cls = subject.cls
+    if cls.default_variant is not None and cls.default_variant not in cls.variants:
+        yield f"its default variant {cls.default_variant!r} is none of its variants"
+        return
+    for variant in cls.variants or [None]:
+        with Caught() as caught:
+            registry.configure(cls, variant, dataset="shapes", recipe=subject.dataset.recipe, settings={})
+            subject.built_as(variant)
+        if caught.error is not None:
+            yield f"{variant or cls.name}: {subject.told(caught.error)}"
+    for name in cls.recipes:
+        registry.configure(cls, subject.variant, dataset=name, recipe={}, settings={})
+
+
+def map_shapes(subject: Subject) -> Iterator[str]:
+    """Scores (B, C) and maps (B, C, h, w), finite."""
+    import torch
+
+    method, classes = subject.built().eval(), len(subject.dataset.classes)
+    ((images, _),) = subject.examples(method, 2)
+    with torch.inference_mode():
+        found = method(images)
+    if not isinstance(found, Maps):
+        yield f"forward: expected Maps(scores, maps), but got {type(found).__name__}"
+        return
+    if found.scores.shape != (2, classes):
+        yield f"scores: expected (B, C) = (2, {classes}), but got {tuple(found.scores.shape)}"
+    if found.maps.ndim != 4 or found.maps.shape[:2] != (2, classes):
+        yield f"maps: expected (B, C, h, w) = (2, {classes}, h, w), but got {tuple(found.maps.shape)}"
+    if not (found.scores.isfinite().all() and found.maps.isfinite().all()):
+        yield "scores and maps must be finite, but there are NaNs or infinities"
+
+
+def proposal_shapes(subject: Subject) -> Iterator[str]:
+    """Scores (R, C), finite and at least 0, of all proposals and of one."""
+    import torch
+
+    method, classes = subject.built().eval(), len(subject.dataset.classes)
+    image, boxes, _ = subject.examples(method, 1)[0]
+    for given in (boxes, boxes[:1]):
+        with torch.inference_mode():
+            scores = method(image, given)
+        if scores.shape != (len(given), classes):
+            yield f"scores: expected (R, C) = ({len(given)}, {classes}), but got {tuple(scores.shape)}"
+        elif not (scores.isfinite() & (scores >= 0)).all():
+            yield f"scores of {len(given)} proposals: expected finite numbers of at least 0, but got others"
+
+
+def alone(subject: Subject) -> Iterator[str]:
+    """One image gives a loss, and its own scores."""
+    import torch
+
+    method = subject.built()
+    ((images, labels),) = subject.examples(method, 2)
+    yield from _odd_terms("of one image, ", subject.loss(method, images[:1], labels[:1]))
+    method.eval()
+    with torch.inference_mode():
+        both, one = method(images), method(images[:1])
+    if not torch.allclose(both.scores[:1], one.scores, rtol=1e-3, atol=1e-5):
+        yield "an image gets other scores alone than beside another"
+
+
+def order(subject: Subject) -> Iterator[str]:
+    """Permuted proposals permute the scores."""
+    import torch
+
+    method = subject.built().eval()
+    image, boxes, _ = subject.examples(method, 1)[0]
+    permutation = torch.from_numpy(np.random.default_rng(0).permutation(len(boxes)))
+    with torch.inference_mode():
+        given, permuted = method(image, boxes), method(image, boxes[permutation])
+    if not torch.allclose(given[permutation], permuted, rtol=1e-3, atol=1e-6):
+        yield "the same proposals in another order get other scores"
+
+
+def loss(subject: Subject) -> Iterator[str]:
+    """Named finite terms, others for other labels; finite too without a known label, and of one proposal."""
+    method = subject.built()
+    *given, labels = subject.examples(method, 2)[0]
+    terms, opposite = subject.loss(method, *given, labels), subject.loss(method, *given, -labels)
+    yield from _odd_terms("", terms)
+    if _total(terms) == _total(opposite):
+        yield "the loss is the same for the opposite labels: it does not look at them"
+    yield from _odd_terms("where no label is known (all are 0), ", subject.loss(method, *given, labels * 0))
+    if isinstance(method, ProposalMethod):
+        image, boxes = given
+        yield from _odd_terms("of one proposal, ", subject.loss(method, image, boxes[:1], labels))
+
+
+def _odd_terms(when: str, terms: Mapping[str, Tensor]) -> Iterator[str]:
+    if not terms:
+        yield f"{when}the loss has no terms"
+    for name, value in terms.items():
+        if value.ndim:
+            yield f"{when}the loss term {name!r}: expected one number, but got shape {tuple(value.shape)}"
+        elif not value.isfinite():
+            yield f"{when}the loss term {name!r} is {float(value)}"
+
+
+def _total(terms: Mapping[str, Tensor]) -> float:
+    return sum(float(value.sum()) for value in terms.values())
+
+
+def learns(subject: Subject) -> Iterator[str]:
+    """The loss falls on two images."""
+    subject.trained("learns", 2, STEPS)
+    log = (subject.folder / "learns" / "log.jsonl").read_text(encoding="utf-8")
+    losses = [float(json.loads(line)["loss"]) for line in log.splitlines()]
+    last = sum(losses[-5:]) / 5
+    if not last < losses[0]:
+        yield f"from {losses[0]:.4g} it came to {last:.4g} in {STEPS} steps of the recipe of shapes"
+
+
+def predicts(subject: Subject) -> Iterator[str]:
+    """Every kind that it claims, right in columns, names and values."""
+    truth = subject.truth(4)
+    yield from _odd_tables(subject, subject.predicted(subject.built(), truth), truth)
+
+
+def any_size(subject: Subject) -> Iterator[str]:
+    """Images of odd sizes; where it looks at proposals, one and none."""
+    odd = OddImages(subject.folder / "odd", subject.dataset.classes)
+    truth, proposals = odd.truth("odd"), odd.proposals() if subject.needs_proposals else None
+    tables = subject.predicted(subject.built(), truth, dataset=odd, proposals=proposals)
+    yield from _odd_tables(subject, tables, truth)
+
+
+def _odd_tables(subject: Subject, tables: Mapping[str, pa.Table], truth: Truth) -> Iterator[str]:
+    if not subject.cls.kinds:
+        yield "it claims no kind of prediction: set `kinds`"
+    for kind in subject.cls.kinds:
+        if kind not in tables:
+            yield f"it claims {kind}, but predicts {', '.join(tables) or 'nothing'}"
+        elif missing := [name for name in KINDS[kind] if name not in tables[kind].column_names]:
+            yield f"{kind}: expected the columns {', '.join(KINDS[kind])}, but {', '.join(missing)} are missing"
+        else:
+            yield from _odd_table(subject.cls.name, kind, tables[kind], truth)
+
+
+def _odd_table(name: str, kind: str, table: pa.Table, truth: Truth) -> Iterator[str]:
+    found = resolve(Predictions(kind, table.select(list(KINDS[kind])), About(name), f"its {kind}"), truth)
+    if not len(found.image):
+        yield f"{kind}: none for any image"
+    yield from (f"{kind}: {count} {what.replace('_', ' ')}" for what, count in found.counts.items() if count)
+    if kind == "points":
+        point = np.stack([found.columns["x"], found.columns["y"]], axis=1)
+        outside = ((point < 0) | (point >= truth.size[found.image])).any(axis=1)
+        yield from [f"points: {outside.sum()} outside their image"] if outside.any() else []
+
+
+def repeats(subject: Subject) -> Iterator[str]:
+    """The same seed, the same numbers, to the last bit."""
+    import torch
+
+    first, second = subject.once.state_dict(), subject.trained("again", 4, 2).state_dict()
+    differing = [name for name in first if not torch.equal(first[name], second[name])]
+    if differing:
+        yield f"two trainings differ (first in {differing[0]}): all that is random has to come from torch's generator"
+    truth = subject.truth(2)
+    yield from _differing(subject.predicted(subject.once, truth), subject.predicted(subject.once, truth))
+
+
+def _differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) -> Iterator[str]:
+    for kind, table in first.items():
+        if not table.equals(second[kind]):
+            yield f"two predictions of {kind} differ"
+
+
+def loads(subject: Subject) -> Iterator[str]:
+    """What was learned is all in the weights' file."""
+    truth, other = subject.truth(2), subject.built(seed=1, epochs=2)
+    trained = subject.predicted(subject.once, truth)
+    checkpoint.load_weights(subject.folder / "once", other)
+    if any(_differing(trained, subject.predicted(other, truth))):
+        yield "something that was learned, or drawn, is neither a parameter nor a buffer"
+
+
+def gpu(subject: Subject) -> Iterator[str]:
+    """A step and a prediction on the first GPU."""
+    there, truth = replace(subject, device=pick_device("auto")), subject.truth(4)
+    yield from _odd_tables(there, there.predicted(there.trained("gpu", 4, 1), truth), truth)
+
+
+def blind(subject: Subject) -> Iterator[str]:
+    """The same predictions again, and where labels and objects are hidden."""
+    method, truth = subject.built(), subject.truth(4)
+    hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=no_objects())
+    tables = subject.predicted(method, truth)
+    yield from _differing(tables, subject.predicted(method, truth))
+    if any(_differing(tables, subject.predicted(method, hidden))):
+        yield "it looks at labels or objects of the truth; it may use ids, sizes and classes"

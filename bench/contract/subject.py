@@ -1,0 +1,189 @@
+"""A method under examination, with the images, proposals and trainings that its clauses are held against."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import registry
+from bench.data.dataset import Dataset
+from bench.data.proposals import Proposals
+from bench.errors import BenchError
+from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
+from bench.train import loop
+from bench.train.device import STEP, as_input, seed_torch
+from bench.train.feed import Example, Images, feed_of, plan
+from bench.train.predict import Split, predict
+from bench.truth import ABSENT, Truth, no_objects
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from torch import Tensor
+
+    from bench.recipe import MethodClass
+
+SIDE = 64
+"""Pixels of the generated images, and of the input."""
+
+ODD = {"tall": (20, 160), "wide": (160, 20), "tiny": (3, 3), "bare": (48, 32)}
+"""Width and height of images that real datasets have too; `wide` has one proposal, `bare` none."""
+
+
+class Caught:
+    """Keeps what a block raises: a method's own code may raise anything, and all of it is reported."""
+
+    error: Exception | None = None
+
+    def __enter__(self) -> Caught:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A method, and where it is tried; `folder` is its own."""
+
+    cls: MethodClass
+    variant: str | None
+    dataset: Dataset
+    folder: Path
+    device: torch.device
+
+    @property
+    def listed(self) -> registry.Listed:
+        """Its name, line and file."""
+        return registry.methods()[self.cls.name]
+
+    @property
+    def needs_proposals(self) -> bool:
+        """Whether it looks at proposals."""
+        return "proposals" in self.cls.Config.model_fields
+
+    def told(self, error: Exception) -> str:
+        """An exception in one line, with the line of the method's own file."""
+        if isinstance(error, BenchError):
+            return str(error)
+        own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == self.listed.origin]
+        where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{where}"
+
+    def config(self, variant: str | None, **settings: Any) -> BaseConfig:
+        """The recipe of `shapes`, made tiny. Raises as `registry.configure`."""
+        tiny = {"size": SIDE, "scales": (), "batch_size": 2, "precision": "float32", "flip": False, "min_proposal": 0}
+        mine = {key: value for key, value in {**tiny, **settings}.items() if key in self.cls.Config.model_fields}
+        return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
+
+    def built(self, *, seed: int = 0, **settings: Any) -> Any:
+        """The method with its initial weights."""
+        return self.built_as(self.variant, seed=seed, **settings)
+
+    def built_as(self, variant: str | None, *, seed: int = 0, **settings: Any) -> Any:
+        """A variant of the method with its initial weights."""
+        config = self.config(variant, **settings)
+        if issubclass(self.cls, Predictor):
+            return self.cls(config)
+        cls = cast("type[MapMethod | ProposalMethod]", self.cls)
+        return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
+
+    def truth(self, images: int) -> Truth:
+        """The first images of the training list."""
+        whole = self.dataset.truth("train")
+        return whole.subset(whole.ids[:images], split="train")
+
+    def proposals(self, truth: Truth) -> Proposals | None:
+        """Boxes between the quarters of each image, for a method that looks at any."""
+        if not self.needs_proposals:
+            return None
+        return Proposals.gather(truth.ids, [between_quarters(*size) for size in truth.size])
+
+    def examples(self, method: Any, images: int) -> list[Example]:
+        """What `loss` takes, as the harness makes it of the first images."""
+        truth = self.truth(images)
+        feed, _ = feed_of(method.config, Images(self.dataset), truth, self.proposals(truth))
+        step = feed.step(plan(method.config, images, seed=0, epoch=0), 0)
+        return [(as_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
+
+    def loss(self, method: Any, *example: Tensor) -> dict[str, Tensor]:
+        """The terms of a loss, detached; whatever the method draws at random is the same each time."""
+        seed_torch(STEP, 0)
+        terms = method.train().loss(*example)
+        if not isinstance(terms, dict):
+            raise TypeError(f"loss: expected a dict of named terms, but got {type(terms).__name__}")
+        return {name: value.detach() for name, value in terms.items()}
+
+    def trained(self, name: str, images: int, epochs: int) -> Any:
+        """The method after some epochs, trained in the folder `name`."""
+        method, truth = self.built(epochs=epochs), self.truth(images)
+        feed, _ = feed_of(method.config, Images(self.dataset), truth, self.proposals(truth))
+        loop.fit(method, feed, self.folder / name, seed=0, device=self.device)
+        return method
+
+    @cached_property
+    def once(self) -> Any:
+        """The method after a short training in the folder `once`."""
+        return self.trained("once", 4, 2)
+
+    def predicted(self, method: Any, truth: Truth, **given: Any) -> dict[str, pa.Table]:
+        """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours."""
+        proposals = given.get("proposals", self.proposals(truth))
+        if isinstance(method, Predictor):
+            return dict(method.predict(truth, proposals))
+        written = MapMethod.kinds if isinstance(method, MapMethod) else ProposalMethod.kinds
+        kinds = [kind for kind in method.kinds if kind in written]
+        split = Split(truth, Images(given.get("dataset", self.dataset)), proposals)
+        with TemporaryDirectory(dir=self.folder) as folder:
+            return dict(predict(method, split, kinds, Path(folder), device=self.device)[0])
+
+
+def between_quarters(width: int, height: int) -> NDArray[np.float32]:
+    """Boxes (100, 4): every rectangle whose sides lie on quarters of an image."""
+    spans = list(combinations(np.linspace(0, 1, 5), 2))
+    boxes = [(x1, y1, x2, y2) for (x1, x2), (y1, y2) in product(spans, repeat=2)]
+    return np.array(boxes, dtype=np.float32) * np.array([width, height] * 2, dtype=np.float32)
+
+
+class OddImages(Dataset):
+    """Noise of the sizes of `ODD`."""
+
+    name = "shapes"
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        from PIL import Image
+
+        self.folder, self.classes = folder, classes
+        folder.mkdir()
+        for name, (width, height) in ODD.items():
+            pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(self.image_path(name))
+
+    def splits(self) -> tuple[str, ...]:
+        """One list of all."""
+        return ("odd",)
+
+    def truth(self, split: str) -> Truth:
+        """Nothing but the images."""
+        labels = np.full((len(ODD), len(self.classes)), ABSENT, dtype=np.int8)
+        size = np.array(list(ODD.values()), dtype=np.int32)
+        return Truth(self.name, split, self.classes, tuple(ODD), size, labels, no_objects())
+
+    def image_path(self, image: str) -> Path:
+        """A PNG."""
+        return self.folder / f"{image}.png"
+
+    def proposals(self) -> Proposals:
+        """Boxes between the quarters, but one for `wide` and none for `bare`."""
+        boxes = {name: between_quarters(*size) for name, size in ODD.items()}
+        return Proposals.gather(tuple(ODD), [boxes["tall"], boxes["wide"][:1], boxes["tiny"], boxes["bare"][:0]])

@@ -1,0 +1,120 @@
+"""Which clauses the contract has for which kind of method, and how one is held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from bench import registry
+from bench.contract import clauses
+from bench.contract.subject import SIDE, Caught, Subject
+from bench.data.datasets import open_dataset
+from bench.errors import RequestError
+from bench.files import Places
+from bench.method import MapMethod, Predictor, ProposalMethod
+from bench.progress import SILENT, Progress
+from bench.train.device import pick_device
+
+if TYPE_CHECKING:
+    from bench.contract.clauses import Clause
+    from bench.recipe import MethodClass
+
+Clauses = Mapping[str, "Clause"]
+
+_BUILDS, _GPU = "every variant and recipe can be built", "it trains and predicts on a GPU"
+_ALL: Clauses = {
+    "its file begins with the line that is listed": clauses.summary,
+    "every setting has a stage and a description": clauses.fields,
+    _BUILDS: clauses.builds,
+}
+_TRAINED: Clauses = {
+    "the loss is finite and looks at the labels": clauses.loss,
+    "the loss falls on two images": clauses.learns,
+    "it predicts every kind that it claims": clauses.predicts,
+    "images may be tall, wide or tiny": clauses.any_size,
+    "a seed gives the same weights and predictions": clauses.repeats,
+    "saved and loaded, its weights predict the same": clauses.loads,
+    _GPU: clauses.gpu,
+}
+_CLAUSES: dict[type, Clauses] = {
+    MapMethod: {
+        **_ALL,
+        "scores and maps have their shapes": clauses.map_shapes,
+        "a batch may be of one image": clauses.alone,
+        **_TRAINED,
+    },
+    ProposalMethod: {
+        **_ALL,
+        "scores have their shape, for one proposal too": clauses.proposal_shapes,
+        "proposals in another order get the same scores": clauses.order,
+        **_TRAINED,
+    },
+    Predictor: {
+        **_ALL,
+        "it predicts every kind that it claims": clauses.predicts,
+        "images may be tall, wide or tiny": clauses.any_size,
+        "it predicts the same again, and never looks at the truth": clauses.blind,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A clause, and whether a method keeps it; `detail` says what is wrong, or why it was skipped."""
+
+    name: str
+    status: Literal["ok", "failed", "skipped"]
+    detail: str = ""
+
+
+def passed(findings: Sequence[Finding]) -> bool:
+    """Whether something was checked, and nothing failed."""
+    statuses = {finding.status for finding in findings}
+    return "ok" in statuses and "failed" not in statuses
+
+
+def check_method(name: str, places: Places, progress: Progress = SILENT) -> list[Finding]:
+    """Hold a method, or one variant of it, against every clause of its kind.
+
+    Raises UnknownNameError, BadFileError for a file that is not one method, RequestError for a method of no kind;
+    whatever else its code raises is a finding.
+    """
+    cls, variant = registry.parse(name)
+    kept = _clauses_of(cls)
+    dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
+    findings: list[Finding] = []
+    with TemporaryDirectory() as folder, progress.task(f"Checking {name}", len(kept), unit="clauses") as step:
+        subject = Subject(cls, variant, dataset, Path(folder), pick_device("cpu"))
+        for clause, holds in kept.items():
+            reason = _reason_to_skip(clause, findings)
+            findings.append(Finding(clause, "skipped", reason) if reason else _finding(clause, holds, subject))
+            step()
+    return findings
+
+
+def _clauses_of(cls: MethodClass) -> Clauses:
+    for kind, kept in _CLAUSES.items():
+        if issubclass(cls, kind):
+            return kept
+    raise RequestError(f"{cls.name}: expected a MapMethod, a ProposalMethod or a Predictor, but it is none of them.")
+
+
+def _reason_to_skip(clause: str, findings: Sequence[Finding]) -> str:
+    if any(one.name == _BUILDS and one.status == "failed" for one in findings):
+        return "it cannot be built"
+    if clause == _GPU and pick_device("auto").type == "cpu":
+        return "no GPU here"
+    return ""
+
+
+def _finding(clause: str, holds: Clause, subject: Subject) -> Finding:
+    wrong: list[str] = []
+    with Caught() as caught:
+        for complaint in holds(subject):
+            wrong.append(complaint)
+    if caught.error is not None:
+        wrong.append(subject.told(caught.error))
+    return Finding(clause, "failed" if wrong else "ok", "; ".join(wrong))
