@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,27 +13,33 @@ from bench.cli.output import columns, emit, say
 from bench.cli.progress import reporter
 
 if TYPE_CHECKING:
+    from bench.contract import Finding
     from bench.files import Places
 
 
 @click.command("check")
-@click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME")
+@click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME[:VARIANT]")
+@options.places
 @options.plugin
 @options.as_json
-def check(methods: tuple[str, ...], as_json: bool) -> int:
-    """Contract suite for a method, on a dozen generated images; 1 if it breaks the contract, or all was skipped."""
-    from bench.contract import check_method
+def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
+    """Contract suite for a method, on a dozen generated images; 1 if it fails, or if nothing could be checked."""
+    from bench.contract import check_method, passed
 
-    findings = {name: check_method(name) for name in methods}
+    progress = reporter()
+    findings = {name: check_method(name, places, progress) for name in methods}
     if as_json:
-        emit(
-            {
-                "methods": [
-                    {"name": name, "findings": [asdict(one) for one in found]} for name, found in findings.items()
-                ]
-            }
-        )
-    return 0
+        emit({"methods": [_document(name, found) for name, found in findings.items()]})
+    else:
+        rows = [(one.status, name, one.name, one.detail) for name, found in findings.items() for one in found]
+        click.echo(columns(rows))
+    return int(not all(passed(found) for found in findings.values()))
+
+
+def _document(name: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    from bench.contract import passed
+
+    return {"name": name, "passed": passed(findings), "findings": [asdict(one) for one in findings]}
 
 
 @click.command("doctor")
