@@ -136,17 +136,35 @@ def test_more_points_than_a_batch_holds_all_arrive(mirror: Mirror) -> None:
     assert len(run.data.params) == 121
 
 
-def test_what_a_killed_sync_left_half_done_is_made_anew(mirror: Mirror) -> None:
-    record(mirror.runs, "half")
-    client = mirror.client
-    left = client.create_run(mirror.run("trained").info.experiment_id, tags={ADDRESS: "half"}).info.run_id
-    client.log_metric(left, "mAP_11pt", 0.0)
-    elsewhere = client.create_run(mirror.run("trained").info.experiment_id, tags={ADDRESS: "of another folder"})
-    assert sync(Places(mirror.runs)).added == ("half",)
-    run = mirror.run("half")
+@pytest.mark.parametrize("moment", ["log_batch", "log_artifact", "set_terminated"])
+def test_what_an_interrupted_sync_left_half_done_is_made_anew(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    from mlflow import MlflowClient
+
+    record(mirror.runs, f"half-{moment}")
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sync(Places(mirror.runs))
+    left = mirror.run(f"half-{moment}").info
+    assert left.status == "RUNNING"
+    assert sync(Places(mirror.runs)).added == (f"half-{moment}",)
+    run = mirror.run(f"half-{moment}")
     assert (run.info.status, run.data.metrics["mAP_11pt"]) == ("FINISHED", 1 / 3)
-    assert run.info.run_id != left
-    assert mirror.run("of another folder").info.run_id == elsewhere.info.run_id
+    assert len(mirror.client.list_artifacts(run.info.run_id)) == 2
+    assert run.info.run_id != left.run_id
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_another_runs_folder_is_about_to_mirror_is_left_alone(mirror: Mirror) -> None:
+    experiment = mirror.run("trained").info.experiment_id
+    theirs = mirror.client.create_run(experiment, tags={ADDRESS: "of another folder"}).info.run_id
+    sync(Places(mirror.runs))
+    assert mirror.run("of another folder").info.run_id == theirs
 
 
 def test_a_record_that_cannot_be_mirrored_is_named_and_stops_no_other(mirror: Mirror, here: Callable[..., Any]) -> None:
