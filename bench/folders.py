@@ -38,10 +38,8 @@ def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions
     for suffix, possible in _KINDS_OF.items():
         files = sorted(folder.rglob(f"*{suffix}"))
         kind = next((kind for kind in kinds if kind in possible), None)
-        if files and kind is None:
-            raise BadFileError(
-                folder, f"holds {suffix} files, which are {' or '.join(possible)}; expected {_or(kinds)}"
-            )
+        if files and kind is None and not any(folder.glob("comp*.txt")):
+            raise BadFileError(folder, f"holds {suffix} files, that is {_or(possible)}; expected {_or(kinds)}")
         if files and kind is not None:
             return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
     return None
@@ -110,9 +108,7 @@ def _only_classes(folder: Path, images: Sequence[str], truth: Truth) -> list[str
     shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
     if (several := shown.sum(axis=1) != 1).any():
         name = images[int(several.argmax())]
-        raise BadFileError(
-            folder, f"a .npy file is the map of one class, but {name!r} shows several or none; use shards"
-        )
+        raise BadFileError(folder, f"a .npy file is of one class, but {name!r} shows several or none: use shards")
     return [truth.classes[label] for label in shown.argmax(axis=1)]
 
 
@@ -152,7 +148,8 @@ def _maps_of(file: Path) -> Iterator[NDArray[np.float32]]:
 
 
 def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.float32]:
-    if values is None or values.null_count or not height or not width or len(values) != height * width:
+    sides = min(height or 0, width or 0) > 0
+    if not sides or values is None or values.null_count or len(values) != height * width:
         raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
     return _checked(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
 

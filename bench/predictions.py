@@ -147,12 +147,14 @@ def read(path: Path, *kinds: str) -> Predictions:
     Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
     """
     try:
-        with pq.ParquetFile(path, read_dictionary=_TEXT[:2]) as file:
+        with pq.ParquetFile(path) as file:
             note = _note(path, file.schema_arrow)
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             if file.metadata.num_rows > MAX_ROWS:
                 raise BadFileError(path, f"has {file.metadata.num_rows} rows; at most {MAX_ROWS} are read")
+        names = [name for name in ("image", "label") if name in _COLUMNS[kind]]
+        with pq.ParquetFile(path, read_dictionary=names) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None

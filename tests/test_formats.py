@@ -164,6 +164,43 @@ def test_ids_that_are_no_numbers_have_no_coco_form(tmp_path: Path, truth: Truth)
     refused(coco_file(tmp_path, [entry()]), double, "two have the same number")
 
 
+def test_coco_itself_has_gaps_in_its_category_ids(tmp_path: Path) -> None:
+    from bench.data.coco import CLASSES as COCO
+
+    none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
+    size = np.full((1, 2), 500, dtype=np.int32)
+    truth = Truth("coco2014", "val", COCO, ("42",), size, labels_of(1, 80, none), none)
+    file = coco_file(tmp_path, [entry(image_id=42, category_id=90)])
+    found = resolve(read_any(file, truth, ["boxes", "segments"]), truth)
+    assert COCO[found.label[0]] == "toothbrush"
+    assert coco_results(found, truth)[0]["category_id"] == 90
+    refused(coco_file(tmp_path, [entry(image_id=42, category_id=12)]), truth, r"unknown category_id 12: .* 1 \.\.\. 90")
+
+
+def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: Truth) -> None:
+    whole = {"size": [500, 500], "counts": [0, 250_000]}
+    rows_ = [entry(segmentation=whole), entry(segmentation=[[0, 0, 0, 500, 500, 500, 500, 0]], image_id=12, score=1)]
+    found = resolve(read_any(coco_file(tmp_path, rows_), truth, ["boxes", "segments"]), truth)
+    assert (found.kind, found.image.tolist(), found.score.tolist()) == ("segments", [0, 1], [0.5, 1.0])
+    assert found.segments[0] == found.segments[1]
+    assert found.covered.all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "rule"),
+    [
+        ({"size": [500, 499], "counts": "0"}, r"row 0: segmentation: expected polygons, or run lengths of size"),
+        ({"size": [500, 500], "counts": [1]}, "row 0: segmentation: run lengths make 1 pixels"),
+        ([[1, 2]], "row 0: segmentation: a polygon needs three corners"),
+        (None, "row 0: segmentation: expected polygons"),
+    ],
+)
+def test_a_broken_segment_is_named(segmentation: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+    file = coco_file(tmp_path, [entry(segmentation=segmentation)])
+    with pytest.raises(BadFileError, match=rule):
+        read_any(file, truth, ["segments"])
+
+
 @pytest.mark.parametrize(
     ("line", "rule"),
     [

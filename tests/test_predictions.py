@@ -28,6 +28,8 @@ def truth() -> Truth:
 def table(kind: str = "boxes", rows: int = 2, **changes: Any) -> pa.Table:
     columns: dict[str, Any] = {"image": ["000001"] * rows, "label": ["cat", "dog"][:rows]}
     columns |= {name: np.linspace(0.25, 0.5, rows) for name in KINDS[kind][2:]}
+    if "segment" in columns:
+        columns["segment"] = ["01", "001"][:rows]
     return pa.table({**columns, **changes})
 
 
@@ -53,8 +55,9 @@ def test_every_kind_comes_back_as_it_was_written(kind: str, tmp_path: Path, trut
     resolved = resolve(found, truth)
     assert (resolved.image.tolist(), resolved.label.tolist()) == ([0, 0], [0, 1])
     assert {name: column.tolist() for name, column in resolved.columns.items()} == {
-        name: [0.25, 0.5] for name in KINDS[kind] if name not in ("image", "label")
+        name: [0.25, 0.5] for name in KINDS[kind] if name not in ("image", "label", "segment")
     }
+    assert resolved.segments == ((b"01", b"001") if kind == "segments" else ())
     assert resolved.covered.all()
 
 
@@ -82,8 +85,10 @@ def test_another_kind_than_accepted_is_refused(tmp_path: Path) -> None:
         read(path, "points", "maps")
 
 
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    refused(with_note(tmp_path / "p.parquet", {"kind": "boxes"}, table().drop_columns(["y2"])), "need one column 'y2'")
+@pytest.mark.parametrize("name", KINDS["boxes"])
+def test_a_missing_column_is_named(name: str, tmp_path: Path) -> None:
+    path = with_note(tmp_path / "p.parquet", {"kind": "boxes"}, table().drop_columns([name]))
+    refused(path, f"need one column '{name}'")
 
 
 def test_a_column_twice_is_refused(tmp_path: Path) -> None:
@@ -99,6 +104,7 @@ def test_a_column_twice_is_refused(tmp_path: Path) -> None:
         ({"score": [True, False]}, "column 'score' must hold numbers, but got bool"),
         ({"score": pa.array([[1.0], [2.0]])}, "column 'score' must hold numbers, but got list"),
         ({"x1": pa.array([1.0, None])}, "row 1: column 'x1' is empty"),
+        ({"label": pa.array([["cat"], ["dog"]])}, "column 'label' must hold strings, but got list"),
         ({"label": pa.array([None, "cat"])}, "row 0: column 'label' is empty"),
         ({"image": ["000001", "000009"]}, r"row 1: Unknown image of toy test '000009'"),
         ({"label": ["cat", "dgo"]}, r"row 1: Unknown class of toy 'dgo'\. Did you mean: dog\? Available: cat, dog"),

@@ -50,6 +50,14 @@ def predicted(truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: An
     return {kind: resolve(Predictions(kind, pa.table(columns), about, "made.parquet"), truth)}
 
 
+def arrays(truth: Truth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, Resolved]:
+    """Masks, maps or objectness from (image, class or None, array)."""
+    image = np.array([truth.index[name] for name, *_ in rows], dtype=np.int32)
+    label = np.array([-1 if name is None else truth.class_index[name] for _, name, _ in rows], dtype=np.int32)
+    covered = np.ones(len(truth.ids), dtype=np.bool_)
+    return {kind: Resolved(kind, image, label, {}, covered, {}, (), lambda: (one for *_, one in rows))}
+
+
 def bound(name: str, **changes: Any) -> BoundProtocol:
     """A shipped protocol with some switches moved."""
     record = read_record(Path(protocols.__path__[0]) / f"{name}.toml").with_conventions(changes)

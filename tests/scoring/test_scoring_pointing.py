@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, bound, judge, predicted, truth_of, truths
+from hypothesis.extra.numpy import arrays as drawn_arrays
+from pycocotools.mask import encode
+from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, judge, predicted, truth_of, truths
 
 from bench.data.datasets import open_dataset
+from bench.errors import RequestError
 from bench.files import Places
 from bench.truth import Truth
 
@@ -131,6 +135,64 @@ def test_points_of_absent_classes_and_far_away_are_no_trouble() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
     rows = [("a", "dog", 1.0, 1, 1), ("a", "cat", 1.0, 1e308, -1e308)]
     assert judge(bound("voc07-point"), truth, predicted(truth, "points", rows)).metrics["accuracy"] == 0
+
+
+def with_masks(objects: list[tuple[str, Any]]) -> Truth:
+    """Cats with masks (HEIGHT, WIDTH), and boxes tight around them, a pixel short at the end."""
+    boxes = [[x.min(), y.min(), x.max(), y.max()] for y, x in (np.nonzero(mask) for _, mask in objects)]
+    truth = truth_of([(image, "cat", box, False) for (image, _), box in zip(objects, boxes, strict=True)])
+    ordered = sorted(objects, key=lambda one: IDS.index(one[0]))
+    segments = [encode(np.asfortranarray(mask, dtype=np.uint8))["counts"] for _, mask in ordered]
+    return replace(truth, objects=replace(truth.objects, segment=tuple(map(bytes, segments))))
+
+
+MASK = drawn_arrays(np.bool_, (HEIGHT, WIDTH), elements=st.sampled_from([False, False, False, True])).filter(np.any)
+MASK_SWITCHES = st.fixed_dictionaries(
+    {
+        "tolerance": st.sampled_from([0.0, 1.0, 2.5]),
+        "tolerance_compare": st.sampled_from(["<", "<="]),
+        "tolerance_shape": st.sampled_from(["euclid", "square"]),
+    }
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from(IDS), MASK), max_size=4), POINTS, MASK_SWITCHES)
+def test_against_masks_it_equals_a_slow_reference_over_their_pixels(objects: Any, points: Any, how: Any) -> None:
+    truth = with_masks(objects)
+    rows = [(*pair, 1.0, *map(float, point)) for pair, point in points.items()]
+    judged = judge(bound("coco14-point", **how), truth, predicted(truth, "points", rows)).per_class["accuracy"]["cat"]
+    hits = []
+    for image in {image for image, _ in objects}:
+        pixels = [(x, y, x + 1, y + 1) for name, mask in objects if name == image for y, x in np.argwhere(mask)]
+        point = points.get((image, "cat"))
+        hits.append(point is not None and slow_hit(point, pixels, {**how, "box_region": "pixels"}))
+    assert judged == _share(hits)
+
+
+def test_a_point_in_the_box_and_off_the_mask_misses_unless_near() -> None:
+    corner = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    corner[0, 0] = corner[8, 8] = True
+    truth = with_masks([("a", corner)])
+    found = predicted(truth, "points", [("a", "cat", 1.0, 8, 0)])
+    for change, hits in ({"tolerance": 8.0}, 0.0), ({"tolerance": 8.5}, 1.0), ({"box_region": "pixels"}, 1.0):
+        assert judge(bound("coco14-point", **change), truth, found).metrics["accuracy"] == hits
+
+
+def test_a_truth_without_masks_of_its_objects_is_refused() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    with pytest.raises(RequestError, match="toy has no masks of its objects"):
+        judge(bound("coco14-point"), truth, predicted(truth, "points", []))
+
+
+def test_a_map_points_where_it_is_highest_at_the_size_of_the_image() -> None:
+    truth = truth_of([("a", "cat", (8, 0, 12, 4), False), ("b", "dog", (0, 0, 4, 4), False)])
+    maps = [
+        ("a", "cat", np.array([[0, 1], [0, 0]], np.float32)),
+        ("b", "dog", np.array([[0, 1], [0, 0]], np.float32)),
+    ]
+    judged = judge(bound("voc07-point", tolerance=1.0), truth, arrays(truth, "maps", maps))
+    assert judged.per_class["accuracy"] == {"cat": 1.0, "dog": 0.0, "eel": None}
 
 
 @pytest.mark.voc2007

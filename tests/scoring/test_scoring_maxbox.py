@@ -1,0 +1,178 @@
+"""MaxBoxAcc against two references: components found by scipy, and a plain loop over all thousand thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scoring_cases import arrays, bound, judge, truth_of
+
+from bench.errors import RequestError
+from bench.truth import Truth
+from protocols.scoring.maxbox import SIDE, TAUS, scaled_map
+
+IDS = ("b", "a")
+SIZE = (400, 300)
+BOTH_ENDS = ("tight", "wsolevaluation")
+
+
+def made(seed: int, *, grain: int) -> tuple[Truth, dict[str, Any]]:
+    """Two images with a box or two, and maps with blobs, holes and a flat floor."""
+    generator = np.random.default_rng(seed)
+    objects, maps = [], {}
+    for image in IDS:
+        for _ in range(generator.integers(1, 3)):
+            x, y = generator.integers(0, 200), generator.integers(0, 150)
+            objects.append(
+                (image, "cat", (x, y, x + generator.integers(30, 199), y + generator.integers(30, 149)), False)
+            )
+        coarse = generator.random((grain, grain)) ** generator.integers(1, 4)
+        large = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+        maps[image] = np.maximum(large, generator.choice([-9.0, 0.3])).astype(np.float32)
+    return truth_of(objects, ids=IDS, size=SIZE), maps
+
+
+def truth_boxes(truth: Truth, row: int) -> list[list[int]]:
+    boxes = truth.objects.box[truth.objects.image == row]
+    return [[int(corner * SIDE / side) for corner, side in zip(box, SIZE * 2, strict=True)] for box in boxes]
+
+
+def slow_iou(a: Any, b: Any, ends: str) -> float:
+    """On integers; under wsolevaluation's ends the last pixel is in the box."""
+    more = 1 if ends == "wsolevaluation" else 0
+    shared = [max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i]) + more) for i in (0, 1)]
+    areas = [(box[2] - box[0] + more) * (box[3] - box[1] + more) for box in (a, b)]
+    union = sum(areas) - shared[0] * shared[1]
+    return float(shared[0] * shared[1] / union) if union > 0 else 0.0
+
+
+def contour_boxes(foreground: Any, ends: str) -> list[list[int]]:
+    """The box of each component (8-connected), and of each hole with the foreground around it (holes: 4-connected)."""
+    boxes = []
+    for y, x in ndimage.find_objects(ndimage.label(foreground, np.ones((3, 3)))[0]):
+        boxes.append([x.start, y.start, x.stop, y.stop])
+    background, _ = ndimage.label(np.pad(~foreground, 1, constant_values=True))
+    for number, (y, x) in enumerate(ndimage.find_objects(background), start=1):
+        if number != background[0, 0]:
+            boxes.append([x.start - 2, y.start - 2, x.stop, y.stop])
+    if ends == "wsolevaluation":
+        boxes = [[x1, y1, min(x2, SIDE - 1), min(y2, SIDE - 1)] for x1, y1, x2, y2 in boxes]
+    return boxes or [[0, 0, 0, 0]]
+
+
+def slow_v2(truth: Truth, maps: dict[str, Any], ends: str) -> float:
+    """The mean over IoU .3, .5, .7 of the best share over thresholds, over every different foreground."""
+    shares = {least: np.zeros(len(TAUS)) for least in (0.3, 0.5, 0.7)}
+    for row, image in enumerate(truth.ids):
+        grey = (maps[image] * 255).astype(np.uint8)
+        seen: dict[int, float] = {}
+        for at, tau in enumerate(TAUS):
+            level = int(tau * grey.max())
+            if level not in seen:
+                pairs = [(a, b) for a in contour_boxes(grey > level, ends) for b in truth_boxes(truth, row)]
+                seen[level] = max(slow_iou(a, b, ends) for a, b in pairs)
+            for least, hits in shares.items():
+                hits[at] += seen[level] >= least
+    return float(np.mean([hits.max() / len(truth.ids) for hits in shares.values()]))
+
+
+def loop_v1(truth: Truth, maps: dict[str, Any], ends: str) -> float:
+    """The best share over all thousand thresholds of the largest contour's box at IoU .5."""
+    hits = np.zeros(len(TAUS))
+    for row, image in enumerate(truth.ids):
+        grey = (maps[image] * 255).astype(np.uint8)
+        for at, tau in enumerate(TAUS):
+            _, black = cv2.threshold(grey, int(tau * grey.max()), 255, cv2.THRESH_BINARY)
+            contours, _ = cv2.findContours(black, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+            box = [0, 0, 0, 0]
+            if contours:
+                x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
+                last = SIDE - 1 if ends == "wsolevaluation" else SIDE
+                box = [x, y, min(x + w, last), min(y + h, last)]
+            hits[at] += max(slow_iou(box, one, ends) for one in truth_boxes(truth, row)) >= 0.5
+    return float(hits.max() / len(truth.ids))
+
+
+def maps_of(truth: Truth, maps: dict[str, Any]) -> Any:
+    return arrays(truth, "maps", [(image, "cat", one) for image, one in maps.items()])
+
+
+@pytest.mark.parametrize("ends", BOTH_ENDS)
+@pytest.mark.parametrize(("seed", "grain"), [(0, 4), (1, 6), (2, 9), (3, 5), (4, 14), (5, 3)])
+def test_both_versions_equal_their_references(seed: int, grain: int, ends: str) -> None:
+    truth, maps = made(seed, grain=grain)
+    scaled = {image: scaled_map(one) for image, one in maps.items()}
+    judged = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, maps)).metrics
+    assert judged["MaxBoxAccV2"] == pytest.approx(slow_v2(truth, scaled, ends), abs=1e-6)
+    assert judged["MaxBoxAcc"] == pytest.approx(loop_v1(truth, scaled, ends), abs=1e-6)
+
+
+def square(x1: int, y1: int, x2: int, y2: int) -> Any:
+    found = np.zeros((SIDE, SIDE), np.float32)
+    found[y1:y2, x1:x2] = 1
+    return found
+
+
+def one_box(box: tuple[int, ...]) -> Truth:
+    return truth_of([("a", "cat", box, False)], ids=("a",), size=(SIDE, SIDE))
+
+
+@pytest.mark.parametrize(("ends", "hits"), [("tight", 1.0), ("wsolevaluation", 2 / 3)])
+def test_the_ends_of_a_box_by_hand(ends: str, hits: float) -> None:
+    # Foreground 10 x 10, truth 10 x 7 in it: IoU .7 exactly. wsolevaluation: 11 * 8 / (11 * 11) = .727 ... the truth
+    # grows too; of a truth 7 x 10 that ends with the map, only the truth does: 8 * 11 / ... by the clip at 223.
+    truth = one_box((0, 0, 10, 7))
+    judged = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, {"a": square(0, 0, 10, 10)})).metrics
+    assert judged["MaxBoxAccV2"] == 1.0
+    last = one_box((SIDE - 2, 0, SIDE, 200))
+    found = maps_of(last, {"a": square(SIDE - 2, 0, SIDE, 200)})
+    assert judge(bound("cub-maxbox", box_ends=ends), last, found).metrics["MaxBoxAccV2"] == pytest.approx(hits)
+
+
+def test_a_hole_is_a_contour_of_its_own_and_the_largest_is_around_it() -> None:
+    ring = square(50, 50, 150, 150)
+    ring[81:109, 81:109] = 0
+    truth = one_box((80, 80, 110, 110))
+    judged = judge(bound("cub-maxbox"), truth, maps_of(truth, {"a": ring})).metrics
+    assert (judged["MaxBoxAcc"], judged["MaxBoxAccV2"]) == (0.0, 1.0)
+
+
+def test_the_best_threshold_is_one_for_all_images_and_a_fixed_one_is_beside_it() -> None:
+    # Image b is right only over .5, image a only under it: the best common threshold gets one of two.
+    low, high = square(0, 0, 40, 40), square(0, 0, 100, 100) * 0.5
+    both = np.maximum(low, high).astype(np.float32)
+    truth = truth_of(
+        [("b", "cat", (0, 0, 40, 40), False), ("a", "cat", (0, 0, 100, 100), False)], ids=IDS, size=(SIDE, SIDE)
+    )
+    judged = judge(bound("cub-maxbox", fixed_threshold=0.7), truth, maps_of(truth, {"a": both, "b": both})).metrics
+    assert judged == {"MaxBoxAccV2": 0.5, "MaxBoxAcc": 0.5, "BoxAccV2": 0.5, "BoxAcc": 0.5}
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 99), st.sampled_from([0.25, 4.0]), st.booleans())
+def test_no_order_and_no_positive_factor_moves_it(seed: int, factor: float, turned: bool) -> None:
+    truth, maps = made(seed, grain=4)
+    before = judge(bound("cub-maxbox"), truth, maps_of(truth, maps)).metrics
+    moved = truth.subset(IDS[::-1] if turned else IDS, split="test")
+    scaled = {image: maps[image] * np.float32(factor) for image in reversed(maps)}
+    assert judge(bound("cub-maxbox"), moved, maps_of(moved, scaled)).metrics == before
+
+
+def test_a_flat_map_a_map_of_another_class_and_none_are_misses() -> None:
+    truth = truth_of([(image, "cat", (0, 0, 99, 99), False) for image in "bad"], ids=("b", "a", "d"), size=SIZE)
+    rows = [("b", "cat", np.full((7, 7), 3.0, np.float32)), ("a", "dog", square(0, 0, 50, 70))]
+    judged = judge(bound("cub-maxbox"), truth, arrays(truth, "maps", rows), replicates=10)
+    assert judged.metrics["MaxBoxAccV2"] == 0
+    assert judged.counts["images_without_map"] == 1
+    assert judged.intervals["MaxBoxAcc"] == (0.0, 0.0)
+
+
+def test_images_of_unknown_size_are_refused() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 9, 9), False)], size=(0, 0))
+    with pytest.raises(RequestError, match="sizes of toy test are not known"):
+        judge(bound("cub-maxbox"), truth, maps_of(truth, {}))
