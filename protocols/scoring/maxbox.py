@@ -10,7 +10,7 @@ contour of the largest `contourArea` and IoU .5; MaxBoxAccV2 the best of all con
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -119,29 +119,32 @@ def _hits(found: Map, truth_boxes: FloatArray, conventions: Conventions) -> NDAr
     Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once.
     """
     grey = (found * 255).astype(np.uint8)
-    above = np.searchsorted(np.unique(grey), np.floor(TAUS * grey.max()), side="right")
-    levels, of_tau = np.unique(above, return_inverse=True)
-    values = np.concatenate([[-1], np.unique(grey)])[levels]
-    hits = np.zeros((_CURVES, len(levels)), dtype=np.bool_)
-    for column, value in enumerate(values.tolist()):
-        boxes, largest = _boxes(grey, value, conventions)
-        best = iou(boxes, truth_boxes).max(axis=1)
-        hits[:, column] = best[largest] >= 0.5, *(best.max() >= least for least in _IOUS)
-    return hits[:, of_tau]
+    values = np.unique(grey)
+    above = np.searchsorted(values, np.floor(TAUS * values[-1]), side="right")
+    steps, of_tau = np.unique(above, return_inverse=True)
+    boxes, first, largest = _boxes(grey, [int(values[step - 1]) if step else -1 for step in steps])
+    if conventions.box_ends == "wsolevaluation":
+        boxes[:, 2:] = np.minimum(boxes[:, 2:], SIDE - 1) + 1
+    best = iou(boxes, truth_boxes).max(axis=1)
+    best_of_all = np.maximum.reduceat(best, first)
+    return np.stack([best[largest] >= 0.5, *(best_of_all >= least for least in _IOUS)])[:, of_tau]
 
 
-def _boxes(grey: NDArray[np.uint8], level: int, conventions: Conventions) -> tuple[FloatArray, int]:
-    """The box (n, 4) of every contour of what is above a level, and which of them is the largest contour's."""
+def _boxes(grey: NDArray[np.uint8], levels: list[int]) -> tuple[FloatArray, list[int], list[int]]:
+    """Boxes (n, 4) of the contours of what is above each level, the row where each level begins, and of its largest.
+
+    Where nothing is above a level there is one box of no size at the origin.
+    """
     import cv2
 
-    foreground = (grey > level).view(np.uint8)
-    contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        nothing = [0.0, 0.0, 1.0, 1.0] if conventions.box_ends == "wsolevaluation" else [0.0] * 4
-        return np.array([nothing]), 0
-    largest = max(range(len(contours)), key=lambda one: cv2.contourArea(contours[one])) if len(contours) > 1 else 0
-    x, y, width, height = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.float64).T
-    ends = np.stack([x + width, y + height])
-    if conventions.box_ends == "wsolevaluation":
-        ends = np.minimum(ends, SIDE - 1) + 1
-    return np.stack([x, y, *ends], axis=1), largest
+    boxes: list[Any] = []
+    first, largest = [], []
+    for level in levels:
+        _, foreground = cv2.threshold(grey, level, 255, cv2.THRESH_BINARY)
+        contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+        first.append(len(boxes))
+        areas = [cv2.contourArea(contour) for contour in contours] if len(contours) > 1 else [0.0]
+        largest.append(len(boxes) + areas.index(max(areas)))
+        boxes += map(cv2.boundingRect, contours) if contours else [(0, 0, 0, 0)]
+    x, y, width, height = np.array(boxes, dtype=np.float64).T
+    return np.stack([x, y, x + width, y + height], axis=1), first, largest
