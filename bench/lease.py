@@ -98,6 +98,9 @@ def claim(
     threading.Thread(target=_beat, args=(lease.path, over, patience / 8), daemon=True).start()
     try:
         yield lease
+    except FileNotFoundError:  # who took over sweeps away what this process had begun to write
+        lease.check()
+        raise
     finally:
         over.set()
         with suppress(FileNotFoundError):

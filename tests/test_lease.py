@@ -284,6 +284,20 @@ def test_who_was_taken_over_may_not_publish(folder: Path) -> None:
     assert is_held(folder)
 
 
+@pytest.mark.parametrize(("taken_over", "error"), [(True, BusyError), (False, FileNotFoundError)])
+def test_a_file_that_vanishes_means_a_takeover_only_where_there_was_one(
+    folder: Path, taken_over: bool, error: type[Exception]
+) -> None:
+    def publish() -> None:
+        with claim(folder, unless=never):
+            if taken_over:
+                held_by(folder, elsewhere(), number=2)
+            (folder.parent / ".weights.pt.part").rename(folder.parent / "weights.pt")
+
+    with pytest.raises(error):
+        publish()
+
+
 def test_who_lost_the_folder_may_not_publish(folder: Path) -> None:
     with claim(folder, unless=never) as lease:
         assert lease is not None
