@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
 from bench.data.proposals import Proposals, filtered
-from bench.decode import detections, points_and_boxes
+from bench.decode import detections, peaks, points_and_boxes
 from bench.errors import RunError
 from bench.files import atomic
 from bench.method import MapConfig, MapMethod, ProposalConfig, ProposalMethod
@@ -74,7 +74,7 @@ def predict(
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
         for rows in todo:
-            tables = _tables(method, split, rows, device, workers)
+            tables = _tables(method, split, kinds, rows, device, workers)
             check()
             for kind in kinds:
                 with atomic(_part(folder, kind, rows)) as part:
@@ -90,33 +90,52 @@ def _part(folder: Path, kind: str, rows: range) -> Path:
 
 
 def _tables(
-    method: MapMethod | ProposalMethod, split: Split, rows: range, device: torch.device, workers: int
+    method: MapMethod | ProposalMethod,
+    split: Split,
+    kinds: Sequence[str],
+    rows: range,
+    device: torch.device,
+    workers: int,
 ) -> Tables:
     if isinstance(method, MapMethod):
-        return _map_tables(method, split, rows, device, workers)
+        return _map_tables(method, split, kinds, rows, device, workers)
     return _proposal_tables(method, split, rows, device, workers)
 
 
-def _map_tables(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Tables:
-    """Scores, points and boxes of every image and class."""
+def _map_tables(
+    method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
+) -> Tables:
+    """The kinds, for every image and class; the threads that loaded the images decode their maps."""
     truth, config = split.truth, method.config
     if not isinstance(config, MapConfig):
         raise TypeError(f"{method.name}: the Config of a map method must be a MapConfig")
-    scores, points, boxes = [], [], []
-    for row, score, maps in _mapped(method, split, rows, device, workers):
-        width, height = (int(side) for side in truth.size[row])
-        found = points_and_boxes(maps, width, height, rule=config.box_rule, threshold=config.box_threshold)
-        scores.append(score)
-        points.append(found[0])
-        boxes.append(found[1])
+    mapped = list(_mapped(method, split, rows, device, workers))
+
+    def decode(number: int) -> dict[str, FloatArray]:
+        row, _, maps = mapped[number]
+        width, height = truth.size[row].tolist()
+        return _decoded(kinds, maps, width, height, config)
+
+    decoded = list(ahead(decode, len(mapped), workers))
+    score = np.concatenate([score for _, score, _ in mapped])
     image, label = (each.ravel() for each in np.indices((len(rows), len(truth.classes))))
-    score, (x, y) = np.concatenate(scores), np.concatenate(points).T.astype(np.float64)
-    image = image + rows.start
-    return {
-        "scores": _table(truth, "scores", image, label, score),
-        "points": _table(truth, "points", image, label, score, x, y),
-        "boxes": _table(truth, "boxes", image, label, score, *np.concatenate(boxes).T),
-    }
+    columns = {kind: np.concatenate([one[kind] for one in decoded]).T for kind in kinds}
+    return {kind: _table(truth, kind, image + rows.start, label, score, *columns[kind]) for kind in kinds}
+
+
+def _decoded(
+    kinds: Sequence[str], maps: NDArray[np.float32], width: int, height: int, config: MapConfig
+) -> dict[str, FloatArray]:
+    """What each kind says of an image's classes besides a score: nothing (C, 0), a point (C, 2), a box (C, 4)."""
+    found: dict[str, FloatArray] = {"scores": np.zeros((len(maps), 0))}
+    if "boxes" in kinds:
+        points, found["boxes"] = points_and_boxes(
+            maps, width, height, rule=config.box_rule, threshold=config.box_threshold
+        )
+        found["points"] = points.astype(np.float64)
+    elif "points" in kinds:
+        found["points"] = peaks(maps, width, height).astype(np.float64)
+    return found
 
 
 def _mapped(
