@@ -43,8 +43,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     of = np.searchsorted(objects.image, np.arange(len(truth.ids) + 1))
     energy = np.zeros(len(truth.ids))
     for row, values in _energies(truth, predictions):
-        boxes = objects.box[of[row] : of[row + 1]]
-        on_object = _covered(boxes, np.ones(len(boxes)), values.shape) > 0
+        on_object = np.zeros(values.shape, dtype=np.bool_)
+        for x1, y1, x2, y2 in _bounds(objects.box[of[row] : of[row + 1]], values.shape):
+            on_object[y1:y2, x1:x2] = True
         total = values.sum()
         energy[row] = values[on_object].sum() / total if total > 0 else 0.0
     image = np.flatnonzero(np.diff(of)).astype(np.int32)
@@ -80,14 +81,19 @@ def _energies(truth: Truth, predictions: Mapping[str, Resolved]) -> Iterator[tup
 def _covered(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Sum (H, W) of the values (n,) of the boxes (n, 4) that cover each pixel's centre."""
     height, width = shape
-    limits = np.array([width, height, width, height], dtype=np.float64)
-    x1, y1, x2, y2 = np.ceil(np.clip(boxes, 0, limits) - 0.5).astype(np.int64).T
-    kept = (x2 > x1) & (y2 > y1)
-    x1, y1, x2, y2, values = (each[kept] for each in (x1, y1, x2, y2, values))
+    bounds = _bounds(boxes, shape)
+    kept = (bounds[:, 2:] > bounds[:, :2]).all(axis=1)
+    (x1, y1, x2, y2), values = bounds[kept].T, values[kept]
     change = np.zeros((height + 1, width + 1))
     for y, x, sign in ((y1, x1, 1), (y1, x2, -1), (y2, x1, -1), (y2, x2, 1)):
         np.add.at(change, (y, x), sign * values)
     return np.asarray(change.cumsum(axis=0).cumsum(axis=1)[:height, :width])
+
+
+def _bounds(boxes: FloatArray, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The first pixel whose centre each box (n, 4) covers, along x and y, and the first after them that it does not."""
+    limits = np.array([shape[1], shape[0]] * 2, dtype=np.float64)
+    return np.ceil(np.clip(boxes, 0, limits) - 0.5).astype(np.int64)
 
 
 def _refuse(truth: Truth, image: int, least: float) -> None:
