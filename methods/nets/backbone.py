@@ -34,13 +34,15 @@ class Layout:
     """A family of weight files.
 
     names: from our parameter to theirs. spare: theirs that we do not need (the ImageNet classifier, with its shapes
-    unchecked). bgr: whether the first layer expects blue first.
+    unchecked). bgr: whether the first layer expects blue first. scale: what pooled regions are multiplied by, so that
+    new layers, drawn and trained as the papers do it on VGG's fc7, meet activations near 1.
     """
 
     names: Mapping[str, str]
     spare: tuple[str, ...]
     normalisation: Normalisation
     bgr: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Backbone(nn.Module):
 
     mean: Tensor
     std: Tensor
+    scale: Tensor
 
     def __init__(self, net: Net, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> None:
         super().__init__()
@@ -77,6 +80,7 @@ class Backbone(nn.Module):
         self.roi_head, self.roi_channels = _head(net, roi_head)
         self.register_buffer("mean", torch.zeros(3, 1, 1))
         self.register_buffer("std", torch.ones(3, 1, 1))
+        self.register_buffer("scale", torch.ones(()))
         self.normalise_as(TORCHVISION)
         self.pretrained: frozenset[str] = frozenset()
 
@@ -91,7 +95,7 @@ class Backbone(nn.Module):
 
     def regions(self, image: Tensor, boxes: Tensor) -> Tensor:
         """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W)."""
-        return self.roi_head(self.pool(self.features(image), boxes))  # type: ignore[no-any-return]
+        return self.roi_head(self.pool(self.features(image), boxes) * self.scale)  # type: ignore[no-any-return]
 
     def pool(self, features: Tensor, boxes: Tensor) -> Tensor:
         """RoI pooling (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.

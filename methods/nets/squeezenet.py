@@ -40,6 +40,7 @@ NET = Net(
     torchvision="squeezenet1_0",
     layouts=(
         Layout(_torchvision_names(), ("classifier.1.weight", "classifier.1.bias"), TORCHVISION),
-        Layout(_caffe_names(), ("conv10.weight", "conv10.bias"), CAFFE, bgr=True),
+        # Their fire9 answers photographs with 40 on average, and up to 900.
+        Layout(_caffe_names(), ("conv10.weight", "conv10.bias"), CAFFE, bgr=True, scale=1 / 80),
     ),
 )

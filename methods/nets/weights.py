@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,12 +36,13 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
         found["trunk.0.weight"] = found["trunk.0.weight"].flip(1)
     backbone.load_state_dict(found, strict=False)
     backbone.normalise_as(layout.normalisation)
+    backbone.scale.fill_(layout.scale)
     backbone.pretrained = frozenset(found)
 
 
 def _own(backbone: Backbone) -> Layout:
     """A net without a published layout reads files in its own names."""
-    return Layout({name: name for name, _ in backbone.named_parameters()}, ("mean", "std"), TORCHVISION)
+    return Layout({name: name for name, _ in backbone.named_parameters()}, ("mean", "std", "scale"), TORCHVISION)
 
 
 def _check(
@@ -79,18 +81,19 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: torch.from_numpy(np.asarray(file[name], dtype=np.float32)) for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise BadFileError(path, f"not an .npz of plain arrays ({error})") from None
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise BadFileError(path, "not an .npz of plain arrays (nothing is unpickled)") from None
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
     rule = "not a plain dictionary of names to tensors (nothing else is unpickled)"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise BadFileError(path, f"{rule}: {str(error).splitlines()[0]}") from None
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # about other pickle protocols
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, ValueError):
+        raise BadFileError(path, rule) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadFileError(path, rule)
     return dict(state)
