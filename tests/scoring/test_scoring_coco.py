@@ -215,3 +215,25 @@ def test_broken_run_lengths_never_reach_the_engine() -> None:
     broken = replace(given["segments"], segments=(b"\x00\xff", *given["segments"].segments[1:]))
     with pytest.raises(RequestError, match=r"A segment of image .*: not compressed run lengths"):
         judge(bound("coco14-det", region="mask"), truth, {"segments": broken})
+
+
+def test_without_any_object_nothing_is_defined_and_odd_boxes_are_no_trouble() -> None:
+    rows = [("a", "cat", 0.9, 4, 4, 0, 0), ("a", "cat", 0.8, -5, 0, 4, 1e308), ("b", "cat", 0.7, 0, 0, 4, 4)]
+    empty = truth_of([])
+    assert set(judge(bound("coco14-det"), empty, predicted(empty, "boxes", rows)).metrics.values()) == {None}
+    # The inverted box is false. The endless one is of no size that COCO knows (up to 1e10), and is ignored as there.
+    truth = truth_of([("b", "cat", (0, 0, 4, 4), False)])
+    judged = judge(bound("coco14-det"), truth, predicted(truth, "boxes", rows))
+    assert judged.metrics["AP"] == pytest.approx(1 / 2)
+    assert judged.counts["inverted_boxes"] == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_false_box_of_score_zero_never_raises_it(seed: int) -> None:
+    truth, found = random_case(seed)
+    far = {"image": [5], "label": [0], "score": [0.0], "box": [[0.0, 0.0, 9.0, 9.0]]}
+    more = {name: np.concatenate([column, far[name]]).astype(column.dtype) for name, column in found.items()}
+    before, after = (
+        judge(bound("coco14-det"), truth, given_to(truth, each, "boxes")).metrics for each in (found, more)
+    )
+    assert all((after[name] or 0) <= (before[name] or 0) + 1e-12 for name in before)
