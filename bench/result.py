@@ -70,6 +70,9 @@ class Result(BaseModel):
     seconds: dict[str, float] = {}
     images_per_second: dict[str, float] = {}
     peak_memory_mib: float | None = None
+    """The most memory that one of its processes held; on the host, also where a GPU computed."""
+    outcomes_digest: str | None = None
+    """Digest of the parquet of outcomes per image, which is beside the record where it is small."""
     created: str = ""
 
     @property

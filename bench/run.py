@@ -219,13 +219,11 @@ def _score(job: Job, means: _Means) -> Result:
         job.test,
         judged,
         **_who(job, means),
-        **_speed(job, means, seconds),
+        **_cost(job, means, seconds),
         predictions_digest={job.kind: predictions.digest},
         provenance=provenance.provenance(str(means.device)),
-        peak_memory_mib=provenance.peak_memory_mib(),
     )
-    means.store.record(result, judged.outcomes)
-    return result
+    return means.store.record(result, judged.outcomes)
 
 
 def _who(job: Job, means: _Means) -> dict[str, Any]:
@@ -244,8 +242,8 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
     }
 
 
-def _speed(job: Job, means: _Means, scoring: float) -> dict[str, dict[str, float]]:
-    """Seconds and images a second of training, prediction and scoring."""
+def _cost(job: Job, means: _Means, scoring: float) -> dict[str, Any]:
+    """Seconds and images a second of training, prediction and scoring, and the most memory, here or at training."""
     folder = means.store.predictions(job.predictions.address)
     took = {"prediction": read_json(folder / f"{job.kind}.json")}
     if job.training is not None and (done := means.store.training(job.training.address) / "done.json").exists():
@@ -254,6 +252,7 @@ def _speed(job: Job, means: _Means, scoring: float) -> dict[str, dict[str, float
     return {
         "seconds": {step: one["seconds"] for step, one in took.items()} | {"scoring": scoring},
         "images_per_second": rates,
+        "peak_memory_mib": max(provenance.peak_memory_mib(), took.get("training", {}).get("peak_memory_mib", 0.0)),
     }
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UnknownNameError
-from bench.files import Places, atomic, digest, write_json
+from bench.files import Places, atomic, digest, file_digest, write_json
 from bench.lease import PATIENCE, Lease, claim
 from bench.progress import SILENT, Progress
 from bench.result import Result, read_result, write_result
@@ -117,11 +117,17 @@ class Store:
         """Hold a folder while working in it; None when `unless` says that others have done the work."""
         return claim(folder / "lease", unless=unless, progress=progress, patience=self.patience)
 
-    def record(self, result: Result, outcomes: pa.Table) -> None:
-        """Write a result: its outcomes, then its record, whose presence means that both are there."""
-        with atomic(self.outcomes(result.address)) as part:
+    def record(self, result: Result, outcomes: pa.Table) -> Result:
+        """Write a result: its outcomes, then its record, whose presence means that both are there.
+
+        Returns the record as written, with the digest of its outcomes.
+        """
+        path = self.outcomes(result.address)
+        with atomic(path) as part:
             pq.write_table(outcomes, part, compression="zstd")
-        write_result(self.result(result.address), result)
+        written = result.model_copy(update={"outcomes_digest": file_digest(path)})
+        write_result(self.result(result.address), written)
+        return written
 
     def publish(self, address: str, into: Path) -> list[Path]:
         """Copy a result into `into`: the record, and its outcomes where they are small; the files written.

@@ -20,7 +20,7 @@ import torch
 from bench import registry
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import MissingDataError, RequestError, UnknownNameError
-from bench.files import Places
+from bench.files import Places, file_digest
 from bench.job import Job, Request, Shelf, look_up
 from bench.result import Result
 from bench.score import address_of
@@ -297,5 +297,7 @@ def test_a_result_is_published_by_an_address_that_is_long_enough(places: Places,
 def test_outcomes_that_are_too_large_stay_where_they_are(places: Places, tmp_path: Path) -> None:
     store = Store(places)
     noise = np.random.default_rng(0).integers(0, 1 << 60, SMALL // 8)
-    store.record(record("aa"), pa.table({"image": noise}))
+    kept = store.record(record("aa"), pa.table({"image": noise}))
+    assert store.results() == [kept]
+    assert kept.outcomes_digest == file_digest(store.outcomes("aa"))
     assert [path.name for path in store.publish("aa", tmp_path)] == ["voc07-det.melm.aa.json"]

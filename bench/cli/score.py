@@ -67,8 +67,7 @@ def score(
     judged = judge(
         bound, truth, {kind: resolve(one, truth) for kind, one in given.items()}, allow_missing=allow_missing
     )
-    result = result_of(bound, truth, judged, **_who(given, name))
-    Store(places).record(result, judged.outcomes)
+    result = Store(places).record(result_of(bound, truth, judged, **_who(given, name)), judged.outcomes)
     print_results([result], as_json_document=as_json)
 
 
