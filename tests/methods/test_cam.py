@@ -1,0 +1,44 @@
+"""CAM: maps and logits are one function, unknown labels teach nothing, new layers are known as new."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.method import Task
+from methods.cam import Cam, CamConfig
+
+TASK = Task("made-up", ("a", "b", "c"))
+
+
+def cam(**settings: object) -> Cam:
+    torch.manual_seed(0)
+    return Cam(CamConfig(net="tiny", weights="none", **settings), TASK).eval()  # type: ignore[arg-type]
+
+
+def test_logits_are_the_linear_layer_on_averaged_features() -> None:
+    method, images = cam(), torch.rand(2, 3, 64, 64)
+    scores, maps = method(images)
+    pooled = method.backbone.features(images).mean(dim=(2, 3))
+    torch.testing.assert_close(scores, pooled @ method.maps.weight[:, :, 0, 0].T + method.maps.bias)
+    torch.testing.assert_close(scores, maps.mean(dim=(2, 3)))
+    assert maps.shape == (2, 3, 8, 8)
+
+
+def test_a_class_of_unknown_label_gets_no_gradient() -> None:
+    method = cam()
+    sum(method.loss(torch.rand(2, 3, 64, 64), torch.tensor([[1, 0, -1], [-1, 0, 1]])).values()).backward()
+    assert method.maps.weight.grad is not None
+    assert method.maps.weight.grad[1].eq(0).all()
+    assert method.maps.weight.grad[[0, 2]].ne(0).any()
+
+
+def test_a_neck_widens_the_maps_input_and_is_new() -> None:
+    method = cam(neck=16)
+    assert method(torch.rand(1, 3, 64, 64)).maps.shape == (1, 3, 8, 8)
+    new = {id(parameter) for parameter in method.new_parameters()}
+    assert {id(parameter) for parameter in method.neck.parameters()} <= new
+
+
+def test_without_weights_every_parameter_is_new() -> None:
+    method = cam()
+    assert {id(one) for one in method.new_parameters()} == {id(one) for one in method.parameters()}

@@ -1,0 +1,180 @@
+"""MELM's losses against Eq. 4-11 and Alg. 1 written out one proposal after the other; its variants and read-outs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from bench.boxes import iou
+from bench.method import Task
+from methods.melm import Melm, MelmConfig
+
+CLASSES = ("a", "b", "c")
+LABELS = torch.tensor([1, -1, 1])
+
+
+def melm(**settings: Any) -> Melm:
+    torch.manual_seed(0)
+    method = Melm(MelmConfig(net="tiny", weights="none", **settings), Task("made-up", CLASSES)).double()
+    for name, parameter in method.named_parameters():
+        if not name.startswith("backbone"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return method
+
+
+def regions(count: int = 25) -> tuple[Tensor, Tensor]:
+    """Features (R, D) and boxes (R, 4) in canonical order."""
+    generator = torch.Generator().manual_seed(5)
+    corners = torch.randint(0, 6, (count, 2), generator=generator).double()
+    boxes = torch.cat([corners, corners + torch.randint(8, 12, (count, 2), generator=generator)], dim=1)
+    rows = sorted(set(map(tuple, boxes.tolist())))
+    return torch.rand(len(rows), 256, generator=generator, dtype=torch.float64), torch.tensor(rows).double()
+
+
+def softmax(row: list[float]) -> list[float]:
+    total = sum(math.exp(x) for x in row)
+    return [math.exp(x) / total for x in row]
+
+
+class Slow:
+    """The paper's equations for one image and all classes, default readings; features (R, D) as lists."""
+
+    def __init__(self, method: Melm, features: Tensor, boxes: Tensor, labels: Tensor) -> None:
+        self.method, self.boxes = method, boxes.numpy()
+        self.present = [y for y in range(len(labels)) if labels[y] > 0]
+        self.absent = [y for y in range(len(labels)) if labels[y] < 0]
+        self.overlap = iou(self.boxes, self.boxes)
+        totals = [0.0, 0.0]
+        weight = torch.ones(len(features), 1, dtype=torch.float64)
+        for _ in range(method.config.passes):
+            found, last = self.one_pass(features * weight)
+            totals = [a + b for a, b in zip(totals, found, strict=True)]
+            weight = torch.tensor([[1 - p[-1]] for p in last]).double()
+        self.losses = [total / method.config.passes for total in totals]
+
+    def one_pass(self, features: Tensor) -> tuple[tuple[float, float], list[list[float]]]:
+        s = self.method.discovery(features).tolist()
+        cliques = self.partition([max(row[y] for y in self.present) for row in s])
+        energy = {
+            (y, c): math.exp(sum(s[h][y] for h in clique) / len(clique))
+            for c, clique in enumerate(cliques)
+            for y in range(len(CLASSES))
+        }
+        p = {key: value / sum(energy.values()) for key, value in energy.items()}
+        worth = {(y, c): p[y, c] ** 2 / sum(p[k, c] for k in range(len(CLASSES))) for y, c in p}
+        entropy = sum(-math.log(sum(worth[y, c] for c in range(len(cliques)))) for y in self.present)
+        everything = sum(math.exp(x) for row in s for x in row)
+        absence = sum(-math.log(1 - math.exp(row[y]) / everything) for y in self.absent for row in s)
+        seeds = []
+        for y in self.present:
+            star = max(range(len(cliques)), key=lambda c: worth[y, c])
+            seeds.append((max(cliques[star], key=lambda h: s[h][y]), y))
+        local, probabilities = 0.0, []
+        for branch in self.method.localization:
+            probabilities = [softmax(row) for row in branch(features).tolist()]
+            local += self.local(probabilities, seeds)
+            seeds += [(max(range(len(s)), key=lambda h: probabilities[h][y]), y) for y in self.present]
+        return (entropy + absence, local), probabilities
+
+    def partition(self, scores: list[float]) -> list[list[int]]:
+        left = sorted(range(len(scores)), key=lambda h: -scores[h])[: self.method.config.top]
+        cliques = []
+        while left:
+            clique = [left.pop(0)]
+            for member in clique:
+                near = [h for h in left if self.overlap[h, member] > self.method.config.tau]
+                clique += near
+                left = [h for h in left if h not in near]
+            cliques.append(clique)
+        return cliques
+
+    def local(self, p: list[list[float]], seeds: list[tuple[int, int]]) -> float:
+        owner = [max(range(len(seeds)), key=lambda k: self.overlap[seeds[k][0], h]) for h in range(len(p))]
+        total = 0.0
+        for k, (star, y) in enumerate(seeds):
+            mine = [h for h in range(len(p)) if owner[h] == k]
+            omega = [h for h in mine if self.overlap[star, h] >= 0.5]
+            g = {h: math.exp(-self.method.config.a * (1 - self.overlap[star, h]) ** 2) for h in omega}
+            if not omega:
+                continue
+            mean = sum(g[h] * p[h][y] for h in omega) / sum(g.values())
+            total += sum(-g[h] * mean * math.log(p[h][y]) for h in omega)
+            total += sum(-mean * math.log(p[h][-1]) for h in mine if h not in omega)
+        return total / len(p)
+
+
+@pytest.mark.parametrize("variant", ["base+clique", "l", "l+rl", "l2+arl"])
+@pytest.mark.parametrize("top", [8, 200])
+def test_losses_are_those_of_the_equations(variant: str, top: int) -> None:
+    method = melm(**Melm.variants[variant], top=top, tau=0.6)
+    features, boxes = regions()
+    terms = method.terms(features, boxes, LABELS)
+    slow = Slow(method, features, boxes, LABELS).losses
+    # The method computes its losses in single precision.
+    assert [terms["global"].item(), terms["local"].item()] == pytest.approx(slow, rel=1e-4)
+
+
+def test_base_is_a_clique_a_proposal() -> None:
+    features, boxes = regions()
+    base = melm(**Melm.variants["base"]).terms(features, boxes, LABELS)
+    alone = melm(**Melm.variants["base+clique"], tau=1.0).terms(features, boxes, LABELS)
+    assert base["global"].item() == pytest.approx(alone["global"].item())
+    assert base["local"].item() == 0
+
+
+def test_read_outs_of_one_network_share_their_training_settings() -> None:
+    def trained(name: str) -> dict[str, Any]:
+        return MelmConfig(**Melm.variants[name]).stage("training")
+
+    assert trained("d") == trained("l")
+    assert trained("d+rl") == trained("l+rl")
+    assert trained("d+arl") == trained("l1+arl") == trained("l2+arl")
+    assert len({str(trained(name)) for name in ("base", "base+clique", "l", "l+rl", "l2+arl")}) == 5
+
+
+def test_the_default_variant_is_the_default_config() -> None:
+    assert MelmConfig(**Melm.variants["l2+arl"]) == MelmConfig()
+
+
+def test_read_outs_are_different_scores_of_the_same_weights() -> None:
+    features, _ = regions()
+    methods = [melm(readout=readout) for readout in ("d", "l1", "l2")]
+    for other in methods[1:]:
+        other.load_state_dict(methods[0].state_dict())
+    scores = [method.score(features) for method in methods]
+    assert scores[0].sum().item() == pytest.approx(1, abs=1e-5)
+    assert not scores[1].allclose(scores[2])
+
+
+def test_a_second_pass_sees_features_times_the_probability_of_an_object() -> None:
+    features, _ = regions()
+    two, one = melm(passes=2), melm(passes=1)
+    one.load_state_dict(two.state_dict())
+    objectness = 1 - two.localization[1](features).float().softmax(dim=1)[:, -1:]
+    torch.testing.assert_close(two.score(features), one.score(features * objectness.double()), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("liked", "sign"), [(5.0, -1), (0.0, 1)])
+def test_what_the_first_branch_likes_is_an_object_to_the_second_and_else_background(liked: float, sign: int) -> None:
+    method = melm(passes=1)
+    features, boxes = regions()
+    features, boxes = torch.cat([features, features[:1]]), torch.cat([boxes, torch.tensor([[90.0, 90, 99, 99]])])
+    features[:, -1] = 0
+    features[-1, -1] = 1  # so that this weight's gradient is that of the proposal apart
+    with torch.no_grad():
+        for layer in (method.discovery, *method.localization):
+            layer.weight.zero_()  # type: ignore[operator, union-attr]
+        method.localization[0].weight[0, -1] = liked  # type: ignore[operator, index]
+    local = method.terms(features, boxes, torch.tensor([1, -1, -1]))["local"]
+    gradient = torch.autograd.grad(local, method.localization[1].weight)[0]  # type: ignore[arg-type]
+    assert gradient[0, -1].sign() == sign
+
+
+def test_a_read_out_that_the_network_lacks_is_refused() -> None:
+    with pytest.raises(ValidationError, match="readout l2 needs branches >= 2, but got 1"):
+        MelmConfig(branches=1, readout="l2")
