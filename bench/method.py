@@ -87,6 +87,7 @@ class ProposalConfig(TrainedConfig):
         "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
     )
     roi_pooling: Literal["max", "align"] = training("max", "RoI pooling as Fast R-CNN's, or RoIAlign")
+    freeze: bool = training(False, "keep what the weights set as it is: only new layers learn, much faster")
     max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
     nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
     score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
