@@ -101,7 +101,7 @@ def _places(
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """The place of each class score in its image, and the place of the class of each of the best boxes."""
     place = places(classes.image, classes.label, classes.score)
-    box_place = np.full(len(best), len(truth.classes))
+    box_place = np.full(len(best), np.iinfo(np.int64).max)  # a class without a score is in nobody's first k
     asked, scored = truth.pair(boxes.image[best], boxes.label[best]), truth.pair(classes.image, classes.label)
     _, mine, theirs = np.intersect1d(asked, scored, assume_unique=True, return_indices=True)
     box_place[mine] = place[theirs]
