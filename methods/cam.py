@@ -27,7 +27,7 @@ class Cam(MapMethod):
     """Global average pooling over class maps, learned with the multi-label soft margin loss."""
 
     Config = CamConfig
-    recipes: ClassVar = {"shapes": {}}
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
 
     def __init__(self, config: CamConfig, task: Task) -> None:
         super().__init__(config, task)

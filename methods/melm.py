@@ -98,7 +98,7 @@ class Melm(RegionMethod):
         "l2+arl": _variant(2, 2, "l2"),
     }
     default_variant: ClassVar = "l2+arl"
-    recipes: ClassVar = {"shapes": {}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003}}
     names: ClassVar = ("global", "local")
     config: MelmConfig
 

@@ -62,6 +62,7 @@ class ShapesDataset(VocDataset):
             "lr": 0.05,
             "head_lr": 1.0,
             "min_proposal": 8,
+            "precision": "float32",  # a net this small spends more on casting than it saves
         }
         self.how_to_get = f"Delete {folder.parent.parent}: it is made again when it is used."
 
