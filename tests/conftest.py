@@ -75,6 +75,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.delenv("BENCH_RUNS", raising=False)
     monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+    monkeypatch.setattr("bench.cli.table.MEASURED", tmp_path / "measured")  # what is published moves no test
 
     def run(*arguments: object) -> Answer:
         capsys.readouterr()
