@@ -153,6 +153,22 @@ def test_doctor_answers_no_where_nothing_can_be_written(here, tmp_path: Path) ->
     assert "runs folder" in answer.out
 
 
+def test_check_answers_no_for_a_method_that_breaks_its_contract(here, tmp_path: Path) -> None:
+    (tmp_path / "mute.py").write_text(
+        '"""Claims boxes and gives none."""\n'
+        "from bench.method import Predictor\n\n"
+        "class Mute(Predictor):\n"
+        '    kinds = ("boxes",)\n\n'
+        "    def predict(self, truth, proposals):\n"
+        "        return {}\n"
+    )
+    answer = here("check", "--method", "center,mute", "--plugin", "mute.py", "--json")
+    assert answer.code == 1
+    center, mute = json.loads(answer.out)["methods"]
+    assert (center["passed"], mute["passed"]) == (True, False)
+    assert "failed" in {one["status"] for one in mute["findings"]}
+
+
 def test_data_check_names_what_is_missing(here) -> None:
     assert here("data", "check", "voc2012").code == 1
     assert "voc2012: missing. voc2012 not found" in here("data", "check", "voc2012").out
