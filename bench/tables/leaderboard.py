@@ -34,24 +34,32 @@ def leaderboard(
     Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are marked and explained.
     """
     rows = _rows(results)
-    metrics = tuple(dict.fromkeys(name for row in rows for name in row[0].metrics))
-    synthetic = dataset in SYNTHETIC
-    title = f"{protocol} on {dataset}{' (synthetic)' if synthetic else ''}, per cent"
-    remarks = (f"{dataset} is generated: its numbers say nothing about photographs.",) if synthetic else ()
+    columns = ("method", *dict.fromkeys(name for row in rows for name in row[0].metrics))
+    synthetic = " (synthetic)" if dataset in SYNTHETIC else ""
+    title = f"{protocol} on {dataset}{synthetic}, per cent"
+    remarks = _remarks_of_all(dataset, older=len(results) - sum(map(len, rows)))
     if not rows:
-        return Table(title, ("method", *metrics), (), remarks=remarks)
+        return Table(title, columns, (), remarks=remarks)
     usual = _usual(rows, conventions)
-    best = {name: _best(name, [row for row in rows if _judged(row) == _judged(usual)]) for name in metrics}
+    alike = [row for row in rows if _judged(row) == _judged(usual)]
+    best = {name: _best(name, alike) for name in columns[1:]}
     said = [_remarks(row[0], usual[0]) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), _letters(), strict=False))
-    cells = [
-        (
-            _name(row, label, sorted(marks[remark] for remark in some)),
-            *(_cell(row, name, row in best[name]) for name in metrics),
-        )
-        for row, label, some in zip(rows, _labels(rows), said, strict=True)
-    ]
-    return Table(title, ("method", *metrics), tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
+    cells = []
+    for row, label, some in zip(rows, _labels(rows), said, strict=True):
+        head = _name(row, label, sorted(marks[remark] for remark in some))
+        cells.append((head, *(_cell(row, name, row in best[name]) for name in columns[1:])))
+    return Table(title, columns, tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
+
+
+def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
+    """What holds for a whole table."""
+    remarks = []
+    if dataset in SYNTHETIC:
+        remarks.append(f"{dataset} is generated: its numbers say nothing about photographs.")
+    if older:
+        remarks.append(f"Not shown: {older} older of the same settings and seed (python -m bench list runs).")
+    return tuple(remarks)
 
 
 def _rows(results: Sequence[Result]) -> list[Row]:

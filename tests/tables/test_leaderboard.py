@@ -53,9 +53,10 @@ def test_seeds_are_a_mean_with_its_sample_deviation_and_number() -> None:
     assert rows(made) == {"melm:l2+arl": ["20.0 ± 10.0 (3)"]}
 
 
-def test_of_the_same_seed_the_latest_record_counts() -> None:
-    made = table(result("cam", 0.2, created="2025-02-01"), result("cam", 0.1, created="2025-01-01"))
+def test_of_the_same_seed_the_latest_record_counts_and_the_others_are_counted() -> None:
+    made = table(result("cam", 0.2, created="2025-02-01"), result("cam", 0.9, created="2025-01-01"))
     assert rows(made) == {"cam": ["20.0"]}
+    assert made.remarks == ("Not shown: 1 older of the same settings and seed (python -m bench list runs).",)
 
 
 def test_what_nobody_measured_is_empty_and_never_zero() -> None:
