@@ -197,9 +197,9 @@ class Melm(RegionMethod):
         found = []
         for label, clique in zip(classes, inside, strict=True):
             inner = clique.nonzero()[:, 0]
-            options = {"radius": self.config.radius, "a": self.config.a, "kernel": self.config.kernel}
+            log_p, overlap = one.branches[0][inner, label], iou(boxes[inner], boxes[inner])
             entropy = min_entropy.entropy_around(
-                one.branches[0][inner, label], iou(boxes[inner], boxes[inner]), **options
+                log_p, overlap, radius=self.config.radius, a=self.config.a, kernel=self.config.kernel
             )
             found.append(inner[entropy.argmin()])
         return Seeds(torch.stack(found), classes)
