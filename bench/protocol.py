@@ -29,7 +29,10 @@ Replicates = dict[str, NDArray[np.float64]]
 
 
 class Conventions(BaseModel):
-    """Base of every family's switches: each field is one switch, its type the values it may take."""
+    """Base of every family's switches: each field is one switch, its type the values it may take.
+
+    A number takes more than can be tried: its `examples` are what the literature takes, which `audit` tries.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -16,6 +16,7 @@ from bench.errors import BenchError, UnknownNameError
 VERBS = {
     "run": ("run:run", "Train, predict, score, record."),
     "score": ("score:score", "Score anybody's predictions."),
+    "audit": ("audit:audit", "The same predictions under every convention switch."),
     "list": ("show:list_", "What there is: methods, protocols, datasets, runs."),
     "show": ("show:show", "One thing in full: a method, a protocol, a dataset, a run."),
     "table": ("table:table", "Methods by metrics."),

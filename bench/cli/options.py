@@ -62,7 +62,7 @@ def _use_plugins(_context: click.Context, _option: click.Parameter, files: tuple
         use_plugin(file)
 
 
-def _together(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+def together(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
     """One decorator of several, the first shown first."""
     return lambda verb: functools.reduce(lambda decorated, option: option(decorated), reversed(options), verb)
 
@@ -97,9 +97,13 @@ dataset_options = click.option(
     help="An option of the dataset, such as train=200; repeats and takes commas.",
 )
 
-data = _together(
+data = together(
     click.option("--data", metavar="DATASET", help="Another dataset than the protocol's: shapes is built in."),
     dataset_options,
+)
+
+allow_missing = click.option(
+    "--allow-missing", is_flag=True, help="Images that the file does not cover count as unanswered."
 )
 
 workers = click.option(

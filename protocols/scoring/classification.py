@@ -34,9 +34,9 @@ class Conventions(protocol.Conventions):
     missing_score: Literal["last", "never"]
     """An image without a score: ranked below every score, or never retrieved. It is never decided positive."""
     decision: Literal["threshold", "top"]
-    threshold: float
+    threshold: float = Field(examples=[0.0, 0.5])
     """A class is decided present when its score is above this."""
-    top: int = Field(ge=1)
+    top: int = Field(ge=1, examples=[1, 3, 5])
     """Or when it is among so many best of its image."""
     macro_f1: Literal["mean-of-f1", "f1-of-means"]
 

@@ -28,7 +28,7 @@ METRICS = {"CorLoc": True}
 class Conventions(protocol.Conventions):
     """The switches of correct localization."""
 
-    iou_threshold: float = Field(gt=0, le=1)
+    iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
     iou_compare: Literal[">", ">="]
     boxes: Literal["top", "any"]
     difficult_objects: Literal["count", "ignore"]

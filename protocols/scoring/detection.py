@@ -30,7 +30,7 @@ METRICS = {"mAP_11pt": True, "mAP_area": True}
 class Conventions(protocol.Conventions):
     """The switches of detection."""
 
-    iou_threshold: float = Field(gt=0, le=1)
+    iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
     iou_compare: Literal[">=", ">"]
     difficult: Literal["ignore", "count", "remove"]
     plus_one: bool

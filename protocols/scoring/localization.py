@@ -35,7 +35,7 @@ Flags = NDArray[np.bool_]
 class Conventions(protocol.Conventions):
     """The switches of localization."""
 
-    iou_threshold: float = Field(gt=0, le=1)
+    iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
     iou_compare: Literal[">=", ">"]
     plus_one: bool
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""

@@ -45,7 +45,7 @@ class Conventions(protocol.Conventions):
     box_ends: Literal["tight", "wsolevaluation"]
     """wsolevaluation's boxes end a pixel after the last of the foreground, but for the map's last, and areas count both
     ends, as they do for truth boxes; tight ones enclose the foreground, and a truth box ends where it ends."""
-    fixed_threshold: float = Field(ge=0, lt=1)
+    fixed_threshold: float = Field(ge=0, lt=1, examples=[0.1, 0.2, 0.3, 0.5])
     """The tau of BoxAcc and BoxAccV2, chosen without the evaluated images."""
 
 

@@ -32,7 +32,7 @@ METRICS = {"accuracy": True, "accuracy_difficult": True}
 class Tolerance(protocol.Conventions):
     """The switches that say what a point hits."""
 
-    tolerance: float = Field(ge=0, le=1_000_000)
+    tolerance: float = Field(ge=0, le=1_000_000, examples=[0.0, 15.0, 18.0])
     """Pixels of the original image."""
     tolerance_compare: Literal["<", "<="]
     tolerance_shape: Literal["euclid", "square"]
@@ -47,7 +47,7 @@ class Conventions(Tolerance):
 
     difficult_only_pairs: Literal["skip", "count"]
     """Whether a class counts in an image where all its objects are difficult."""
-    subset_area: float = Field(ge=0, le=1)
+    subset_area: float = Field(ge=0, le=1, examples=[0.1, 0.25, 0.5])
     """The difficult subset: boxes of the class cover less than this share of the image ..."""
     subset_distractor: Literal["non-difficult", "any"]
     """... and at least one other class has such an object."""

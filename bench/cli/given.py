@@ -1,0 +1,69 @@
+"""What verbs that look at anybody's predictions share: the options that name them, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from bench import registry
+from bench.cli import options
+
+if TYPE_CHECKING:
+    from bench.files import Places
+    from bench.predictions import Predictions, Resolved
+    from bench.protocol import BoundProtocol
+    from bench.truth import Truth
+
+FORMATS = "Parquet, COCO results JSON, CSV of scores, or a folder: VOC's text files, PNG masks, .npy maps, our shards."
+
+
+class Given(NamedTuple):
+    """Predictions by kind, and what they are held against."""
+
+    protocol: BoundProtocol
+    truth: Truth
+    predictions: dict[str, Predictions]
+
+    def resolved(self) -> dict[str, Resolved]:
+        """The predictions held against the truth. Raises BadFileError."""
+        from bench.predictions import resolve
+
+        return {kind: resolve(one, self.truth) for kind, one in self.predictions.items()}
+
+
+given = options.together(
+    click.option("--protocol", required=True, metavar="NAME"),
+    click.option("--predictions", "file", type=options.FILE, required=True, help=FORMATS),
+    click.option("--scores", "scores_file", type=options.FILE, help="Class scores from another file."),
+    options.conventions,
+    options.data,
+    click.option("--split", help="Judge on this id list instead of the protocol's."),
+    options.places,
+    options.plugin,
+)
+
+
+def read_given(
+    *,
+    protocol: str,
+    file: Path,
+    scores_file: Path | None,
+    conventions: dict[str, Any],
+    data: str | None,
+    data_options: dict[str, Any],
+    split: str | None,
+    places: Places,
+) -> Given:
+    """Read what the options of `given` name. Raises BadFileError where the protocol does not take it."""
+    from bench.data.datasets import open_dataset
+    from bench.formats import read_any
+
+    bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
+    dataset = open_dataset(data or bound.record.dataset, places, data_options)
+    truth = dataset.truth(split or bound.record.eval_split)
+    found = [read_any(file, truth, bound.record.predicts)]
+    if scores_file is not None:
+        found.append(read_any(scores_file, truth, [kind for kind in bound.record.predicts if kind == "scores"]))
+    return Given(bound, truth, {one.kind: one for one in found})
