@@ -42,3 +42,16 @@ def assign(boxes: Tensor, seeds: Seeds) -> Assignment:
     overlap = iou(boxes[seeds.proposal], boxes)
     numbers = torch.arange(len(overlap), device=boxes.device)
     return Assignment(overlap, numbers[:, None] == overlap.argmax(dim=0))
+
+
+def best_apart(scores: Tensor, labels: Tensor) -> Seeds:
+    """As `best_of_each`, from scores of at least 0, but no proposal seeds two classes (OICR's released code).
+
+    The classes choose in order; what one took scores 0 for those after it. With fewer proposals than classes the last
+    ones get a proposal again.
+    """
+    left, chosen = scores.clone(), []
+    for label in labels.tolist():
+        chosen.append(left[:, label].argmax())
+        left[chosen[-1]] = 0
+    return Seeds(torch.stack(chosen) if chosen else labels, labels)

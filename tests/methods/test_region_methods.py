@@ -11,6 +11,8 @@ from torch import Tensor
 from bench.method import Task
 from methods.layers.region_method import RegionMethod
 from methods.melm import Melm
+from methods.oicr import Oicr
+from methods.pcl import Pcl
 from methods.wsddn import Wsddn
 
 TASK = Task("made-up", ("a", "b", "c", "d"))
@@ -19,6 +21,10 @@ LABELS = torch.tensor([1, -1, 0, 1])
 CASES: list[tuple[type[RegionMethod], dict[str, Any]]] = [
     (Wsddn, {"spatial": 0.1}),
     (Wsddn, {"reduction": "sum", "temperature": 2.0}),
+    (Oicr, {}),
+    (Oicr, {"readout": "r1", "reduction": "sum"}),
+    (Pcl, {}),
+    (Pcl, {"spare": 5, "divide": "all", "kmeans": 1, "linked": 0.1}),
     *[(Melm, settings) for settings in Melm.variants.values()],
     (Melm, {"localize": "entropy", "discovery": "plain", "rank": "all"}),
     (Melm, {"background": False, "aggregate": "relative", "kernel": "printed"}),
@@ -72,7 +78,7 @@ def test_odd_proposals_give_finite_scores_losses_and_gradients(
     assert all(torch.isfinite(grad).all() for grad in grads)
 
 
-@pytest.mark.parametrize(("cls", "settings"), CASES[:3])
+@pytest.mark.parametrize(("cls", "settings"), CASES[:7])
 @pytest.mark.parametrize(("proposals", "labels"), [(torch.zeros(0, 4), LABELS), (boxes(5), torch.zeros(4))])
 def test_an_image_that_teaches_nothing_has_loss_0_and_a_gradient_of_0(
     cls: type[RegionMethod], settings: dict[str, Any], proposals: Tensor, labels: Tensor

@@ -1,0 +1,71 @@
+"""PCL's cluster centres (Tang et al., TPAMI 2018): the best scores by k-means, and the most connected among them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from methods.layers.boxes import iou
+from methods.layers.pseudo import Seeds
+
+
+def highest_cluster(scores: Tensor, clusters: int = 3) -> Tensor:
+    """Which of scores (n,) are in the highest of so many k-means clusters (n,), bool; equal scores stay together.
+
+    Exact: on a line the clusters of least squared error are runs of sorted values, found by dynamic programming. With
+    fewer different scores than clusters each has its own.
+    """
+    values, count = scores.double().unique(return_counts=True)
+    unit = (values - values[0]) / (values[-1] - values[0]).clamp(min=torch.finfo(values.dtype).tiny)
+    sums = pad(torch.stack([count.double(), count * unit, count * unit**2]).cumsum(dim=1), (1, 0))
+    size, first, second = sums[:, None] - sums[:, :, None]
+    error = torch.where(size > 0, second - first**2 / size, torch.inf)
+    clusters = min(clusters, len(values))
+    best = error[0]
+    for _ in range(clusters - 2):
+        best = (best[:, None] + error).amin(dim=0)
+    start = (best + error[:, -1]).argmin() if clusters > 1 else 0
+    return scores >= values[start]
+
+
+def centres(boxes: Tensor, scores: Tensor, *, overlap: float, most: int, spare: int) -> tuple[Tensor, Tensor]:
+    """Indices (k,) of at most `most` centres among boxes (n, 4), n > 0, best first, and their worth (k,).
+
+    Boxes of IoU > overlap are linked. The box with most links (of equals the best by scores (n,), then the first) is a
+    centre, worth the best score among those it is linked to; it leaves with them, and so on until no more than `spare`
+    are left.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    ranked, own = boxes[order], torch.eye(len(boxes), dtype=torch.bool, device=boxes.device)
+    linked = ((iou(ranked, ranked) > overlap) | own).to(scores)
+    left, found, worth = torch.ones_like(scores), list[Tensor](), list[Tensor]()
+    while not found or left.sum() > spare:
+        found.append(((linked @ left + 1) * left).argmax())
+        group = linked[found[-1]] * left
+        worth.append((group * scores[order]).amax())
+        left = left - group
+    best = torch.stack(worth).argsort(descending=True, stable=True)[:most]
+    return order[torch.stack(found)[best]], torch.stack(worth)[best]
+
+
+def cluster_seeds(
+    boxes: Tensor, scores: Tensor, labels: Tensor, *, clusters: int, overlap: float, most: int, spare: int
+) -> tuple[Seeds, Tensor]:
+    """Centres of each class in `labels` (S,), by scores (R, Y), and what they are worth.
+
+    The classes choose in order, each among the proposals that are no centre yet; a class that finds none left has none.
+    """
+    free = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    chosen, of, worth = [labels[:0]], [labels[:0]], [scores[:0, 0]]
+    for label in labels:
+        pool = free.nonzero()[:, 0]
+        if not len(pool):
+            break
+        pool = pool[highest_cluster(scores[pool, label], clusters)]
+        centre, value = centres(boxes[pool], scores[pool, label], overlap=overlap, most=most, spare=spare)
+        free[pool[centre]] = False
+        chosen.append(pool[centre])
+        of.append(label.expand(len(centre)))
+        worth.append(value)
+    return Seeds(torch.cat(chosen), torch.cat(of)), torch.cat(worth)

@@ -1,0 +1,85 @@
+"""What OICR and PCL share: WSDDN's two streams, and refinements that each learn from the scores of the one before."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from bench.method import ProposalConfig, Task, prediction, training
+from methods.layers.losses import binary_log_loss
+from methods.layers.region_method import RegionMethod, linear
+from methods.layers.wsddn import image_log_scores, two_stream_log_scores
+
+
+class RefinedConfig(ProposalConfig):
+    """Settings of refined methods."""
+
+    reduction: Literal["sum", "mean"] = training("mean", "of the image loss over classes; OICR divides by the classes")
+    refinements: int = training(3, "how many refinements there are", ge=1, le=9)
+    foreground: float = training(0.5, "IoU with a seed from which a proposal takes its class", gt=0, le=1)
+    first: float = training(1.0, "what the first refinement's loss is multiplied by", ge=0)
+    readout: str = prediction(
+        "mean", "refinement whose scores are the prediction: r1, r2 ..., or their mean", pattern="^(mean|r[1-9])$"
+    )
+
+    @model_validator(mode="after")
+    def _readout_exists(self) -> RefinedConfig:
+        if self.readout != "mean" and int(self.readout[1:]) > self.refinements:
+            needed = self.readout[1:]
+            raise ValueError(f"readout {self.readout} needs refinements >= {needed}, but got {self.refinements}")
+        return self
+
+
+class RefinedMethod(RegionMethod):
+    """Two streams as WSDDN's, and refinements, each linear on region features, with a background after the classes."""
+
+    names = ("classification", "refinement")
+    config: RefinedConfig
+
+    def __init__(self, config: RefinedConfig, task: Task) -> None:
+        super().__init__(config, task)
+        classes, width = len(task.classes), self.backbone.roi_channels
+        self.recognition, self.detection = linear(width, classes), linear(width, classes)
+        self.refinements = nn.ModuleList(linear(width, classes + 1) for _ in range(config.refinements))
+
+    @abstractmethod
+    def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
+        """The loss of one refinement, log p (R, Y + 1), background last.
+
+        scores: (R, Y), of the one before, a constant. classes: the present ones (S,), S > 0, columns of both.
+        """
+
+    def score(self, features: Tensor) -> Tensor:
+        """Softmax over classes and background, of one refinement or the mean of all (R, C)."""
+        chosen = (
+            self.refinements if self.config.readout == "mean" else [self.refinements[int(self.config.readout[1:]) - 1]]
+        )
+        p = torch.stack([one(features).float().softmax(dim=1) for one in chosen]).mean(dim=0)
+        return p[:, : len(self.task.classes)]
+
+    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The binary log loss, and the sum over the refinements; without a present class there is nothing to refine."""
+        known = labels != 0
+        labels = labels[known]
+        streams = self.recognition(features)[:, known].float(), self.detection(features)[:, known].float()
+        log_scores = two_stream_log_scores(*streams)
+        losses = binary_log_loss(image_log_scores(log_scores), labels)
+        image = losses.sum() if self.config.reduction == "sum" else losses.mean()
+        return {"classification": image, "refinement": self._refined(features, log_scores, boxes, known, labels > 0)}
+
+    def _refined(self, features: Tensor, log_scores: Tensor, boxes: Tensor, known: Tensor, present: Tensor) -> Tensor:
+        columns = torch.cat([known, known.new_ones(1)])
+        stages = [log_scores, *(one(features)[:, columns].float().log_softmax(dim=1) for one in self.refinements)]
+        classes = present.nonzero()[:, 0]
+        if not len(classes):
+            return torch.stack([stage.sum() for stage in stages[1:]]).sum() * 0
+        losses = [
+            self.refine(after, before.detach()[:, : len(present)].exp(), boxes, classes)
+            for before, after in pairwise(stages)
+        ]
+        return self.config.first * losses[0] + sum(losses[1:])
