@@ -1,12 +1,14 @@
 """Predictions that are folders: a mask or a map an image. Only one of them is in memory at a time.
 
-masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer), as VOC's comp5 and comp6 folders.
+masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer); or a folder above VOC's own,
+`comp5_<split>_cls` or `comp6_<split>_cls`.
 maps and objectness: `<image>.npy`, one float array (h, w), as wsolevaluation writes them: a map is of the one class
 that the image shows. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`, `map`.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from bench.predictions import FOLDERS, About, Predictions, read, write_rows
 from bench.truth import PRESENT, Truth
 
 _KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
+_VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
 _LARGEST = 1 << 26
 """Pixels of the largest map that is read."""
 
@@ -38,7 +41,7 @@ def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions
     for suffix, possible in _KINDS_OF.items():
         files = sorted(folder.rglob(f"*{suffix}"))
         kind = next((kind for kind in kinds if kind in possible), None)
-        if files and kind is None and not any(folder.glob("comp*.txt")):
+        if files and kind is None and not any(folder.rglob("comp*.txt")):
             raise BadFileError(folder, f"holds {suffix} files, that is {_or(possible)}; expected {_or(kinds)}")
         if files and kind is not None:
             return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
@@ -83,7 +86,9 @@ def read_map(path: Path) -> NDArray[np.float32]:
 
 def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predictions:
     suffix = files[0].suffix
-    named = {file.relative_to(folder).as_posix().removesuffix(suffix): file for file in files}
+    root, split = _masks_of(folder, truth) if kind == "masks" else (folder, None)
+    files = [file for file in files if file.is_relative_to(root)]
+    named = {file.relative_to(root).as_posix().removesuffix(suffix): file for file in files}
     found = [name for name in truth.ids if name in named]
     if not found:
         expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
@@ -97,11 +102,23 @@ def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predicti
     return Predictions(
         kind,
         pa.table(columns),
-        About(made_by=folder.name),
-        str(folder),
+        About(made_by=folder.name, split=split),
+        str(root),
         notes,
         lambda: (one(named[name]) for name in found),
     )
+
+
+def _masks_of(folder: Path, truth: Truth) -> tuple[Path, str | None]:
+    """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
+    named = [(one, match) for one in (folder, *folder.rglob("comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
+    if not named:
+        return folder, None
+    if len(named) > 1:
+        sets = ", ".join(str(one.relative_to(folder)) for one, _ in named)
+        raise BadFileError(folder, f"holds several sets of masks ({sets}); name one of them")
+    ((root, match),) = named
+    return root, truth.split if truth.split == f"Segmentation/{match[1]}" else match[1]
 
 
 def _only_classes(folder: Path, images: Sequence[str], truth: Truth) -> list[str]:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from bench.errors import BadFileError
-from bench.formats import coco_results, read_any, voc_files
+from bench.export import coco_results, voc_files
+from bench.formats import read_all, read_any
 from bench.predictions import About, Resolved, resolve, write
 from bench.truth import Objects, Truth, labels_of
 
@@ -180,7 +181,7 @@ def test_coco_itself_has_gaps_in_its_category_ids(tmp_path: Path) -> None:
 def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: Truth) -> None:
     whole = {"size": [500, 500], "counts": [0, 250_000]}
     rows_ = [entry(segmentation=whole), entry(segmentation=[[0, 0, 0, 500, 500, 500, 500, 0]], image_id=12, score=1)]
-    found = resolve(read_any(coco_file(tmp_path, rows_), truth, ["boxes", "segments"]), truth)
+    found = resolve(read_any(coco_file(tmp_path, rows_), truth, ["segments"]), truth)
     assert (found.kind, found.image.tolist(), found.score.tolist()) == ("segments", [0, 1], [0.5, 1.0])
     assert found.segments[0] == found.segments[1]
     assert found.covered.all()
@@ -199,6 +200,22 @@ def test_a_broken_segment_is_named(segmentation: Any, rule: str, tmp_path: Path,
     file = coco_file(tmp_path, [entry(segmentation=segmentation)])
     with pytest.raises(BadFileError, match=rule):
         read_any(file, truth, ["segments"])
+
+
+def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_both(
+    tmp_path: Path, truth: Truth
+) -> None:
+    both = entry(segmentation={"size": [500, 500], "counts": [0, 250_000]})
+    only = {key: value for key, value in both.items() if key != "bbox"}
+
+    def kinds(*entries: Any) -> list[str]:
+        return [one.kind for one in read_all(coco_file(tmp_path, list(entries)), truth, ["boxes", "segments"])]
+
+    assert kinds(both, both) == kinds() == ["boxes", "segments"]
+    assert kinds(both, only) == ["segments"]
+    assert kinds(both, entry()) == ["boxes"]
+    with pytest.raises(BadFileError, match="row 1: needs segmentation; it has"):
+        read_any(coco_file(tmp_path, [both, entry()]), truth, ["segments"])
 
 
 @pytest.mark.parametrize(
@@ -240,6 +257,17 @@ def test_two_sets_of_voc_files_in_one_folder_are_refused(tmp_path: Path, truth: 
     refused(tmp_path, truth, r"holds several sets of VOC text files \(comp3 on test, comp4 on test\)")
 
 
+def test_voc_files_are_found_below_the_folder_that_is_named(tmp_path: Path, truth: Truth) -> None:
+    main = tmp_path / "results" / "VOC2012" / "Main"
+    main.mkdir(parents=True)
+    voc_folder(main, comp4_det_test_subset_bicycle="000005 0.5 11 21 40 60")
+    found = read_any(tmp_path, truth, ["boxes"])
+    assert rows(resolve(found, truth)) == [(0, 1, 0.5, [10, 20, 40, 60])]
+    voc_folder(tmp_path, comp4_det_test_subset_bicycle="")
+    with pytest.raises(BadFileError, match=r"comp4_det_test_subset_bicycle.txt: a second file of class 'bicycle'"):
+        read_any(tmp_path, truth, ["boxes"])
+
+
 def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: Truth) -> None:
     voc_folder(tmp_path, comp1_cls_test_subset_bicycle="000005 1\n000005 2\n")
     with pytest.raises(
@@ -259,9 +287,10 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> No
     ("content", "rule"),
     [
         (b"", "is empty"),
-        (b" \n", "neither parquet, nor a COCO results JSON, nor a folder"),
-        (pickle.dumps([entry()]), "neither parquet, nor a COCO results JSON, nor a folder"),
-        (b"image,label\n", "neither parquet"),
+        (b" \n", "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
+        (pickle.dumps([entry()]), "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
+        (b"label,image\n", "neither parquet"),
+        (b"image,label\n", "holds scores, but boxes is expected"),
         (b"PAR1 and nothing else", "not a readable parquet file"),
         (b"[\xff]", "not valid JSON"),
     ],
@@ -283,3 +312,60 @@ def test_nothing_in_a_pickle_is_executed(tmp_path: Path, truth: Truth) -> None:
     (tmp_path / "p.parquet").write_bytes(pickle.dumps(Bomb()))
     refused(tmp_path / "p.parquet", truth, "neither parquet")
     assert not (tmp_path / "executed").exists()
+
+
+def csv_file(folder: Path, text: str) -> Path:
+    path = folder / "scores.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def scores(found: Resolved) -> list[Any]:
+    return sorted(zip(found.image.tolist(), found.label.tolist(), found.score.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,label,score\n000005,bicycle,0.5\n2007_000027,tv-monitor,-1e-3\n",
+        "\ufeffimage,score,note,label\r\n\r\n000005, 0.5 ,,bicycle\r\n2007_000027,-0.001,x,tv-monitor",
+        "image,tv-monitor,bicycle\n000005,,0.5\n2007_000027,-.001,\n",
+        '"image","bicycle","tv-monitor"\n"000005","0.5",""\n"2007_000027"," ","-0.001"\n',
+    ],
+    ids=["long", "long with more", "wide", "wide, quoted"],
+)
+def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth) -> None:
+    found = resolve(read_any(csv_file(tmp_path, text), truth, ["boxes", "scores"]), truth)
+    assert (found.kind, scores(found)) == ("scores", [(0, 1, 0.5), (2, 2, -0.001)])
+    assert found.covered.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("image,label,score\n000005,bicycle\n", "row 0: expected 3 fields, but got 2"),
+        ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: unknown image of toy test_subset: '000006'"),
+        ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
+        ("image,label,score\n000005,bicycle,x", "row 0: a score must be a finite number, but got 'x'"),
+        ("image,label,score\n000005,bicycle,", "row 0: a score must be a finite number, but got ''"),
+        ("image,label,score\n000005,bicycle,nan", "row 0: a score must be a finite number"),
+        ("image,label,score\n\n000005,bicycle,1e999", "row 1: a score must be a finite number"),
+        ("image,label,score\n000005,bicycle,1\n000005,bicycle,2", "row 1: image '000005', class 'bicycle': a second"),
+        ("image,bicycle\n000005,1\n000005,1", "row 1: image '000005', class 'bicycle': a second score"),
+        ("image,label\n", "has the columns image, label, score, or image and a column a class. Unknown class"),
+        ("image,score,score,label\n", "column 'score' is there twice"),
+        ('image,bicycle\n000005,"1\n', "row 0: not readable as CSV in UTF-8"),
+        ("image,bicycle\n000005," + "1" * 200_000, "row 0: not readable as CSV"),
+    ],
+)
+def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path: Path, truth: Truth) -> None:
+    with pytest.raises(BadFileError, match=rule) as caught:
+        resolve(read_any(csv_file(tmp_path, text), truth, ["scores"]), truth)
+    assert str(caught.value).startswith(str(tmp_path / "scores.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
+    (tmp_path / "scores.csv").write_bytes(b"image,bicycle\n\xff\xfe,1\n")
+    with pytest.raises(BadFileError, match="not readable as CSV in UTF-8"):
+        read_any(tmp_path / "scores.csv", truth, ["scores"])

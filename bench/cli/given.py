@@ -58,12 +58,12 @@ def read_given(
 ) -> Given:
     """Read what the options of `given` name. Raises BadFileError where the protocol does not take it."""
     from bench.data.datasets import open_dataset
-    from bench.formats import read_any
+    from bench.formats import read_all
 
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     dataset = open_dataset(data or bound.record.dataset, places, data_options)
     truth = dataset.truth(split or bound.record.eval_split)
-    found = [read_any(file, truth, bound.record.predicts)]
+    found = read_all(file, truth, bound.record.predicts)
     if scores_file is not None:
-        found.append(read_any(scores_file, truth, [kind for kind in bound.record.predicts if kind == "scores"]))
+        found += read_all(scores_file, truth, [kind for kind in bound.record.predicts if kind == "scores"])
     return Given(bound, truth, {one.kind: one for one in found})
