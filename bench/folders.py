@@ -68,7 +68,7 @@ def write_shard(
     write_rows(path, kind, pa.table(columns), about)
 
 
-def read_map(path: Path) -> NDArray[np.float32]:
+def read_map(path: Path) -> NDArray[np.floating]:
     """One map (h, w) of a `.npy` file; nothing is unpickled.
 
     Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
@@ -152,7 +152,7 @@ def _check_shard(file: Path) -> None:
             raise BadFileError(file, f"has a row group of more than {_MOST_BYTES >> 20} MiB")
 
 
-def _maps_of(file: Path) -> Iterator[NDArray[np.float32]]:
+def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:
     row = 0
     try:
         with pq.ParquetFile(file) as shard:
@@ -164,21 +164,22 @@ def _maps_of(file: Path) -> Iterator[NDArray[np.float32]]:
         raise BadFileError(file, f"not a readable shard ({str(error).partition(chr(10))[0]})") from None
 
 
-def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.float32]:
+def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.floating]:
     sides = min(height or 0, width or 0) > 0
     if not sides or values is None or values.null_count or len(values) != height * width:
         raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
     return _checked(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
 
 
-def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.float32]:
+def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
+    """The map in single precision, or in double where it is stored so: 8-bit levels of the two may differ."""
     if not 0 < stored.size <= _LARGEST:
         raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
     with np.errstate(over="ignore"):
-        values = np.asarray(stored, dtype=np.float32)
-    if not np.isfinite(values).all():
+        single = np.array(stored, dtype=np.float32)
+    if not np.isfinite(single).all():
         raise BadFileError(file, "a map must be finite in float32", row=row)
-    return values
+    return np.array(stored) if stored.dtype == np.float64 else single
 
 
 def _or(kinds: Sequence[str]) -> str:

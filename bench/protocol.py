@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from typing import Protocol as Interface
 
 import numpy as np
@@ -91,9 +91,13 @@ class Record(BaseModel):
     eval_split: str
     predicts: tuple[str, ...]
     """Kinds of prediction that it accepts, the decoded one first."""
+    also: tuple[str, ...] = ()
+    """Kinds that it takes beside one of these, where somebody has them."""
     metrics: tuple[str, ...]
     """Primary first."""
     seen_in: tuple[str, ...] = ()
+    tuned_on: Literal["none", "test-oracle"] = "none"
+    """Whether its own metrics choose a setting on the images that they judge."""
     conventions: dict[str, Any] = {}
     sources: dict[str, str] = {}
     notes: tuple[str, ...] = ()

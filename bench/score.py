@@ -88,7 +88,10 @@ def address_of(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
 
 
 def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any) -> Result:
-    """The record of a scoring. `who` says who predicted: at least `method` and `predictions` (their digest)."""
+    """The record of a scoring. `who` says who predicted: at least `method` and `predictions` (their digest).
+
+    A protocol whose metrics are tuned on what they judge says so of every result.
+    """
     found = {
         "address": address_of(protocol, truth, who["predictions"]),
         "protocol": protocol.record.name,
@@ -110,13 +113,15 @@ def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any)
         "notes": judged.notes,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if protocol.record.tuned_on != "none":
+        who["tuned_on"] = protocol.record.tuned_on
     return Result(**{**found, **who})
 
 
 def _given(protocol: BoundProtocol, predictions: Mapping[str, Resolved]) -> dict[str, Resolved]:
     accepted = protocol.record.predicts
-    kinds = {kind: predictions[kind] for kind in accepted if kind in predictions}
-    if not kinds:
+    kinds = {kind: predictions[kind] for kind in (*accepted, *protocol.record.also) if kind in predictions}
+    if not set(kinds) & set(accepted):
         given = ", ".join(predictions) or "nothing"
         raise RequestError(f"Protocol {protocol.record.name} takes {' or '.join(accepted)}, but got {given}.")
     return kinds

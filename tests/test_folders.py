@@ -114,6 +114,12 @@ def test_an_array_that_is_no_map_is_refused(array: Any, rule: str, tmp_path: Pat
         read_map(tmp_path / "a.npy")
 
 
+def test_a_map_stored_in_double_precision_keeps_it(tmp_path: Path) -> None:
+    stored = np.array([[0.1, 0.2]])
+    np.save(tmp_path / "a.npy", stored)
+    assert read_map(tmp_path / "a.npy").tolist() == stored.tolist()
+
+
 class Bomb:
     """Does something when it is unpickled."""
 

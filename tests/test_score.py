@@ -153,6 +153,11 @@ def test_the_record_holds_what_was_found_and_who_predicted(truth: Truth) -> None
     assert result.truth_digest == truth.digest
 
 
+def test_a_protocol_that_is_tuned_on_what_it_judges_says_so_whoever_predicted(truth: Truth) -> None:
+    assert recorded(truth, protocol(tuned_on="test-oracle"), tuned_on="unknown").tuned_on == "test-oracle"
+    assert recorded(truth, protocol(), tuned_on="unknown").tuned_on == "unknown"
+
+
 def test_another_split_than_the_protocols_is_partial(truth: Truth) -> None:
     assert recorded(truth, protocol(eval_split="val")).partial
 

@@ -1,10 +1,10 @@
 """MaxBoxAcc: how often a box made from a score map is on the object, at the best of a thousand thresholds.
 
-Choe et al., CVPR 2020, as their released wsolevaluation computes it: a map is resized to 224 x 224 (cubic), made to
-span 0 ... 1, and cut to 8 bits; foreground is above `int(tau * maximum)`, tau = 0, .001 ... .999; truth boxes are
-scaled to 224 and truncated. Its contours come from OpenCV's RETR_TREE, so holes are contours too. MaxBoxAcc takes the
-contour of the largest `contourArea` and IoU .5; MaxBoxAccV2 the best of all contours, and the mean over IoU .3, .5 and
-.7 of the best threshold of each. BoxAcc and BoxAccV2 are the same at one fixed threshold.
+Choe et al., CVPR 2020, as their released wsolevaluation computes it: in double precision a map is resized to 224 x 224
+(cubic) and made to span 0 ... 1, then cut to 8 bits; foreground is above `int(tau * maximum)`, tau = 0, .001 ... .999;
+truth boxes are scaled to 224 and truncated. Its contours come from OpenCV's RETR_TREE, so holes are contours too.
+MaxBoxAcc takes the contour of the largest `contourArea` and IoU .5; MaxBoxAccV2 the best of all contours, and the mean
+over IoU .3, .5 and .7 of the best threshold of each. BoxAcc and BoxAccV2 are the same at one fixed threshold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.protocol import Replicates, Scored
 from bench.stats import ratio
 from bench.truth import PRESENT, Truth
 
-VERSION = 1
+VERSION = 2
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
 
 SIDE = 224
@@ -35,8 +35,6 @@ TAUS = np.arange(0, 1, 0.001)
 _IOUS = (0.3, 0.5, 0.7)
 _CURVES = 1 + len(_IOUS)
 """Curves over the thresholds: of the largest contour at IoU .5, then of the best contour at each of `_IOUS`."""
-
-Map = NDArray[np.float32]
 
 
 class Conventions(protocol.Conventions):
@@ -67,7 +65,8 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     packed = np.packbits(hits[image].reshape(len(image), -1), axis=1)
     bits = pa.array([one.tobytes() for one in packed], pa.binary())
     without = int((~np.isin(image, predictions["maps"].image)).sum())
-    return Scored(pa.table({"image": image, "hits": bits}), {"judged": len(image), "images_without_map": without})
+    counts = {"judged": len(image), "images_without_map": without}
+    return Scored(pa.table({"image": image, "hits": bits}), counts, _best(hits[image]))
 
 
 def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
@@ -80,7 +79,7 @@ def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weight
         (drawn @ hits).astype(np.float64), np.repeat(weights[:, image].sum(axis=1)[:, None], hits.shape[1], 1)
     )
     curves = shares.reshape(len(weights), _CURVES, len(TAUS))
-    at = int(np.searchsorted(TAUS, conventions.fixed_threshold, side="right")) - 1
+    at = int(np.abs(TAUS - conventions.fixed_threshold).argmin())
     best, fixed = curves.max(axis=2), curves[:, :, at]
     return {
         "MaxBoxAcc": best[:, 0],
@@ -90,21 +89,33 @@ def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weight
     }
 
 
-def maps_of_shown(truth: Truth, maps: Resolved) -> Iterator[tuple[int, Map]]:
+def _best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
+    """What to know of hits (n, _CURVES, 1000): the first best threshold of each curve."""
+    if not len(hits):
+        return ()
+    first, *others = (f"{TAUS[at]:.3f}".lstrip("0") for at in hits.sum(axis=0).argmax(axis=1))
+    ious = ", ".join(f"{least:g}".lstrip("0") for least in _IOUS)
+    return (f"the best thresholds are {first} of MaxBoxAcc, and {', '.join(others)} of MaxBoxAccV2 at IoU {ious}",)
+
+
+def maps_of_shown(truth: Truth, maps: Resolved) -> Iterator[tuple[int, FloatArray]]:
     """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:
             yield image, scaled_map(found)
 
 
-def scaled_map(found: Map) -> Map:
+def scaled_map(found: NDArray[np.floating]) -> FloatArray:
     """A map (h, w) at 224 x 224, spanning 0 ... 1; a constant one is 0."""
     import cv2
 
-    if found.shape != (SIDE, SIDE):
-        found = np.asarray(cv2.resize(found, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-    low, high = found.min(), found.max()
-    return np.zeros_like(found) if low == high else (found - low) / (high - low)
+    if found.min() == found.max():  # asked of the small map: enlarging rounds a constant unevenly
+        return np.zeros((SIDE, SIDE))
+    large = found.astype(np.float64)
+    if large.shape != (SIDE, SIDE):
+        large = np.asarray(cv2.resize(large, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC))
+    large -= large.min()
+    return large / top if (top := float(large.max())) > 0 else large
 
 
 def _scaled(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
@@ -113,7 +124,7 @@ def _scaled(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions
     return whole + ([0, 0, 1, 1] if conventions.box_ends == "wsolevaluation" else 0)
 
 
-def _hits(found: Map, truth_boxes: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
+def _hits(found: FloatArray, truth_boxes: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
     """Whether each curve hits at each threshold (_CURVES, 1000).
 
     Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once.

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench import protocol
+from bench.boxes import FloatArray
 from bench.data.pixels import read_pixels
 from bench.errors import RequestError
 from bench.predictions import Resolved
@@ -23,7 +24,7 @@ from bench.stats import ratio
 from bench.truth import Masks, Truth
 from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
 
-VERSION = 1
+VERSION = 2
 METRICS = {"PxAP": True}
 
 _EDGES = np.append(TAUS, 1.0)
@@ -47,7 +48,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         answered[image] = True
         counts[image] = _counted(found, masks, image)
     for image in np.flatnonzero(~answered).tolist():
-        counts[image] = _counted(np.zeros((SIDE, SIDE), dtype=np.float32), masks, image)
+        counts[image] = _counted(np.zeros((SIDE, SIDE)), masks, image)
     columns: dict[str, Any] = {"image": np.arange(len(truth.ids), dtype=np.int32)}
     for part, name in enumerate(("object", "other")):
         columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
@@ -68,10 +69,10 @@ def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weight
     return {"PxAP": ratio((step * precision).sum(axis=1), true[:, -1])}
 
 
-def _counted(found: NDArray[np.float32], masks: Masks, image: int) -> NDArray[np.int64]:
+def _counted(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
     """Pixels (2, 1001) of objects and of the rest whose score is at a threshold and under the next one."""
     object_, ignored = _regions(masks, image)
-    at = np.searchsorted(_EDGES, found.astype(np.float64), side="right") - 1
+    at = np.searchsorted(_EDGES, found, side="right") - 1
     parts = (at[object_], at[~object_ & ~ignored])
     return np.stack([np.bincount(part, minlength=len(_EDGES)) for part in parts])
 

@@ -98,6 +98,13 @@ def loop_v1(truth: Truth, maps: dict[str, Any], ends: str) -> float:
     return float(hits.max() / len(truth.ids))
 
 
+def released(small: Any) -> Any:
+    """A map as the released evaluation prepares it, in double precision: enlarged by cubics, then spanning 0 ... 1."""
+    large = cv2.resize(small.astype(np.float64), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    large -= large.min()
+    return large / large.max()
+
+
 def maps_of(truth: Truth, maps: dict[str, Any]) -> Any:
     return arrays(truth, "maps", [(image, "cat", one) for image, one in maps.items()])
 
@@ -106,10 +113,27 @@ def maps_of(truth: Truth, maps: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(("seed", "grain"), [(0, 4), (1, 6), (2, 9), (3, 5), (4, 14), (5, 3)])
 def test_both_versions_equal_their_references(seed: int, grain: int, ends: str) -> None:
     truth, maps = made(seed, grain=grain)
-    scaled = {image: scaled_map(one) for image, one in maps.items()}
+    scaled = {image: released(one) for image, one in maps.items()}
     judged = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, maps)).metrics
     assert judged["MaxBoxAccV2"] == pytest.approx(slow_v2(truth, scaled, ends), abs=1e-6)
     assert judged["MaxBoxAcc"] == pytest.approx(loop_v1(truth, scaled, ends), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_small_map_gives_the_grey_levels_of_the_released_evaluation(seed: int) -> None:
+    small = np.random.default_rng(seed).random((14, 14)).astype(np.float32)
+    np.testing.assert_array_equal(np.uint8(scaled_map(small) * 255), np.uint8(released(small) * 255))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
+def test_a_constant_small_map_is_nothing_however_its_enlarging_is_rounded(value: float) -> None:
+    assert not scaled_map(np.full((7, 7), value, np.float32)).any()
+
+
+def test_a_large_map_whose_only_peak_is_between_the_samples_is_nothing() -> None:
+    large = np.zeros((1000, 1000), np.float32)
+    large[4, 4] = 1
+    assert not scaled_map(large).any()
 
 
 def square(x1: int, y1: int, x2: int, y2: int) -> Any:
@@ -153,6 +177,23 @@ def test_the_best_threshold_is_one_for_all_images_and_a_fixed_one_is_beside_it()
     assert judged == {"MaxBoxAccV2": 0.5, "MaxBoxAcc": 0.5, "BoxAccV2": 0.5, "BoxAcc": 0.5}
 
 
+def test_a_fixed_threshold_is_the_tau_of_that_name() -> None:
+    # 350 * .001 is a little more than .35. Its level is int(.35 * 255) = 89, that of .349 is 88; around the box is 89.
+    found = np.maximum(square(0, 0, 40, 40), square(0, 0, 100, 100) * np.float32(89.5 / 255))
+    truth = one_box((0, 0, 40, 40))
+    for fixed, hits in ((0.35, 1.0), (0.349, 0.0)):
+        protocol = bound("cub-maxbox", fixed_threshold=fixed)
+        assert judge(protocol, truth, maps_of(truth, {"a": found})).metrics["BoxAcc"] == hits
+
+
+def test_the_best_thresholds_are_said_so_that_those_of_another_split_can_be_fixed() -> None:
+    # Right at IoU .3 while the outer 60 x 60 are foreground, (40 / 60) ** 2 = .44, at .5 and .7 only over its level.
+    found = np.maximum(square(0, 0, 40, 40), square(0, 0, 60, 60) * np.float32(89.5 / 255))
+    truth = one_box((0, 0, 40, 40))
+    (note,) = judge(bound("cub-maxbox"), truth, maps_of(truth, {"a": found})).notes
+    assert note == "the best thresholds are .350 of MaxBoxAcc, and .000, .350, .350 of MaxBoxAccV2 at IoU .3, .5, .7"
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 99), st.sampled_from([0.25, 4.0]), st.booleans())
 def test_no_order_and_no_positive_factor_moves_it(seed: int, factor: float, turned: bool) -> None:
@@ -170,6 +211,11 @@ def test_a_flat_map_a_map_of_another_class_and_none_are_misses() -> None:
     assert judged.metrics["MaxBoxAccV2"] == 0
     assert judged.counts["images_without_map"] == 1
     assert judged.intervals["MaxBoxAcc"] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["cub-maxbox", "ilsvrc-maxbox"])
+def test_its_records_say_that_the_threshold_was_chosen_on_the_evaluated_images(name: str) -> None:
+    assert bound(name).record.tuned_on == "test-oracle"
 
 
 def test_images_of_unknown_size_are_refused() -> None:

@@ -13,7 +13,7 @@ from scoring_cases import CLASSES, IDS, arrays, bound, judge, predicted, truth_o
 
 from bench.errors import RequestError
 from bench.truth import Masks, Truth, no_objects, single_labels
-from protocols.scoring.maxbox import SIDE, scaled_map
+from protocols.scoring.maxbox import SIDE
 
 
 def with_masks(folder: Path, images: list[tuple[list[Any], Any]]) -> Truth:
@@ -31,6 +31,12 @@ def with_masks(folder: Path, images: list[tuple[list[Any], Any]]) -> Truth:
     labels = single_labels(np.zeros(4, dtype=int), len(CLASSES))
     masks_ = Masks(indexed=False, files=tuple(files), ignore=tuple(ignored))
     return replace(truth_of([]), labels=labels, objects=no_objects(), masks=masks_)
+
+
+def spanning(found: Any) -> Any:
+    """A map from 0 to 1, in double precision."""
+    above = found.astype(np.float64) - float(found.min())
+    return above / above.max()
 
 
 def slow_pxap(maps: list[Any], masks: list[Any], ignored: list[Any]) -> float:
@@ -54,7 +60,7 @@ def drawn(seed: int, folder: Path) -> tuple[Truth, list[Any], float]:
     ignored = [generator.random((SIDE, SIDE)) < 0.1 for _ in IDS]
     truth = with_masks(folder, list(zip(objects, ignored, strict=True)))
     together = [np.any(each, axis=0) for each in objects]
-    return truth, maps, slow_pxap([scaled_map(one) for one in maps], together, ignored)
+    return truth, maps, slow_pxap([spanning(one) for one in maps], together, ignored)
 
 
 def given_to(truth: Truth, maps: list[Any], factor: float = 1.0) -> Any:
