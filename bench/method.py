@@ -81,7 +81,7 @@ class ProposalConfig(TrainedConfig):
     size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
     scales: tuple[int, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
     batch_size: int = training(1, "images a step", ge=1)
-    proposals: str = training("selective-search", "selective-search, or a file (.mat, .pkl, .npz)")
+    proposals: str = training("selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)")
     min_proposal: int = training(20, "proposals with a side under this many pixels are removed", ge=0)
     roi_head: Literal["own", "mean", "fc"] = training(
         "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"

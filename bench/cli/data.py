@@ -13,6 +13,8 @@ from bench.cli.progress import reporter
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
+    from bench.data.proposals import Proposals
+    from bench.data.recall import Recall
     from bench.files import Places
     from bench.inventory import Inventory
 
@@ -93,31 +95,70 @@ def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
 @data.command("proposals")
 @click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET")
 @options.dataset_options
-@click.option("--split", required=True, help="Whose images: an id list of the dataset.")
-@click.option("--proposals", "spec", default="selective-search", show_default=True, help="Or a file to check.")
+@click.option("--split", "splits", multiple=True, required=True, callback=options.names, help="Whose images; repeats.")
+@click.option("--proposals", "spec", default="selective-search", show_default=True, help="edge-boxes, or a file.")
+@click.option("--report", is_flag=True, help="How many of the objects they cover, by class, at IoU .5 and .7.")
+@click.option("--min-side", type=click.IntRange(min=0), default=20, show_default=True, help="Of proposals reported on.")
 @options.workers
 @options.places
 @options.as_json
 def proposals(
-    name: str, data_options: dict[str, Any], split: str, spec: str, workers: int, places: Places, as_json: bool
+    *,
+    name: str,
+    data_options: dict[str, Any],
+    splits: tuple[str, ...],
+    spec: str,
+    report: bool,
+    min_side: int,
+    workers: int,
+    places: Places,
+    as_json: bool,
 ) -> None:
-    """Compute region proposals of a split, or read them from a file; what is computed is kept, image by image."""
+    """Compute region proposals of splits, or read them from a file; what is computed is kept, image by image."""
     from bench.data.datasets import open_dataset
     from bench.data.proposals import load_proposals
+    from bench.data.recall import recalls
 
-    dataset = open_dataset(name, places, data_options)
-    found = load_proposals(spec, dataset, dataset.truth(split).ids, places, reporter(), workers=workers)
-    about = {
-        "dataset": name,
-        "split": split,
-        "images": len(found.ids),
-        "boxes": len(found.boxes),
-        "digest": found.digest,
-    }
+    dataset, documents, texts = open_dataset(name, places, data_options), [], []
+    for split in splits:
+        truth = dataset.truth(split)
+        found = load_proposals(spec, dataset, truth.ids, places, reporter(), workers=workers)
+        about = {"dataset": name, "split": split, **_counts(found), "digest": found.digest}
+        lines = recalls(found, truth, min_side=min_side) if report else []
+        documents.append(
+            about | ({"min_side": min_side, "classes": [asdict(line) for line in lines]} if report else {})
+        )
+        texts.append(columns((key, str(value)) for key, value in about.items()) + _recall_text(lines))
     if as_json:
-        emit(about)
+        emit({"proposals": documents})
     else:
-        click.echo(columns((key, str(value)) for key, value in about.items()))
+        click.echo("\n\n".join(texts))
+
+
+def _counts(found: Proposals) -> dict[str, int]:
+    """How many images and boxes there are, and the least and the most an image."""
+    import numpy as np
+
+    each = np.diff(found.offsets) if found.ids else np.zeros(1, dtype=np.int64)
+    least, most = int(each.min()), int(each.max())
+    return {"images": len(found.ids), "boxes": len(found.boxes), "fewest in an image": least, "most": most}
+
+
+def _recall_text(lines: list[Recall]) -> str:
+    from bench.tables.numbers import percent
+
+    if not lines:
+        return ""
+    heads = ("class", "images", "proposals an image", "objects", "recall at .5", "at .7")
+    rows = [
+        (one.name, str(one.images), _mean_text(one.proposals), str(one.objects), *map(percent, one.recall))
+        for one in lines
+    ]
+    return f"\n\n{columns([heads, *rows])}\nDifficult objects and crowds do not count; recall in per cent."
+
+
+def _mean_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _inventory_text(inventory: Inventory) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ from bench.errors import BadFileError, MissingDataError, UnknownNameError
 from bench.files import Places, array_digest, atomic
 from bench.progress import SILENT, Progress
 
+if TYPE_CHECKING:
+    from bench.data.computed import Search
+
 FloatBoxes = NDArray[np.float32]
+
+SEARCHES = ("selective-search", "edge-boxes")
+"""What is computed here; anything else is a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,25 +76,35 @@ class Proposals:
 def load_proposals(
     spec: str, dataset: Dataset, ids: Sequence[str], places: Places, progress: Progress = SILENT, *, workers: int
 ) -> Proposals:
-    """Proposals of `ids`: `selective-search`, or those of a file (see `proposal_files` for the layouts).
+    """Proposals of `ids`: `selective-search`, `edge-boxes`, or those of a file (see `proposal_files` for the layouts).
 
-    Raises UnknownNameError for another `spec`, MissingDataError where images or the file are not on disk,
-    BadFileError where one breaks a rule or the file lacks an image.
+    Raises UnknownNameError for another `spec`, MissingDataError where images, the file or what a search needs are not
+    on disk, BadFileError where one breaks a rule or the file lacks an image.
     """
-    if spec == "selective-search":
-        from bench.data.selective_search import search_all
+    from bench.data.proposal_files import READERS, read_proposals
+
+    if spec in SEARCHES:
+        from bench.data.computed import search_all
 
         dataset.need_images(ids)
         images = [dataset.image_path(image) for image in ids]
-        return Proposals.gather(ids, search_all(images, places.cache, progress, workers))
-    from bench.data.proposal_files import READERS, read_proposals
-
+        return Proposals.gather(ids, search_all(_search(spec, places), images, progress, workers))
     path = Path(spec)
     if path.suffix not in READERS:
-        raise UnknownNameError("proposals", spec, ["selective-search", *(f"FILE{suffix}" for suffix in READERS)])
+        raise UnknownNameError("proposals", spec, [*SEARCHES, *(f"FILE{suffix}" for suffix in READERS)])
     if not path.is_file():
-        raise MissingDataError("Proposals", path, "Give a file that is there, or selective-search.")
+        raise MissingDataError("Proposals", path, f"Give a file that is there, or {' or '.join(SEARCHES)}.")
     return Proposals.gather(ids, *read_proposals(path, ids))
+
+
+def _search(spec: str, places: Places) -> Search:
+    if spec == "edge-boxes":
+        from bench.data.edge_boxes import edge_search
+
+        return edge_search(places)
+    from bench.data.selective_search import fast_search
+
+    return fast_search(places.cache)
 
 
 def filtered(boxes: FloatBoxes, min_side: float) -> FloatBoxes:

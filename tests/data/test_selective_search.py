@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.data.computed import Boxes, search_all
+from bench.data.pixels import read_pixels
 from bench.data.scenes import KINDS, draw_scene
-from bench.data.selective_search import cache_folder, search_all, selective_search
+from bench.data.selective_search import fast_search, selective_search
 from bench.errors import BadFileError
-from bench.progress import SILENT, Step
+from bench.progress import SILENT, Progress, Step
 
 
 @pytest.fixture
@@ -49,18 +51,22 @@ class Recorder:
 
 
 def entries(cache: Path) -> list[Path]:
-    return sorted(path for path in cache_folder(cache).rglob("*.npy"))
+    return sorted(path for path in fast_search(cache).folder.rglob("*.npy"))
+
+
+def searched(images: list[Path], cache: Path, progress: Progress = SILENT, workers: int = 1) -> list[Boxes]:
+    return search_all(fast_search(cache), images, progress, workers)
 
 
 def test_it_repeats_whatever_was_drawn_from_the_random_generator_before(images: list[Path]) -> None:
-    first = selective_search(images[0])
+    first = selective_search(read_pixels(images[0]))
     ctypes.CDLL(None).srand(7)
     ctypes.CDLL(None).rand()
-    assert (selective_search(images[0]) == first).all()
+    assert (selective_search(read_pixels(images[0])) == first).all()
 
 
 def test_its_boxes_are_different_and_inside_and_one_is_the_whole_image(images: list[Path]) -> None:
-    boxes = selective_search(images[0])
+    boxes = selective_search(read_pixels(images[0]))
     assert len(np.unique(boxes, axis=0)) == len(boxes)
     assert (boxes[:, :2] < boxes[:, 2:]).all()
     assert boxes.min() == 0
@@ -69,19 +75,19 @@ def test_its_boxes_are_different_and_inside_and_one_is_the_whole_image(images: l
 
 
 def test_every_number_of_workers_finds_the_same_as_this_process(images: list[Path], tmp_path: Path) -> None:
-    here = [selective_search(image) for image in images]
+    here = [selective_search(read_pixels(image)) for image in images]
     for workers in (1, 2):
-        there = search_all(images, tmp_path / f"cache{workers}", SILENT, workers)
+        there = searched(images, tmp_path / f"cache{workers}", SILENT, workers)
         assert all((a == b).all() for a, b in zip(here, there, strict=True))
 
 
 def test_only_what_is_not_there_whole_is_computed(images: list[Path], tmp_path: Path) -> None:
-    before = search_all(images, tmp_path, SILENT, 1)
+    before = searched(images, tmp_path)
     gone, half, *_ = entries(tmp_path)
     gone.rename(gone.with_name(f".{gone.name}.1.part"))
     half.write_bytes(half.read_bytes()[:-7])
     progress = Recorder()
-    after = search_all(images, tmp_path, progress, 1)
+    after = searched(images, tmp_path, progress)
     assert progress.tasks == [(4, 2)]
     assert progress.done == 2
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
@@ -90,33 +96,34 @@ def test_only_what_is_not_there_whole_is_computed(images: list[Path], tmp_path: 
 def test_the_same_picture_under_two_names_is_searched_once(images: list[Path], tmp_path: Path) -> None:
     twin = tmp_path / "twin.png"
     twin.write_bytes(images[0].read_bytes())
-    one, two = search_all([images[0], twin], tmp_path, SILENT, 1)
+    one, two = searched([images[0], twin], tmp_path)
     assert (one == two).all()
     assert len(entries(tmp_path)) == 1
 
 
 def test_a_changed_picture_is_searched_again(images: list[Path], tmp_path: Path) -> None:
-    before = search_all(images[:1], tmp_path, SILENT, 1)
+    before = searched(images[:1], tmp_path)
     images[0].write_bytes(images[1].read_bytes())
-    after = search_all(images[:1], tmp_path, SILENT, 1)
+    after = searched(images[:1], tmp_path)
     assert not np.array_equal(before[0], after[0])
 
 
 def test_an_unreadable_picture_is_named_and_the_others_are_kept(images: list[Path], tmp_path: Path) -> None:
     images[3].write_bytes(b"no picture")
     with pytest.raises(BadFileError, match=r"3\.png: not a JPEG or PNG image"):
-        search_all(images, tmp_path, SILENT, 1)
+        searched(images, tmp_path)
     assert len(entries(tmp_path)) == 3
 
 
 SEARCH = """
 import sys
 from pathlib import Path
-from bench.data.selective_search import search_all
+from bench.data.computed import search_all
+from bench.data.selective_search import fast_search
 from bench.progress import SILENT
 if __name__ == "__main__":
     cache, *images = map(Path, sys.argv[1:])
-    print(sum(int(boxes.sum()) for boxes in search_all(images, cache, SILENT, 2)))
+    print(sum(int(boxes.sum()) for boxes in search_all(fast_search(cache), images, SILENT, 2)))
 """
 
 
@@ -160,7 +167,7 @@ def test_killed_it_leaves_no_worker_and_nothing_half_written(tmp_path: Path) -> 
     kept = entries(tmp_path / "cache")
     assert all(np.load(entry).shape[1] == 4 for entry in kept)
     progress = Recorder()
-    search_all(images, tmp_path / "cache", progress, 1)
+    searched(images, tmp_path / "cache", progress)
     assert progress.tasks == [(12, len(kept))] or len(kept) == 12
 
 

@@ -1,0 +1,117 @@
+"""Proposals that are computed here: in parallel, kept by content, the same whoever computes them.
+
+One small file an image under `cache/proposals`, named by the digest of the image's content: each appears whole, a
+killed run loses the images in flight, and processes at work on the same images write the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.pixels import read_pixels
+from bench.errors import BadFileError, RunError
+from bench.files import atomic, file_digest
+from bench.progress import Progress
+
+Boxes = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A way to find proposals. `find`: those of RGB pixels (h, w, 3), best first; `folder`: where they are kept.
+
+    `find` must be importable by other processes, and `folder` stand for all that determines what it finds.
+    """
+
+    title: str
+    find: Callable[[NDArray[np.uint8]], Boxes]
+    folder: Path
+
+
+def corners(found: object) -> Boxes:
+    """OpenCV's x, y, width, height (n, 4), each once, as half-open corners in the same order."""
+    rows = np.asarray(found, dtype=np.int32).reshape(-1, 4)
+    boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
+    return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
+
+
+def search_all(search: Search, images: Sequence[Path], progress: Progress, workers: int) -> list[Boxes]:
+    """Proposals of every image, those already in the cache read from it, the others computed by `workers` processes.
+
+    Raises BadFileError for an image that cannot be read, RunError if a worker dies; what was done stays done.
+    """
+    entries = [_entry(search.folder, image) for image in images]
+    found = {entry: boxes for entry in set(entries) if (boxes := _read(entry)) is not None}
+    todo = {entry: image for entry, image in zip(entries, images, strict=True) if entry not in found}
+    if todo:
+        with progress.task(search.title, len(found) + len(todo), start=len(found)) as step:
+            for entry, boxes in _compute(search, todo, min(max(workers, 1), len(todo))):
+                found[entry] = boxes
+                step()
+    return [found[entry] for entry in entries]
+
+
+def _entry(folder: Path, image: Path) -> Path:
+    name = file_digest(image)
+    return folder / name[:2] / f"{name}.npy"
+
+
+def _read(entry: Path) -> Boxes | None:
+    try:
+        boxes: Boxes = np.load(entry, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return boxes if boxes.dtype == np.int32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None
+
+
+def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[tuple[Path, Boxes]]:
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
+    try:
+        jobs = {pool.submit(_search_one, search, image, entry): entry for entry, image in todo.items()}
+        for job in as_completed(jobs):
+            entry = jobs[job]
+            answer = job.result()
+            if isinstance(answer, str):
+                raise BadFileError(todo[entry], answer)
+            yield entry, answer
+    except BrokenProcessPool:
+        raise RunError(f"A process of {search.title} died (out of memory?). Run again: what is done is kept.") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _search_one(search: Search, image: Path, entry: Path) -> Boxes | str:
+    """Proposals of one image, written to the cache; the broken rule if it cannot be read."""
+    try:
+        boxes = search.find(read_pixels(image))
+    except BadFileError as error:
+        return error.rule
+    with atomic(entry) as part, part.open("wb") as file:
+        np.save(file, boxes)
+    return boxes
+
+
+def _prepare_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us in order
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its workers, and they would wait for it for ever."""
+    if parent := parent_process():
+        connection.wait([parent.sentinel])
+        os._exit(1)

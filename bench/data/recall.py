@@ -1,0 +1,62 @@
+"""What proposals can find at best: the share of a truth's objects that a proposal covers, class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.boxes import FloatArray, best_overlaps
+from bench.data.proposals import Proposals
+from bench.truth import ABSENT, Objects, Truth
+
+THRESHOLDS = (0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Of one class, or of all: how many images show it, how many proposals they have in the mean, and its objects.
+
+    recall: the share of the objects that some proposal overlaps with IoU >= .5, and >= .7; None without objects.
+    """
+
+    name: str
+    images: int
+    proposals: float | None
+    objects: int
+    recall: tuple[float | None, ...]
+
+
+def recalls(proposals: Proposals, truth: Truth, *, min_side: float = 0) -> list[Recall]:
+    """A line for each class, then `all`, which has every image of the truth; proposals of the truth's ids, in order.
+
+    Objects that are difficult or a crowd do not count, nor do proposals with a side under `min_side` pixels.
+    """
+    image, boxes = _kept(proposals, min_side)
+    objects = _judged(truth.objects)
+    best, _ = best_overlaps(objects.box, objects.image.astype(np.int64), boxes, image)
+    count = np.bincount(image, minlength=len(truth.ids))
+    found = [
+        _recall(name, count[truth.labels[:, label] > ABSENT], best[objects.label == label])
+        for label, name in enumerate(truth.classes)
+    ]
+    return [*found, _recall("all", count, best)]
+
+
+def _kept(proposals: Proposals, min_side: float) -> tuple[NDArray[np.int64], FloatArray]:
+    """The image (P,) and the box (P, 4) of each proposal that is large enough."""
+    image = np.repeat(np.arange(len(proposals.ids)), np.diff(proposals.offsets))
+    keep = ((proposals.boxes[:, 2:] - proposals.boxes[:, :2]) >= min_side).all(axis=1)
+    return image[keep], proposals.boxes[keep].astype(np.float64)
+
+
+def _judged(objects: Objects) -> Objects:
+    crowd = np.zeros(len(objects), dtype=np.bool_) if objects.crowd is None else objects.crowd
+    return objects.where(~(objects.difficult | crowd))
+
+
+def _recall(name: str, count: NDArray[np.int64], best: FloatArray) -> Recall:
+    """From the proposals (n,) of each image, and the best overlap (m,) of each object."""
+    shares = tuple(float((best >= least).mean()) if len(best) else None for least in THRESHOLDS)
+    return Recall(name, len(count), float(count.mean()) if len(count) else None, len(best), shares)
