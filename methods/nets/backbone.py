@@ -33,9 +33,10 @@ CAFFE = Normalisation((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 
 class Layout:
     """A family of weight files.
 
-    names: from our parameter to theirs. spare: theirs that we do not need (the ImageNet classifier, with its shapes
-    unchecked). bgr: whether the first layer expects blue first. scale: what pooled regions are multiplied by, so that
-    new layers, drawn and trained as the papers do it on VGG's fc7, meet activations near 1.
+    names: from our modules to theirs, each with all below it; where two fit a parameter, the longer one counts.
+    spare: modules of theirs that we do not need (the ImageNet classifier, with its shapes unchecked). bgr: whether the
+    first layer expects blue first. scale: what pooled regions are multiplied by, so that new layers, drawn and trained
+    as the papers do it on VGG's fc7, meet activations near 1.
     """
 
     names: Mapping[str, str]
@@ -50,7 +51,8 @@ class Net:
     """What a file of this folder says about its net.
 
     trunk: makes the layers up to the last feature map. stride: pixels a cell. origin: where the centre of the first
-    cell lies, in pixels (stride / 2 where the layers pad as they should). roi_head: makes what turns
+    cell lies, in pixels (stride / 2 where the layers pad as they should). stages: after how many layers of the trunk
+    VGG16's conv3, conv4 and conv5, or what is nearest to them, end, and their channels. roi_head: makes what turns
     (R, channels, roi_size, roi_size) into (R, roi_channels). torchvision: the name of torchvision's model.
     """
 
@@ -58,6 +60,7 @@ class Net:
     channels: int
     stride: int
     origin: float
+    stages: tuple[tuple[int, int], ...]
     roi_size: int
     roi_head: Callable[[], nn.Sequential]
     roi_channels: int
@@ -75,6 +78,7 @@ class Backbone(nn.Module):
     def __init__(self, net: Net, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> None:
         super().__init__()
         self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
+        self._stage_ends, self.stage_channels = zip(*net.stages, strict=True)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
         self.roi_head, self.roi_channels = _head(net, roi_head)
@@ -92,6 +96,15 @@ class Backbone(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Feature maps (B, channels, h, w) of images (B, 3, H, W), RGB in [0, 1]."""
         return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5; the last are `features`."""
+        found, features = [], (images - self.mean) / self.std
+        for end, layer in enumerate(self.trunk, start=1):
+            features = layer(features)
+            if end in self._stage_ends:
+                found.append(features)
+        return found
 
     def regions(self, image: Tensor, boxes: Tensor) -> Tensor:
         """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W)."""

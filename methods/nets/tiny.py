@@ -24,6 +24,7 @@ NET = Net(
     stride=8,
     # Strided 3x3 convolutions are centred on pixels 0, 8, 16 ...
     origin=0.5,
+    stages=((9, 32), (15, 64), (18, 128)),
     roi_size=3,
     roi_head=lambda: fc_head(128 * 3 * 3, 256, dropout=0.0),
     roi_channels=256,

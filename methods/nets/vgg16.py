@@ -1,6 +1,11 @@
-"""VGG16 (Simonyan and Zisserman, 2015) up to conv5_3 without pool5: 512 channels, 16 pixels a cell, fc6 and fc7."""
+"""VGG16 (Simonyan and Zisserman, 2015) up to conv5_3 without pool5: 512 channels, 16 pixels a cell, fc6 and fc7.
+
+As `vgg16-stride8` its last two pools keep the resolution, and pool5 is there (ACoL): 8 pixels a cell.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from torch import nn
 
@@ -20,29 +25,40 @@ def _trunk() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _names(layers: list[str]) -> dict[str, str]:
-    """From our parameters to those of a file whose 13 convolutions and two linear layers are called `layers`."""
-    ours = [f"trunk.{place}" for place, layer in enumerate(_PLACES) if layer] + ["roi_head.1", "roi_head.4"]
-    pairs = zip(ours, layers, strict=True)
-    return {f"{our}.{kind}": f"{their}.{kind}" for our, their in pairs for kind in ("weight", "bias")}
+def _stride8() -> nn.Sequential:
+    layers = list(_trunk())
+    pool4 = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d))
+    layers[pool4] = nn.MaxPool2d(3, stride=1, padding=1)
+    return nn.Sequential(*layers, nn.MaxPool2d(3, stride=1, padding=1))
 
 
-_PLACES = [step for block in _BLOCKS for step in [*[True, False] * len(block), False]]
-"""For each layer of the trunk (and the pool after it), whether it is a convolution."""
-_TORCHVISION = [f"features.{place}" for place, conv in enumerate(_PLACES) if conv] + ["classifier.0", "classifier.3"]
-_CAFFE = [f"conv{b}_{i}" for b, block in enumerate(_BLOCKS, 1) for i in range(1, len(block) + 1)] + ["fc6", "fc7"]
+_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_CAFFE = [f"conv{b}_{i}" for b, block in enumerate(_BLOCKS, 1) for i in range(1, len(block) + 1)]
 
 NET = Net(
     trunk=_trunk,
     channels=512,
     stride=16,
     origin=8.0,
+    stages=((17, 256), (24, 512), (30, 512)),
     roi_size=7,
     roi_head=lambda: fc_head(512 * 7 * 7, 4096, 4096),
     roi_channels=4096,
     torchvision="vgg16",
     layouts=(
-        Layout(_names(_TORCHVISION), ("classifier.6.weight", "classifier.6.bias"), TORCHVISION),
-        Layout(_names(_CAFFE), ("fc8.weight", "fc8.bias"), CAFFE, bgr=True),
+        Layout(
+            {"trunk": "features", "roi_head.1": "classifier.0", "roi_head.4": "classifier.3"},
+            ("classifier.6",),
+            TORCHVISION,
+        ),
+        Layout(
+            {f"trunk.{place}": name for place, name in zip(_CONVOLUTIONS, _CAFFE, strict=True)}
+            | {"roi_head.1": "fc6", "roi_head.4": "fc7"},
+            ("fc8",),
+            CAFFE,
+            bgr=True,
+        ),
     ),
 )
+
+STRIDE8 = replace(NET, trunk=_stride8, stride=8, origin=4.0, stages=((17, 256), (24, 512), (31, 512)))

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from methods.nets.backbone import TORCHVISION, Backbone, Layout, Net
-
-_FILES = (".npz", ".pth")
+from methods.nets.published import read_caffemodel, read_mat
 
 
 def load(backbone: Backbone, net: Net, weights: str) -> None:
-    """Set the backbone's parameters from `weights`: none, imagenet, or a file .npz or .pth.
+    """Set the backbone's parameters from `weights`: none, imagenet, or a file .npz, .pth, .mat or .caffemodel.
 
     A file is recognised by its names; from then on the backbone normalises images as that family of files expects it.
     What the backbone has and no file of the family knows (a new RoI head) keeps its initial values.
@@ -28,10 +27,10 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
     if weights == "none":
         return
     given = _torchvisions(net) if weights == "imagenet" else _read(Path(weights))
-    layout = max(net.layouts or (_own(backbone),), key=lambda one: len(set(one.names.values()) & set(given)))
-    wanted = {ours: theirs for ours, theirs in layout.names.items() if ours in backbone.state_dict()}
-    _check(weights, backbone, layout, wanted, given)
-    found = {ours: given[theirs] for ours, theirs in wanted.items()}
+    layout = max(net.layouts or (_OWN,), key=lambda one: len(set(_wanted(backbone, one).values()) & set(given)))
+    wanted, ours = _wanted(backbone, layout), backbone.state_dict()
+    found = {name: _fitted(given[theirs], ours[name]) for name, theirs in wanted.items() if theirs in given}
+    _check(weights, backbone, layout, given, found)
     if layout.bgr:
         found["trunk.0.weight"] = found["trunk.0.weight"].flip(1)
     backbone.load_state_dict(found, strict=False)
@@ -40,24 +39,48 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
     backbone.pretrained = frozenset(found)
 
 
-def _own(backbone: Backbone) -> Layout:
-    """A net without a published layout reads files in its own names."""
-    return Layout({name: name for name, _ in backbone.named_parameters()}, ("mean", "std", "scale"), TORCHVISION)
+_OWN = Layout({"trunk": "trunk", "roi_head": "roi_head"}, ("mean", "std", "scale"), TORCHVISION)
+"""A net without a published layout reads files in its own names."""
+
+_UNUSED = "num_batches_tracked"
+"""A buffer of batch normalisation that some files have and no net here needs."""
+
+
+def _wanted(backbone: Backbone, layout: Layout) -> dict[str, str]:
+    """From our names to those of a file, for everything that files of this layout have."""
+    wanted = {}
+    for name in backbone.state_dict():
+        known = [module for module in layout.names if _below(name, module)]
+        if known and not name.endswith(_UNUSED):
+            module = max(known, key=len)
+            wanted[name] = layout.names[module] + name.removeprefix(module)
+    return wanted
+
+
+def _below(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def _fitted(theirs: Tensor, ours: Tensor) -> Tensor:
+    """A fully connected layer may be stored as a convolution over all of its input."""
+    return theirs.flatten(1) if (theirs.ndim, ours.ndim) == (4, 2) else theirs
 
 
 def _check(
-    weights: str, backbone: Backbone, layout: Layout, wanted: Mapping[str, str], given: Mapping[str, Tensor]
+    weights: str, backbone: Backbone, layout: Layout, given: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> None:
-    ours = backbone.state_dict()
-    known = {*layout.names.values(), *layout.spare}
-    shapes = {theirs: tuple(ours[name].shape) for name, theirs in wanted.items()}
+    """Raise BadFileError for what a file lacks, has too much, or has in another shape."""
+    ours, wanted = backbone.state_dict(), _wanted(backbone, layout)
+    unbuilt = [theirs for module, theirs in layout.names.items() if not any(_below(name, module) for name in ours)]
+    spare = [*layout.spare, *unbuilt]
+    known = {name for name in given if name.endswith(_UNUSED) or any(_below(name, module) for module in spare)}
     faults = {
-        "missing": [name for name in shapes if name not in given],
-        "unexpected": [name for name in given if name not in known],
+        "missing": [theirs for name, theirs in wanted.items() if name not in found],
+        "unexpected": [name for name in given if name not in known.union(wanted.values())],
         "mis-shaped": [
-            f"{name} {tuple(given[name].shape)}, expected {shape}"
-            for name, shape in shapes.items()
-            if name in given and tuple(given[name].shape) != shape
+            f"{wanted[name]} {tuple(value.shape)}, expected {tuple(ours[name].shape)}"
+            for name, value in found.items()
+            if value.shape != ours[name].shape
         ],
     }
     if any(faults.values()):
@@ -71,12 +94,12 @@ def _few(names: list[str], most: int = 8) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix not in _FILES:
-        hint = f"or a file {' or '.join(_FILES)}"
-        raise UnknownNameError("weights", str(path), ("none", "imagenet"), hint=hint)
+    kinds = " or ".join(_READERS)
+    if path.suffix not in _READERS:
+        raise UnknownNameError("weights", str(path), ("none", "imagenet"), hint=f"or a file {kinds}")
     if not path.is_file():
-        raise MissingDataError("Weights", path, "Give --weights none, imagenet, or a file .npz or .pth.")
-    return _read_npz(path) if path.suffix == ".npz" else _read_pth(path)
+        raise MissingDataError("Weights", path, f"Give --weights none, imagenet, or a file {kinds}.")
+    return _READERS[path.suffix](path)
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
@@ -97,6 +120,9 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadFileError(path, rule)
     return dict(state)
+
+
+_READERS = {".npz": _read_npz, ".pth": _read_pth, ".mat": read_mat, ".caffemodel": read_caffemodel}
 
 
 def _torchvisions(net: Net) -> dict[str, Tensor]:

@@ -10,22 +10,26 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models import get_model
 
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from methods.nets import NETS, Backbone, build
-from methods.nets.backbone import Layout
+from methods.nets.backbone import TORCHVISION, Layout
+from methods.nets.weights import _wanted
 
 CAFFE_MEAN = [123 / 255, 117 / 255, 104 / 255]
+
+
+def named(backbone: Backbone, layout: Layout) -> dict[str, Tensor]:
+    """A backbone's parameters in the names of a family."""
+    return {theirs: backbone.state_dict()[ours] for ours, theirs in _wanted(backbone, layout).items()}
 
 
 def file_of(net: str, layout: Layout, folder: Path, suffix: str, **changes: Tensor | None) -> tuple[Path, Backbone]:
     """A weight file in a family's names, from a fresh net; `changes` replace or (None) remove entries."""
     torch.manual_seed(1)
     backbone = build(net, "none", roi_head="own")
-    state = {
-        theirs: backbone.state_dict()[ours] for ours, theirs in layout.names.items() if ours in backbone.state_dict()
-    }
-    state = {name: value for name, value in {**state, **changes}.items() if value is not None}
+    state = {name: value for name, value in {**named(backbone, layout), **changes}.items() if value is not None}
     path = folder / f"weights{suffix}"
     if suffix == ".npz":
         np.savez(path, **{name: value.numpy() for name, value in state.items()})
@@ -54,26 +58,43 @@ def test_caffes_family_is_turned_to_rgb_and_normalised_as_caffe_does(tmp_path: P
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_layouts_name_every_pretrained_parameter_once(net: str) -> None:
+def test_layouts_name_every_parameter_once(net: str) -> None:
     with torch.device("meta"):
-        ours = {name for name, _ in NETS[net].trunk().named_parameters(prefix="trunk")}
+        backbone = build(net, "none", roi_head="own")
+    ours = {name for name, _ in backbone.named_parameters()}
     for layout in NETS[net].layouts:
-        assert ours <= set(layout.names)
-        assert len(set(layout.names.values())) == len(layout.names)
+        wanted = _wanted(backbone, layout)
+        assert ours <= set(wanted)
+        assert len(set(wanted.values())) == len(wanted)
 
 
-def test_vgg16_reads_torchvisions_names() -> None:
-    from torchvision.models import vgg16
-
+@pytest.mark.parametrize("net", [net for net in NETS if NETS[net].torchvision])
+def test_torchvisions_names_and_shapes_are_read(net: str) -> None:
     with torch.device("meta"):
-        theirs = {name: value.shape for name, value in vgg16().state_dict().items()}
-        net = NETS["vgg16"]
-        ours = dict(net.trunk().named_parameters(prefix="trunk")) | dict(
-            net.roi_head().named_parameters(prefix="roi_head")
-        )
-    layout = net.layouts[0]
-    assert {*layout.names.values(), *layout.spare} == set(theirs)
-    assert all(ours[mine].shape == theirs[name] for mine, name in layout.names.items())
+        theirs = get_model(NETS[net].torchvision, init_weights=False).state_dict() if "google" in net else None
+        theirs = theirs or get_model(NETS[net].torchvision).state_dict()
+        backbone = build(net, "none", roi_head="own")
+    layout, ours = NETS[net].layouts[0], backbone.state_dict()
+    wanted = _wanted(backbone, layout)
+    assert all(theirs[name].shape == ours[mine].shape for mine, name in wanted.items())
+    left = {name for name in theirs if name not in wanted.values() and not name.endswith("num_batches_tracked")}
+    assert {name for name in left if not name.startswith(tuple(f"{spare}." for spare in layout.spare))} == set()
+
+
+def test_a_net_of_torchvisions_weights_gives_torchvisions_features(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs, image = get_model("googlenet", init_weights=False).eval(), torch.rand(1, 3, 64, 64)
+    state = {
+        name: torch.rand_like(value) * 0.1 for name, value in theirs.state_dict().items() if value.is_floating_point()
+    }
+    theirs.load_state_dict(state, strict=False)
+    torch.save(state, tmp_path / "googlenet.pth")
+    loaded, seen = build("googlenet", str(tmp_path / "googlenet.pth")).eval(), []
+    theirs.avgpool.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    theirs.transform_input = True
+    with torch.no_grad():
+        theirs((image - torch.tensor(TORCHVISION.mean).view(3, 1, 1)) / torch.tensor(TORCHVISION.std).view(3, 1, 1))
+        torch.testing.assert_close(loaded.features(image), seen[0], rtol=1e-3, atol=1e-4)
 
 
 def test_what_a_new_head_brings_is_new(tmp_path: Path) -> None:
@@ -134,7 +155,9 @@ def test_a_pth_that_is_no_dictionary_of_tensors_is_refused(tmp_path: Path) -> No
 def test_a_file_that_is_not_there_and_a_mistyped_word_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="not found: looked in"):
         build("tiny", str(tmp_path / "none.npz"))
-    with pytest.raises(UnknownNameError, match=r"Did you mean: imagenet\?.*or a file \.npz or \.pth"):
+    with pytest.raises(
+        UnknownNameError, match=r"Did you mean: imagenet\?.*or a file \.npz or \.pth or \.mat or \.caffemodel"
+    ):
         build("tiny", "imagnet")
 
 

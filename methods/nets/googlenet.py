@@ -1,0 +1,62 @@
+"""GoogLeNet (Szegedy et al., 2015; torchvision's) up to inception5b: 1,024 channels, 32 pixels a cell.
+
+As `googlenetgap` (CAM, Zhou et al. 2016) up to inception4e: 832 channels, 16 pixels a cell; its new 3x3 convolution to
+1,024 channels is the method's `neck`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from torch import nn
+from torchvision.models.googlenet import GoogLeNet
+
+from methods.nets.backbone import Layout, Net, Normalisation, mean_head
+
+_STEM = ("conv1", "maxpool1", "conv2", "conv3", "maxpool2")
+_INCEPTION = ("3a", "3b", "maxpool3", "4a", "4b", "4c", "4d", "4e", "maxpool4", "5a", "5b")
+_PARTS = (*_STEM, *(part if part.startswith("max") else f"inception{part}" for part in _INCEPTION))
+_GAP_PARTS = _PARTS[: _PARTS.index("maxpool4")]
+
+TENSORFLOW = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""torchvision's weights come from TensorFlow: its model turns its usual input to this (`transform_input`)."""
+
+
+def _trunk(parts: tuple[str, ...]) -> nn.Sequential:
+    model = GoogLeNet(aux_logits=False, init_weights=False)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return nn.Sequential(*(model.get_submodule(part) for part in parts))
+
+
+def _layout(parts: tuple[str, ...]) -> Layout:
+    spare = ("aux1", "aux2", "fc", *(part for part in _PARTS if part not in parts))
+    return Layout({f"trunk.{place}": part for place, part in enumerate(parts)}, spare, TENSORFLOW)
+
+
+NET = Net(
+    trunk=partial(_trunk, _PARTS),
+    channels=1024,
+    stride=32,
+    # The pools do not pad: their first windows are centred 0.5 + 2, 2.5 + 4, 6.5 + 8 and 14.5 + 8 pixels in.
+    origin=22.5,
+    stages=((8, 480), (14, 832), (16, 1024)),
+    roi_size=7,
+    roi_head=mean_head,
+    roi_channels=1024,
+    torchvision="googlenet",
+    layouts=(_layout(_PARTS),),
+)
+
+GAP = replace(
+    NET,
+    trunk=partial(_trunk, _GAP_PARTS),
+    channels=832,
+    stride=16,
+    origin=14.5,
+    stages=((8, 480), (11, 512), (13, 832)),
+    roi_channels=832,
+    layouts=(_layout(_GAP_PARTS),),
+)

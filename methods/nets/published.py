@@ -1,0 +1,115 @@
+"""Weight files as MatConvNet (.mat) and Caffe (.caffemodel) publish them, read into Caffe's names: `conv1.weight`.
+
+Written from the two formats' definitions; the published files themselves were not at hand.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import BadFileError
+
+
+def read_mat(path: Path) -> dict[str, Tensor]:
+    """Convolutions of a MatConvNet `simplenn` file, turned to Caffe's order of axes and colours (blue first).
+
+    `layers` is a cell array of structs with a name and `weights = {filters, biases}`, or in older files both as
+    fields; filters (height, width, in, out) expect red first. Raises BadFileError.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    found = {}
+    try:
+        for layer in loadmat(path, variable_names="layers")["layers"].flat:
+            for filters, biases in _blobs(layer[0, 0]):
+                name, weight = str(layer["name"][0, 0][0]), _tensor(filters).permute(3, 2, 0, 1)
+                found[f"{name}.weight"] = weight.flip(1) if weight.shape[1] == 3 else weight
+                found[f"{name}.bias"] = _tensor(biases).flatten()
+    except (MatReadError, OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, zlib.error):
+        raise BadFileError(path, "not a MatConvNet file with `layers` (saved as -v7 or older)") from None
+    return found
+
+
+def _blobs(layer: Any) -> list[tuple[Any, Any]]:
+    """Filters and biases of a layer, if it has any."""
+    fields = layer.dtype.names
+    if "filters" in fields:
+        return [(layer["filters"], layer["biases"])]
+    if "weights" in fields and layer["weights"].size:
+        return [tuple(layer["weights"].flat[:2])]
+    return []
+
+
+def _tensor(array: Any) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def read_caffemodel(path: Path) -> dict[str, Tensor]:
+    """Weights and biases of a Caffe network, of either generation of its format. Raises BadFileError."""
+    from google.protobuf.message import DecodeError
+
+    net = _caffe("NetParameter")()
+    try:
+        net.ParseFromString(path.read_bytes())
+        layers = [layer for layer in (*net.layers, *net.layer) if layer.blobs]
+        found = {
+            f"{layer.name}.{kind}": _array(blob)
+            for layer in layers
+            for kind, blob in zip(("weight", "bias"), layer.blobs, strict=False)
+        }
+    except (DecodeError, ValueError):
+        raise BadFileError(path, "not a Caffe network (a binary NetParameter)") from None
+    if not found:
+        raise BadFileError(path, "a Caffe network without any weights")
+    return found
+
+
+def _array(blob: Any) -> Tensor:
+    """A blob's numbers; old files pad shapes to four numbers with ones in front. Raises ValueError."""
+    shape = list(blob.shape.dim) or [blob.num, blob.channels, blob.height, blob.width]
+    while not blob.shape.dim and len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return torch.from_numpy(np.array(blob.data, dtype=np.float32).reshape(shape))
+
+
+_CAFFE: dict[str, list[tuple[str, int, str]]] = {
+    "BlobShape": [("dim", 1, "int64*")],
+    "BlobProto": [
+        *((name, number, "int32") for number, name in enumerate(("num", "channels", "height", "width"), start=1)),
+        ("data", 5, "float*"),
+        ("shape", 7, "BlobShape"),
+    ],
+    "V1LayerParameter": [("name", 4, "string"), ("blobs", 6, "BlobProto*")],
+    "LayerParameter": [("name", 1, "string"), ("blobs", 7, "BlobProto*")],
+    "NetParameter": [("layers", 2, "V1LayerParameter*"), ("layer", 100, "LayerParameter*")],
+}
+"""Of each message of caffe.proto, the fields that hold weights: name, number, type (* for repeated)."""
+
+
+@cache
+def _caffe(message: str) -> Any:
+    """The class of one of the messages above; whatever else a file has is skipped."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="weakloc/caffe.proto", package="caffe", syntax="proto2")
+    field = descriptor_pb2.FieldDescriptorProto
+    for name, fields in _CAFFE.items():
+        added = file.message_type.add(name=name)
+        for key, number, kind in fields:
+            one = added.field.add(name=key, number=number)
+            one.label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
+            if (plain := kind.removesuffix("*")) in _CAFFE:
+                one.type, one.type_name = field.TYPE_MESSAGE, f".caffe.{plain}"
+            else:
+                one.type = field.Type.Value(f"TYPE_{plain.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{message}"))
