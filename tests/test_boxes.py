@@ -43,6 +43,19 @@ def test_every_conversion_comes_back(boxes: np.ndarray) -> None:
     np.testing.assert_array_equal(from_coco(to_coco(boxes)), boxes)
 
 
+@given(arrays(np.int64, (5, 4), elements=st.integers(1, 10**7)), st.integers(0, 4))
+def test_widths_come_back_as_the_decimals_that_a_file_had(digits: np.ndarray, places: int) -> None:
+    written = digits / 10.0**places  # 33.3 + 100.0 - 33.3 is not 100.0, and half of it no half
+    np.testing.assert_array_equal(to_coco(from_coco(written)), written)
+
+
+@given(arrays(np.float64, (3, 4), elements=st.floats(-1e9, 1e9)))
+def test_a_corner_that_is_no_decimal_comes_back_as_it_was_or_as_near_as_subtraction_gets(boxes: np.ndarray) -> None:
+    plain = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    found, expected = (np.abs(from_coco(one) - boxes) for one in (to_coco(boxes), plain))
+    assert (found <= expected).all()
+
+
 def test_one_inclusive_pixel_has_area_one() -> None:
     assert area(from_voc([[7, 9, 7, 9]])).tolist() == [1.0]
 
