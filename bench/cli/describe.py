@@ -87,7 +87,7 @@ def protocol_text(protocol: Document) -> str:
     rows = [
         ("trains on", f"{protocol['dataset']} {protocol['train_split']}"),
         ("judges on", f"{protocol['dataset']} {protocol['eval_split']}"),
-        ("takes", ", ".join(protocol["predicts"])),
+        ("takes", ", and ".join([" or ".join(protocol["predicts"]), *protocol["also"]])),
         ("metrics", ", ".join(metrics)),
         ("family", protocol["family"]),
         *([("seen in", "; ".join(protocol["seen_in"]))] if protocol["seen_in"] else []),

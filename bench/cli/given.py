@@ -9,6 +9,7 @@ import click
 
 from bench import registry
 from bench.cli import options
+from bench.errors import RequestError
 
 if TYPE_CHECKING:
     from bench.files import Places
@@ -65,5 +66,13 @@ def read_given(
     truth = dataset.truth(split or bound.record.eval_split)
     found = read_all(file, truth, bound.record.predicts)
     if scores_file is not None:
-        found += read_all(scores_file, truth, [kind for kind in bound.record.predicts if kind == "scores"])
+        found += _scores(scores_file, truth, bound)
     return Given(bound, truth, {one.kind: one for one in found})
+
+
+def _scores(file: Path, truth: Truth, bound: BoundProtocol) -> list[Predictions]:
+    from bench.formats import read_all
+
+    if "scores" not in bound.record.also:
+        raise RequestError(f"--scores: {bound.record.name} takes no class scores beside {bound.record.predicts[0]}.")
+    return read_all(file, truth, ["scores"])

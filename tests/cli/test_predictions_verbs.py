@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from bench.folders import write_shard
 from bench.predictions import KINDS, About, write
 
 IDS = ("000001", "000002", "000003", "000004")
@@ -73,3 +75,193 @@ def test_an_audit_is_read_as_a_table(asked: Any, tmp_path: Path, format_: str, s
     assert answer.code == 0
     assert says in answer.out
     assert "100.00 +0.00 [100.00, 100.00]" in answer.out
+
+
+def scored(answer: Any) -> dict[str, Any]:
+    """The one record of an answer."""
+    (record,) = answer.json()["results"]
+    return record
+
+
+def lines(folder: Path, **files: str) -> Path:
+    """A folder of text files; of a name without suffix, `.txt`."""
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def voc_boxes(folder: Path) -> Path:
+    return lines(folder / "results", comp3_det_test_dog="".join(f"{name} 0.5 1 1 8 8\n" for name in IDS))
+
+
+def coco_boxes(folder: Path) -> Path:
+    entries = [{"image_id": number, "category_id": 12, "bbox": [0, 0, 8, 8], "score": 0.5} for number in range(1, 5)]
+    (folder / "boxes.json").write_text(json.dumps(entries))
+    return folder / "boxes.json"
+
+
+def voc_scores(folder: Path) -> Path:
+    return lines(folder / "results", comp1_cls_test_dog="".join(f"{name} 0.9\n" for name in IDS))
+
+
+def csv_scores(folder: Path) -> Path:
+    (folder / "scores.csv").write_text("image,label,score\n" + "".join(f"{name},dog,0.9\n" for name in IDS))
+    return folder / "scores.csv"
+
+
+def wide_scores(folder: Path) -> Path:
+    (folder / "scores.csv").write_text("image,cat,dog\n" + "".join(f"{name},,0.9\n" for name in IDS))
+    return folder / "scores.csv"
+
+
+def voc_masks(folder: Path) -> Path:
+    from PIL import Image
+
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:8, :8] = 12
+    (folder / "results" / "VOC2007" / "Segmentation" / "comp5_test_cls").mkdir(parents=True)
+    for name in IDS:
+        Image.fromarray(mask).save(folder / f"results/VOC2007/Segmentation/comp5_test_cls/{name}.png")
+    return folder / "results"
+
+
+def npy_maps(folder: Path) -> Path:
+    (folder / "scoremaps").mkdir()
+    for name in IDS:
+        np.save(folder / "scoremaps" / f"{name}.npy", np.pad(np.ones((8, 8), np.float32), ((0, 8), (0, 8))))
+    return folder / "scoremaps"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "made", "metric"),
+    [
+        ("voc07-det", voc_boxes, "mAP_area"),
+        ("voc07-det", coco_boxes, "mAP_area"),
+        ("voc07-cls", voc_scores, "mAP"),
+        ("voc07-cls", csv_scores, "F1_C"),
+        ("voc07-cls", wide_scores, "F1_C"),
+        ("voc07-seg", voc_masks, "mIoU"),
+        ("voc07-energy", npy_maps, "object_energy"),
+        ("voc07-point", npy_maps, "accuracy"),
+        ("cub-maxbox", npy_maps, "MaxBoxAccV2"),
+    ],
+)
+def test_the_right_answer_in_anybodys_format_scores_all(
+    asked: Any, tmp_path: Path, protocol: str, made: Any, metric: str
+) -> None:
+    split = "Segmentation/test" if protocol == "voc07-seg" else "test"
+    record = scored(asked("score", protocol, made(tmp_path), "--data", "voc2007", "--split", split, "--json"))
+    assert record["metrics"][metric] == 1.0
+    assert record["tuned_on"] == ("unknown" if protocol != "cub-maxbox" else record["tuned_on"])
+
+
+def test_class_scores_from_a_second_file_say_which_class_is_best(asked: Any, tmp_path: Path) -> None:
+    rows = [(name, label, score) for name in IDS for label, score in (("cat", 0.9), ("dog", 0.5))]
+    columns: dict[str, Any] = dict(zip(("image", "label", "score"), map(list, zip(*rows, strict=True)), strict=True))
+    columns |= {name: [0.0 if name in ("x1", "y1") else 8.0] * len(rows) for name in KINDS["boxes"][3:]}
+    write(tmp_path / "p.parquet", "boxes", pa.table(columns), About("hand", "voc2007", "test", IDS))
+    alone = scored(asked("score", "cub-loc", tmp_path / "p.parquet", "--data", "voc2007", "--json"))
+    assert alone["metrics"]["top1_loc_error"] == alone["metrics"]["top1_cls_error"] == 1.0
+    more = ("--data", "voc2007", "--json", "--scores")
+    both = scored(asked("score", "cub-loc", tmp_path / "p.parquet", *more, csv_scores(tmp_path)))
+    assert both["metrics"]["top1_loc_error"] == both["metrics"]["top1_cls_error"] == 0.0
+    assert set(both["predictions_digest"]) == {"boxes", "scores"}
+    assert both["address"] != alone["address"]
+
+
+def test_class_scores_are_refused_where_the_protocol_takes_none(asked: Any, tmp_path: Path) -> None:
+    refused = asked("score", "voc07-det", boxes(tmp_path / "p.parquet"), "--scores", csv_scores(tmp_path))
+    assert (refused.code, refused.out) == (2, "")
+    assert "--scores: voc07-det takes no class scores beside boxes." in refused.err
+
+
+@pytest.mark.parametrize("tuned_on", ["none", "val-boxes", "test-oracle"])
+def test_a_scored_file_may_say_what_tuned_it(asked: Any, tmp_path: Path, tuned_on: str) -> None:
+    file = boxes(tmp_path / "p.parquet")
+    assert scored(asked("score", "voc07-det", file, "--tuned-on", tuned_on, "--json"))["tuned_on"] == tuned_on
+
+
+def other_split(folder: Path) -> Path:
+    return boxes(folder / "p.parquet", ("000001", "000077"), split="trainval")
+
+
+def other_dataset(folder: Path) -> Path:
+    return boxes(folder / "p.parquet", dataset="voc2012")
+
+
+def missing_images(folder: Path) -> Path:
+    return boxes(folder / "p.parquet", IDS[2:])
+
+
+def image_twice(folder: Path) -> Path:
+    return boxes(folder / "p.parquet", (*IDS, "000002"))
+
+
+def two_scores(folder: Path) -> Path:
+    (folder / "s.csv").write_text("image,label,score\n000001,dog,1\n000001,dog,2\n")
+    return folder / "s.csv"
+
+
+def two_maps(folder: Path) -> Path:
+    for name in ("1", "2"):
+        write_shard(folder / "maps" / f"{name}.parquet", "objectness", IDS[:1], [np.ones((2, 2))], About("spn"))
+    return folder / "maps"
+
+
+def few_masks(folder: Path) -> Path:
+    found = voc_masks(folder)
+    (found / "VOC2007" / "Segmentation" / "comp5_test_cls" / "000003.png").unlink()
+    return found
+
+
+def broken_line(folder: Path) -> Path:
+    return lines(folder / "results", comp3_det_test_dog="000001 0.5 1 1 8\n")
+
+
+def broken_json(folder: Path) -> Path:
+    (folder / "b.json").write_text('[{"image_id": 1, "category_id": 12, "bbox": [0, 0, 8, 8]}]')
+    return folder / "b.json"
+
+
+def broken_mask(folder: Path) -> Path:
+    found = voc_masks(folder)
+    (found / "VOC2007" / "Segmentation" / "comp5_test_cls" / "000002.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return found
+
+
+def broken_map(folder: Path) -> Path:
+    found = npy_maps(folder)
+    np.save(found / "000004.npy", np.full((2, 2), np.nan))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("protocol", "made", "says"),
+    [
+        ("voc07-det", other_split, "row 1: Unknown image of voc2007 test (the file was made for trainval) '000077'"),
+        ("voc07-det", other_dataset, "holds predictions on voc2012, but the truth is that of voc2007"),
+        ("voc07-det", missing_images, "The boxes do not cover 2 of 4 images of voc2007 test: 000001, 000002."),
+        ("voc07-det", image_twice, "row 4 of its ids: image '000002' is listed twice"),
+        ("voc07-cls", two_scores, "s.csv, row 1: image '000001', class 'dog': a second score"),
+        ("voc07-energy", two_maps, "row 1: image '000001': a second row for the same image"),
+        ("voc07-seg", few_masks, "The masks do not cover 1 of 4 images of voc2007 Segmentation/test: 000003."),
+        ("voc07-det", broken_line, "comp3_det_test_dog.txt, row 0: expected an image id and 5 finite numbers"),
+        ("voc07-det", broken_json, "b.json, row 0: needs score; it has"),
+        ("voc07-seg", broken_mask, "000002.png: not a"),
+        ("voc07-energy", broken_map, "000004.npy: a map must be finite"),
+        ("voc07-seg", npy_maps, "scoremaps: holds .npy files, that is maps or objectness; expected masks"),
+        ("voc07-det", csv_scores, "scores.csv: holds scores, but boxes is expected"),
+    ],
+)
+def test_what_is_not_of_these_images_or_breaks_a_rule_is_one_line_and_writes_nothing(
+    asked: Any, tmp_path: Path, protocol: str, made: Any, says: str
+) -> None:
+    file = made(tmp_path)
+    for verb in ("score", "audit"):
+        answer = asked(verb, protocol, file)
+        assert (answer.code, answer.out) == (2, "")
+        assert says in answer.err
+        assert answer.err.count("\n") == 1
+        assert answer.err.startswith("Error: ")
+    assert not list((tmp_path / "runs").rglob("results"))
