@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-_PAIRS = 1 << 16
-"""Pairs of a box and an object looked at in one go: bounds memory, not results."""
+_ROWS = 1 << 16
+"""Boxes looked at in one go: bounds memory, not results."""
 
 
 def from_voc(boxes: ArrayLike) -> FloatArray:
@@ -87,29 +87,44 @@ def best_overlaps(
     The first object of the largest IoU wins; a box without an object of its key gets IoU 0 and object -1. Without
     `plus_one` a width is `xmax - xmin` of VOC's inclusive corners, one pixel less than here.
     """
-    order = np.argsort(object_key, kind="stable")
-    first = np.searchsorted(object_key[order], key, side="left")
-    count = np.searchsorted(object_key[order], key, side="right") - first
-    trim = np.array([0.0, 0.0, 0.0, 0.0] if plus_one else [0.0, 0.0, 1.0, 1.0])
-    objects = objects[order] - trim
+    by_key = np.argsort(object_key, kind="stable")
+    keys, first, number = np.unique(object_key[by_key], return_index=True, return_counts=True)
+    trim = np.array([[0.0], [0.0], [0.0], [0.0]] if plus_one else [[0.0], [0.0], [1.0], [1.0]])
+    corners, others = np.ascontiguousarray(boxes.T), objects[by_key].T - trim
     best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
-    for rows in _parts(count):
-        mine, length = boxes[rows] - trim, count[rows]
-        start = np.cumsum(length) - length
-        candidate = np.arange(length.sum()) + np.repeat(first[rows] - start, length)
-        areas = np.repeat(area(mine), length) + area(objects)[candidate]
-        overlap = _ratio(np.repeat(mine.T, length, axis=1), objects.T[:, candidate], areas)
-        best[rows] = np.maximum.reduceat(overlap, start)
-        largest = np.flatnonzero(overlap == np.repeat(best[rows], length))
-        which[rows] = order[candidate[largest[np.searchsorted(largest, start)]]]
+    of = _place(keys, key)
+    candidates = np.flatnonzero(of >= 0)
+    for start in range(0, len(candidates), _ROWS):
+        rows = candidates[start : start + _ROWS]
+        group = of[rows]
+        mine = corners.take(rows, axis=1) - trim
+        best[rows], found = _best_of_run(mine, others, first[group], number[group])
+        which[rows] = by_key[found]
     return best, which
 
 
-def _parts(count: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The rows that have any pairs, cut so that a part has about `_PAIRS` of them."""
-    rows = np.flatnonzero(count)
-    part = np.cumsum(count[rows]) // _PAIRS
-    return [piece for piece in np.split(rows, np.flatnonzero(np.diff(part)) + 1) if len(piece)]
+def _place(keys: NDArray[np.int64], key: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Where each `key` (n,) is among the sorted `keys`, -1 where it is not; by a table, since keys are cells."""
+    table = np.zeros(max(keys.max(initial=-1), key.max(initial=-1)) + 1, dtype=np.int32)
+    table[keys] = np.arange(1, len(keys) + 1)
+    return np.asarray(table[key] - 1)
+
+
+def _best_of_run(
+    boxes: FloatArray, objects: FloatArray, first: NDArray[np.int64], number: NDArray[np.int64]
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """For box i of (4, n), the first largest IoU (n,) with the `number[i]` objects of (4, m) from `first[i]` on."""
+    mine, theirs = area(boxes.T), area(objects.T)
+    best, which = np.full(len(first), -1.0), first.copy()
+    rows, step = np.arange(len(first)), 0
+    while len(rows):  # take, since indexing columns by an array is several times slower
+        now = first.take(rows) + step
+        overlap = _ratio(boxes.take(rows, axis=1), objects.take(now, axis=1), mine.take(rows) + theirs.take(now))
+        better = overlap > best.take(rows)
+        best[rows[better]], which[rows[better]] = overlap[better], now[better]
+        step += 1
+        rows = rows[number.take(rows) > step]
+    return best, which
 
 
 def union_area(boxes: ArrayLike) -> float:
