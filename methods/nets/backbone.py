@@ -137,9 +137,9 @@ def _head(net: Net, kind: RoiHead | None) -> tuple[nn.Module, int]:
     return fc_head(net.channels * net.roi_size**2, FC_CHANNELS), FC_CHANNELS
 
 
-def conv3x3(before: int, after: int) -> nn.Conv2d:
+def conv3x3(before: int, after: int, groups: int = 1) -> nn.Conv2d:
     """A new 3x3 convolution for a ReLU to follow."""
-    conv = nn.Conv2d(before, after, 3, padding=1)
+    conv = nn.Conv2d(before, after, 3, padding=1, groups=groups)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv

@@ -1,0 +1,16 @@
+"""The synthetic set: classes of one body are alike, and so are bodies whose outlines are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.data.scenes import KINDS
+
+_OUTLINES = {"disc": "compact", "slab": "compact", "wedge": "pointed", "cross": "pointed"}
+
+_ANCESTORS = {kind.name: (_OUTLINES[kind.body], kind.body) for kind in KINDS}
+
+
+def ancestors(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of each class the outline and the body."""
+    return {name: _ANCESTORS[name] for name in classes if name in _ANCESTORS}

@@ -1,0 +1,55 @@
+"""WordNet's is-a file: of each synset the ancestors at two depths below the root."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.data.lists import read_rows
+from bench.errors import BadFileError
+
+DEPTHS = (6, 9)
+"""Steps from the root to the coarse and to the middle level: about animals and devices, and mammals and containers.
+
+DANet takes "the off-the-shelf category hierarchy from WordNet" and does not say where it is cut.
+"""
+
+
+def read_is_a(path: Path, classes: Sequence[str], depths: Sequence[int] = DEPTHS) -> dict[str, tuple[str, ...]]:
+    """Of each class its ancestors at these depths; a class that is not as deep is its own.
+
+    The file has a parent and a child in each line. Of several parents the one nearest to the root counts, of equally
+    near ones the first by id: so every synset has one path, and levels are nested. Raises BadFileError.
+    """
+    above = _parents(path)
+    paths = {}
+    for name in classes:
+        if name not in above:
+            raise BadFileError(path, f"has no line with the class {name}")
+        chain = [name]
+        while (parent := above[chain[-1]]) is not None:
+            chain.append(parent)
+        chain.reverse()
+        paths[name] = tuple(chain[min(depth, len(chain) - 1)] for depth in depths)
+    return paths
+
+
+def _parents(path: Path) -> dict[str, str | None]:
+    """The parent of each synset on its shortest path from a root; None for a root."""
+    children: dict[str, list[str]] = {}
+    below = set()
+    for parent, child in read_rows(path, 2):
+        children.setdefault(parent, []).append(child)
+        below.add(child)
+    parents: dict[str, str | None] = dict.fromkeys(sorted(set(children) - below))
+    waiting = deque(parents)
+    while waiting:
+        level = sorted(waiting)
+        waiting.clear()
+        for parent in level:
+            for child in children.get(parent, ()):
+                if child not in parents:
+                    parents[child] = parent
+                    waiting.append(child)
+    return parents

@@ -1,0 +1,16 @@
+"""Divergent activation (DANet, Xue et al., ICCV 2019, Eq. 4): how alike the maps of one class are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pairwise_cosine(maps: Tensor) -> Tensor:
+    """The sum (...) over pairs k < k' of the cosine similarity of maps (..., K, h, w); a map of zeros is like none.
+
+    Of unit vectors u_k it is (|sum u_k|^2 - sum |u_k|^2) / 2: no pair is ever formed.
+    """
+    flat = maps.flatten(-2)
+    unit = flat / flat.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(flat.dtype).eps)
+    return (unit.sum(dim=-2).square().sum(dim=-1) - unit.square().sum(dim=(-2, -1))) / 2

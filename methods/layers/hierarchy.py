@@ -1,0 +1,62 @@
+"""Classes of classes: what image labels and class maps are at each level of a hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level: its names, and for each class of the dataset the index of the name that it belongs to (C,)."""
+
+    names: tuple[str, ...]
+    of_class: tuple[int, ...]
+
+    def labels(self, labels: Tensor) -> Tensor:
+        """Labels (B, n) of the level from those of the classes (B, C), both in {+1, 0, -1}.
+
+        Present if any of its classes is, absent if all are, else unknown.
+        """
+        every = torch.arange(labels.shape[1], device=labels.device)
+        lowest = labels.new_full((len(labels), len(self.names)), -1)
+        return lowest.scatter_reduce(1, self.index(every).expand_as(labels), labels, "amax")
+
+    def of_classes(self, values: Tensor) -> Tensor:
+        """Of each class (B, C, ...) what its name of this level has in values (B, n, ...)."""
+        return values[:, list(self.of_class)]
+
+    def index(self, classes: Tensor) -> Tensor:
+        """The index of the name of each class, given by its own index."""
+        return torch.tensor(self.of_class, device=classes.device)[classes]
+
+
+def hierarchy(classes: Sequence[str], ancestors: Mapping[str, Sequence[str]]) -> tuple[Level, ...]:
+    """Levels from coarse to fine, the classes themselves last; ancestors: of each class, from coarse to fine.
+
+    Names are in the order of their first class. Raises ValueError, in words for the user, where a class has no
+    ancestors, has another number of them than the first, or a name lies below two others.
+    """
+    if missing := [name for name in classes if name not in ancestors]:
+        raise ValueError(f"has no entry for {len(missing)} of {len(classes)} classes (first: {missing[0]})")
+    paths = [(*ancestors[name], name) for name in classes]
+    for path in paths:
+        if len(path) != len(paths[0]):
+            raise ValueError(f"gives {path[-1]} {len(path) - 1} ancestors, but {paths[0][-1]} {len(paths[0]) - 1}")
+    levels = [tuple(path[depth] for path in paths) for depth in range(len(paths[0]))]
+    for above, below in pairwise(levels):
+        for name in dict.fromkeys(below):
+            over = sorted({high for high, low in zip(above, below, strict=True) if low == name})
+            if len(over) > 1:
+                raise ValueError(f"has {name} below {' and '.join(over)}")
+    return tuple(_level(names) for names in levels)
+
+
+def _level(of_class: Sequence[str]) -> Level:
+    names = tuple(dict.fromkeys(of_class))
+    index = {name: place for place, name in enumerate(names)}
+    return Level(names, tuple(index[name] for name in of_class))
