@@ -47,8 +47,8 @@ class Scored:
 
     outcomes: a table, each row of one image (column `image`, index into the truth's ids): enough to redo every
     metric with images drawn again. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
-    classes: the names that a metric by class is of, where they are not the dataset's. whole: metrics that no outcomes
-    redo, as (C,) or a number: they get no interval, and `summarise` is not asked.
+    classes: the names that a metric by class is of, where they are not the dataset's. whole: every metric of the whole
+    split, as (C,) or a number, where an engine computes them; else `summarise` does.
     """
 
     outcomes: pa.Table
@@ -70,10 +70,12 @@ class Family(Interface):
         """Judge predictions, by kind; pure."""
         ...
 
-    def summarise(self, outcomes: pa.Table, truth: Truth, conventions: Any, weights: NDArray[np.float64]) -> Replicates:
-        """Metrics from outcomes, with image i counted `weights[b, i]` times in replicate b; weights (B, N).
+    def summarise(
+        self, outcomes: pa.Table, classes: tuple[str, ...], conventions: Any, weights: NDArray[np.float64]
+    ) -> Replicates:
+        """Metrics from outcomes alone, with image i counted `weights[b, i]` times in replicate b; weights (B, N).
 
-        A metric by class comes as (B, C); the harness takes its mean over the defined classes.
+        A metric by class comes as (B, C), in the order of `classes`; the harness takes its mean over the defined ones.
         """
         ...
 

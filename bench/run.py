@@ -223,7 +223,7 @@ def _score(job: Job, means: _Means) -> Result:
         predictions_digest={job.kind: predictions.digest},
         provenance=provenance.provenance(str(means.device)),
     )
-    return means.store.record(result, judged.outcomes)
+    return means.store.record(result, judged.outcomes, judged.replicates)
 
 
 def _who(job: Job, means: _Means) -> dict[str, Any]:

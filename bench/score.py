@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from bench.errors import RequestError
 from bench.files import digest
 from bench.predictions import Resolved
 from bench.protocol import BoundProtocol
+from bench.replicates import table_of
 from bench.result import Result
 from bench.stats import bootstrap, class_mean, interval
 from bench.truth import Truth
@@ -35,7 +38,9 @@ class Judged:
     counts: dict[str, int]
     notes: tuple[str, ...]
     outcomes: pa.Table = field(repr=False)
-    """The family's outcomes, column `image` an index into the truth's ids."""
+    """The family's outcomes, column `image` an index into the truth's ids; the names of the classes in its metadata."""
+    replicates: pa.Table = field(repr=False)
+    """Each metric under the draws that gave the intervals."""
 
 
 def score(
@@ -54,31 +59,37 @@ def score(
     """
     kinds = _given(protocol, predictions)
     _refuse_missing(truth, kinds, allow_missing)
-    family, conventions = protocol.family, protocol.conventions
-    scored = family.score(truth, kinds, conventions)
-
-    def summarise(weights: FloatArray) -> dict[str, FloatArray]:
-        values = family.summarise(scored.outcomes, truth, conventions, weights)
-        return {name: values[name] for name in protocol.metrics}
-
-    if scored.whole is None:
-        values = summarise(np.ones((1, len(truth.ids))))
-        resampled = bootstrap(summarise, len(truth.ids), replicates=replicates, seed=seed)
-    else:
-        values, resampled = {name: scored.whole[name][None] for name in protocol.metrics}, {}
-    spread = {name: interval(class_mean(draws)) for name, draws in resampled.items()}
+    family, images = protocol.family, len(truth.ids)
+    scored = family.score(truth, kinds, protocol.conventions)
     classes = scored.classes or truth.classes
+    summarise = partial(summary, protocol, scored.outcomes, classes)
+    if scored.whole is None:
+        values = summarise(np.ones((1, images)))
+    else:
+        values = {name: scored.whole[name][None] for name in protocol.metrics}
+    metrics = {name: _number(class_mean(value)[0]) for name, value in values.items()}
+    resampled = bootstrap(summarise, images, replicates=replicates, seed=seed)
+    means = {name: class_mean(draws) for name, draws in resampled.items()}
     per_class = {name: _by_class(classes, value[0]) for name, value in values.items() if value.ndim == 2}
     return Judged(
-        metrics={name: _number(class_mean(value)[0]) for name, value in values.items()},
+        metrics=metrics,
         higher_is_better={name: family.METRICS[name] for name in protocol.metrics},
-        intervals={name: bounds for name, bounds in spread.items() if bounds is not None},
+        intervals=_intervals(metrics, means),
         per_class=per_class,
         undefined=_undefined(per_class),
         counts={"images": len(truth.ids), **_odd(kinds), **scored.counts},
         notes=(*_notes(truth, kinds), *scored.notes),
-        outcomes=scored.outcomes,
+        outcomes=scored.outcomes.replace_schema_metadata({"classes": json.dumps(classes)}),
+        replicates=table_of(means, images, seed),
     )
+
+
+def summary(
+    protocol: BoundProtocol, outcomes: pa.Table, classes: tuple[str, ...], weights: FloatArray
+) -> dict[str, FloatArray]:
+    """The protocol's metrics, of outcomes whose image i counts `weights[b, i]` times: (B,), or (B, C) by class."""
+    values = protocol.family.summarise(outcomes, classes, protocol.conventions, weights)
+    return {name: values[name] for name in protocol.metrics}
 
 
 def address_of(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
@@ -158,6 +169,18 @@ def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
             notes.append(f"the {kind} do not cover {_missing(truth, found)}; they count as unanswered")
         notes += [f"{count} {name.replace('_', ' ')}, kept" for name, count in found.counts.items() if count]
     return tuple(notes)
+
+
+def _intervals(
+    metrics: Mapping[str, float | None], replicates: Mapping[str, FloatArray]
+) -> dict[str, tuple[float, float]]:
+    """Interval of each metric that has one; no fraction is under 0 or over 1."""
+    found = {}
+    for name, draws in replicates.items():
+        value = metrics[name]
+        if value is not None and (bounds := interval(draws, value)) is not None:
+            found[name] = (max(bounds[0], 0.0), min(bounds[1], 1.0))
+    return found
 
 
 def _by_class(classes: tuple[str, ...], values: FloatArray) -> dict[str, float | None]:

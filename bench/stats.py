@@ -1,7 +1,10 @@
-"""How sure a number is: the image-level bootstrap, and the sums over images that it repeats.
+"""How sure a number is: the image-level bootstrap, what it says of one number and of two, and the sums it repeats.
 
 A replicate draws as many images as the split has, with replacement. It is a row of weights (N,), how often each image
 was drawn; the same seed gives the same draws, so that two results on the same images can be compared pairwise.
+
+Replicates are moved so that their mean is the number itself. A resampled split holds fewer different images, which
+raises average precision: of a mean over 20 classes on 150 images, unmoved quantiles cover 82 % instead of 95 %.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from bench.boxes import FloatArray
 
 LEVEL = 0.95
 """Coverage of every interval."""
+
+_ROUNDING = 1e-12
+"""Differences up to this are of the arithmetic."""
 
 _CHUNK = 1 << 20
 """Weights held at once: bounds memory, not results."""
@@ -48,13 +54,64 @@ def class_mean(values: FloatArray) -> FloatArray:
     return np.asarray(np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0))
 
 
-def interval(values: FloatArray) -> tuple[float, float] | None:
-    """Percentile interval of replicates (B,), undefined ones left out; None if none is defined."""
-    defined = values[np.isfinite(values)]
-    if not len(defined):
+def interval(values: FloatArray, value: float) -> tuple[float, float] | None:
+    """Interval of `value` from its replicates (B,), undefined ones left out; None if none is defined, or it is not."""
+    moved = _centred(values, value)
+    if not len(moved):
         return None
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(moved, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def p_value(values: FloatArray, value: float) -> float | None:
+    """Two-sided p-value of a difference, from its replicates (B,): could it be 0? None where it is undefined.
+
+    Twice the smaller share of replicates on either side of 0, those at 0 on both, the split itself counted as one more
+    (Davison and Hinkley, 1997, Section 4.2): under .05 where the interval leaves 0 out.
+    """
+    moved = _centred(values, value)
+    if not len(moved):
+        return None
+    tail = min((moved <= _ROUNDING).sum(), (moved >= -_ROUNDING).sum())
+    return min(1.0, 2 * (float(tail) + 1) / (len(moved) + 1))
+
+
+def ranks(values: FloatArray, replicates: FloatArray) -> list[int]:
+    """Rank of n numbers, higher ones better: 1 + how many are significantly better; (n,), and (n, B) from one draw.
+
+    One is significantly better than another where it is higher and the p-value of their difference is under .05, which
+    is asked of each pair alone. Neighbours within noise share a rank unless a third sets them apart.
+    """
+    return [
+        1
+        + sum(
+            value > one and _differ(draws - own, value - one) for value, draws in zip(values, replicates, strict=True)
+        )
+        for one, own in zip(values, replicates, strict=True)
+    ]
+
+
+def over_seeds(replicates: FloatArray) -> FloatArray:
+    """Replicates (B,) of the mean over S seeds, from those of each (S, B) on the same images.
+
+    Each draws seeds too, one fewer than there are, so that the mean varies with the seeds by their variance / S (Rao
+    and Wu, JASA 1988); as many seeds give the same draws, so seeds are paired. One seed says nothing of other seeds.
+    """
+    seeds, count = replicates.shape
+    if seeds == 1:
+        return np.asarray(replicates[0])
+    drawn = np.random.default_rng(seeds).integers(0, seeds, (seeds - 1, count))
+    return np.asarray(np.take_along_axis(replicates, drawn, axis=0).mean(axis=0))
+
+
+def _differ(values: FloatArray, value: float) -> bool:
+    p = p_value(values, value)
+    return p is not None and p < 1 - LEVEL
+
+
+def _centred(values: FloatArray, value: float) -> FloatArray:
+    defined = values[np.isfinite(values)]
+    return defined - defined.mean() + value if len(defined) and np.isfinite(value) else defined[:0]
 
 
 def totals(

@@ -3,7 +3,7 @@
     trainings/<address>/     config.json (the key), checkpoint-<epoch>.pt while it runs, log.jsonl (a line an epoch),
                              then weights.pt and done.json; lease/
     predictions/<address>/   config.json, <kind>.parquet, <kind>.json (what it took); parts/ while it runs; lease/
-    results/<address>.json   the record, and <address>.parquet, the outcomes per image
+    results/<address>.json   the record, and <address>.parquet, the outcomes per image, and <address>.replicates.parquet
 
 Every file appears whole, by rename. The code's revision is in the records and in no address.
 """
@@ -24,6 +24,7 @@ from bench.errors import UnknownNameError
 from bench.files import Places, atomic, digest, file_digest, write_json
 from bench.lease import PATIENCE, Lease, claim
 from bench.progress import SILENT, Progress
+from bench.replicates import beside
 from bench.result import Result, read_result, write_result
 
 SMALL = 1 << 20
@@ -117,33 +118,36 @@ class Store:
         """Hold a folder while working in it; None when `unless` says that others have done the work."""
         return claim(folder / "lease", unless=unless, progress=progress, patience=self.patience)
 
-    def record(self, result: Result, outcomes: pa.Table) -> Result:
-        """Write a result: its outcomes, then its record, whose presence means that both are there.
+    def record(self, result: Result, outcomes: pa.Table, replicates: pa.Table | None = None) -> Result:
+        """Write a result: its outcomes and replicates, then its record, whose presence means that all are there.
 
         Returns the record as written, with the digest of its outcomes.
         """
         path = self.outcomes(result.address)
-        with atomic(path) as part:
-            pq.write_table(outcomes, part, compression="zstd")
+        for table, to in ((outcomes, path), (replicates, beside(self.result(result.address)))):
+            if table is not None:
+                with atomic(to) as part:
+                    pq.write_table(table, part, compression="zstd")
         written = result.model_copy(update={"outcomes_digest": file_digest(path)})
         write_result(self.result(result.address), written)
         return written
 
     def publish(self, address: str, into: Path) -> list[Path]:
-        """Copy a result into `into`: the record, and its outcomes where they are small; the files written.
+        """Copy a result into `into`: record, replicates, and outcomes where they are small; the files written.
 
         `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
         """
         result = read_result(self.result(self.complete(address)))
         record = into / f"{result.protocol}.{result.method}.{result.address}.json"
-        outcomes = self.outcomes(result.address)
-        written = []
+        outcomes, replicates = self.outcomes(result.address), beside(self.result(result.address))
+        copies = {replicates: beside(record)} if replicates.exists() else {}
         if outcomes.stat().st_size <= SMALL:
-            written.append(record.with_suffix(".parquet"))
-            with atomic(written[0]) as part:
-                shutil.copyfile(outcomes, part)
+            copies = {outcomes: record.with_suffix(".parquet"), **copies}
+        for file, copy in copies.items():
+            with atomic(copy) as part:
+                shutil.copyfile(file, part)
         write_result(record, result)
-        return [record, *written]
+        return [record, *copies.values()]
 
     def complete(self, address: str) -> str:
         """The one result address that begins so. Raises UnknownNameError."""

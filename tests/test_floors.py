@@ -15,8 +15,8 @@ FLOORS = {
     1: "bench bench.errors bench.progress",
     2: "bench.files bench.boxes",
     3: "bench.truth bench.predictions bench.result",
-    4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.folders "
-    "bench.formats",
+    4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.replicates "
+    "bench.folders bench.formats",
     5: "bench.method bench.export bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
     7: "bench.score bench.audit",

@@ -31,7 +31,7 @@ def judge_rows(truth: Truth, predictions: Mapping[str, Resolved], conventions: A
     return Scored(pa.table({"image": found.image, "label": found.label, "hit": hit}), {"rows": len(hit)}, ("a note",))
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Any, weights: Any) -> dict[str, Any]:
+def summarise(outcomes: pa.Table, classes: Any, conventions: Any, weights: Any) -> dict[str, Any]:
     """The share of hits, by class and over all rows."""
     image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
     hits, rows = totals(weights, image, label, 2, hit), totals(weights, image, label, 2)

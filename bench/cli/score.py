@@ -39,7 +39,7 @@ def score(*, name: str | None, tuned_on: str, allow_missing: bool, as_json: bool
     bound, truth, predictions = found = read_given(**chosen)
     judged = judge(bound, truth, found.resolved(), allow_missing=allow_missing)
     who = _who(predictions, name) | {"tuned_on": tuned_on}
-    result = Store(chosen["places"]).record(result_of(bound, truth, judged, **who), judged.outcomes)
+    result = Store(chosen["places"]).record(result_of(bound, truth, judged, **who), judged.outcomes, judged.replicates)
     print_results([result], as_json_document=as_json)
 
 

@@ -64,16 +64,17 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(outcomes, counts, _notes(found.score, conventions))
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Average precision, precision, recall and F1 by class (B, C), and the overall three (B,)."""
     image, label, positive, decided, ranked = (
         outcomes[name].to_numpy() for name in ("image", "label", "positive", "decided", "ranked")
     )
-    classes = len(truth.classes)
-    positives = totals(weights, image, label, classes, positive)
+    positives = totals(weights, image, label, len(classes), positive)
     forms = average_precisions(image[ranked], label[ranked], positive[ranked], positives, weights)
-    chosen = totals(weights, image, label, classes, decided)
-    true = totals(weights, image, label, classes, decided & positive)
+    chosen = totals(weights, image, label, len(classes), decided)
+    true = totals(weights, image, label, len(classes), decided & positive)
     return {
         "mAP": forms.form(conventions.ap),
         **_macro(true, chosen, positives, conventions),

@@ -1,12 +1,14 @@
 """Detection as COCO judges it: average precision and recall over IoU .50 ... .95, sizes, and numbers of detections.
 
-101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. hotcoco computes the matching and
-the curves, as pycocotools defines them; a class without objects is undefined, and no detections at all score 0.
+101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. hotcoco computes the numbers as
+pycocotools defines them; a class without objects is undefined, and no detections at all score 0. Intervals come from
+outcomes of our own matching, which give the same numbers where every image counts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,18 +21,36 @@ from bench.data.rle import checked_rle
 from bench.errors import RequestError
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
+from bench.stats import ratio, totals
 from bench.truth import Truth
+from protocols.scoring.coco_matching import (
+    IOUS,
+    MOST,
+    SIZES,
+    Flags,
+    Integers,
+    Matches,
+    box_overlaps,
+    mask_overlaps,
+    mask_sizes,
+    match,
+    things_of,
+)
 
 VERSION = 1
 
-_AREAS, _MOST = ("all", "small", "medium", "large"), (1, 10, 100)
+_MOST = (1, 10, MOST)
 _PRECISIONS = {"AP": (slice(None), 0), "AP50": (slice(0, 1), 0), "AP75": (slice(5, 6), 0)} | {
-    f"AP_{name}": (slice(None), index) for index, name in enumerate(_AREAS) if index
+    f"AP_{name}": (slice(None), index) for index, name in enumerate(SIZES) if index
 }
-_RECALLS = {f"AR_{most}": (0, index) for index, most in enumerate(_MOST)} | {
-    f"AR_{name}": (index, 2) for index, name in enumerate(_AREAS) if index
+_RECALLS = {f"AR_{most}": (0, most) for most in _MOST} | {
+    f"AR_{name}": (index, MOST) for index, name in enumerate(SIZES) if index
 }
 METRICS = dict.fromkeys((*_PRECISIONS, *_RECALLS), True)
+_RECALL_POINTS = np.linspace(0, 1, 101)
+
+Masks = tuple[list[Any], list[Any]]
+"""Run lengths of detections and of objects, as hotcoco takes them."""
 
 
 class Conventions(protocol.Conventions):
@@ -41,8 +61,10 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
-    """All twelve metrics, by class. Outcomes: the number of detections of each image; no metric is made from them.
+    """All twelve metrics, by class. Outcomes: detections and objects in ranking order.
 
+    A detection is a `hit` or `ignored`, in each range of sizes, at the IoUs whose bits are set; its `place` is that in
+    its image and class. An object has no score, is ignored, and `wanted` in the ranges of sizes whose bits are set.
     Raises RequestError for predictions or a truth without what `region` asks for, and for broken run lengths.
     """
     kind = "segments" if conventions.region == "mask" else "boxes"
@@ -51,49 +73,136 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     found = predictions[kind]
     if conventions.region == "mask" and truth.objects.segment is None:
         raise RequestError(f"{truth.dataset} has no masks of its objects, which region = mask asks for.")
-    precision, recall = _curves(truth, found, conventions) if len(found.image) else _nothing(truth, conventions)
-    whole = {name: precision[t, :, :, a, 2].mean(axis=(0, 1)) for name, (t, a) in _PRECISIONS.items()}
-    whole |= {name: recall[:, :, a, m].mean(axis=0) for name, (a, m) in _RECALLS.items()}
-    detections = np.bincount(found.image, minlength=len(truth.ids))
-    outcomes = pa.table({"image": np.arange(len(truth.ids), dtype=np.int32), "detections": detections})
-    counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": int(_crowd(truth).sum())}
-    return Scored(outcomes, counts, ("no intervals: the engine gives curves of the whole split",), whole=whole)
+    masks = _masks(truth, found) if conventions.region == "mask" else None
+    outcomes = _outcomes(truth, found, _matches(truth, found, masks))
+    crowds = int(things_of(truth).crowd.sum())
+    counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": crowds}
+    return Scored(outcomes, counts, whole=_engine(truth, found, masks) if len(found.image) else None)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
-    """Nothing: COCO's curves are of the whole split."""
-    return {}
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
+    """All twelve metrics by class (B, C)."""
+    image, label, place, wanted = (outcomes[name].to_numpy() for name in ("image", "label", "place", "wanted"))
+    draws = np.ascontiguousarray(weights.T)
+    bounds = np.searchsorted(label, np.arange(len(classes) + 1))
+    precision, recall = [], {}
+    for size, name in enumerate(SIZES):
+        positives = totals(weights, image, label, len(classes), (wanted >> size & 1).astype(np.bool_))
+        hit, ignored = (_flags(outcomes[f"{what}_{name}"].to_numpy()) for what in ("hit", "ignored"))
+        by_class = [
+            _average_precision(image[rows], hit[rows], ignored[rows], positives[:, c], draws)
+            for c, rows in enumerate(slice(*ends) for ends in pairwise(bounds))
+        ]
+        precision.append(np.stack(by_class, axis=2))
+        for most in _MOST if name == "all" else (MOST,):
+            hits = sum(totals(weights, image, label, len(classes), one & (place < most)) for one in hit.T)
+            recall[size, most] = ratio(np.asarray(hits) / len(IOUS), positives)
+    return {name: precision[size][at].mean(axis=0) for name, (at, size) in _PRECISIONS.items()} | {
+        name: recall[which] for name, which in _RECALLS.items()
+    }
 
 
-def _curves(truth: Truth, found: Resolved, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
-    """Precision (10, 101, C, 4, 3) and recall (10, C, 4, 3): IoU, recall, class, size, detections; NaN: undefined."""
+def _average_precision(
+    image: Integers, hit: Flags, ignored: Flags, positives: FloatArray, draws: FloatArray
+) -> FloatArray:
+    """Average precision (IoUs, B) of one class, from rows in ranking order: hit, ignored: (n, IoUs); draws: (N, B).
+
+    The mean over the recall points of the best precision at that recall or more, which is always one at a hit. Rows
+    that miss at every IoU are counted together, between one row that does not and the next.
+    """
+    from scipy.sparse import csr_array
+
+    rows = np.flatnonzero((hit | ignored).any(axis=1) & ~ignored.all(axis=1))
+    missed = np.flatnonzero(~(hit | ignored).any(axis=1))
+    ends = np.searchsorted(missed, rows)
+    of = csr_array((np.ones(len(missed)), image[missed], np.concatenate([[0], ends])), shape=(len(rows), len(draws)))
+    hit, ignored, weight = hit[rows], ignored[rows], draws[image[rows]]
+    before = np.cumsum(of @ draws, axis=0) + np.cumsum(weight, axis=0)
+    nothing = np.zeros((1, draws.shape[1]))
+    result = []
+    for at in range(len(IOUS)):
+        skipped = np.concatenate([nothing, np.cumsum(weight[ignored[:, at]], axis=0)])
+        hits = np.flatnonzero(hit[:, at])
+        found = before[hits] - skipped[np.cumsum(ignored[:, at])[hits]]
+        result.append(_interpolated(np.cumsum(weight[hits], axis=0), found, positives))
+    return np.stack(result)
+
+
+def _interpolated(true: FloatArray, found: FloatArray, positives: FloatArray) -> FloatArray:
+    """Mean (B,) over the recall points of the best precision, from `true` of `found` (h, B) at each hit."""
+    precision = np.divide(true, found, out=np.zeros_like(true), where=found > 0)
+    best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    recall = true / np.maximum(positives, 1)
+    point = (100 * recall + 1e-9).astype(np.intp)  # the last one reached, or the next where rounding decides
+    reached = np.diff(point + (_RECALL_POINTS[point] <= recall), axis=0, prepend=0)
+    return np.where(positives > 0, (reached * best).sum(axis=0) / len(_RECALL_POINTS), np.nan)
+
+
+def _flags(bits: Integers) -> Flags:
+    """A flag for each IoU (n, IoUs), from bits (n,)."""
+    return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
+
+
+def _bits(flags: Flags) -> Integers:
+    return np.asarray(flags @ (1 << np.arange(flags.shape[-1])), dtype=np.uint16)
+
+
+def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
+    o, kept = truth.objects, np.flatnonzero(matches.place < MOST)
+    none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), (1 << len(IOUS)) - 1, dtype=np.uint16)
+    pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+        "image": (found.image[kept], o.image),
+        "label": (found.label[kept], o.label),
+        "score": (found.score[kept], np.full(len(o), np.nan)),
+        "place": (matches.place[kept], np.full(len(o), MOST)),
+        "wanted": (np.zeros(len(kept), dtype=np.uint16), _bits(things_of(truth).wanted)),
+    }
+    for size, name in enumerate(SIZES):
+        pairs[f"hit_{name}"] = _bits(matches.hit[kept, size]), none
+        pairs[f"ignored_{name}"] = _bits(matches.ignored[kept, size]), every
+    columns = {name: np.concatenate(pair) for name, pair in pairs.items()}
+    order = np.lexsort((columns["place"], _numbers(truth)[columns["image"]], -columns["score"], columns["label"]))
+    return pa.table({name: column[order] for name, column in columns.items()})
+
+
+def _matches(truth: Truth, found: Resolved, masks: Masks | None) -> Matches:
+    if masks is not None:
+        return match(truth, found, mask_sizes(masks[0]), mask_overlaps(truth, *masks))
+    with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
+        size = to_coco(found.box)[:, 2:].prod(axis=1)
+    return match(truth, found, size, box_overlaps(truth, found))
+
+
+def _engine(truth: Truth, found: Resolved, masks: Masks | None) -> dict[str, FloatArray]:
+    """All twelve metrics by class (C,), as hotcoco computes them."""
     import hotcoco
 
     number = _numbers(truth)
-    objects = _dataset(truth, conventions, number)
+    objects = _dataset(truth, number, masks)
     image, category = number[found.image], found.label + 1
-    if conventions.region == "mask":
-        rows = zip(found.image.tolist(), found.segments, found.score.tolist(), category.tolist(), strict=True)
-        results: Any = [
-            {
-                "image_id": int(number[row]),
-                "category_id": label,
-                "segmentation": _segment(truth, row, counts),
-                "score": value,
-            }
-            for row, counts, value, label in rows
+    results: Any = (
+        np.column_stack([image, to_coco(found.box), found.score, category])
+        if masks is None
+        else [
+            {"image_id": row, "category_id": label, "segmentation": mask, "score": value}
+            for row, label, mask, value in zip(
+                image.tolist(), category.tolist(), masks[0], found.score.tolist(), strict=True
+            )
         ]
-    else:
-        results = np.column_stack([image, to_coco(found.box), found.score, category]).astype(np.float64)
-    judged = hotcoco.COCOeval(objects, objects.load_res(results), "segm" if conventions.region == "mask" else "bbox")
+    )
+    judged = hotcoco.COCOeval(objects, objects.load_res(results), "bbox" if masks is None else "segm")
     judged.evaluate()
     judged.accumulate()
     curves: Any = judged.eval
+    # by IoU, recall, class, size, detections, and by IoU, class, size, detections; below 0 where undefined
     precision, recall = (np.where(curves[name] < 0, np.nan, curves[name]) for name in ("precision", "recall"))
-    return precision, recall
+    whole = {name: precision[at, :, :, size, -1].mean(axis=(0, 1)) for name, (at, size) in _PRECISIONS.items()}
+    return whole | {name: recall[:, :, size, _MOST.index(most)].mean(axis=0) for name, (size, most) in _RECALLS.items()}
 
 
-def _dataset(truth: Truth, conventions: Conventions, number: NDArray[np.int64]) -> Any:
+def _dataset(truth: Truth, number: NDArray[np.int64], masks: Masks | None) -> Any:
     """The truth as hotcoco takes it."""
     import hotcoco
 
@@ -102,10 +211,6 @@ def _dataset(truth: Truth, conventions: Conventions, number: NDArray[np.int64]) 
     rows = np.argsort(number).tolist()
     images = [{"id": int(number[row]), "width": width[row], "height": height[row]} for row in rows]
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(truth.classes)]
-    segments: Any = None
-    if conventions.region == "mask" and o.segment is not None:
-        pairs = zip(o.image.tolist(), o.segment, strict=True)
-        segments = [_segment(truth, row, counts) for row, counts in pairs]
     return hotcoco.COCO.from_arrays(
         images,
         categories,
@@ -113,8 +218,8 @@ def _dataset(truth: Truth, conventions: Conventions, number: NDArray[np.int64]) 
         o.label.astype(np.int64) + 1,
         to_coco(o.box),
         area=area(o.box) if o.area is None else o.area,
-        iscrowd=_crowd(truth),
-        segmentation=segments,
+        iscrowd=things_of(truth).crowd,
+        segmentation=None if masks is None else masks[1],
     )
 
 
@@ -126,24 +231,13 @@ def _numbers(truth: Truth) -> NDArray[np.int64]:
     return number
 
 
-def _nothing(truth: Truth, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
-    """The curves of no detections: 0 for every class and size that has objects (pycocotools stops here)."""
+def _masks(truth: Truth, found: Resolved) -> Masks:
     o = truth.objects
-    size = area(o.box) if o.area is None else o.area
-    low, high = np.array([0, 0, 32**2, 96**2]), np.array([1e10, 32**2, 96**2, 1e10])
-    sought = (size[:, None] >= low) & (size[:, None] <= high) & ~_crowd(truth)[:, None]
-    has = np.zeros((len(truth.classes), len(_AREAS)), dtype=np.bool_)
-    np.logical_or.at(has, o.label, sought)
-    recall = np.broadcast_to(np.where(has, 0.0, np.nan)[None, :, :, None], (10, *has.shape, len(_MOST)))
-    return np.broadcast_to(recall[:, None], (10, 101, *recall.shape[1:])), recall
+    mine = [_mask(truth, *one) for one in zip(found.image.tolist(), found.segments, strict=True)]
+    return mine, [_mask(truth, *one) for one in zip(o.image.tolist(), o.segment or (), strict=True)]
 
 
-def _crowd(truth: Truth) -> NDArray[np.bool_]:
-    crowd = truth.objects.crowd
-    return np.zeros(len(truth.objects), dtype=np.bool_) if crowd is None else crowd
-
-
-def _segment(truth: Truth, image: int, counts: bytes) -> dict[str, Any]:
+def _mask(truth: Truth, image: int, counts: bytes) -> dict[str, Any]:
     """Run lengths of an image's size. Raises RequestError where they are not."""
     width, height = map(int, truth.size[image])
     try:

@@ -56,11 +56,13 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table({"image": image, "label": label, "hit": hit}), counts)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Share of hits: (B, C) by class, or (B,) over all pairs."""
     image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
-    hits = totals(weights, image, label, len(truth.classes), hit)
-    pairs = totals(weights, image, label, len(truth.classes))
+    hits = totals(weights, image, label, len(classes), hit)
+    pairs = totals(weights, image, label, len(classes))
     if conventions.mean_over == "images":
         return {"CorLoc": ratio(hits.sum(axis=1), pairs.sum(axis=1))}
     return {"CorLoc": ratio(hits, pairs)}

@@ -41,7 +41,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
-    """Match detections. Outcomes: the counted ones in ranking order, `hit` where true."""
+    """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
     scores, boxes = _rounded(found, conventions)
     order = ranking(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
@@ -54,26 +54,32 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[claims[np.unique(which[claims], return_index=True)[1]]] = True
     counted = order[~ignored[order]]
-    columns: dict[str, NDArray[Any]] = {"image": found.image, "label": found.label, "score": scores, "hit": hit}
-    return Scored(
-        pa.table({name: column[counted] for name, column in columns.items()}),
-        {
-            "detections": len(boxes),
-            "true_positives": int(hit.sum()),
-            "duplicates": len(claims) - int(hit.sum()),
-            "ignored": int(ignored.sum()),
-            "objects": int((~_ignoring(objects, conventions)).sum()),
-        },
-    )
+    missed = ~_ignoring(objects, conventions)
+    counts = {
+        "detections": len(boxes),
+        "true_positives": int(hit.sum()),
+        "duplicates": len(claims) - int(hit.sum()),
+        "ignored": int(ignored.sum()),
+        "objects": int(missed.sum()),
+    }
+    missed[which[hit]] = False
+    columns: dict[str, NDArray[Any]] = {
+        "image": np.concatenate([found.image[counted], objects.image[missed]]),
+        "label": np.concatenate([found.label[counted], objects.label[missed]]),
+        "score": np.concatenate([scores[counted], np.full(missed.sum(), np.nan)]),
+        "hit": np.concatenate([hit[counted], np.zeros(missed.sum(), dtype=np.bool_)]),
+        "missed": np.arange(len(counted) + missed.sum()) >= len(counted),
+    }
+    return Scored(pa.table(columns), counts)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Average precision by class (B, C) in both forms."""
-    objects = _objects(truth, conventions)
-    sought = ~_ignoring(objects, conventions)
-    positives = totals(weights, objects.image, objects.label, len(truth.classes), sought)
-    image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
-    precision = average_precisions(image, label, hit, positives, weights)
+    image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
+    positives = totals(weights, image, label, len(classes), hit | missed)
+    precision = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
 

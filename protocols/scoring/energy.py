@@ -52,7 +52,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table({"image": image, "energy": energy[image]}), {"judged": len(image)})
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Mean energy on objects (B,)."""
     drawn = weights[:, outcomes["image"].to_numpy()]
     return {"object_energy": ratio(drawn @ outcomes["energy"].to_numpy(), drawn.sum(axis=1))}

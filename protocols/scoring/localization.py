@@ -74,7 +74,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table(columns), {**counts, "images_without_box_of_class": int(boxless.sum())})
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Each error (B,): the share of images without a hit."""
     image, localized = outcomes["image"].to_numpy(), outcomes["localized"].to_numpy()
     drawn = weights[:, image]

@@ -69,7 +69,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table({"image": image, "hits": bits}), counts, _best(hits[image]))
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Each share of images (B,)."""
     image = outcomes["image"].to_numpy()
     packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8).reshape(len(image), -1)

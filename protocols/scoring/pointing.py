@@ -73,15 +73,17 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table({"image": image, "label": label, "hit": hit, "difficult": difficult}), counts)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Share of hits by class (B, C), over all pairs and over the difficult subset."""
     image, label, hit, difficult = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "difficult"))
-    classes = len(truth.classes)
+    names = len(classes)
     return {
-        "accuracy": ratio(totals(weights, image, label, classes, hit), totals(weights, image, label, classes)),
+        "accuracy": ratio(totals(weights, image, label, names, hit), totals(weights, image, label, names)),
         "accuracy_difficult": ratio(
-            totals(weights, image, label, classes, hit & difficult),
-            totals(weights, image, label, classes, difficult),
+            totals(weights, image, label, names, hit & difficult),
+            totals(weights, image, label, names, difficult),
         ),
     }
 

@@ -34,28 +34,35 @@ class Conventions(Tolerance):
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
-    """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true."""
+    """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
     hit = hits(truth, points, conventions) & (shown >= _least(conventions))
     order = ranking(truth, points.image, points.label, points.score)
     if conventions.difficult_only == "ignore":
         order = order[shown[order] != ONLY_DIFFICULT]
-    columns = {"image": points.image[order], "label": points.label[order], "score": points.score[order]}
-    counts = {
-        "points": len(order),
-        "true_positives": int(hit[order].sum()),
-        "positives": int((truth.labels >= _least(conventions)).sum()),
+    positive = truth.labels >= _least(conventions)
+    counts = {"points": len(order), "true_positives": int(hit[order].sum()), "positives": int(positive.sum())}
+    positive[points.image[hit], points.label[hit]] = False
+    image, label = (index.astype(np.int32) for index in np.nonzero(positive))
+    columns = {
+        "image": np.concatenate([points.image[order], image]),
+        "label": np.concatenate([points.label[order], label]),
+        "score": np.concatenate([points.score[order], np.full(len(image), np.nan)]),
+        "hit": np.concatenate([hit[order], np.zeros(len(image), dtype=np.bool_)]),
+        "missed": np.arange(len(order) + len(image)) >= len(order),
     }
-    return Scored(pa.table({**columns, "hit": hit[order]}), counts)
+    return Scored(pa.table(columns), counts)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Average precision by class (B, C)."""
-    image, label = np.nonzero(truth.labels >= _least(conventions))
-    positives = totals(weights, image, label, len(truth.classes))
-    rows = [outcomes[name].to_numpy() for name in ("image", "label", "hit")]
-    return {"mAP": average_precisions(rows[0], rows[1], rows[2], positives, weights).form(conventions.ap)}
+    image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
+    positives = totals(weights, image, label, len(classes), hit | missed)
+    found = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
+    return {"mAP": found.form(conventions.ap)}
 
 
 def _least(conventions: Conventions) -> int:

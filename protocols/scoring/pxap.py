@@ -56,7 +56,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())})
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Average precision of pixels (B,)."""
     drawn = weights[:, outcomes["image"].to_numpy()]
     found = []

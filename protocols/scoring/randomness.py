@@ -62,7 +62,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table({"image": image, "label": label, **columns, "weight": weight}), counts)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Both means (B,)."""
     image, accuracy, variance, weight = (
         outcomes[name].to_numpy() for name in ("image", "accuracy", "variance", "weight")

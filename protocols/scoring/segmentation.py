@@ -46,7 +46,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     """
     if truth.masks is None or not truth.masks.indexed:
         raise RequestError(f"{truth.dataset} {truth.split} has no class masks; its lists of images with masks do.")
-    found, names = predictions["masks"], classes(truth)
+    found, names = predictions["masks"], ("background", *truth.classes)
     counted = np.zeros((len(truth.ids), 3, len(names)), dtype=np.int64)
     for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):
         mask = _checked(f"mask of {truth.ids[image]}", mask, len(names))
@@ -61,22 +61,19 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table(columns), counts, classes=names)
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Intersection over union by class (B, 1 + C), background first; undefined where no pixel is of it."""
     image, label = (outcomes[name].to_numpy() for name in ("image", "label"))
     true, predicted, shared = (
-        _pixels(weights, image, label, outcomes[name].to_numpy(), len(classes(truth)))
+        _pixels(weights, image, label, outcomes[name].to_numpy(), len(classes))
         for name in ("true", "predicted", "shared")
     )
     iou = ratio(shared, true + predicted - shared)
     if not conventions.background:
         iou[:, 0] = np.nan
     return {"mIoU": iou}
-
-
-def classes(truth: Truth) -> tuple[str, ...]:
-    """The classes of pixels: background, then the dataset's."""
-    return ("background", *truth.classes)
 
 
 def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integers, names: int) -> FloatArray:

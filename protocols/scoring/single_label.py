@@ -45,12 +45,13 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     return Scored(pa.table(columns), {"judged": len(image), "images_without_score": int(without.sum())})
 
 
-def summarise(outcomes: pa.Table, truth: Truth, conventions: Conventions, weights: NDArray[np.float64]) -> Replicates:
+def summarise(
+    outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
+) -> Replicates:
     """Accuracy (B, C) by class or (B,) over images, and the errors (B,) likewise averaged."""
     image, label, top1, top5 = (outcomes[name].to_numpy() for name in ("image", "label", "top1", "top5"))
-    classes = len(truth.classes)
-    images = totals(weights, image, label, classes)
-    first, fifth = (totals(weights, image, label, classes, hit) for hit in (top1, top5))
+    images = totals(weights, image, label, len(classes))
+    first, fifth = (totals(weights, image, label, len(classes), hit) for hit in (top1, top5))
     if conventions.mean_over == "images":
         images, first, fifth = (counts.sum(axis=1) for counts in (images, first, fifth))
     accuracy = ratio(first, images)

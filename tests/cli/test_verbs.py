@@ -223,7 +223,7 @@ def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annot
     assert run == record == here("show", "run", record["address"][:6], "--json").json()
     (table,) = here("table", "--protocol", "voc07-det", "--json").json()["tables"]
     assert table["rows"][0]["values"] == {"method": "hand", "mAP_11pt": 1.0, "mAP_area": 1.0}
-    (written, _) = here("publish", record["address"][:6], "--into", tmp_path / "kept", "--json").json()["written"]
+    written, *_ = here("publish", record["address"][:6], "--into", tmp_path / "kept", "--json").json()["written"]
     assert json.loads(Path(written).read_text()) == record
 
 

@@ -142,6 +142,58 @@ def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> No
     assert list(judged.metrics.values()) == expected
 
 
+@pytest.mark.parametrize("kind", ["boxes", "segments"])
+@pytest.mark.parametrize("seed", range(25))
+def test_outcomes_give_by_class_what_the_engine_gives(kind: str, seed: int) -> None:
+    truth, found = random_case(seed)
+    protocol = bound("coco14-det", region="box" if kind == "boxes" else "mask")
+    scored = protocol.family.score(truth, given_to(truth, found, kind), protocol.conventions)
+    redone = protocol.family.summarise(scored.outcomes, CLASSES, protocol.conventions, np.ones((1, len(truth.ids))))
+    assert scored.whole is not None
+    for metric, values in scored.whole.items():
+        assert redone[metric][0].tolist() == pytest.approx(values.tolist(), abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_replicate_equals_scoring_a_split_that_holds_its_images_as_often(seed: int) -> None:
+    truth, found = random_case(seed)
+    found["score"] = (np.random.default_rng(seed).permutation(len(found["image"])) + 1) / 512  # without ties
+    times = np.random.default_rng(seed).integers(0, 4, len(truth.ids))
+    protocol = bound("coco14-det")
+    scored = protocol.family.score(truth, given_to(truth, found, "boxes"), protocol.conventions)
+    drawn = protocol.family.summarise(scored.outcomes, CLASSES, protocol.conventions, times[None].astype(np.float64))
+    larger, copies = repeated(truth, found, times)
+    expected = judge(protocol, larger, given_to(larger, copies, "boxes")).per_class
+    for metric, values in expected.items():
+        named = [np.nan if value is None else value for value in values.values()]
+        assert drawn[metric][0].tolist() == pytest.approx(named, abs=1e-12, nan_ok=True)
+
+
+def repeated(truth: Truth, found: dict[str, Any], times: Any) -> tuple[Truth, dict[str, Any]]:
+    """Truth and detections with image i there `times[i]` times, its copies next to each other."""
+    copies = [(image, copy) for image, count in enumerate(times) for copy in range(count)]
+    o, of = truth.objects, np.array([image for image, _ in copies], dtype=np.int64)
+    rows = [np.flatnonzero(o.image == image) for image in of]
+    objects = replace(
+        o.take(np.concatenate(rows).astype(np.int64)),
+        image=np.repeat(np.arange(len(of)), list(map(len, rows))).astype(np.int32),
+    )
+    ids = tuple(f"{truth.ids[image]}{copy}" for image, copy in copies)
+    labels = labels_of(len(ids), len(CLASSES), objects)
+    larger = replace(truth, ids=ids, size=truth.size[of], labels=labels, objects=objects)
+    mine = [np.flatnonzero(found["image"] == image) for image in of]
+    kept = {name: column[np.concatenate(mine).astype(np.int64)] for name, column in found.items()}
+    return larger, {**kept, "image": np.repeat(np.arange(len(of)), list(map(len, mine)))}
+
+
+def test_every_defined_metric_has_an_interval() -> None:
+    truth, found = random_case(3)
+    judged = judge(bound("coco14-det"), truth, given_to(truth, found, "boxes"), replicates=100)
+    for metric, value in judged.metrics.items():
+        low, high = judged.intervals[metric]
+        assert 0 <= low <= (value or 0) <= high <= 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_order_of_rows_or_images_and_no_positive_factor_moves_it(seed: int) -> None:
     truth, found = random_case(seed)
@@ -189,8 +241,8 @@ def test_one_object_found_and_one_missed_by_hand() -> None:
     )
     assert judged.metrics["AR_100"] == 0.5
     assert judged.undefined["AP"] == ("dog", "eel")
-    assert judged.intervals == {}
-    assert any("no intervals" in note for note in judged.notes)
+    # A replicate that holds neither image is undefined, as is one without the large object.
+    assert judged.intervals.keys() == judged.metrics.keys() - {"AP_medium", "AR_medium"}
 
 
 def test_a_detection_of_a_crowd_is_ignored() -> None:

@@ -197,7 +197,7 @@ def test_a_replicate_equals_scoring_a_split_that_holds_its_images_as_often(case:
     protocol = bound("voc07-det")
     scored = protocol.family.score(truth, predicted(truth, "boxes", rows), protocol.conventions)
     weights = np.array([times], dtype=np.float64)
-    drawn = protocol.family.summarise(scored.outcomes, truth, protocol.conventions, weights)
+    drawn = protocol.family.summarise(scored.outcomes, truth.classes, protocol.conventions, weights)
     larger, names = repeated(truth, times)
     copies = [(new, *row[1:]) for old, new in names for row in rows if row[0] == old]
     expected = judge(protocol, larger, predicted(larger, "boxes", copies)).per_class

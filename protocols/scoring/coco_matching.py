@@ -1,0 +1,152 @@
+"""COCO's matching: which detections find an object, at ten IoUs and in four ranges of size, all images at once.
+
+In each image and class the detections choose in the order of their scores, 100 of them at most: of the objects that
+are free and overlap enough the nearest, one to be found before one to be ignored, the last of equals. Crowd regions and
+objects out of the range of sizes are ignored, and so is who finds them; so is a detection that finds nothing and is
+itself out of the range. Any number may find a crowd region (pycocotools, `COCOeval.evaluateImg`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.boxes import FloatArray, area, to_coco
+from bench.predictions import Resolved
+from bench.ranking import places
+from bench.truth import Truth
+
+IOUS = np.linspace(0.5, 0.95, 10)
+SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Square pixels of an object or a detection, both ends included."""
+MOST = 100
+"""Detections of an image and class that count."""
+
+_PAIRS = 1 << 18
+"""Detections with objects looked at in one go: bounds memory, not results."""
+
+Flags = NDArray[np.bool_]
+Integers = NDArray[np.integer]
+Overlaps = Callable[[Integers, Integers], FloatArray]
+"""From rows of detections (p,) and objects (p,) to their overlaps (p,). A group, one class in one image, comes whole:
+its first detection with each of its objects, then its second with the same objects ..."""
+
+
+class Things(NamedTuple):
+    """Objects to find. wanted: (m, sizes), neither crowd nor out of range. crowd: (m,)."""
+
+    wanted: Flags
+    crowd: Flags
+
+
+class Matches(NamedTuple):
+    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes, IoUs)."""
+
+    place: Integers
+    hit: Flags
+    ignored: Flags
+
+
+def things_of(truth: Truth) -> Things:
+    """The objects of a truth."""
+    o = truth.objects
+    crowd = np.zeros(len(o), dtype=np.bool_) if o.crowd is None else o.crowd
+    return Things(~(outside(area(o.box) if o.area is None else o.area) | crowd[:, None]), crowd)
+
+
+def outside(size: FloatArray) -> Flags:
+    """Which sizes (n,) are out of each range (n, sizes)."""
+    low, high = np.array(list(SIZES.values())).T
+    return np.asarray((size[:, None] < low) | (size[:, None] > high))
+
+
+def match(truth: Truth, found: Resolved, size: FloatArray, overlaps: Overlaps) -> Matches:
+    """Match detections of `size` (n,) square pixels; those beyond the first `MOST` of a group find nothing."""
+    key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
+    place = places(key, np.zeros_like(key), found.score)
+    hit, ignored = np.zeros((2, len(key), len(SIZES), len(IOUS)), dtype=np.bool_)
+    things = things_of(truth)
+    taken = np.zeros((*things.wanted.shape, len(IOUS)), dtype=np.bool_)
+    for row, thing in _together(key, thing_key, place < MOST):
+        overlap = overlaps(row, thing)
+        rows = np.flatnonzero(overlap >= IOUS[0])
+        rows = rows[np.lexsort((thing[rows], overlap[rows], row[rows], place[row[rows]]))]
+        turns = np.flatnonzero(np.diff(place[row[rows]])) + 1
+        for turn in np.split(rows, turns) if len(rows) else ():
+            _choose(row[turn], thing[turn], overlap[turn], things, Matches(place, hit, ignored), taken)
+    ignored |= ~hit & outside(size)[:, :, None]
+    return Matches(place, hit, ignored)
+
+
+def _choose(
+    row: Integers, thing: Integers, overlap: FloatArray, things: Things, matches: Matches, taken: Flags
+) -> None:
+    """Detections of one place choose, all at once since these are of different groups; pairs by row, best last."""
+    free = (overlap[:, None, None] >= IOUS) & ~taken[thing]
+    rank = np.arange(1, len(row) + 1)[:, None] + len(row) * things.wanted[thing]
+    wish = np.where(free, rank[:, :, None], 0)
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    best = np.repeat(np.maximum.reduceat(wish, first), np.diff(first, append=len(row)), axis=0)
+    pair, size, iou = np.nonzero(free & (wish == best))
+    mine, theirs = row[pair], thing[pair]
+    matches.hit[mine, size, iou] = things.wanted[theirs, size]
+    matches.ignored[mine, size, iou] = ~things.wanted[theirs, size]
+    taken[theirs, size, iou] = ~things.crowd[theirs]
+
+
+def box_overlaps(truth: Truth, found: Resolved) -> Overlaps:
+    """IoU of boxes, as from `x, y, width, height` to the last bit; of a crowd region the share of the detection."""
+    mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), things_of(truth).crowd
+
+    def overlaps(row: Integers, thing: Integers) -> FloatArray:
+        a, b = mine[row], theirs[thing]
+        with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
+            sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+            shared = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0.0)
+            own = a[:, 2:].prod(axis=1)
+            union = np.where(crowd[thing], own, own + b[:, 2:].prod(axis=1) - shared)
+            return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0))
+
+    return overlaps
+
+
+def mask_sizes(masks: list[Any]) -> FloatArray:
+    """Square pixels (n,) of masks, run lengths as hotcoco takes them."""
+    from hotcoco import mask
+
+    return np.asarray(mask.area(masks), dtype=np.float64).reshape(-1)
+
+
+def mask_overlaps(truth: Truth, mine: list[Any], theirs: list[Any]) -> Overlaps:
+    """IoU of masks, run lengths as hotcoco takes them; of a crowd region the share of the detection."""
+    from hotcoco import mask
+
+    crowd, o = things_of(truth).crowd, truth.objects
+
+    def overlaps(row: Integers, thing: Integers) -> FloatArray:
+        groups = np.flatnonzero(np.diff(truth.pair(o.image[thing], o.label[thing]), prepend=-1))
+        found = [np.zeros(0)]
+        for start, end in zip(groups, [*groups[1:], len(row)], strict=True):
+            mates = thing[start:end][row[start:end] == row[start]]
+            masks = [mine[one] for one in row[start : end : len(mates)]]
+            found.append(mask.iou(masks, [theirs[one] for one in mates], crowd[mates].tolist()).ravel())
+        return np.concatenate(found)
+
+    return overlaps
+
+
+def _together(key: Integers, thing_key: Integers, keep: Flags) -> Iterator[tuple[Integers, Integers]]:
+    """Rows of detections to keep with all objects of the same key, about `_PAIRS` at once, never cut within a key."""
+    by_key = np.argsort(thing_key, kind="stable")
+    first, last = (np.searchsorted(thing_key[by_key], key, side=side) for side in ("left", "right"))
+    rows = np.flatnonzero(keep & (last > first))
+    rows = rows[np.argsort(key[rows], kind="stable")]
+    groups = np.flatnonzero(np.diff(key[rows], prepend=-1))
+    part = np.cumsum(last[rows] - first[rows])[groups] // _PAIRS
+    for piece in np.split(rows, groups[1:][np.diff(part) > 0]):
+        count = last[piece] - first[piece]
+        start = np.cumsum(count) - count
+        yield np.repeat(piece, count), by_key[np.arange(count.sum()) + np.repeat(first[piece] - start, count)]
