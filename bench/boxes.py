@@ -90,7 +90,7 @@ def best_overlaps(
     by_key = np.argsort(object_key, kind="stable")
     keys, first, number = np.unique(object_key[by_key], return_index=True, return_counts=True)
     trim = np.array([[0.0], [0.0], [0.0], [0.0]] if plus_one else [[0.0], [0.0], [1.0], [1.0]])
-    corners, others = np.ascontiguousarray(boxes.T), objects[by_key].T - trim
+    corners, others = np.ascontiguousarray(boxes.T), np.ascontiguousarray(objects[by_key].T) - trim
     best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
     of = _place(keys, key)
     candidates = np.flatnonzero(of >= 0)
@@ -115,15 +115,14 @@ def _best_of_run(
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """For box i of (4, n), the first largest IoU (n,) with the `number[i]` objects of (4, m) from `first[i]` on."""
     mine, theirs = area(boxes.T), area(objects.T)
-    best, which = np.full(len(first), -1.0), first.copy()
-    rows, step = np.arange(len(first)), 0
-    while len(rows):  # take, since indexing columns by an array is several times slower
-        now = first.take(rows) + step
-        overlap = _ratio(boxes.take(rows, axis=1), objects.take(now, axis=1), mine.take(rows) + theirs.take(now))
-        better = overlap > best.take(rows)
+    best = _ratio(boxes, objects.take(first, axis=1), mine + theirs[first])
+    which, rows = first.copy(), np.arange(len(first))
+    for step in range(1, number.max(initial=1)):
+        rows = rows[number[rows] > step]
+        now = first[rows] + step  # take, since indexing columns by an array is several times slower
+        overlap = _ratio(boxes.take(rows, axis=1), objects.take(now, axis=1), mine[rows] + theirs[now])
+        better = overlap > best[rows]
         best[rows[better]], which[rows[better]] = overlap[better], now[better]
-        step += 1
-        rows = rows[number.take(rows) > step]
     return best, which
 
 

@@ -25,10 +25,11 @@ def ranking(truth: Truth, image: Integers, label: Integers, score: FloatArray, *
     bounds = np.searchsorted(label[by_class], np.arange(len(truth.classes) + 1))
     for start, end in pairwise(bounds):
         rows = by_class[start:end]
-        order = np.argsort(-score[rows])
-        ranked = score[rows][order]
+        falling = -score[rows]
+        order = np.argsort(falling)
+        ranked = falling[order]
         if stable and (ranked[1:] == ranked[:-1]).any():
-            order = np.lexsort((truth.id_rank[image[rows]], -score[rows]))
+            order = np.lexsort((truth.id_rank[image[rows]], falling))
         by_class[start:end] = rows[order]
     return by_class
 
@@ -61,9 +62,10 @@ def average_precision(image: Integers, hit: Flags, positives: FloatArray, draws:
     2010 and later). Non-interpolated: the mean precision at the hits.
     """
     rows = np.flatnonzero(hit)
-    true, false = _cumulated(image, hit, rows, draws)
-    weight, found = draws[image[rows]], true + false
-    precision = np.divide(true, found, out=np.zeros_like(true), where=found > 0)
+    weight = draws[image[rows]]
+    true = np.cumsum(weight, axis=0)
+    found = np.cumsum(_missed_between(image, hit, rows, draws) + weight, axis=0)
+    precision = true / np.maximum(found, 1)  # an image is drawn a whole number of times
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     divisor = np.where(positives > 0, positives, np.nan)
     return AveragePrecision(
@@ -86,23 +88,29 @@ def average_precisions(
     return AveragePrecision(*(np.stack(form, axis=1) for form in zip(*classes, strict=True)))
 
 
-def _cumulated(image: Integers, hit: Flags, rows: Integers, draws: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Hits up to each hit, itself included, and misses before it: (h, B) each. No other row can move a precision.
+def _missed_between(image: Integers, hit: Flags, rows: Integers, draws: FloatArray) -> FloatArray:
+    """Misses (h, B) between the hit before and each of the hits `rows` (h,). Later ones can move no precision.
 
     A sparse matrix counts the misses of each image between two hits: one product serves every replicate.
     """
     from scipy.sparse import csr_array
 
-    true = np.cumsum(draws[image[rows]], axis=0)
     until = rows[-1] if len(rows) else 0
     missed = image[:until][~hit[:until]]
     ends = np.concatenate([[0], rows - np.arange(len(rows))])
-    between = csr_array((np.ones(len(missed)), missed, ends), shape=(len(rows), len(draws)))
-    return true, np.cumsum(between @ draws, axis=0)
+    return np.asarray(csr_array((np.ones(len(missed)), missed, ends), shape=(len(rows), len(draws))) @ draws)
 
 
 def _eleven(true: FloatArray, envelope: FloatArray, positives: FloatArray) -> FloatArray:
-    """Sum (B,) over k = 0 ... 10 of the best precision where 10 * hits >= k * positives, 0 where that is never."""
+    """Sum (B,) over k = 0 ... 10 of the best precision where 10 * hits >= k * positives, 0 where that is never.
+
+    Hits (h, B) only grow: the first row that reaches k is found by bisection, all k and replicates at once.
+    """
     reached = np.concatenate([envelope, np.zeros((1, envelope.shape[1]))])
-    first = [(10 * true < k * positives).sum(axis=0) for k in range(11)]
-    return np.asarray(np.take_along_axis(reached, np.stack(first), axis=0).sum(axis=0))
+    needed, replicate = np.arange(11)[:, None] * positives, np.arange(len(positives))
+    first = np.zeros(needed.shape, dtype=np.int64)
+    for step in 1 << np.arange(len(true).bit_length())[::-1]:
+        row = first + step - 1
+        short = (row < len(true)) & (10 * true[np.minimum(row, len(true) - 1), replicate] < needed)
+        first += step * short
+    return np.asarray(reached[first, replicate].sum(axis=0))
