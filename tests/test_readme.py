@@ -42,13 +42,13 @@ def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path,
 
 def test_the_method_it_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
-    file = tmp_path / "gmp.py"
+    file = tmp_path / "peak.py"
     file.write_text(re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1])
     registry.use_plugin(file)
-    cls, variant = registry.parse("gmp")
+    cls, variant = registry.parse("peak")
     config = registry.configure(cls, variant, dataset="", recipe={"net": "tiny", "weights": "none"}, settings={})
     method = cls(config, Task("made-up", ("cat", "dog")))
     images, labels = torch.rand(2, 3, 64, 64), torch.tensor([[1, -1], [0, 1]])
-    scores, maps = method(images)
+    scores, maps, *_ = method(images)
     assert torch.equal(scores, maps.flatten(2).max(dim=2).values)
     assert sum(method.loss(images, labels).values()).isfinite()

@@ -29,7 +29,7 @@ class CubDataset(Dataset):
 
     def __init__(self, name: str, folder: Path, metadata: Path) -> None:
         self.name, self.folder, self.metadata = name, folder, metadata
-        self.recipe: dict[str, Any] = {}
+        self.recipe: dict[str, Any] = {"loss": "softmax"}
         self.how_to_get = (
             f"Unpack CUB_200_2011.tgz (vision.caltech.edu) so that {folder} holds images.txt, "
             "or: python -m bench data fetch cub."

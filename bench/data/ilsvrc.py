@@ -37,7 +37,7 @@ class ClsLocDataset(Dataset):
 
     def __init__(self, name: str, data_root: Path, cache: Path, blacklist: str = "2014") -> None:
         self.name, self.folder, self.blacklist = name, data_root / "ILSVRC", blacklist
-        self.recipe: dict[str, Any] = {}
+        self.recipe: dict[str, Any] = {"loss": "softmax"}
         self.how_to_get = (
             "image-net.org and Kaggle (ImageNet Object Localization Challenge) give it to registered people; unpack it "
             f"in {data_root}, so that it holds ILSVRC and LOC_synset_mapping.txt."

@@ -23,7 +23,7 @@ class Mit67Dataset(Dataset):
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.recipe: dict[str, Any] = {}
+        self.recipe: dict[str, Any] = {"loss": "softmax"}
         self.how_to_get = (
             f"Get TrainImages.txt, TestImages.txt and indoorCVPR_09.tar (web.mit.edu/torralba/www/indoor.html) into "
             f"{folder}, or: python -m bench data fetch mit67."

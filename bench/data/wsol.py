@@ -34,7 +34,7 @@ class OpenImagesDataset(Dataset):
 
     def __init__(self, name: str, folder: Path, metadata: Path) -> None:
         self.name, self.folder, self.metadata = name, folder, metadata
-        self.recipe: dict[str, Any] = {}
+        self.recipe: dict[str, Any] = {"loss": "softmax"}
         self.how_to_get = f"{HOW} Photographs and masks (linked from its README) go to {folder}."
         if not (splits := self.splits()):
             raise MissingDataError(f"wsolevaluation's lists of {name}", metadata, HOW)

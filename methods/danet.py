@@ -1,0 +1,147 @@
+"""DANet: a classifier a level of a class hierarchy, of several maps a class that diverge (Xue et al., ICCV 2019).
+
+Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 learn orders, families and species; a class's
+map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps a class, which learn to be
+unlike each other. `multi-loss` is Table 1's control, the same classes at every level. `released` weighs the losses
+evenly, compares maps of all levels, and fuses a class with the families and orders of the same rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from bench.errors import RequestError
+from bench.method import Maps, Task, training
+from bench.method import prediction as at_test
+from methods.hierarchies import levels_of
+from methods.layers.divergence import pairwise_cosine
+from methods.layers.hierarchy import Level, hierarchy
+from methods.layers.map_method import ImageConfig, ImageMethod, map_head
+
+
+class DanetConfig(ImageConfig):
+    """Settings of DANet."""
+
+    levels: Literal[1, 2, 3] = training(3, "levels of the hierarchy, from the classes up")
+    hierarchy: str = training("dataset", "dataset: its own; or a file with the ancestors of each class")
+    supervise: Literal["levels", "classes"] = training("levels", "what a head learns: its own level, or the classes")
+    maps: int = training(8, "K, maps a class and head", ge=1)
+    kept: float = training(0.5, "share of the K maps that a mini-batch trains", gt=0, le=1)
+    divergence: float = training(0.01, "lambda, weight of the maps' similarity", ge=0)
+    compare: Literal["level", "all"] = training(
+        "level", "similarity summed over the pairs of a level (Eq. 4), or its mean over half the maps of all (released)"
+    )
+    balance: Literal["classes", "even"] = training(
+        "classes", "softmax losses are divided by their number of classes (Eq. 3), or halved (released)"
+    )
+    width: int = training(1024, "channels of each head's two 3x3 convolutions", ge=1)
+    fusion: Literal["ancestors", "ranks"] = at_test(
+        "ancestors",
+        "what a class's map is averaged with: those of its ancestors, or of equally ranked names (released)",
+    )
+
+
+class Danet(ImageMethod):
+    """Heads on the stages of a backbone, one for each level of the hierarchy."""
+
+    Config = DanetConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "hda": {"maps": 1, "divergence": 0.0},
+        "hda-1": {"maps": 1, "divergence": 0.0, "levels": 1},
+        "hda-2": {"maps": 1, "divergence": 0.0, "levels": 2},
+        "dda": {"levels": 1},
+        "multi-loss": {"maps": 1, "divergence": 0.0, "supervise": "classes"},
+        "released": {"kept": 1.0, "compare": "all", "balance": "even", "fusion": "ranks"},
+    }
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 64}}
+    config: DanetConfig
+
+    def __init__(self, config: DanetConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.levels = _levels(config, task)
+        channels = self.backbone.stage_channels[-len(self.levels) :]
+        self.heads = nn.ModuleList(
+            map_head(before, config.width, len(level.names) * config.maps)
+            for before, level in zip(channels, self.levels, strict=True)
+        )
+
+    def forward(self, images: Tensor) -> Maps:
+        """The classes' logits (B, C), and their fused maps (B, C, h, w) at the size of the first level's."""
+        found = self._maps(images)
+        logits = [one.mean(dim=(2, 3, 4)) for one in found]
+        ranked = self.config.fusion == "ranks"
+        flat = [(one.relu() if ranked else one).mean(dim=2) for one in found]
+        large = [interpolate(one, flat[0].shape[2:], mode="bilinear", align_corners=False) for one in flat]
+        fused = [
+            of_equal_rank(maps, scores, logits[-1]) if ranked else level.of_classes(maps)
+            for level, maps, scores in zip(self.levels, large, logits, strict=True)
+        ]
+        return Maps(logits[-1], torch.stack(fused).mean(dim=0))
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """A classification loss of each level, and the similarity of the maps of what is present."""
+        found = [self._some(one, round(self.config.kept * self.config.maps)) for one in self._maps(images)]
+        terms = {
+            f"level {number}": self._weight(level) * self.classification(maps.mean(dim=(2, 3, 4)), level.labels(labels))
+            for number, (level, maps) in enumerate(zip(self.levels, found, strict=True), start=1)
+        }
+        if self.config.divergence and self.config.maps > 1:
+            alike = self._alike_in_levels if self.config.compare == "level" else self._alike_in_all
+            terms["divergence"] = self.config.divergence * alike(found, labels)
+        return terms
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """The maps (B, n, K, h, w) of each level's n names."""
+        stages = self.backbone.stages(images)[-len(self.levels) :]
+        flat = [head(stage).float() for head, stage in zip(self.heads, stages, strict=True)]
+        return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
+
+    def _some(self, maps: Tensor, count: int) -> Tensor:
+        """Some of the K maps (..., K, h, w), drawn at random."""
+        return maps[..., torch.randperm(maps.shape[-3])[: max(1, count)].to(maps.device), :, :]
+
+    def _weight(self, level: Level) -> float:
+        """What a level's loss counts. A multi-label loss is a mean over classes already."""
+        if self.config.balance == "even":
+            return 0.5
+        return 1 / len(level.names) if self.config.loss == "softmax" else 1.0
+
+    def _alike_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
+        """The sum over levels of the similarity of a present name's maps, mean over images and names."""
+        present = [level.labels(labels) > 0 for level in self.levels]
+        sums = [pairwise_cosine(maps[there]) for maps, there in zip(found, present, strict=True)]
+        return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
+
+    def _alike_in_all(self, found: list[Tensor], labels: Tensor) -> Tensor:
+        """The mean similarity, without its sign, of half the maps of a present class and its ancestors."""
+        image, name = (labels > 0).nonzero(as_tuple=True)
+        own = [maps[image, level.index(name)] for level, maps in zip(self.levels, found, strict=True)]
+        size = own[0].shape[2:]
+        together = torch.cat([interpolate(one, size, mode="bilinear", align_corners=True) for one in own], dim=1)
+        count = together.shape[1] // 2
+        mean = pairwise_cosine(self._some(together, count)) / max(1, count * (count - 1) // 2)
+        return mean.abs().sum() / max(1, len(mean))
+
+
+def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
+    """What each head learns. Raises RequestError for more levels than the hierarchy has."""
+    if config.levels == 1 or config.supervise == "classes":
+        return hierarchy(task.classes, dict.fromkeys(task.classes, ())) * config.levels
+    levels = levels_of(task, config.hierarchy)
+    if len(levels) < config.levels:
+        raise RequestError(f"levels={config.levels} is not allowed: the hierarchy of {task.dataset} has {len(levels)}.")
+    return levels[-config.levels :]
+
+
+def of_equal_rank(maps: Tensor, scores: Tensor, class_scores: Tensor) -> Tensor:
+    """Of each class (B, C, h, w) the map of the name whose score ranks where the class's does.
+
+    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes beyond the last name get its map.
+    """
+    rank = class_scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    name = scores.argsort(dim=1, descending=True, stable=True).gather(1, rank.clamp(max=scores.shape[1] - 1))
+    return maps.gather(1, name[:, :, None, None].expand(-1, -1, *maps.shape[2:]))

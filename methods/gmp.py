@@ -1,0 +1,20 @@
+"""GMP: global max pooling, a class scores its strongest position (DeepMIL, Oquab et al., CVPR 2015; "ResNet-max")."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from methods.layers.map_method import PooledConfig, PooledMaps
+
+
+class Gmp(PooledMaps):
+    """A class scores the maximum of its map."""
+
+    Config = PooledConfig
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """The maximum over the map."""
+        return maps.amax(dim=(2, 3))

@@ -1,0 +1,41 @@
+"""HaS: Hide-and-Seek, CAM trained on images with patches hidden at random (Singh and Lee, ICCV 2017).
+
+`has:32` is HaS-32: all patches are 32 pixels wide.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from bench.method import training
+from methods.layers.hide_and_seek import hide
+from methods.layers.map_method import PooledConfig, PooledMaps
+
+
+class HasConfig(PooledConfig):
+    """Settings of HaS."""
+
+    patches: tuple[Annotated[int, Field(ge=0)], ...] = training(
+        (0, 16, 32, 44, 56), "sides of the patches in pixels; each image draws one, 0 hides nothing", min_length=1
+    )
+    hidden: float = training(0.5, "probability that a patch is hidden", ge=0, le=1)
+
+
+class Has(PooledMaps):
+    """CAM, whose training images lack patches; they are filled with the mean colour. At test nothing is hidden."""
+
+    Config = HasConfig
+    variants: ClassVar = {"32": {"patches": (32,)}}
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0, "patches": (0, 12, 20)}}
+    config: HasConfig
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """The mean over the map."""
+        return maps.mean(dim=(2, 3))
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The classification loss of images with patches hidden."""
+        return super().loss(hide(images, self.config.patches, self.config.hidden, self.backbone.mean), labels)

@@ -1,0 +1,82 @@
+"""SPG (unverified): self-produced guidance, attention that supervises the layers below it (Zhang et al., ECCV 2018).
+
+Only its rows are in the papers here: written from general knowledge, and held against no other implementation. The
+attention map of the image's classes gives seeds, foreground where it is high and background where it is low, to a mask
+learned from conv5; that one gives seeds to one from conv4; both together to one from the classifier's own features.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+
+from bench.method import Maps, Task, training
+from methods.layers.erasing import attention
+from methods.layers.map_method import ImageConfig, ImageMethod, map_layer, neck
+
+
+class SpgConfig(ImageConfig):
+    """Settings of SPG."""
+
+    width: int = training(1024, "channels of the classifier's two 3x3 convolutions", ge=1)
+    mask_width: int = training(512, "channels of the layers that learn masks", ge=1)
+    attention_seeds: tuple[float, float] = training((0.05, 0.7), "attention: background below, foreground above")
+    mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
+    fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of both masks: background below, foreground above")
+
+
+class Spg(ImageMethod):
+    """CAM's maps with two more convolutions; masks teach its features, and are not used at test."""
+
+    Config = SpgConfig
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 64, "mask_width": 64}}
+    config: SpgConfig
+
+    def __init__(self, config: SpgConfig, task: Task) -> None:
+        super().__init__(config, task)
+        conv4, conv5 = self.backbone.stage_channels[-2:]
+        self.features = nn.Sequential(neck(conv5, config.width), neck(config.width, config.width))
+        self.maps = map_layer(config.width, len(task.classes))
+        self.sides = nn.ModuleList([neck(conv4, config.mask_width), neck(conv5, config.mask_width)])
+        self.side_mask = nn.Sequential(neck(config.mask_width, config.mask_width), map_layer(config.mask_width, 1))
+        self.mask = nn.Sequential(neck(config.width, config.mask_width), map_layer(config.mask_width, 1))
+
+    def forward(self, images: Tensor) -> Maps:
+        """Logits (B, C) and class maps (B, C, h, w), whose means they are."""
+        maps = self.maps(self.features(self.backbone.features(images))).float()
+        return Maps(maps.mean(dim=(2, 3)), maps)
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The classification loss, and what each mask says where it is given seeds; without a class there are none."""
+        conv4, conv5 = self.backbone.stages(images)[-2:]
+        features = self.features(conv5)
+        maps = self.maps(features).float()
+        low, high = (self.side_mask(side(one)) for side, one in zip(self.sides, (conv4, conv5), strict=True))
+        size, some = low.shape[2:], (labels > 0).any(dim=1)
+        low, high, last = (_at(one, size)[some, 0] for one in (low, high, self.mask(features)))
+        shown = attention(_at(maps, size), labels > 0)[some]
+        return {
+            "classification": self.classification(maps.mean(dim=(2, 3)), labels),
+            "conv5 mask": guided(high, shown, self.config.attention_seeds),
+            "conv4 mask": guided(low, high.sigmoid(), self.config.mask_seeds),
+            "last mask": guided(last, (low.sigmoid() + high.sigmoid()) / 2, self.config.fused_seeds),
+        }
+
+
+def _at(maps: Tensor, size: torch.Size) -> Tensor:
+    return interpolate(maps.float(), size, mode="bilinear", align_corners=False)
+
+
+def guided(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
+    """The mean cross entropy of mask logits (N, h, w) where the guide (N, h, w) is below or above its seeds, else 0.
+
+    The guide is a constant: nothing is learned by what gives the seeds.
+    """
+    low, high = seeds
+    target = guide.detach() > high
+    marked = target | (guide.detach() < low)
+    losses = binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
+    return (losses * marked).sum() / marked.sum().clamp(min=1)

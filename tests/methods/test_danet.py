@@ -1,0 +1,161 @@
+"""DANet: its losses and maps by hand on three levels, and what each variant leaves out or does otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from map_cases import IMAGES, made
+from torch import Tensor
+from torch.nn.functional import cross_entropy, interpolate
+
+from bench import registry
+from bench.data.scenes import KINDS
+from bench.errors import RequestError
+from bench.method import Task
+from methods.danet import Danet, of_equal_rank
+from methods.layers.divergence import pairwise_cosine
+
+TASK = Task("shapes", tuple(kind.name for kind in KINDS))
+OUTLINES = ["compact" if kind.body in ("disc", "slab") else "pointed" for kind in KINDS]
+BODIES = [kind.body for kind in KINDS]
+LABELS = -torch.ones(2, 12)
+LABELS[0, 3], LABELS[1, 5] = 1, 1
+
+
+def danet(**settings: Any) -> Danet:
+    return made(Danet, TASK, **settings)
+
+
+def heads(method: Danet) -> list[Tensor]:
+    """The maps (B, n, K, h, w) of each level."""
+    stages = method.backbone.stages(IMAGES)[-len(method.heads) :]
+    flat = [head(stage) for head, stage in zip(method.heads, stages, strict=True)]
+    return [one.unflatten(1, (-1, method.config.maps)) for one in flat]
+
+
+def test_each_stage_has_a_head_with_k_maps_for_every_name_of_its_level() -> None:
+    method = danet()
+    assert [level.names for level in method.levels] == [
+        ("compact", "pointed"),
+        ("disc", "slab", "wedge", "cross"),
+        TASK.classes,
+    ]
+    assert [tuple(one.shape[:3]) for one in heads(method)] == [(2, 2, 8), (2, 4, 8), (2, 12, 8)]
+
+
+def test_a_classs_map_is_the_mean_of_its_ancestors_and_its_score_is_its_own() -> None:
+    method, fused = danet(), torch.zeros(2, 12, 16, 12)
+    found, maps = method(IMAGES), heads(method)
+    of_class = [
+        [level.names.index(name) for name in names]
+        for level, names in zip(method.levels, (OUTLINES, BODIES, TASK.classes), strict=True)
+    ]
+    for level, rows in zip(maps, of_class, strict=True):
+        mean = interpolate(level.mean(dim=2), (16, 12), mode="bilinear")
+        fused += torch.stack([mean[:, row] for row in rows], dim=1) / 3
+    torch.testing.assert_close(found.maps, fused)
+    torch.testing.assert_close(found.scores, maps[-1].mean(dim=(2, 3, 4)))
+
+
+def test_losses_of_levels_are_divided_by_their_number_of_names() -> None:
+    method = danet(loss="softmax", kept=1.0)
+    terms = method.loss(IMAGES, LABELS)
+    targets = [
+        torch.tensor([OUTLINES[3] == "pointed", OUTLINES[5] == "pointed"]).long(),
+        torch.tensor([3, 1]),
+        torch.tensor([3, 5]),
+    ]
+    for number, (maps, target) in enumerate(zip(heads(method), targets, strict=True), start=1):
+        logits = maps.mean(dim=(2, 3, 4))
+        torch.testing.assert_close(terms[f"level {number}"], cross_entropy(logits, target) / logits.shape[1])
+
+
+def test_the_divergence_is_summed_over_pairs_and_levels_of_what_is_present() -> None:
+    method = danet(kept=1.0, divergence=0.5)
+    rows = [(0, 1), (3, 1), (3, 5)]
+    rows[0] = tuple(int(OUTLINES[place] == "pointed") for place in (3, 5))  # type: ignore[assignment]
+    expected = sum(
+        float(pairwise_cosine(torch.stack([maps[0, first], maps[1, second]])).mean())
+        for maps, (first, second) in zip(heads(method), rows, strict=True)
+    )
+    assert method.loss(IMAGES, LABELS)["divergence"].item() == pytest.approx(0.5 * expected, rel=1e-5)
+
+
+def test_half_the_maps_are_trained_in_a_batch_others_in_the_next() -> None:
+    method = danet(levels=1)
+    trained = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        method.zero_grad()
+        torch.stack(list(method.loss(IMAGES, LABELS).values())).sum().backward()
+        grad = method.heads[0][-1].weight.grad
+        assert grad is not None
+        moved = grad.view(12, 8, -1).ne(0).any(dim=2)
+        assert moved.sum(dim=1).tolist() == [4] * 12
+        trained.append(moved)
+    assert trained[0].equal(trained[1])
+    assert not trained[0].equal(trained[2])
+
+
+def config(variant: str | None) -> Any:
+    cls, _ = registry.parse("danet")
+    return registry.configure(cls, variant, dataset="shapes", recipe={}, settings={})
+
+
+@pytest.mark.parametrize(
+    ("variant", "levels", "maps", "terms"),
+    [
+        (None, (2, 4, 12), 8, {"level 1", "level 2", "level 3", "divergence"}),
+        ("hda", (2, 4, 12), 1, {"level 1", "level 2", "level 3"}),
+        ("hda-2", (4, 12), 1, {"level 1", "level 2"}),
+        ("hda-1", (12,), 1, {"level 1"}),
+        ("dda", (12,), 8, {"level 1", "divergence"}),
+        ("multi-loss", (12, 12, 12), 1, {"level 1", "level 2", "level 3"}),
+        ("released", (2, 4, 12), 8, {"level 1", "level 2", "level 3", "divergence"}),
+    ],
+)
+def test_variants(variant: str | None, levels: tuple[int, ...], maps: int, terms: set[str]) -> None:
+    cls, _ = registry.parse("danet")
+    chosen = {} if variant is None else cls.variants[variant]
+    method = danet(**chosen)
+    assert tuple(len(level.names) for level in method.levels) == levels
+    assert config(variant).maps == maps
+    assert set(method.loss(IMAGES, LABELS)) == terms
+    assert method(IMAGES).maps.shape[:2] == (2, 12)
+
+
+def test_released_halves_each_loss_and_takes_the_mean_similarity_over_all_levels() -> None:
+    method = danet(loss="softmax", kept=1.0, compare="all", balance="even", divergence=1.0, maps=2)
+    terms, maps = method.loss(IMAGES, LABELS), heads(method)
+    torch.testing.assert_close(terms["level 3"], 0.5 * cross_entropy(maps[2].mean(dim=(2, 3, 4)), torch.tensor([3, 5])))
+    assert 0 <= terms["divergence"].item() <= 1
+
+
+def test_released_fuses_with_the_names_that_rank_where_the_class_does() -> None:
+    maps = torch.arange(3.0).view(1, 3, 1, 1)
+    names, classes = torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[3.0, 9.0, 1.0, 0.0]])
+    assert of_equal_rank(maps, names, classes).flatten().tolist() == [2, 1, 0, 0]
+
+
+def test_released_maps_are_means_of_what_is_positive() -> None:
+    method = danet(levels=1, fusion="ranks")
+    torch.testing.assert_close(method(IMAGES).maps, heads(method)[0].relu().mean(dim=2))
+
+
+def test_several_and_unknown_classes_give_finite_losses() -> None:
+    labels = torch.tensor([[1.0] * 6 + [-1] * 6, [0.0] * 12])
+    for settings in ({}, {"loss": "softmax"}, {"compare": "all"}):
+        assert all(term.isfinite() for term in danet(**settings).loss(IMAGES, labels).values())
+
+
+def test_more_levels_than_the_hierarchy_has_are_refused(tmp_path: Any) -> None:
+    (tmp_path / "two.txt").write_text("".join(f"{name}\tone\n" for name in TASK.classes))
+    with pytest.raises(RequestError, match=r"levels=3 is not allowed: the hierarchy of shapes has 2"):
+        danet(hierarchy=str(tmp_path / "two.txt"))
+    assert len(danet(hierarchy=str(tmp_path / "two.txt"), levels=2).levels) == 2
+
+
+def test_one_level_needs_no_hierarchy() -> None:
+    assert made(Danet, Task("mit67", ("bar", "gym")), levels=1).levels[0].names == ("bar", "gym")

@@ -1,0 +1,64 @@
+"""SPG: seeds, what they supervise, and what gets no gradient from them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from map_cases import IMAGES, LABELS, made
+
+from methods.spg import Spg, guided
+
+
+def spg(**settings: object) -> Spg:
+    return made(Spg, mask_width=8, **settings)
+
+
+def test_masks_learn_where_the_guide_is_low_or_high_and_nowhere_else() -> None:
+    logits = torch.tensor([[[2.0, 5.0, -1.0]]], requires_grad=True)
+    loss = guided(logits, torch.tensor([[[0.9, 0.4, 0.1]]]), (0.2, 0.7))
+    loss.backward()
+    assert loss.item() == pytest.approx((math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))) / 2)
+    assert logits.grad is not None
+    assert logits.grad.ne(0).tolist() == [[[True, False, True]]]
+
+
+def test_without_seeds_the_loss_is_0() -> None:
+    assert guided(torch.randn(1, 2, 2), torch.full((1, 2, 2), 0.5), (0.2, 0.7)).item() == 0
+    assert guided(torch.randn(0, 2, 2), torch.rand(0, 2, 2), (0.2, 0.7)).item() == 0
+
+
+def test_a_guide_learns_nothing_from_the_mask() -> None:
+    guide = torch.rand(1, 4, 4, requires_grad=True)
+    guided(torch.randn(1, 4, 4, requires_grad=True), guide, (0.4, 0.6)).backward()
+    assert guide.grad is None
+
+
+def test_each_term_teaches_its_own_layers() -> None:
+    method = spg()
+    terms = method.loss(IMAGES, LABELS)
+    assert list(terms) == ["classification", "conv5 mask", "conv4 mask", "last mask"]
+    own = {
+        "classification": method.maps,
+        "conv5 mask": method.sides[1],
+        "conv4 mask": method.sides[0],
+        "last mask": method.mask,
+    }
+    for name, term in terms.items():
+        method.zero_grad()
+        term.backward(retain_graph=True)
+        taught = {key for key, module in own.items() if any(one.grad is not None for one in module.parameters())}
+        assert taught == {name}
+
+
+def test_an_image_without_a_class_gives_no_seeds() -> None:
+    method, labels = spg(), torch.tensor([[1, -1, -1], [-1, -1, -1]])
+    alone, both = method.loss(IMAGES[:1], labels[:1]), method.loss(IMAGES, labels)
+    for name in ("conv5 mask", "conv4 mask", "last mask"):
+        torch.testing.assert_close(alone[name], both[name])
+
+
+def test_scores_are_the_means_of_the_maps() -> None:
+    found = spg()(IMAGES)
+    torch.testing.assert_close(found.scores, found.maps.mean(dim=(2, 3)))

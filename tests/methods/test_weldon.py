@@ -1,0 +1,93 @@
+"""WELDON: k by the size of the image, the ablation, the ranking loss and its condition, several scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from map_cases import IMAGES, LABELS, made
+from torch.nn.functional import interpolate
+
+from bench import registry
+from bench.errors import RequestError
+from methods.gmp import Gmp
+from methods.layers.ap_ranking import ap_ranking_loss
+from methods.layers.pooling import negative_evidence
+from methods.mantra import Mantra
+from methods.weldon import Weldon
+
+SQUARE = interpolate(IMAGES, (64, 64))
+
+
+@pytest.mark.parametrize(("size", "k"), [(224, 5), (230, 5), (448, 50), (747, 100), (1000, 100), (64, 5)])
+def test_k_follows_the_size_of_the_image(size: int, k: int) -> None:
+    maps = torch.randn(1, 2, 30, 30)
+    assert made(Weldon, size=size).pool(maps).equal(negative_evidence(maps, k, k))
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooled"),
+    [
+        ({"k_plus": 3}, (3, 3)),
+        ({"k_plus": 3, "k_minus": 0}, (3, 0)),
+        ({"k_plus": 0.2, "k_minus": 0.5}, (0.2, 0.5)),
+        ({"k_plus": 1, "k_minus": 2}, (1, 2)),
+    ],
+)
+def test_k_can_be_given_for_both_or_each(settings: dict[str, float], pooled: tuple[float, float]) -> None:
+    maps = torch.randn(1, 2, 6, 7)
+    assert made(Weldon, **settings).pool(maps).equal(negative_evidence(maps, *pooled))
+
+
+def config(variant: str, **settings: Any) -> Any:
+    weldon, _ = registry.parse("weldon")
+    recipe = {"net": "tiny", "weights": "none", "size": 64}
+    return registry.configure(weldon, variant, dataset="made-up", recipe=recipe, settings=settings)
+
+
+@pytest.mark.parametrize(("variant", "cls"), [("a+b", Gmp), ("a+b+d", Mantra)])
+def test_rows_of_the_ablation_are_max_pooling_and_mantra(variant: str, cls: Any) -> None:
+    chosen = config(variant)
+    ours = made(Weldon, k_plus=chosen.k_plus, k_minus=chosen.k_minus)
+    torch.testing.assert_close(ours(IMAGES).scores, made(cls)(IMAGES).scores)
+
+
+def test_the_first_row_of_the_ablation_learns_new_layers_alone() -> None:
+    assert [config(row).freeze for row in ("a", "a+b", "a+b+c", "a+b+d", "a+b+c+d")] == [True, *[False] * 4]
+
+
+def test_ap_ranks_the_batch_by_its_scores() -> None:
+    method = made(Weldon, loss="ap", k_plus=2)
+    labels = torch.tensor([[1, -1, 0], [-1, 1, 1]])
+    found = method.loss(IMAGES, labels)
+    assert found.keys() == {"ranking"}
+    torch.testing.assert_close(found["ranking"], ap_ranking_loss(method(IMAGES).scores, labels))
+    averaged = made(Weldon, loss="ap", k_plus=2, ap_pairs="mean")
+    assert averaged.loss(IMAGES, labels)["ranking"] <= found["ranking"]
+
+
+def test_ap_needs_as_many_lowest_as_highest_regions() -> None:
+    with pytest.raises(RequestError, match=r"weldon: .*loss=ap needs k_minus = k_plus.*Proposition 1"):
+        config("ap", k_minus=0)
+
+
+def test_scales_are_averaged_each_with_its_own_k() -> None:
+    method, one, other = (made(Weldon, size=64, scales=scales) for scales in ((64, 48), (64,), (48,)))
+    found = method(SQUARE)
+    torch.testing.assert_close(found.scores, (one(SQUARE).scores + other(SQUARE).scores) / 2)
+    assert found.maps.shape == one(SQUARE).maps.shape
+    resized = interpolate(SQUARE, (48, 48), mode="bilinear", antialias=True)
+    torch.testing.assert_close(other(SQUARE).scores, made(Weldon, size=48)(resized).scores)
+    assert method.loss(SQUARE, LABELS)["classification"].isfinite()
+
+
+def test_a_scale_above_the_size_of_the_images_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"scales may not be above size \(64\), but one is 747"):
+        config("a+b", scales="64+747")
+
+
+def test_multi_scale_is_the_seven_sizes_of_the_papers_table() -> None:
+    weldon, _ = registry.parse("weldon")
+    chosen = registry.configure(weldon, "multi-scale", dataset="", recipe={}, settings={})
+    assert (chosen.size, chosen.scales) == (747, (224, 280, 320, 374, 448, 560, 747))  # type: ignore[attr-defined]
