@@ -23,6 +23,14 @@ Plain: foreground is above `threshold * max`, as CAM's text says. -minmax: above
   wsolevaluation and others read it; the two differ wherever the minimum is not 0.
 """
 
+MaskRule = Literal["own-maximum", "common-maximum"]
+"""How maps become a mask: a pixel is of the class whose map is largest there, as a share of a maximum.
+
+own-maximum: that of the map itself, so that every class reaches 1 somewhere (Ahn and Kwak, CVPR 2018, Eq. 1).
+common-maximum: that of all maps of the image, so that classes compete by their responses.
+Background is where no share is above the threshold.
+"""
+
 Map = NDArray[np.float32]
 
 
@@ -59,6 +67,28 @@ def points_and_boxes(
         points.append(_argmax(large))
         boxes.append(_box(large, rule, threshold))
     return np.array(points, dtype=np.int64).reshape(-1, 2), np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def mask_of(
+    maps: ArrayLike, classes: NDArray[np.bool_], width: int, height: int, *, rule: MaskRule, threshold: float
+) -> NDArray[np.uint8]:
+    """The mask (height, width) of an image's maps (C, h, w): 0 for background, or 1 + the index of a class.
+
+    classes: (C,), those that take part; see `MaskRule`. The first of equal classes wins; a map without a value above 0
+    is nowhere. Raises as `peaks`, and for more than 254 classes, which no mask can name.
+    """
+    if len(classes) > 254:
+        raise RunError(f"A mask names at most 254 classes, but there are {len(classes)}.")
+    chosen = np.flatnonzero(classes)
+    large = list(_enlarged(np.asarray(maps)[chosen], width, height))
+    tops = [float(one.max()) for one in large]
+    mask, best = np.zeros((height, width), dtype=np.uint8), np.full((height, width), threshold)
+    for label, one, own in zip(chosen, large, tops, strict=True):
+        top = own if rule == "own-maximum" else max(tops)
+        share = one / top if top > 0 else np.zeros_like(one)
+        above = share > best
+        mask[above], best[above] = label + 1, share[above]
+    return mask
 
 
 def detections(

@@ -98,7 +98,10 @@ class Job:
     dataset: Dataset
     train: Truth
     test: Truth
-    kind: str
+    kinds: tuple[str, ...]
+    """Kinds that the protocol is given, the one that it needs first."""
+    missing: MissingDataError | None
+    """Why nobody here can judge: the truth of the split is kept by others."""
     threads: int
     shelf: Shelf
 
@@ -172,6 +175,8 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
     train_split = request.train_split or record.train_split
     test_split = train_split if record.evaluates_training_split else request.split or record.eval_split
     learns = not issubclass(cls, Predictor)
+    kinds = _kinds(cls, record)
+    test, missing = _test(shelf, dataset, test_split)
     return Job(
         request=request,
         cls=cls,
@@ -179,9 +184,10 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
         config=_settled(config, device),
         bound=registry.bind(record),
         dataset=dataset,
-        train=shelf.truth(dataset, train_split if learns else test_split),
-        test=shelf.truth(dataset, test_split),
-        kind=_kind(cls, record),
+        train=shelf.truth(dataset, train_split) if learns else test,
+        test=test,
+        kinds=kinds,
+        missing=missing,
         threads=threads,
         shelf=shelf,
     )
@@ -221,11 +227,25 @@ def _settled(config: BaseConfig, device: torch.device) -> BaseConfig:
     return config.model_copy(update={"precision": settled_precision("auto", device)})
 
 
-def _kind(cls: MethodClass, record: Record) -> str:
-    """The kind of prediction to make: the first that the protocol takes and the method makes."""
+def _test(shelf: Shelf, dataset: Dataset, split: str) -> tuple[Truth, MissingDataError | None]:
+    """The truth of what is predicted; or only its images, and what is missing.
+
+    Raises MissingDataError where the images are missing too.
+    """
+    try:
+        return shelf.truth(dataset, split), None
+    except MissingDataError as error:
+        images = dataset.unjudged(split)
+        if dataset.missing_images(images.ids):
+            raise
+        return images, error
+
+
+def _kinds(cls: MethodClass, record: Record) -> tuple[str, ...]:
+    """What the protocol is given: the first kind it accepts that the method makes, and what it takes beside that."""
     for kind in record.predicts:
         if kind in cls.kinds:
-            return kind
+            return (kind, *(one for one in record.also if one in cls.kinds))
     raise RequestError(
         f"{cls.name} makes {', '.join(cls.kinds)}, and {record.name} takes {' or '.join(record.predicts)}."
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from bench.decode import BoxRule
+from bench.decode import BoxRule, MaskRule
 from bench.truth import Truth
 
 
@@ -73,6 +73,10 @@ class MapConfig(TrainedConfig):
     box_threshold: float = prediction(
         0.2, "foreground is above this share of the map's maximum, or range (CAM: 20 %)", ge=0, lt=1
     )
+    mask_rule: MaskRule = prediction("own-maximum", "what mask_threshold is a share of, and classes compete by")
+    mask_threshold: float = prediction(0.3, "a pixel above this share of the maximum is no background", ge=0, lt=1)
+    mask_score: float = prediction(0.5, "classes that score at least this, and the best one, take part in a mask")
+    half_maps: bool = prediction(False, "store maps in half precision")
 
 
 class ProposalConfig(TrainedConfig):
@@ -103,10 +107,14 @@ class Task:
 
 
 class Maps(NamedTuple):
-    """What a map method gives: scores (B, C) and maps (B, C, h, w), which need not be normalised."""
+    """What a map method gives: scores (B, C) and maps (B, C, h, w), which need not be normalised.
+
+    objectness: (B, h, w), at least 0, of a method that has such a map and says so in its `kinds`.
+    """
 
     scores: Tensor
     maps: Tensor
+    objectness: Tensor | None = None
 
 
 class Predictor(ABC):
@@ -156,7 +164,7 @@ class Method(nn.Module, ABC):
 class MapMethod(Method):
     """A method that gives a score and a map for every class."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes")
+    kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes", "maps", "masks")
 
     @abstractmethod
     def forward(self, images: Tensor) -> Maps:

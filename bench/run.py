@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from bench import provenance
-from bench.errors import BenchError, DivergedError, RunError
+from bench.errors import BenchError, DivergedError, RequestError, RunError
 from bench.files import Places, read_json, write_json
+from bench.formats import read_any
 from bench.job import Job, Request, Shelf, look_up
 from bench.method import MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
-from bench.predictions import About, read, resolve, write
+from bench.predictions import FOLDERS, About, resolve, stored, write
 from bench.progress import SILENT, Progress
 from bench.result import Result, read_result
 from bench.score import address_of, result_of, score
@@ -81,7 +82,7 @@ def run(
         with _reported(request, report):
             job = look_up(request, shelf, device=chosen, threads=counted)
             progress.say(_resolved(job))
-            kinds[job.predictions.address].add(job.kind)
+            kinds[job.predictions.address].update(job.kinds)
             jobs.append(job)
     for job in jobs:
         with _reported(job.request, report):
@@ -114,7 +115,10 @@ def _resolved(job: Job) -> str:
 
 
 def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
-    """The result of a job, from the store if it is there; `kinds` are predicted in one pass."""
+    """The result of a job, from the store if it is there; `kinds` are predicted in one pass.
+
+    Raises RequestError, when all is predicted, where the truth is kept by others.
+    """
     address = address_of(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
     if path.exists():
@@ -122,13 +126,16 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
     if _missing(job, kinds, means):
         _train(job, means)
         _predict(job, kinds, means)
+    if job.missing is not None:
+        how = f"python -m bench export {job.predictions.address} --protocol {job.bound.record.name} --format ..."
+        raise RequestError(f"{job.missing} Until then it is predicted, and not judged: {how}")
     return _score(job, means)
 
 
 def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
     """The kinds that are not predicted yet."""
     folder = means.store.predictions(job.predictions.address)
-    return [kind for kind in kinds if not (folder / f"{kind}.parquet").exists()]
+    return [kind for kind in kinds if not stored(folder, kind).exists()]
 
 
 def _train(job: Job, means: _Means) -> None:
@@ -177,7 +184,10 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
         lease.check()
         for kind in wanted:
             write_json(folder / f"{kind}.json", took)
-            write(folder / f"{kind}.parquet", kind, tables[kind], about)
+            if kind in FOLDERS:
+                stored(folder / "parts", kind).rename(stored(folder, kind))
+            else:
+                write(stored(folder, kind), kind, tables[kind], about)
         shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
@@ -210,9 +220,9 @@ def _predicted(
 
 def _score(job: Job, means: _Means) -> Result:
     folder = means.store.predictions(job.predictions.address)
-    predictions = read(folder / f"{job.kind}.parquet", job.kind)
+    predictions = {kind: read_any(stored(folder, kind), job.test, [kind]) for kind in job.kinds}
     begin = time.monotonic()
-    judged = score(job.bound, job.test, {job.kind: resolve(predictions, job.test)})
+    judged = score(job.bound, job.test, {kind: resolve(found, job.test) for kind, found in predictions.items()})
     seconds = time.monotonic() - begin
     result = result_of(
         job.bound,
@@ -220,7 +230,7 @@ def _score(job: Job, means: _Means) -> Result:
         judged,
         **_who(job, means),
         **_cost(job, means, seconds),
-        predictions_digest={job.kind: predictions.digest},
+        predictions_digest={kind: found.digest for kind, found in predictions.items()},
         provenance=provenance.provenance(str(means.device)),
     )
     return means.store.record(result, judged.outcomes, judged.replicates)
@@ -245,7 +255,7 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
 def _cost(job: Job, means: _Means, scoring: float) -> dict[str, Any]:
     """Seconds and images a second of training, prediction and scoring, and the most memory, here or at training."""
     folder = means.store.predictions(job.predictions.address)
-    took = {"prediction": read_json(folder / f"{job.kind}.json")}
+    took = {"prediction": read_json(folder / f"{job.kinds[0]}.json")}
     if job.training is not None and (done := means.store.training(job.training.address) / "done.json").exists():
         took["training"] = read_json(done)
     rates = {step: one["images_per_second"] for step, one in took.items() if one["images_per_second"]}

@@ -58,7 +58,7 @@ def score(
     `allow_missing`: they stay in every denominator.
     """
     kinds = _given(protocol, predictions)
-    _refuse_missing(truth, kinds, allow_missing)
+    refuse_missing(truth, kinds, allow_missing)
     family, images = protocol.family, len(truth.ids)
     scored = family.score(truth, kinds, protocol.conventions)
     classes = scored.classes or truth.classes
@@ -138,7 +138,8 @@ def _given(protocol: BoundProtocol, predictions: Mapping[str, Resolved]) -> dict
     return kinds
 
 
-def _refuse_missing(truth: Truth, kinds: Mapping[str, Resolved], allow_missing: bool) -> None:
+def refuse_missing(truth: Truth, kinds: Mapping[str, Resolved], allow_missing: bool) -> None:
+    """Raise RequestError for images that predictions, by kind, do not cover, unless that is allowed."""
     for kind, found in kinds.items():
         if not allow_missing and not found.covered.all():
             raise RequestError(

@@ -155,8 +155,8 @@ COUNTS = """self.seen = getattr(self, "seen", 0) + self.training
         ("Config = MapConfig", "Config = MapConfig\n    default_variant = 'big'", "default variant 'big' is none"),
         (
             "Config = MapConfig",
-            "Config = MapConfig\n    kinds = ('scores', 'masks')",
-            "claims masks, but predicts scores",
+            "Config = MapConfig\n    kinds = ('scores', 'proposals')",
+            "claims proposals, but predicts scores",
         ),
         ('"""A class scores the mean of its map."""', "", "its file begins .*: sketch.py has no docstring"),
     ],

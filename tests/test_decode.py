@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from bench.boxes import iou
-from bench.decode import box_of, detections, peak, peaks, points_and_boxes
+from bench.decode import box_of, detections, mask_of, peak, peaks, points_and_boxes
 from bench.errors import RunError
 
 RULES = ("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax")
@@ -214,3 +214,58 @@ def test_detections_equal_a_slow_suppression(rows, classes, chance: random.Rando
     scores = [[chance.choice([0.125, 0.25, 0.5, 0.75]) for _ in range(classes)] for _ in range(rows)]
     found = [list(each) for each in zip(*kept(boxes, scores, **OPTIONS), strict=True)]
     assert found == slowly(boxes, scores, **OPTIONS)
+
+
+def slow_mask(maps, classes, width, height, rule, threshold):
+    """Pixel by pixel, from the definition."""
+    large = [enlarged_by_torch(one, width, height) for one in maps]
+    mask = np.zeros((height, width), int)
+    for y, x in itertools.product(range(height), range(width)):
+        shares = {}
+        for label, one in enumerate(large):
+            of = [one] if rule == "own-maximum" else [large[other] for other in np.flatnonzero(classes)]
+            top = max((float(each.max()) for each in of), default=0.0)
+            if classes[label] and top > 0:
+                shares[label] = float(one[y, x]) / top
+        over = {label: share for label, share in shares.items() if share > threshold}
+        if over:
+            mask[y, x] = 1 + max(over, key=lambda label: (over[label], -label))
+    return mask
+
+
+def test_a_mask_by_hand_under_both_rules():
+    """The second class responds half as much as the first: by its own maximum it is as sure, by the common one not."""
+    maps = np.stack([square(a=(4.0, (0, 0, 10, 20)), b=(1.5, (20, 0, 30, 20))), square(a=(2.0, (10, 0, 30, 20)))])
+    both = np.array([True, True])
+    own = mask_of(maps, both, 30, 20, rule="own-maximum", threshold=0.4)
+    assert own[0].tolist() == [1] * 10 + [2] * 20
+    common = mask_of(maps, both, 30, 20, rule="common-maximum", threshold=0.5)
+    assert common[0].tolist() == [1] * 10 + [0] * 20
+    assert mask_of(maps, ~both, 30, 20, rule="own-maximum", threshold=0.0).max() == 0
+    second = mask_of(maps, np.array([False, True]), 30, 20, rule="common-maximum", threshold=0.5)
+    assert second[0].tolist() == [0] * 10 + [2] * 20
+
+
+def test_where_no_map_is_above_0_all_is_background():
+    maps = np.stack([np.full((3, 3), -1.0), np.zeros((3, 3))])
+    for rule in ("own-maximum", "common-maximum"):
+        assert not mask_of(maps, np.array([True, True]), 6, 5, rule=rule, threshold=0.0).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    maps=arrays(np.float32, (3, 2, 3), elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, 3.0])),
+    classes=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    rule=st.sampled_from(["own-maximum", "common-maximum"]),
+    threshold=st.sampled_from([0.03, 0.31, 0.77]),
+)
+def test_masks_are_those_of_the_definition(maps, classes, rule, threshold):
+    found = mask_of(maps, np.array(classes), 6, 4, rule=rule, threshold=threshold)
+    slow = slow_mask(maps, classes, 6, 4, rule, threshold)
+    assert (found == slow).mean() > 0.9  # equal shares may fall to another class by a last digit
+    assert set(np.unique(found)) <= {0, *(1 + np.flatnonzero(classes))}
+
+
+def test_a_mask_cannot_name_more_classes_than_a_byte_holds():
+    with pytest.raises(RunError, match="at most 254 classes, but there are 255"):
+        mask_of(np.zeros((255, 2, 2)), np.zeros(255, bool), 4, 4, rule="own-maximum", threshold=0.1)

@@ -17,9 +17,9 @@ FLOORS = {
     3: "bench.truth bench.predictions bench.result",
     4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.replicates "
     "bench.folders bench.formats",
-    5: "bench.method bench.export bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
+    5: "bench.method bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
-    7: "bench.score bench.audit",
+    7: "bench.score bench.audit bench.export",
     8: "bench.job bench.run bench.contract",
     9: "bench.cli",
     10: "bench.__main__",

@@ -78,7 +78,7 @@ def test_the_same_dyadic_boxes_are_the_same_in_every_format(tmp_path: Path, trut
     own = resolve(read_any(dyadic, truth, ["boxes"]), truth)
     coco = resolve(read_any(coco_file(tmp_path, coco_results(own, truth)), truth, ["boxes"]), truth)
     (tmp_path / "voc").mkdir()
-    for name, text in voc_files(own, truth).items():
+    for name, text in voc_files(own, truth, 3).items():
         (tmp_path / "voc" / name).write_text(text)
     voc = resolve(read_any(tmp_path / "voc", truth, ["boxes"]), truth)
     assert rows(own) == rows(coco) == rows(voc)

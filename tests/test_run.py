@@ -297,3 +297,54 @@ def test_a_record_says_what_it_took_and_names_no_path(places: Places, tmp_path: 
     assert (constant.training, constant.seed, constant.weights, constant.train_split) == (None, None, None, None)
     assert learned.weights == "none"
     assert {"revision", "dirty", "packages", "device"} <= learned.provenance.keys()
+
+
+def test_a_protocol_gets_every_kind_that_it_takes(places: Places) -> None:
+    report, tasks = ran(places, asked(protocol="cub-loc", train_split="trainval"), asked(protocol="voc07-cls"))
+    assert tasks == [TRAIN, PREDICT]
+    localized, classified = report.results
+    assert set(localized.predictions_digest) == {"boxes", "scores"}
+    assert localized.predictions_digest["scores"] == classified.predictions_digest["scores"]
+    [center] = ran(places, asked("center", "voc07-point"))[0].results
+    assert set(center.predictions_digest) == {"points"}
+
+
+def test_maps_and_masks_of_a_run_are_judged_and_kept_as_folders(places: Places) -> None:
+    names = ("voc07-seg", "cub-maxbox")
+    requests = [asked(protocol="voc07-seg"), asked(protocol="cub-maxbox", split="test", train_split="trainval")]
+    report, tasks = ran(places, *requests)
+    assert tasks == [TRAIN, PREDICT]
+    assert not report.failed
+    segmented, boxed = report.results
+    assert [segmented.protocol, boxed.protocol] == list(names)
+    assert 0 < segmented.metrics["mIoU"] < 1
+    assert segmented.predictions == boxed.predictions
+    folder = Store(places).predictions(segmented.predictions)
+    assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == {"maps", "masks", "lease"}
+    assert len(list((folder / "masks").iterdir())) == 6
+    assert ran(places, *requests) == (report, [])
+    [other] = ran(places, asked(protocol="voc07-seg", mask_threshold=0.9))[0].results
+    assert other.training == segmented.training
+    assert other.metrics != segmented.metrics
+
+
+def test_a_split_whose_truth_others_keep_is_predicted_and_not_judged(places: Places) -> None:
+    dataset = open_dataset("shapes", places, TINY)
+    judged = ran(places, asked(protocol="voc07-det", method="cam"))[0].results[0]
+    shutil.rmtree(places.runs / "results")
+    annotations = [dataset.folder / "Annotations" / f"{image}.xml" for image in dataset.truth("test").ids]
+    for path in annotations:
+        path.unlink()
+    report, tasks = ran(
+        places, asked(protocol="voc07-det", method="cam", box_threshold=0.4), asked("center", "voc07-point")
+    )
+    assert tasks == [PREDICT]
+    assert not report.results
+    learned, center = report.failed.values()
+    assert "Until then it is predicted, and not judged: python -m bench export " in str(learned)
+    assert "--protocol voc07-point" in str(center)
+    dataset.image_path(dataset.unjudged("test").ids[0]).unlink()
+    [error] = ran(places, asked("center", "voc07-point"))[0].failed.values()
+    assert isinstance(error, MissingDataError)
+    assert "predicted" not in str(error)
+    assert judged.images == 6

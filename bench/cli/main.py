@@ -17,6 +17,7 @@ VERBS = {
     "run": ("run:run", "Train, predict, score, record."),
     "score": ("score:score", "Score anybody's predictions."),
     "audit": ("audit:audit", "The same predictions under every convention switch."),
+    "export": ("export:export", "Predictions in other people's formats."),
     "list": ("show:list_", "What there is: methods, protocols, datasets, runs."),
     "show": ("show:show", "One thing in full: a method, a protocol, a dataset, a run."),
     "table": ("table:table", "Methods by metrics."),

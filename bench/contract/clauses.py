@@ -13,7 +13,7 @@ import numpy as np
 from bench import registry
 from bench.contract.subject import Caught, OddImages, Subject
 from bench.method import Maps, ProposalMethod
-from bench.predictions import KINDS, About, Predictions, resolve
+from bench.predictions import FOLDERS, KINDS, About, Predictions, resolve
 from bench.train import checkpoint
 from bench.train.device import pick_device
 from bench.truth import ABSENT, Truth, no_objects
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Clause = Callable[[Subject], Iterator[str]]
+
+_COLUMNS = {**KINDS, **FOLDERS}
 
 STEPS = 24
 """Steps on two images in which the loss has to fall."""
@@ -179,14 +181,14 @@ def _odd_tables(subject: Subject, tables: Mapping[str, pa.Table], truth: Truth) 
     for kind in subject.cls.kinds:
         if kind not in tables:
             yield f"it claims {kind}, but predicts {', '.join(tables) or 'nothing'}"
-        elif missing := [name for name in KINDS[kind] if name not in tables[kind].column_names]:
-            yield f"{kind}: expected the columns {', '.join(KINDS[kind])}, but {', '.join(missing)} are missing"
+        elif missing := [name for name in _COLUMNS[kind] if name not in tables[kind].column_names]:
+            yield f"{kind}: expected the columns {', '.join(_COLUMNS[kind])}, but {', '.join(missing)} are missing"
         else:
             yield from _odd_table(subject.cls.name, kind, tables[kind], truth)
 
 
 def _odd_table(name: str, kind: str, table: pa.Table, truth: Truth) -> Iterator[str]:
-    found = resolve(Predictions(kind, table.select(list(KINDS[kind])), About(name), f"its {kind}"), truth)
+    found = resolve(Predictions(kind, table.select(list(_COLUMNS[kind])), About(name), f"its {kind}"), truth)
     if not len(found.image):
         yield f"{kind}: none for any image"
     yield from (f"{kind}: {count} {what.replace('_', ' ')}" for what, count in found.counts.items() if count)

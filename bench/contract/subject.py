@@ -18,11 +18,14 @@ from bench import registry
 from bench.data.dataset import Dataset
 from bench.data.proposals import Proposals
 from bench.errors import BenchError
+from bench.files import array_digest
+from bench.formats import read_any
 from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
+from bench.predictions import FOLDERS, Predictions
 from bench.train import loop
 from bench.train.device import STEP, as_input, seed_torch
 from bench.train.feed import Example, Images, feed_of, plan
-from bench.train.predict import Split, predict
+from bench.train.predict import OF_MAPS, Split, predict
 from bench.truth import ABSENT, Truth, no_objects
 
 if TYPE_CHECKING:
@@ -137,15 +140,26 @@ class Subject:
         return self.trained("once", 4, 2)
 
     def predicted(self, method: Any, truth: Truth, **given: Any) -> dict[str, pa.Table]:
-        """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours."""
+        """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours.
+
+        Of a kind that is a folder, what each array is of, and its digest.
+        """
         proposals = given.get("proposals", self.proposals(truth))
         if isinstance(method, Predictor):
             return dict(method.predict(truth, proposals))
-        written = MapMethod.kinds if isinstance(method, MapMethod) else ProposalMethod.kinds
+        written = OF_MAPS if isinstance(method, MapMethod) else ProposalMethod.kinds
         kinds = [kind for kind in method.kinds if kind in written]
         split = Split(truth, Images(given.get("dataset", self.dataset)), proposals)
         with TemporaryDirectory(dir=self.folder) as folder:
-            return dict(predict(method, split, kinds, Path(folder), device=self.device)[0])
+            tables = dict(predict(method, split, kinds, Path(folder), device=self.device)[0])
+            parts = {kind: Path(folder) / "parts" / kind for kind in kinds if kind in FOLDERS}
+            return tables | {kind: _arrays(read_any(path, truth, [kind])) for kind, path in parts.items()}
+
+
+def _arrays(found: Predictions) -> pa.Table:
+    """Whose the arrays of a folder are, and their digests."""
+    arrays = found.arrays() if found.arrays is not None else ()
+    return found.table.append_column("digest", [[array_digest(one) for one in arrays]])
 
 
 def between_quarters(width: int, height: int) -> NDArray[np.float32]:

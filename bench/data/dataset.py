@@ -34,6 +34,13 @@ class Dataset(ABC):
         Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
         """
 
+    def unjudged(self, split: str) -> Truth:
+        """The images of a split, to predict on, where its annotations may be kept by others: their ids and sizes.
+
+        Labels and objects may be missing from it. Raises as `truth`.
+        """
+        return self.truth(split)
+
     @abstractmethod
     def image_path(self, image: str) -> Path:
         """Where the photograph of an id is, or would be."""

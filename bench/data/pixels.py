@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,22 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
         return np.array(image)
 
 
+def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:
+    """Write numbers (H, W) as an indexed PNG in VOC's colours: the same numbers always give the same bytes."""
+    from PIL import Image
+
+    image = Image.fromarray(indices)
+    image.putpalette(_voc_palette())
+    image.save(file, format="PNG", optimize=False)
+
+
+def nearest(indices: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Numbers (h, w) at another size (height, width): each pixel is that at the same place, to the nearest."""
+    rows, columns = indices.shape
+    y, x = (np.arange(height) * 2 + 1) * rows // (2 * height), (np.arange(width) * 2 + 1) * columns // (2 * width)
+    return np.asarray(indices[y[:, None], x])
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """Width and height of a JPEG or PNG file, from its header. Raises BadFileError as `read_pixels` does."""
     with _opened(path) as image:
@@ -55,3 +71,13 @@ def _opened(path: Path) -> Iterator[Any]:
         raise BadFileError(path, "not a JPEG or PNG image") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadFileError(path, f"not a readable image ({error})") from None
+
+
+def _voc_palette() -> list[int]:
+    """VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), int)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return [int(value) for value in colours.ravel()]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.boxes import to_voc
+from bench.data.pixels import write_indices
 from bench.data.scenes import KINDS, Scene, draw_scene
 from bench.data.voc import VocDataset
 from bench.errors import RequestError, UnknownNameError
@@ -61,7 +62,6 @@ class ShapesDataset(VocDataset):
             "batch_size": 16,
             "lr": 0.05,
             "head_lr": 1.0,
-            "min_proposal": 8,
             "precision": "float32",  # a net this small spends more on casting than it saves
         }
         self.how_to_get = f"Delete {folder.parent.parent}: it is made again when it is used."
@@ -131,9 +131,7 @@ def _write_image(folder: Path, image: str, scene: Scene) -> None:
 
     photograph = Image.fromarray(scene.pixels)
     photograph.save(folder / "JPEGImages" / f"{image}.jpg", quality=90, subsampling=0, optimize=False)
-    mask = Image.fromarray(class_mask(scene))
-    mask.putpalette(voc_palette())
-    mask.save(folder / "SegmentationClass" / f"{image}.png", optimize=False)
+    write_indices(folder / "SegmentationClass" / f"{image}.png", class_mask(scene))
     xml = _annotation(image, scene)
     ElementTree.indent(xml, "\t")
     (folder / "Annotations" / f"{image}.xml").write_text(ElementTree.tostring(xml, "unicode") + "\n", encoding="utf-8")
@@ -171,16 +169,6 @@ def class_mask(scene: Scene) -> NDArray[np.uint8]:
     wide = np.pad(scene.owner > 0, 1)
     near = wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
     return np.where(near & (mask == 0), np.uint8(_VOID), mask)
-
-
-def voc_palette() -> list[int]:
-    """VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
-    index = np.arange(256)
-    colours = np.zeros((256, 3), int)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
-    return [int(value) for value in colours.ravel()]
 
 
 def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]], classes: Sequence[str]) -> None:

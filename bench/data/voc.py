@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from bench.boxes import from_voc
 from bench.data.dataset import Dataset
 from bench.data.lists import need
+from bench.data.pixels import read_size
 from bench.data.truth_cache import cached_table, fingerprint
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 from bench.files import digest
-from bench.truth import Masks, Objects, Truth, labels_of
+from bench.truth import Masks, Objects, Truth, labels_of, no_objects
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -120,6 +121,17 @@ class VocDataset(Dataset):
         labels = labels_of(len(ids), len(self.classes), objects)
         masks = self._masks(ids) if split.startswith(_SEGMENTATION) else None
         return Truth(self.name, split, self.classes, ids, size, labels, objects, masks)
+
+    def unjudged(self, split: str) -> Truth:
+        """The images of a list, such as a test set of which the server has the annotations.
+
+        Sizes are the photographs', 0 where there is none.
+        """
+        ids = read_ids(self._list(split))
+        paths = [self.image_path(image) for image in ids]
+        size = np.array([read_size(path) if path.is_file() else (0, 0) for path in paths], dtype=np.int32)
+        none = no_objects()
+        return Truth(self.name, split, self.classes, ids, size, labels_of(len(ids), len(self.classes), none), none)
 
     def annotations(self, ids: Sequence[str]) -> Columns:
         """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.

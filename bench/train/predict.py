@@ -1,7 +1,7 @@
 """Prediction: one pass over a split's photographs, every kind that is asked for; killed, it goes on where it stopped.
 
-Images are predicted in parts of `PART`. A part's tables appear whole, in `parts/`; the last part joined, they become
-`<kind>.parquet`.
+Images are predicted in parts of `PART` (see `parts`). Of a map method every class is written, but where there are many
+(`MANY`) the best `KEPT` of each image, and those that it shows, which localization with the class given asks for.
 """
 
 from __future__ import annotations
@@ -10,36 +10,40 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
 from bench.data.proposals import Proposals, filtered
-from bench.decode import detections, peaks, points_and_boxes
+from bench.decode import detections, mask_of, peaks, points_and_boxes
 from bench.errors import RunError
-from bench.files import atomic
 from bench.method import MapConfig, MapMethod, ProposalConfig, ProposalMethod
-from bench.predictions import KINDS
+from bench.predictions import FOLDERS, KINDS, About
 from bench.progress import SILENT, Progress
 from bench.train.device import as_input, autocast, deterministic
 from bench.train.feed import Images, ahead, mirrored, scaled, sizes
-from bench.truth import Truth
+from bench.train.parts import Drawn, Made, Parts
+from bench.truth import ONLY_DIFFICULT, Truth
 
 VERSION = 1
 """Bumped by hand whenever the same weights would predict something else."""
 
 PART = 64
+MANY, KEPT = 100, 10
+
+OF_MAPS = (*MapMethod.kinds, "objectness")
+"""What can be written of a map method; objectness, if it has any."""
 
 Tables = dict[str, pa.Table]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What is predicted: a truth, for its ids, sizes and classes alone, with its photographs and proposals."""
+    """What is predicted: a truth, for its ids, sizes and classes (labels: see above), photographs and proposals."""
 
     truth: Truth
     images: Images
@@ -59,14 +63,15 @@ def predict(
 ) -> tuple[Tables, dict[str, float]]:
     """Tables of the kinds for the whole split, and what it took; parts that are in `folder` are not made again.
 
-    `check` raises if this process may no longer publish. Raises RunError for values that are no numbers, BadFileError
-    for a photograph that cannot be read.
+    Kinds that are folders are left whole in `folder`/parts. `check` raises if this process may no longer publish.
+    Raises RunError for values that are no numbers, BadFileError for a photograph that cannot be read.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     method.eval()
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
-    todo = [rows for rows in parts if not all(_part(folder, kind, rows).exists() for kind in kinds)]
+    kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
+    todo = [rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)]
     images = sum(map(len, todo))
     with (
         deterministic(device),
@@ -74,37 +79,43 @@ def predict(
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
         for rows in todo:
-            tables = _tables(method, split, kinds, rows, device, workers)
+            made = _made(method, split, kinds, rows, device, workers)
             check()
             for kind in kinds:
-                with atomic(_part(folder, kind, rows)) as part:
-                    pq.write_table(tables[kind], part)
+                kept.write(kind, rows, made[kind])
             step(len(rows))
     seconds = time.monotonic() - begin
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
-    return {kind: pa.concat_tables(pq.read_table(_part(folder, kind, rows)) for rows in parts) for kind in kinds}, took
+    return {kind: kept.table(kind, parts) for kind in kinds if kind not in FOLDERS}, took
 
 
-def _part(folder: Path, kind: str, rows: range) -> Path:
-    return folder / "parts" / f"{kind}-{rows.start:08d}-{rows.stop:08d}.parquet"
-
-
-def _tables(
+def _made(
     method: MapMethod | ProposalMethod,
     split: Split,
     kinds: Sequence[str],
     rows: range,
     device: torch.device,
     workers: int,
-) -> Tables:
+) -> Made:
     if isinstance(method, MapMethod):
-        return _map_tables(method, split, kinds, rows, device, workers)
+        return _of_maps(method, split, kinds, rows, device, workers)
     return _proposal_tables(method, split, rows, device, workers)
 
 
-def _map_tables(
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """What a map method gives of an image: classes that are written (c,), and of all their scores (C,) and maps."""
+
+    row: int
+    label: NDArray[np.int64]
+    score: FloatArray
+    maps: NDArray[np.float32]
+    objectness: NDArray[np.float32] | None
+
+
+def _of_maps(
     method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
-) -> Tables:
+) -> Made:
     """The kinds, for every image and class; the threads that loaded the images decode their maps."""
     truth, config = split.truth, method.config
     if not isinstance(config, MapConfig):
@@ -112,22 +123,37 @@ def _map_tables(
     mapped = list(_mapped(method, split, rows, device, workers))
 
     def decode(number: int) -> dict[str, FloatArray]:
-        row, _, maps = mapped[number]
-        width, height = truth.size[row].tolist()
-        return _decoded(kinds, maps, width, height, config)
+        width, height = truth.size[mapped[number].row].tolist()
+        return _decoded(kinds, mapped[number], width, height, config)
 
     decoded = list(ahead(decode, len(mapped), workers))
-    score = np.concatenate([score for _, score, _ in mapped])
-    image, label = (each.ravel() for each in np.indices((len(rows), len(truth.classes))))
-    columns = {kind: np.concatenate([one[kind] for one in decoded]).T for kind in kinds}
-    return {kind: _table(truth, kind, image + rows.start, label, score, *columns[kind]) for kind in kinds}
+    image = np.concatenate([np.full(len(one.label), one.row) for one in mapped])
+    label = np.concatenate([one.label for one in mapped])
+    score = np.concatenate([one.score[one.label] for one in mapped])
+    made: dict[str, pa.Table | Drawn] = {}
+    for kind in kinds:
+        if kind in KINDS:
+            columns = np.concatenate([one[kind] for one in decoded]).T
+            made[kind] = _table(truth, kind, image, label, score, *columns)
+    names = [truth.ids[row] for row in rows]
+    if "masks" in kinds:
+        made["masks"] = Drawn(names, [one["masks"] for one in decoded])
+    if "objectness" in kinds:
+        made["objectness"] = Drawn(names, [_objectness(method, one) for one in mapped], half=config.half_maps)
+    if "maps" in kinds:
+        maps = [one.maps[label] for one in mapped for label in one.label]
+        of_image, of_class = [truth.ids[row] for row in image], [truth.classes[one] for one in label]
+        made["maps"] = Drawn(of_image, _finite(maps), of_class, config.half_maps)
+    return made
 
 
-def _decoded(
-    kinds: Sequence[str], maps: NDArray[np.float32], width: int, height: int, config: MapConfig
-) -> dict[str, FloatArray]:
-    """What each kind says of an image's classes besides a score: nothing (C, 0), a point (C, 2), a box (C, 4)."""
-    found: dict[str, FloatArray] = {"scores": np.zeros((len(maps), 0))}
+def _decoded(kinds: Sequence[str], mapped: _Mapped, width: int, height: int, config: MapConfig) -> dict[str, Any]:
+    """What each kind says of an image's c classes besides a score: nothing (c, 0), a point (c, 2), a box (c, 4).
+
+    Of masks, the image's one.
+    """
+    found: dict[str, Any] = {"scores": np.zeros((len(mapped.label), 0))}
+    maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
         points, found["boxes"] = points_and_boxes(
             maps, width, height, rule=config.box_rule, threshold=config.box_threshold
@@ -135,28 +161,59 @@ def _decoded(
         found["points"] = points.astype(np.float64)
     elif "points" in kinds:
         found["points"] = peaks(maps, width, height).astype(np.float64)
+    if "masks" in kinds:
+        classes = (mapped.score >= config.mask_score) | (mapped.score == mapped.score.max())
+        found["masks"] = mask_of(
+            mapped.maps, classes, width, height, rule=config.mask_rule, threshold=config.mask_threshold
+        )
     return found
 
 
-def _mapped(
-    method: MapMethod, split: Split, rows: range, device: torch.device, workers: int
-) -> Iterator[tuple[int, FloatArray, NDArray[np.float32]]]:
-    """Each image's row, probabilities (C,) and maps (C, h, w)."""
-    config = method.config
+def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Iterator[_Mapped]:
+    """Each image's probabilities and maps, the mean over its views."""
+    config, truth = method.config, split.truth
     batches = [rows[first : first + config.batch_size] for first in range(0, len(rows), config.batch_size)]
 
     def load(number: int) -> torch.Tensor:
-        return torch.stack([split.images.square(split.truth.ids[row], config.size) for row in batches[number]])
+        return torch.stack([split.images.square(truth.ids[row], config.size) for row in batches[number]])
 
     for batch, images in zip(batches, ahead(load, len(batches), workers), strict=True):
         pixels = as_input(images, device)
         views = [pixels, pixels.flip(-1)] if config.flip_test else [pixels]
         with autocast(device, config.precision):
             found = [method(view) for view in views]
-        scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0)
-        turned = [found[0].maps.float(), *(one.maps.float().flip(-1) for one in found[1:])]
-        maps = torch.stack(turned).mean(0)
-        yield from zip(batch, scores.double().cpu().numpy(), maps.cpu().numpy(), strict=True)
+        scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0).double().cpu().numpy()
+        maps = _turned([one.maps for one in found])
+        objectness = None if found[0].objectness is None else _turned([one.objectness for one in found])
+        for number, row in enumerate(batch):
+            label = _written(scores[number], truth.labels[row] >= ONLY_DIFFICULT)
+            own = None if objectness is None else objectness[number]
+            yield _Mapped(row, label, scores[number], maps[number], own)
+
+
+def _turned(maps: Sequence[Any]) -> NDArray[np.float32]:
+    """The mean of the maps of an image and, if there are two, of its mirror image turned back."""
+    turned = [maps[0].float(), *(one.float().flip(-1) for one in maps[1:])]
+    return np.asarray(torch.stack(turned).mean(0).cpu().numpy())
+
+
+def _written(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Classes (c,) that an image is written for, of scores (C,)."""
+    if len(score) <= MANY:
+        return np.arange(len(score))
+    return np.union1d(np.argsort(-score, kind="stable")[:KEPT], np.flatnonzero(shown))
+
+
+def _objectness(method: MapMethod, mapped: _Mapped) -> NDArray[np.float32]:
+    if mapped.objectness is None:
+        raise RunError(f"{method.name} claims objectness, but its forward gives none.")
+    return _finite([mapped.objectness])[0]
+
+
+def _finite(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    if not all(np.isfinite(one).all() for one in maps):
+        raise RunError("Maps must be finite, but the method gave NaN or infinity.")
+    return maps
 
 
 def _proposal_tables(method: ProposalMethod, split: Split, rows: range, device: torch.device, workers: int) -> Tables:

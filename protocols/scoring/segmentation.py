@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench import protocol
 from bench.boxes import FloatArray
-from bench.data.pixels import read_indices
+from bench.data.pixels import nearest, read_indices
 from bench.errors import BadFileError, RequestError
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
@@ -85,10 +85,9 @@ def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integ
 
 def _counted(true: Mask, mask: Mask, names: int) -> Integers:
     """Pixels (3, names) of each class: of the truth, of the prediction, of both; where the truth says something."""
-    (height, width), (rows, columns) = true.shape, mask.shape
     if true.shape != mask.shape:
-        y, x = (np.arange(height) * 2 + 1) * rows // (2 * height), (np.arange(width) * 2 + 1) * columns // (2 * width)
-        mask = mask[y[:, None], x]
+        height, width = true.shape
+        mask = nearest(mask, width, height)
     said = true != SILENT
     true, mask = true[said], mask[said]
     parts = (true, mask[mask != SILENT], true[true == mask])

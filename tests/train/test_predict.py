@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from torch import Tensor
 from train_cases import CPU, TASK, Colours, Corners, Photographs, boxes, made
 
 from bench.data.proposals import Proposals
-from bench.decode import detections
+from bench.decode import detections, mask_of
 from bench.errors import BusyError, RunError
+from bench.formats import read_any
 from bench.method import Maps
+from bench.predictions import Resolved, resolve
 from bench.train import predict as module
 from bench.train.feed import Images
 from bench.train.predict import Split, predict
@@ -39,6 +42,13 @@ def predicted(
 ) -> dict[str, pa.Table]:
     split = Split(photographs.truth("test"), Images(photographs, budget=0), proposals)
     return predict(method, split, kinds, folder, **{"device": CPU, **more})[0]
+
+
+def drawn(photographs: Photographs, folder: Path, kind: str) -> tuple[Resolved, list[np.ndarray]]:
+    """What was left of a kind that is a folder, and its arrays."""
+    truth = photographs.truth("test")
+    found = resolve(read_any(folder / "parts" / kind, truth, [kind]), truth)
+    return found, list(found.arrays())
 
 
 def scores(table: pa.Table) -> np.ndarray:
@@ -159,7 +169,7 @@ def test_what_it_took_counts_what_was_predicted_now(photographs: Photographs, tm
 def test_what_is_no_number_is_refused_and_not_written(photographs: Photographs, tmp_path: Path, kind: str) -> None:
     class Broken(Colours):
         def forward(self, images: Tensor) -> Maps:
-            scores, maps = super().forward(images)
+            scores, maps, *_ = super().forward(images)
             return Maps(scores * torch.nan, maps) if kind == "scores" else Maps(scores, maps * torch.nan)
 
     with pytest.raises(RunError, match="must be finite"):
@@ -174,3 +184,103 @@ def test_a_proposal_score_that_is_no_number_is_refused(photographs: Photographs,
 
     with pytest.raises(RunError, match="must be finite"):
         predicted(made(Broken), photographs, tmp_path / "p", "boxes", proposals=boxes(photographs, HALVES))
+
+
+@pytest.mark.parametrize(("half", "close"), [(False, 1e-5), (True, 1e-2)])
+def test_maps_are_those_of_the_network_one_a_class(
+    photographs: Photographs, tmp_path: Path, half: bool, close: float
+) -> None:
+    method = made(Colours, half_maps=half)
+    assert predicted(method, photographs, tmp_path / "p", "maps") == {}
+    found, maps = drawn(photographs, tmp_path / "p", "maps")
+    assert found.image.tolist() == [row for row in range(8) for _ in TASK.classes]
+    assert found.label.tolist() == [0, 1] * 8
+    pixels = torch.stack([Images(photographs).square(image, 32) for image in photographs.ids]) / 255
+    with torch.no_grad():
+        forward = method.eval()(pixels).maps.reshape(-1, 32, 32).numpy()
+    np.testing.assert_allclose(np.stack(maps), forward, atol=close)
+    stored = pa.parquet.read_schema(next((tmp_path / "p" / "parts" / "maps").glob("*.parquet"))).field("map").type
+    assert stored == pa.list_(pa.float16() if half else pa.float32())
+
+
+def test_masks_are_decoded_as_the_config_says(photographs: Photographs, tmp_path: Path) -> None:
+    rule = {"mask_rule": "common-maximum", "mask_threshold": 0.6, "mask_score": 0.4}
+    method = made(Colours, **rule)
+    tables = predicted(method, photographs, tmp_path / "p", "masks", "scores", "maps")
+    _, maps = drawn(photographs, tmp_path / "p", "maps")
+    found, masks = drawn(photographs, tmp_path / "p", "masks")
+    assert found.covered.all()
+    for row, score in enumerate(scores(tables["scores"])):
+        classes = (score >= 0.4) | (score == score.max())
+        both = np.stack(maps[2 * row : 2 * row + 2])
+        expected = mask_of(both, classes, 32, 24, rule="common-maximum", threshold=0.6)
+        np.testing.assert_array_equal(masks[row], expected)
+    assert len({mask.tobytes() for mask in masks}) == 8
+
+
+def test_folders_are_finished_part_by_part_as_tables_are(photographs: Photographs, tmp_path: Path) -> None:
+    kinds = ("maps", "masks", "scores")
+    predicted(made(Colours), photographs, tmp_path / "whole", *kinds)
+    calls = iter([None, None, BusyError("somebody else")])
+
+    def check() -> None:
+        if (error := next(calls)) is not None:
+            raise error
+
+    with pytest.raises(BusyError):
+        predicted(made(Colours), photographs, tmp_path / "p", *kinds, check=check)
+    (tmp_path / "p" / "parts" / "masks" / "01.png").unlink()
+    photographs.opened.clear()
+    predicted(made(Colours), photographs, tmp_path / "p", *kinds)
+    assert photographs.opened == ["00", "01", "02", "06", "07"]
+    whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.p*"))
+    assert len(whole) == 3 + 3 + 8
+    assert all((tmp_path / "p" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes() for path in whole)
+
+
+class WithObjectness(Colours):
+    """Its objectness is red."""
+
+    kinds = (*Colours.kinds, "objectness")
+
+    def forward(self, images: Tensor) -> Maps:
+        return super().forward(images)._replace(objectness=images[:, 0])
+
+
+def test_objectness_is_written_where_a_method_has_it_turned_back_too(photographs: Photographs, tmp_path: Path) -> None:
+    predicted(made(WithObjectness, flip_test=True), photographs, tmp_path / "p", "objectness")
+    found, maps = drawn(photographs, tmp_path / "p", "objectness")
+    assert found.image.tolist() == list(range(8))
+    red = torch.stack([Images(photographs).square(image, 32)[0] for image in photographs.ids]).numpy() / 255
+    np.testing.assert_allclose(np.stack(maps), red, rtol=1e-6)
+
+
+def test_a_method_that_claims_objectness_and_has_none_is_told_so(photographs: Photographs, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="colours claims objectness, but its forward gives none"):
+        predicted(made(Colours), photographs, tmp_path / "p", "objectness")
+
+
+def test_of_many_classes_the_best_and_the_shown_ones_are_written(
+    photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY", 1)
+    monkeypatch.setattr(module, "KEPT", 1)
+    kinds = (*ALL, "maps", "masks")
+    tables = predicted(made(Colours), photographs, tmp_path / "few", *kinds)
+    _, masks = drawn(photographs, tmp_path / "few", "masks")
+    monkeypatch.undo()
+    whole = predicted(made(Colours), photographs, tmp_path / "whole", *kinds)
+    best = scores(whole["scores"]).argmax(axis=1)
+    pairs = [
+        (image, TASK.classes[label])
+        for row, image in enumerate(photographs.ids)
+        for label in (0, 1)
+        if label == best[row] or photographs.labels[row, label] == 1
+    ]
+    assert 8 < len(pairs) < 16
+    for table, of_all in ((tables[kind], whole[kind]) for kind in ALL):
+        rows = of_all.to_pylist()
+        assert table.to_pylist() == [row for row in rows if (row["image"], row["label"]) in pairs]
+    found, _ = drawn(photographs, tmp_path / "few", "maps")
+    assert [(photographs.ids[i], TASK.classes[c]) for i, c in zip(found.image, found.label, strict=True)] == pairs
+    assert [m.tobytes() for m in masks] == [m.tobytes() for m in drawn(photographs, tmp_path / "whole", "masks")[1]]

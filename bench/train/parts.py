@@ -1,0 +1,71 @@
+"""Predictions while they are being made: each part of a split's images is written whole, so that a killed run goes on.
+
+Of a kind that is a table, `parts/<kind>-<rows>.parquet`; of maps and objectness, shards in `parts/<kind>`; of masks,
+`parts/masks/<image>.png`. The last part made, tables are joined, and a folder is whole as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.data.pixels import write_indices
+from bench.files import atomic
+from bench.folders import write_shard
+from bench.predictions import FOLDERS, About
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Arrays of some images: masks, or maps with the class of each. half: whether they are stored so."""
+
+    images: Sequence[str]
+    arrays: Sequence[NDArray[Any]]
+    labels: Sequence[str] | None = None
+    half: bool = False
+
+
+Made = Mapping[str, pa.Table | Drawn]
+"""What a part says, by kind."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of predictions in `folder`; `about` goes into the shards."""
+
+    folder: Path
+    about: About
+    ids: tuple[str, ...]
+
+    def done(self, kind: str, rows: range) -> bool:
+        """Whether a part is there."""
+        return all(path.exists() for path in self._paths(kind, rows))
+
+    def write(self, kind: str, rows: range, made: pa.Table | Drawn) -> None:
+        """Write a part, atomically or mask by mask."""
+        paths = self._paths(kind, rows)
+        if not isinstance(made, Drawn):
+            with atomic(paths[0]) as part:
+                pq.write_table(made, part)
+        elif kind == "masks":
+            for path, mask in zip(paths, made.arrays, strict=True):
+                with atomic(path) as part:
+                    write_indices(part, mask)
+        else:
+            write_shard(paths[0], kind, made.images, made.arrays, self.about, made.labels, half=made.half)
+
+    def table(self, kind: str, parts: Sequence[range]) -> pa.Table:
+        """All parts of a kind that is a table."""
+        return pa.concat_tables(pq.read_table(self._paths(kind, rows)[0]) for rows in parts)
+
+    def _paths(self, kind: str, rows: range) -> list[Path]:
+        parts, name = self.folder / "parts", f"{rows.start:08d}-{rows.stop:08d}.parquet"
+        if kind == "masks":
+            return [parts / kind / f"{self.ids[row]}.png" for row in rows]
+        return [parts / kind / name if kind in FOLDERS else parts / f"{kind}-{name}"]
