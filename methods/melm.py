@@ -53,11 +53,15 @@ class MelmConfig(ProposalConfig):
         "seed being its hard negatives; false: one softmax over proposals and classes (Eq. 18), without negatives",
     )
     radius: float = training(0.5, "* IoU with h* from which a proposal is in its neighbourhood", gt=0, le=1)
-    omega: Literal["image", "clique"] = training(
-        "image", "* where neighbours and hard negatives come from: the whole image, or the seed's clique"
+    omega: Literal["clique", "image"] = training(
+        "clique", "where neighbours and hard negatives come from: the seed's clique, as printed, or the whole image"
     )
     kernel: Kernel = training("iou", "* Eq. 10: g applied proposal by proposal, or printed: one value for all")
     a: float = training(5.0, "* sharpness of the kernel exp(-a (1 - IoU)^2)", ge=0)
+    normalise: Literal["weight", "proposal"] = training(
+        "weight",
+        "* what the local loss is divided by: the sum of its weights, or the number of proposals that take part",
+    )
     lam: float = training(1.0, "* lambda of Eq. 1, weight of the local loss", ge=0)
     readout: str = prediction("l2", "branch whose scores are the prediction: d, l1, l2 ...", pattern="^(d|l[1-9])$")
 
@@ -98,7 +102,7 @@ class Melm(RegionMethod):
         "l2+arl": _variant(2, 2, "l2"),
     }
     default_variant: ClassVar = "l2+arl"
-    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.0015, "tau": 0.4}}
     names: ClassVar = ("global", "local")
     config: MelmConfig
 
@@ -205,7 +209,7 @@ class Melm(RegionMethod):
         return Seeds(torch.stack(found), classes)
 
     def _local(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
-        """Eq. 11 of one branch, divided by the number of proposals that take part.
+        """Eq. 11 of one branch, as a mean over the proposals that take part.
 
         Hard negatives weigh as much as a neighbour of their seed with IoU 1 would.
         """
@@ -217,10 +221,11 @@ class Melm(RegionMethod):
         labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
         loss = min_entropy.local_entropy(of_class, labels).sum()
         if not self.config.background:
-            return loss / near.sum()
+            return loss / (labels.sum() if self.config.normalise == "weight" else near.sum())
         far = mine & (overlap < self.config.radius)
         trust = min_entropy.neighbourhood_mean(
             of_class.exp(), near * min_entropy.gaussian_kernel(overlap, self.config.a)
         )
-        negative = -(far * trust.detach()[:, None] * log_p[:, -1]).sum()
-        return (loss + negative) / mine.sum()
+        weights = far * trust.detach()[:, None]
+        negative = -(weights * log_p[:, -1]).sum()
+        return (loss + negative) / (labels.sum() + weights.sum() if self.config.normalise == "weight" else mine.sum())

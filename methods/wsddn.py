@@ -34,7 +34,7 @@ class Wsddn(RegionMethod):
     Config = WsddnConfig
     variants: ClassVar = {"paper": {}, "released": {"temperature": 2.0, "spatial": 1e-4}}
     default_variant: ClassVar = "paper"
-    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003, "reduction": "sum"}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum"}}
     names: ClassVar = ("classification", "spatial")
     config: WsddnConfig
 

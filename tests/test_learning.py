@@ -55,7 +55,7 @@ def classification(shelf: Shelf, method: str, folder: Path, *, shuffle: bool) ->
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("method", ["cam", "wsddn"])
+@pytest.mark.parametrize("method", ["cam", "wsddn", "melm"])
 def test_true_labels_teach_and_shuffled_ones_do_not(method: str, shelf: Shelf, tmp_path: Path) -> None:
     truth = shelf.truth(shelf.dataset("shapes", {}), "test")
     chance = float((truth.labels > 0).mean())

@@ -74,6 +74,7 @@ class Slow:
         for y in self.present:
             star = max(range(len(cliques)), key=lambda c: worth[y, c])
             seeds.append((max(cliques[star], key=lambda h: s[h][y]), y))
+        self.clique = {h: number for number, clique in enumerate(cliques) for h in clique}
         local, probabilities = 0.0, []
         for branch in self.method.localization:
             probabilities = [softmax(row) for row in branch(features).tolist()]
@@ -95,9 +96,9 @@ class Slow:
 
     def local(self, p: list[list[float]], seeds: list[tuple[int, int]]) -> float:
         owner = [max(range(len(seeds)), key=lambda k: self.overlap[seeds[k][0], h]) for h in range(len(p))]
-        total = 0.0
+        total = weights = 0.0
         for k, (star, y) in enumerate(seeds):
-            mine = [h for h in range(len(p)) if owner[h] == k]
+            mine = [h for h in range(len(p)) if owner[h] == k and self.together(h, star)]
             omega = [h for h in mine if self.overlap[star, h] >= 0.5]
             g = {h: math.exp(-self.method.config.a * (1 - self.overlap[star, h]) ** 2) for h in omega}
             if not omega:
@@ -105,7 +106,13 @@ class Slow:
             mean = sum(g[h] * p[h][y] for h in omega) / sum(g.values())
             total += sum(-g[h] * mean * math.log(p[h][y]) for h in omega)
             total += sum(-mean * math.log(p[h][-1]) for h in mine if h not in omega)
-        return total / len(p)
+            weights += sum(g[h] * mean for h in omega) + mean * (len(mine) - len(omega))
+        return total / (weights if self.method.config.normalise == "weight" else len(p))
+
+    def together(self, h: int, star: int) -> bool:
+        alone = -1 - h, -1 - star
+        same = self.clique.get(h, alone[0]) == self.clique.get(star, alone[1])
+        return same or self.method.config.omega == "image"
 
 
 @pytest.mark.parametrize("variant", ["base+clique", "l", "l+rl", "l2+arl"])
@@ -117,6 +124,13 @@ def test_losses_are_those_of_the_equations(variant: str, top: int) -> None:
     slow = Slow(method, features, boxes, LABELS).losses
     # The method computes its losses in single precision.
     assert [terms["global"].item(), terms["local"].item()] == pytest.approx(slow, rel=1e-4)
+
+
+def test_the_whole_image_may_be_the_neighbourhood_and_the_local_loss_a_mean_over_proposals() -> None:
+    method = melm(omega="image", normalise="proposal", tau=0.6)
+    features, boxes = regions()
+    slow = Slow(method, features, boxes, LABELS).losses[1]
+    assert method.terms(features, boxes, LABELS)["local"].item() == pytest.approx(slow, rel=1e-4)
 
 
 def test_base_is_a_clique_a_proposal() -> None:
@@ -161,7 +175,7 @@ def test_a_second_pass_sees_features_times_the_probability_of_an_object() -> Non
 
 @pytest.mark.parametrize(("liked", "sign"), [(5.0, -1), (0.0, 1)])
 def test_what_the_first_branch_likes_is_an_object_to_the_second_and_else_background(liked: float, sign: int) -> None:
-    method = melm(passes=1)
+    method = melm(passes=1, omega="image")
     features, boxes = regions()
     features, boxes = torch.cat([features, features[:1]]), torch.cat([boxes, torch.tensor([[90.0, 90, 99, 99]])])
     features[:, -1] = 0
