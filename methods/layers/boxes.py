@@ -27,10 +27,22 @@ def canonical_order(boxes: Tensor) -> Tensor:
     return order
 
 
-def ranked(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Indices (..., R) of proposals by score (..., R), best first; equal scores by the boxes' coordinates, (R, 4)."""
-    order = canonical_order(boxes)
-    return order[scores[..., order].argsort(dim=-1, descending=True, stable=True)]
+def best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
+    """Indices (..., top) of the best proposals by score (..., R), best first; equal scores by the boxes' coordinates.
+
+    boxes: (R, 4). All of them where there are no more than `top`. Only those that may be among the best are sorted.
+    """
+    order, top = canonical_order(boxes), min(top, len(boxes))
+    scores = scores[..., order]
+    if not top:
+        return scores[..., :0].long()
+    value, eligible = scores.topk(min(top + 1, len(boxes)))
+    last = value[..., top - 1 : top]
+    if (value[..., top:] == last).any():  # which of them topk took is not said
+        eligible = scores.topk(int((scores >= last).sum(dim=-1).max())).indices
+    eligible = eligible.sort(dim=-1).values
+    rank = scores.gather(-1, eligible).argsort(dim=-1, descending=True, stable=True)[..., :top]
+    return order[eligible.gather(-1, rank)]
 
 
 def _sides(boxes: Tensor, dim: int) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.layers.boxes import iou, ranked
+from methods.layers.boxes import best, iou
 
 
 class Cliques(NamedTuple):
@@ -28,7 +28,7 @@ def partition(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 200
     left by whatever overlaps any of its members, to closure: that is the component. Equal scores, at rank `top` too,
     go by the boxes' coordinates, so that the order of the proposals has no say.
     """
-    members = ranked(boxes, scores)[..., :top]
+    members = best(boxes, scores, top)
     chosen = boxes[members]
     return Cliques(members, components(iou(chosen, chosen) > tau))
 
@@ -37,17 +37,16 @@ def components(linked: Tensor) -> Tensor:
     """Connected components of symmetric graphs (..., n, n), bool: for each node the first node of its component.
 
     Each round every node, and the node it points to, takes the first of its neighbours' labels, then labels are
-    followed once: a few rounds for any n.
+    followed once: a few rounds for any n. Only the links are looked at, and all graphs are one.
     """
-    n = linked.shape[-1]
-    nodes = torch.arange(n, dtype=torch.int32, device=linked.device)
-    linked = linked | (nodes[:, None] == nodes)
-    label = nodes.expand(linked.shape[:-1])
-    while n:
-        first = torch.where(linked, label[..., None, :], n).amin(dim=-1)
-        first = first.scatter_reduce(-1, label.long(), first, "amin")
-        first = first.gather(-1, first.long())
-        if torch.equal(first, label):
-            break
+    n = max(linked.shape[-1], 1)
+    link = linked.flatten().nonzero()[:, 0]
+    here, there = link // n, link // n**2 * n + link % n
+    label = torch.arange(linked.numel() // n, device=linked.device)
+    while True:
+        first = label.scatter_reduce(0, here, label[there], "amin")
+        first = first.scatter_reduce(0, label, first, "amin")
+        first = first[first]
+        if first.equal(label):
+            return (label % n).view(linked.shape[:-1])
         label = first
-    return label.long()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.boxes import iou as slow_iou
-from methods.layers.boxes import canonical_order, iou, ranked
+from methods.layers.boxes import best, canonical_order, iou
 from methods.layers.cliques import components, partition
 
 
@@ -110,10 +110,17 @@ def test_iou_is_that_of_the_harness_and_0_for_empty_boxes() -> None:
     torch.testing.assert_close(iou(boxes, boxes), torch.from_numpy(slow_iou(boxes.numpy(), boxes.numpy())))
 
 
-def test_ranking_and_order_are_those_of_sorted_rows() -> None:
+def test_the_canonical_order_is_that_of_sorted_rows() -> None:
     boxes = random_boxes(60, 1, side=4)
     rows = boxes.tolist()
     assert [rows[i] for i in canonical_order(boxes)] == sorted(rows)
-    scores = torch.from_numpy(np.random.default_rng(1).integers(0, 3, 60))
-    expected = sorted(range(60), key=lambda i: (-int(scores[i]), rows[i]))
-    assert [rows[i] for i in ranked(boxes, scores)] == [rows[i] for i in expected]
+
+
+@pytest.mark.parametrize("top", [0, 1, 7, 59, 60, 99])
+def test_the_best_are_the_first_of_all_sorted_by_score_then_row(top: int) -> None:
+    boxes = random_boxes(60, 1, side=4)
+    rows, scores = boxes.tolist(), torch.from_numpy(np.random.default_rng(1).integers(0, 9, (3, 60))).float()
+    scores[1] = 2  # all equal
+    for found, score in zip(best(boxes, scores, top).tolist(), scores, strict=True):
+        expected = sorted(range(60), key=lambda i: (-float(score[i]), rows[i]))[:top]
+        assert [rows[i] for i in found] == [rows[i] for i in expected]
