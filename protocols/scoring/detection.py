@@ -8,7 +8,7 @@ makes it true; under the threshold it is false (VOCdevkit, VOCevaldet.m).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -44,33 +44,31 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
     scores, boxes = _rounded(found, conventions)
-    order = ranking(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
     key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
     overlap, which = best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
     matched = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
+    sought = ~_ignoring(objects, conventions)
     ignored = matched.copy()
-    ignored[matched] = _ignoring(objects, conventions)[which[matched]]
-    claims = order[(matched & ~ignored)[order]]
-    hit = np.zeros(len(boxes), dtype=np.bool_)
-    hit[claims[np.unique(which[claims], return_index=True)[1]]] = True
+    ignored[matched] = ~sought[which[matched]]
+    order = ranking(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
     counted = order[~ignored[order]]
-    missed = ~_ignoring(objects, conventions)
+    claims = counted[matched[counted]]
+    finder = np.full(len(objects), -1, dtype=np.int64)
+    finder[which[claims[::-1]]] = claims[::-1]  # of several claims the last written stays: the best
+    hit = np.zeros(len(boxes), dtype=np.bool_)
+    hit[finder[finder >= 0]] = True
+    missed = objects.where(sought & (finder < 0))
+    judged = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
+    nothing = np.zeros(len(missed), dtype=np.bool_)
+    unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
     counts = {
         "detections": len(boxes),
         "true_positives": int(hit.sum()),
         "duplicates": len(claims) - int(hit.sum()),
         "ignored": int(ignored.sum()),
-        "objects": int(missed.sum()),
+        "objects": int(sought.sum()),
     }
-    missed[which[hit]] = False
-    columns: dict[str, NDArray[Any]] = {
-        "image": np.concatenate([found.image[counted], objects.image[missed]]),
-        "label": np.concatenate([found.label[counted], objects.label[missed]]),
-        "score": np.concatenate([scores[counted], np.full(missed.sum(), np.nan)]),
-        "hit": np.concatenate([hit[counted], np.zeros(missed.sum(), dtype=np.bool_)]),
-        "missed": np.arange(len(counted) + missed.sum()) >= len(counted),
-    }
-    return Scored(pa.table(columns), counts)
+    return Scored(pa.concat_tables([judged, unfound]), counts)
 
 
 def summarise(
@@ -81,6 +79,13 @@ def summarise(
     positives = totals(weights, image, label, len(classes), hit | missed)
     precision = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
+
+
+def _rows(
+    image: NDArray[np.int32], label: NDArray[np.int32], scores: FloatArray, hit: NDArray[np.bool_], *, missed: bool
+) -> pa.Table:
+    all_missed = np.full(len(image), missed)
+    return pa.table({"image": image, "label": label, "score": scores, "hit": hit, "missed": all_missed})
 
 
 def _objects(truth: Truth, conventions: Conventions) -> Objects:
