@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -90,6 +90,30 @@ def summary(
     """The protocol's metrics, of outcomes whose image i counts `weights[b, i]` times: (B,), or (B, C) by class."""
     values = protocol.family.summarise(outcomes, classes, protocol.conventions, weights)
     return {name: values[name] for name in protocol.metrics}
+
+
+def merged(truth: Truth, parts: Iterable[tuple[Truth, pa.Table]]) -> pa.Table:
+    """The outcomes of a split from those of its parts, each judged apart; `summary` makes the split's numbers of them.
+
+    What is ranked is ranked anew, stably. Raises RequestError where the parts hold an image twice, or not all of them.
+    """
+    ids: list[str] = []
+    tables = []
+    for part, outcomes in parts:
+        rows = np.array([truth.index.get(name, -1) for name in part.ids], dtype=np.int32)
+        image = pa.array(rows[outcomes["image"].to_numpy()])
+        tables.append(outcomes.set_column(outcomes.column_names.index("image"), "image", image))
+        ids += part.ids
+    if sorted(ids) != sorted(truth.ids):
+        raise RequestError(
+            f"The parts must hold each of the {len(truth.ids)} images of {truth.dataset} {truth.split} once, "
+            f"but they hold {len(ids)}, {len(set(ids) & set(truth.ids))} of them."
+        )
+    table = pa.concat_tables(tables)
+    if "score" not in table.column_names:
+        return table
+    image, label, score = (table[name].to_numpy() for name in ("image", "label", "score"))
+    return table.take(np.lexsort((truth.id_rank[image], np.where(np.isnan(score), np.inf, -score), label)))
 
 
 def address_of(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:

@@ -136,9 +136,13 @@ class Truth:
 
     @cached_property
     def id_rank(self) -> NDArray[np.int32]:
-        """Position (N,) of each id in the sorted ids: what breaks ties, so that the order of the list does not."""
+        """Position (N,) of each id in the sorted ids: what breaks ties, so that the order of the list does not.
+
+        Ids that are numbers go as numbers, which is how COCO breaks ties: `42` before `139`.
+        """
         rank = np.empty(len(self.ids), dtype=np.int32)
-        rank[sorted(range(len(self.ids)), key=self.ids.__getitem__)] = np.arange(len(self.ids), dtype=np.int32)
+        order = sorted(range(len(self.ids)), key=lambda row: (self.ids[row].zfill(20), self.ids[row]))
+        rank[order] = np.arange(len(self.ids), dtype=np.int32)
         return rank
 
     def pair(self, image: NDArray[np.integer], label: NDArray[np.integer]) -> NDArray[np.int64]:

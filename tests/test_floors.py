@@ -19,7 +19,7 @@ FLOORS = {
     "bench.folders bench.formats",
     5: "bench.method bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
-    7: "bench.score bench.audit bench.export",
+    7: "bench.score bench.audit bench.export bench.docs",
     8: "bench.job bench.run bench.contract",
     9: "bench.cli",
     10: "bench.__main__",

@@ -163,7 +163,7 @@ def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
         pairs[f"hit_{name}"] = _bits(matches.hit[kept, size]), none
         pairs[f"ignored_{name}"] = _bits(matches.ignored[kept, size]), every
     columns = {name: np.concatenate(pair) for name, pair in pairs.items()}
-    order = np.lexsort((columns["place"], _numbers(truth)[columns["image"]], -columns["score"], columns["label"]))
+    order = np.lexsort((columns["place"], truth.id_rank[columns["image"]], -columns["score"], columns["label"]))
     return pa.table({name: column[order] for name, column in columns.items()})
 
 
@@ -179,7 +179,7 @@ def _engine(truth: Truth, found: Resolved, masks: Masks | None) -> dict[str, Flo
     """All twelve metrics by class (C,), as hotcoco computes them."""
     import hotcoco
 
-    number = _numbers(truth)
+    number = truth.id_rank.astype(np.int64) + 1
     objects = _dataset(truth, number, masks)
     image, category = number[found.image], found.label + 1
     results: Any = (
@@ -221,14 +221,6 @@ def _dataset(truth: Truth, number: NDArray[np.int64], masks: Masks | None) -> An
         iscrowd=things_of(truth).crowd,
         segmentation=None if masks is None else masks[1],
     )
-
-
-def _numbers(truth: Truth) -> NDArray[np.int64]:
-    """A number (N,) for each image, from 1, in the order of the ids, as numbers where they are: it breaks ties."""
-    order = sorted(range(len(truth.ids)), key=lambda row: (truth.ids[row].zfill(20), truth.ids[row]))
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = np.arange(1, len(order) + 1)
-    return number
 
 
 def _masks(truth: Truth, found: Resolved) -> Masks:

@@ -9,6 +9,7 @@ itself out of the range. Any number may find a crowd region (pycocotools, `COCOe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ def mask_overlaps(truth: Truth, mine: list[Any], theirs: list[Any]) -> Overlaps:
     def overlaps(row: Integers, thing: Integers) -> FloatArray:
         groups = np.flatnonzero(np.diff(truth.pair(o.image[thing], o.label[thing]), prepend=-1))
         found = [np.zeros(0)]
-        for start, end in zip(groups, [*groups[1:], len(row)], strict=True):
+        for start, end in pairwise([*groups, len(row)]):
             mates = thing[start:end][row[start:end] == row[start]]
             masks = [mine[one] for one in row[start : end : len(mates)]]
             found.append(mask.iou(masks, [theirs[one] for one in mates], crowd[mates].tolist()).ravel())

@@ -62,7 +62,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         boxes = _scaled(objects.box[of[row] : of[row + 1]], truth.size[row], conventions)
         if len(boxes):
             hits[row] = _hits(found, boxes, conventions)
-    packed = np.packbits(hits[image].reshape(len(image), -1), axis=1)
+    packed = np.packbits(hits[image].reshape(len(image), _CURVES * len(TAUS)), axis=1)
     bits = pa.array([one.tobytes() for one in packed], pa.binary())
     without = int((~np.isin(image, predictions["maps"].image)).sum())
     counts = {"judged": len(image), "images_without_map": without}
@@ -74,7 +74,8 @@ def summarise(
 ) -> Replicates:
     """Each share of images (B,)."""
     image = outcomes["image"].to_numpy()
-    packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8).reshape(len(image), -1)
+    packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8)
+    packed = packed.reshape(len(image), _CURVES * len(TAUS) // 8)
     hits = np.unpackbits(packed, axis=1, count=_CURVES * len(TAUS)).astype(np.float32)
     drawn = weights[:, image].astype(np.float32)
     shares = ratio(

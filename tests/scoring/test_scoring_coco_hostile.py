@@ -14,6 +14,8 @@ from scoring_cases import bound, judge
 from test_scoring_coco import CLASSES, SIDE, given_to, reference, rle
 
 from bench.boxes import from_coco
+from bench.score import summary
+from bench.stats import class_mean
 from bench.truth import Objects, Truth, labels_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
@@ -69,6 +71,10 @@ def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> No
     judged = judge(protocol, truth, given_to(truth, found, kind))
     expected = [None if value < 0 else pytest.approx(value, abs=1e-12) for value in reference(truth, found, kind)]
     assert list(judged.metrics.values()) == expected
+    redone = summary(protocol, judged.outcomes, CLASSES, np.ones((1, len(truth.ids))))
+    assert [
+        None if np.isnan(value) else value for value in (class_mean(each)[0] for each in redone.values())
+    ] == expected
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted, truth_of
 
+from bench.data.datasets import open_dataset
+from bench.files import Places
 from bench.truth import Truth
 
 
@@ -101,6 +105,25 @@ def test_no_order_of_rows_or_images_moves_it(case: Any, random: Any) -> None:
     random.shuffle(rows)
     moved = truth.subset(ids, split="test")
     assert judge(bound("voc07-corloc"), moved, predicted(moved, "boxes", rows)).per_class == before
+
+
+@pytest.mark.voc2007
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, (0.2125, 7913)),
+        ({"difficult_only_images": "skip"}, (0.2162, 7306)),
+        ({"difficult_objects": "ignore"}, (0.2014, 7913)),
+    ],
+)
+def test_the_whole_image_as_the_box_scores_on_voc07_what_the_docs_say(
+    change: dict[str, str], expected: tuple[float, int], data_root: Path, tmp_path: Path
+) -> None:
+    truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("trainval")
+    shown = zip(*np.nonzero(truth.labels >= 0), strict=True)
+    rows = [(truth.ids[image], truth.classes[label], 1.0, 0, 0, *truth.size[image]) for image, label in shown]
+    judged = judge(bound("voc07-corloc", **change), truth, predicted(truth, "boxes", rows))
+    assert (round(judged.metrics["CorLoc"] or 0, 4), judged.counts["pairs"]) == expected
 
 
 def test_an_interval_encloses_the_share_and_is_repeatable() -> None:

@@ -1,0 +1,36 @@
+"""The pages in `docs/`: what is made of the protocols' files is as they are now, and no protocol is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.docs import FOLDER, remade
+from bench.protocol import read_record
+
+PAGES = sorted(FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_a_page_says_of_the_protocols_is_what_their_files_say(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert remade(page) == page, f"docs/{path.name} is behind the protocols' files; run: python -m bench.docs"
+
+
+def test_every_protocol_and_the_switches_of_every_family_are_on_the_page() -> None:
+    page = (FOLDER / "protocols.md").read_text(encoding="utf-8")
+    records = [read_record(Path(one.origin)) for one in registry.protocols().values()]
+    assert len(records) >= 33
+    for record in records:
+        assert f"\n| `{record.name}` | {record.dataset} " in page
+        assert f"<!-- made: switches {record.family} -->" in page
+
+
+def test_a_part_is_made_anew_and_the_text_around_it_stays() -> None:
+    page = remade("before\n<!-- made: switches single-label -->\nold | text\n<!-- end -->\nafter\n")
+    assert page.startswith("before\n<!-- made: switches single-label -->\n| switch | value | of | source |")
+    assert page.endswith("|\n<!-- end -->\nafter\n")
+    assert "| `classes` | mit67-cls | Quattoni" in page
+    assert "old" not in page
