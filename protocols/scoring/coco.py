@@ -37,7 +37,7 @@ from protocols.scoring.coco_matching import (
     things_of,
 )
 
-VERSION = 1
+VERSION = 2
 
 _MOST = (1, 10, MOST)
 _PRECISIONS = {"AP": (slice(None), 0), "AP50": (slice(0, 1), 0), "AP75": (slice(5, 6), 0)} | {

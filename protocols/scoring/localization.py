@@ -17,7 +17,6 @@ from pydantic import Field
 
 from bench import protocol
 from bench.boxes import best_overlaps
-from bench.errors import RequestError
 from bench.predictions import Resolved
 from bench.protocol import COMPARE, Replicates, Scored
 from bench.ranking import places
@@ -44,12 +43,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
-    """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted.
-
-    Raises RequestError where there are class scores and no boxes.
-    """
-    if "boxes" not in predictions:
-        raise RequestError("Localization needs boxes; class scores alone are judged by a classification protocol.")
+    """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
     boxes = predictions["boxes"]
     best = _best_of_pairs(boxes)
     of_class, on_object = _of_shown_class(truth, boxes), _on_object(truth, boxes, conventions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ def repeated(truth: Truth, times: Sequence[int]) -> tuple[Truth, list[tuple[str,
         for row in np.flatnonzero(o.image == truth.index[old])
     ]
     return truth_of(objects, ids=tuple(new for _, new in names), classes=truth.classes), names
+
+
+def overlap(a: Any, b: Any, plus_one: bool = True) -> Fraction:
+    """IoU in exact fractions, from VOC's definition on inclusive corners."""
+    more = 1 if plus_one else 0
+    a, b = ([Fraction(x1) + 1, Fraction(y1) + 1, Fraction(x2), Fraction(y2)] for x1, y1, x2, y2 in (a, b))
+    width = min(a[2], b[2]) - max(a[0], b[0]) + more
+    height = min(a[3], b[3]) - max(a[1], b[1]) + more
+    if width <= 0 or height <= 0:
+        return Fraction(0)
+    areas = [(box[2] - box[0] + more) * (box[3] - box[1] + more) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
 
 
 def boxes() -> st.SearchStrategy[tuple[int, int, int, int]]:

@@ -136,12 +136,3 @@ def test_scores_that_are_no_probabilities_are_said_to_be_none() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
     (note,) = judge(bound("voc07-cls"), truth, predicted(truth, "scores", [("a", "cat", 3.5)])).notes
     assert note.startswith("1 scores are no probabilities")
-
-
-@given(truths(), SCORES, st.sampled_from([0.5, 3.0]))
-def test_a_positive_factor_on_all_scores_does_not_move_average_precision(
-    truth: Truth, scores: dict[Any, float], factor: float
-) -> None:
-    scaled = {pair: score * factor for pair, score in scores.items()}
-    found = [judge(bound("voc07-cls"), truth, predicted(truth, "scores", rows_of(each))) for each in (scores, scaled)]
-    assert found[0].per_class["mAP"] == found[1].per_class["mAP"]

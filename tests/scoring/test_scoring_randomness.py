@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted, truth_of
-from test_scoring_localization import overlap
+from scoring_cases import CLASSES, IDS, bound, cases, judge, overlap, predicted, truth_of
 
 from bench.errors import RequestError
 from bench.truth import Truth
@@ -19,6 +18,7 @@ SWITCHES = st.fixed_dictionaries(
         "mean_over": st.sampled_from(["pairs", "images", "objects"]),
         "difficult_objects": st.sampled_from(["count", "ignore"]),
         "difficult_only_pairs": st.sampled_from(["count", "skip"]),
+        "plus_one": st.booleans(),
     }
 )
 
@@ -35,7 +35,10 @@ def slow_means(truth: Truth, rows: list[Any], how: dict[str, Any]) -> tuple[Frac
                 continue
             targets = mine if how["difficult_objects"] == "count" else clear
             chances = [
-                (Fraction(row[6]), max((overlap(row[2:6], o.box[i]) for i in targets), default=Fraction(0)))
+                (
+                    Fraction(row[6]),
+                    max((overlap(row[2:6], o.box[i], how["plus_one"]) for i in targets), default=Fraction(0)),
+                )
                 for row in rows
                 if row[:2] == (image, label)
             ]
