@@ -51,7 +51,7 @@ def _protocol(bound: BoundProtocol) -> Iterator[str]:
 def _switch(name: str, field: FieldInfo, family: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
     """A row for each value of a switch that some protocols have for one reason."""
     choices = ", ".join(f"`{_text(one)}`" for one in get_args(field.annotation))
-    meaning = " ".join(filter(None, (f"**{name}**", choices and f"({choices})", field.description)))
+    meaning = f"**{name}**{choices and f' ({choices})'}: {field.description}"
     chosen = [(_text(one.record.conventions[name]), one.record.sources[name], one.record.name) for one in family]
     for (value, source), group in groupby(sorted(chosen), key=lambda one: one[:2]):
         of = [protocol for *_, protocol in group]

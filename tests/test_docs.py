@@ -28,6 +28,12 @@ def test_every_protocol_and_the_switches_of_every_family_are_on_the_page() -> No
         assert f"<!-- made: switches {record.family} -->" in page
 
 
+@pytest.mark.parametrize("name", sorted(registry.protocols()))
+def test_every_switch_says_what_it_does(name: str) -> None:
+    fields = registry.bind(registry.protocol(name)).family.Conventions.model_fields
+    assert [switch for switch, field in fields.items() if not field.description] == []
+
+
 def test_a_part_is_made_anew_and_the_text_around_it_stays() -> None:
     page = remade("before\n<!-- made: switches single-label -->\nold | text\n<!-- end -->\nafter\n")
     assert page.startswith("before\n<!-- made: switches single-label -->\n| switch | value | of | source |")

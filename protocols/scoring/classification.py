@@ -29,16 +29,19 @@ class Conventions(protocol.Conventions):
     """The switches of multi-label classification."""
 
     ap: Literal["11-point", "area", "non-interpolated"]
+    """The form of average precision: 11 recalls, the area under the envelope, or the mean precision at the hits."""
     difficult_only: Literal["ignore", "negative", "positive"]
     """What an image is for a class of which all its objects are difficult."""
     missing_score: Literal["last", "never"]
     """An image without a score: ranked below every score, or never retrieved. It is never decided positive."""
     decision: Literal["threshold", "top"]
+    """How a class is decided present, for precision, recall and F1."""
     threshold: float = Field(examples=[0.0, 0.5])
     """A class is decided present when its score is above this."""
     top: int = Field(ge=1, examples=[1, 3, 5])
     """Or when it is among so many best of its image."""
     macro_f1: Literal["mean-of-f1", "f1-of-means"]
+    """F1 over classes: the mean of each class's, or the harmonic mean of P_C and R_C."""
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:

@@ -29,13 +29,17 @@ class Conventions(protocol.Conventions):
     """The switches of correct localization."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
+    """The overlap that an object is found from."""
     iou_compare: Literal[">", ">="]
+    """Whether an overlap of exactly the threshold is enough."""
     boxes: Literal["top", "any"]
+    """Whether the best box of a class must hit, or any of its boxes."""
     difficult_objects: Literal["count", "ignore"]
     """Whether a box may hit a difficult object."""
     difficult_only_images: Literal["count", "skip"]
     """Whether an image counts for a class of which all its objects are difficult."""
     mean_over: Literal["classes", "images"]
+    """The mean of the classes' shares, or the share of all pairs of image and class."""
     plus_one: bool
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
 

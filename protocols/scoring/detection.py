@@ -31,13 +31,17 @@ class Conventions(protocol.Conventions):
     """The switches of detection."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
+    """The overlap that an object is found from."""
     iou_compare: Literal[">=", ">"]
+    """Whether an overlap of exactly the threshold is enough."""
     difficult: Literal["ignore", "count", "remove"]
+    """Difficult objects: not to be found, and who finds one is not counted; to be found like others; not there."""
     plus_one: bool
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
     rounding: Literal["none", "devkit"]
     """devkit: scores to three decimals and corners to one, as in the text files that the devkit's tools read."""
     ties: Literal["stable", "argsort"]
+    """Equal scores: by image id, then file order; or as an unstable sort leaves them."""
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:

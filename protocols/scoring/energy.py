@@ -30,6 +30,7 @@ class Conventions(protocol.Conventions):
     """The switches of Object Energy."""
 
     difficult_objects: Literal["count", "ignore"]
+    """Whether energy on a difficult object is on an object."""
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:

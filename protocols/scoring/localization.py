@@ -35,7 +35,9 @@ class Conventions(protocol.Conventions):
     """The switches of localization."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
+    """The overlap that an object is found from."""
     iou_compare: Literal[">=", ">"]
+    """Whether an overlap of exactly the threshold is enough."""
     plus_one: bool
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
     blacklist: Literal["skip", "count"]

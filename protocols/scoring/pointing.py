@@ -35,7 +35,9 @@ class Tolerance(protocol.Conventions):
     tolerance: float = Field(ge=0, le=1_000_000, examples=[0.0, 15.0, 18.0])
     """Pixels of the original image."""
     tolerance_compare: Literal["<", "<="]
+    """Whether a point at exactly the tolerance hits."""
     tolerance_shape: Literal["euclid", "square"]
+    """A straight distance, or the larger of those along x and y."""
     box_region: Literal["pixels", "region", "mask"]
     """What the distance is taken to: the box's pixels x1 ... x2-1, its region x1 ... x2, or the object's own pixels."""
     difficult_boxes: Literal["count", "ignore"]

@@ -29,6 +29,7 @@ class Conventions(Tolerance):
     """The switches of pointing with prediction."""
 
     ap: Literal["11-point", "area", "non-interpolated"]
+    """The form of average precision: 11 recalls, the area under the envelope, or the mean precision at the hits."""
     difficult_only: Literal["ignore", "negative", "positive"]
     """What an image is for a class of which all its objects are difficult."""
 

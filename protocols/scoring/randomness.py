@@ -32,6 +32,7 @@ class Conventions(protocol.Conventions):
     mean_over: Literal["pairs", "images", "objects"]
     """Each image and class counts once; each image once, its classes averaged; or a pair as often as it has objects."""
     difficult_objects: Literal["count", "ignore"]
+    """Whether a difficult object may be the nearest."""
     difficult_only_pairs: Literal["count", "skip"]
     """Whether a class counts in an image where all its objects are difficult."""
     plus_one: bool

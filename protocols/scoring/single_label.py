@@ -28,6 +28,7 @@ class Conventions(protocol.Conventions):
     """The switches of single-label classification."""
 
     mean_over: Literal["images", "classes"]
+    """The share of images, or the mean of the classes' shares."""
 
 
 def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
