@@ -38,7 +38,10 @@ _COMPETITIONS = {"scores": 2, "boxes": 4, "masks": 6}
 
 
 def write_coco(path: Path, found: Resolved, truth: Truth) -> None:
-    """Write boxes or segments as COCO results JSON, atomically. Raises RequestError for ids that are no numbers."""
+    """Write boxes or segments as COCO results JSON, atomically; a corner may come back other in its last digit.
+
+    Raises RequestError for ids that are no numbers.
+    """
     rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in coco_results(found, truth))
     write_text(path, f"[{rows}]\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,111 @@ def test_what_is_not_of_these_images_or_breaks_a_rule_is_one_line_and_writes_not
         assert answer.err.count("\n") == 1
         assert answer.err.startswith("Error: ")
     assert not list((tmp_path / "runs").rglob("results"))
+
+
+def test_an_export_scores_the_same_as_what_was_exported(asked: Any, here: Any, root: Path, tmp_path: Path) -> None:
+    file = jittered(tmp_path / "p.parquet")
+    before = scored(asked("score", "voc07-det", file, "--json"))
+    assert 0 < before["metrics"]["mAP_area"] < 1
+    for format_, out in (("coco", "out.json"), ("voc-server", "out.tgz")):
+        more = ("--protocol", "voc07-det", "--data-root", root, "--out", tmp_path / out)
+        answer = here("export", file, "--format", format_, *more)
+        assert answer.code == 0, answer.err
+        assert f"Wrote {tmp_path / out}: 40 boxes on 4 images of voc2007 test" in answer.out
+    with tarfile.open(tmp_path / "out.tgz") as archive:
+        assert len(archive.getnames()) == 20
+        archive.extractall(tmp_path / "in", filter="data")
+    for out in ("out.json", "in"):
+        assert scored(asked("score", "voc07-det", tmp_path / out, "--json"))["metrics"] == before["metrics"]
+
+
+def jittered(path: Path) -> Path:
+    """Ten boxes near the dog of each image, some on it."""
+    generator = np.random.default_rng(0)
+    corners = np.array([0.0, 0.0, 8.0, 8.0]) + generator.integers(-3, 4, (40, 4)) * 0.5
+    columns = {"image": list(IDS) * 10, "label": ["dog"] * 40, "score": generator.random(40)}
+    columns |= {name: corners[:, at] for at, name in enumerate(KINDS["boxes"][3:])}
+    write(path, "boxes", pa.table(columns), About("hand", "voc2007", "test", IDS))
+    return path
+
+
+def test_masks_and_scores_are_exported_to_the_server(here: Any, root: Path, tmp_path: Path) -> None:
+    for protocol, file, name in (
+        ("voc07-seg", voc_masks(tmp_path), "Segmentation/comp5_test_cls/000001.png"),
+        ("voc07-cls", csv_scores(tmp_path), "Main/comp1_cls_test_aeroplane.txt"),
+    ):
+        more = ("--format", "voc-server", "--data-root", root, "--out", "o.tar", "--own-data", "--json")
+        found = here("export", file, "--protocol", protocol, *more).json()
+        assert found["images"] == 4
+        with tarfile.open(found["written"][0]) as archive:
+            assert archive.getnames()[0] == f"results/VOC2007/{name}"
+
+
+def test_a_test_set_without_annotations_is_exported(here: Any, tmp_path: Path) -> None:
+    sets = tmp_path / "data" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "test.txt").write_text("\n".join(IDS))
+    file = boxes(tmp_path / "p.parquet", dataset="voc2012")
+    more = ("--protocol", "voc12-det", "--data-root", tmp_path / "data", "--out", "out.tar")
+    assert here("score", "--predictions", file, *more[:4]).code == 2
+    assert here("export", file, "--format", "voc-server", *more).code == 0
+    with tarfile.open("out.tar") as archive:
+        text = archive.extractfile("results/VOC2012/Main/comp4_det_test_dog.txt")
+        assert text is not None
+        assert text.read().decode().splitlines()[0] == "000001 0.5 1.0 1.0 8.0 8.0"
+
+
+SMALL = ("--data", "shapes", "--data-option", "train=6,val=2,test=4,size=64")
+
+
+def test_what_a_run_predicted_is_exported_by_its_results_address(here: Any) -> None:
+    run = ("--method", "cam", "--weights", "none", "--set", "epochs=1", "--threads", 1, "--json")
+    (record,) = here("run", *run, "--protocol", "cub-loc", *SMALL, "--train-split", "train").json()["results"]
+    out = ("--out", "out.json", "--format", "coco", "--json", *SMALL[2:])
+    found = here("export", record["address"][:8], *out).json()
+    assert (found["kind"], found["images"]) == ("boxes", 4)
+    same = here("export", record["predictions"], "--protocol", "cub-loc", *SMALL[:2], *out).json()
+    assert same == found
+    judged = here("score", "--predictions", "out.json", "--protocol", "cub-loc", *SMALL, "--json")
+    assert scored(judged)["metrics"]["gt_known_loc_error"] == record["metrics"]["gt_known_loc_error"]
+    refused = here("export", record["address"], "--out", "out.tar", "--format", "voc-server", *SMALL[2:])
+    assert (refused.code, refused.out) == (2, "")
+    assert "VOC's server judges the years of VOC, but these predictions are on shapes." in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("p.parquet --format coco", "p.parquet: say what it is for (--protocol NAME); only a result knows."),
+        ("abc --format coco", "Unknown result 'abc'."),
+        (
+            "p.parquet --format coco --protocol voc07-point",
+            "has a form for boxes, segments; voc07-point takes points or",
+        ),
+        (
+            "p.parquet --format voc-server --protocol voc07-cls",
+            "expected predictions of kind scores, but it holds boxes",
+        ),
+        (
+            "few.parquet --format coco --protocol voc07-det",
+            "do not cover 2 of 4 images of voc2007 test: 000003, 000004.",
+        ),
+        ("p.parquet --format word --protocol voc07-det", "'word' is not one of 'coco', 'voc-server'"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_message(
+    here: Any, root: Path, tmp_path: Path, arguments: str, says: str
+) -> None:
+    boxes(tmp_path / "p.parquet")
+    boxes(tmp_path / "few.parquet", IDS[:2])
+    answer = here("export", *arguments.split(), "--out", "out", "--data-root", root)
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_of_a_file_cannot_be_exported_again(asked: Any, here: Any, tmp_path: Path) -> None:
+    address = scored(asked("score", "voc07-det", boxes(tmp_path / "p.parquet"), "--json"))["address"]
+    answer = here("export", address, "--format", "coco", "--out", "out.json")
+    assert answer.code == 2
+    assert f"Result {address} is of a file that is not kept here: give the file and --protocol." in answer.err
