@@ -24,7 +24,7 @@ class Classifier(ImageMethod):
 
     def __init__(self, config: ImageConfig, task: Task) -> None:
         super().__init__(config, task, roi_head="own")
-        self.fully_connected = any(isinstance(layer, nn.Linear) for layer in self.backbone.roi_head)
+        self.fully_connected = any(isinstance(layer, nn.Linear) for layer in self.backbone.roi_head.modules())
         self.output = linear(self.backbone.roi_channels, len(task.classes))
 
     def forward(self, images: Tensor) -> Maps:

@@ -61,7 +61,7 @@ class Spn(ImageMethod):
         apart = dissimilarity(features, epsilon)
         stable = config.proposal == "stable"
         found = stable_state(apart) if stable else walk(apart, steps=config.steps, tolerance=config.tolerance)
-        return found.unflatten(1, (height, width))
+        return found.view(-1, height, width)
 
     def forward(self, images: Tensor) -> Maps:
         """Logits (B, C), response maps (B, C, h, w), whose sums are the logits but for dropout and bias, and M."""

@@ -90,7 +90,7 @@ class Weldon(PooledMaps):
     def _scaled(self, images: Tensor, side: int) -> Maps:
         resized = interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
         maps = super().forward(resized).maps
-        return Maps(self._pooled(maps, side) + self.maps.bias, maps)
+        return Maps(self._pooled(maps, side) + self.maps.bias, maps)  # type: ignore[operator]
 
     def _pooled(self, maps: Tensor, side: int) -> Tensor:
         """Scores of the maps of an image of this side, by its own k where the config has none."""

@@ -12,5 +12,5 @@ def pairwise_cosine(maps: Tensor) -> Tensor:
     Of unit vectors u_k it is (|sum u_k|^2 - sum |u_k|^2) / 2: no pair is ever formed.
     """
     flat = maps.flatten(-2)
-    unit = flat / flat.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(flat.dtype).eps)
+    unit = flat / torch.linalg.vector_norm(flat, dim=-1, keepdim=True).clamp(min=torch.finfo(flat.dtype).eps)
     return (unit.sum(dim=-2).square().sum(dim=-1) - unit.square().sum(dim=(-2, -1))) / 2

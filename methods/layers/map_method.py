@@ -80,7 +80,7 @@ class PooledMaps(ImageMethod):
         """Logits (B, C) and class maps (B, C, h, w)."""
         features = self.dropout(self.neck(self.backbone.features(images)))
         maps = nn.functional.conv2d(features, self.maps.weight).float()
-        return Maps(self.pool(maps) + self.maps.bias, maps)
+        return Maps(self.pool(maps) + self.maps.bias, maps)  # type: ignore[operator]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The classification loss over the classes whose label is known."""

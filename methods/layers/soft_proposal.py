@@ -22,7 +22,7 @@ def dissimilarity(features: Tensor, epsilon: float) -> Tensor:
         squares = torch.baddbmm(scale, flat, flat.transpose(1, 2), alpha=-2)
         noise = 4 * torch.finfo(flat.dtype).eps * flat.shape[2] ** 0.5
         squares.masked_fill_(squares <= noise * scale, 0)
-        return squares.sqrt_().mul_(_nearness(*features.shape[2:], epsilon).to(squares))
+        return squares.sqrt_().mul_(_nearness(features.shape[2], features.shape[3], epsilon).to(squares))
 
 
 def _nearness(height: int, width: int, epsilon: float) -> Tensor:
@@ -55,7 +55,7 @@ def walk(dissimilarities: Tensor, *, steps: int = 20, tolerance: float = 1e-4) -
     moving = (columns.sum(dim=2) > 0)[:, :, None]
     for _ in range(steps):
         moved = transfer @ state
-        moving = moving & ((moved - state).norm(dim=1, keepdim=True) >= tolerance)
+        moving = moving & (torch.linalg.vector_norm(moved - state, dim=1, keepdim=True) >= tolerance)
         if not moving.any():
             break
         state = torch.where(moving, moved, state)

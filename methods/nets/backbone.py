@@ -46,6 +46,12 @@ class Layout:
     scale: float = 1.0
 
 
+def caffe_layout(convolutions: Mapping[int, str]) -> Layout:
+    """Caffe's files of a net with fc6, fc7 and fc8; convolutions: from their places in the trunk to their names."""
+    names = {f"trunk.{place}": name for place, name in convolutions.items()}
+    return Layout(names | {"roi_head.1": "fc6", "roi_head.4": "fc7"}, ("fc8",), CAFFE, bgr=True)
+
+
 @dataclass(frozen=True)
 class Net:
     """What a file of this folder says about its net.

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from methods.nets.backbone import CAFFE, TORCHVISION, Layout, Net, conv3x3, fc_head
+from methods.nets.backbone import TORCHVISION, Layout, Net, caffe_layout, conv3x3, fc_head
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -51,13 +51,7 @@ NET = Net(
             ("classifier.6",),
             TORCHVISION,
         ),
-        Layout(
-            {f"trunk.{place}": name for place, name in zip(_CONVOLUTIONS, _CAFFE, strict=True)}
-            | {"roi_head.1": "fc6", "roi_head.4": "fc7"},
-            ("fc8",),
-            CAFFE,
-            bgr=True,
-        ),
+        caffe_layout(dict(zip(_CONVOLUTIONS, _CAFFE, strict=True))),
     ),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from methods.nets.backbone import CAFFE, Layout, Net, fc_head
+from methods.nets.backbone import Net, caffe_layout, fc_head
 
 
 def _trunk() -> nn.Sequential:
@@ -36,13 +36,5 @@ NET = Net(
     roi_size=6,
     roi_head=lambda: fc_head(256 * 6 * 6, 4096, 4096),
     roi_channels=4096,
-    layouts=(
-        Layout(
-            {f"trunk.{place}": f"conv{number}" for number, place in enumerate((0, 4, 8, 10, 12), start=1)}
-            | {"roi_head.1": "fc6", "roi_head.4": "fc7"},
-            ("fc8",),
-            CAFFE,
-            bgr=True,
-        ),
-    ),
+    layouts=(caffe_layout({place: f"conv{number}" for number, place in enumerate((0, 4, 8, 10, 12), start=1)}),),
 )
