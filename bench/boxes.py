@@ -122,7 +122,8 @@ def _best_of_run(
         now = first[rows] + step  # take, since indexing columns by an array is several times slower
         overlap = _ratio(boxes.take(rows, axis=1), objects.take(now, axis=1), mine[rows] + theirs[now])
         better = overlap > best[rows]
-        best[rows[better]], which[rows[better]] = overlap[better], now[better]
+        improved = rows[better]
+        best[improved], which[improved] = overlap[better], now[better]
     return best, which
 
 

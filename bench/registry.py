@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import bench
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
@@ -26,6 +26,8 @@ from bench.recipe import settle as settle
 if TYPE_CHECKING:
     from bench.protocol import BoundProtocol, Family, Record
     from bench.recipe import MethodClass
+
+_Found = TypeVar("_Found")
 
 ROOT = Path(bench.__file__).resolve().parent.parent
 
@@ -58,15 +60,20 @@ def methods() -> dict[str, Listed]:
 
 def protocols() -> dict[str, Listed]:
     """Every protocol, by name, in alphabetical order."""
+    return {name: Listed(name, _toml_summary(path), str(path)) for name, path in _protocol_files().items()}
+
+
+def _protocol_files() -> dict[str, Path]:
+    """The file of every protocol, by name, in alphabetical order; none is read."""
     files = [*_files(ROOT / "protocols", ".toml")]
     for entry in _entry_points("bench.protocols"):
         spec = _spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             files += _files(Path(folder), ".toml")
     files += _PLUGINS["protocol"].values()
-    found: dict[str, Listed] = {}
+    found: dict[str, Path] = {}
     for path in files:
-        found.setdefault(path.stem, Listed(path.stem, _toml_summary(path), str(path)))
+        found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
 
@@ -99,8 +106,7 @@ def protocol(name: str) -> Record:
     """The record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
     from bench.protocol import read_record
 
-    listed = _known("protocol", name, protocols(), "python -m bench list protocols")
-    return read_record(Path(listed.origin))
+    return read_record(_known("protocol", name, _protocol_files(), "python -m bench list protocols"))
 
 
 def family(name: str) -> Family:
@@ -148,7 +154,7 @@ def _files(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"[!_.]*{suffix}") if path.is_file())
 
 
-def _known(what: str, name: str, known: Mapping[str, Listed], hint: str) -> Listed:
+def _known(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Found:
     if name not in known:
         raise UnknownNameError(what, name, known, hint=hint)
     return known[name]
