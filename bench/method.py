@@ -182,7 +182,7 @@ class MapMethod(Method):
 class ProposalMethod(Method):
     """A method that scores the region proposals of one image at a time."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores")
+    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores", "proposals")
 
     @abstractmethod
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:

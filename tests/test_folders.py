@@ -161,3 +161,11 @@ def test_a_shard_that_breaks_a_rule_is_refused(columns: Any, rule: str, tmp_path
     pq.write_table(pa.table({"image": [IDS[0]], **columns}), tmp_path / "s.parquet")
     with pytest.raises(BadFileError, match=rule):
         list(resolve(read_any(tmp_path, truth, ["objectness"]), truth).arrays())
+
+
+def test_maps_of_5000_images_and_20_classes_in_half_precision_take_under_a_gibibyte(tmp_path: Path) -> None:
+    """As a net of stride 8 gives of 512 pixels, and of noise, which nothing compresses."""
+    maps = np.random.default_rng(0).random((3 * 20, 64, 64), dtype=np.float32)
+    images = [image for image in IDS for _ in range(20)]
+    write_shard(tmp_path / "1.parquet", "maps", images, list(maps), About("cam"), ["cat"] * 60, half=True)
+    assert (tmp_path / "1.parquet").stat().st_size * 5000 / 3 < 1 << 30

@@ -309,6 +309,14 @@ def test_a_protocol_gets_every_kind_that_it_takes(places: Places) -> None:
     assert set(center.predictions_digest) == {"points"}
 
 
+def test_a_proposal_method_is_judged_by_its_randomness(places: Places, tmp_path: Path) -> None:
+    request = asked("wsddn", "voc07-randomness", proposals=proposals_file(places, tmp_path / "p.npz"))
+    [result] = ran(places, request)[0].results
+    assert set(result.predictions_digest) == {"proposals"}
+    assert 0 < result.metrics["localization_accuracy"] < 1
+    assert result.counts["pairs_without_proposals"] == 0
+
+
 def test_maps_and_masks_of_a_run_are_judged_and_kept_as_folders(places: Places) -> None:
     names = ("voc07-seg", "cub-maxbox")
     requests = [asked(protocol="voc07-seg"), asked(protocol="cub-maxbox", split="test", train_split="trainval")]

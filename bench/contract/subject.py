@@ -26,7 +26,7 @@ from bench.train import loop
 from bench.train.device import STEP, as_input, seed_torch
 from bench.train.feed import Example, Images, feed_of, plan
 from bench.train.predict import OF_MAPS, Split, predict
-from bench.truth import ABSENT, Truth, no_objects
+from bench.truth import ABSENT, PRESENT, Truth, no_objects
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,8 +188,9 @@ class OddImages(Dataset):
         return ("odd",)
 
     def truth(self, split: str) -> Truth:
-        """Nothing but the images."""
+        """The images, each of the first class, without objects."""
         labels = np.full((len(ODD), len(self.classes)), ABSENT, dtype=np.int8)
+        labels[:, 0] = PRESENT
         size = np.array(list(ODD.values()), dtype=np.int32)
         return Truth(self.name, split, self.classes, tuple(ODD), size, labels, no_objects())
 

@@ -1,7 +1,8 @@
 """Prediction: one pass over a split's photographs, every kind that is asked for; killed, it goes on where it stopped.
 
 Images are predicted in parts of `PART` (see `parts`). Of a map method every class is written, but where there are many
-(`MANY`) the best `KEPT` of each image, and those that it shows, which localization with the class given asks for.
+(`MANY`) the best `KEPT` of each image, and those that it shows, which localization with the class given asks for. Of a
+proposal method its `proposals` are those of the classes that an image shows, with their scores as probabilities.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _made(
 ) -> Made:
     if isinstance(method, MapMethod):
         return _of_maps(method, split, kinds, rows, device, workers)
-    return _proposal_tables(method, split, rows, device, workers)
+    return _of_proposals(method, split, kinds, rows, device, workers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,30 +217,37 @@ def _finite(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     return maps
 
 
-def _proposal_tables(method: ProposalMethod, split: Split, rows: range, device: torch.device, workers: int) -> Tables:
-    """Boxes that are left after suppression, and a score for every image and class."""
+def _of_proposals(
+    method: ProposalMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
+) -> Made:
+    """Boxes that are left after suppression; a score for every image and class; every proposal of each class shown."""
     truth, config = split.truth, method.config
     if not isinstance(config, ProposalConfig):
         raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
-    classes = len(truth.classes)
-    scores, kept = np.zeros((len(rows), classes)), []
+    scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_nothing("proposals")]
     for row, boxes, score in _scored(method, config, split, rows, device, workers):
         if len(boxes):
             scores[row - rows.start] = method.image_scores(score).double().cpu().numpy()
+        values = score.double().cpu().numpy()
         label, value, box = detections(
-            boxes,
-            score.double().cpu().numpy(),
-            nms=config.nms,
-            score_floor=config.score_floor,
-            max_boxes=config.max_boxes,
+            boxes, values, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes
         )
         kept.append((np.full(len(label), row), label, value, *box.T))
+        for shown in np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT) if "proposals" in kinds else ():
+            every.append((np.full(len(boxes), row), np.full(len(boxes), shown), *boxes.T, values[:, shown]))
     image, label = (each.ravel() for each in np.indices(scores.shape))
-    columns = [np.concatenate(column) for column in zip(*kept, strict=True)]
+    columns, proposals = ([np.concatenate(column) for column in zip(*parts, strict=True)] for parts in (kept, every))
     return {
         "scores": _table(truth, "scores", image + rows.start, label, scores.ravel()),
         "boxes": _table(truth, "boxes", *columns),
+        "proposals": _table(truth, "proposals", *proposals),
     }
+
+
+def _nothing(kind: str) -> tuple[NDArray[Any], ...]:
+    """Columns of no rows."""
+    index, number = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return (index, index, *[number] * (len(KINDS[kind]) - 2))
 
 
 def _scored(

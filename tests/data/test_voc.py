@@ -268,3 +268,18 @@ def test_the_counts_of_voc2007_are_the_published_ones(
     clear = int((~truth.objects.difficult).sum())
     pairs, only_difficult = int((truth.labels >= 0).sum()), int((truth.labels == 0).sum())
     assert (len(truth.ids), len(truth.objects), clear, pairs, only_difficult) == counts
+
+
+def test_a_list_without_annotations_has_its_images_with_the_sizes_of_the_photographs(
+    voc: VocDataset, folder: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (30, 20)).save(folder / "JPEGImages" / "000001.jpg")
+    for path in (folder / "Annotations").iterdir():
+        path.unlink()
+    images = voc.unjudged("train")
+    assert images.ids == ("000003", "000001", "000002")
+    assert images.size.tolist() == [[0, 0], [30, 20], [0, 0]]
+    assert (images.labels == -1).all()
+    assert len(images.objects) == 0

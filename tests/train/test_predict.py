@@ -94,6 +94,21 @@ def test_images_without_proposals_have_scores_of_0_and_no_boxes(photographs: Pho
     assert (scores(tables["scores"]) == np.zeros((8, 2))).all()
 
 
+def test_every_proposal_of_the_classes_that_an_image_shows_is_written(photographs: Photographs, tmp_path: Path) -> None:
+    method, proposals = made(Corners, nms=0.1, max_boxes=1, min_proposal=0), boxes(photographs, HALVES)
+    table = predicted(method, photographs, tmp_path / "p", "proposals", proposals=proposals)["proposals"]
+    with torch.no_grad():
+        each = method(torch.zeros(1, 3, 24, 32), torch.tensor(HALVES, dtype=torch.float32)).numpy()
+    shown = [(image, label) for image, row in enumerate(photographs.labels) for label in (0, 1) if row[label] == 1]
+    assert 0 < len(shown) < 16
+    rows = [
+        (photographs.ids[image], TASK.classes[label], *map(float, HALVES[box]), pytest.approx(each[box, label]))
+        for image, label in shown
+        for box in range(3)
+    ]
+    assert [tuple(row.values()) for row in table.to_pylist()] == rows
+
+
 class LeftToRight(Colours):
     """The map of an image is its red; the score of its first class is red in the left half, of its second all red."""
 
