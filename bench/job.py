@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import registry
+from bench import earlier, registry
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.proposals import Proposals, load_proposals
 from bench.errors import MissingDataError, RequestError
@@ -16,7 +16,7 @@ from bench.files import Places, array_digest, file_digest
 from bench.method import Predictor
 from bench.progress import SILENT, Progress
 from bench.protocol import BoundProtocol, Record
-from bench.store import PredictionsKey, TrainingKey
+from bench.store import PredictionsKey, Store, TrainingKey
 from bench.truth import Truth
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Job:
             method=self.cls.name,
             method_version=self.cls.version,
             trainer_version=_trainer_version(),
-            config=_without_proposals(config) | {"weights": weights},
+            config=_addressed(config) | {"weights": weights},
             data=data,
             labels=array_digest(self.train.classes, self.train.ids, self.train.labels),
             proposals=None if proposals is None else proposals.digest,
@@ -149,7 +149,7 @@ class Job:
             method_version=self.cls.version,
             predictor_version=VERSION,
             training=None if training is None else training.address,
-            config=_without_proposals(self.config.stage("prediction")),
+            config=_addressed(self.config.stage("prediction")),
             dataset=self.dataset.name,
             images=images,
             proposals=None if proposals is None else proposals.digest,
@@ -158,7 +158,8 @@ class Job:
     def public_config(self) -> dict[str, Any]:
         """The config for a record that others read: of this machine's files it gives the names alone."""
         config = self.config.model_dump(mode="json")
-        return config | {key: Path(config[key]).name for key in ("weights", "proposals") if config.get(key)}
+        names = {key: Path(config[key]).name for key in ("weights", "proposals") if config.get(key)}
+        return config | names | earlier.names(config)
 
 
 def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: int) -> Job:
@@ -181,7 +182,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
         request=request,
         cls=cls,
         variant=variant,
-        config=_settled(config, device),
+        config=earlier.found(cls.name, _settled(config, device), Store(shelf.places)),
         bound=registry.bind(record),
         dataset=dataset,
         train=shelf.truth(dataset, train_split) if learns else test,
@@ -251,9 +252,9 @@ def _kinds(cls: MethodClass, record: Record) -> tuple[str, ...]:
     )
 
 
-def _without_proposals(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config for an address, which has the proposals themselves by their digest."""
-    return {key: value for key, value in config.items() if key != "proposals"}
+def _addressed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config for an address: proposals are there by their digest, earlier runs by their address or file's digest."""
+    return {key: value for key, value in config.items() if key != "proposals"} | earlier.digests(config)
 
 
 def _trainer_version() -> int:

@@ -198,6 +198,10 @@ def _predicted(
     if issubclass(job.cls, Predictor):
         begin = time.monotonic()
         tables = job.cls(job.config).predict(job.test, job.proposals(job.test))
+        if lacking := [kind for kind in kinds if kind not in tables]:
+            raise RequestError(
+                f"{job.cls.name} could make no {lacking[0]}: run what it builds on under {job.bound.record.name} first."
+            )
         return tables, _took(len(job.test.ids), time.monotonic() - begin)
     from bench.train import checkpoint
     from bench.train.feed import Images

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.errors import UnknownNameError
+from bench.errors import MissingDataError, UnknownNameError
 from bench.files import Places, atomic, digest, file_digest, write_json
 from bench.lease import PATIENCE, Lease, claim
 from bench.progress import SILENT, Progress
@@ -148,6 +148,22 @@ class Store:
                 shutil.copyfile(file, part)
         write_result(record, result)
         return [record, *copies.values()]
+
+    def earlier(self, address: str) -> Path:
+        """The folder of the predictions that an address stands for: theirs or a result's, or how one of these begins.
+
+        Raises UnknownNameError, and MissingDataError where a result's predictions are not kept here.
+        """
+        results, predictions = self.places.runs / "results", self.places.runs / "predictions"
+        known = {path.stem for path in results.glob("[!.]*.json")} | {path.name for path in predictions.glob("[!.]*")}
+        found = {name for name in known if address and name.startswith(address)}
+        of = {read_result(self.result(name)).predictions if self.result(name).exists() else name for name in found}
+        if len(of) != 1:
+            raise UnknownNameError("run", address, found or known, hint="python -m bench list runs")
+        folder = self.predictions(of.pop())
+        if not folder.is_dir():
+            raise MissingDataError(f"The predictions of result {address}", folder, "Run it again, or give their file.")
+        return folder
 
     def complete(self, address: str) -> str:
         """The one result address that begins so. Raises UnknownNameError."""

@@ -1,0 +1,100 @@
+"""The mean of several runs: what they score on average, box by box, overlaps suppressed afterwards; it learns nothing.
+
+Name runs on the same images, `--set runs=A+B+C`. Boxes are averaged proposal by proposal, so the runs must share their
+proposals and have written all of them: `--set nms=1,max_boxes=2000` predicts again and trains nothing. A proposal that
+a run has not written scores 0 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench import earlier
+from bench.boxes import FloatArray
+from bench.decode import detections
+from bench.errors import RequestError
+from bench.files import read_json
+from bench.method import BaseConfig, Predictor, prediction
+from bench.predictions import KINDS, Resolved
+from bench.truth import Truth
+
+
+class EnsembleConfig(BaseConfig):
+    """Which runs, and how boxes are suppressed, in the words of `ProposalConfig`."""
+
+    runs: tuple[str, ...] = prediction((), "runs by address, or how one begins, or files of predictions; joined by +")
+    nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
+    score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
+    max_boxes: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
+
+
+class Ensemble(Predictor):
+    """Boxes and scores, of what all of its runs have."""
+
+    Config: ClassVar[type[BaseConfig]] = EnsembleConfig
+    kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores")
+    config: EnsembleConfig
+
+    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+        """The kinds that every run made. Raises RequestError for a run on other images, or whose boxes are not all."""
+        made = {kind: [earlier.said(run, kind, truth) for run in self.config.runs] for kind in self.kinds}
+        whole = {kind: [one for one in said if one is not None] for kind, said in made.items() if None not in said}
+        mean = {"boxes": self._boxes, "scores": self._scores}
+        return {kind: mean[kind](truth, said) for kind, said in whole.items()}
+
+    def _scores(self, truth: Truth, said: Sequence[Resolved]) -> pa.Table:
+        total = np.zeros(truth.labels.shape)
+        for one in said:
+            total[one.image, one.label] += one.score
+        image, label = np.indices(total.shape).reshape(2, -1)
+        return _table("scores", truth, image, label, total.ravel() / len(said))
+
+    def _boxes(self, truth: Truth, said: Sequence[Resolved]) -> pa.Table:
+        for run in self.config.runs:
+            _refuse_suppressed(Path(run))
+        member = np.repeat(np.arange(len(said)), [len(one.image) for one in said])
+        image, label, score, box = (
+            np.concatenate([getattr(one, name) for one in said]) for name in ("image", "label", "score", "box")
+        )
+        by_image = np.argsort(image, kind="stable")
+        bounds = np.searchsorted(image[by_image], np.arange(len(truth.ids) + 1))
+        found = []
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            rows = by_image[start:end]
+            boxes, which = np.unique(box[rows], axis=0, return_inverse=True)
+            scores = np.zeros((len(said), len(boxes), len(truth.classes)))
+            scores[member[rows], which.ravel(), label[rows]] = score[rows]
+            of, value, kept = self._decoded(boxes, scores.mean(axis=0))
+            found.append((np.full(len(of), number), of, value, *kept.T))
+        return _table("boxes", truth, *(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _decoded(self, boxes: FloatArray, scores: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        config = self.config
+        return detections(boxes, scores, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes)
+
+
+def _refuse_suppressed(run: Path) -> None:
+    """Raise RequestError for boxes of a run of ours of which some were suppressed before they were written."""
+    nms = read_json(run / "config.json")["config"].get("nms", 1) if (run / "config.json").exists() else 1
+    if nms < 1:
+        raise RequestError(
+            f"{run.name} has only the boxes that suppression left (nms={nms}), but an ensemble averages the scores of "
+            "all proposals. Run it again with --set nms=1,max_boxes=2000, which trains nothing, and name that run."
+        )
+
+
+def _table(
+    kind: str, truth: Truth, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
+) -> pa.Table:
+    names = [
+        pa.array(names, pa.string()).take(pa.array(index))
+        for names, index in ((truth.ids, image), (truth.classes, label))
+    ]
+    return pa.table([*names, *(pa.array(value, pa.float64()) for value in values)], names=list(KINDS[kind]))
