@@ -39,7 +39,7 @@ class Acol(ImageMethod):
     Config = AcolConfig
     variants: ClassVar = {"released": {"inclusive": True, "smooth": True}, "third-branch": {"branches": 3}}
     recipes: ClassVar = {
-        "shapes": {"epochs": 40, "batch_size": 8, "width": 64},
+        "shapes": {"epochs": 40, "batch_size": 8, "width": 32},
         "cub": {"delta": 0.7},
     }
     config: AcolConfig

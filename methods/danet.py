@@ -57,7 +57,7 @@ class Danet(ImageMethod):
         "multi-loss": {"maps": 1, "divergence": 0.0, "supervise": "classes"},
         "released": {"kept": 1.0, "compare": "all", "balance": "even", "fusion": "ranks"},
     }
-    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 64}}
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 32}}
     config: DanetConfig
 
     def __init__(self, config: DanetConfig, task: Task) -> None:

@@ -32,7 +32,7 @@ class Spg(ImageMethod):
     """CAM's maps with two more convolutions; masks teach its features, and are not used at test."""
 
     Config = SpgConfig
-    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 64, "mask_width": 64}}
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32}}
     config: SpgConfig
 
     def __init__(self, config: SpgConfig, task: Task) -> None:

@@ -54,7 +54,8 @@ def walk(dissimilarities: Tensor, *, steps: int = 20, tolerance: float = 1e-4) -
     state = torch.full_like(columns, 1 / columns.shape[2]).transpose(1, 2)
     moving = (columns.sum(dim=2) > 0)[:, :, None]
     for _ in range(steps):
-        moved = transfer @ state
+        with torch.autocast(transfer.device.type, enabled=False):
+            moved = transfer @ state
         moving = moving & (torch.linalg.vector_norm(moved - state, dim=1, keepdim=True) >= tolerance)
         if not moving.any():
             break

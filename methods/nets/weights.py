@@ -127,7 +127,7 @@ _READERS = {".npz": _read_npz, ".pth": _read_pth, ".mat": read_mat, ".caffemodel
 
 def _torchvisions(net: Net) -> dict[str, Tensor]:
     if net.torchvision is None:
-        raise RequestError("This net has no ImageNet weights. Use --weights none, or a file .npz or .pth.")
+        raise RequestError(f"This net has no ImageNet weights. Use --weights none, or a file {' or '.join(_READERS)}.")
     from torchvision.models import get_model_weights
 
     known = get_model_weights(net.torchvision)["IMAGENET1K_V1"]

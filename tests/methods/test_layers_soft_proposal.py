@@ -113,6 +113,22 @@ def test_what_differs_from_its_surroundings_is_the_object() -> None:
     assert (stable_state(dissimilarity(given, 1.05)).argmax(dim=1) == 3 * 7 + 4).all()
 
 
+def test_in_mixed_precision_it_is_computed_as_ever() -> None:
+    given = features(5, 6, channels=64, dtype=torch.float32)
+
+    def both() -> tuple[Tensor, Tensor]:
+        apart = dissimilarity(given, 0.8)
+        return stable_state(apart), walk(apart)
+
+    expected = both()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(found.equal(same) for found, same in zip(both(), expected, strict=True))
+    for half, same in zip(
+        dissimilarity(given.bfloat16(), 0.8), dissimilarity(given.bfloat16().float(), 0.8), strict=True
+    ):
+        assert half.equal(same)
+
+
 def test_the_map_is_a_constant_for_the_gradient() -> None:
     assert not dissimilarity(features(3, 3).requires_grad_(), 1.0).requires_grad
 

@@ -117,7 +117,9 @@ def test_fully_connected_layers_are_read_whether_stored_as_such_or_as_convolutio
         "fc8": torch.rand(9, 4096, 1, 1),
     }
     layers = convolutions(backbone, "vgg-f") | {name: (value, value.flatten(1)[:, 0]) for name, value in heads.items()}
-    loaded = build("vgg-f", str(write(tmp_path / f"net{suffix}", layers, old=True)), roi_head="own").eval()
+    path = write(tmp_path / f"net{suffix}", layers, old=True)
+    assert build("vgg-f", str(path)).new_parameters() == []
+    loaded = build("vgg-f", str(path), roi_head="own").eval()
     pooled = torch.rand(2, 256, 6, 6)
     expected = ((pooled.flatten(1) @ fc6.flatten(1).T + fc6[:, 0, 0, 0]).relu() @ fc7.T + fc7[:, 0]).relu()
     with torch.no_grad():

@@ -118,6 +118,13 @@ def test_every_fault_of_a_file_is_in_one_message(tmp_path: Path) -> None:
     assert "mis-shaped: features.0.weight (96, 3, 5, 5), expected (96, 3, 7, 7)" in text
 
 
+def test_a_name_that_the_net_has_not_is_unexpected_even_below_a_module_that_it_has(tmp_path: Path) -> None:
+    changes = {"features.3.squeeze.gain": torch.zeros(1), "features.99.weight": torch.zeros(1)}
+    path, _ = file_of("squeezenet", NETS["squeezenet"].layouts[0], tmp_path, ".pth", **changes)
+    with pytest.raises(BadFileError, match=r"unexpected: features\.3\.squeeze\.gain, features\.99\.weight"):
+        build("squeezenet", str(path))
+
+
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     path, _ = file_of("squeezenet", NETS["squeezenet"].layouts[0], tmp_path, ".npz")
     with pytest.raises(BadFileError, match="missing"):
