@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from bench import registry
 from bench.files import write_text
+from bench.predictions import FOLDERS, KINDS
 from bench.protocol import BoundProtocol, read_record
 
 FOLDER = registry.ROOT / "docs"
@@ -32,6 +33,8 @@ def _made(what: str, bound: list[BoundProtocol]) -> str:
     if what == "protocols":
         head = ("protocol", "learns on, is judged on", "takes", "metrics, primary first", "seen in")
         return _table(head, map(_protocol, bound))
+    if what == "kinds":
+        return _table(("kind", "columns, or what an array is of", "taken by"), _kinds(bound))
     family = [one for one in bound if f"switches {one.record.family}" == what]
     rows = [
         row for name, field in family[0].family.Conventions.model_fields.items() for row in _switch(name, field, family)
@@ -46,6 +49,12 @@ def _protocol(bound: BoundProtocol) -> Iterator[str]:
     yield ", ".join(record.predicts) + "".join(f" (and {kind})" for kind in record.also)
     yield ", ".join(bound.metrics)
     yield ", ".join(record.seen_in)
+
+
+def _kinds(bound: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
+    for kind, columns in {**KINDS, **FOLDERS}.items():
+        takers = [one.record.name for one in bound if kind in (*one.record.predicts, *one.record.also)]
+        yield f"`{kind}`", ", ".join(f"`{name}`" for name in columns), ", ".join(takers)
 
 
 def _switch(name: str, field: FieldInfo, family: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:

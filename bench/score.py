@@ -199,12 +199,12 @@ def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
 def _intervals(
     metrics: Mapping[str, float | None], replicates: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each metric that has one; no fraction is under 0 or over 1."""
+    """Interval of each metric that has one: it holds its number, and no fraction is under 0 or over 1."""
     found = {}
     for name, draws in replicates.items():
         value = metrics[name]
         if value is not None and (bounds := interval(draws, value)) is not None:
-            found[name] = (max(bounds[0], 0.0), min(bounds[1], 1.0))
+            found[name] = (min(max(bounds[0], 0.0), value), max(min(bounds[1], 1.0), value))
     return found
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Callable
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench import registry
 from bench.docs import FOLDER, remade
 from bench.protocol import read_record
+
+if TYPE_CHECKING:
+    from conftest import Answer
 
 PAGES = sorted(FOLDER.glob("*.md"))
 
@@ -26,6 +34,24 @@ def test_every_protocol_and_the_switches_of_every_family_are_on_the_page() -> No
     for record in records:
         assert f"\n| `{record.name}` | {record.dataset} " in page
         assert f"<!-- made: switches {record.family} -->" in page
+
+
+def test_the_examples_of_scoring_a_file_do_what_the_page_says(here: Callable[..., Answer], tmp_path: Path) -> None:
+    page = (FOLDER / "scoring-your-own-file.md").read_text(encoding="utf-8").partition("## Try it")[2]
+    names: dict[str, Any] = {}
+    small = said = ""
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(block, names)  # it writes files into the working directory, which is empty
+        elif block.startswith("SMALL="):
+            small = shlex.split(block)[0].removeprefix("SMALL=")
+        elif language == "bash":
+            for line in block.splitlines():
+                answer = here(*line.replace("$SMALL", small).split()[3:])
+                assert (answer.code == 0) == ("Error: " not in answer.err), answer
+            said = answer.err if answer.code else answer.out.partition("\n\n")[0] + "\n"
+        else:
+            assert OutputChecker().check_output(block, said, ELLIPSIS | NORMALIZE_WHITESPACE), f"{block}\nis\n{said}"
 
 
 @pytest.mark.parametrize("name", sorted(registry.protocols()))

@@ -211,6 +211,16 @@ def test_a_split_scored_in_parts_has_the_number_of_the_whole(drawn: Drawn) -> No
     assert {name: None if np.isnan(value) else value for name, value in found.items()} == close(whole.metrics)
 
 
+def test_an_interval_holds_its_number_and_is_of_fractions(drawn: Drawn) -> None:
+    few = [row for row in drawn.rows if row[0] in IDS[:2]]
+    for rows in (drawn.rows, few):
+        judged = judge(drawn.protocol, drawn.truth, drawn.found(drawn.truth, rows), replicates=40)
+        for name, (low, high) in judged.intervals.items():
+            value = judged.metrics[name]
+            assert value is not None
+            assert 0 <= low <= value <= high <= 1
+
+
 def test_parts_that_are_not_the_split_are_refused(tmp_path: Path) -> None:
     case, generator = CASES["corloc"], np.random.default_rng(0)
     truth = drawn_truth(generator, case, tmp_path)
