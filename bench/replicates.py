@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.boxes import FloatArray
 from bench.errors import BadFileError
 from bench.files import array_digest
 from bench.stats import Metrics, replicate_weights
@@ -44,8 +45,13 @@ def read_replicates(record: Path) -> Replicates | None:
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
         draws = table.schema.metadata[_DRAWS].decode()
-        return Replicates(draws, {name: table[name].to_numpy() for name in table.column_names})
+        return Replicates(draws, {name: _array(table[name]) for name in table.column_names})
     except FileNotFoundError:
         return None
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"no bootstrap replicates: {error}") from None
+
+
+def _array(column: pa.ChunkedArray) -> FloatArray:
+    """A column (B,); pyarrow's own `to_numpy` imports pandas, and tables are to come at once."""
+    return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)

@@ -82,13 +82,8 @@ def ranks(values: FloatArray, replicates: FloatArray) -> list[int]:
     One is significantly better than another where it is higher and the p-value of their difference is under .05, which
     is asked of each pair alone. Neighbours within noise share a rank unless a third sets them apart.
     """
-    return [
-        1
-        + sum(
-            value > one and _differ(draws - own, value - one) for value, draws in zip(values, replicates, strict=True)
-        )
-        for one, own in zip(values, replicates, strict=True)
-    ]
+    rows = list(zip(values.tolist(), replicates, strict=True))
+    return [1 + sum(value > mine and _differ(draws - own, value - mine) for value, draws in rows) for mine, own in rows]
 
 
 def over_seeds(replicates: FloatArray) -> FloatArray:

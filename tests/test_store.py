@@ -294,10 +294,12 @@ def test_a_result_is_published_by_an_address_that_is_long_enough(places: Places,
             store.publish(wrong, into)
 
 
-def test_outcomes_that_are_too_large_stay_where_they_are(places: Places, tmp_path: Path) -> None:
+def test_outcomes_that_are_too_large_stay_where_they_are_and_replicates_do_not(places: Places, tmp_path: Path) -> None:
     store = Store(places)
     noise = np.random.default_rng(0).integers(0, 1 << 60, SMALL // 8)
-    kept = store.record(record("aa"), pa.table({"image": noise}))
+    kept = store.record(record("aa"), pa.table({"image": noise}), pa.table({"mAP_11pt": [0.4, 0.6]}))
     assert store.results() == [kept]
     assert kept.outcomes_digest == file_digest(store.outcomes("aa"))
-    assert [path.name for path in store.publish("aa", tmp_path)] == ["voc07-det.melm.aa.json"]
+    written = ["voc07-det.melm.aa.json", "voc07-det.melm.aa.replicates.parquet"]
+    assert [path.name for path in store.publish("aa", tmp_path)] == written
+    assert pq.read_table(tmp_path / written[1]).num_rows == 2

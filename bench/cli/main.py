@@ -21,6 +21,7 @@ VERBS = {
     "list": ("show:list_", "What there is: methods, protocols, datasets, runs."),
     "show": ("show:show", "One thing in full: a method, a protocol, a dataset, a run."),
     "table": ("table:table", "Methods by metrics."),
+    "compare": ("compare:compare", "Paired comparison of two results."),
     "publish": ("table:publish", "Put a result into results/measured."),
     "data": ("data:data", "What is on disk; the synthetic set; region proposals."),
     "sync": ("check:sync", "Mirror finished runs into MLflow."),

@@ -32,7 +32,10 @@ TABLES = ("leaderboard",)
 @options.plugin
 @options.as_json
 def table(name: str, protocols: tuple[str, ...], data: str | None, format_: str, places: Places, as_json: bool) -> None:
-    """Methods by metrics, from the runs folder and results/measured."""
+    """Methods by metrics, from the runs folder and results/measured.
+
+    Rows that were judged alike are ranked by the first metric: 1 + how many are significantly better.
+    """
     if name not in TABLES:
         raise UnknownNameError("table", name, TABLES)
     tables = _leaderboards(protocols, data, places)
@@ -62,9 +65,13 @@ def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
 
 
 def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
+    from bench.kept import kept
+    from bench.replicates import read_replicates
     from bench.tables.leaderboard import leaderboard
 
-    results = _results(places)
+    known = kept(places, MEASURED)
+    results = [one.result for one in known]
+    records = {one.result.address: one.record for one in known}
     if data is not None:
         from bench.data.datasets import DATASETS
 
@@ -76,7 +83,9 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) 
         dataset = data or bound.record.dataset
         chosen = [result for result in results if (result.protocol, result.dataset) == (protocol, dataset)]
         if chosen or protocols:
-            tables.append(leaderboard(protocol, dataset, chosen, bound.conventions.model_dump(mode="json")))
+            says = bound.conventions.model_dump(mode="json")
+            draws = {result.address: read_replicates(records[result.address]) for result in chosen}
+            tables.append(leaderboard(protocol, dataset, chosen, says, draws))
         if not chosen:
             _say_where_else(protocol, dataset, results)
     return tables
@@ -86,15 +95,6 @@ def _say_where_else(protocol: str, dataset: str, results: list[Result]) -> None:
     others = sorted({result.dataset for result in results if result.protocol == protocol})
     hint = f" There are some on {', '.join(others)}: --data {others[0]}." if others else ""
     say(f"No results of {protocol} on {dataset}.{hint}")
-
-
-def _results(places: Places) -> list[Result]:
-    """Results of the runs folder and published ones, each address once."""
-    from bench.result import read_result
-    from bench.store import Store
-
-    published = [read_result(path) for path in sorted(MEASURED.rglob("[!.]*.json"))]
-    return list({result.address: result for result in [*published, *Store(places).results()]}.values())
 
 
 def _document(table: Table) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Any
 from bench.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import with_interval, with_spread
+from bench.tables.ranked import Draws, how_ranked, ranked, values_of
 
 Row = tuple[Result, ...]
 """Results that differ in their seed only."""
@@ -27,28 +28,38 @@ def leaderboards(results: Iterable[Result]) -> list[Table]:
 
 
 def leaderboard(
-    protocol: str, dataset: str, results: Sequence[Result], conventions: Mapping[str, Any] | None = None
+    protocol: str,
+    dataset: str,
+    results: Sequence[Result],
+    conventions: Mapping[str, Any] | None = None,
+    draws: Draws | None = None,
 ) -> Table:
     """The table of results of one protocol on one dataset; `conventions`: what the protocol says, if known.
 
     Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are marked and explained.
+    Those judged as usual get ranks, if `draws` are given and there are two to rank.
     """
     rows = _rows(results)
-    columns = ("method", *dict.fromkeys(name for row in rows for name in row[0].metrics))
+    metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
     synthetic = " (synthetic)" if dataset in SYNTHETIC else ""
     title = f"{protocol} on {dataset}{synthetic}, per cent"
     remarks = _remarks_of_all(dataset, older=len(results) - sum(map(len, rows)))
     if not rows:
-        return Table(title, columns, (), remarks=remarks)
+        return Table(title, ("method",), (), remarks=remarks)
     usual = _usual(rows, conventions)
     alike = [row for row in rows if _judged(row) == _judged(usual)]
-    best = {name: _best(name, alike) for name in columns[1:]}
+    best = {name: _best(name, alike) for name in metrics}
+    places = ranked(alike, metrics[0], draws or {})
     said = [_remarks(row[0], usual[0]) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), _letters(), strict=False))
     cells = []
     for row, label, some in zip(rows, _labels(rows), said, strict=True):
         head = _name(row, label, sorted(marks[remark] for remark in some))
-        cells.append((head, *(_cell(row, name, row in best[name]) for name in columns[1:])))
+        rank = [_rank_cell(places.get(row[0].address))] if places else []
+        cells.append((head, *rank, *(_cell(row, name, row in best[name]) for name in metrics)))
+    columns = ("method", *(["rank"] if places else []), *metrics)
+    if places:
+        remarks = (*remarks, how_ranked(metrics[0], alike, places))
     return Table(title, columns, tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
 
 
@@ -90,7 +101,7 @@ def _remarks(result: Result, usual: Result) -> list[str]:
     """Why a result cannot stand beside the usual one unmarked."""
     remarks = []
     if result.digest != usual.digest:
-        remarks.append(_other_conventions(result, usual))
+        remarks.append(other_conventions(result, usual))
     if result.truth_digest != usual.truth_digest and not result.partial:
         remarks.append(f"judged on other images or annotations: {result.split}, {result.images} images")
     if result.partial:
@@ -102,7 +113,8 @@ def _remarks(result: Result, usual: Result) -> list[str]:
     return remarks
 
 
-def _other_conventions(result: Result, usual: Result) -> str:
+def other_conventions(result: Result, usual: Result) -> str:
+    """The switches of a result that the usual one has otherwise."""
     moved = [
         key for key in sorted({*result.conventions, *usual.conventions}) if _switch(result, key) != _switch(usual, key)
     ]
@@ -136,13 +148,9 @@ def _short(value: object) -> str:
     return Path(value).name if isinstance(value, str) else json.dumps(value)
 
 
-def _values(row: Row, metric: str) -> list[float]:
-    return [value for result in row if (value := result.metrics.get(metric)) is not None]
-
-
 def _best(metric: str, rows: Sequence[Row]) -> list[Row]:
     """The rows with the best mean, if there is anything to be better than."""
-    means = [(statistics.fmean(values), row) for row in rows if (values := _values(row, metric))]
+    means = [(statistics.fmean(values), row) for row in rows if (values := values_of(row, metric))]
     if len(means) < 2:
         return []
     best = (max if rows[0][0].higher_is_better.get(metric, True) else min)(mean for mean, _ in means)
@@ -159,8 +167,12 @@ def _name(row: Row, label: str, marks: Sequence[str]) -> Cell:
     return Cell(label, label, tuple(marks), extra=extra)
 
 
+def _rank_cell(rank: int | None) -> Cell:
+    return Cell() if rank is None else Cell(rank, str(rank))
+
+
 def _cell(row: Row, metric: str, best: bool) -> Cell:
-    values = _values(row, metric)
+    values = values_of(row, metric)
     if not values:
         return Cell()
     if len(values) == 1:
@@ -169,7 +181,8 @@ def _cell(row: Row, metric: str, best: bool) -> Cell:
         extra = {f"{metric}_low": low, f"{metric}_high": high}
         return Cell(values[0], with_interval(values[0], interval), best=best, extra=extra)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    return Cell(mean, with_spread(mean, deviation, len(values)), best=best, extra={f"{metric}_sd": deviation})
+    extra = {f"{metric}_sd": deviation, f"{metric}_n": len(values)}
+    return Cell(mean, with_spread(mean, deviation, len(values)), best=best, extra=extra)
 
 
 def _letters() -> list[str]:

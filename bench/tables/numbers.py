@@ -12,15 +12,32 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
+def signed(value: float | None) -> str:
+    """A difference as per cent, with its sign; nothing where it is undefined.
+
+    >>> signed(0.012), signed(-0.5), signed(0.0)
+    ('+1.2', '-50.0', '0.0')
+    """
+    text = percent(value)
+    return "" if value is None else text.lstrip("-") if float(text) == 0 else f"{float(text):+.1f}"
+
+
+def bounds(interval: tuple[float, float] | None) -> str:
+    """An interval as per cent; nothing where there is none.
+
+    >>> bounds((0.25, 0.75))
+    '[25.0, 75.0]'
+    """
+    return "" if interval is None else f"[{percent(interval[0])}, {percent(interval[1])}]"
+
+
 def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     """A fraction with its interval.
 
     >>> with_interval(0.5, (0.25, 0.75))
     '50.0 [25.0, 75.0]'
     """
-    if value is None or interval is None:
-        return percent(value)
-    return f"{percent(value)} [{percent(interval[0])}, {percent(interval[1])}]"
+    return f"{percent(value)} {bounds(interval)}".strip()
 
 
 def with_spread(mean: float, deviation: float, count: int) -> str:

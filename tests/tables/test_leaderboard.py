@@ -1,13 +1,15 @@
-"""The leaderboard: seeds together, the best in bold, and whatever cannot be compared marked and explained."""
+"""The leaderboard: seeds together, ranks shared within noise, and whatever cannot be compared marked and explained."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from bench.replicates import Replicates
 from bench.result import Result
 from bench.tables.leaderboard import leaderboard, leaderboards
 from bench.tables.model import Cell, Table
@@ -57,6 +59,12 @@ def test_of_the_same_seed_the_latest_record_counts_and_the_others_are_counted() 
     made = table(result("cam", 0.2, created="2025-02-01"), result("cam", 0.9, created="2025-01-01"))
     assert rows(made) == {"cam": ["20.0"]}
     assert made.remarks == ("Not shown: 1 older of the same settings and seed (python -m bench list runs).",)
+
+
+def test_seeds_without_the_number_are_not_counted() -> None:
+    made = table(*(result("melm", value, seed=seed) for seed, value in enumerate((0.1, None, 0.3))))
+    assert rows(made) == {"melm": ["20.0 ± 14.1 (2)"]}
+    assert made.rows[0][1].extra == {"mAP_sd": pytest.approx(0.02**0.5), "mAP_n": 2}
 
 
 def test_what_nobody_measured_is_empty_and_never_zero() -> None:
@@ -124,6 +132,72 @@ def test_where_lower_is_better_the_lowest_is_best() -> None:
 
 def test_alone_nobody_is_best() -> None:
     assert not table(result("cam", 0.1)).rows[0][1].best
+
+
+def ranked(*results: Result, noise: float = 0.01, without: str = "") -> Table:
+    """A table with normal replicates of every result but one."""
+    generator = np.random.default_rng(0)
+    draws = {
+        one.address: Replicates(
+            "same", {name: (value or 0) + generator.normal(0, noise, 1000) for name, value in one.metrics.items()}
+        )
+        for one in results
+        if one.method != without
+    }
+    return table(*results, draws=draws)
+
+
+def ranks(made: Table) -> dict[str, Any]:
+    assert made.columns[1] == "rank"
+    return {str(row[0].value): row[1].value for row in made.rows}
+
+
+def test_rows_within_noise_share_a_rank() -> None:
+    made = ranked(result("a", 0.50), result("b", 0.45), result("c", 0.51), result("d", 0.20))
+    assert ranks(made) == {"a": 1, "b": 3, "c": 1, "d": 4}
+    assert made.remarks == (
+        "rank: by mAP, 1 + how many are significantly better (paired bootstrap over images, p < .05).",
+    )
+
+
+def test_where_lower_is_better_the_lowest_is_first() -> None:
+    assert ranks(
+        ranked(*(result(name, 0.5, metrics={"error": value}) for name, value in (("a", 0.5), ("b", 0.2))))
+    ) == {
+        "a": 2,
+        "b": 1,
+    }
+
+
+def test_only_what_was_judged_alike_is_ranked() -> None:
+    other = result("zebra", 0.9, digest="other")
+    part = result("yak", 0.9, truth_digest="s", split="test_subset", partial=True)
+    assert ranks(ranked(result("a", 0.5), result("b", 0.2), other, part)) == {
+        "a": 1,
+        "b": 2,
+        "zebra": None,
+        "yak": None,
+    }
+
+
+def test_seeds_are_ranked_by_their_mean_and_spread() -> None:
+    # Means .30 and .33; the images alone would set them apart, the seeds' deviation of .1 does not.
+    wide = [result("a", value, seed=seed) for seed, value in enumerate((0.2, 0.3, 0.4))]
+    narrow = [result("a", value, seed=seed) for seed, value in enumerate((0.299, 0.300, 0.301))]
+    other = [result("b", 0.33 + seed / 1000, seed=seed) for seed in range(3)]
+    assert ranks(ranked(*wide, *other, noise=0.001)) == {"a": 1, "b": 1}
+    assert ranks(ranked(*narrow, *other, noise=0.001)) == {"a": 2, "b": 1}
+
+
+def test_rows_without_replicates_are_named_and_not_ranked() -> None:
+    made = ranked(result("a", 0.5), result("b", 0.2), result("c", 0.9), without="c")
+    assert ranks(made) == {"a": 1, "b": 2, "c": None}
+    assert made.remarks[-1].endswith("Not ranked, without replicates of the same draws: c.")
+
+
+def test_alone_nobody_is_ranked() -> None:
+    for made in (ranked(result("a", 0.5)), ranked(result("a", 0.5), result("b", None)), table(result("a", 0.5))):
+        assert "rank" not in made.columns
 
 
 def test_synthetic_results_are_named_so_and_stand_apart() -> None:

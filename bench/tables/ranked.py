@@ -1,0 +1,59 @@
+"""Ranks of a leaderboard's rows by one metric, as `bench.stats.ranks` has it: rows within noise share a rank.
+
+A row is the results of some seeds; it is ranked by their mean, as `bench.stats.over_seeds` has it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bench.boxes import FloatArray
+from bench.replicates import Replicates
+from bench.result import Result
+from bench.stats import over_seeds, ranks
+
+Row = Sequence[Result]
+Draws = Mapping[str, Replicates | None]
+"""What is beside a record, by its address."""
+
+
+def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
+    """Rank of each row, by the address of its first result; of rows judged alike.
+
+    Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
+    """
+    known = {row[0].address: found for row in rows if (found := _replicates(row, metric, draws)) is not None}
+    usual = Counter(kind for kind, _ in known.values()).most_common(1)
+    replicates = {address: values for address, (kind, values) in known.items() if kind == usual[0][0]}
+    if len(replicates) < 2:
+        return {}
+    sign = 1 if rows[0][0].higher_is_better.get(metric, True) else -1
+    means = [statistics.fmean(values_of(row, metric)) for row in rows if row[0].address in replicates]
+    places = ranks(sign * np.array(means), sign * np.stack(list(replicates.values())))
+    return dict(zip(replicates, places, strict=True))
+
+
+def how_ranked(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
+    """What a rank says, and which rows have none."""
+    how = f"rank: by {metric}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
+    without = [row[0].label for row in rows if row[0].address not in places and values_of(row, metric)]
+    return f"{how} Not ranked, without replicates of the same draws: {', '.join(without)}." if without else how
+
+
+def values_of(row: Row, metric: str) -> list[float]:
+    """The defined values of a metric, one a seed."""
+    return [value for result in row if (value := result.metrics.get(metric)) is not None]
+
+
+def _replicates(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
+    """Which draws, and the replicates of the mean over those seeds that have the metric."""
+    found = [draws.get(result.address) for result in row if result.metrics.get(metric) is not None]
+    values = [(one.draws, one.values[metric]) for one in found if one is not None and metric in one.values]
+    kinds = {(kind, len(one)) for kind, one in values}
+    if len(kinds) != 1 or len(values) < len(found):
+        return None
+    return kinds.pop(), over_seeds(np.stack([one for _, one in values]))
