@@ -32,7 +32,9 @@ class Spg(ImageMethod):
     """CAM's maps with two more convolutions; masks teach its features, and are not used at test."""
 
     Config = SpgConfig
-    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32}}
+    recipes: ClassVar = {
+        "shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32, "lr": 0.01, "clip": 10.0}
+    }
     config: SpgConfig
 
     def __init__(self, config: SpgConfig, task: Task) -> None:
@@ -73,10 +75,13 @@ def _at(maps: Tensor, size: torch.Size) -> Tensor:
 def guided(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
     """The mean cross entropy of mask logits (N, h, w) where the guide (N, h, w) is below or above its seeds, else 0.
 
+    An image whose guide is nowhere above has its foreground above .7 of the guide's maximum (as in the released code).
     The guide is a constant: nothing is learned by what gives the seeds.
     """
     low, high = seeds
-    target = guide.detach() > high
-    marked = target | (guide.detach() < low)
+    guide = guide.detach()
+    top = guide.amax(dim=(1, 2), keepdim=True)
+    target = guide > torch.where(top > high, high, 0.7 * top)
+    marked = target | (guide < low)
     losses = binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
     return (losses * marked).sum() / marked.sum().clamp(min=1)

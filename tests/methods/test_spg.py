@@ -24,8 +24,16 @@ def test_masks_learn_where_the_guide_is_low_or_high_and_nowhere_else() -> None:
     assert logits.grad.ne(0).tolist() == [[[True, False, True]]]
 
 
-def test_without_seeds_the_loss_is_0() -> None:
-    assert guided(torch.randn(1, 2, 2), torch.full((1, 2, 2), 0.5), (0.2, 0.7)).item() == 0
+def test_where_nothing_is_above_the_strongest_positions_are_foreground() -> None:
+    logits, guide = torch.zeros(1, 1, 4), torch.tensor([[[0.01, 0.3, 0.5, 0.4]]])
+    expected = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    marked = torch.tensor([[[True, False, True, True]]])
+    logits.requires_grad_()
+    guided(logits, guide, (0.05, 0.7)).backward()
+    torch.testing.assert_close(logits.grad, torch.where(marked, (0.5 - expected) / 3, 0))
+
+
+def test_without_images_the_loss_is_0() -> None:
     assert guided(torch.randn(0, 2, 2), torch.rand(0, 2, 2), (0.2, 0.7)).item() == 0
 
 
