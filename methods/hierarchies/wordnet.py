@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,14 +41,11 @@ def _parents(path: Path) -> dict[str, str | None]:
     for parent, child in read_rows(path, 2):
         children.setdefault(parent, []).append(child)
         below.add(child)
-    parents: dict[str, str | None] = dict.fromkeys(sorted(set(children) - below))
-    waiting = deque(parents)
-    while waiting:
-        level = sorted(waiting)
-        waiting.clear()
-        for parent in level:
-            for child in children.get(parent, ()):
-                if child not in parents:
-                    parents[child] = parent
-                    waiting.append(child)
+    level = sorted(set(children) - below)
+    parents: dict[str, str | None] = dict.fromkeys(level)
+    while level:
+        new = ((child, parent) for parent in reversed(level) for child in children.get(parent, ()))
+        found = {child: parent for child, parent in new if child not in parents}
+        parents |= found
+        level = sorted(found)
     return parents
