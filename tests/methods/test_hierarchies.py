@@ -169,19 +169,20 @@ def test_a_file_that_is_not_there_says_what_it_should_hold(tmp_path: Path) -> No
 
 
 def is_a(folder: Path) -> str:
-    """A chain from the root n0 down to n11; n20 to n22 besides, n22 also below n8, and n30, which is shallow."""
+    """A chain from the root n0 down to n11; n20 to n22 besides, n22 also below n8; n30 is shallow, n41 below two."""
     chain = [f"n{one} n{one + 1}" for one in range(11)]
-    lines = [*chain[::-1], "n5 n20", "n20 n21", "n21 n22", "n8 n22", "n3 n30", "n4 n30"]
+    lines = [*chain[::-1], "n5 n20", "n20 n21", "n21 n22", "n8 n22", "n3 n30", "n4 n30", "n6 n41", "n20 n41"]
     path = folder / "wordnet.is_a.txt"
     path.write_text("\n".join(lines) + "\n")
     return str(path)
 
 
 def test_wordnet_is_cut_at_two_depths_and_the_shorter_path_counts(tmp_path: Path) -> None:
-    levels = levels_of(Task("ilsvrc2012", ("n11", "n10", "n22", "n30")), is_a(tmp_path))
+    levels = levels_of(Task("ilsvrc2012", ("n11", "n10", "n22", "n30", "n41")), is_a(tmp_path))
     assert above(levels, "n11") == above(levels, "n10") == ["n6", "n9"]
     assert above(levels, "n22") == ["n20", "n22"]
     assert above(levels, "n30") == ["n30", "n30"]
+    assert above(levels, "n41") == ["n20", "n41"]
 
 
 def test_a_synset_that_wordnets_file_lacks_is_named(tmp_path: Path) -> None:
