@@ -48,7 +48,8 @@ class Scored:
     """What a family makes of predictions.
 
     outcomes: a table, each row of one image (column `image`, index into the truth's ids): enough to redo every
-    metric with images drawn again. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
+    metric with images drawn again. Rows that are judged by their order have their `score`, by which `merged` ranks the
+    parts of a split as a whole. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
     classes: the names that a metric by class is of, where they are not the dataset's. whole: every metric of the whole
     split, as (C,) or a number, where an engine computes them; else `summarise` does.
     """
