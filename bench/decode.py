@@ -94,7 +94,7 @@ def mask_of(
 def detections(
     boxes: ArrayLike, scores: ArrayLike, *, nms: float, score_floor: float, max_boxes: int
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Labels (n,), scores (n,) and boxes (n, 4) that are left of proposals (R, 4) scored (R, C).
+    """Labels (n,), scores (n,) and boxes (n, 4) that are left of proposals (R, 4) or (R, C, 4) scored (R, C).
 
     Scores under `score_floor` go; then, class by class, every box whose IoU with a better one is above `nms` (greedy
     non-maximum suppression, Felzenszwalb et al. 2010); then all but the best `max_boxes` of the image. Order: score
@@ -103,18 +103,19 @@ def detections(
     from torch import from_numpy
     from torchvision.ops import nms as suppressed
 
-    box, score = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), np.asarray(scores, dtype=np.float64)
+    box, score = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    box = np.broadcast_to(box[:, None] if box.ndim == 2 else box, (*score.shape, 4))
     if np.isnan(score).any():
         raise RunError("Scores of proposals must be numbers, but the method gave NaN.")
     kept = [np.zeros((0, 2), dtype=np.int64)]
     for label in range(score.shape[1]):
         rows = np.flatnonzero(score[:, label] >= score_floor)
-        best = rows[suppressed(from_numpy(box[rows]), from_numpy(score[rows, label]), nms).numpy()]
+        best = rows[suppressed(from_numpy(box[rows, label]), from_numpy(score[rows, label]), nms).numpy()]
         kept.append(np.stack([best, np.full_like(best, label)], axis=1))
     row, label_of = np.concatenate(kept).T
     order = np.lexsort((label_of, row, -score[row, label_of]))[:max_boxes]
     row, label_of = row[order], label_of[order]
-    return label_of, score[row, label_of], box[row]
+    return label_of, score[row, label_of], box[row, label_of]
 
 
 def _enlarged(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:

@@ -190,7 +190,14 @@ class ProposalMethod(Method):
 
     @abstractmethod
     def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named terms, summed by the harness; labels (C,) in {+1, 0, -1}, 0 masked out of the loss."""
+        """Named terms, summed by the harness; labels (C,) in {+1, 0, -1}, 0 masked out of the loss.
+
+        A method whose config names a run as `pseudo` is given its pseudo objects too: boxes (S, 4), classes (S,) int64.
+        """
+
+    def detect(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores as `forward`; of a method that moves proposals also boxes (R, C, 4) in `image`'s pixels, else None."""
+        return self(image, proposals), None
 
     def image_scores(self, scores: Tensor) -> Tensor:
         """Class scores (C,) of an image from its proposals' scores (R, C): the best, unless a method says otherwise."""

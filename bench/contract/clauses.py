@@ -86,7 +86,7 @@ def proposal_shapes(subject: Subject) -> Iterator[str]:
     import torch
 
     method, classes = subject.built().eval(), len(subject.dataset.classes)
-    image, boxes, _ = subject.examples(method, 1)[0]
+    image, boxes, *_ = subject.examples(method, 1)[0]
     for given in (boxes, boxes[:1]):
         with torch.inference_mode():
             scores = method(image, given)
@@ -115,7 +115,7 @@ def order(subject: Subject) -> Iterator[str]:
     import torch
 
     method = subject.built().eval()
-    image, boxes, _ = subject.examples(method, 1)[0]
+    image, boxes, *_ = subject.examples(method, 1)[0]
     permutation = torch.from_numpy(np.random.default_rng(0).permutation(len(boxes)))
     with torch.inference_mode():
         given, permuted = method(image, boxes), method(image, boxes[permutation])
@@ -126,15 +126,17 @@ def order(subject: Subject) -> Iterator[str]:
 def loss(subject: Subject) -> Iterator[str]:
     """Named finite terms, others for other labels; finite too without a known label, and of one proposal."""
     method = subject.built()
-    *given, labels = subject.examples(method, 2)[0]
-    terms, opposite = subject.loss(method, *given, labels), subject.loss(method, *given, -labels)
+    example = subject.examples(method, 2)[0]
+    place = 2 if isinstance(method, ProposalMethod) else 1
+    given, labels, more = example[:place], example[place], example[place + 1 :]
+    terms, opposite = subject.loss(method, *example), subject.loss(method, *given, -labels, *more)
     yield from _odd_terms("", terms)
     if _total(terms) == _total(opposite):
         yield "the loss is the same for the opposite labels: it does not look at them"
-    yield from _odd_terms("where no label is known (all are 0), ", subject.loss(method, *given, labels * 0))
+    yield from _odd_terms("where no label is known (all are 0), ", subject.loss(method, *given, labels * 0, *more))
     if isinstance(method, ProposalMethod):
-        image, boxes = given
-        yield from _odd_terms("of one proposal, ", subject.loss(method, image, boxes[:1], labels))
+        image, boxes, *rest = example
+        yield from _odd_terms("of one proposal, ", subject.loss(method, image, boxes[:1], *rest))
 
 
 def _odd_terms(when: str, terms: Mapping[str, Tensor]) -> Iterator[str]:

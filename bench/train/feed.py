@@ -21,6 +21,7 @@ from bench.data.proposals import Proposals, filtered
 from bench.errors import RequestError
 from bench.method import ProposalConfig, TrainedConfig
 from bench.train.device import PLAN, entropy
+from bench.train.pseudo import PseudoObjects, pseudo_objects
 from bench.truth import ABSENT, ONLY_DIFFICULT, PRESENT, Truth
 
 Example = tuple[Tensor, ...]
@@ -120,13 +121,23 @@ class MapFeed(Feed):
 
 
 class ProposalFeed(Feed):
-    """An example an image: image (1, 3, h, w), proposals (R, 4) in its pixels, labels (C,)."""
+    """An example an image: image (1, 3, h, w), proposals (R, 4) in its pixels, labels (C,).
+
+    Where there are pseudo objects, their boxes (S, 4) too, and their classes (S,).
+    """
 
     def __init__(
-        self, images: Images, ids: tuple[str, ...], labels: Tensor, config: ProposalConfig, proposals: Proposals
+        self,
+        images: Images,
+        ids: tuple[str, ...],
+        labels: Tensor,
+        config: ProposalConfig,
+        proposals: Proposals,
+        pseudo: PseudoObjects | None = None,
     ) -> None:
         super().__init__(images, ids, labels, config)
         self.proposals, self.most, self.least = proposals, config.max_proposals, config.min_proposal
+        self.pseudo = pseudo
 
     def _examples(self, plan: Plan, places: range) -> list[Example]:
         return [self._example(plan, place) for place in places]
@@ -134,10 +145,17 @@ class ProposalFeed(Feed):
     def _example(self, plan: Plan, place: int) -> Example:
         row = plan.order[place]
         image, *scale = self.images.fitted(self.ids[row], int(plan.size[place]))
-        boxes = scaled(filtered(self.proposals.of(self.ids[row]), self.least)[: self.most], *scale)
-        if plan.mirrored[place]:
-            image, boxes = image.flip(-1), mirrored(boxes, image.shape[-1])
-        return image[None], boxes, self.labels[row]
+
+        def placed(boxes: NDArray[np.float32]) -> Tensor:
+            here = scaled(boxes, *scale)
+            return mirrored(here, image.shape[-1]) if plan.mirrored[place] else here
+
+        proposals = placed(filtered(self.proposals.of(self.ids[row]), self.least)[: self.most])
+        example = (image.flip(-1) if plan.mirrored[place] else image)[None], proposals, self.labels[row]
+        if self.pseudo is None:
+            return example
+        boxes, classes = self.pseudo.of(self.ids[row])
+        return *example, placed(boxes), torch.from_numpy(classes)
 
 
 def feed_of(config: TrainedConfig, images: Images, truth: Truth, proposals: Proposals | None) -> tuple[Feed, int]:
@@ -150,7 +168,8 @@ def feed_of(config: TrainedConfig, images: Images, truth: Truth, proposals: Prop
         return MapFeed(images, truth.ids, labels, config), 0
     has = [row for row, name in enumerate(truth.ids) if len(filtered(proposals.of(name), config.min_proposal))]
     ids = tuple(truth.ids[row] for row in has)
-    return ProposalFeed(images, ids, labels[has], config, proposals), len(truth.ids) - len(ids)
+    pseudo = pseudo_objects(run, truth) if (run := getattr(config, "pseudo", None)) is not None else None
+    return ProposalFeed(images, ids, labels[has], config, proposals, pseudo), len(truth.ids) - len(ids)
 
 
 def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.float32]:

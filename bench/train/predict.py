@@ -225,12 +225,16 @@ def _of_proposals(
     if not isinstance(config, ProposalConfig):
         raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
     scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_nothing("proposals")]
-    for row, boxes, score in _scored(method, config, split, rows, device, workers):
+    for row, boxes, score, moved in _scored(method, config, split, rows, device, workers):
         if len(boxes):
             scores[row - rows.start] = method.image_scores(score).double().cpu().numpy()
         values = score.double().cpu().numpy()
         label, value, box = detections(
-            boxes, values, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes
+            boxes if moved is None else moved,
+            values,
+            nms=config.nms,
+            score_floor=config.score_floor,
+            max_boxes=config.max_boxes,
         )
         kept.append((np.full(len(label), row), label, value, *box.T))
         for shown in np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT) if "proposals" in kinds else ():
@@ -252,8 +256,11 @@ def _nothing(kind: str) -> tuple[NDArray[Any], ...]:
 
 def _scored(
     method: ProposalMethod, config: ProposalConfig, split: Split, rows: range, device: torch.device, workers: int
-) -> Iterator[tuple[int, FloatArray, torch.Tensor]]:
-    """Each image's row, its proposals (R, 4), and their scores (R, C), the mean over scales and mirror images."""
+) -> Iterator[tuple[int, FloatArray, torch.Tensor, FloatArray | None]]:
+    """Each image's row, its proposals (R, 4), their scores (R, C), and boxes (R, C, 4) where the method moves them.
+
+    Scores and moved boxes are means over scales and mirror images.
+    """
     ids, proposals = split.truth.ids, split.proposals
     if proposals is None:
         raise TypeError(f"{method.name} scores proposals, and was given none")
@@ -264,17 +271,27 @@ def _scored(
     for row, views in zip(rows, ahead(load, len(rows), workers), strict=True):
         boxes = filtered(proposals.of(ids[row]), config.min_proposal)
         if not len(boxes):
-            yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes))
+            yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None
             continue
-        scores = []
+        scores, moved = [], []
         for image, *scale in views:
-            pixels, moved = as_input(image[None], device), scaled(boxes, *scale)
+            pixels, here = as_input(image[None], device), scaled(boxes, *scale)
             flips = (False, True) if config.flip_test else (False,)
             for flip in flips:
-                turned = mirrored(moved, image.shape[-1]) if flip else moved
+                turned = mirrored(here, image.shape[-1]) if flip else here
                 with autocast(device, config.precision):
-                    scores.append(method(pixels.flip(-1) if flip else pixels, turned.to(device)).float())
-        yield row, boxes.astype(np.float64), torch.stack(scores).mean(0)
+                    score, found = method.detect(pixels.flip(-1) if flip else pixels, turned.to(device))
+                scores.append(score.float())
+                if found is not None:
+                    moved.append(_moved_back(found, scale, image.shape[-1] if flip else None))
+        yield row, boxes.astype(np.float64), torch.stack(scores).mean(0), np.mean(moved, axis=0) if moved else None
+
+
+def _moved_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
+    """Boxes (R, C, 4) found in a resized, perhaps mirrored image of this width, in pixels of the original image."""
+    flat = found.reshape(-1, 4).double().cpu()
+    turned = flat if mirror is None else mirrored(flat, mirror)
+    return np.asarray(turned.numpy() / (scale * 2)).reshape(found.shape)
 
 
 def _table(

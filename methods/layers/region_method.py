@@ -13,15 +13,13 @@ from methods.layers.boxes import canonical_order
 from methods.nets import build
 
 
-class RegionMethod(ProposalMethod):
-    """Scores and loss from the features of regions.
+class RegionNet(ProposalMethod):
+    """Scores from the features of regions.
 
-    Regions come to `score` and `terms` sorted by their coordinates, so that the order in which an image's proposals
-    are given permutes the scores and changes nothing else, to the last bit.
+    Regions come to `score` sorted by their coordinates, so that the order in which an image's proposals are given
+    permutes the scores and changes nothing else, to the last bit.
     """
 
-    names: ClassVar[tuple[str, ...]]
-    """Names of the loss terms."""
     config: ProposalConfig
 
     def __init__(self, config: ProposalConfig, task: Task) -> None:
@@ -34,12 +32,13 @@ class RegionMethod(ProposalMethod):
     def score(self, features: Tensor) -> Tensor:
         """Scores (R, C), at least 0, from region features (R, D); R > 0."""
 
-    @abstractmethod
-    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The loss from region features (R, D), boxes (R, 4) and labels (C,) in {+1, 0, -1}; R > 0.
-
-        Classes of label 0 are to be left out before any softmax, so that nothing about them is learned.
-        """
+    def train(self, mode: bool = True) -> RegionNet:
+        """As every module's; batch normalisation keeps the statistics that the weights set: images come one by one."""
+        super().train(mode)
+        for module in self.backbone.modules() if self.backbone.pretrained else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
         """Scores (R, C) of proposals (R, 4) in pixels of image (1, 3, H, W)."""
@@ -49,18 +48,36 @@ class RegionMethod(ProposalMethod):
         scores = self.score(self.backbone.regions(image, proposals[order]).float())
         return scores[order.argsort()]
 
-    def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named terms; all 0, with gradients of 0, for an image without proposals or without any known label."""
-        if not len(proposals) or not labels.any():
-            nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
-            return dict.fromkeys(self.names, nothing)
-        boxes = proposals[canonical_order(proposals)]
-        return self.terms(self.backbone.regions(image, boxes).float(), boxes, labels)
-
     def new_parameters(self) -> list[nn.Parameter]:
         """Everything but what the weights set."""
         old = {id(one) for one in self.backbone.parameters()} - {id(one) for one in self.backbone.new_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in old]
+
+    def nothing(self, *names: str) -> dict[str, Tensor]:
+        """Terms that are all 0, with gradients of 0: the loss of an image that teaches nothing."""
+        zero = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
+        return dict.fromkeys(names, zero)
+
+
+class RegionMethod(RegionNet):
+    """Scores and loss from the features of regions, which come to `terms` sorted too."""
+
+    names: ClassVar[tuple[str, ...]]
+    """Names of the loss terms."""
+
+    @abstractmethod
+    def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The loss from region features (R, D), boxes (R, 4) and labels (C,) in {+1, 0, -1}; R > 0.
+
+        Classes of label 0 are to be left out before any softmax, so that nothing about them is learned.
+        """
+
+    def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named terms; all 0, with gradients of 0, for an image without proposals or without any known label."""
+        if not len(proposals) or not labels.any():
+            return self.nothing(*self.names)
+        boxes = proposals[canonical_order(proposals)]
+        return self.terms(self.backbone.regions(image, boxes).float(), boxes, labels)
 
 
 def linear(before: int, after: int, std: float = 0.01) -> nn.Linear:
