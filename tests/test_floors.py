@@ -17,7 +17,8 @@ FLOORS = {
     3: "bench.truth bench.predictions bench.result",
     4: "bench.data bench.protocol bench.decode bench.lease bench.store bench.ranking bench.stats bench.replicates "
     "bench.folders bench.formats bench.kept",
-    5: "bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.gate bench.tracking protocols",
+    5: "bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines bench.gate "
+    "bench.trend bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
     7: "bench.score bench.audit bench.compare bench.export bench.docs",
     8: "bench.job bench.run bench.contract",

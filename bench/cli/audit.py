@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("audit")
 @given
 @options.allow_missing
-@click.option("--format", "format_", type=click.Choice(["text", "markdown", "csv"]), default="text", show_default=True)
+@options.format_
 @options.as_json
 def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) -> None:
     """The same predictions under every convention switch.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B")
 @click.option("--per-class", is_flag=True, help="Also class by class, from the outcomes beside the records.")
 @click.option("--anyway", is_flag=True, help="Although they were judged differently; the output says how.")
-@click.option("--format", "format_", type=click.Choice(["text", "markdown", "csv"]), default="text", show_default=True)
+@options.format_
 @options.places
 @options.plugin
 @options.as_json

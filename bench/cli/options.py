@@ -102,6 +102,11 @@ data = together(
     dataset_options,
 )
 
+FORMATS = ("text", "md", "latex", "csv", "html")
+"""What a table is written as, by the names of `bench.tables.render.FORMATS`, which would load the tables."""
+
+format_ = click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+
 allow_missing = click.option(
     "--allow-missing", is_flag=True, help="Images that the file does not cover count as unanswered."
 )

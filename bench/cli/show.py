@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from bench.files import Places
     from bench.result import Result
 
-WHAT = ("methods", "protocols", "datasets", "runs")
+WHAT = ("methods", "protocols", "datasets", "tables", "runs")
 
 
 @click.command("list")
@@ -24,11 +25,14 @@ WHAT = ("methods", "protocols", "datasets", "runs")
 @options.plugin
 @options.as_json
 def list_(what: str, places: Places, as_json: bool) -> None:
-    """What there is: methods, protocols, datasets, runs."""
+    """What there is: methods, protocols, datasets, tables, runs."""
     if what not in WHAT:
         raise UnknownNameError("list", what, WHAT)
     if what == "runs":
         _list_runs(places, as_json)
+        return
+    if what == "tables":
+        _list_tables(places, as_json)
         return
     found = _listed(what)
     if as_json:
@@ -78,6 +82,27 @@ def _listed(what: str) -> list[tuple[str, str, dict[str, Any]]]:
         return [(name, line, {}) for name, line in DATASETS.items()]
     found = registry.methods() if what == "methods" else registry.protocols()
     return [(one.name, one.summary, {"origin": one.origin}) for one in found.values()]
+
+
+def _list_tables(places: Places, as_json: bool) -> None:
+    from bench.cli.papers import counted
+    from bench.cli.table import MEASURED
+
+    found = list(counted(places, MEASURED))
+    if as_json:
+        emit({"tables": [{"name": name, "summary": summary} | counts for name, summary, counts in found]})
+        return
+    rows = []
+    for name, summary, counts in found:
+        marked = f", {counts['marked']} with marks" if counts["marked"] else ""
+        rows.append(
+            (
+                name,
+                f"{counts['cells']} numbers, {counts['measured']} measured{marked}",
+                shorten(summary, 100, placeholder=" ..."),
+            )
+        )
+    click.echo(columns(rows))
 
 
 def _list_runs(places: Places, as_json: bool) -> None:

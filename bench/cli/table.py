@@ -18,27 +18,35 @@ if TYPE_CHECKING:
     from bench.tables.model import Table
 
 MEASURED = registry.ROOT / "results" / "measured"
-TABLES = ("leaderboard",)
+LEADERBOARD = "leaderboard"
 
 
 @click.command("table")
-@click.argument("name", default="leaderboard", metavar=f"[{'|'.join(TABLES)}]")
+@click.argument("name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]")
 @click.option(
     "--protocol", "protocols", multiple=True, callback=options.names, help="Only these; repeats, takes commas."
 )
 @click.option("--data", metavar="DATASET", help="Results on this dataset; without it, on each protocol's own.")
-@click.option("--format", "format_", type=click.Choice(["text", "markdown", "csv"]), default="text", show_default=True)
+@click.option("--wide", is_flag=True, help="Also net, proposals, seeds, what tuned it, images a second.")
+@options.format_
 @options.places
 @options.plugin
 @options.as_json
-def table(name: str, protocols: tuple[str, ...], data: str | None, format_: str, places: Places, as_json: bool) -> None:
-    """Methods by metrics, from the runs folder and results/measured.
+def table(
+    *, name: str, protocols: tuple[str, ...], data: str | None, wide: bool, format_: str, places: Places, as_json: bool
+) -> None:
+    """Methods by metrics, or a paper's table with what was measured beneath what it reports.
 
-    Rows that were judged alike are ranked by the first metric: 1 + how many are significantly better.
+    From the runs folder and results/measured. The leaderboard has a table for each protocol; rows that were judged
+    alike are ranked by the first metric: 1 + how many are significantly better. The papers' tables (melm-3; python -m
+    bench list tables) have no synthetic results; a number that cannot be compared is marked, and a note says why.
     """
-    if name not in TABLES:
-        raise UnknownNameError("table", name, TABLES)
-    tables = _leaderboards(protocols, data, places)
+    if name == LEADERBOARD:
+        tables = _leaderboards(protocols, data, places, wide=wide)
+    elif protocols or data or wide:
+        raise click.UsageError("--protocol, --data and --wide are of the leaderboard.")
+    else:
+        tables = [_paper_table(name, places)]
     if as_json:
         emit({"tables": [_document(one) for one in tables]})
         return
@@ -64,10 +72,19 @@ def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
         click.echo(f"Wrote {path}")
 
 
-def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
+def _paper_table(name: str, places: Places) -> Table:
+    from bench.cli.papers import paper_table
+    from bench.tables.papers import reported_tables
+
+    if name not in (known := reported_tables()):
+        raise UnknownNameError("table", name, [LEADERBOARD, *known])
+    return paper_table(name, places, MEASURED)
+
+
+def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, *, wide: bool) -> list[Table]:
     from bench.kept import kept
     from bench.replicates import read_replicates
-    from bench.tables.leaderboard import leaderboard
+    from bench.tables.leaderboard import leaderboard, widened
 
     known = kept(places, MEASURED)
     results = [one.result for one in known]
@@ -88,7 +105,7 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) 
             tables.append(leaderboard(protocol, dataset, chosen, says, draws))
         if not chosen:
             _say_where_else(protocol, dataset, results)
-    return tables
+    return [widened(one) for one in tables] if wide else tables
 
 
 def _say_where_else(protocol: str, dataset: str, results: list[Result]) -> None:
@@ -100,10 +117,12 @@ def _say_where_else(protocol: str, dataset: str, results: list[Result]) -> None:
 def _document(table: Table) -> dict[str, object]:
     rows = [
         {
-            "values": dict(zip(table.columns, (cell.value for cell in row), strict=True)),
+            **({"group": group} if table.groups else {}),
+            "values": dict(zip(table.names, (cell.value for cell in row), strict=True)),
             "more": {name: value for cell in row for name, value in cell.extra.items()},
             "notes": [table.notes[mark] for cell in row for mark in cell.marks],
         }
-        for row in table.rows
+        for group, rows in table.sections()
+        for row in rows
     ]
-    return {"title": table.title, "columns": list(table.columns), "rows": rows, "remarks": list(table.remarks)}
+    return {"title": table.title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}

@@ -7,11 +7,12 @@ import statistics
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.result import SYNTHETIC, Result
-from bench.tables.model import Cell, Table
+from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
 from bench.tables.ranked import Draws, how_ranked, ranked, values_of
 
@@ -39,7 +40,7 @@ def leaderboard(
     Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are marked and explained.
     Those judged as usual get ranks, if `draws` are given and there are two to rank.
     """
-    rows = _rows(results)
+    rows = rows_of(results)
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
     synthetic = " (synthetic)" if dataset in SYNTHETIC else ""
     title = f"{protocol} on {dataset}{synthetic}, per cent"
@@ -50,8 +51,8 @@ def leaderboard(
     alike = [row for row in rows if _judged(row) == _judged(usual)]
     best = {name: _best(name, alike) for name in metrics}
     places = ranked(alike, metrics[0], draws or {})
-    said = [_remarks(row[0], usual[0]) for row in rows]
-    marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), _letters(), strict=False))
+    said = [remarks_on(row[0], usual[0]) for row in rows]
+    marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
     cells = []
     for row, label, some in zip(rows, _labels(rows), said, strict=True):
         head = _name(row, label, sorted(marks[remark] for remark in some))
@@ -61,6 +62,19 @@ def leaderboard(
     if places:
         remarks = (*remarks, how_ranked(metrics[0], alike, places))
     return Table(title, columns, tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
+
+
+def widened(table: Table) -> Table:
+    """A leaderboard with columns for what else only programs see of a row: net, proposals, what tuned it, speed."""
+    names = tuple(dict.fromkeys(name for row in table.rows for name in row[0].extra))
+    rows = tuple(
+        (replace(row[0], extra={}), *row[1:], *(_plain(row[0].extra.get(name)) for name in names)) for row in table.rows
+    )
+    return replace(table, columns=(*table.columns, *names), rows=rows)
+
+
+def _plain(value: Value) -> Cell:
+    return Cell(value, f"{value:.1f}" if isinstance(value, float) else value or "")
 
 
 def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
@@ -73,7 +87,7 @@ def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _rows(results: Sequence[Result]) -> list[Row]:
+def rows_of(results: Sequence[Result]) -> list[Row]:
     """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
@@ -97,7 +111,7 @@ def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
     return next(row for row in rows if _judged(row) == judged)
 
 
-def _remarks(result: Result, usual: Result) -> list[str]:
+def remarks_on(result: Result, usual: Result) -> list[str]:
     """Why a result cannot stand beside the usual one unmarked."""
     remarks = []
     if result.digest != usual.digest:
@@ -134,10 +148,11 @@ def _labels(rows: Sequence[Row]) -> list[str]:
     same: defaultdict[str, list[Result]] = defaultdict(list)
     for row in rows:
         same[row[0].label].append(row[0])
-    return [_distinct(row[0], same[row[0].label]) for row in rows]
+    return [distinct(row[0], same[row[0].label]) for row in rows]
 
 
-def _distinct(result: Result, namesakes: Sequence[Result]) -> str:
+def distinct(result: Result, namesakes: Sequence[Result]) -> str:
+    """A result's name, followed by the config fields in which it differs from its namesakes."""
     fields = sorted({key for other in namesakes for key in other.config})
     differing = [key for key in fields if any(other.config.get(key) != result.config.get(key) for other in namesakes)]
     shown = ", ".join(f"{key}={_short(result.config.get(key))}" for key in differing)
@@ -159,10 +174,14 @@ def _best(metric: str, rows: Sequence[Row]) -> list[Row]:
 
 def _name(row: Row, label: str, marks: Sequence[str]) -> Cell:
     first = row[0]
-    extra = {
+    extra: dict[str, Value] = {
         "split": first.split,
         "images": str(first.images),
         "seeds": " ".join(str(r.seed) for r in row if r.seed is not None),
+        "net": first.config.get("net"),
+        "proposals": first.config.get("proposals"),
+        "tuned on": first.tuned_on,
+        "images/s": first.images_per_second.get("prediction"),
     }
     return Cell(label, label, tuple(marks), extra=extra)
 
@@ -185,7 +204,7 @@ def _cell(row: Row, metric: str, best: bool) -> Cell:
     return Cell(mean, with_spread(mean, deviation, len(values)), best=best, extra=extra)
 
 
-def _letters() -> list[str]:
+def letters() -> list[str]:
     """Marks a ... z, aa ... zz."""
     single = list(string.ascii_lowercase)
     return single + [a + b for a in single for b in single]

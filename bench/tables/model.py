@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 Value = float | str | None
 
@@ -22,12 +23,33 @@ class Cell:
     extra: Mapping[str, Value] = field(default_factory=dict)
 
 
+Row = tuple[Cell, ...]
+
+
 @dataclass(frozen=True)
 class Table:
-    """A titled table, its first column names; `notes` are footnotes, by mark, `remarks` hold for the whole of it."""
+    """A titled table, its first column names; `notes` are footnotes, by mark, `remarks` hold for the whole of it.
+
+    heads: what stands above each column, empty for nothing; neighbours under the same one share it. groups: of each
+    row, what it stands under; both are () where there are none at all.
+    """
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[Row, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns with what stands above them: `loc. err: top1`."""
+        heads = self.heads or ("",) * len(self.columns)
+        return tuple(f"{head}: {name}" if head else name for head, name in zip(heads, self.columns, strict=True))
+
+    def sections(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
+        """Rows that stand under the same group, with it, in order."""
+        groups = self.groups or ("",) * len(self.rows)
+        for group, rows in groupby(zip(groups, self.rows, strict=True), key=lambda pair: pair[0]):
+            yield group, tuple(row for _, row in rows)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as per cent; nothing where it is undefined.
 
-    >>> percent(0.6963)
-    '69.6'
+    >>> percent(0.6963), percent(0.6963, 2)
+    ('69.6', '69.63')
     """
-    return "" if value is None else f"{100 * value:.1f}"
+    return "" if value is None else f"{100 * value:.{digits}f}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 1) -> str:
     """A difference as per cent, with its sign; nothing where it is undefined.
 
-    >>> signed(0.012), signed(-0.5), signed(0.0)
-    ('+1.2', '-50.0', '0.0')
+    >>> signed(0.012), signed(-0.5), signed(0.0), signed(-0.0001)
+    ('+1.2', '-50.0', '0.0', '0.0')
     """
-    text = percent(value)
-    return "" if value is None else text.lstrip("-") if float(text) == 0 else f"{float(text):+.1f}"
+    text = percent(value, digits)
+    return "" if value is None else text.lstrip("-") if float(text) == 0 else f"{float(text):+.{digits}f}"
 
 
 def bounds(interval: tuple[float, float] | None) -> str:

@@ -26,7 +26,7 @@ def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
 
     Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
     """
-    known = {row[0].address: found for row in rows if (found := _replicates(row, metric, draws)) is not None}
+    known = {row[0].address: found for row in rows if (found := replicates_of(row, metric, draws)) is not None}
     usual = Counter(kind for kind, _ in known.values()).most_common(1)
     replicates = {address: values for address, (kind, values) in known.items() if kind == usual[0][0]}
     if len(replicates) < 2:
@@ -49,7 +49,7 @@ def values_of(row: Row, metric: str) -> list[float]:
     return [value for result in row if (value := result.metrics.get(metric)) is not None]
 
 
-def _replicates(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
+def replicates_of(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
     """Which draws, and the replicates of the mean over those seeds that have the metric."""
     found = [draws.get(result.address) for result in row if result.metrics.get(metric) is not None]
     values = [(one.draws, one.values[metric]) for one in found if one is not None and metric in one.values]

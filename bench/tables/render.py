@@ -1,50 +1,73 @@
-"""A table as text, Markdown or CSV."""
+"""A table as text, Markdown, LaTeX, CSV or HTML."""
 
 from __future__ import annotations
 
 import csv as csv_module
 import io
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 
+from bench.tables.html import html
+from bench.tables.latex import latex
 from bench.tables.model import Cell, Table, Value
+
+_HEAD = 16
+"""Characters of a column's head before it goes on in the next line."""
 
 
 def text(table: Table) -> str:
     """For a terminal: title, aligned columns, footnotes."""
-    rows = [[_marked(cell) for cell in row] for row in table.rows]
+    heads = [textwrap.fill(head, _HEAD) for head in table.heads or ("",) * len(table.columns)]
+    columns = [f"{head}\n{name}".strip() for head, name in zip(heads, table.columns, strict=True)]
+    rows = _with_groups(table, str, lambda cell: _marked(cell))
     notes = [f"({mark}) {note}" for mark, note in table.notes.items()]
-    return "\n".join([table.title, "", _grid(table.columns, rows, "simple"), *notes, *table.remarks])
+    return "\n".join([table.title, "", _grid(columns, rows, "simple"), *notes, *table.remarks])
 
 
 def markdown(table: Table) -> str:
-    """For a page: the best of each column is bold, and nothing that a cell says is taken for markup."""
-    rows = [
-        [f"**{_escaped(_marked(cell))}**" if cell.best else _escaped(_marked(cell)) for cell in row]
-        for row in table.rows
-    ]
-    notes = [f"({mark}) {_escaped(note)}" for mark, note in table.notes.items()]
-    grid = _grid([_escaped(name) for name in table.columns], rows, "pipe")
+    """For a page: the best of each column is bold, groups are in italics, and nothing said is taken for markup."""
+    rows = _with_groups(table, lambda group: f"*{_escaped(group)}*", _bold)
+    notes = [f"({_escaped(mark)}) {_escaped(note)}" for mark, note in table.notes.items()]
+    grid = _grid([_escaped(name) for name in table.names], rows, "pipe")
     return "\n\n".join([f"**{_escaped(table.title)}**", grid, *notes, *map(_escaped, table.remarks)])
 
 
 def csv(table: Table) -> str:
-    """For programs: full precision, empty where unknown, every extra a column of its own, then the notes."""
+    """For programs: full precision, empty where unknown, the group and every extra in columns, then the notes."""
     extras = list(dict.fromkeys(name for row in table.rows for cell in row for name in cell.extra))
+    groups = ["group"] if table.groups else []
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
-    writer.writerow([*table.columns, *extras, "notes"])
-    for row in table.rows:
-        known = {name: value for cell in row for name, value in cell.extra.items()}
-        notes = "; ".join(dict.fromkeys(table.notes[mark] for cell in row for mark in cell.marks))
-        writer.writerow([*(_exact(cell.value) for cell in row), *(_exact(known.get(name)) for name in extras), notes])
+    writer.writerow([*groups, *table.names, *extras, "notes"])
+    for group, rows in table.sections():
+        for row in rows:
+            known = {name: value for cell in row for name, value in cell.extra.items()}
+            values = [*(cell.value for cell in row), *map(known.get, extras)]
+            notes = "; ".join(dict.fromkeys(table.notes[mark] for cell in row for mark in cell.marks))
+            writer.writerow([*(group for _ in groups), *map(_exact, values), notes])
     return out.getvalue().rstrip("\n")
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"text": text, "markdown": markdown, "csv": csv}
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": text,
+    "md": markdown,
+    "latex": latex,
+    "csv": csv,
+    "html": html,
+}
 
 
-def _grid(columns: list[str] | tuple[str, ...], rows: list[list[str]], style: str) -> str:
+def _with_groups(table: Table, named: Callable[[str], str], shown: Callable[[Cell], str]) -> list[list[str]]:
+    """Rows of text, each group's name in a row before its own."""
+    found = []
+    for group, rows in table.sections():
+        found += [[named(group), *("" for _ in table.columns[1:])]] if group else []
+        found += [[shown(cell) for cell in row] for row in rows]
+    return found
+
+
+def _grid(columns: Sequence[str], rows: list[list[str]], style: str) -> str:
     from tabulate import tabulate
 
     align = ("left", *("right" for _ in columns[1:]))
@@ -58,8 +81,12 @@ def _marked(cell: Cell) -> str:
     return " ".join([words, *(f"({mark})" for mark in cell.marks)])
 
 
+def _bold(cell: Cell) -> str:
+    return f"**{_escaped(_marked(cell))}**" if cell.best else _escaped(_marked(cell))
+
+
 def _escaped(words: str) -> str:
-    return re.sub(r"([\\|*<`])", r"\\\1", words)
+    return re.sub(r"([\\|*<`~&$]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", words)
 
 
 def _exact(value: Value) -> str:

@@ -143,6 +143,10 @@ class ReportedTable(_Record):
                 if isinstance(value, Decimal):
                     yield self._number(index, column, value)
 
+    def protocols(self) -> tuple[str, ...]:
+        """Every protocol that a number is of."""
+        return tuple(dict.fromkeys(number.protocol for number in self.numbers() if number.protocol is not None))
+
     def unit_of(self, row: Row, column: Column) -> Unit:
         """The unit of a cell."""
         return row.unit or column.unit or self.unit
@@ -178,10 +182,10 @@ def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
 
     Raises UnknownNameError, and BadFileError for a file that breaks a rule of the schema.
     """
-    known = reported_tables(folder)
-    if name not in known:
-        raise UnknownNameError("table", name, known)
-    path = Path(known[name].origin)
+    paper, _, number = name.rpartition("-")
+    path = folder / paper / f"table-{number}.yaml"
+    if not (number.isdecimal() and path.is_file()):
+        raise UnknownNameError("table", name, reported_tables(folder))
     table = _validated(ReportedTable, read_yaml(path), path)
     if table.name != name:
         raise BadFileError(path, f"says that it is {table.name}")

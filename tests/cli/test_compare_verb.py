@@ -61,7 +61,7 @@ def test_the_difference_comes_as_text_as_markdown_and_as_one_document(here, scor
     assert line["interval"][0] < line["difference"] < line["interval"][1]
     assert line["p"] < 0.05
     assert (found["a"]["method"], found["b"]["method"], found["paired"], found["unlike"]) == ("good", "bad", True, [])
-    text, markdown = here("compare", good, bad), here("compare", good, bad, "--format", "markdown")
+    text, markdown = here("compare", good, bad), here("compare", good, bad, "--format", "md")
     assert (text.code, markdown.code) == (0, 0)
     assert f"+{100 * line['difference']:.1f}" in text.out
     assert "| mAP_area |" in markdown.out

@@ -70,7 +70,7 @@ def test_an_audit_says_what_each_switch_does_and_records_nothing(asked: Any, tmp
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("results"))
 
 
-@pytest.mark.parametrize(("format_", "says"), [("text", "hand · voc07-det on"), ("markdown", "| plus_one")])
+@pytest.mark.parametrize(("format_", "says"), [("text", "hand · voc07-det on"), ("md", "| plus_one")])
 def test_an_audit_is_read_as_a_table(asked: Any, tmp_path: Path, format_: str, says: str) -> None:
     answer = asked("audit", "voc07-det", boxes(tmp_path / "p.parquet"), "--format", format_)
     assert answer.code == 0

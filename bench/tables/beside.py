@@ -1,0 +1,173 @@
+"""A paper's table as it is printed, and beneath its rows what was measured, how far apart, and whether that is off."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from bench.tables.leaderboard import distinct, letters
+from bench.tables.matching import Line, Matches, Measured
+from bench.tables.model import Cell, Row, Table
+from bench.tables.numbers import percent, signed
+from bench.tables.reported import Column, Reported, ReportedTable
+from bench.tables.reported import Row as PrintedRow
+from bench.tables.verdict import SIGNS, TOLERANCE, Verdict, verdict
+
+LEGEND = (
+    f"difference: measured - reported; = reproduced (within {percent(TOLERANCE)}), "
+    "~ within noise (reported is within the measured 95 % interval), ! off."
+)
+
+Best = Mapping[tuple[str, str | None], float]
+"""The best fraction of a column under a protocol."""
+
+
+def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Table:
+    """A paper's table with `found` beneath; `higher_is_better`: by protocol and metric, of all that the table has.
+
+    The best of what can be compared is marked, within a column and protocol. Cells without a number stay empty.
+    """
+    best = _best(table, found, higher_is_better)
+    marks = _marks(table, found)
+    rows: list[Row] = []
+    groups = []
+    for index, row in enumerate(table.rows):
+        numbers = {number.column: number for number in table.numbers() if number.row == index}
+        made = [_printed(table, row, numbers, best, marks)]
+        for line, label in zip(found.lines[index], _labels(found.lines[index]), strict=True):
+            made.append(_measured(table.columns, line, label, numbers, best, marks))
+            made.append(_differences(table.columns, line, numbers))
+        rows += made
+        groups += [row.group or ""] * len(made)
+    heads = tuple(column.group or "" for column in table.columns)
+    return Table(
+        f"{table.citation}, Table {table.table}: {table.title}",
+        ("method", *(column.head for column in table.columns)),
+        tuple(rows),
+        {**table.marks, **{mark: note for note, mark in marks.items()}},
+        _remarks(table, found),
+        ("", *heads) if any(heads) else (),
+        tuple(groups) if any(groups) else (),
+    )
+
+
+def _printed(
+    table: ReportedTable, row: PrintedRow, numbers: Mapping[str, Reported], best: Best, marks: Mapping[str, str]
+) -> Row:
+    unsettled = marks.get(_unsettled(table), "")
+    of_the_row = (unsettled,) if set(row.uncertain) - set(numbers) else ()
+    cells = [Cell(row.label, row.label, of_the_row, extra={"row": "reported", "as": row.method, "net": row.net})]
+    for column, value in zip(table.columns, row.values, strict=True):
+        number = numbers.get(column.key)
+        if number is None:
+            cells.append(Cell(None if value is None else str(value), str(value or "")))
+            continue
+        fraction = number.fraction if number.unit == "percent" else float(number.value)
+        is_best = best.get((column.key, number.protocol)) == fraction
+        cells.append(Cell(fraction, str(value), (unsettled,) if column.key in row.uncertain else (), is_best))
+    return tuple(cells)
+
+
+def _measured(
+    columns: Sequence[Column],
+    line: Line,
+    label: str,
+    numbers: Mapping[str, Reported],
+    best: Best,
+    marks: Mapping[str, str],
+) -> Row:
+    """Reasons that hold for the whole line stand at its name, others at their cells."""
+    everywhere = set.intersection(*(set(one.reasons) for one in line.values()))
+    first = next(iter(line.values())).results[0]
+    extra = {"row": "measured", "as": first.label, "net": first.config.get("net")}
+    cells = [Cell(label, label, tuple(sorted(marks[reason] for reason in everywhere)), extra=extra)]
+    for column in columns:
+        if (one := line.get(column.key)) is None:
+            cells.append(Cell())
+            continue
+        number = numbers[column.key]
+        own = tuple(sorted(marks[reason] for reason in one.reasons if reason not in everywhere))
+        is_best = not one.reasons and best.get((column.key, number.protocol)) == one.value
+        name = _name(column)
+        ends = {f"{name}_low": one.interval[0], f"{name}_high": one.interval[1]} if one.interval else {}
+        cells.append(Cell(one.value, percent(one.value, _digits(number.value)), own, is_best, ends))
+    return tuple(cells)
+
+
+def _differences(columns: Sequence[Column], line: Line, numbers: Mapping[str, Reported]) -> Row:
+    cells = [Cell("difference", "difference", extra={"row": "difference"})]
+    for column in columns:
+        if (one := line.get(column.key)) is None:
+            cells.append(Cell())
+            continue
+        number = numbers[column.key]
+        difference = one.value - number.fraction
+        said = verdict_on(one, number)
+        text = signed(difference, _digits(number.value)) + (f" {SIGNS[said]}" if said else "")
+        cells.append(Cell(difference, text, extra={f"{_name(column)}_verdict": said} if said else {}))
+    return tuple(cells)
+
+
+def verdict_on(measured: Measured, reported: Reported) -> Verdict | None:
+    """Whether a number was reproduced; None where it cannot be compared, or nothing is known of its noise."""
+    if measured.reasons or measured.interval is None:
+        return None
+    return verdict(measured.value, reported.fraction, measured.interval)
+
+
+def _best(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Best:
+    """Of two numbers and more; measured ones that cannot be compared are none."""
+    values: defaultdict[tuple[str, str | None], list[float]] = defaultdict(list)
+    directions: dict[tuple[str, str | None], bool] = {}
+    numbers = {(number.row, number.column): number for number in table.numbers()}
+    for number in numbers.values():
+        if number.metric is not None and number.protocol is not None:
+            key = number.column, number.protocol
+            values[key].append(number.fraction)
+            directions[key] = higher_is_better[number.protocol, number.metric]
+    for index, column, one in found.cells():
+        if not one.reasons:
+            values[column, numbers[index, column].protocol].append(one.value)
+    return {key: (max if directions[key] else min)(some) for key, some in values.items() if len(some) > 1}
+
+
+def _labels(lines: Iterable[Line]) -> list[str]:
+    """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ."""
+    firsts = [next(iter(line.values())).results[0] for line in lines]
+    names = [distinct(first, [other for other in firsts if other.label == first.label]) for first in firsts]
+    return [f"measured: {name}{_seeds(line)}" for name, line in zip(names, lines, strict=True)]
+
+
+def _seeds(line: Line) -> str:
+    most = max(len(one.results) for one in line.values())
+    return f", {most} seeds" if most > 1 else ""
+
+
+def _marks(table: ReportedTable, found: Matches) -> dict[str, str]:
+    """A letter for everything that has to be explained, in order of appearance."""
+    said = [_unsettled(table)] if any(row.uncertain for row in table.rows) else []
+    said += [reason for _, _, one in found.cells() for reason in one.reasons]
+    return dict(zip(dict.fromkeys(said), letters(), strict=False))
+
+
+def _unsettled(table: ReportedTable) -> str:
+    return f"not settled by the paper: see the notes of results/papers/{table.paper}/table-{table.table}.yaml"
+
+
+def _remarks(table: ReportedTable, found: Matches) -> tuple[str, ...]:
+    measured = {(index, key) for index, key, one in found.cells() if not one.reasons}
+    marked = {(index, key) for index, key, _ in found.cells()} - measured
+    counted = f"Measured: {len(measured)} of {sum(1 for _ in table.numbers())} numbers"
+    legend = (LEGEND,) if measured or marked else ()
+    left_out = (f"Not shown: {found.left_out} that cannot be compared, of rows that have others.",)
+    more = f", and {len(marked)} that cannot be compared (see the marks)." if marked else "."
+    return (*legend, counted + more, *(left_out if found.left_out else ()))
+
+
+def _name(column: Column) -> str:
+    return f"{column.group}: {column.head}" if column.group else column.head
+
+
+def _digits(value: Decimal) -> int:
+    return max(0, -int(value.as_tuple().exponent))

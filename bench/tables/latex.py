@@ -1,0 +1,83 @@
+"""A table as LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from bench.tables.model import Cell, Table
+
+_WIDE = 10
+"""Columns from which on a table is set small."""
+
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "±": r"$\pm$",
+        "†": r"\dag{}",
+        "τ": r"$\tau$",
+        **{sign: rf"\{sign}" for sign in "&%$#_{}"},
+        **{sign: f"{{{sign}}}" for sign in "[]*"},  # after \\ these would be its arguments
+    }
+)
+
+
+def latex(table: Table) -> str:
+    r"""For a paper that has `\usepackage{booktabs}` and T1 fonts: the best of each column is bold."""
+    width = len(table.columns)
+    lines = [
+        r"\begin{table}",
+        r"\centering" + (r"\scriptsize\setlength{\tabcolsep}{2pt}" if width > _WIDE else ""),
+        rf"\caption{{{escaped(table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+        *_heads(table.heads),
+        _row(map(escaped, table.columns)),
+    ]
+    for group, rows in table.sections():
+        lines += [r"\midrule", *([rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escaped(group)}}}}} \\"] if group else [])]
+        lines += [_row(map(_cell, row)) for row in rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {_mark(mark)} {escaped(note)}" for mark, note in table.notes.items()]
+    lines += [rf"\par\footnotesize {escaped(remark)}" for remark in table.remarks]
+    return "\n".join([*lines, r"\end{table}"])
+
+
+def escaped(words: str) -> str:
+    r"""Words in which nothing is a command: `a_b` becomes `a\_b`."""
+    return " ".join(words.split()).translate(_ESCAPES)
+
+
+def _heads(heads: tuple[str, ...]) -> Iterator[str]:
+    """What stands above the columns, and the rules beneath it."""
+    if not heads:
+        return
+    spans = [(head, len(list(same))) for head, same in groupby(heads)]
+    yield _row(
+        rf"\multicolumn{{{span}}}{{c}}{{{escaped(head)}}}" if head else " &" * (span - 1) for head, span in spans
+    )
+    column = 1
+    for head, span in spans:
+        if head:
+            yield rf"\cmidrule(lr){{{column}-{column + span - 1}}}"
+        column += span
+
+
+def _row(cells: Iterator[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _cell(cell: Cell) -> str:
+    words = escaped(cell.text)
+    marks = "".join(map(_mark, cell.marks))
+    return (rf"\textbf{{{words}}}" if cell.best else words) + marks
+
+
+def _mark(mark: str) -> str:
+    return rf"\textsuperscript{{{escaped(mark)}}}"

@@ -1,0 +1,177 @@
+"""What was measured of a paper's numbers: which results belong to a printed row, and how far they can be compared."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.protocol import BoundProtocol
+from bench.replicates import Replicates
+from bench.result import SYNTHETIC, Result
+from bench.stats import interval
+from bench.tables.leaderboard import remarks_on
+from bench.tables.ranked import replicates_of
+from bench.tables.reported import Column, Reported, ReportedTable
+
+AS_PRINTED = (None, "paper")
+"""Variants of a method that are the method itself."""
+
+Read = Callable[[str], Replicates | None]
+"""The replicates beside a record, by its address."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one printed number: the mean over the seeds of `results`.
+
+    reasons: why it cannot be compared with the printed number; empty where it can.
+    """
+
+    results: tuple[Result, ...]
+    value: float
+    interval: tuple[float, float] | None
+    reasons: tuple[str, ...]
+
+
+Line = Mapping[str, Measured]
+"""What one configuration measured of a printed row, by the column's key."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What results say of a paper's table. lines: of each printed row; left_out: how many had better ones beside."""
+
+    lines: tuple[tuple[Line, ...], ...]
+    left_out: int
+
+    def cells(self) -> Iterator[tuple[int, str, Measured]]:
+        """Everything measured, with row and column."""
+        for index, lines in enumerate(self.lines):
+            for line in lines:
+                for key, found in line.items():
+                    yield index, key, found
+
+
+def matches(table: ReportedTable, results: Sequence[Result], bound: Mapping[str, BoundProtocol], read: Read) -> Matches:
+    """Match results, by the method, with a table's numbers; a line for each configuration.
+
+    `bound`: protocols by name; numbers of others are left alone. A line that cannot be compared anywhere is left out
+    where another one of its row can.
+    """
+    columns = {column.key: column for column in table.columns}
+    numbers = defaultdict(list)
+    for number in table.numbers():
+        numbers[number.row].append(number)
+    every, left_out = [], 0
+    for index, row in enumerate(table.rows):
+        lines = [
+            line
+            for group in _configurations(row.method, results)
+            if (line := _line(numbers[index], columns, group, bound, read))
+        ]
+        good = [line for line in lines if any(not found.reasons for found in line.values())]
+        left_out += len(lines) - len(good) if good else 0
+        every.append(tuple(good or lines))
+    return Matches(tuple(every), left_out)
+
+
+def _configurations(method: str | None, results: Sequence[Result]) -> list[list[Result]]:
+    """Results of a method, or of a variant that the paper does not name, by all that was set; oldest first."""
+    groups = defaultdict(list)
+    for result in sorted(results, key=lambda result: (result.created, result.address)):
+        if result.dataset not in SYNTHETIC and method in (result.label, result.method):
+            groups[json.dumps([result.label, result.config, result.weights], sort_keys=True)].append(result)
+    return list(groups.values())
+
+
+def _line(
+    numbers: Sequence[Reported],
+    columns: Mapping[str, Column],
+    results: Sequence[Result],
+    bound: Mapping[str, BoundProtocol],
+    read: Read,
+) -> Line:
+    config = results[0].config
+    found = {}
+    for number in numbers:
+        protocol = bound.get(str(number.protocol))
+        if protocol is None or not _belongs(number, columns[number.column], config):
+            continue
+        if (one := _measured(number, results, protocol, read)) is not None:
+            found[number.column] = one
+    return found
+
+
+def _belongs(number: Reported, column: Column, config: Mapping[str, Any]) -> bool:
+    """Whether a configuration has the settings that tell a number from its neighbours, and the net of its column."""
+    if column.net and config.get("net", column.net) != column.net:
+        return False
+    return all(_same(config.get(key), printed) for key, printed in number.setting.items())
+
+
+def _measured(number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read) -> Measured | None:
+    """What can be compared best, of those the latest; its seeds together."""
+    groups: defaultdict[tuple[str, ...], dict[int | None, Result]] = defaultdict(dict)
+    for one in results:
+        if (one.protocol, one.dataset) == (number.protocol, bound.record.dataset) and value_of(one, number) is not None:
+            groups[one.digest, one.truth_digest, str(one.train_split)][one.seed] = one
+    if not groups:
+        return None
+    rows = [tuple(group.values()) for group in groups.values()]
+    row = min(reversed(rows), key=lambda row: len(_reasons(number, row[0], bound)))
+    values = [value for one in row if (value := value_of(one, number)) is not None]
+    mean = statistics.fmean(values)
+    return Measured(row, mean, _interval(number, row, mean, read), tuple(_reasons(number, row[0], bound)))
+
+
+def value_of(result: Result, number: Reported) -> float | None:
+    """A result's value of the metric, or of the class, that a printed number is of."""
+    metric = str(number.metric)
+    if number.class_ is None:
+        return result.metrics.get(metric)
+    return result.per_class.get(metric, {}).get(number.class_)
+
+
+def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) -> tuple[float, float] | None:
+    """The interval of a metric, over images and seeds; none is kept by class."""
+    metric = str(number.metric)
+    if number.class_ is not None:
+        return None
+    if len(row) == 1:
+        return row[0].intervals.get(metric)
+    found = replicates_of(row, metric, {one.address: read(one.address) for one in row})
+    return None if found is None else interval(found[1], mean)
+
+
+def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str]:
+    """Why a result is not what the paper measured."""
+    reasons = remarks_on(result, _as_said(result, bound))
+    net = result.config.get("net")
+    if number.method == result.method and result.variant not in AS_PRINTED and not number.setting:
+        reasons.append(f"variant {result.variant}: the paper's is not said")
+    if net is not None and net != number.net:
+        reasons.append(f"net {net}, not {number.net}" if number.net else f"net {net}: the paper's is not said")
+    return reasons
+
+
+def _as_said(result: Result, bound: BoundProtocol) -> Result:
+    """The same result, had it been made as the protocol says."""
+    says = bound.conventions.model_dump(mode="json")
+    classes = tuple(next(iter(result.per_class.values()), ()))
+    known = {bound.digest(classes), bound.digest(classes[1:])}  # segmentation's first class is the background
+    as_said = result.conventions == says and (not classes or result.digest in known)
+    digest = result.digest if as_said else ""
+    return result.model_copy(update={"conventions": says, "digest": digest, "train_split": bound.record.train_split})
+
+
+def _same(value: object, printed: str) -> bool:
+    """Whether a setting has the value that a table gives it; `multi` is several."""
+    if isinstance(value, list):
+        return len(value) > 1 if printed == "multi" else "+".join(map(str, value)) == printed
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value) == printed or f"{value:g}" == printed
+    return value == printed or (value is not None and json.dumps(value) == printed)
