@@ -112,3 +112,33 @@ def test_a_result_whose_predictions_are_not_kept_says_so(shared: Places, members
     store.result("abc").write_text(Store(shared).result(members[0].address).read_text())
     with pytest.raises(MissingDataError, match="The predictions of result ab not found"):
         store.earlier("ab")
+
+
+def trained(places: Places, method: str, protocol: str, **settings: Any) -> Result | BenchError:
+    small = {"net": "tiny", "weights": "none", "size": 64, "epochs": 1, "min_proposal": 0}
+    return ran(places, method, protocol, **small, **settings)
+
+
+def test_a_detector_learns_what_another_run_found_on_the_training_split(shared: Places) -> None:
+    found = trained(shared, "wsddn", "voc07-corloc")
+    assert isinstance(found, Result), found
+    retrained = trained(shared, "fast-rcnn", "voc07-det", pseudo=found.address[:9])
+    assert isinstance(retrained, Result), retrained
+    assert retrained.config["pseudo"] == found.predictions
+    assert retrained.train_split == found.split == "trainval"
+    other = trained(shared, "wsddn", "voc07-corloc", lr=0.1)
+    assert isinstance(other, Result)
+    again = trained(shared, "fast-rcnn", "voc07-det", pseudo=other.address)
+    assert isinstance(again, Result)
+    assert again.training != retrained.training
+
+
+def test_a_detector_refuses_objects_of_another_split(shared: Places) -> None:
+    error = trained(
+        shared, "fast-rcnn", "voc07-det", pseudo=getattr(trained(shared, "wsddn", "voc07-det"), "address", "")
+    )
+    assert isinstance(error, RequestError)
+    assert "is on shapes test, without 5 of the 5 images of shapes trainval" in str(error)
+    assert "fast-rcnn builds on other runs: give --set pseudo=ADDRESS (" in str(
+        trained(shared, "fast-rcnn", "voc07-det")
+    )
