@@ -59,7 +59,7 @@ class Result(BaseModel):
     """Primary first."""
     higher_is_better: dict[str, bool]
     intervals: dict[str, tuple[float, float]] = {}
-    """95 % percentile bootstrap over images."""
+    """95 %, from a bootstrap over images (`bench.stats.interval`)."""
     per_class: dict[str, dict[str, float | None]] = {}
     undefined: dict[str, tuple[str, ...]] = {}
     """Metric to the classes that it leaves out."""

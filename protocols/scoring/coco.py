@@ -8,7 +8,7 @@ outcomes of our own matching, which give the same numbers where every image coun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,8 @@ _RECALLS = {f"AR_{most}": (0, most) for most in _MOST} | {
     f"AR_{name}": (index, MOST) for index, name in enumerate(SIZES) if index
 }
 METRICS = dict.fromkeys((*_PRECISIONS, *_RECALLS), True)
+_EVERY = (1 << len(IOUS)) - 1
+"""The bits of all IoUs."""
 _RECALL_POINTS = np.linspace(0, 1, 101)
 
 Masks = tuple[list[Any], list[Any]]
@@ -90,42 +92,43 @@ def summarise(
     precision, recall = [], {}
     for size, name in enumerate(SIZES):
         positives = totals(weights, image, label, len(classes), (wanted >> size & 1).astype(np.bool_))
-        hit, ignored = (_flags(outcomes[f"{what}_{name}"].to_numpy()) for what in ("hit", "ignored"))
+        hit, ignored = (outcomes[f"{what}_{name}"].to_numpy() for what in ("hit", "ignored"))
         by_class = [
             _average_precision(image[rows], hit[rows], ignored[rows], positives[:, c], draws)
-            for c, rows in enumerate(slice(*ends) for ends in pairwise(bounds))
+            for c, rows in enumerate(starmap(slice, pairwise(bounds)))
         ]
         precision.append(np.stack(by_class, axis=2))
+        rows = np.flatnonzero(hit)
+        rows = rows[np.nonzero(_flags(hit[rows]))[0]]  # one for each IoU at which it hits
         for most in _MOST if name == "all" else (MOST,):
-            hits = sum(totals(weights, image, label, len(classes), one & (place < most)) for one in hit.T)
-            recall[size, most] = ratio(np.asarray(hits) / len(IOUS), positives)
+            hits = totals(weights, image[rows], label[rows], len(classes), place[rows] < most)
+            recall[size, most] = ratio(hits / len(IOUS), positives)
     return {name: precision[size][at].mean(axis=0) for name, (at, size) in _PRECISIONS.items()} | {
         name: recall[which] for name, which in _RECALLS.items()
     }
 
 
 def _average_precision(
-    image: Integers, hit: Flags, ignored: Flags, positives: FloatArray, draws: FloatArray
+    image: Integers, hit: Integers, ignored: Integers, positives: FloatArray, draws: FloatArray
 ) -> FloatArray:
-    """Average precision (IoUs, B) of one class, from rows in ranking order: hit, ignored: (n, IoUs); draws: (N, B).
+    """Average precision (IoUs, B) of one class: rows (n,) in ranking order, `hit` and `ignored` as bits; draws: (N, B).
 
     The mean over the recall points of the best precision at that recall or more, which is always one at a hit. Rows
     that miss at every IoU are counted together, between one row that does not and the next.
     """
     from scipy.sparse import csr_array
 
-    rows = np.flatnonzero((hit | ignored).any(axis=1) & ~ignored.all(axis=1))
-    missed = np.flatnonzero(~(hit | ignored).any(axis=1))
+    rows = np.flatnonzero(((hit | ignored) != 0) & (ignored != _EVERY))
+    missed = np.flatnonzero((hit | ignored) == 0)
     ends = np.searchsorted(missed, rows)
     of = csr_array((np.ones(len(missed)), image[missed], np.concatenate([[0], ends])), shape=(len(rows), len(draws)))
-    hit, ignored, weight = hit[rows], ignored[rows], draws[image[rows]]
+    weight = draws[image[rows]]
     before = np.cumsum(of @ draws, axis=0) + np.cumsum(weight, axis=0)
     nothing = np.zeros((1, draws.shape[1]))
     result = []
-    for at in range(len(IOUS)):
-        skipped = np.concatenate([nothing, np.cumsum(weight[ignored[:, at]], axis=0)])
-        hits = np.flatnonzero(hit[:, at])
-        found = before[hits] - skipped[np.cumsum(ignored[:, at])[hits]]
+    for hits, skip in zip(_flags(hit[rows]).T, _flags(ignored[rows]).T, strict=True):
+        skipped = np.concatenate([nothing, np.cumsum(weight[skip], axis=0)])
+        found = before[hits] - skipped[np.cumsum(skip)[hits]]
         result.append(_interpolated(np.cumsum(weight[hits], axis=0), found, positives))
     return np.stack(result)
 
@@ -151,7 +154,7 @@ def _bits(flags: Flags) -> Integers:
 
 def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
     o, kept = truth.objects, np.flatnonzero(matches.place < MOST)
-    none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), (1 << len(IOUS)) - 1, dtype=np.uint16)
+    none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), _EVERY, dtype=np.uint16)
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         "image": (found.image[kept], o.image),
         "label": (found.label[kept], o.label),

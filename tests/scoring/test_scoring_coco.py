@@ -186,6 +186,15 @@ def repeated(truth: Truth, found: dict[str, Any], times: Any) -> tuple[Truth, di
     return larger, {**kept, "image": np.repeat(np.arange(len(of)), list(map(len, mine)))}
 
 
+def test_how_much_is_looked_at_in_one_go_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, found = random_case(1)
+    given, protocol = given_to(truth, found, "boxes"), bound("coco14-det")
+    whole = protocol.family.score(truth, given, protocol.conventions).outcomes
+    monkeypatch.setattr("protocols.scoring.coco_matching._PAIRS", 1)
+    parts = protocol.family.score(truth, given, protocol.conventions).outcomes
+    assert parts.drop_columns("score").equals(whole.drop_columns("score"))
+
+
 def test_every_defined_metric_has_an_interval() -> None:
     truth, found = random_case(3)
     judged = judge(bound("coco14-det"), truth, given_to(truth, found, "boxes"), replicates=100)
