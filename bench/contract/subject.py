@@ -26,7 +26,8 @@ from bench.predictions import FOLDERS, KINDS, About, Predictions, stored, write
 from bench.train import loop
 from bench.train.device import STEP, as_input, seed_torch
 from bench.train.feed import Example, Images, feed_of, plan
-from bench.train.predict import OF_MAPS, Split, predict
+from bench.train.predict import Split, predict
+from bench.train.read_maps import OF_MAPS
 from bench.truth import ABSENT, PRESENT, Truth, no_objects
 
 if TYPE_CHECKING:

@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench.boxes import FloatArray
 from bench.data.pixels import write_indices
+from bench.data.proposals import Proposals
+from bench.errors import RunError
 from bench.files import atomic
 from bench.folders import write_shard
-from bench.predictions import FOLDERS, About
+from bench.predictions import FOLDERS, KINDS, About
+from bench.train.feed import Images
+from bench.truth import Truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,15 @@ class Drawn:
     arrays: Sequence[NDArray[Any]]
     labels: Sequence[str] | None = None
     half: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What is predicted: a truth (its labels only where a reading says so), with its photographs and proposals."""
+
+    truth: Truth
+    images: Images
+    proposals: Proposals | None = None
 
 
 Made = Mapping[str, pa.Table | Drawn]
@@ -69,3 +84,15 @@ class Parts:
         if kind == "masks":
             return [parts / kind / f"{self.ids[row]}.png" for row in rows]
         return [parts / kind / name if kind in FOLDERS else parts / f"{kind}-{name}"]
+
+
+def table(truth: Truth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray) -> pa.Table:
+    """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
+    if not all(np.isfinite(value).all() for value in values):
+        raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")
+    names = [_named(truth.ids, image), _named(truth.classes, label)]
+    return pa.table([*names, *(pa.array(value, pa.float64()) for value in values)], names=list(KINDS[kind]))
+
+
+def _named(names: Sequence[str], index: NDArray[np.int64]) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(index, pa.int64()))

@@ -278,8 +278,8 @@ def test_a_method_that_claims_objectness_and_has_none_is_told_so(photographs: Ph
 def test_of_many_classes_the_best_and_the_shown_ones_are_written(
     photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MANY", 1)
-    monkeypatch.setattr(module, "KEPT", 1)
+    monkeypatch.setattr("bench.train.read_maps.MANY", 1)
+    monkeypatch.setattr("bench.train.read_maps.KEPT", 1)
     kinds = (*ALL, "maps", "masks")
     tables = predicted(made(Colours), photographs, tmp_path / "few", *kinds)
     _, masks = drawn(photographs, tmp_path / "few", "masks")
