@@ -211,10 +211,11 @@ def test_a_split_scored_in_parts_has_the_number_of_the_whole(drawn: Drawn) -> No
     assert {name: None if np.isnan(value) else value for name, value in found.items()} == close(whole.metrics)
 
 
-def test_an_interval_holds_its_number_and_is_of_fractions(drawn: Drawn) -> None:
+def test_every_number_has_an_interval_that_holds_it_and_is_of_fractions(drawn: Drawn) -> None:
     few = [row for row in drawn.rows if row[0] in IDS[:2]]
     for rows in (drawn.rows, few):
         judged = judge(drawn.protocol, drawn.truth, drawn.found(drawn.truth, rows), replicates=40)
+        assert judged.intervals.keys() == {name for name, value in judged.metrics.items() if value is not None}
         for name, (low, high) in judged.intervals.items():
             value = judged.metrics[name]
             assert value is not None
