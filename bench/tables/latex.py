@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -74,7 +75,7 @@ def _row(cells: Iterator[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    words = escaped(cell.text)
+    words = re.sub(r"^-(?=\d)", "$-$", escaped(cell.text))
     marks = "".join(map(_mark, cell.marks))
     return (rf"\textbf{{{words}}}" if cell.best else words) + marks
 
