@@ -22,7 +22,7 @@ def ranking(truth: Truth, image: Integers, label: Integers, score: FloatArray, *
     """
     narrow = label.astype(np.uint16) if len(truth.classes) <= 1 << 16 else label  # numpy sorts 16 bits by radix
     by_class = np.argsort(narrow, kind="stable")
-    bounds = np.searchsorted(label[by_class], np.arange(len(truth.classes) + 1))
+    bounds = np.cumsum([0, *np.bincount(label, minlength=len(truth.classes))])
     for start, end in pairwise(bounds):
         rows = by_class[start:end]
         falling = -score[rows]

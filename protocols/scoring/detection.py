@@ -62,9 +62,8 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[finder[finder >= 0]] = True
     missed = objects.where(sought & (finder < 0))
-    judged = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
-    nothing = np.zeros(len(missed), dtype=np.bool_)
-    unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
+    judged = _rows(found.image[counted], found.label[counted], hit[counted], missed=False)
+    unfound = _rows(missed.image, missed.label, np.zeros(len(missed), dtype=np.bool_), missed=True)
     counts = {
         "detections": len(boxes),
         "true_positives": int(hit.sum()),
@@ -80,16 +79,14 @@ def summarise(
 ) -> Replicates:
     """Average precision by class (B, C) in both forms."""
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
-    positives = totals(weights, image, label, len(classes), hit | missed)
-    precision = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
+    sought, judged = np.flatnonzero(hit | missed), ~missed
+    positives = totals(weights, image[sought], label[sought], len(classes))
+    precision = average_precisions(image[judged], label[judged], hit[judged], positives, weights)
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
 
-def _rows(
-    image: NDArray[np.int32], label: NDArray[np.int32], scores: FloatArray, hit: NDArray[np.bool_], *, missed: bool
-) -> pa.Table:
-    all_missed = np.full(len(image), missed)
-    return pa.table({"image": image, "label": label, "score": scores, "hit": hit, "missed": all_missed})
+def _rows(image: NDArray[np.int32], label: NDArray[np.int32], hit: NDArray[np.bool_], *, missed: bool) -> pa.Table:
+    return pa.table({"image": image, "label": label, "hit": hit, "missed": np.full(len(image), missed)})
 
 
 def _objects(truth: Truth, conventions: Conventions) -> Objects:

@@ -23,7 +23,7 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
 
 def times_faster(call: Callable[[], Any], reference: Callable[[], Any], rounds: int) -> float:
     """How often `call` fits into the time of `reference`: the least of each, run in turn; printed for `pytest -rP`."""
-    mine, other = zip(*[(seconds(call, 3), seconds(reference, 1)) for _ in range(rounds)], strict=True)
+    mine, other = zip(*[(seconds(call, 5), seconds(reference, 1)) for _ in range(rounds)], strict=True)
     print(f"{min(mine):.3f} s, reference {min(other):.3f} s: {min(other) / min(mine):.1f} times faster")
     return min(other) / min(mine)
 
