@@ -33,7 +33,7 @@ class Spg(ImageMethod):
 
     Config = SpgConfig
     recipes: ClassVar = {
-        "shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32, "lr": 0.01, "clip": 10.0}
+        "shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32, "lr": 0.03, "clip": 5.0}
     }
     config: SpgConfig
 
