@@ -58,9 +58,10 @@ class MelmConfig(ProposalConfig):
     )
     kernel: Kernel = training("iou", "* Eq. 10: g applied proposal by proposal, or printed: one value for all")
     a: float = training(5.0, "* sharpness of the kernel exp(-a (1 - IoU)^2)", ge=0)
-    normalise: Literal["weight", "proposal"] = training(
-        "weight",
-        "* what the local loss is divided by: the sum of its weights, or the number of proposals that take part",
+    negatives: float = training(
+        3.0,
+        "* weight of the hard negatives, all together, beside that of the neighbours (released: 96 beside 32)",
+        ge=0,
     )
     lam: float = training(1.0, "* lambda of Eq. 1, weight of the local loss", ge=0)
     readout: str = prediction("l2", "branch whose scores are the prediction: d, l1, l2 ...", pattern="^(d|l[1-9])$")
@@ -209,23 +210,16 @@ class Melm(RegionMethod):
         return Seeds(torch.stack(found), classes)
 
     def _local(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
-        """Eq. 11 of one branch, as a mean over the proposals that take part.
-
-        Hard negatives weigh as much as a neighbour of their seed with IoU 1 would.
-        """
+        """Eq. 11 of one branch, divided by the sum of its labels, and its share of the loss of the hard negatives."""
         overlap, mine = assign(boxes, seeds)
         if self.config.omega == "clique":
             mine = mine & (clique_of == clique_of[seeds.proposal][:, None])
-        near = mine & (overlap >= self.config.radius)
+        near, far = mine & (overlap >= self.config.radius), mine & (overlap < self.config.radius)
         of_class = log_p[:, seeds.label].T
         labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
-        loss = min_entropy.local_entropy(of_class, labels).sum()
-        if not self.config.background:
-            return loss / (labels.sum() if self.config.normalise == "weight" else near.sum())
-        far = mine & (overlap < self.config.radius)
-        trust = min_entropy.neighbourhood_mean(
-            of_class.exp(), near * min_entropy.gaussian_kernel(overlap, self.config.a)
-        )
-        weights = far * trust.detach()[:, None]
-        negative = -(weights * log_p[:, -1]).sum()
-        return (loss + negative) / (labels.sum() + weights.sum() if self.config.normalise == "weight" else mine.sum())
+        given = labels.sum().clamp(min=torch.finfo(labels.dtype).tiny)
+        loss = min_entropy.local_entropy(of_class, labels).sum() / given
+        if not (self.config.background and far.any()):
+            return loss
+        negative = -log_p[far.any(dim=0), -1].mean()
+        return (loss + self.config.negatives * negative) / (1 + self.config.negatives)
