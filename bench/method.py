@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from bench.decode import BoxRule, MaskRule
@@ -61,7 +61,17 @@ class TrainedConfig(BaseConfig):
     difficult_labels: Literal["ignore", "negative", "positive"] = training(
         "ignore", "what the loss does with a class that is present only as difficult"
     )
+    snapshots: tuple[int, ...] = training((), "epochs whose weights are kept beside the last ones, for epoch")
+    epoch: int = prediction(0, "predict with the weights after this epoch, one of snapshots; 0: the last", ge=0)
     flip_test: bool = prediction(False, "average the prediction with that of the mirrored image")
+
+    @model_validator(mode="after")
+    def _epoch_is_kept(self) -> TrainedConfig:
+        if late := [one for one in self.snapshots if not 0 < one <= self.epochs]:
+            raise ValueError(f"snapshots={late[0]} is none of epochs 1 ... {self.epochs}")
+        if self.epoch not in (0, *self.snapshots):
+            raise ValueError(f"epoch={self.epoch} needs snapshots={self.epoch}: only their weights are kept")
+        return self
 
 
 class MapConfig(TrainedConfig):
@@ -159,6 +169,10 @@ class Method(nn.Module, ABC):
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that pretrained weights did not set: they learn `head_lr` times faster."""
         return []
+
+    def watched(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by a name under which the log has the norm of their gradient, the mean over an epoch's steps."""
+        return {}
 
 
 class MapMethod(Method):

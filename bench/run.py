@@ -209,7 +209,7 @@ def _predicted(
 
     method = _built(job)
     if job.training is not None:
-        checkpoint.load_weights(means.store.training(job.training.address), method)
+        checkpoint.load_weights(means.store.training(job.training.address), method, method.config.epoch)
     return predict(
         method,
         Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),

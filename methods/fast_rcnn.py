@@ -38,7 +38,7 @@ class FastRcnn(RegionNet):
     """A classifier with background, and a box for each class."""
 
     Config = FastRcnnConfig
-    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002}}
     names: ClassVar = ("classification", "boxes")
     config: FastRcnnConfig
 

@@ -21,7 +21,7 @@ class Oicr(RefinedMethod):
     Config = RefinedConfig
     variants: ClassVar = {"paper": {}, "released": {"difficult_labels": "negative"}}
     default_variant: ClassVar = "paper"
-    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003, "reduction": "sum"}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum"}}
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
         """Weighted cross entropy with the labels that the best proposals give."""

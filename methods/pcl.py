@@ -36,7 +36,7 @@ class Pcl(RefinedMethod):
     Config = PclConfig
     variants: ClassVar = {"paper": {}, "released": {"difficult_labels": "negative", "spare": 5, "divide": "all"}}
     default_variant: ClassVar = "paper"
-    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.003, "reduction": "sum"}}
+    recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum"}}
     config: PclConfig
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:

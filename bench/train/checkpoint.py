@@ -16,7 +16,10 @@ from bench.errors import BadFileError
 from bench.files import atomic, read_json, write_json, write_text
 
 Epoch = dict[str, float]
-"""What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`."""
+"""What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`.
+
+Of what a method watches, also `gradient/<name>`.
+"""
 
 _NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 """What torch raises for a file that is missing or damaged, or holds something else than what it is loaded into."""
@@ -50,9 +53,14 @@ def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[E
     return history
 
 
+def keep(folder: Path, model: nn.Module, epoch: int) -> None:
+    """Write the weights after an epoch, which stay whatever follows."""
+    _save(_weights(folder, epoch), model.state_dict())
+
+
 def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) -> None:
     """Write the weights, then the mark that the training is done; the checkpoint goes."""
-    _save(folder / "weights.pt", model.state_dict())
+    _save(_weights(folder), model.state_dict())
     _write_log(folder, history)
     write_json(done(folder), {"epochs": len(history), **more})
     for old in _checkpoints(folder):
@@ -69,10 +77,14 @@ def summary(folder: Path) -> dict[str, Any]:
     return dict(read_json(done(folder)))
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """Load a finished training's weights. Raises BadFileError."""
-    with _loaded(folder / "weights.pt") as state:
+def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:
+    """Load a finished training's weights, or those that it kept after an epoch. Raises BadFileError."""
+    with _loaded(_weights(folder, epoch)) as state:
         model.load_state_dict(state)
+
+
+def _weights(folder: Path, epoch: int = 0) -> Path:
+    return folder / (f"weights-{epoch:05d}.pt" if epoch else "weights.pt")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

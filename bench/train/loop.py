@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,8 @@ def fit(
         for epoch in range(len(history), epochs):
             history.append(training.run_epoch(epoch, step))
             check()
+            if epoch + 1 in method.config.snapshots:
+                checkpoint.keep(folder, method, epoch + 1)
             checkpoint.save(folder, method, training.optimiser, history)
     check()
     _finish(folder, method, history, images, device)
@@ -88,24 +90,25 @@ class _Training:
 
     def run_epoch(self, epoch: int, step: Step) -> Epoch:
         """One pass over the feed. Raises DivergedError."""
-        begin, rate, total = time.monotonic(), self._set_rate(epoch), Terms()
+        begin, rate, total, norms = time.monotonic(), self._set_rate(epoch), Terms(), Terms()
         chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
         self.method.train()
         with closing(ahead(lambda number: self.feed.step(chosen, number), self.feed.steps, self.workers)) as batches:
             for number, batch in enumerate(batches):
                 seed_torch(STEP, self.seed, epoch, number)
-                _add(total, self._update(batch))
+                _add(total, self._update(batch, norms))
                 looking = number % LOOK_EVERY == 0 or number + 1 == self.feed.steps
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
                 step(len(self.feed.places(number)), **figures)
         self._refuse_broken(epoch)
         seconds = time.monotonic() - begin
         means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
+        watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
         spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
-        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, "lr": rate, **spent}
+        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
 
-    def _update(self, batch: list[Example]) -> Terms:
-        """One update from the mean gradient of a batch; the mean terms of its loss."""
+    def _update(self, batch: list[Example], norms: Terms) -> Terms:
+        """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
         config, terms = self.method.config, Terms()
         self.optimiser.zero_grad(set_to_none=True)
         for images, *rest in batch:
@@ -113,6 +116,7 @@ class _Training:
                 found = self.method.loss(as_input(images, self.device), *(each.to(self.device) for each in rest))
             (torch.stack([value.float() for value in found.values()]).sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / len(batch) for name, value in found.items()})
+        _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.watched().items()})
         if config.clip:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.clip)
         self.optimiser.step()
@@ -160,6 +164,10 @@ def _optimiser(method: Method) -> optim.SGD:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
+
+
+def _gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
 
 
 def _add(total: Terms, more: Terms) -> None:

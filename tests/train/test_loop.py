@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from train_cases import CPU, Colours, Corners, Photographs, boxes, feed, made, train, weights
 
@@ -272,3 +273,64 @@ def test_progress_counts_every_image_from_where_it_goes_on(run: Path, photograph
     assert counting.opened == [("Training colours", 20, 10)]
     assert counting.done == 10
     assert len(counting.losses) == 2
+
+
+def test_weights_of_snapshots_are_those_that_shorter_runs_of_the_same_schedule_had(
+    run: Path, tmp_path: Path, photographs: Photographs
+) -> None:
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 4, "lr_drop": 0.9}
+    train(made(Colours, snapshots=(1, 3), **settings), run, photographs)
+    for epoch in (1, 3):
+        short = train(
+            made(Colours, **{**settings, "epochs": epoch, "lr_drop": 1.0}), tmp_path / str(epoch), photographs
+        )
+        kept = made(Colours, seed=9)
+        checkpoint.load_weights(run, kept, epoch)
+        assert weights(kept) == weights(short)
+    assert {path.name for path in run.glob("weights*")} == {"weights.pt", "weights-00001.pt", "weights-00003.pt"}
+
+
+def test_an_interruption_costs_no_snapshot(run: Path, tmp_path: Path, photographs: Photographs) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 4, "snapshots": (1, 2)}
+    train(made(Colours, **settings), tmp_path / "whole", photographs)
+    with pytest.raises(InterruptedHereError):
+        train(made(Colours, **settings), run, photographs, check=interrupting(2))
+    train(made(Colours, **settings), run, photographs)
+    for epoch in (0, 1, 2):
+        here, there = made(Colours), made(Colours)
+        checkpoint.load_weights(run, here, epoch)
+        checkpoint.load_weights(tmp_path / "whole", there, epoch)
+        assert weights(here) == weights(there)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"snapshots": (2, 9)}, "snapshots=9 is none of epochs 1 ... 4"),
+        ({"snapshots": (2,), "epoch": 3}, "epoch=3 needs snapshots=3"),
+    ],
+)
+def test_an_epoch_that_is_not_kept_cannot_be_asked_for(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        made(Colours, epochs=4, **settings)
+    assert made(Colours, epochs=4, snapshots=(2, 3), epoch=3).config.epoch == 3
+
+
+def test_what_a_method_watches_is_logged_as_the_norm_of_its_gradient(run: Path, photographs: Photographs) -> None:
+    class Watched(Corners):
+        def watched(self) -> dict[str, list[torch.nn.Parameter]]:
+            return {"all": list(self.linear.parameters()), "bias": [self.linear.bias]}
+
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 10, "momentum": 0.0, "weight_decay": 0.0, "min_proposal": 0}
+    given = boxes(photographs, HALVES)
+    method = made(Watched, **settings)
+    train(method, run, photographs, given)
+    first, second = log(run)
+    before = made(Watched, **settings)
+    examples = feed(before, photographs, given).step(plan(before.config, 10, 0, 0), 0)
+    sum(before.loss(image / 255, box, label)["fit"] for image, box, label in examples).div(10).backward()
+    grads = [parameter.grad for parameter in before.linear.parameters()]
+    assert first["gradient/bias"] == pytest.approx(grads[1].norm().item(), rel=1e-5)
+    assert first["gradient/all"] == pytest.approx(sum(grad.square().sum() for grad in grads).sqrt().item(), rel=1e-5)
+    assert second["gradient/all"] != first["gradient/all"]
+    assert first["loss"] == first["loss/fit"]
