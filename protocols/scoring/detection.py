@@ -62,8 +62,9 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[finder[finder >= 0]] = True
     missed = objects.where(sought & (finder < 0))
-    judged = _rows(found.image[counted], found.label[counted], hit[counted], missed=False)
-    unfound = _rows(missed.image, missed.label, np.zeros(len(missed), dtype=np.bool_), missed=True)
+    judged = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
+    nothing = np.zeros(len(missed), dtype=np.bool_)
+    unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
     counts = {
         "detections": len(boxes),
         "true_positives": int(hit.sum()),
@@ -85,8 +86,12 @@ def summarise(
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
 
-def _rows(image: NDArray[np.int32], label: NDArray[np.int32], hit: NDArray[np.bool_], *, missed: bool) -> pa.Table:
-    return pa.table({"image": image, "label": label, "hit": hit, "missed": np.full(len(image), missed)})
+def _rows(
+    image: NDArray[np.int32], label: NDArray[np.int32], score: FloatArray, hit: NDArray[np.bool_], *, missed: bool
+) -> pa.Table:
+    """Outcomes; the score is there so that parts of a split can be ranked as a whole (`bench.score.merged`)."""
+    all_missed = np.full(len(image), missed)
+    return pa.table({"image": image, "label": label, "score": score, "hit": hit, "missed": all_missed})
 
 
 def _objects(truth: Truth, conventions: Conventions) -> Objects:
