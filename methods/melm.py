@@ -104,7 +104,7 @@ class Melm(RegionMethod):
     }
     default_variant: ClassVar = "l2+arl"
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.0015, "tau": 0.4}}
-    names: ClassVar = ("global", "local")
+    names: ClassVar = ("global", "absence", "local")
     config: MelmConfig
 
     def __init__(self, config: MelmConfig, task: Task) -> None:
@@ -121,14 +121,16 @@ class Melm(RegionMethod):
         return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Eq. 7 (`global`) and lambda times Eq. 11 (`local`), each the mean over the passes."""
+        """The terms of Eq. 7 (`global`, `absence`) and lambda times Eq. 11 (`local`), each the mean over the passes."""
         known = labels != 0
         present = labels[known] > 0
-        both = [self._losses(one, boxes, present) for one in self._passes(features, known)]
-        return {
-            "global": torch.stack([discovery for discovery, _ in both]).mean(),
-            "local": self.config.lam * torch.stack([local for _, local in both]).mean(),
-        }
+        passes = [self._losses(one, boxes, present) for one in self._passes(features, known)]
+        entropy, absence, local = (torch.stack(terms).mean() for terms in zip(*passes, strict=True))
+        return dict(zip(self.names, (entropy, absence, self.config.lam * local), strict=True))
+
+    def watched(self) -> dict[str, list[nn.Parameter]]:
+        """The layers of both kinds of branch, whose gradients Figure 8 b follows."""
+        return {"global": list(self.discovery.parameters()), "local": list(self.localization.parameters())}
 
     def image_scores(self, scores: Tensor) -> Tensor:
         """The best proposal's score, or, where p is one softmax over all proposals, their sum."""
@@ -157,22 +159,22 @@ class Melm(RegionMethod):
         objectness = 1 - p[:, -1:] if background else p.sum(dim=1, keepdim=True)
         return objectness / objectness.amax() if self.config.aggregate == "relative" else objectness
 
-    def _losses(self, one: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one pass: Eq. 7, and Eq. 11 summed over the branches."""
+    def _losses(self, one: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of one pass: both terms of Eq. 7, and Eq. 11 summed over the branches."""
         members, clique_of = self._partition(one.discovery.detach(), boxes, present)
         names, means = min_entropy.clique_scores(one.discovery[members], clique_of[members])
-        absent = min_entropy.absence(joint_log_softmax(one.discovery))[~present]
-        discovery = min_entropy.global_entropy(means)[present].sum() + absent.sum()
-        local = discovery.new_zeros(())
+        entropy = min_entropy.global_entropy(means)[present].sum()
+        absence = min_entropy.absence(joint_log_softmax(one.discovery))[~present].sum()
+        local = entropy.new_zeros(())
         if not one.branches or not present.any():
-            return discovery, local
+            return entropy, absence, local
         inside = clique_of == self._discovered(names, means.detach(), present)[:, None]
         classes = present.nonzero()[:, 0]
         seeds = [self._localized(one, boxes, classes, inside)]
         for log_p in one.branches:
             local = local + self._local(log_p, boxes, together(seeds), clique_of)
             seeds.append(best_of_each(log_p.detach(), classes))
-        return discovery, local
+        return entropy, absence, local
 
     def _partition(self, scores: Tensor, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The proposals that are partitioned (n,), and the name of every proposal's clique (R,): its best member.

@@ -49,7 +49,7 @@ class Slow:
         self.present = [y for y in range(len(labels)) if labels[y] > 0]
         self.absent = [y for y in range(len(labels)) if labels[y] < 0]
         self.overlap = iou(self.boxes, self.boxes)
-        totals = [0.0, 0.0]
+        totals = [0.0, 0.0, 0.0]
         weight = torch.ones(len(features), 1, dtype=torch.float64)
         for _ in range(method.config.passes):
             found, last = self.one_pass(features * weight)
@@ -57,7 +57,7 @@ class Slow:
             weight = torch.tensor([[1 - p[-1]] for p in last]).double()
         self.losses = [total / method.config.passes for total in totals]
 
-    def one_pass(self, features: Tensor) -> tuple[tuple[float, float], list[list[float]]]:
+    def one_pass(self, features: Tensor) -> tuple[tuple[float, float, float], list[list[float]]]:
         s = self.method.discovery(features).tolist()
         cliques = self.partition([max(row[y] for y in self.present) for row in s])
         energy = {
@@ -80,7 +80,7 @@ class Slow:
             probabilities = [softmax(row) for row in branch(features).tolist()]
             local += self.local(probabilities, seeds)
             seeds += [(max(range(len(s)), key=lambda h: probabilities[h][y]), y) for y in self.present]
-        return (entropy + absence, local), probabilities
+        return (entropy, absence, local), probabilities
 
     def partition(self, scores: list[float]) -> list[list[int]]:
         left = sorted(range(len(scores)), key=lambda h: -scores[h])[: self.method.config.top]
@@ -124,13 +124,14 @@ def test_losses_are_those_of_the_equations(variant: str, top: int) -> None:
     terms = method.terms(features, boxes, LABELS)
     slow = Slow(method, features, boxes, LABELS).losses
     # The method computes its losses in single precision.
-    assert [terms["global"].item(), terms["local"].item()] == pytest.approx(slow, rel=1e-4)
+    found = [terms["global"].item(), terms["absence"].item(), terms["local"].item()]
+    assert found == pytest.approx(slow, rel=1e-4)
 
 
 def test_the_whole_image_may_be_the_neighbourhood() -> None:
     method = melm(omega="image", tau=0.6)
     features, boxes = regions()
-    slow = Slow(method, features, boxes, LABELS).losses[1]
+    slow = Slow(method, features, boxes, LABELS).losses[2]
     assert method.terms(features, boxes, LABELS)["local"].item() == pytest.approx(slow, rel=1e-4)
 
 
@@ -202,3 +203,8 @@ def test_what_the_first_branch_likes_is_an_object_to_the_second_and_else_backgro
 def test_a_read_out_that_the_network_lacks_is_refused() -> None:
     with pytest.raises(ValidationError, match="readout l2 needs branches >= 2, but got 1"):
         MelmConfig(branches=1, readout="l2")
+
+
+def test_it_watches_the_gradients_of_both_kinds_of_branch() -> None:
+    assert {name: len(layers) for name, layers in melm().watched().items()} == {"global": 2, "local": 4}
+    assert melm(branches=0, readout="d").watched()["local"] == []
