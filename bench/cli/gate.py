@@ -24,7 +24,9 @@ BASELINES = registry.ROOT / "results" / "baselines"
 @click.command("gate")
 @click.argument("addresses", nargs=-1, metavar="[RESULT]...")
 @click.option("--baseline", type=options.FILE, default=BASELINES, help="Folder of baselines; else results/baselines.")
-@click.option("--tolerance", type=float, default=0.5, show_default=True, help="Points that a number may fall.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.5, show_default=True, help="Points that a number may fall."
+)
 @click.option("--accept", "reason", metavar="REASON", help="Make the results the baselines, and say why.")
 @options.format_
 @options.places
@@ -51,6 +53,8 @@ def gate(
 
     results = _results(addresses, places)
     if reason is not None:
+        if not reason.strip():
+            raise RequestError("--accept: expected the reason, for the record, but got nothing.")
         _accepted(baselines.accept(results, baseline, reason), baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)

@@ -1,0 +1,206 @@
+"""`gate`, `trend` and the papers' tables as their users meet them: exit codes, one JSON document, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bench import registry
+from bench.replicates import beside, table_of
+from bench.result import Result, write_result
+
+DRAWS = np.random.default_rng(0).normal(0, 0.02, 200)
+
+Write = Callable[..., Result]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """`write("runs", 69.5, ...)`: a result of `center` on voc07-point, as a run would have left it."""
+
+    def record(folder: str, points: float, protocol: str = "voc07-point", **more: Any) -> Result:
+        bound = registry.bind(registry.protocol(protocol))
+        metric = bound.metrics[0]
+        made: dict[str, Any] = {
+            "address": f"{folder}{points}".replace(".", ""),
+            "protocol": protocol,
+            "family": bound.record.family,
+            "digest": "d",
+            "conventions": bound.conventions.model_dump(mode="json"),
+            "truth_digest": "t",
+            "ids_digest": "i",
+            "dataset": bound.record.dataset,
+            "split": bound.record.eval_split,
+            "images": 100,
+            "partial": False,
+            "method": "center",
+            "predictions": "p",
+            "metrics": {metric: points / 100},
+            "higher_is_better": {metric: bound.family.METRICS[metric]},
+            "intervals": {metric: (points / 100 - 0.01, points / 100 + 0.01)},
+            "created": "2025-01-01",
+            "provenance": {"revision": "a" * 40, "dirty": False},
+        }
+        result = Result(**{**made, **more})
+        place = {"runs": tmp_path / "runs" / "results", "old": tmp_path / "old"}[folder]
+        path = place / f"{result.address}.json"
+        write_result(path, result)
+        pq.write_table(table_of({metric: points / 100 + DRAWS}, 100, 0), beside(path))
+        return result
+
+    return record
+
+
+@pytest.mark.parametrize(
+    ("protocol", "points", "code", "says"),
+    [
+        ("voc07-point", 67.5, 1, "fell"),
+        ("voc07-point", 69.4, 0, "held"),
+        ("voc07-point", 71.5, 0, "improved"),
+        ("cub-loc", 71.5, 1, "fell"),  # an error
+        ("cub-loc", 67.5, 0, "improved"),
+    ],
+)
+def test_the_exit_code_is_whether_a_result_fell(
+    here, write: Write, protocol: str, points: float, code: int, says: str
+) -> None:
+    write("old", 69.5, protocol)
+    write("runs", points, protocol)
+    answer = here("gate", "--baseline", "old")
+    assert answer.code == code
+    assert answer.out.startswith(f"Gate: 1 {says}\n")
+
+
+def test_a_result_without_a_baseline_does_not_fail(here, write: Write) -> None:
+    write("runs", 69.5)
+    answer = here("gate", "--baseline", "old")
+    assert answer.code == 0
+    assert answer.out.startswith("Gate: 1 no baseline\n")
+    assert "No baselines in old: nothing can fall." in answer.err
+
+
+def test_a_gate_without_results_is_a_wrong_request(here) -> None:
+    answer = here("gate")
+    assert answer.code == 2
+    assert answer.err.startswith("Error: No results in runs/results or ")
+
+
+def test_the_tolerance_is_in_points(here, write: Write) -> None:
+    write("old", 69.5)
+    write("runs", 67.5)
+    assert here("gate", "--baseline", "old", "--tolerance", 2.5).code == 0
+
+
+def test_only_the_named_results_are_held(here, write: Write) -> None:
+    write("old", 69.5)
+    write("runs", 67.5)
+    good = write("runs", 69.4, created="2024")
+    assert here("gate", good.address, "--baseline", "old").code == 0
+    assert here("gate", "--baseline", "old").code == 1
+
+
+def test_a_pull_request_gets_markdown_and_a_program_one_document(here, write: Write) -> None:
+    write("old", 69.5)
+    fallen = write("runs", 67.5)
+    page = here("gate", "--baseline", "old", "--format", "md")
+    assert page.code == 1
+    assert page.out.startswith("**Gate: 1 fell**\n\n| method")
+    answer = here("gate", "--baseline", "old", "--json")
+    assert answer.code == 1
+    document = answer._replace(code=0).json()
+    (check,) = document["checks"]
+    assert not document["passed"]
+    assert (check["status"], check["noise"], check["address"]) == ("fell", "paired", fallen.address)
+    assert check["difference"] == pytest.approx(-0.02)
+
+
+def test_accepting_moves_the_baseline_and_keeps_the_reason(here, write: Write, tmp_path: Path) -> None:
+    write("old", 69.5)
+    write("runs", 67.5)
+    answer = here("gate", "--baseline", "old", "--accept", "ties are broken by id now")
+    assert answer.code == 0
+    assert answer.out == "Accepted center · voc07-point on voc2007 test: accuracy 67.5, was accuracy 69.5\n"
+    assert "ties are broken by id now" in (tmp_path / "old" / "accepted.jsonl").read_text()
+    assert here("gate", "--baseline", "old").code == 0
+    assert "are these results already" in here("gate", "--baseline", "old", "--accept", "again").out
+
+
+def test_a_reason_must_say_something(here, write: Write) -> None:
+    write("runs", 67.5)
+    answer = here("gate", "--baseline", "old", "--accept", " ")
+    assert answer.code == 2
+    assert "--accept" in answer.err
+
+
+def test_a_trend_is_text_and_one_document(here, write: Write) -> None:
+    write("runs", 67.5)
+    write("runs", 69.5, created="2025-01-02", provenance={"revision": "b" * 40, "dirty": False})
+    assert "aaaaaaaaa" in here("trend", "--method", "center", "--protocol", "voc07-point").out
+    (trend,) = here("trend", "--json").json()["trends"]
+    assert [point["revision"][0] for point in trend["points"]] == ["a", "b"]
+    assert trend["points"][1]["change"] == pytest.approx(0.02)
+    wrong = here("trend", "--method", "centre")
+    assert (wrong.code, wrong.err.partition(" Av")[0]) == (
+        2,
+        "Error: Unknown method with results 'centre'. Did you mean: center?",
+    )
+
+
+def test_a_papers_table_has_what_was_measured_beneath(here, write: Write) -> None:
+    write("runs", 69.6)
+    lines = here("table", "spn-2").out.splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("Center")))
+    assert lines[at + 1].split() == ["measured:", "center", *["69.6"] * 3]
+    assert lines[at + 2].split() == ["difference", *["+0.1", "="] * 3]
+    (table,) = here("table", "spn-2", "--json").json()["tables"]
+    assert table["rows"][1]["values"]["VGG16: All"] == 0.696
+    assert table["rows"][2]["more"]["VGG16: All_verdict"] == "reproduced"
+
+
+@pytest.mark.parametrize("format_", ["text", "md", "latex", "csv", "html"])
+def test_a_papers_table_comes_in_every_format(here, format_: str) -> None:
+    answer = here("table", "melm-1", "--format", format_)
+    assert answer.code == 0
+    assert "47.3" in answer.out or "0.473" in answer.out
+
+
+def test_the_tables_are_listed_with_how_much_of_them_was_measured(here, write: Write) -> None:
+    write("runs", 69.6)
+    tables = {one["name"]: one for one in here("list", "tables", "--json").json()["tables"]}
+    assert len(tables) == 32
+    assert {name: one["measured"] for name, one in tables.items() if one["measured"]} == {"spn-2": 3}
+    assert tables["spn-2"]["cells"] == 42
+    assert "spn-2      42 numbers, 3 measured" in here("list", "tables").out
+
+
+def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> None:
+    write("runs", 69.6, dataset="shapes")
+    assert "measured:" not in here("table", "spn-2").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("table melm-33", "Error: Unknown table 'melm-33'. Did you mean: melm-3"),
+        ("table melm-3 --protocol voc07-det", "--protocol, --data and --wide are of the leaderboard."),
+        ("gate abc", "Error: Unknown result 'abc'."),
+        ("list table", "Error: Unknown list 'table'. Did you mean: tables?"),
+    ],
+)
+def test_a_wrong_request_says_so(here, arguments: str, says: str) -> None:
+    answer = here(*arguments.split())
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+
+
+def test_a_wide_leaderboard_says_what_made_each_row(here, write: Write) -> None:
+    write("runs", 69.6, config={"net": "vgg16"}, seed=3, images_per_second={"prediction": 12.34})
+    narrow, wide = here("table"), here("table", "leaderboard", "--wide")
+    assert "vgg16" not in narrow.out
+    (row,) = [line.split() for line in wide.out.splitlines() if line.startswith("center")]
+    assert row[-5:] == ["100", "3", "vgg16", "none", "12.3"]
