@@ -23,9 +23,9 @@ def voc_truth(runs: Path, images: int) -> Truth:
     return truth if images >= len(truth.ids) else truth.subset(truth.ids[:images], split="test")
 
 
-def made_truth(images: int, classes: tuple[str, ...], *, objects: int, seed: int = 0) -> Truth:
-    """Images of 500 x 375 with one object or more, `objects` in the mean, a fifth of them difficult."""
-    generator = np.random.default_rng(seed)
+def made_truth(images: int, classes: tuple[str, ...], *, objects: int, difficult: float = 0.2) -> Truth:
+    """Images of 500 x 375 with one object or more, `objects` in the mean, a share of them difficult."""
+    generator = np.random.default_rng(0)
     image = np.sort(np.concatenate([np.arange(images), generator.integers(0, images, images * (objects - 1))]))
     size = np.tile(np.array([500, 375], dtype=np.int32), (images, 1))
     box = _somewhere(generator, size[image])
@@ -34,7 +34,7 @@ def made_truth(images: int, classes: tuple[str, ...], *, objects: int, seed: int
         image.astype(np.int32),
         generator.integers(0, len(classes), len(image)).astype(np.int32),
         np.floor(box),
-        generator.random(len(image)) < 0.2,
+        generator.random(len(image)) < difficult,
     )
     ids = tuple(f"{number:06d}" for number in range(1, images + 1))
     return Truth("made", "test", classes, ids, size, labels_of(images, len(classes), made), made)
