@@ -41,7 +41,10 @@ def test_listing_answers_at_once(bench, arguments: list[str], seconds: float) ->
     assert statistics.median(once() for _ in range(5)) < seconds
 
 
-@pytest.mark.parametrize("verb", ["--help", "list", "list protocols", "list runs", "table", "list datasets"])
+@pytest.mark.parametrize(
+    "verb",
+    ["--help", "list", "list protocols", "list runs", "table", "list datasets", "list tables", "table spn-2", "trend"],
+)
 def test_torch_is_not_imported_where_nothing_is_computed(bench, verb: str) -> None:
     answer = bench(*verb.split(), PYTHONPROFILEIMPORTTIME="1")
     assert answer.code == 0
