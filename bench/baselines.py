@@ -88,7 +88,7 @@ def _what(result: Result) -> tuple[Any, ...]:
 
 def _copied(one: Kept, folder: Path) -> None:
     """Replicates, then the record, whose presence means that all is there."""
-    record = folder / f"{one.result.protocol}.{one.result.method}.{one.result.address}.json"
+    record = folder / one.result.file_name
     if beside(one.record).exists():
         with atomic(beside(record)) as part:
             shutil.copyfile(beside(one.record), part)

@@ -62,7 +62,17 @@ class BadFileError(RequestError):
     def __init__(self, file: Path | str, rule: str, *, row: int | str | None = None) -> None:
         self.file, self.rule, self.row = str(file), rule, row
         where = "" if row is None else f", row {row}"
-        super().__init__(f"{file}{where}: {rule}")
+        super().__init__(printable(f"{file}{where}: {rule}"))
+
+
+def printable(text: str, most: int = 1500) -> str:
+    r"""Text of a file for a message: one line, cut where it is long, without what moves a terminal.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    cut = text if len(text) <= most else f"{text[:most]} ..."
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
 
 
 class RunError(BenchError):

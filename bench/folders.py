@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ _KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"),
 _VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
 _LARGEST = 1 << 26
 """Pixels of the largest map that is read."""
+
+_NO_ARRAY = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, OverflowError, RecursionError)
+"""What reading a header may raise, which is Python's own syntax."""
 
 _MOST_BYTES = 1 << 30
 """A shard's row group that claims more is refused before it is read."""
@@ -77,7 +81,7 @@ def read_map(path: Path) -> NDArray[np.floating]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
-    except (OSError, ValueError, TypeError, SyntaxError, EOFError, OverflowError) as error:
+    except _NO_ARRAY as error:
         raise BadFileError(path, f"not a readable .npy file ({str(error).partition(chr(10))[0]})") from None
     if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise BadFileError(path, "expected one array (h, w) of numbers")

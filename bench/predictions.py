@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import BadFileError, UnknownNameError
+from bench.errors import BadFileError, UnknownNameError, printable
 from bench.files import atomic, digest, file_digest
 from bench.truth import Truth
 
@@ -63,6 +63,9 @@ class About:
     split: str | None = None
     ids: tuple[str, ...] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "made_by", printable(self.made_by, most=100))
 
 
 @dataclass(frozen=True, eq=False)

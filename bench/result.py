@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,11 @@ class Result(BaseModel):
     outcomes_digest: str | None = None
     """Digest of the parquet of outcomes per image, which is beside the record where it is small."""
     created: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """What its record is called where results are kept; who predicted elsewhere may have any name."""
+        return f"{self.protocol}.{re.sub(r'[^\w.+-]', '_', self.method)}.{self.address}.json"
 
     @property
     def label(self) -> str:

@@ -138,7 +138,7 @@ class Store:
         `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
         """
         result = read_result(self.result(self.complete(address)))
-        record = into / f"{result.protocol}.{result.method}.{result.address}.json"
+        record = into / result.file_name
         outcomes, replicates = self.outcomes(result.address), beside(self.result(result.address))
         copies = {replicates: beside(record)} if replicates.exists() else {}
         if outcomes.stat().st_size <= SMALL:
