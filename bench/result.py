@@ -79,7 +79,8 @@ class Result(BaseModel):
     @property
     def file_name(self) -> str:
         """What its record is called where results are kept; who predicted elsewhere may have any name."""
-        return f"{self.protocol}.{re.sub(r'[^\w.+-]', '_', self.method)}.{self.address}.json"
+        method = re.sub(r"[^\w.+-]", "_", self.method)
+        return f"{self.protocol}.{method}.{self.address}.json"
 
     @property
     def label(self) -> str:
