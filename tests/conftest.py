@@ -44,6 +44,12 @@ def data_root() -> Path:
     return VOC2007.parent.parent
 
 
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether benchmarks run at the size that their targets are set for (`--benchmark-enable`), or at a small one."""
+    return bool(pytestconfig.getoption("benchmark_enable"))
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Answer]:
     """`bench("run", "--method", "melm", ...)`: a real process, in an empty folder; keywords are its environment."""
