@@ -18,7 +18,7 @@ from bench import registry
 from bench.boxes import FloatArray
 from bench.errors import BadFileError, RequestError
 from bench.kept import Kept
-from bench.replicates import read_replicates
+from bench.replicates import beside, read_replicates
 from bench.result import SYNTHETIC, Result
 from bench.stats import bootstrap, interval, p_value
 from bench.tables.leaderboard import other_conventions
@@ -156,6 +156,10 @@ def _draws(a: Kept, b: Kept, *, paired: bool) -> tuple[Draws, Draws]:
     for one in (a, b):
         if (replicates := read_replicates(one.record)) is None:
             raise RequestError(f"{one.record} has no bootstrap replicates beside it: score the predictions again.")
+        if missing := [
+            name for name, value in one.result.metrics.items() if value is not None and name not in replicates.values
+        ]:
+            raise BadFileError(beside(one.record), f"no replicates of {missing[0]}: score the predictions again")
         found.append(replicates)
     if paired and found[0].draws != found[1].draws:
         raise RequestError(f"{a.record} and {b.record} are of different bootstrap draws: score one of them again.")
@@ -178,19 +182,20 @@ def _draws_by_class(one: Kept) -> dict[str, Draws]:
 
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     result, path = one.result, one.record.with_suffix(".parquet")
     if not path.exists():
         raise RequestError(f"{one.record} has no outcomes beside it (large ones stay in the runs folder).")
-    outcomes = pq.ParquetFile(path).read()
     family = registry.family(result.family)
-    conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
     try:
+        outcomes = pq.ParquetFile(path).read()
+        conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
         classes = tuple(json.loads(outcomes.schema.metadata[b"classes"]))
         summarise = partial(family.summarise, outcomes, classes, conventions)
         whole = summarise(np.ones((1, result.images)))
-    except (KeyError, TypeError):
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         raise BadFileError(path, _OLD) from None
     for name, recorded in result.per_class.items():
         expected = [np.nan if value is None else value for value in recorded.values()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.errors import RequestError
+from bench.errors import BadFileError, RequestError
 from bench.files import file_digest
 from bench.formats import read_any
 from bench.predictions import KINDS, Predictions, Resolved, resolve, stored
@@ -66,7 +66,7 @@ def said(run: str, kind: str, truth: Truth) -> Resolved | None:
 def _on(truth: Truth, predictions: Predictions, run: str) -> Predictions:
     """Those on the images of a truth. Raises RequestError where some have none."""
     about, image = predictions.about, predictions.table["image"]
-    ids = set(image.unique().to_pylist()) if about.ids is None else set(about.ids)
+    ids = set(_names(image, run)) if about.ids is None else set(about.ids)
     if missing := [name for name in truth.ids if name not in ids]:
         on = " ".join(filter(None, [about.dataset, about.split])) or "other images"
         raise RequestError(
@@ -75,6 +75,13 @@ def _on(truth: Truth, predictions: Predictions, run: str) -> Predictions:
         )
     mine = predictions.table.filter(pc.is_in(image, pa.array(truth.ids, pa.string())))
     return replace(predictions, table=mine, about=replace(about, ids=truth.ids))
+
+
+def _names(image: pa.ChunkedArray, run: str) -> list[str]:
+    try:
+        return list(image.unique().to_pylist())
+    except UnicodeDecodeError:
+        raise BadFileError(Path(run), "an image is not UTF-8 text") from None
 
 
 def _each(what: Callable[[str], str], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import BadFileError
 from bench.files import read_json, write_json
@@ -75,6 +75,12 @@ class Result(BaseModel):
     outcomes_digest: str | None = None
     """Digest of the parquet of outcomes per image, which is beside the record where it is small."""
     created: str = ""
+
+    @model_validator(mode="after")
+    def _every_metric_has_a_direction(self) -> Result:
+        if undirected := [name for name in self.metrics if name not in self.higher_is_better]:
+            raise ValueError(f"higher_is_better does not say whether a higher {undirected[0]} is better")
+        return self
 
     @property
     def file_name(self) -> str:

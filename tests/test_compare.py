@@ -210,7 +210,16 @@ def test_replicates_of_other_draws_are_no_pairs(truth: Truth, keep: Keep) -> Non
         compare(one, other)
 
 
-@pytest.mark.parametrize("spoil", ["column", "classes", "number"])
+def test_replicates_that_lack_a_metric_are_named(truth: Truth, keep: Keep) -> None:
+    one, other = keep("one", some(0.6, 1, truth)), keep("other", some(0.6, 2, truth))
+    table = pq.read_table(beside(one.record))
+    renamed = table.rename_columns([f"other {name}" for name in table.column_names])
+    pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), beside(one.record))
+    with pytest.raises(BadFileError, match=r"replicates\.parquet: no replicates of CorLoc"):
+        compare(one, other)
+
+
+@pytest.mark.parametrize("spoil", ["column", "classes", "number", "truncated", "switch"])
 def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
     spoil: str, truth: Truth, keep: Keep, tmp_path: Path
 ) -> None:
@@ -221,6 +230,10 @@ def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
         pq.write_table(outcomes.drop_columns("missed"), path)
     elif spoil == "classes":
         pq.write_table(outcomes.replace_schema_metadata(None), path)
+    elif spoil == "truncated":
+        path.write_bytes(path.read_bytes()[:100])
+    elif spoil == "switch":
+        one = Kept(one.result.model_copy(update={"conventions": {"renamed_since": True}}), one.record)
     else:
         moved = one.result.model_copy(update={"per_class": {"mAP_area": {"cat": 0.5, "dog": 0.5}}})
         write_result(one.record, moved)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,13 @@ PAGES = sorted(FOLDER.glob("*.md"))
 def test_what_a_page_says_of_the_protocols_is_what_their_files_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert remade(page) == page, f"docs/{path.name} is behind the protocols' files; run: python -m bench.docs"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_row_of_a_pages_tables_is_broken_in_two(path: Path) -> None:
+    for above, line in pairwise(path.read_text(encoding="utf-8").splitlines()):
+        if above.startswith("|"):
+            assert line == "" or line.startswith(("|", "<!-- end -->")), line
 
 
 def test_every_protocol_and_the_switches_of_every_family_are_on_the_page() -> None:

@@ -64,6 +64,8 @@ def export(
     from bench.score import refuse_missing
     from bench.store import Store
 
+    if out.is_dir():
+        raise RequestError(f"--out {out} is a folder: name the file to write.")
     found_at = _source(source, protocol, data, split, Store(places))
     truth = open_dataset(found_at.data, places, data_options).unjudged(found_at.split)
     found = _found(found_at, format_, truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ def gate(
     from bench import gate as gates
     from bench.tables.render import FORMATS
 
+    if not math.isfinite(tolerance):
+        raise RequestError(f"--tolerance: expected a finite number of points, but got {tolerance:g}.")
     results = _results(addresses, places)
     if reason is not None:
         if not reason.strip():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench.decode import detections
@@ -130,6 +131,14 @@ def test_of_a_run_on_more_images_those_of_the_split_are_taken(truth: Truth, tmp_
     one = run(tmp_path / "1", "boxes", [("a", "cat", 0.5, *LEFT), ("c", "dog", 0.3, *RIGHT)])
     some = truth.subset(("c", "b"), split="val")
     assert rows(ensemble(some, one)["boxes"]) == [("c", "dog", 0.3, *RIGHT)]
+
+
+def test_an_image_that_is_no_text_is_named(truth: Truth, tmp_path: Path) -> None:
+    columns = {name: pa.array([0.5]) for name in KINDS["boxes"]} | {"label": pa.array(["cat"])}
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"]).buffers())
+    pq.write_table(pa.table(columns | {"image": broken}), tmp_path / "x.parquet")
+    with pytest.raises(BadFileError, match="an image is not UTF-8 text"):
+        ensemble(truth, str(tmp_path / "x.parquet"))
 
 
 def test_a_file_that_breaks_a_rule_is_named(truth: Truth, tmp_path: Path) -> None:
