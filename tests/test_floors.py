@@ -20,7 +20,7 @@ FLOORS = {
     5: "bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines bench.gate "
     "bench.trend bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
-    7: "bench.score bench.audit bench.compare bench.export bench.docs",
+    7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.site",
     8: "bench.job bench.run bench.contract",
     9: "bench.cli",
     10: "bench.__main__",

@@ -24,6 +24,7 @@ VERBS = {
     "compare": ("compare:compare", "Paired comparison of two results."),
     "gate": ("gate:gate", "Whether a result fell below its baseline."),
     "trend": ("gate:trend", "How a result moved over revisions."),
+    "report": ("report:report", "The static site."),
     "publish": ("table:publish", "Put a result into results/measured."),
     "data": ("data:data", "What is on disk; the synthetic set; region proposals."),
     "sync": ("check:sync", "Mirror finished runs into MLflow."),

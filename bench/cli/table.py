@@ -73,22 +73,22 @@ def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
 
 
 def _paper_table(name: str, places: Places) -> Table:
-    from bench.cli.papers import paper_table
+    from bench.boards import paper_table
+    from bench.kept import kept
     from bench.tables.papers import reported_tables
 
     if name not in (known := reported_tables()):
         raise UnknownNameError("table", name, [LEADERBOARD, *known])
-    return paper_table(name, places, MEASURED)
+    return paper_table(name, kept(places, MEASURED))
 
 
 def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, *, wide: bool) -> list[Table]:
+    from bench.boards import board
     from bench.kept import kept
-    from bench.replicates import read_replicates
-    from bench.tables.leaderboard import leaderboard, widened
+    from bench.tables.leaderboard import widened
 
     known = kept(places, MEASURED)
     results = [one.result for one in known]
-    records = {one.result.address: one.record for one in known}
     if data is not None:
         from bench.data.datasets import DATASETS
 
@@ -96,13 +96,10 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, 
             raise UnknownNameError("dataset", data, DATASETS)
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
-        bound = registry.bind(registry.protocol(protocol))
-        dataset = data or bound.record.dataset
-        chosen = [result for result in results if (result.protocol, result.dataset) == (protocol, dataset)]
+        dataset = data or registry.protocol(protocol).dataset
+        chosen = any((result.protocol, result.dataset) == (protocol, dataset) for result in results)
         if chosen or protocols:
-            says = bound.conventions.model_dump(mode="json")
-            draws = {result.address: read_replicates(records[result.address]) for result in chosen}
-            tables.append(leaderboard(protocol, dataset, chosen, says, draws))
+            tables.append(board(protocol, dataset, known))
         if not chosen:
             _say_where_else(protocol, dataset, results)
     return [widened(one) for one in tables] if wide else tables

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import groupby
 
 from bench.tables.model import Cell, Row, Table
 
 
-def html(table: Table) -> str:
-    """For a page: the best of each column is `<strong>`, a group is a `<tbody>`, nothing said is taken for markup."""
-    body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, len(table.columns)))
+def html(table: Table, links: Mapping[str, str] | None = None) -> str:
+    """For a page: the best of each column is `<strong>`, a group is a `<tbody>`, nothing said is taken for markup.
+
+    links: where a row leads to, by the text of its first cell.
+    """
+    width, known = len(table.columns), links or {}
+    body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, width, known))
     notes = [f"<p><sup>{escape(mark)}</sup> {escape(note)}</p>" for mark, note in table.notes.items()]
     notes += [f"<p>{escape(remark)}</p>" for remark in table.remarks]
     lines = ["<table>", f"<caption>{escape(table.title)}</caption>", *_head(table), body, "</table>"]
@@ -32,13 +36,16 @@ def _head(table: Table) -> Iterator[str]:
     yield "</thead>"
 
 
-def _section(group: str, rows: tuple[Row, ...], width: int) -> Iterator[str]:
+def _section(group: str, rows: tuple[Row, ...], width: int, links: Mapping[str, str]) -> Iterator[str]:
     yield "<tbody>"
     if group:
         yield f'<tr><th colspan="{width}" scope="rowgroup">{escape(group)}</th></tr>'
     for first, *others in rows:
         cells = "".join(f"<td>{_shown(cell)}</td>" for cell in others)
-        yield f'<tr><th scope="row">{_shown(first)}</th>{cells}</tr>'
+        head = _shown(first)
+        if first.text in links:
+            head = f'<a href="{escape(links[first.text])}">{head}</a>'
+        yield f'<tr><th scope="row">{head}</th>{cells}</tr>'
     yield "</tbody>"
 
 

@@ -1,4 +1,4 @@
-"""The papers' tables for `table` and `list tables`: what is printed, and what was measured of it."""
+"""Leaderboards and the papers' tables from kept results: what `table`, `list tables` and `report` show."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from bench import registry
 from bench.tables.papers import reported_tables
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bench.files import Places
     from bench.kept import Kept
     from bench.protocol import BoundProtocol
     from bench.tables.matching import Matches
@@ -19,9 +16,20 @@ if TYPE_CHECKING:
     from bench.tables.reported import ReportedTable
 
 
-def paper_table(name: str, places: Places, published: Path) -> Table:
+def board(protocol: str, dataset: str, known: Sequence[Kept]) -> Table:
+    """The leaderboard of a protocol on a dataset. Raises UnknownNameError."""
+    from bench.replicates import read_replicates
+    from bench.tables.leaderboard import leaderboard
+
+    bound = registry.bind(registry.protocol(protocol))
+    chosen = [one for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
+    says = bound.conventions.model_dump(mode="json")
+    draws = {one.result.address: read_replicates(one.record) for one in chosen}
+    return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
+
+
+def paper_table(name: str, known: Sequence[Kept]) -> Table:
     """A paper's table with the measured numbers beneath the printed ones. Raises UnknownNameError."""
-    from bench.kept import kept
     from bench.tables.beside import table_beside
     from bench.tables.reported import load_table
 
@@ -30,15 +38,13 @@ def paper_table(name: str, places: Places, published: Path) -> Table:
     directions = {
         (protocol, metric): higher for protocol, one in bound.items() for metric, higher in one.family.METRICS.items()
     }
-    return table_beside(table, _matches(table, kept(places, published), bound), directions)
+    return table_beside(table, _matches(table, known, bound), directions)
 
 
-def counted(places: Places, published: Path) -> Iterator[tuple[str, str, dict[str, int]]]:
+def counted(known: Sequence[Kept]) -> Iterator[tuple[str, str, dict[str, int]]]:
     """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
-    from bench.kept import kept
     from bench.tables.reported import load_table
 
-    known = kept(places, published)
     names = registry.protocols().keys() & {one.result.protocol for one in known}
     bound = {name: registry.bind(registry.protocol(name)) for name in names}
     for name, listed in reported_tables().items():

@@ -1,0 +1,146 @@
+"""The static site: every page is there, every link leads somewhere, nothing comes from elsewhere or is markup."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from bench import registry
+from bench.kept import Kept
+from bench.result import Result, write_result
+from bench.site.build import HERE, pages, write
+
+EVIL = '<script>alert("x")</script>&../..'
+
+
+def made(folder: Path, address: str, method: str = "center", **more: Any) -> Kept:
+    bound = registry.bind(registry.protocol("voc07-point"))
+    fields: dict[str, Any] = {
+        "address": address,
+        "protocol": "voc07-point",
+        "family": bound.record.family,
+        "digest": "d",
+        "conventions": bound.conventions.model_dump(mode="json"),
+        "truth_digest": "t",
+        "ids_digest": "i",
+        "dataset": "voc2007",
+        "split": "test",
+        "images": 100,
+        "partial": False,
+        "method": method,
+        "predictions": address,
+        "metrics": {"accuracy": 0.6963},
+        "higher_is_better": {"accuracy": True},
+        "per_class": {"accuracy": {"cat": 0.5, "dog": None}},
+        "created": "2025-01-01",
+    }
+    one = Kept(Result(**{**fields, **more}), folder / f"{len(list(folder.glob('*')))}.json")
+    write_result(one.record, one.result)
+    return one
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> list[Kept]:
+    """A usual result, one on generated data, and one whose every text is an attack."""
+    folder = tmp_path / "results"
+    odd = {"variant": EVIL, "split": EVIL, "notes": (EVIL,), "config": {"net": EVIL}, "partial": True}
+    return [
+        made(folder, "a" * 20, intervals={"accuracy": (0.68, 0.71)}),
+        made(folder, "b" * 20, dataset="shapes"),
+        made(folder, EVIL, method=EVIL, **odd),
+    ]
+
+
+class _Page(HTMLParser):
+    """The tags of a page, its links, and whether every tag that opens also closes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(value) for key, value in attrs if key in ("href", "src")]
+        assert not [key for key, _ in attrs if key.startswith("on")]
+        if tag not in ("meta", "link", "input"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+def test_there_is_a_page_for_everything(known: list[Kept]) -> None:
+    found = pages(known)
+    kinds = [name.partition("/")[0] for name in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "index.html": 1,
+        "protocol": 1,
+        "method": 2,
+        "run": 3,
+        "paper": 32,
+    }
+    assert "69.6" in found["paper/spn-2.html"]
+    assert "69.6 [68.0, 71.0]" in found["protocol/voc07-point.html"]
+
+
+def test_every_link_leads_to_a_page_and_none_elsewhere(known: list[Kept], tmp_path: Path) -> None:
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in write(known, tmp_path / "out")}
+    for name, text in pages(known).items():
+        for link in _Page(text).links:
+            parts: list[str] = []
+            for part in (PurePosixPath(name).parent / link).parts:
+                parts = parts[:-1] if part == ".." else [*parts, part]
+            assert "/".join(parts) in written, (name, link)
+
+
+def test_assets_load_nothing(known: list[Kept]) -> None:
+    for path in (HERE / "assets").iterdir():
+        assert not re.search(r"https?:|//\w|@import|url\(|fetch|import ", path.read_text())
+
+
+def test_nothing_that_a_record_says_is_markup_or_a_path(known: list[Kept], tmp_path: Path) -> None:
+    found = pages(known)
+    assert {_Page(text).tags.count("script") for text in found.values()} == {1}  # our own
+    assert not [name for name, text in found.items() if "<script>" in text or 'alert("x")' in text]
+    assert "&lt;script&gt;alert" in found["protocol/voc07-point.html"]
+    out = tmp_path / "site" / "out"
+    assert all(out in path.resolve().parents for path in write(known, out))
+    assert not [name for name in found if ".." in PurePosixPath(name).parts]
+
+
+def test_the_same_results_give_the_same_bytes_in_any_order(known: list[Kept]) -> None:
+    assert list(pages(known).items()) == list(pages(known[::-1]).items())
+
+
+def test_generated_and_partial_results_are_named_so(known: list[Kept]) -> None:
+    found = pages(known)
+    assert "voc07-point on shapes (synthetic)" in found["protocol/voc07-point.html"]
+    assert "its numbers say nothing about photographs" in found[f"run/{'b' * 20}.html"]
+    assert "(partial)" in found["protocol/voc07-point.html"]
+    assert "shapes" not in found["paper/spn-2.html"]
+
+
+def test_a_class_without_a_number_is_empty(known: list[Kept]) -> None:
+    assert '<th scope="row">dog</th><td></td>' in pages(known)[f"run/{'a' * 20}.html"]
+
+
+def test_without_results_there_is_a_site(tmp_path: Path) -> None:
+    assert "No results yet" in pages([])["index.html"]
+
+
+def test_a_site_is_written_from_the_command_line(here, known: list[Kept], tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "results"
+    folder.mkdir(parents=True)
+    for one in known[:2]:
+        write_result(folder / f"{one.result.address}.json", one.result)
+    answer = here("report", "--out", "site")
+    assert (answer.code, answer.out) == (0, "Wrote 39 files: site/index.html\n")
+    assert "center" in (tmp_path / "site" / "index.html").read_text()
