@@ -80,7 +80,7 @@ def configure(
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         if key not in settled:
-            raise RequestError(f"{cls.name}: {first['msg']}.") from None
+            raise RequestError(f"{cls.name}: {first['msg'].removeprefix('Value error, ')}.") from None
         setting = settled[key]
         raise RequestError(
             f"{cls.name}: {key}={_shown(setting.value)} ({setting.origin}) is not allowed: {first['msg']}."

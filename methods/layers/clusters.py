@@ -9,6 +9,9 @@ from torch.nn.functional import pad
 from methods.layers.boxes import iou
 from methods.layers.pseudo import Seeds
 
+BLOCK = 256
+"""Ends of clusters looked at in one go: bounds memory, not results."""
+
 
 def highest_cluster(scores: Tensor, clusters: int = 3) -> Tensor:
     """Which of scores (n,) are in the highest of so many k-means clusters (n,), bool; equal scores stay together.
@@ -19,14 +22,18 @@ def highest_cluster(scores: Tensor, clusters: int = 3) -> Tensor:
     values, count = scores.double().unique(return_counts=True)
     unit = (values - values[0]) / (values[-1] - values[0]).clamp(min=torch.finfo(values.dtype).tiny)
     sums = pad(torch.stack([count.double(), count * unit, count * unit**2]).cumsum(dim=1), (1, 0))
-    size, first, second = sums[:, None] - sums[:, :, None]
-    error = torch.where(size > 0, second - first**2 / size, torch.inf)
-    clusters = min(clusters, len(values))
-    best = error[0]
+    clusters, best = min(clusters, len(values)), _error(sums)
     for _ in range(clusters - 2):
-        best = (best[:, None] + error).amin(dim=0)
-    start = (best + error[:, -1]).argmin() if clusters > 1 else 0
+        blocks = sums.split(BLOCK, dim=1)
+        best = torch.cat([(best + _error(ends[:, :, None] - sums[:, None])).amin(dim=1) for ends in blocks])
+    start = (best + _error(sums[:, -1:] - sums)).argmin() if clusters > 1 else 0
     return scores >= values[start]
+
+
+def _error(moments: Tensor) -> Tensor:
+    """Squared error around their mean of values of which there are these many, sums and sums of squares (3, ...)."""
+    count, first, second = moments
+    return torch.where(count > 0, second - first**2 / count, torch.inf)
 
 
 def centres(boxes: Tensor, scores: Tensor, *, overlap: float, most: int, spare: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ Each test times both in one run, so that a slow or a busy machine slows both.
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.registry import ROOT
 from methods.layers.cliques import partition
 from methods.layers.pseudo import best_apart
 from methods.layers.refinement import targets
@@ -116,3 +119,33 @@ def test_labels_of_2000_proposals_and_20_classes_take_a_fiftieth_of_the_plain_al
     assert list(zip(*(each.tolist() for each in exact), strict=True)) == plain_labels(boxes, scores)
     box, score = torch.tensor(boxes), torch.tensor(scores)
     assert seconds(lambda: plain_labels(boxes, scores), 3) > 50 * seconds(lambda: labels(box, score), 50)
+
+
+MEMORY = """
+import resource
+import torch
+from bench.method import Task
+from methods.{module} import {name}
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+torch.manual_seed(0)
+corners = torch.rand(4000, 2) * 900
+boxes = torch.cat([corners, corners + 20 + torch.rand(4000, 2) * 250], dim=1)
+labels = -torch.ones(20)
+labels[[3, 8, 14]] = 1
+method = {name}({name}.Config(net="tiny", weights="none"), Task("made-up", tuple("abcdefghijklmnopqrst")))
+features = torch.rand(4000, 256)
+sum(method.terms(features[:50], boxes[:50], labels).values()).backward()
+before = most()
+sum(method.terms(features, boxes, labels).values()).backward()
+print(most() - before)
+"""
+
+
+@pytest.mark.parametrize(("module", "name"), [("wsddn", "Wsddn"), ("oicr", "Oicr"), ("pcl", "Pcl"), ("melm", "Melm")])
+def test_what_4000_proposals_teach_takes_a_bounded_amount_of_memory(module: str, name: str) -> None:
+    script = MEMORY.format(module=module, name=name)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300  # MiB; a matrix of all pairs in single precision has 61

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.boxes import iou
+from methods.layers import clusters
 from methods.layers.clusters import centres, cluster_seeds, highest_cluster
 
 
@@ -40,6 +41,14 @@ def test_the_highest_cluster_is_that_of_the_best_of_all_partitions(values: list[
     start = min(value for value, inside in zip(values, chosen.tolist(), strict=True) if inside)
     assert chosen.tolist() == [value >= start for value in values]
     assert errors[start] == pytest.approx(min(errors.values()))
+
+
+def test_clusters_are_the_same_however_many_ends_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.rand(90, generator=torch.Generator().manual_seed(0)) ** 4
+    whole = highest_cluster(scores, 5)
+    monkeypatch.setattr(clusters, "BLOCK", 7)
+    assert highest_cluster(scores, 5).equal(whole)
+    assert 0 < whole.sum() < 45
 
 
 def test_scores_however_small_are_told_apart() -> None:

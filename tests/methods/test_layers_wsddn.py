@@ -82,6 +82,13 @@ def test_spatial_regulariser_is_its_sum(top: int) -> None:
     assert got.item() == pytest.approx(slow_regulariser(features, scores, boxes, [0, 2], 0.6, top), abs=1e-9)
 
 
+def test_gradients_of_the_regulariser_are_right() -> None:
+    generator = torch.Generator().manual_seed(2)
+    features, scores = (torch.rand(6, d, generator=generator, dtype=torch.float64, requires_grad=True) for d in (4, 2))
+    boxes, present = torch.tensor([[0.0, 0, 9, 9 + 0.1 * r] for r in range(6)]).double(), torch.tensor([True, False])
+    assert torch.autograd.gradcheck(lambda f, s: spatial_regulariser(f, s, boxes, present, top=4), (features, scores))
+
+
 def test_gradients_are_right() -> None:
     labels = torch.tensor([1, -1, 0])
     recognition, detection = (one.requires_grad_() for one in streams())

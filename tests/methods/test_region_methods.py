@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.method import Task
 from methods.layers.region_method import RegionMethod
 from methods.melm import Melm
+from methods.nets import backbone
 from methods.oicr import Oicr
 from methods.pcl import Pcl
 from methods.wsddn import Wsddn
@@ -61,6 +62,14 @@ def test_permuting_the_proposals_permutes_the_scores_and_changes_no_loss(
     assert here.keys() == there.keys()
     assert all(here[name].item() == there[name].item() for name in here)
     assert one(IMAGE, proposals)[order].equal(one(IMAGE, proposals[order]))
+
+
+def test_regions_are_the_same_however_many_are_pooled_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, proposals = method(Wsddn, {}).backbone, boxes(40)
+    whole = net.regions(IMAGE, proposals)
+    monkeypatch.setattr(backbone, "TOGETHER", 7)
+    torch.testing.assert_close(net.regions(IMAGE, proposals), whole)
+    assert net.regions(IMAGE, proposals[:0]).shape == (0, whole.shape[1])
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -87,9 +87,12 @@ def test_a_proposal_method_writes_what_suppression_leaves_and_the_best_score(
     np.testing.assert_array_equal([first[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], box.T)
 
 
-def test_images_without_proposals_have_scores_of_0_and_no_boxes(photographs: Photographs, tmp_path: Path) -> None:
-    none = Proposals.gather(photographs.ids, [np.zeros((0, 4))] * 8)
-    tables = predicted(made(Corners), photographs, tmp_path / "p", "boxes", "scores", proposals=none)
+@pytest.mark.parametrize("rows", [[], HALVES])
+def test_images_without_large_enough_proposals_have_scores_of_0_and_no_boxes(
+    photographs: Photographs, tmp_path: Path, rows: list[Any]
+) -> None:
+    method, given = made(Corners, min_proposal=30), boxes(photographs, rows)
+    tables = predicted(method, photographs, tmp_path / "p", "boxes", "scores", proposals=given)
     assert len(tables["boxes"]) == 0
     assert (scores(tables["scores"]) == np.zeros((8, 2))).all()
 
