@@ -277,9 +277,9 @@ def test_a_run_says_its_recipe_and_addresses_and_gives_one_document(here) -> Non
 
 def test_in_a_product_a_setting_that_no_method_has_is_refused(here) -> None:
     product = ["--method", "cam,center", "--protocol", "voc07-point", "--data", "shapes"]
-    answer = here("run", *product, "--set", "epoch=1")
+    answer = here("run", *product, "--set", "epohcs=1")
     assert (answer.code, answer.out) == (2, "")
-    assert "Unknown config field of cam 'epoch'. Did you mean: epochs" in answer.err
+    assert "Unknown config field of cam 'epohcs'. Did you mean: epochs" in answer.err
 
 
 def test_scoring_does_not_import_torch(bench, annotations: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_the_divergence_is_summed_over_pairs_and_levels_of_what_is_present() -> 
     rows = [(0, 1), (3, 1), (3, 5)]
     rows[0] = tuple(int(OUTLINES[place] == "pointed") for place in (3, 5))  # type: ignore[assignment]
     expected = sum(
-        float(pairwise_cosine(torch.stack([maps[0, first], maps[1, second]])).mean())
+        pairwise_cosine(torch.stack([maps[0, first], maps[1, second]])).mean().item()
         for maps, (first, second) in zip(heads(method), rows, strict=True)
     )
     assert method.loss(IMAGES, LABELS)["divergence"].item() == pytest.approx(0.5 * expected, rel=1e-5)
