@@ -46,7 +46,7 @@ class TrainingKey(_Key):
     """Everything that determines trained weights.
 
     config: the training stage, weights and proposals by their digests; it has precision and global batch.
-    data: digest of ids and image files. labels: digest of classes, ids and labels.
+    data: digest of ids and image files' names and sizes. labels: digest of classes, ids and labels.
     """
 
     method: str
@@ -65,7 +65,7 @@ class PredictionsKey(_Key):
     """Everything that determines predictions; the kind is the file's name.
 
     training: an address; None for a method that learns nothing, whose `config` is all of it, else the prediction stage.
-    images: digest of ids and sizes, and for trained methods of the image files.
+    images: digest of ids and sizes, and for trained methods of the image files' names and sizes.
     """
 
     method: str
