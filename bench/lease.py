@@ -128,7 +128,7 @@ def _acquired(
 def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     """A lease, or who else holds; neither when another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
-    me = _myself()
+    me = process(os.getpid())
     offer = folder / f".{me.token}.part"
     try:
         offer.write_text(json.dumps(asdict(me)), encoding="utf-8")
@@ -146,8 +146,8 @@ def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     return Lease(mine, me), None
 
 
-def _myself() -> Holder:
-    pid = os.getpid()
+def process(pid: int) -> Holder:
+    """A process of this machine, as one that holds is remembered."""
     return Holder(
         host=socket.gethostname(),
         pid=pid,
@@ -156,6 +156,14 @@ def _myself() -> Holder:
         token=uuid.uuid4().hex,
         space=_space(),
     )
+
+
+def standing(folder: Path, patience: float = PATIENCE) -> Holder | None:
+    """Who holds a folder now, for those who only look; None for nobody, or nobody who gives a sign of life."""
+    try:
+        return _standing(folder / f"{_latest(folder)}.json", time.time() - patience)
+    except FileNotFoundError:
+        return None
 
 
 def _standing(path: Path, oldest: float) -> Holder | None:

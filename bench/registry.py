@@ -145,6 +145,11 @@ def use_plugin(path: Path) -> None:
     _PLUGINS[kind][name] = path
 
 
+def plugins() -> list[Path]:
+    """The files that were added by `use_plugin`."""
+    return [path for files in _PLUGINS.values() for path in files.values()]
+
+
 def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
 

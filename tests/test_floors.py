@@ -22,7 +22,7 @@ FLOORS = {
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
     7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.site",
     8: "bench.job bench.run bench.contract",
-    9: "bench.cli",
+    9: "bench.cli slurm",
     10: "bench.__main__",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -1,0 +1,99 @@
+"""The options that say which runs are meant, and the requests that they come to; of `run` and `submit`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench import registry
+from bench.cli import options
+from bench.cli.options import Verb
+
+if TYPE_CHECKING:
+    from bench.protocol import Record
+
+_OPTIONS = options.together(
+    click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME[:VARIANT]"),
+    click.option("--protocol", "protocols", multiple=True, required=True, callback=options.names, metavar="NAME"),
+    click.option("--seed", "seeds", default="0", show_default=True, callback=options.seeds, metavar="0,1,2"),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        callback=options.pairs,
+        metavar="KEY=VALUE",
+        help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
+    ),
+    click.option("--weights", metavar="FILE|none|imagenet", help="Initial weights of the net."),
+    options.conventions,
+    options.data,
+    click.option("--split", help="Judge on this id list instead of the protocol's."),
+    click.option("--train-split", help="Train on this id list instead of the protocol's."),
+)
+
+means = options.together(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
+    options.workers,
+    click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of what a training is."),
+)
+"""How runs compute."""
+
+
+def requests(verb: Verb) -> Verb:
+    """Add the options of a product of runs; the verb gets it as `requests`."""
+
+    @functools.wraps(verb)
+    def with_requests(
+        *,
+        methods: tuple[str, ...],
+        protocols: tuple[str, ...],
+        seeds: tuple[int, ...],
+        settings: dict[str, str],
+        weights: str | None,
+        conventions: dict[str, Any],
+        data: str | None,
+        data_options: dict[str, Any],
+        split: str | None,
+        train_split: str | None,
+        **rest: Any,
+    ) -> Any:
+        from bench.run import Request
+
+        records = [_record(name, conventions) for name in protocols]
+        chosen = _dealt(settings if weights is None else {**settings, "weights": weights}, methods)
+        found = [
+            Request(
+                method=name,
+                protocol=record,
+                seed=seed,
+                settings=chosen[name],
+                data=data,
+                data_options=data_options,
+                split=split,
+                train_split=train_split,
+            )
+            for name, record, seed in product(methods, records, seeds)
+        ]
+        return verb(requests=found, **rest)
+
+    return _OPTIONS(with_requests)  # type: ignore[return-value]
+
+
+def _record(name: str, conventions: Mapping[str, Any]) -> Record:
+    """A protocol with its switches moved, checked before anything is trained."""
+    record = registry.protocol(name).with_conventions(conventions)
+    registry.bind(record)
+    return record
+
+
+def _dealt(settings: Mapping[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Settings of each method: those it has, and those that none has, which it will refuse."""
+    fields = {name: set(registry.parse(name)[0].Config.model_fields) for name in methods}
+    known = set().union(*fields.values())
+    return {
+        name: {key: settings[key] for key in settings if key in own or key not in known} for name, own in fields.items()
+    }

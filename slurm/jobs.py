@@ -1,0 +1,41 @@
+"""Sending jobs out: for the first time, and again those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bench.errors import RequestError
+from bench.files import read_json
+from slurm.plan import Array, arrays_of
+from slurm.profile import Profile
+from slurm.status import CLUSTERS, statuses
+from slurm.submission import Submission
+
+
+def send(submission: Submission, arrays: Sequence[Array], cluster: str, profile: str) -> None:
+    """Send jobs out. Raises RequestError where the cluster's commands are missing, RunError where it refuses."""
+    CLUSTERS[cluster].need()
+    CLUSTERS[cluster].submit(submission.attempt(cluster, profile, arrays))
+
+
+def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
+    """Send out again what failed; its numbers. Raises as `send`, and RequestError when nothing failed."""
+    CLUSTERS[cluster].need()
+    failed = [one.number for one in statuses(submission) if one.state == "failed"]
+    if not failed:
+        raise RequestError(f"Nothing of {submission.folder.name} has failed.")
+    for number in failed:
+        for name in ("outcome.json", "progress.json"):
+            with suppress(FileNotFoundError):
+                (submission.job_folder(number) / name).unlink()
+    send(submission, arrays_of(submission.jobs, failed, profile), cluster, profile.origin)
+    return failed
+
+
+def last_means(submission: Submission) -> tuple[str, str]:
+    """Cluster and profile of the last attempt. Raises RequestError without one."""
+    said = [read_json(path) for path in submission.attempts() if not path.name.endswith(".ids.json")]
+    if not said:
+        raise RequestError(f"{submission.folder.name} was never sent out: submit again.")
+    return said[-1]["cluster"], said[-1]["profile"]

@@ -1,0 +1,98 @@
+"""This machine as a cluster: submitit's local executor, out of reach of the terminal. `scheduler` is its sibling."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import registry
+from bench.errors import RunError
+from bench.files import read_json
+from bench.lease import Holder, process
+from slurm.plan import Array
+from slurm.profile import Resources
+from slurm.submission import Sent, submit_ids
+from slurm.worker import Task
+
+_NEVER = 60 * 24 * 3650
+"""Minutes: a process works through many tasks, whose limits are not its own."""
+
+
+def need() -> None:
+    """Nothing is missing on this machine."""
+
+
+def scripts(attempt: Path, arrays: Sequence[Array]) -> list[str]:
+    """Nothing is handed to a scheduler."""
+    return []
+
+
+def submit(attempt: Path) -> None:
+    """Start the processes of an attempt in a session of their own, which outlives the terminal. Raises RunError."""
+    attempt.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join([str(registry.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with (attempt / "processes.log").open("ab") as log:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "slurm.local", str(attempt)],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=False,
+        )
+    if done.returncode:
+        raise RunError(f"Nothing was started; {log.name} says why.")
+
+
+def ended(sent: Iterable[Sent]) -> dict[str, str]:
+    """Why those that ended did, by id."""
+    return {one.id: "Its process ended without a word." for one in sent if _holder(one).is_dead}
+
+
+def cancel(sent: Iterable[Sent]) -> None:
+    """End processes, and what they started, at once: what is on disk is whole.
+
+    Raises RunError for those of another machine.
+    """
+    for one in sent:
+        holder = _holder(one)
+        if holder.host != socket.gethostname():
+            raise RunError(f"{holder} cannot be ended from here: cancel on {holder.host}.")
+        if not holder.is_dead:
+            with suppress(ProcessLookupError):
+                os.killpg(os.getpgid(holder.pid), signal.SIGKILL)
+
+
+def _holder(sent: Sent) -> Holder:
+    return Holder(**(sent.process or {}))
+
+
+def _start(attempt: Path) -> None:
+    """Deal the tasks of an attempt to as many processes as may run at a time."""
+    from submitit.local.local import LocalExecutor
+
+    arrays = read_json(attempt.with_suffix(".json"))["arrays"]
+    tasks = [task for array in arrays for task in array["tasks"]]
+    resources = [Resources.model_validate(array["resources"]) for array in arrays]
+    lanes, gpus = min(one.parallel for one in resources), max(one.gpus for one in resources)
+    sent: list[Sent] = []
+    for lane in range(min(lanes, len(tasks))):
+        jobs = tuple(number for task in tasks[lane::lanes] for number in task)
+        executor = LocalExecutor(attempt)
+        visible = tuple(range(lane * gpus, (lane + 1) * gpus))
+        executor.update_parameters(timeout_min=_NEVER, gpus_per_node=gpus, visible_gpus=visible)
+        job = executor.submit(Task(attempt, jobs))
+        sent.append(Sent("local", job.job_id, jobs, asdict(process(int(job.job_id)))))
+        submit_ids(attempt, sent)
+
+
+if __name__ == "__main__":
+    _start(Path(sys.argv[1]))

@@ -1,0 +1,95 @@
+"""The plan: a job a distinct training, with all that is predicted and scored from it; jobs dealt to tasks of arrays."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.files import Places, digest
+
+if TYPE_CHECKING:
+    from bench.job import Request
+    from slurm.profile import Profile, Resources
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a request learns from: equal keys, equal trainings. Without learning, the key is of what predicts."""
+
+    method: str
+    key: str
+    learns: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """Requests, by index, that share one training; or that share what predicts, and learn nothing."""
+
+    method: str
+    learns: bool
+    requests: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Array:
+    """Tasks that ask for the same, each of them the jobs, by index, that it works through."""
+
+    resources: Resources
+    tasks: tuple[tuple[int, ...], ...]
+
+
+def look_over(
+    requests: Sequence[Request], places: Places, threads: int | None
+) -> tuple[list[Request], list[Training], dict[str, BenchError]]:
+    """The requests that can run, what each learns from, and what is wrong with the others.
+
+    Equal keys come from all that determines a training's address; images and proposals are not read.
+    """
+    import torch
+
+    from bench.job import Shelf, look_up
+
+    shelf = Shelf(places)
+    able: list[Request] = []
+    found: list[Training] = []
+    refused: dict[str, BenchError] = {}
+    for request in requests:
+        try:
+            job = look_up(request, shelf, device=torch.device("cpu"), threads=threads or 0)
+        except BenchError as error:
+            refused[str(request)] = error
+            continue
+        stage = job.config.stage("training") if job.learns else job.config.model_dump(mode="json")
+        learned = [job.train.split, request.seed] if job.learns else []
+        key = digest([job.cls.name, stage, job.dataset.name, dict(request.data_options), *learned])
+        able.append(request)
+        found.append(Training(job.cls.name, key, job.learns))
+    return able, found, refused
+
+
+def jobs_of(trainings: Sequence[Training]) -> list[Job]:
+    """One job a distinct training, in the order of the requests.
+
+    >>> jobs_of([Training("cam", "a", True), Training("acol", "b", True), Training("cam", "a", True)])
+    [Job(method='cam', learns=True, requests=(0, 2)), Job(method='acol', learns=True, requests=(1,))]
+    """
+    groups: defaultdict[Training, list[int]] = defaultdict(list)
+    for number, training in enumerate(trainings):
+        groups[training].append(number)
+    return [Job(training.method, training.learns, tuple(group)) for training, group in groups.items()]
+
+
+def arrays_of(jobs: Sequence[Job], chosen: Sequence[int], profile: Profile) -> list[Array]:
+    """The chosen jobs, those that ask for the same in one array, packed as the profile says."""
+    groups: defaultdict[tuple[Resources, int], list[int]] = defaultdict(list)
+    for number in chosen:
+        resources = profile.resources(jobs[number].method)
+        pack = resources.pack if jobs[number].learns else resources.pack_untrained
+        groups[resources, pack].append(number)
+    return [
+        Array(resources, tuple(tuple(group[first : first + pack]) for first in range(0, len(group), pack)))
+        for (resources, pack), group in groups.items()
+    ]

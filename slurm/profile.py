@@ -1,0 +1,118 @@
+"""What a job asks a cluster for: a profile, one TOML file, with other values for some methods.
+
+partition = "gpu"
+time = "8:00:00"
+
+[methods.melm]
+memory = "64G"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench import registry
+from bench.errors import BadFileError, UnknownNameError
+
+PROFILES = Path(__file__).resolve().parent / "profiles"
+
+_TIME = r"^(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)$"
+Count = Annotated[int, Field(ge=1)]
+Lines = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+
+
+class Resources(BaseModel):
+    """What one task of an array gets, and how jobs are dealt to tasks; without a value, what the cluster gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    partition: str | None = None
+    account: str | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cpus: Count | None = None
+    memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
+    """As SLURM writes it: 500M, 64G."""
+    time: Annotated[str, Field(pattern=_TIME)] = "24:00:00"
+    """Limit of a task, as hours:minutes:seconds or days-hours:minutes:seconds."""
+    constraint: str | None = None
+    sbatch: Lines = ()
+    """Further options of sbatch: `--mail-type=END`, `--exclusive`."""
+    setup: Lines = ()
+    """Shell lines before the job: `module load cuda`."""
+    parallel: Count = 16
+    """The most tasks of an array at a time."""
+    pack: Count = 1
+    """Trainings that one task works through."""
+    pack_untrained: Count = 100
+    """Jobs without a training that one task works through."""
+
+    @property
+    def minutes(self) -> int:
+        """The time limit, rounded up to a minute.
+
+        >>> Resources(time="1-02:00:30").minutes
+        1561
+        """
+        days, hours, minutes, seconds = (int(part or 0) for part in re.findall(_TIME, self.time)[0])
+        return (days * 24 + hours) * 60 + minutes + (seconds > 0)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Values of a profile's file, those of some methods, and what the user says, which wins."""
+
+    origin: str
+    values: Mapping[str, Any]
+    methods: Mapping[str, Mapping[str, Any]]
+    given: Mapping[str, Any]
+
+    def resources(self, method: str) -> Resources:
+        """What a job of a method asks for. Raises BadFileError for a value that no key takes."""
+        merged = {**self.values, **self.methods.get(method, {}), **self.given}
+        try:
+            return Resources.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadFileError(self.origin, f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
+
+
+def read_profile(name: str, given: Mapping[str, Any]) -> Profile:
+    """A profile of this package by its name, or anybody's by the path of its .toml file; `given` wins over it.
+
+    Raises UnknownNameError for a profile, key or method that is not there; BadFileError for what is no TOML.
+    """
+    known = {path.stem: path for path in PROFILES.glob("*.toml")}
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None or not path.is_file():
+        raise UnknownNameError("profile", name, known, hint="or the path of a .toml file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadFileError(path, f"not valid TOML: {error}") from None
+    methods = values.pop("methods", {})
+    if not isinstance(methods, dict) or not all(isinstance(own, dict) for own in methods.values()):
+        raise BadFileError(path, "methods: expected a table for each method, such as [methods.melm]")
+    _refuse_unknown(f"key of {path}", values, [*Resources.model_fields, "methods"])
+    _refuse_unknown("resource", given, Resources.model_fields)
+    if methods:
+        _refuse_unknown(f"method in {path}", methods, registry.methods())
+    for method, own in methods.items():
+        _refuse_unknown(f"key of [methods.{method}] in {path}", own, Resources.model_fields)
+    profile = Profile(str(path.resolve()), values, methods, given)
+    for method in ("", *methods):
+        profile.resources(method)
+    return profile
+
+
+def _refuse_unknown(what: str, keys: Iterable[str], known: Iterable[str]) -> None:
+    valid = list(known)
+    for key in keys:
+        if key not in valid:
+            raise UnknownNameError(what, key, valid)

@@ -1,0 +1,205 @@
+"""The record of a submission, a folder of small JSON files under the runs folder, each written whole.
+
+submissions/<name>/
+  submission.json      what was asked: requests and jobs, where data and runs are
+  attempts/<n>.json    a time that jobs were sent out: cluster, profile, the code's digest, arrays
+  attempts/<n>.ids.json   the scheduler's ids of its tasks
+  attempts/<n>/        pickles and logs of submitit
+  jobs/<n>/            progress.json, log.txt and lease/ while a job runs, then outcome.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.errors import RequestError, RunError, UnknownNameError
+from bench.files import DIGEST_LENGTH, Places, file_digest, read_json, write_json
+from bench.provenance import revision
+from slurm.plan import Array, Job
+
+if TYPE_CHECKING:
+    from bench.job import Request
+
+
+@dataclass(frozen=True)
+class Means:
+    """How every job of a submission runs, as the options of `run` say it."""
+
+    device: str
+    workers: int
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A task that the cluster took: its id there, its jobs, and on this machine its process."""
+
+    cluster: str
+    id: str
+    jobs: tuple[int, ...]
+    process: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was asked."""
+
+    folder: Path
+    places: Places
+    cwd: Path
+    means: Means
+    plugins: Mapping[str, str]
+    requests: Sequence[Mapping[str, Any]]
+    jobs: Sequence[Job]
+
+    def job_folder(self, number: int) -> Path:
+        """Where a job says how it is."""
+        return self.folder / "jobs" / str(number)
+
+    def outcome(self, number: int) -> dict[str, Any] | None:
+        """How a job ended; None if it did not."""
+        path = self.job_folder(number) / "outcome.json"
+        return read_json(path) if path.exists() else None
+
+    def end(self, number: int, *, results: Sequence[str] = (), failed: Mapping[str, str]) -> None:
+        """Say how a job ended: addresses of its results, and what failed, by request."""
+        write_json(self.job_folder(number) / "outcome.json", {"results": list(results), "failed": dict(failed)})
+
+    def requests_of(self, job: Job) -> list[Request]:
+        """The requests of a job, its plugins in use."""
+        from bench.job import Request
+        from bench.protocol import Record
+
+        said = [self.requests[number] for number in job.requests]
+        return [Request(**{**one, "protocol": Record.model_validate(one["protocol"])}) for one in said]
+
+    def name_of(self, number: int) -> str:
+        """A request as a person says it."""
+        said = self.requests[number]
+        return f"{said['method']} under {said['protocol']['name']}, seed {said['seed']}"
+
+    def attempts(self) -> list[Path]:
+        """The files of the times that jobs were sent out, in order."""
+        return sorted((self.folder / "attempts").glob("[0-9]*.json"), key=lambda path: path.name.split(".")[0].zfill(9))
+
+    def sent(self) -> dict[int, Sent]:
+        """Where every job is, by its last attempt."""
+        found = {}
+        for path in self.attempts():
+            if path.name.endswith(".ids.json"):
+                for one in read_json(path):
+                    sent = Sent(**{**one, "jobs": tuple(one["jobs"])})
+                    found.update(dict.fromkeys(sent.jobs, sent))
+        return found
+
+    def attempt(self, cluster: str, profile: str, arrays: Sequence[Array]) -> Path:
+        """Write down that jobs are about to be sent out; the attempt's folder."""
+        number = sum(not path.name.endswith(".ids.json") for path in self.attempts()) + 1
+        folder = self.folder / "attempts" / str(number)
+        tasks = [{"resources": one.resources.model_dump(mode="json"), "tasks": one.tasks} for one in arrays]
+        write_json(
+            folder.with_suffix(".json"),
+            {"cluster": cluster, "profile": profile, "code": code(), "arrays": tasks},
+        )
+        return folder
+
+
+def submit_ids(attempt: Path, sent: Sequence[Sent]) -> None:
+    """Write down what the cluster took of an attempt."""
+    write_json(attempt.with_suffix(".ids.json"), [asdict(one) for one in sent])
+
+
+def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, means: Means) -> Submission:
+    """A new submission, written down."""
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    folder = places.runs.resolve() / "submissions" / name
+    write_json(
+        folder / "submission.json",
+        {
+            "data_root": None if places.data_root is None else str(places.data_root.resolve()),
+            "cwd": str(Path.cwd()),
+            "means": asdict(means),
+            "plugins": {str(path): file_digest(path) for path in registry.plugins()},
+            "requests": [_said(request) for request in requests],
+            "jobs": [asdict(job) for job in jobs],
+        },
+    )
+    return read(folder)
+
+
+def read(folder: Path) -> Submission:
+    """A submission, from its folder."""
+    said = read_json(folder / "submission.json")
+    return Submission(
+        folder=folder,
+        places=Places(folder.parent.parent, said["data_root"] and Path(said["data_root"])),
+        cwd=Path(said["cwd"]),
+        means=Means(**said["means"]),
+        plugins=said["plugins"],
+        requests=said["requests"],
+        jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
+    )
+
+
+def find(name: str | None, places: Places) -> Submission:
+    """A submission by how its name begins; without a name, the last. Raises UnknownNameError."""
+    files = sorted((places.runs.resolve() / "submissions").glob("*/submission.json"))
+    known = [path.parent.name for path in files]
+    found = known[-1:] if name is None else [one for one in known if one.startswith(name)]
+    if not known:
+        raise RequestError(f"Nothing was submitted into {places.runs}: python -m bench submit, or give --runs.")
+    if len(found) != 1:
+        raise UnknownNameError("submission", name or "", found or known)
+    return read(files[known.index(found[0])].parent)
+
+
+def code() -> dict[str, Any]:
+    """The code that runs: a digest of its files, and git's revision of them."""
+    total = hashlib.sha256()
+    for path in _sources():
+        total.update(f"{path.relative_to(registry.ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return {"digest": total.hexdigest()[:DIGEST_LENGTH], **revision(registry.ROOT)}
+
+
+def refuse_other_code(submission: Submission, attempt: Path) -> None:
+    """Raise RunError unless the code, and the plugins, are what was submitted."""
+    meant, found = read_json(attempt.with_suffix(".json"))["code"], code()
+    if meant["digest"] != found["digest"]:
+        raise RunError(
+            f"The code is not what was submitted: submitted was {_revision(meant)}, found is {_revision(found)} in "
+            f"{registry.ROOT}. Bring it back, or resubmit to run what is there."
+        )
+    for path, digest in submission.plugins.items():
+        if not Path(path).is_file() or file_digest(Path(path)) != digest:
+            raise RunError(f"The plugin {path} is not what was submitted. Bring it back, or submit again.")
+
+
+def _revision(code: Mapping[str, Any]) -> str:
+    edited = " with changes" if code["dirty"] else ""
+    return f"{(code['revision'] or 'no revision')[:12]}{edited} (digest {code['digest'][:8]})"
+
+
+def _sources() -> Iterator[Path]:
+    for folder in ("bench", "methods", "protocols", "slurm"):
+        yield from sorted(path for end in ("py", "toml") for path in (registry.ROOT / folder).rglob(f"*.{end}"))
+
+
+def _said(request: Request) -> dict[str, Any]:
+    """A request as JSON."""
+    return {
+        "method": request.method,
+        "protocol": request.protocol.model_dump(mode="json"),
+        "seed": request.seed,
+        "settings": dict(request.settings),
+        "data": request.data,
+        "data_options": dict(request.data_options),
+        "split": request.split,
+        "train_split": request.train_split,
+    }

@@ -1,0 +1,113 @@
+"""The record of a submission, and what a scheduler's answers make of it; the scheduler is a script that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.errors import RequestError, RunError
+from bench.files import Places, read_json, write_json
+from bench.job import Request
+from slurm import jobs, scheduler, status
+from slurm.plan import Array, Job
+from slurm.profile import Resources, read_profile
+from slurm.submission import Means, Submission, create, find, refuse_other_code
+
+
+@pytest.fixture
+def submission(places: Places) -> Submission:
+    request = Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
+    return create([request] * 4, [Job("cam", True, (n,)) for n in range(4)], places, Means("cpu", 0, 1))
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """`command("sbatch", "echo ...")`: a command of SLURM that answers so."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def write(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+ARRAYS = [Array(Resources(), ((0,), (1,), (2,), (3,)))]
+
+
+def test_a_submission_is_read_as_it_was_written(submission: Submission, places: Places) -> None:
+    assert find(None, places) == find(submission.folder.name[:10], places) == submission
+    (request,) = submission.requests_of(submission.jobs[0])
+    assert request == Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
+
+
+def test_a_job_of_other_code_is_refused(submission: Submission) -> None:
+    attempt = submission.attempt("local", "local", ARRAYS)
+    refuse_other_code(submission, attempt)
+    said = read_json(attempt.with_suffix(".json"))
+    write_json(attempt.with_suffix(".json"), {**said, "code": {**said["code"], "digest": "another"}})
+    with pytest.raises(RunError, match="not what was submitted"):
+        refuse_other_code(submission, attempt)
+
+
+def test_slurm_is_given_an_array_and_asked_why_its_tasks_ended(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    states = ["7_0|RUNNING", "7_1|OUT_OF_MEMORY", "7_2|CANCELLED by 0", "7_3|NODE_FAIL"]
+    command("sacct", f"echo 'JobID|State'; printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    assert [one.id for one in submission.sent().values()] == ["7_0", "7_1", "7_2", "7_3"]
+    submission.end(3, failed={})
+    found = [(one.state, one.reason) for one in status.statuses(submission)]
+    assert found == [("waiting", ""), ("failed", "Out of memory."), ("failed", "Cancelled."), ("done", "")]
+
+
+def test_what_failed_goes_out_again_with_other_resources_and_nothing_else_does(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    command("sacct", "echo 'JobID|State'; echo '7_1|TIMEOUT'")
+    submission.end(2, failed={"": "Broken."})
+    submission.end(3, failed={})
+    command("sbatch", "echo Submitted batch job 8")
+    assert jobs.resend(submission, read_profile("gpu", {"memory": "99G"}), "slurm") == [1, 2]
+    assert [one.id for one in submission.sent().values()] == ["7_0", "8_0", "8_1", "7_3"]
+    assert [one.state for one in status.statuses(submission)] == ["waiting", "waiting", "waiting", "done"]
+    script = next((submission.folder / "attempts" / "2").glob("8_submission.sh")).read_text()
+    assert "--mem=99G" in script
+    assert "--array=0-1%2" in script
+
+
+def test_a_slurm_that_refuses_is_quoted_and_its_jobs_are_failed(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo 'invalid partition: gpuu' >&2; exit 1")
+    with pytest.raises(RunError, match="invalid partition: gpuu"):
+        jobs.send(submission, ARRAYS, "slurm", "gpu")
+    assert {one.reason for one in status.statuses(submission)} == {"It was never taken by the cluster."}
+
+
+def test_without_accounting_nothing_hangs_and_the_reason_is_told(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    command("sacct", "echo Slurm accounting storage is disabled >&2; exit 1")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    assert all("accounting storage is disabled" in one.reason for one in status.statuses(submission))
+
+
+def test_without_sbatch_it_says_what_is_missing(command: Callable[[str, str], None]) -> None:
+    with pytest.raises(RequestError, match="No sbatch and no srun"):
+        scheduler.need()
