@@ -15,11 +15,11 @@ from bench.errors import BenchError, UnknownNameError
 
 VERBS = {
     "run": ("run:run", "Train, predict, score, record."),
-    "submit": ("cluster:submit", "The same product of runs, on a cluster."),
+    "submit": ("cluster:submit", "The product of runs of `run`, as jobs."),
     "status": ("cluster:status", "How the jobs of a submission are."),
-    "collect": ("cluster:collect", "Leaderboards of a submission, while its jobs run too."),
+    "collect": ("cluster:collect", "Leaderboards of what is done of a submission."),
     "cancel": ("cluster:cancel", "End the jobs of a submission."),
-    "resubmit": ("cluster:resubmit", "Send out again what failed."),
+    "resubmit": ("cluster:resubmit", "Send out again what failed of a submission."),
     "score": ("score:score", "Score anybody's predictions."),
     "audit": ("audit:audit", "The same predictions under every convention switch."),
     "export": ("export:export", "Predictions in other people's formats."),
