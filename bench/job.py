@@ -13,7 +13,7 @@ from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.proposals import Proposals, load_proposals
 from bench.errors import MissingDataError, RequestError
 from bench.files import Places, array_digest, file_digest
-from bench.method import Predictor
+from bench.method import Attribution, Predictor
 from bench.progress import SILENT, Progress
 from bench.protocol import BoundProtocol, Record
 from bench.store import PredictionsKey, Store, TrainingKey
@@ -110,6 +110,11 @@ class Job:
         """Whether there is anything to train."""
         return not issubclass(self.cls, Predictor)
 
+    @property
+    def learner(self) -> MethodClass:
+        """The method whose training it is: this one, or the base of an attribution."""
+        return self.cls.Base if issubclass(self.cls, Attribution) else self.cls
+
     def proposals(self, truth: Truth) -> Proposals | None:
         """Region proposals of a split; None for a method that does not look at any."""
         spec = getattr(self.config, "proposals", None)
@@ -120,12 +125,14 @@ class Job:
         """What determines the trained weights; None if nothing is learned."""
         if not self.learns:
             return None
-        config = self.config.stage("training")
+        learner = self.learner
+        its = self.config.stage("training").items()
+        config = {key: value for key, value in its if key in learner.Config.model_fields}
         weights, data = weights_digest(config["weights"]), self.shelf.data(self.dataset, self.train)
         proposals = self.proposals(self.train)  # last: they take long
         return TrainingKey(
-            method=self.cls.name,
-            method_version=self.cls.version,
+            method=learner.name,
+            method_version=learner.version,
             trainer_version=_trainer_version(),
             config=_addressed(config) | {"weights": weights},
             data=data,
@@ -167,7 +174,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
 
     Raises RequestError of some kind for whatever is not there or does not go together.
     """
-    cls, variant = registry.parse(request.method)
+    cls, variant = registry.parse(request.method, request.settings)
     record = request.protocol
     dataset = shelf.dataset(request.data or record.dataset, request.data_options)
     config = registry.configure(

@@ -1,7 +1,8 @@
 """What a method is. It owns its network, its loss and its prediction; the harness owns data, optimisation and files.
 
 A method is one file `methods/<name>.py` with one subclass of `MapMethod`, `ProposalMethod` or `Predictor`, and its
-`Config`. Images come as float32 RGB in [0, 1]; a net normalises them itself.
+`Config`; or of `Attribution`, which explains what another method has learned. Images come as float32 RGB in [0, 1]; a
+net normalises them itself.
 """
 
 from __future__ import annotations
@@ -11,27 +12,31 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import torch
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from torch import Tensor, nn
 
 from bench.decode import BoxRule, MaskRule
 from bench.truth import Truth
 
 
-def training(default: Any, text: str, **rules: Any) -> Any:
-    """A config field that determines the trained weights: changing it trains again."""
-    return Field(default, description=text, json_schema_extra={"stage": "training"}, **rules)
+def training(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
+    """A config field that determines the trained weights: changing it trains again.
+
+    file: it may name a file, whose content then counts, and whose folder no record tells.
+    """
+    return Field(default, description=text, json_schema_extra={"stage": "training", "file": file}, **rules)
 
 
-def prediction(default: Any, text: str, **rules: Any) -> Any:
-    """A config field that only changes what trained weights predict."""
-    return Field(default, description=text, json_schema_extra={"stage": "prediction"}, **rules)
+def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
+    """A config field that only changes what trained weights predict; file: as for `training`."""
+    return Field(default, description=text, json_schema_extra={"stage": "prediction", "file": file}, **rules)
 
 
 class BaseConfig(BaseModel):
     """Base of every method's settings: frozen, closed, each field made by `training()` or `prediction()`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
         """The settings that belong to one stage, as JSON values."""
@@ -39,12 +44,17 @@ class BaseConfig(BaseModel):
         mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
         return self.model_dump(mode="json", include=mine)
 
+    @classmethod
+    def files(cls) -> set[str]:
+        """Names of the fields that may name a file."""
+        return {key for key, info in cls.model_fields.items() if dict(info.json_schema_extra or {}).get("file")}  # type: ignore[arg-type]
+
 
 class TrainedConfig(BaseConfig):
     """Settings that every trained method has: the net, and SGD as the papers use it."""
 
     net: str = training("vgg16", "backbone, by name (methods/nets)")
-    weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth)")
+    weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel)", file=True)
     size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
     epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
     batch_size: int = training(16, "images a step", ge=1)
@@ -95,7 +105,9 @@ class ProposalConfig(TrainedConfig):
     size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
     scales: tuple[int, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
     batch_size: int = training(1, "images a step", ge=1)
-    proposals: str = training("selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)")
+    proposals: str = training(
+        "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
+    )
     min_proposal: int = training(20, "proposals with a side under this many pixels are removed", ge=0)
     roi_head: Literal["own", "mean", "fc"] = training(
         "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
@@ -191,6 +203,66 @@ class MapMethod(Method):
     def probabilities(self, scores: Tensor) -> Tensor:
         """Class scores as written to prediction files; the sigmoid unless a method says otherwise."""
         return scores.sigmoid()
+
+
+class AttributionConfig(BaseConfig):
+    """What an attribution is set by, beside all that its base is."""
+
+    base: str = training("classifier", "method whose net is trained as it is by itself, and explained")
+
+
+class Attribution(MapMethod):
+    """Explains a trained classifier, its base, which it shares with all that explain it: scores and training are its.
+
+    The registry hands it out `on` a base. Its maps are computed in float32, one class after the other.
+    """
+
+    Base: ClassVar[type[MapMethod]]
+    Own: ClassVar[type[AttributionConfig]] = AttributionConfig
+    """Its own settings, all but `base` of prediction; its `Config` has them beside those of the base."""
+
+    @classmethod
+    def on(cls, base: type[MapMethod]) -> type[Attribution]:
+        """This attribution of a base, with the base's settings, recipes and variants."""
+        named: Any = (str, training(base.name, str(cls.Own.model_fields["base"].description)))
+        shared = {name: getattr(base, name) for name in ("recipes", "variants", "default_variant")}
+        config = create_model("Config", __base__=(base.Config, cls.Own), base=named)
+        return type(cls.__name__, (cls,), {"Base": base, "Config": config, **shared, "__module__": cls.__module__})
+
+    def __init__(self, config: TrainedConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.base = self.Base(config, task)
+        for layer in self.base.modules():  # whoever looks between two layers must find what the first one gave
+            if isinstance(getattr(layer, "inplace", None), bool):
+                layer.inplace = False  # type: ignore[assignment]
+
+    @abstractmethod
+    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Maps (B, h, w) of how images (B, 3, H, W) show the classes (B,) int64; gradients are enabled."""
+
+    def forward(self, images: Tensor) -> Maps:
+        """The base's scores (B, C), and maps (B, C, h, w)."""
+        scores = self.base(images).scores
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+            labels = torch.arange(len(self.task.classes), device=images.device)
+            maps = [self.explain(images.detach().clone(), label.expand(len(images))).detach() for label in labels]
+        return Maps(scores, torch.stack(maps, dim=1))
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The base's."""
+        return self.base.loss(images, labels)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.probabilities(scores)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """The base's."""
+        return self.base.new_parameters()
+
+    def watched(self) -> dict[str, list[nn.Parameter]]:
+        """The base's."""
+        return self.base.watched()
 
 
 class ProposalMethod(Method):

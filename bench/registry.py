@@ -77,24 +77,25 @@ def _protocol_files() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def method(name: str) -> MethodClass:
-    """The class of a method, its file imported.
+def method(name: str, base: str | None = None) -> MethodClass:
+    """The class of a method, its file imported; an attribution is that of `base`, or of the base it has by default.
 
-    Raises UnknownNameError, and BadFileError for a file that cannot be imported or is not one method.
+    Raises UnknownNameError, RequestError for a base that cannot be explained, and BadFileError for a file that cannot
+    be imported or is not one method.
     """
     listed = _known("method", name, methods(), "python -m bench list methods")
     cls = _only_method(_load(listed), listed)
     cls.name = listed.name
-    return cls
+    return _on_base(cls, base)
 
 
-def parse(text: str) -> tuple[MethodClass, str | None]:
+def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodClass, str | None]:
     """A method and its variant from `name` or `name:variant`; without one, the method's default variant.
 
-    Raises UnknownNameError for either.
+    `settings` may name the base of an attribution. Raises as `method`, and UnknownNameError for a variant.
     """
     name, colon, variant = text.partition(":")
-    cls = method(name)
+    cls = method(name, (settings or {}).get("base"))
     if not colon:
         return cls, cls.default_variant
     if variant not in cls.variants:
@@ -148,6 +149,21 @@ def use_plugin(path: Path) -> None:
 def plugins() -> list[Path]:
     """The files that were added by `use_plugin`."""
     return [path for files in _PLUGINS.values() for path in files.values()]
+
+
+def _on_base(cls: MethodClass, base: str | None) -> MethodClass:
+    """An attribution on its base; any other method as it is."""
+    from bench.method import Attribution, MapMethod
+
+    if not issubclass(cls, Attribution):
+        return cls
+    explained = method(base or cls.Own.model_fields["base"].default)
+    if not issubclass(explained, MapMethod) or issubclass(explained, Attribution):
+        raise RequestError(
+            f"{cls.name} explains the scores of a trained map method, and base={explained.name} is none. "
+            "Give --set base=classifier, or another."
+        )
+    return cls.on(explained)
 
 
 def _name(path: Path) -> str:

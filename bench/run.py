@@ -20,7 +20,7 @@ from bench.errors import BenchError, DivergedError, RequestError, RunError
 from bench.files import Places, read_json, write_json
 from bench.formats import read_any
 from bench.job import Job, Request, Shelf, look_up
-from bench.method import MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
+from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions import FOLDERS, About, resolve, stored, write
 from bench.progress import SILENT, Progress
 from bench.result import Result, read_result
@@ -151,7 +151,7 @@ def _train(job: Job, means: _Means) -> None:
         if lease is None:
             return
         means.store.opened(folder, job.training)
-        method = _built(job)
+        method = _learner(_built(job))
         feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
         if left_out:
             means.progress.say(f"{left_out} images of {job.train.split} have no proposals and teach nothing.")
@@ -209,7 +209,7 @@ def _predicted(
 
     method = _built(job)
     if job.training is not None:
-        checkpoint.load_weights(means.store.training(job.training.address), method, method.config.epoch)
+        checkpoint.load_weights(means.store.training(job.training.address), _learner(method), method.config.epoch)
     return predict(
         method,
         Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),
@@ -276,6 +276,11 @@ def _built(job: Job) -> MapMethod | ProposalMethod:
 
     cls, config = cast("type[MapMethod | ProposalMethod]", job.cls), cast("TrainedConfig", job.config)
     return build(cls, config, Task(job.dataset.name, job.dataset.classes), job.request.seed)
+
+
+def _learner(method: MapMethod | ProposalMethod) -> MapMethod | ProposalMethod:
+    """What of a method is trained: all of it, or the base of an attribution."""
+    return method.base if isinstance(method, Attribution) else method
 
 
 def _took(images: int, seconds: float) -> dict[str, float]:

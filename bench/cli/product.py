@@ -92,7 +92,7 @@ def _record(name: str, conventions: Mapping[str, Any]) -> Record:
 
 def _dealt(settings: Mapping[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
     """Settings of each method: those it has, and those that none has, which it will refuse."""
-    fields = {name: set(registry.parse(name)[0].Config.model_fields) for name in methods}
+    fields = {name: set(registry.parse(name, settings)[0].Config.model_fields) for name in methods}
     known = set().union(*fields.values())
     return {
         name: {key: settings[key] for key in settings if key in own or key not in known} for name, own in fields.items()

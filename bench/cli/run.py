@@ -54,7 +54,7 @@ def _recipe(request: Request, places: Places) -> str:
     """The recipe in force, checked, by who set what; the defaults last."""
     from bench.data.datasets import open_dataset
 
-    cls, variant = registry.parse(request.method)
+    cls, variant = registry.parse(request.method, request.settings)
     dataset = open_dataset(request.data or request.protocol.dataset, places, request.data_options)
     registry.configure(cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=request.settings)
     settled = registry.settle(cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=request.settings)

@@ -1,0 +1,227 @@
+"""Attributions against what they are by definition: gradients by hand, mass and relevance by dense matrices."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from map_cases import IMAGES, LABELS, TASK, made
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from bench import registry
+from bench.errors import RequestError, UnknownNameError
+from bench.method import Attribution
+from methods.classifier import Classifier
+
+NAMES = ("gradient", "deconv", "guided-backprop", "grad-cam", "lrp", "mwp", "c-mwp")
+CLASSES = torch.tensor([2, 0])
+
+
+def explaining(name: str, base: str | None = None, **settings: Any) -> Any:
+    return made(registry.method(name, base), **settings)  # type: ignore[type-var]
+
+
+def small(name: str, **settings: Any) -> Any:
+    """An attribution of a net that fits into matrices, on images of 8x8, in double precision: three class scores."""
+    method = explaining(name, **settings)
+    backbone = method.base.backbone
+    backbone.trunk = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU()
+    )
+    backbone.roi_head = nn.Sequential(nn.Flatten(), nn.Linear(6 * 4 * 4, 10), nn.ReLU())
+    backbone.roi_size, method.base.output = 4, nn.Linear(10, 3)
+    return method.double()
+
+
+SMALL_LAYERS = {"saliency_layer": "backbone.trunk.1"}
+PIXELS = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def steps(base: Classifier, image: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """The small net on an image, from the first layer up: inputs (n,), matrix (m, n) and outputs (m,), ReLUs aside."""
+    backbone = base.backbone
+    layers = [layer for layer in [*backbone.trunk, *backbone.roi_head, base.output] if not isinstance(layer, nn.ReLU)]
+    found, given = [], (image - backbone.mean) / backbone.std
+    for layer in layers:
+        if isinstance(layer, nn.Flatten):
+            given = given.flatten()
+            continue
+        zero = layer(torch.zeros_like(given)[None])
+        basis = torch.eye(given.numel(), dtype=given.dtype).view(-1, *given.shape)
+        out = layer(given[None])
+        found.append((given.flatten(), (layer(basis) - zero).flatten(1).T, out.flatten()))
+        given = out[0].relu() if not isinstance(layer, nn.AvgPool2d) else out[0]
+    return found
+
+
+def shared(given: Tensor, matrix: Tensor, mass: Tensor) -> Tensor:
+    """Mass (m,) of outputs as it comes to inputs (n,): Eq. 2."""
+    added = matrix.clamp(min=0) * given
+    total = added.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, added / total * mass[:, None], 0).sum(dim=0)
+
+
+def by_matrices(base: Classifier, image: Tensor, label: int, contrast: bool) -> Tensor:
+    """The map (8, 8) of MWP or c-MWP at the first ReLU."""
+    *below, (given, matrix, _) = steps(base, image)[1:]
+    mass = shared(given, matrix, one_hot(torch.tensor(label), 3).double())
+    if contrast:
+        mass = mass - shared(given, -matrix, one_hot(torch.tensor(label), 3).double())
+    for given, matrix, _ in reversed(below):
+        mass = shared(given, matrix, mass)
+    found = mass.view(4, 8, 8).sum(dim=0)
+    return found.clamp(min=0) if contrast else found
+
+
+@pytest.mark.parametrize(("name", "contrast"), [("mwp", False), ("c-mwp", True)])
+def test_mass_is_what_dense_matrices_make_it(name: str, contrast: bool) -> None:
+    method = small(name, **SMALL_LAYERS)
+    with torch.no_grad():
+        expected = [by_matrices(method.base, PIXELS[i], int(CLASSES[i]), contrast) for i in range(2)]
+    found = method.explain(PIXELS.clone(), CLASSES)
+    torch.testing.assert_close(found, torch.stack(expected))
+    assert (found > 0).any(dim=(1, 2)).all()
+
+
+@pytest.mark.parametrize("net", ["tiny", "squeezenet"])
+def test_mass_is_conserved_at_every_layer(net: str) -> None:
+    method = explaining("mwp", net=net).double()
+    names = [f"backbone.trunk.{place}" for place in range(len(method.base.backbone.trunk))] + ["backbone.roi_head"]
+    with method.traced(IMAGES.double(), CLASSES, *names) as trace:
+        for name in names:
+            torch.testing.assert_close(trace.down(name).flatten(1).sum(dim=1), torch.ones(2).double(), msg=name)
+
+
+def test_a_weight_speaks_for_a_class_or_against_it() -> None:
+    method = explaining("c-mwp")
+    with method.traced(IMAGES, CLASSES, "backbone.roi_head") as trace:
+        either = [trace.down("backbone.roi_head", negated=sign) for sign in (False, True)]
+        again = trace.down("backbone.roi_head")
+    assert not (either[0] * either[1]).any()
+    assert again.equal(either[0])
+
+
+def test_vgg16_is_mapped_at_pool4() -> None:
+    config = registry.method("c-mwp").Config
+    with torch.device("meta"):
+        base = Classifier(Classifier.Config(weights="none"), TASK)
+    place = base.backbone.stage_ends[-2] - 1
+    pools = [n for n, layer in enumerate(base.backbone.trunk) if isinstance(layer, nn.MaxPool2d)]
+    assert (place, config.model_fields["saliency_layer"].default) == (pools[3], "")
+    assert base.get_submodule(config.model_fields["contrast_layer"].default)[-3].out_features == 4096
+
+
+def test_gradient_is_autograds() -> None:
+    method, images = explaining("gradient"), IMAGES.clone().requires_grad_()
+    picked = method.base(images).scores[[0, 1], CLASSES]
+    expected = torch.autograd.grad(picked.sum(), images)[0].abs().amax(dim=1)
+    assert method.explain(IMAGES.clone(), CLASSES).equal(expected)
+
+
+class Ruled(torch.autograd.Function):
+    """A ReLU with its backward written out; `guided` also minds where its input was positive."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, guided: bool) -> Tensor:
+        ctx.open = (given > 0) if guided else torch.ones_like(given, dtype=torch.bool)
+        return given.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient.clamp(min=0) * ctx.open, None
+
+
+class RuledLayer(nn.Module):
+    def __init__(self, guided: bool) -> None:
+        super().__init__()
+        self.guided = guided
+
+    def forward(self, given: Tensor) -> Tensor:
+        found: Tensor = Ruled.apply(given, self.guided)
+        return found
+
+
+@pytest.mark.parametrize(("name", "guided"), [("deconv", False), ("guided-backprop", True)])
+def test_relus_pass_what_their_rule_says(name: str, guided: bool) -> None:
+    method = explaining(name)
+    base, images = copy.deepcopy(method.base), IMAGES.clone().requires_grad_()
+    for part in (base.backbone.trunk, base.backbone.roi_head):
+        for place, layer in enumerate(part):
+            part[place] = RuledLayer(guided) if isinstance(layer, nn.ReLU) else layer
+    picked = base(images).scores[[0, 1], CLASSES]
+    expected = torch.autograd.grad(picked.sum(), images)[0].abs().amax(dim=1)
+    torch.testing.assert_close(method.explain(IMAGES.clone(), CLASSES), expected)
+
+
+def test_grad_cam_weighs_feature_maps_by_their_mean_gradient() -> None:
+    method = explaining("grad-cam")
+    base, kept = method.base, list[Tensor]()
+    with base.backbone.trunk.register_forward_hook(lambda *given: kept.append(given[2])):
+        picked = base(IMAGES.clone().requires_grad_()).scores[[0, 1], CLASSES]
+    weight = torch.autograd.grad(picked.sum(), kept[0])[0].mean(dim=(2, 3), keepdim=True)
+    expected = (weight * kept[0]).sum(dim=1).relu()
+    torch.testing.assert_close(method.explain(IMAGES.clone(), CLASSES), expected)
+
+
+def test_lrp_is_the_epsilon_rule_of_dense_matrices() -> None:
+    method = small("lrp", epsilon=0.05)
+    for image, label, found in zip(PIXELS, CLASSES, method.explain(PIXELS.clone(), CLASSES), strict=True):
+        with torch.no_grad():
+            known = steps(method.base, image)
+        relevance = known[-1][2] * one_hot(label, 3)
+        for place, (given, matrix, out) in reversed(list(enumerate(known))):
+            epsilon = 1e-9 if place == 1 else 0.05  # averaging has no weights
+            steady = out + epsilon * torch.where(out < 0, -1.0, 1.0)
+            relevance = given * (matrix.T @ (relevance / steady))
+        torch.testing.assert_close(found, relevance.view(3, 8, 8).sum(dim=0), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_class_has_its_own_map_and_the_base_its_scores(name: str) -> None:
+    method = explaining(name)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    with torch.inference_mode():
+        found = method(IMAGES)
+    assert found.scores.equal(method.base(IMAGES).scores)
+    assert found.maps.isfinite().all()
+    torch.testing.assert_close(found.maps[:, 2], method.explain(IMAGES.clone(), torch.tensor([2, 2])).detach())
+    assert not found.maps[:, 0].equal(found.maps[:, 1])
+    assert all(value.equal(before[key]) for key, value in method.state_dict().items())
+    assert method.loss(IMAGES, LABELS)["classification"].equal(method.base.loss(IMAGES, LABELS)["classification"])
+
+
+@pytest.mark.parametrize("name", ["gradient", "deconv", "guided-backprop", "grad-cam"])
+def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
+    method = explaining(name, "cam", neck=8)
+    assert isinstance(method, Attribution)
+    assert (method.base.name, method.config.neck, method.config.base) == ("cam", 8, "cam")
+    assert method(IMAGES).maps.shape[:2] == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: registry.method("gradient", "gradient"), "trained map method"),
+        (lambda: registry.method("gradient", "wsddn"), "trained map method"),
+        (lambda: registry.method("gradient", "clasifier"), "classifier"),
+        (lambda: explaining("mwp", "cam"), "base=classifier"),
+        (lambda: explaining("lrp", net="resnet50"), "residual"),
+        (lambda: explaining("deconv", net="googlenet"), "ReLU"),
+        (lambda: explaining("mwp", saliency_layer="backbone.trunk.99"), "no layer 'backbone.trunk.99'"),
+        (lambda: explaining("c-mwp", contrast_layer="fc7"), "no layer 'fc7'"),
+        (lambda: explaining("grad-cam", layer="conv5"), "no layer 'conv5'"),
+        (
+            lambda: explaining("c-mwp", saliency_layer="backbone.roi_head", contrast_layer="backbone.trunk.3").explain(
+                IMAGES.clone(), CLASSES
+            ),
+            "not below",
+        ),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(build: Callable[[], Any], said: str) -> None:
+    with pytest.raises((RequestError, UnknownNameError), match=said):
+        build()
