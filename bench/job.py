@@ -134,7 +134,7 @@ class Job:
             method=learner.name,
             method_version=learner.version,
             trainer_version=_trainer_version(),
-            config=_addressed(config) | {"weights": weights},
+            config=self._addressed(config) | {"weights": weights},
             data=data,
             labels=array_digest(self.train.classes, self.train.ids, self.train.labels),
             proposals=None if proposals is None else proposals.digest,
@@ -156,16 +156,23 @@ class Job:
             method_version=self.cls.version,
             predictor_version=VERSION,
             training=None if training is None else training.address,
-            config=_addressed(self.config.stage("prediction")),
+            config=self._addressed(self.config.stage("prediction")),
             dataset=self.dataset.name,
             images=images,
             proposals=None if proposals is None else proposals.digest,
         )
 
+    def _addressed(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A config for an address: files are there by their digest, earlier runs by their address, proposals apart."""
+        named = {key: Path(config[key]) for key in self.config.files() - {"weights", "proposals"} if key in config}
+        contents = {key: file_digest(path) for key, path in named.items() if path.is_file()}
+        kept = {key: value for key, value in config.items() if key != "proposals"}
+        return kept | contents | earlier.digests(config)
+
     def public_config(self) -> dict[str, Any]:
         """The config for a record that others read: of this machine's files it gives the names alone."""
         config = self.config.model_dump(mode="json")
-        names = {key: Path(config[key]).name for key in ("weights", "proposals") if config.get(key)}
+        names = {key: Path(config[key]).name for key in self.config.files() if config[key]}
         return config | names | earlier.names(config)
 
 
@@ -257,11 +264,6 @@ def _kinds(cls: MethodClass, record: Record) -> tuple[str, ...]:
     raise RequestError(
         f"{cls.name} makes {', '.join(cls.kinds)}, and {record.name} takes {' or '.join(record.predicts)}."
     )
-
-
-def _addressed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config for an address: proposals are there by their digest, earlier runs by their address or file's digest."""
-    return {key: value for key, value in config.items() if key != "proposals"} | earlier.digests(config)
 
 
 def _trainer_version() -> int:

@@ -27,7 +27,7 @@ class DanetConfig(ImageConfig):
     """Settings of DANet."""
 
     levels: Literal[1, 2, 3] = training(3, "levels of the hierarchy, from the classes up")
-    hierarchy: str = training("dataset", "dataset: its own; or a file with the ancestors of each class")
+    hierarchy: str = training("dataset", "dataset: its own; or a file with the ancestors of each class", file=True)
     supervise: Literal["levels", "classes"] = training("levels", "what a head learns: its own level, or the classes")
     maps: int = training(8, "K, maps a class and head", ge=1)
     kept: float = training(0.5, "share of the K maps that a mini-batch trains", gt=0, le=1)

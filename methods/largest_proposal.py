@@ -19,7 +19,9 @@ from bench.truth import Truth
 class LargestProposalConfig(BaseConfig):
     """Which proposals there are to choose from, in the words of `ProposalConfig`."""
 
-    proposals: str = prediction("selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)")
+    proposals: str = prediction(
+        "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
+    )
     min_proposal: int = prediction(20, "proposals with a side under this many pixels are removed", ge=0)
 
 

@@ -18,6 +18,7 @@ from bench.data.datasets import open_dataset
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import DivergedError, MissingDataError, RequestError, RunError
 from bench.files import Places, read_json
+from bench.job import Job, Shelf, look_up
 from bench.progress import Step
 from bench.run import Report, Request, run
 from bench.store import Store
@@ -297,6 +298,19 @@ def test_a_record_says_what_it_took_and_names_no_path(places: Places, tmp_path: 
     assert (constant.training, constant.seed, constant.weights, constant.train_split) == (None, None, None, None)
     assert learned.weights == "none"
     assert {"revision", "dirty", "packages", "device"} <= learned.provenance.keys()
+
+
+def test_a_file_that_a_setting_names_counts_by_its_content_and_is_recorded_by_its_name(
+    places: Places, tmp_path: Path
+) -> None:
+    def job(name: str, content: str) -> Job:
+        (tmp_path / name).write_text(content)
+        request = asked("danet", hierarchy=str(tmp_path / name))
+        return look_up(request, Shelf(places), device=torch.device("cpu"), threads=1)
+
+    addresses = [job(name, content).training.address for name, content in [("a", "x"), ("b", "x"), ("a", "y")]]  # type: ignore[union-attr]
+    assert addresses[0] == addresses[1] != addresses[2]
+    assert job("a", "x").public_config()["hierarchy"] == "a"
 
 
 def test_a_protocol_gets_every_kind_that_it_takes(places: Places) -> None:

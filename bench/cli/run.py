@@ -43,7 +43,7 @@ def run(
     for text in dict.fromkeys(_recipe(request, places) for request in requests):
         say(text)
     report = run_all(requests, places, progress=reporter(), device=device, workers=workers, threads=threads)
-    if report.results:
+    if report.results or as_json:
         print_results(report.results, as_json_document=as_json)
     for name, error in report.failed.items():
         say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")

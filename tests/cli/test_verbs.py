@@ -275,6 +275,13 @@ def test_a_run_says_its_recipe_and_addresses_and_gives_one_document(here) -> Non
     assert "your setting: weights=none, epochs=1" in answer.err
 
 
+def test_a_product_of_which_nothing_could_be_done_is_a_document_too(here) -> None:
+    few = ["--data", "shapes", "--data-option", "train=2,val=2,test=2"]
+    answer = here("run", "--method", "center", "--protocol", "voc07-det", *few, "--json")
+    assert (answer.code, json.loads(answer.out)) == (2, {"results": []})
+    assert "center makes points, and voc07-det takes boxes" in answer.err
+
+
 def test_in_a_product_a_setting_that_no_method_has_is_refused(here) -> None:
     product = ["--method", "cam,center", "--protocol", "voc07-point", "--data", "shapes"]
     answer = here("run", *product, "--set", "epohcs=1")
