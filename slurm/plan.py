@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """What a request learns from: equal keys, equal trainings. Without learning, the key is of what predicts."""
+    """What a request learns from: equal keys, equal trainings. Without learning, the key is of what predicts.
+
+    method: whose training it is; an attribution's is its base's.
+    """
 
     method: str
     key: str
@@ -63,10 +66,11 @@ def look_over(
             refused[str(request)] = error
             continue
         stage = job.config.stage("training") if job.learns else job.config.model_dump(mode="json")
+        config = {key: value for key, value in stage.items() if key in job.learner.Config.model_fields}
         learned = [job.train.split, request.seed] if job.learns else []
-        key = digest([job.cls.name, stage, job.dataset.name, dict(request.data_options), *learned])
+        key = digest([job.learner.name, config, job.dataset.name, dict(request.data_options), *learned])
         able.append(request)
-        found.append(Training(job.cls.name, key, job.learns))
+        found.append(Training(job.learner.name, key, job.learns))
     return able, found, refused
 
 

@@ -64,6 +64,15 @@ def test_protocols_share_a_job_and_seeds_and_settings_do_not(places: Places) -> 
     assert (able, refused) == (requests, {})
 
 
+def test_an_attribution_shares_the_job_of_its_base(places: Places) -> None:
+    pairs = (("grad-cam", "voc07-point"), ("classifier", "voc07-cls"), ("cam", "voc07-cls"))
+    requests = [
+        Request(method, registry.protocol(protocol), data="shapes", data_options=TINY) for method, protocol in pairs
+    ]
+    _, trainings, _ = look_over(requests, places, 1)
+    assert [(job.method, job.requests) for job in jobs_of(trainings)] == [("classifier", (0, 1)), ("cam", (2,))]
+
+
 def test_what_learns_nothing_is_one_job_whatever_the_seed_and_what_cannot_run_is_left_out(places: Places) -> None:
     requests = [
         Request("center", registry.protocol(protocol), seed, data="shapes", data_options=TINY)
