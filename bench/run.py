@@ -121,8 +121,8 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
     """
     address = address_of(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
-    if path.exists():
-        return read_result(path)
+    if path.exists():  # kept under the name of who asked first; a variant may be asked for setting by setting
+        return read_result(path).model_copy(update={"variant": job.variant})
     if _missing(job, kinds, means):
         _train(job, means)
         _predict(job, kinds, means)

@@ -300,6 +300,13 @@ def test_a_record_says_what_it_took_and_names_no_path(places: Places, tmp_path: 
     assert {"revision", "dirty", "packages", "device"} <= learned.provenance.keys()
 
 
+def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
+    by_hand = asked("acol", epochs=0, inclusive=True, smooth=True)
+    [first], [second] = (ran(places, one)[0].results for one in (by_hand, asked("acol:released", epochs=0)))
+    assert first.address == second.address
+    assert (first.label, second.label) == ("acol", "acol:released")
+
+
 def test_a_file_that_a_setting_names_counts_by_its_content_and_is_recorded_by_its_name(
     places: Places, tmp_path: Path
 ) -> None:
