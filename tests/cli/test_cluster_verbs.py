@@ -64,8 +64,8 @@ def test_a_dry_run_prints_the_plan_and_the_script_and_submits_nothing(here: Here
     answer = here("submit", "--dry-run", *asked, *PRODUCT, *TINY)
     said = {
         str(tmp_path / "runs/submissions/DRY-RUN/attempts/1"): "ATTEMPT",
+        sys.executable: "PYTHON",  # before ROOT: it may lie in there
         str(registry.ROOT): "ROOT",
-        sys.executable: "PYTHON",
     }
     out = answer.out
     for found, name in said.items():
