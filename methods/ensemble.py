@@ -1,8 +1,8 @@
 """The mean of several runs: what they score on average, box by box, overlaps suppressed afterwards; it learns nothing.
 
 Name runs on the same images, `--set runs=A+B+C`. Boxes are averaged proposal by proposal, so the runs must share their
-proposals and have written all of them: `--set nms=1,max_boxes=2000` predicts again and trains nothing. A proposal that
-a run has not written scores 0 there.
+proposals and have suppressed none: `--set nms=1,max_boxes=2000` predicts again and trains nothing. What is not among
+the 2,000 best scores that a run has written of an image counts as 0 there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from bench.files import read_json
 from bench.method import BaseConfig, Predictor, prediction
 from bench.predictions import KINDS, Resolved
 from bench.truth import Truth
+
+ENOUGH = 2000
+"""Boxes of an image of which the best, at least, must have been written where a run wrote not all."""
 
 
 class EnsembleConfig(BaseConfig):
@@ -57,8 +60,9 @@ class Ensemble(Predictor):
         return _table("scores", truth, image, label, total.ravel() / len(said))
 
     def _boxes(self, truth: Truth, said: Sequence[Resolved]) -> pa.Table:
-        for run in self.config.runs:
-            _refuse_suppressed(Path(run))
+        for run, one in zip(self.config.runs, said, strict=True):
+            _refuse_cut(Path(run), one)
+        _refuse_other_proposals([Path(run) for run in self.config.runs])
         member = np.repeat(np.arange(len(said)), [len(one.image) for one in said])
         image, label, score, box = (
             np.concatenate([getattr(one, name) for one in said]) for name in ("image", "label", "score", "box")
@@ -80,14 +84,31 @@ class Ensemble(Predictor):
         return detections(boxes, scores, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes)
 
 
-def _refuse_suppressed(run: Path) -> None:
-    """Raise RequestError for boxes of a run of ours of which some were suppressed before they were written."""
-    nms = read_json(run / "config.json")["config"].get("nms", 1) if (run / "config.json").exists() else 1
-    if nms < 1:
+def _refuse_cut(run: Path, said: Resolved) -> None:
+    """Raise RequestError for boxes of a run of ours of which too few were written."""
+    config = _made_by(run).get("config", {})
+    nms, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)
+    full = len(said.image) > 0 and np.bincount(said.image).max() >= most
+    if nms < 1 or (most < ENOUGH and full):
+        cut = f"nms={nms}" if nms < 1 else f"max_boxes={most}"
         raise RequestError(
-            f"{run.name} has only the boxes that suppression left (nms={nms}), but an ensemble averages the scores of "
-            "all proposals. Run it again with --set nms=1,max_boxes=2000, which trains nothing, and name that run."
+            f"{run.name} has only some of its boxes ({cut}), but an ensemble averages the scores of proposals. "
+            f"Run it again with --set nms=1,max_boxes={ENOUGH}, which trains nothing, and name that run."
         )
+
+
+def _refuse_other_proposals(runs: Sequence[Path]) -> None:
+    """Raise RequestError for runs of ours that scored other proposals than the first one did."""
+    known = [(run, proposals) for run in runs if (proposals := _made_by(run).get("proposals"))]
+    for run, proposals in known[1:]:
+        if proposals != known[0][1]:
+            raise RequestError(f"{known[0][0].name} and {run.name} scored other proposals: their boxes have no mean.")
+
+
+def _made_by(run: Path) -> dict[str, Any]:
+    """What a run of ours says of itself; nothing for a file of anybody's."""
+    path = run / "config.json"
+    return dict(read_json(path)) if path.exists() else {}
 
 
 def _table(

@@ -114,8 +114,24 @@ def test_files_of_anybody_are_members_too(truth: Truth, tmp_path: Path) -> None:
 
 def test_a_run_whose_boxes_were_suppressed_is_refused_with_what_to_do(truth: Truth, tmp_path: Path) -> None:
     one = run(tmp_path / "abc", "boxes", [("a", "cat", 0.5, *LEFT)], nms=0.3)
-    with pytest.raises(RequestError, match=r"abc has only the boxes that suppression left \(nms=0\.3\).* nms=1,max"):
+    with pytest.raises(RequestError, match=r"abc has only some of its boxes \(nms=0\.3\).* nms=1,max_boxes=2000"):
         ensemble(truth, one)
+
+
+def test_a_run_of_which_few_boxes_were_written_is_refused(truth: Truth, tmp_path: Path) -> None:
+    few = [("a", "cat", 0.5, *LEFT), ("a", "dog", 0.4, *RIGHT)]
+    with pytest.raises(RequestError, match=r"\(max_boxes=2\)"):
+        ensemble(truth, run(tmp_path / "cut", "boxes", few, max_boxes=2))
+    assert len(rows(ensemble(truth, run(tmp_path / "whole", "boxes", few, max_boxes=3))["boxes"])) == 2
+
+
+def test_runs_on_other_proposals_are_refused(truth: Truth, tmp_path: Path) -> None:
+    runs = [run(tmp_path / name, "boxes", [("a", "cat", 0.5, *LEFT)]) for name in ("one", "two")]
+    for name in ("one", "two"):
+        write_json(tmp_path / name / "config.json", {"config": {}, "proposals": name})
+    with pytest.raises(RequestError, match="one and two scored other proposals"):
+        ensemble(truth, *runs)
+    assert ensemble(truth, runs[0], runs[0])["boxes"].num_rows == 1
 
 
 def test_a_run_on_other_images_is_refused_with_what_to_do(truth: Truth, tmp_path: Path) -> None:
