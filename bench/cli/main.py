@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors have been said on stderr."""
     try:
-        return int(verbs.main(arguments, prog_name="bench", standalone_mode=False) or 0)
+        return int(verbs.main(arguments, standalone_mode=False) or 0)
     except BenchError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code

@@ -26,7 +26,7 @@ def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
 def test_every_verb_explains_itself(here, verb: str) -> None:
     answer = here(*verb.split(), "--help")
     assert answer.code == 0
-    assert answer.out.startswith(f"Usage: bench {verb}".rstrip())
+    assert answer.out.startswith(f"Usage: python -m bench {verb}".rstrip())
 
 
 @pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.3), (["list"], 0.5)])
