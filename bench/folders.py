@@ -30,11 +30,24 @@ _VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
 _LARGEST = 1 << 26
 """Pixels of the largest map that is read."""
 
-_NO_ARRAY = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, OverflowError, RecursionError)
-"""What reading a header may raise, which is Python's own syntax."""
+_HEADER = 1 << 16
+"""Bytes that may stand before the numbers of a `.npy` file."""
 
-_MOST_BYTES = 1 << 30
-"""A shard's row group that claims more is refused before it is read."""
+_NO_ARRAY = (
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+"""What reading a header may raise: it is in Python's own syntax."""
+
+_MOST_NUMBERS = 1 << 26
+"""Numbers of a shard's row group: one that has more is refused before it is read, a few kilobytes can claim them."""
 
 
 def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions | None:
@@ -69,7 +82,8 @@ def write_shard(
         columns["label"] = pa.array(labels, pa.string())
     columns |= {"height": [one.shape[0] for one in maps], "width": [one.shape[1] for one in maps]}
     columns["map"] = pa.array([one.ravel().astype(number) for one in maps], pa.list_(pa.from_numpy_dtype(number)))
-    write_rows(path, kind, pa.table(columns), about)
+    at_once = max(1, _MOST_NUMBERS // max((one.size for one in maps), default=1))
+    write_rows(path, kind, pa.table(columns), about, at_once)
 
 
 def read_map(path: Path) -> NDArray[np.floating]:
@@ -78,6 +92,8 @@ def read_map(path: Path) -> NDArray[np.floating]:
     Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
     """
     try:
+        if path.stat().st_size > 8 * _LARGEST + _HEADER:
+            raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
@@ -152,8 +168,14 @@ def _check_shard(file: Path) -> None:
             raise BadFileError(file, "a shard needs the columns height and width (integers) and map (a list of floats)")
         if not pa.types.is_floating(types["map"].value_type):
             raise BadFileError(file, f"column 'map' must hold lists of floats, but got {types['map']}")
-        if any(shard.metadata.row_group(group).total_byte_size > _MOST_BYTES for group in groups):
-            raise BadFileError(file, f"has a row group of more than {_MOST_BYTES >> 20} MiB")
+        most = max((_numbers(shard.metadata.row_group(group)) for group in groups), default=0)
+        if most > _MOST_NUMBERS:
+            raise BadFileError(file, f"has a row group of {most} numbers; at most {_MOST_NUMBERS} are read at once")
+
+
+def _numbers(group: pq.RowGroupMetaData) -> int:
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return sum(column.num_values for column in columns if column.path_in_schema.startswith("map."))
 
 
 def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:

@@ -46,8 +46,11 @@ ONE_A_PAIR = ("scores", "points", *FOLDERS)
 Arrays = Callable[[], Iterator[NDArray[Any]]]
 """The arrays of a folder's rows, in their order, one in memory at a time."""
 
-MAX_ROWS = 20_000_000
+MAX_ROWS = 10_000_000
 """A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
+
+MAX_TEXT_BYTES = 1 << 28
+"""A file whose columns of text unpack to more is refused before it is read."""
 
 _COLUMNS = {**KINDS, **FOLDERS}
 _TEXT = ["image", "label", "segment"]
@@ -129,15 +132,16 @@ def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
     write_rows(path, kind, table.select(list(KINDS[kind])), about)
 
 
-def write_rows(path: Path, kind: str, table: pa.Table, about: About) -> None:
-    """Write a table of whatever columns as `write` does."""
+def write_rows(path: Path, kind: str, table: pa.Table, about: About, at_once: int | None = None) -> None:
+    """Write a table of whatever columns as `write` does, in row groups of `at_once` rows."""
     note = {"kind": kind, "made_by": about.made_by, "dataset": about.dataset, "split": about.split, **about.extra}
     note["ids"] = None if about.ids is None else list(about.ids)
     split = [field.name for field in table.schema if pa.types.is_float64(field.type)]  # half the time to read
     texts = [field.name for field in table.schema if field.name not in split]
     described = table.replace_schema_metadata({_KEY: json.dumps(note)})
     with atomic(path) as part:
-        pq.write_table(described, part, compression="zstd", use_dictionary=texts, use_byte_stream_split=split)
+        how = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
+        pq.write_table(described, part, row_group_size=at_once, **how)
 
 
 class _Note(BaseModel):
@@ -162,8 +166,7 @@ def read(path: Path, *kinds: str) -> Predictions:
             note = _note(path, file.schema_arrow)
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
-            if file.metadata.num_rows > MAX_ROWS:
-                raise BadFileError(path, f"has {file.metadata.num_rows} rows; at most {MAX_ROWS} are read")
+            _check_size(path, file.metadata)
         names = [name for name in ("image", "label") if name in _COLUMNS[kind]]
         with pq.ParquetFile(path, read_dictionary=names) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
@@ -233,6 +236,16 @@ def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
             raise BadFileError(path, f"column {name!r} must hold strings, but got {type_}")
         if name not in _TEXT and not (pa.types.is_floating(type_) or pa.types.is_integer(type_)):
             raise BadFileError(path, f"column {name!r} must hold numbers, but got {type_}")
+
+
+def _check_size(path: Path, file: pq.FileMetaData) -> None:
+    if file.num_rows > MAX_ROWS:
+        raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read")
+    groups = [file.row_group(number) for number in range(file.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    text = sum(column.total_uncompressed_size for column in columns if column.path_in_schema in _TEXT)
+    if text > MAX_TEXT_BYTES:
+        raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
 
 
 def _without_gaps(path: Path, table: pa.Table) -> pa.Table:

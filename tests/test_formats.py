@@ -367,5 +367,5 @@ def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path:
 
 def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
     (tmp_path / "scores.csv").write_bytes(b"image,bicycle\n\xff\xfe,1\n")
-    with pytest.raises(BadFileError, match="not readable as CSV in UTF-8"):
+    with pytest.raises(BadFileError, match="not readable as UTF-8 text"):
         read_any(tmp_path / "scores.csv", truth, ["scores"])

@@ -22,6 +22,12 @@ from bench.formats.rows import Row, accept, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
+MAX_BYTES = 192 << 20
+"""A larger JSON file is refused, and of text that is not ASCII one of a quarter: it is held in memory as a whole."""
+
+MAX_VALUES = 24_000_000
+"""A file with more brackets, braces, commas and colons is refused: each may stand for a hundred bytes."""
+
 
 class _CocoNames(NamedTuple):
     """From COCO's numbers to indices."""
@@ -33,7 +39,7 @@ class _CocoNames(NamedTuple):
 def read_coco(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions]:
     """Boxes and segments, those of `kinds` that every entry has. Raises BadFileError, naming the row."""
     try:
-        entries = json.loads(path.read_bytes().decode("utf-8-sig"))
+        entries = json.loads(_content(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadFileError(path, f"not valid JSON ({error})") from None
     if not isinstance(entries, list):
@@ -49,6 +55,17 @@ def read_coco(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Prediction
     if not found:
         accept(path, "boxes", kinds)
     return found
+
+
+def _content(path: Path) -> bytes:
+    """The file. Raises BadFileError for one that would take gigabytes to read."""
+    content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    width = 1 if content.isascii() else 4  # bytes a character, once decoded
+    values = sum(content.count(mark) for mark in (b"[", b"{", b",", b":"))
+    if not content or len(content) * width > MAX_BYTES or values > MAX_VALUES:
+        rule = f"COCO JSON of more than {MAX_BYTES >> 20} MiB, or {MAX_VALUES} values, is not read; write parquet"
+        raise BadFileError(path, rule)
+    return content
 
 
 def category_ids(truth: Truth) -> Sequence[int]:

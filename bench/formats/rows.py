@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,12 @@ from bench.boxes import FloatArray
 from bench.errors import BadFileError
 from bench.predictions import KINDS, About, Predictions
 from bench.truth import Truth
+
+MAX_LINES = 5_000_000
+"""A text file of more lines, or of more scores, is refused: it would take minutes."""
+
+MAX_LINE = 1 << 20
+"""Characters of the longest line that is read."""
 
 Row = tuple[int, int, list[float]]
 """Index of the image, index of the class, and numbers."""
@@ -23,23 +31,49 @@ def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
         raise BadFileError(path, f"holds {kind}, but {' or '.join(kinds) or 'no table'} is expected")
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a text file, one in memory at a time.
+
+    Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
+                if row >= MAX_LINES or len(line) == MAX_LINE:
+                    rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"
+                    raise BadFileError(path, rule, row=row)
+                yield line
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
+
+
 def of_rows(
     path: Path,
     truth: Truth,
     kind: str,
-    rows: list[Row],
+    rows: Iterable[Row],
     about: About,
     convert: Callable[[FloatArray], FloatArray] = lambda corners: corners,
 ) -> Predictions:
     """Rows as predictions of a kind; their numbers are its own columns, after `convert` of a box's corners (n, 4)."""
-    image, label = (pa.array([row[part] for row in rows], pa.int32()) for part in (0, 1))
+    image, label, values = array("i"), array("i"), array("d")  # a tenth of what tuples and lists take
+    for number, (of_image, of_class, numbers) in enumerate(rows):
+        if number >= MAX_LINES:
+            raise BadFileError(path, f"has more than {MAX_LINES} rows; write parquet for as many")
+        image.append(of_image)
+        label.append(of_class)
+        values.extend(numbers)
     names = [name for name in KINDS[kind] if name not in ("image", "label")]
-    numbers = np.array([row[2] for row in rows], dtype=np.float64).reshape(len(rows), len(names))
+    table = np.array(values, dtype=np.float64).reshape(len(image), len(names))
     if kind == "boxes":
-        numbers[:, 1:] = convert(numbers[:, 1:])
+        table[:, 1:] = convert(table[:, 1:])
     columns = {
-        "image": pa.DictionaryArray.from_arrays(image, pa.array(truth.ids, pa.string())),
-        "label": pa.DictionaryArray.from_arrays(label, pa.array(truth.classes, pa.string())),
-        **{name: numbers[:, column] for column, name in enumerate(names)},
+        "image": pa.DictionaryArray.from_arrays(
+            pa.array(np.array(image), pa.int32()), pa.array(truth.ids, pa.string())
+        ),
+        "label": pa.DictionaryArray.from_arrays(
+            pa.array(np.array(label), pa.int32()), pa.array(truth.classes, pa.string())
+        ),
+        **{name: table[:, column] for column, name in enumerate(names)},
     }
     return Predictions(kind, pa.table(columns), about, str(path))

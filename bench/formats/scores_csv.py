@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import BadFileError, UnknownNameError
-from bench.formats.rows import Row, accept, of_rows
+from bench.formats.rows import Row, accept, lines_of, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -31,7 +31,10 @@ def is_csv(start: bytes) -> bool:
 def read_csv(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     """Read class scores. Raises BadFileError, naming file, row and rule."""
     accept(path, "scores", kinds)
-    rows: list[Row] = []
+    return of_rows(path, truth, "scores", _rows(path, truth), About(made_by=path.stem))
+
+
+def _rows(path: Path, truth: Truth) -> Iterator[Row]:
     seen: set[int] = set()
     for row, image, label, text in _cells(path, truth):
         if image not in truth.index:
@@ -44,28 +47,26 @@ def read_csv(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
         if pair in seen:
             raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)
         seen.add(pair)
-        rows.append((of_image, of_class, [_number(path, row, text)]))
-    return of_rows(path, truth, "scores", rows, About(made_by=path.stem))
+        yield of_image, of_class, [_number(path, row, text)]
 
 
 def _cells(path: Path, truth: Truth) -> Cells:
     """Every score of the file; blank lines are passed over."""
     row = -1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(line for line in lines if line)]
-            long = _is_long(path, truth, header)
-            for row, line in enumerate(lines):
-                if line and len(line) != len(header):
-                    raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
-                if line and long:
-                    image, label, score = (line[header.index(name)].strip() for name in _LONG)
-                    yield row, image, label, score
-                elif line:
-                    cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
-                    yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
-    except (csv.Error, UnicodeDecodeError) as error:
+        lines = csv.reader(lines_of(path), strict=True)
+        header = [name.strip() for name in next(line for line in lines if line)]
+        long = _is_long(path, truth, header)
+        for row, line in enumerate(lines):
+            if line and len(line) != len(header):
+                raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
+            if line and long:
+                image, label, score = (line[header.index(name)].strip() for name in _LONG)
+                yield row, image, label, score
+            elif line:
+                cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
+                yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
+    except csv.Error as error:
         raise BadFileError(path, f"not readable as CSV in UTF-8 ({error})", row=row + 1) from None
 
 

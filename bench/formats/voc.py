@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.boxes import from_voc
 from bench.errors import BadFileError, UnknownNameError
-from bench.formats.rows import Row, accept, of_rows
+from bench.formats.rows import Row, accept, lines_of, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -33,7 +33,7 @@ def read_voc(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     comp, split, files = _voc_files(folder, truth)
     task = _TASKS[comp]
     accept(folder, _KIND[task], kinds)
-    rows = [row for label, file in sorted(files.items()) for row in _voc_rows(file, truth, label, _COLUMNS[task])]
+    rows = (row for label, file in sorted(files.items()) for row in _voc_rows(file, truth, label, _COLUMNS[task]))
     about = About(made_by=folder.name, split=split, ids=truth.ids)
     found = of_rows(folder, truth, _KIND[task], rows, about, from_voc)
     absent = [name for label, name in enumerate(truth.classes) if label not in files]
@@ -72,12 +72,8 @@ def _split_and_class(file: Path, truth: Truth, name: str) -> tuple[str, int]:
 
 def _voc_rows(file: Path, truth: Truth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFileError(file, f"not readable as UTF-8 text ({error})") from None
     seen = set()
-    for row, line in enumerate(lines):
+    for row, line in enumerate(lines_of(file)):
         name, *fields = line.split() or [""]
         if not name:
             continue
