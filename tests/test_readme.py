@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -35,7 +36,11 @@ def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path,
     (tmp_path / "README.md").write_text(
         f"```bash\nexit 7\n```\n<!-- test -->\n\n```bash\n{command}\n```\n```\nexit 8\n```\n"
     )
-    done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True, check=False)
+    latex = tmp_path / "pdflatex"  # so that nothing is installed
+    latex.touch(mode=0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    run = ["env", f"PATH={path}", "bash", str(tmp_path / ".ci" / "run")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert done.stdout.removeprefix(f"{command}\n") == ("one true\n" if code == 0 else "")
 
