@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from bench import registry
 from bench.method import Task
+
+if TYPE_CHECKING:
+    from conftest import Answer
 
 README = (registry.ROOT / "README.md").read_text()
 
@@ -43,6 +48,10 @@ def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path,
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert done.stdout.removeprefix(f"{command}\n") == ("one true\n" if code == 0 else "")
+
+
+def test_the_table_it_shows_is_that_of_the_published_results(bench: Callable[..., Answer]) -> None:
+    assert block("<!-- measured -->").strip() == bench("table", "--protocol", "voc07-corloc").out.strip()
 
 
 def test_the_method_it_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
