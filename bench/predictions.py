@@ -50,7 +50,7 @@ MAX_ROWS = 10_000_000
 """A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
 
 MAX_TEXT_BYTES = 1 << 28
-"""A file whose columns of text unpack to more is refused before it is read."""
+"""A file whose columns of text come to more is refused."""
 
 _COLUMNS = {**KINDS, **FOLDERS}
 _TEXT = ["image", "label", "segment"]
@@ -167,9 +167,9 @@ def read(path: Path, *kinds: str) -> Predictions:
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             _check_size(path, file.metadata)
-        names = [name for name in ("image", "label") if name in _COLUMNS[kind]]
-        with pq.ParquetFile(path, read_dictionary=names) as file:
+        with pq.ParquetFile(path, read_dictionary=[name for name in _TEXT if name in _COLUMNS[kind]]) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
+        _check_text(path, sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names]))))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None
     ids = None if note.ids is None else tuple(note.ids)
@@ -243,9 +243,18 @@ def _check_size(path: Path, file: pq.FileMetaData) -> None:
         raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read")
     groups = [file.row_group(number) for number in range(file.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    text = sum(column.total_uncompressed_size for column in columns if column.path_in_schema in _TEXT)
+    _check_text(path, sum(column.total_uncompressed_size for column in columns if column.path_in_schema in _TEXT))
+
+
+def _check_text(path: Path, text: int) -> None:
     if text > MAX_TEXT_BYTES:
         raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
+
+
+def _unpacked(column: pa.ChunkedArray) -> int:
+    """Bytes of text that a column stands for, whose values are kept once and pointed at."""
+    lengths = [pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks]
+    return sum(pc.sum(length).as_py() or 0 for length in lengths)
 
 
 def _without_gaps(path: Path, table: pa.Table) -> pa.Table:
@@ -298,24 +307,27 @@ def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: ND
 
 
 def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
-    """Row of each string in `index` (n,) int32."""
+    """Place of each string in `index`, whose values count from 0: (n,) int32."""
     if not len(column):
         return np.zeros(0, dtype=np.int32)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
-    try:
-        names = encoded.dictionary.to_pylist()
-    except UnicodeDecodeError as error:
-        raise BadFileError(source, f"an {what.split()[0]} is not UTF-8 text ({error.reason})") from None
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    found: NDArray[np.int32] = np.array([index.get(name, -1) for name in names], dtype=np.int32)[codes]
+    names, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    places = pc.index_in(names, value_set=pa.array(list(index), names.type))
+    found: NDArray[np.int32] = places.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
     if (found < 0).any():
         row = int(np.argmax(found < 0))
-        name = str(names[codes[row]])
-        rule = f"Unknown {what} {name!r}." if len(index) > 200 else str(UnknownNameError(what, name, index))
-        raise BadFileError(source, rule, row=row)
+        raise BadFileError(source, _unknown(names[codes[row]], index, what), row=row)
     return found
+
+
+def _unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
+    try:
+        text = str(name.as_py())
+    except UnicodeDecodeError as error:
+        return f"an {what.split()[0]} is not UTF-8 text ({error.reason})"
+    return f"Unknown {what} {text!r}." if len(index) > 200 else str(UnknownNameError(what, text, index))
 
 
 def _finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
