@@ -36,9 +36,13 @@ def ranking(truth: Truth, image: Integers, label: Integers, score: FloatArray, *
 
 def places(image: Integers, label: Integers, score: FloatArray) -> Integers:
     """The place (n,) of each row among those of its image, from 0: score descending, then class, then file order."""
-    order = np.lexsort((label, -score, image))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+    by_score = np.lexsort((label, -score)) if label.any() else np.argsort(-score, kind="stable")
+    rank = np.empty(len(image), dtype=np.int64)
+    rank[by_score] = np.arange(len(image))
+    order = np.argsort(image * np.int64(len(image)) + rank)
+    first = np.flatnonzero(np.diff(image[order], prepend=-1))
+    place = np.empty(len(image), dtype=np.int64)
+    place[order] = np.arange(len(image)) - np.repeat(first, np.diff(first, append=len(image)))
     return place
 
 

@@ -21,9 +21,11 @@ from bench.data.rle import checked_rle
 from bench.errors import RequestError
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
+from bench.ranking import ranking
 from bench.stats import ratio, totals
 from bench.truth import Truth
 from protocols.scoring.coco_matching import (
+    EVERY_IOU,
     IOUS,
     MOST,
     SIZES,
@@ -47,8 +49,7 @@ _RECALLS = {f"AR_{most}": (0, most) for most in _MOST} | {
     f"AR_{name}": (index, MOST) for index, name in enumerate(SIZES) if index
 }
 METRICS = dict.fromkeys((*_PRECISIONS, *_RECALLS), True)
-_EVERY = (1 << len(IOUS)) - 1
-"""The bits of all IoUs."""
+_SIZE_BIT = (1 << np.arange(len(SIZES))).astype(np.uint16)
 _RECALL_POINTS = np.linspace(0, 1, 101)
 
 Masks = tuple[list[Any], list[Any]]
@@ -118,7 +119,7 @@ def _average_precision(
     """
     from scipy.sparse import csr_array
 
-    rows = np.flatnonzero(((hit | ignored) != 0) & (ignored != _EVERY))
+    rows = np.flatnonzero(((hit | ignored) != 0) & (ignored != EVERY_IOU))
     missed = np.flatnonzero((hit | ignored) == 0)
     ends = np.searchsorted(missed, rows)
     of = csr_array((np.ones(len(missed)), image[missed], np.concatenate([[0], ends])), shape=(len(rows), len(draws)))
@@ -148,25 +149,21 @@ def _flags(bits: Integers) -> Flags:
     return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
 
 
-def _bits(flags: Flags) -> Integers:
-    return np.asarray(flags @ (1 << np.arange(flags.shape[-1])), dtype=np.uint16)
-
-
 def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
     o, kept = truth.objects, np.flatnonzero(matches.place < MOST)
-    none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), _EVERY, dtype=np.uint16)
+    none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), EVERY_IOU, dtype=np.uint16)
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         "image": (found.image[kept], o.image),
         "label": (found.label[kept], o.label),
         "score": (found.score[kept], np.full(len(o), np.nan)),
         "place": (matches.place[kept], np.full(len(o), MOST)),
-        "wanted": (np.zeros(len(kept), dtype=np.uint16), _bits(things_of(truth).wanted)),
+        "wanted": (np.zeros(len(kept), dtype=np.uint16), things_of(truth).wanted @ _SIZE_BIT),
     }
     for size, name in enumerate(SIZES):
-        pairs[f"hit_{name}"] = _bits(matches.hit[kept, size]), none
-        pairs[f"ignored_{name}"] = _bits(matches.ignored[kept, size]), every
+        pairs[f"hit_{name}"] = matches.hit[kept, size], none
+        pairs[f"ignored_{name}"] = matches.ignored[kept, size], every
     columns = {name: np.concatenate(pair) for name, pair in pairs.items()}
-    order = np.lexsort((columns["place"], truth.id_rank[columns["image"]], -columns["score"], columns["label"]))
+    order = ranking(truth, columns["image"], columns["label"], columns["score"])
     return pa.table({name: column[order] for name, column in columns.items()})
 
 

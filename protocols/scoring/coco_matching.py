@@ -21,6 +21,9 @@ from bench.ranking import places
 from bench.truth import Truth
 
 IOUS = np.linspace(0.5, 0.95, 10)
+EVERY_IOU = np.uint16((1 << len(IOUS)) - 1)
+"""The bits of all IoUs."""
+_BIT = (1 << np.arange(len(IOUS))).astype(np.uint16)
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Square pixels of an object or a detection, both ends included."""
 MOST = 100
@@ -44,11 +47,11 @@ class Things(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes, IoUs)."""
+    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes), a bit an IoU."""
 
     place: Integers
-    hit: Flags
-    ignored: Flags
+    hit: Integers
+    ignored: Integers
 
 
 def things_of(truth: Truth) -> Things:
@@ -68,7 +71,7 @@ def match(truth: Truth, found: Resolved, size: FloatArray, overlaps: Overlaps) -
     """Match detections of `size` (n,) square pixels; those beyond the first `MOST` of a group find nothing."""
     key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
     place = places(key, np.zeros_like(key), found.score)
-    hit, ignored = np.zeros((2, len(key), len(SIZES), len(IOUS)), dtype=np.bool_)
+    hit, ignored = np.zeros((2, len(key), len(SIZES)), dtype=np.uint16)
     things = things_of(truth)
     taken = np.zeros((*things.wanted.shape, len(IOUS)), dtype=np.bool_)
     for row, thing in _together(key, thing_key, place < MOST):
@@ -78,7 +81,7 @@ def match(truth: Truth, found: Resolved, size: FloatArray, overlaps: Overlaps) -
         turns = np.flatnonzero(np.diff(place[row[rows]])) + 1
         for turn in np.split(rows, turns) if len(rows) else ():
             _choose(row[turn], thing[turn], overlap[turn], things, Matches(place, hit, ignored), taken)
-    ignored |= ~hit & outside(size)[:, :, None]
+    ignored |= np.where(outside(size), EVERY_IOU & ~hit, 0)
     return Matches(place, hit, ignored)
 
 
@@ -93,8 +96,9 @@ def _choose(
     best = np.repeat(np.maximum.reduceat(wish, first), np.diff(first, append=len(row)), axis=0)
     pair, size, iou = np.nonzero(free & (wish == best))
     mine, theirs = row[pair], thing[pair]
-    matches.hit[mine, size, iou] = things.wanted[theirs, size]
-    matches.ignored[mine, size, iou] = ~things.wanted[theirs, size]
+    wanted = things.wanted[theirs, size]
+    for bits, these in ((matches.hit, wanted), (matches.ignored, ~wanted)):
+        np.bitwise_or.at(bits, (mine[these], size[these]), _BIT[iou[these]])
     taken[theirs, size, iou] = ~things.crowd[theirs]
 
 
