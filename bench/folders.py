@@ -161,21 +161,26 @@ def _shards(folder: Path, kind: str, files: list[Path]) -> Predictions:
 
 def _check_shard(file: Path) -> None:
     with pq.ParquetFile(file) as shard:
-        schema, groups = shard.schema_arrow, range(shard.metadata.num_row_groups)
+        schema = shard.schema_arrow
         types = {name: schema.field(name).type for name in ("height", "width", "map") if schema.names.count(name) == 1}
         numbers = [pa.types.is_integer(types[name]) for name in ("height", "width") if name in types]
         if "map" not in types or not pa.types.is_list(types["map"]) or numbers != [True, True]:
             raise BadFileError(file, "a shard needs the columns height and width (integers) and map (a list of floats)")
         if not pa.types.is_floating(types["map"].value_type):
             raise BadFileError(file, f"column 'map' must hold lists of floats, but got {types['map']}")
-        most = max((_numbers(shard.metadata.row_group(group)) for group in groups), default=0)
-        if most > _MOST_NUMBERS:
+        if (most := _most_numbers(file, shard)) > _MOST_NUMBERS:
             raise BadFileError(file, f"has a row group of {most} numbers; at most {_MOST_NUMBERS} are read at once")
 
 
-def _numbers(group: pq.RowGroupMetaData) -> int:
-    columns = [group.column(number) for number in range(group.num_columns)]
-    return sum(column.num_values for column in columns if column.path_in_schema.startswith("map."))
+def _most_numbers(file: Path, shard: pq.ParquetFile) -> int:
+    """Numbers of maps in the largest row group."""
+    try:
+        shard.scan_contents(columns=["map"])  # pyarrow dies of metadata that is broken, unless it has been read
+    except (pa.ArrowException, OSError) as error:
+        raise BadFileError(file, f"not a readable shard ({str(error).partition(chr(10))[0]})") from None
+    groups = [shard.metadata.row_group(number) for number in range(shard.metadata.num_row_groups)]
+    (leaf,) = [n for n in range(len(shard.schema)) if shard.schema.column(n).path.startswith("map.")]
+    return max((group.column(leaf).num_values for group in groups), default=0)
 
 
 def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:

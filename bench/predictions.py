@@ -49,6 +49,9 @@ Arrays = Callable[[], Iterator[NDArray[Any]]]
 MAX_ROWS = 10_000_000
 """A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
 
+MAX_BYTES = 3 << 28
+"""A table that says that it unpacks to more is refused before it is read."""
+
 MAX_TEXT_BYTES = 1 << 28
 """A file whose columns of text come to more is refused."""
 
@@ -166,10 +169,11 @@ def read(path: Path, *kinds: str) -> Predictions:
             note = _note(path, file.schema_arrow)
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
-            _check_size(path, file.metadata)
+            _check_size(path, kind, file.metadata)
         with pq.ParquetFile(path, read_dictionary=[name for name in _TEXT if name in _COLUMNS[kind]]) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
-        _check_text(path, sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names]))))
+        if (text := sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names])))) > MAX_TEXT_BYTES:
+            raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None
     ids = None if note.ids is None else tuple(note.ids)
@@ -238,17 +242,12 @@ def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
             raise BadFileError(path, f"column {name!r} must hold numbers, but got {type_}")
 
 
-def _check_size(path: Path, file: pq.FileMetaData) -> None:
+def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
     if file.num_rows > MAX_ROWS:
         raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read")
-    groups = [file.row_group(number) for number in range(file.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    _check_text(path, sum(column.total_uncompressed_size for column in columns if column.path_in_schema in _TEXT))
-
-
-def _check_text(path: Path, text: int) -> None:
-    if text > MAX_TEXT_BYTES:
-        raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
+    size = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
+    if kind in KINDS and size > MAX_BYTES:
+        raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
 
 
 def _unpacked(column: pa.ChunkedArray) -> int:
