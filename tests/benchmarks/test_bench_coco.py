@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from timing import peak_mib, seconds, times_faster
+from timing import peak_mib, times_faster
 
 from bench import registry
 from bench.boxes import area, to_coco
@@ -78,9 +78,7 @@ def plain(file: Path, truth: Truth, objects: COCO) -> Metrics:
     return dict(zip(("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1"), judged.stats, strict=False))
 
 
-def test_twelve_numbers_come_at_least_fifty_times_as_fast_as_from_pycocotools(
-    case: Case, benchmark: Callable[..., Any]
-) -> None:
+def test_twelve_numbers_come_many_times_as_fast_as_from_pycocotools(case: Case, benchmark: Callable[..., Any]) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         objects = dataset(case.truth)
         expected = plain(case.file, case.truth, objects)
@@ -91,16 +89,17 @@ def test_twelve_numbers_come_at_least_fifty_times_as_fast_as_from_pycocotools(
         with contextlib.redirect_stdout(io.StringIO()):
             plain(case.file, case.truth, objects)
 
-    faster = times_faster(lambda: ours(case.file, case.truth), quietly, rounds=1 if case.full else 2)
+    faster = times_faster(lambda: ours(case.file, case.truth), quietly, rounds=2 if case.full else 3)
     assert faster > (50 if case.full else 10)
 
 
 def test_a_thousand_replicates_take_less_than_a_hundred_scorings(case: Case) -> None:
     found = {"boxes": resolve(read(case.file, "boxes"), case.truth)}
-    once = seconds(lambda: score(PROTOCOL, case.truth, found, replicates=0), 2)
-    often = seconds(lambda: score(PROTOCOL, case.truth, found, replicates=1000), 1)
-    print(f"once {once:.3f} s, with a thousand replicates {often:.3f} s")
-    assert often - once < 100 * once
+
+    def scoring(replicates: int) -> Callable[[], Any]:
+        return lambda: score(PROTOCOL, case.truth, found, replicates=replicates)
+
+    assert times_faster(scoring(1000), scoring(0), rounds=3) > 1 / 100
 
 
 def test_it_takes_less_than_two_gib(case: Case) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -225,36 +224,6 @@ def test_what_is_cached_equals_what_is_parsed(voc: VocDataset, folder: Path, pla
     assert voc.truth("train").digest == VocDataset("voc2007", folder, places.cache).truth("train").digest
     names = [path.name for path in (folder / "Annotations").iterdir()]
     assert parse_annotations(folder / "Annotations", names, CLASSES).num_rows == 3
-
-
-def times_faster(dataset: VocDataset, load: Callable[[VocDataset], object]) -> float:
-    """How many times faster the second load is: the quickest of three, since others use the machine too."""
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        load(dataset)
-        seconds.append(time.perf_counter() - start)
-    return seconds[0] / min(seconds[1:])
-
-
-def test_the_second_load_is_twenty_times_faster(folder: Path, places: Places) -> None:
-    about = "<pose>Left</pose><truncated>0</truncated><difficult>0</difficult>"
-    text = annotation(*[item(name, extra=about) for name in CLASSES[:3]])
-    ids = [f"{number:06d}" for number in range(3000)]
-    for image in ids:
-        (folder / "Annotations" / f"{image}.xml").write_text(text)
-    (folder / "ImageSets" / "Main" / "many.txt").write_text("\n".join(ids))
-    ratio = times_faster(VocDataset("voc2007", folder, places.cache), lambda voc: voc.truth("many"))
-    assert ratio >= 20
-
-
-@pytest.mark.voc2007
-def test_the_second_load_of_all_annotations_of_voc2007_is_twenty_times_faster(data_root: Path, places: Places) -> None:
-    voc = open_dataset("voc2007", Places(places.runs, data_root))
-    assert isinstance(voc, VocDataset)
-    ids = sorted(path.stem for path in (voc.folder / "Annotations").iterdir())
-    assert len(ids) == 9963
-    assert times_faster(voc, lambda voc: voc.annotations(ids)) >= 20
 
 
 @pytest.mark.voc2007
