@@ -26,6 +26,7 @@ class SpgConfig(ImageConfig):
     attention_seeds: tuple[float, float] = training((0.05, 0.7), "attention: background below, foreground above")
     mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
     fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of both masks: background below, foreground above")
+    guidance: float = training(1.0, "what the masks' losses count beside the classification's", ge=0)
 
 
 class Spg(ImageMethod):
@@ -33,7 +34,15 @@ class Spg(ImageMethod):
 
     Config = SpgConfig
     recipes: ClassVar = {
-        "shapes": {"epochs": 40, "batch_size": 8, "width": 32, "mask_width": 32, "lr": 0.03, "clip": 5.0}
+        "shapes": {
+            "epochs": 40,
+            "batch_size": 8,
+            "lr": 0.03,
+            "clip": 5.0,
+            "width": 32,
+            "mask_width": 32,
+            "guidance": 0.1,  # a net that starts from nothing has no attention to be guided by
+        }
     }
     config: SpgConfig
 
@@ -59,12 +68,12 @@ class Spg(ImageMethod):
         low, high = (self.side_mask(side(one)) for side, one in zip(self.sides, (conv4, conv5), strict=True))
         size, some = low.shape[2:], (labels > 0).any(dim=1)
         low, high, last = (_at(one, size)[some, 0] for one in (low, high, self.mask(features)))
-        shown = attention(_at(maps, size), labels > 0)[some]
+        shown, weight = attention(_at(maps, size), labels > 0)[some], self.config.guidance
         return {
             "classification": self.classification(maps.mean(dim=(2, 3)), labels),
-            "conv5 mask": guided(high, shown, self.config.attention_seeds),
-            "conv4 mask": guided(low, high.sigmoid(), self.config.mask_seeds),
-            "last mask": guided(last, (low.sigmoid() + high.sigmoid()) / 2, self.config.fused_seeds),
+            "conv5 mask": weight * guided(high, shown, self.config.attention_seeds),
+            "conv4 mask": weight * guided(low, high.sigmoid(), self.config.mask_seeds),
+            "last mask": weight * guided(last, (low.sigmoid() + high.sigmoid()) / 2, self.config.fused_seeds),
         }
 
 
