@@ -1,4 +1,4 @@
-"""From what a network gives to what is written: maps to points and boxes, proposal scores to boxes.
+"""From what a network gives to what is written: maps to points, boxes and masks, proposal scores to boxes.
 
 Every convention here is a named rule with its source, because each of them moves the numbers.
 """
@@ -6,21 +6,34 @@ Every convention here is a named rule with its source, because each of them move
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.boxes import FloatArray
+from bench.data.pixels import nearest
 from bench.errors import RunError
 
-BoxRule = Literal["largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax"]
-"""How a map becomes a box: what of the foreground it encloses, and what the threshold is a share of.
+BoxRule = Literal[
+    "largest-component",
+    "largest-component-minmax",
+    "all-foreground",
+    "all-foreground-minmax",
+    "every-component",
+    "every-component-minmax",
+    "mean",
+    "mean-components",
+]
+"""How a map becomes boxes: what of the foreground they enclose, and what the threshold is a share of.
 
-largest-component: CAM (Zhou et al. 2016, Sec. 3.2): the largest connected component, 8-connected as the contours of
-  the released evaluations are. all-foreground: the union of the foreground (DANet's released code).
+largest-component: CAM (Zhou et al. 2016, Sec. 3.2) and ACoL: the largest connected component, 8-connected as the
+  contours of the released evaluations are. all-foreground: the union of the foreground (DANet's released code).
+  every-component: a box each, the largest first, all with the score of the class (for `voc07-corloc-any`).
 Plain: foreground is above `threshold * max`, as CAM's text says. -minmax: above `min + threshold * (max - min)`, as
   wsolevaluation and others read it; the two differ wherever the minimum is not 0.
+mean: SPN (Sec. 4.3): the cells of the map that reach its mean, enlarged, all of them. mean-components: its released
+  code: the pixels of the enlarged map that reach its mean, a box for every component. Neither has a threshold.
 """
 
 MaskRule = Literal["own-maximum", "common-maximum"]
@@ -49,46 +62,53 @@ def peaks(maps: ArrayLike, width: int, height: int) -> NDArray[np.int64]:
     return np.array([_argmax(large) for large in _enlarged(maps, width, height)], dtype=np.int64).reshape(-1, 2)
 
 
-def box_of(map: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float) -> FloatArray:
-    """The tight box (4,) of the foreground of a map (h, w) enlarged to the image; see `BoxRule`.
+def boxes_of(map: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float) -> FloatArray:
+    """The tight boxes (n, 4), n > 0, of the foreground of a map (h, w) enlarged to the image; see `BoxRule`.
 
     An empty foreground (a maximum of 0 or less; under -minmax a constant map) is the whole image. Raises as `peaks`.
     """
-    _, boxes = points_and_boxes(np.asarray(map)[None], width, height, rule=rule, threshold=threshold)
-    return np.asarray(boxes[0])
+    return points_and_boxes(np.asarray(map)[None], width, height, rule=rule, threshold=threshold)[1][0]
 
 
 def points_and_boxes(
     maps: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Both of `peaks` (C, 2) and `box_of` (C, 4) of an image's maps (C, h, w), enlarging each map once."""
+) -> tuple[NDArray[np.int64], list[FloatArray]]:
+    """Both of `peaks` (C, 2) and, for each class, `boxes_of` of an image's maps (C, h, w), enlarging each map once."""
     points, boxes = [], []
-    for large in _enlarged(maps, width, height):
+    for small, large in zip(np.asarray(maps, dtype=np.float32), _enlarged(maps, width, height), strict=True):
         points.append(_argmax(large))
-        boxes.append(_box(large, rule, threshold))
-    return np.array(points, dtype=np.int64).reshape(-1, 2), np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        foreground = _foreground(small, large, rule, threshold).view(np.uint8)
+        boxes.append(np.array(_boxes(foreground, rule), dtype=np.float64))
+    return np.array(points, dtype=np.int64).reshape(-1, 2), boxes
 
 
-def mask_of(
+def shares_of(
     maps: ArrayLike, classes: NDArray[np.bool_], width: int, height: int, *, rule: MaskRule, threshold: float
-) -> NDArray[np.uint8]:
-    """The mask (height, width) of an image's maps (C, h, w): 0 for background, or 1 + the index of a class.
+) -> Map:
+    """What background, whose share is the threshold, and c classes have of each pixel (1 + c, height, width).
 
-    classes: (C,), those that take part; see `MaskRule`. The first of equal classes wins; a map without a value above 0
-    is nowhere. Raises as `peaks`, and for more than 254 classes, which no mask can name.
+    maps: (C, h, w). classes: (C,), the c that take part; see `MaskRule`. Raises as `peaks`.
+    """
+    large = list(_enlarged(np.asarray(maps)[classes], width, height))
+    tops = [float(one.max()) for one in large]
+    shares = np.zeros((1 + len(large), height, width), dtype=np.float32)
+    shares[0] = threshold
+    for share, one, own in zip(shares[1:], large, tops, strict=True):
+        if (top := own if rule == "own-maximum" else max(tops)) > 0:
+            np.divide(one, top, out=share)
+    return shares
+
+
+def mask_of(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The mask (height, width) of shares as `shares_of` gives them: 0 for background, or 1 + the index of a class.
+
+    classes: (C,), those that take part. Of equal shares background's wins, then the first class's. Raises RunError for
+    more than 254 classes, which no mask can name.
     """
     if len(classes) > 254:
         raise RunError(f"A mask names at most 254 classes, but there are {len(classes)}.")
-    chosen = np.flatnonzero(classes)
-    large = list(_enlarged(np.asarray(maps)[chosen], width, height))
-    tops = [float(one.max()) for one in large]
-    mask, best = np.zeros((height, width), dtype=np.uint8), np.full((height, width), threshold)
-    for label, one, own in zip(chosen, large, tops, strict=True):
-        top = own if rule == "own-maximum" else max(tops)
-        share = one / top if top > 0 else np.zeros_like(one)
-        above = share > best
-        mask[above], best[above] = label + 1, share[above]
-    return mask
+    names = np.concatenate([[0], 1 + np.flatnonzero(classes)]).astype(np.uint8)
+    return np.asarray(names[shares.argmax(axis=0)])
 
 
 def detections(
@@ -143,23 +163,27 @@ def _argmax(large: Map) -> tuple[int, int]:
     return x, y
 
 
-def _box(large: Map, rule: BoxRule, threshold: float) -> tuple[float, ...]:
-    import cv2
-
+def _foreground(small: Map, large: Map, rule: BoxRule, threshold: float) -> NDArray[np.bool_]:
+    height, width = large.shape
+    if rule == "mean":
+        return nearest((small >= small.mean()).view(np.uint8), width, height).view(np.bool_)
+    if rule == "mean-components":
+        return np.asarray(large >= large.mean())
     top, floor = float(large.max()), float(large.min()) if rule.endswith("-minmax") else 0.0
-    foreground = (large > floor + threshold * (top - floor)).view(np.uint8)
-    x, y, width, height = cv2.boundingRect(foreground)
-    if not width:
-        return 0.0, 0.0, float(large.shape[1]), float(large.shape[0])
-    if rule.startswith("largest-component"):
-        x, y, width, height = _largest_component(foreground)
-    return float(x), float(y), float(x + width), float(y + height)
+    return np.asarray(large > floor + threshold * (top - floor))
 
 
-def _largest_component(foreground: NDArray[np.uint8]) -> Any:
-    """`x, y, width, height` of the component with the most pixels; among equals the topmost, then the leftmost."""
+def _boxes(foreground: NDArray[np.uint8], rule: BoxRule) -> list[tuple[float, ...]]:
+    """The rule's boxes; components by their pixels, the most first; among equals the topmost, then the leftmost."""
     import cv2
 
-    stats = cv2.connectedComponentsWithStats(foreground, connectivity=8)[2][1:]
-    x, y, _, _, pixels = stats.T
-    return stats[np.lexsort((x, y, -pixels))[0], :4]
+    height, width = foreground.shape
+    if not foreground.any():
+        return [(0.0, 0.0, float(width), float(height))]
+    found = [cv2.boundingRect(foreground)]
+    if "component" in rule:
+        stats = cv2.connectedComponentsWithStats(foreground, connectivity=8)[2][1:]
+        x, y, _, _, pixels = stats.T
+        found = stats[np.lexsort((x, y, -pixels)), :4].tolist()
+    kept = found[:1] if rule.startswith("largest-component") else found
+    return [(float(x), float(y), float(x + wide), float(y + high)) for x, y, wide, high in kept]

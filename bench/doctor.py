@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from bench.crf import HOW_TO_INSTALL
 from bench.data.datasets import DATASETS, open_dataset
 from bench.errors import MissingDataError
 from bench.files import Places
@@ -39,7 +40,7 @@ def examine(places: Places) -> Iterator[Check]:
         if name not in SYNTHETIC:  # made on first use: always there
             yield _dataset(name, places)
     yield _tracking()
-    yield _extra("pydensecrf2", "pip install -e '.[crf]' (needs g++)")
+    yield _extra("pydensecrf2", HOW_TO_INSTALL)
 
 
 def _torch() -> Iterator[Check]:

@@ -75,7 +75,7 @@ class Weldon(PooledMaps):
     def forward(self, images: Tensor) -> Maps:
         """Logits (B, C) and class maps (B, C, h, w): the means over the scales, maps at the size of the largest."""
         if not self.config.scales:
-            return super().forward(images)
+            return self._at(images, max(images.shape[2:]))
         found = [self._scaled(images, side) for side in self.config.scales]
         size = max((one.maps.shape[2:] for one in found), key=lambda shape: shape.numel())
         maps = [interpolate(one.maps, size, mode="bilinear", align_corners=False) for one in found]
@@ -89,7 +89,10 @@ class Weldon(PooledMaps):
 
     def _scaled(self, images: Tensor, side: int) -> Maps:
         resized = interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        maps = super().forward(resized).maps
+        return self._at(resized, side)
+
+    def _at(self, images: Tensor, side: int) -> Maps:
+        maps = super().forward(images).maps
         return Maps(self._pooled(maps, side) + self.maps.bias, maps)  # type: ignore[operator]
 
     def _pooled(self, maps: Tensor, side: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What tests share. In CI (`CI=true`) a skip fails the session; tests of real data are deselected where it is not."""
+"""What tests share. In CI (`CI=true`) a skip fails; tests of data or an extra that is not there are deselected."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,17 +93,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (VOC2007 / "Annotations").is_dir():
-        return
-    absent = [item for item in items if item.get_closest_marker("voc2007")]
-    config.stash[_ABSENT] = len(absent)
-    config.hook.pytest_deselected(items=absent)
-    items[:] = [item for item in items if item not in absent]
+    there = {"voc2007": (VOC2007 / "Annotations").is_dir(), "crf": find_spec("pydensecrf") is not None}
+    lines = config.stash.setdefault(_ABSENT, [])
+    for mark, why in _WHY.items():
+        absent = [item for item in items if item.get_closest_marker(mark) and not there[mark]]
+        if absent:
+            lines.append(f"{len(absent)} tests of {why}")
+            config.hook.pytest_deselected(items=absent)
+            items[:] = [item for item in items if item not in absent]
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str:
-    absent = config.stash.get(_ABSENT, 0)
-    return f"{absent} tests of VOC 2007 deselected: BENCH_DATA holds no VOCdevkit/VOC2007/Annotations" if absent else ""
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return config.stash.get(_ABSENT, [])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -121,4 +123,8 @@ def _skips(config: pytest.Config) -> int:
     return len(reporter.stats.get("skipped", [])) if reporter and os.environ.get("CI") == "true" else 0
 
 
-_ABSENT = pytest.StashKey[int]()
+_ABSENT = pytest.StashKey[list[str]]()
+_WHY = {
+    "voc2007": "VOC 2007 deselected: BENCH_DATA holds no VOCdevkit/VOC2007/Annotations",
+    "crf": "the dense CRF deselected: pydensecrf2 is not installed (pip install -e '.[crf]')",
+}

@@ -12,12 +12,23 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from bench.boxes import iou
-from bench.decode import box_of, detections, mask_of, peak, peaks, points_and_boxes
+from bench.decode import boxes_of, detections, mask_of, peak, peaks, points_and_boxes, shares_of
 from bench.errors import RunError
 
 RULES = ("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax")
+COMPONENTS = ("every-component", "every-component-minmax", "mean-components")
 WHOLE = [0, 0, 6, 4]
 OPTIONS = {"nms": 0.3, "score_floor": 0.25, "max_boxes": 6}
+
+
+def box_of(map_, width, height, *, rule, threshold):
+    """The one box of a rule that gives one."""
+    (box,) = boxes_of(map_, width, height, rule=rule, threshold=threshold)
+    return box
+
+
+def masked(maps, classes, width, height, **rule):
+    return mask_of(shares_of(maps, classes, width, height, **rule), classes)
 
 
 def square(*, height=20, width=30, **boxes):
@@ -62,7 +73,7 @@ def test_a_peak_is_the_maximum_of_torchs_interpolation(map_, width, height):
 def test_a_constant_map_peaks_at_the_origin_and_its_box_is_the_whole_image(value):
     map_ = np.full((3, 2), value)
     assert peak(map_, 6, 4) == (0, 0)
-    for rule in RULES:
+    for rule in (*RULES, *COMPONENTS, "mean"):
         assert box_of(map_, 6, 4, rule=rule, threshold=0.2).tolist() == WHOLE
 
 
@@ -125,12 +136,49 @@ def test_many_maps_are_decoded_as_one_by_one():
     points, boxes = points_and_boxes(maps, 37, 21, rule="largest-component", threshold=0.2)
     assert points.tolist() == peaks(maps, 37, 21).tolist() == [list(peak(map_, 37, 21)) for map_ in maps]
     for map_, box in zip(maps, boxes, strict=True):
-        assert box_of(map_, 37, 21, rule="largest-component", threshold=0.2).tolist() == box.tolist()
+        assert boxes_of(map_, 37, 21, rule="largest-component", threshold=0.2).tolist() == box.tolist()
 
 
 def test_no_maps_give_no_points_and_no_boxes():
     points, boxes = points_and_boxes(np.zeros((0, 3, 3)), 6, 4, rule="all-foreground", threshold=0.2)
-    assert (points.shape, boxes.shape) == ((0, 2), (0, 4))
+    assert (points.shape, boxes) == ((0, 2), [])
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float32, (6, 7), elements=st.sampled_from([-0.5, 0.1, 0.5, 1.0])), st.sampled_from(COMPONENTS))
+def test_every_component_is_scipys_the_largest_first(map_, rule):
+    top, floor = map_.max(), map_.min() if rule.endswith("-minmax") else 0
+    foreground = map_ >= map_.mean() if rule == "mean-components" else map_ > floor + 0.2 * (top - floor)
+    names, _ = ndimage.label(foreground, structure=np.ones((3, 3)))
+    parts = [
+        (-(names == name).sum(), part[0].start, part[1].start, part[1].stop, part[0].stop)
+        for name, part in enumerate(ndimage.find_objects(names), start=1)
+    ]
+    expected = [[x1, y1, x2, y2] for _, y1, x1, x2, y2 in sorted(parts)] or [[0, 0, 7, 6]]
+    assert boxes_of(map_, 7, 6, rule=rule, threshold=0.2).tolist() == expected
+
+
+def test_the_first_of_every_component_is_the_largest():
+    map_ = np.random.default_rng(3).normal(size=(7, 9)).astype(np.float32)
+    for share in ("", "-minmax"):
+        every = boxes_of(map_, 90, 70, rule=f"every-component{share}", threshold=0.5)
+        assert len(every) > 1
+        assert every[0].tolist() == box_of(map_, 90, 70, rule=f"largest-component{share}", threshold=0.5).tolist()
+
+
+def test_the_mean_is_that_of_the_small_map_whose_cells_are_enlarged_whole():
+    """Cells of 10 x 5 pixels: the mean is 0.25, which the cell of 0.25 reaches."""
+    map_ = np.zeros((4, 3), dtype=np.float32)
+    map_[1, 1], map_[2, 2], map_[3, 0] = 2.0, 0.75, 0.25
+    assert box_of(map_, 30, 20, rule="mean", threshold=0.9).tolist() == [0, 5, 30, 20]
+    map_[3, 0] = 0.0
+    assert box_of(map_, 30, 20, rule="mean", threshold=0.9).tolist() == [10, 5, 30, 15]
+
+
+def test_spns_released_rule_enlarges_first_and_boxes_each_component():
+    map_ = square(a=(1.0, (2, 2, 8, 8)), b=(0.5, (20, 4, 24, 6)), c=(0.05, (12, 12, 14, 14)))
+    assert map_.mean() < 0.07
+    assert boxes_of(map_, 30, 20, rule="mean-components", threshold=0.9).tolist() == [[2, 2, 8, 8], [20, 4, 24, 6]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -237,19 +285,19 @@ def test_a_mask_by_hand_under_both_rules():
     """The second class responds half as much as the first: by its own maximum it is as sure, by the common one not."""
     maps = np.stack([square(a=(4.0, (0, 0, 10, 20)), b=(1.5, (20, 0, 30, 20))), square(a=(2.0, (10, 0, 30, 20)))])
     both = np.array([True, True])
-    own = mask_of(maps, both, 30, 20, rule="own-maximum", threshold=0.4)
+    own = masked(maps, both, 30, 20, rule="own-maximum", threshold=0.4)
     assert own[0].tolist() == [1] * 10 + [2] * 20
-    common = mask_of(maps, both, 30, 20, rule="common-maximum", threshold=0.5)
+    common = masked(maps, both, 30, 20, rule="common-maximum", threshold=0.5)
     assert common[0].tolist() == [1] * 10 + [0] * 20
-    assert mask_of(maps, ~both, 30, 20, rule="own-maximum", threshold=0.0).max() == 0
-    second = mask_of(maps, np.array([False, True]), 30, 20, rule="common-maximum", threshold=0.5)
+    assert masked(maps, ~both, 30, 20, rule="own-maximum", threshold=0.0).max() == 0
+    second = masked(maps, np.array([False, True]), 30, 20, rule="common-maximum", threshold=0.5)
     assert second[0].tolist() == [0] * 10 + [2] * 20
 
 
 def test_where_no_map_is_above_0_all_is_background():
     maps = np.stack([np.full((3, 3), -1.0), np.zeros((3, 3))])
     for rule in ("own-maximum", "common-maximum"):
-        assert not mask_of(maps, np.array([True, True]), 6, 5, rule=rule, threshold=0.0).any()
+        assert not masked(maps, np.array([True, True]), 6, 5, rule=rule, threshold=0.0).any()
 
 
 @settings(max_examples=60, deadline=None)
@@ -260,7 +308,7 @@ def test_where_no_map_is_above_0_all_is_background():
     threshold=st.sampled_from([0.03, 0.31, 0.77]),
 )
 def test_masks_are_those_of_the_definition(maps, classes, rule, threshold):
-    found = mask_of(maps, np.array(classes), 6, 4, rule=rule, threshold=threshold)
+    found = masked(maps, np.array(classes), 6, 4, rule=rule, threshold=threshold)
     slow = slow_mask(maps, classes, 6, 4, rule, threshold)
     assert (found == slow).mean() > 0.9  # equal shares may fall to another class by a last digit
     assert set(np.unique(found)) <= {0, *(1 + np.flatnonzero(classes))}
@@ -268,4 +316,4 @@ def test_masks_are_those_of_the_definition(maps, classes, rule, threshold):
 
 def test_a_mask_cannot_name_more_classes_than_a_byte_holds():
     with pytest.raises(RunError, match="at most 254 classes, but there are 255"):
-        mask_of(np.zeros((255, 2, 2)), np.zeros(255, bool), 4, 4, rule="own-maximum", threshold=0.1)
+        masked(np.zeros((255, 2, 2)), np.zeros(255, bool), 4, 4, rule="own-maximum", threshold=0.1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.data.dataset import Dataset
 from bench.data.images import fit, read_image, warp
+from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals, filtered
 from bench.errors import RequestError
 from bench.method import ProposalConfig, TrainedConfig
@@ -44,6 +45,10 @@ class Images:
     def fitted(self, image: str, larger_side: int) -> tuple[Tensor, float, float]:
         """The image with its aspect kept (3, h, w), bytes, and by what x and y were multiplied. Raises BadFileError."""
         return self._prepared("fitted", image, larger_side)
+
+    def pixels(self, image: str) -> NDArray[np.uint8]:
+        """The pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
+        return read_pixels(self._dataset.image_path(image))
 
     def _prepared(self, how: str, image: str, size: int) -> tuple[Tensor, float, float]:
         key = (how, image, size)

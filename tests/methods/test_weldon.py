@@ -82,6 +82,12 @@ def test_scales_are_averaged_each_with_its_own_k() -> None:
     assert method.loss(SQUARE, LABELS)["classification"].isfinite()
 
 
+@pytest.mark.parametrize("side", [48, 64, 320])
+def test_an_image_of_another_size_has_the_k_of_its_own(side: int) -> None:
+    image = interpolate(IMAGES, (side, side))
+    torch.testing.assert_close(made(Weldon, size=448)(image).scores, made(Weldon, size=side)(image).scores)
+
+
 def test_a_scale_above_the_size_of_the_images_is_refused() -> None:
     with pytest.raises(RequestError, match=r"scales may not be above size \(64\), but one is 747"):
         config("a+b", scales="64+747")

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from train_cases import CPU, TASK, Colours, Corners, Photographs, boxes, made
 
+from bench.crf import DenseCrf, refined
+from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals
-from bench.decode import detections, mask_of
+from bench.decode import boxes_of, detections, mask_of, shares_of
 from bench.errors import BusyError, RunError
 from bench.formats import read_any
 from bench.method import Maps
@@ -134,6 +136,42 @@ def test_flip_test_is_the_mean_over_both_views_with_maps_turned_back(photographs
     assert both["boxes"].select(["x1", "x2"]).equals(plain["boxes"].select(["x1", "x2"]))
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_predictions_of_several_sizes_are_averaged_at_the_largest(
+    photographs: Photographs, tmp_path: Path, flip: bool
+) -> None:
+    found = predicted(
+        made(LeftToRight, test_scales=(32, 64), flip_test=flip), photographs, tmp_path / "p", "scores", "maps"
+    )
+    assert list(found) == ["scores"]
+    _, maps = drawn(photographs, tmp_path / "p", "maps")
+    large, small = (
+        torch.stack([Images(photographs).square(image, size)[:1] for image in photographs.ids]) / 255
+        for size in (64, 32)
+    )
+    enlarged = torch.nn.functional.interpolate(small, (64, 64), mode="bilinear")
+    np.testing.assert_allclose(np.stack(maps)[::2], ((large + enlarged) / 2)[:, 0], atol=1e-5)
+    views = (large, small, large.flip(-1), small.flip(-1)) if flip else (large, small)
+    left = torch.stack([view[..., :16].mean((1, 2, 3)) for view in views]).mean(0)
+    np.testing.assert_allclose(scores(found["scores"])[:, 0], left, rtol=1e-5)
+
+
+def test_every_component_is_a_row_of_boxes_with_the_score_of_its_class(
+    photographs: Photographs, tmp_path: Path
+) -> None:
+    rule = {"box_rule": "every-component", "box_threshold": 0.6}
+    tables = predicted(made(Colours, **rule), photographs, tmp_path / "p", *ALL, "maps")
+    found, maps = drawn(photographs, tmp_path / "p", "maps")
+    expected = []
+    for pair, (image, label, map_) in enumerate(zip(found.image, found.label, maps, strict=True)):
+        score = tables["scores"]["score"][pair].as_py()
+        for box in boxes_of(map_, 32, 24, rule="every-component", threshold=0.6):
+            expected.append([photographs.ids[image], TASK.classes[label], score, *box.tolist()])
+    assert len(expected) > 2 * len(maps)
+    assert [list(row.values()) for row in tables["boxes"].to_pylist()] == expected
+    assert len(tables["points"]) == len(tables["scores"]) == len(maps)
+
+
 def test_scales_and_mirror_images_of_proposals_are_averaged(photographs: Photographs, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"scales": (32, 64), "flip_test": True, "nms": 1.0, "min_proposal": 0}
     method, proposals = made(Corners, **settings), boxes(photographs, HALVES[:1])
@@ -231,9 +269,26 @@ def test_masks_are_decoded_as_the_config_says(photographs: Photographs, tmp_path
     for row, score in enumerate(scores(tables["scores"])):
         classes = (score >= 0.4) | (score == score.max())
         both = np.stack(maps[2 * row : 2 * row + 2])
-        expected = mask_of(both, classes, 32, 24, rule="common-maximum", threshold=0.6)
+        shares = shares_of(both, classes, 32, 24, rule="common-maximum", threshold=0.6)
+        expected = mask_of(shares, classes)
         np.testing.assert_array_equal(masks[row], expected)
     assert len({mask.tobytes() for mask in masks}) == 8
+
+
+@pytest.mark.crf
+def test_a_crf_refines_masks_by_the_photograph_as_it_is(photographs: Photographs, tmp_path: Path) -> None:
+    settings = {"crf_appearance_rgb": 40, "crf_steps": 2, "mask_score": 0.4}
+    predicted(made(Colours, **settings), photographs, tmp_path / "plain", "masks", "maps", "scores")
+    tables = predicted(made(Colours, crf=True, **settings), photographs, tmp_path / "p", "masks", "scores")
+    _, maps = drawn(photographs, tmp_path / "plain", "maps")
+    (_, plain), (_, masks) = (drawn(photographs, tmp_path / name, "masks") for name in ("plain", "p"))
+    crf = DenseCrf(10, 80, 40, 3, 3, 2)
+    for row, score in enumerate(scores(tables["scores"])):
+        classes = (score >= 0.4) | (score == score.max())
+        shares = shares_of(np.stack(maps[2 * row : 2 * row + 2]), classes, 32, 24, rule="own-maximum", threshold=0.3)
+        pixels = read_pixels(photographs.image_path(photographs.ids[row]))
+        np.testing.assert_array_equal(masks[row], mask_of(refined(shares, pixels, crf), classes))
+    assert any((before != after).any() for before, after in zip(plain, masks, strict=True))
 
 
 def test_folders_are_finished_part_by_part_as_tables_are(photographs: Photographs, tmp_path: Path) -> None:

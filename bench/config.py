@@ -1,0 +1,133 @@
+"""Settings of methods: frozen, closed, each of training or of prediction alone, with its default and its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench.crf import HOW_TO_INSTALL, DenseCrf, installed
+from bench.decode import BoxRule, MaskRule
+
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+def training(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
+    """A config field that determines the trained weights: changing it trains again.
+
+    file: it may name a file, whose content then counts, and whose folder no record tells.
+    """
+    return Field(default, description=text, json_schema_extra={"stage": "training", "file": file}, **rules)
+
+
+def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
+    """A config field that only changes what trained weights predict; file: as for `training`."""
+    return Field(default, description=text, json_schema_extra={"stage": "prediction", "file": file}, **rules)
+
+
+class BaseConfig(BaseModel):
+    """Base of every method's settings: frozen, closed, each field made by `training()` or `prediction()`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
+        """The settings that belong to one stage, as JSON values."""
+        fields = type(self).model_fields
+        mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
+        return self.model_dump(mode="json", include=mine)
+
+    @classmethod
+    def files(cls) -> set[str]:
+        """Names of the fields that may name a file."""
+        return {key for key, info in cls.model_fields.items() if dict(info.json_schema_extra or {}).get("file")}  # type: ignore[arg-type]
+
+
+class TrainedConfig(BaseConfig):
+    """Settings that every trained method has: the net, and SGD as the papers use it."""
+
+    net: str = training("vgg16", "backbone, by name (methods/nets)")
+    weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel)", file=True)
+    size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
+    epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
+    batch_size: int = training(16, "images a step", ge=1)
+    lr: float = training(0.001, "learning rate", gt=0)
+    head_lr: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
+    lr_drop: float = training(0.75, "fraction of the epochs after which the learning rate is divided by 10", gt=0, le=1)
+    momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
+    clip: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
+    flip: bool = training(True, "mirror each training image with probability one half")
+    precision: Literal["auto", "float32", "bfloat16"] = training(
+        "auto", "arithmetic of the network's forward pass; auto: bfloat16 where the device has it, else float32"
+    )
+    difficult_labels: Literal["ignore", "negative", "positive"] = training(
+        "ignore", "what the loss does with a class that is present only as difficult"
+    )
+    snapshots: tuple[int, ...] = training((), "epochs whose weights are kept beside the last ones, for epoch")
+    epoch: int = prediction(0, "predict with the weights after this epoch, one of snapshots; 0: the last", ge=0)
+    flip_test: bool = prediction(False, "average the prediction with that of the mirrored image")
+
+    @model_validator(mode="after")
+    def _epoch_is_kept(self) -> TrainedConfig:
+        if late := [one for one in self.snapshots if not 0 < one <= self.epochs]:
+            raise ValueError(f"snapshots={late[0]} is none of epochs 1 ... {self.epochs}")
+        if self.epoch not in (0, *self.snapshots):
+            raise ValueError(f"epoch={self.epoch} needs snapshots={self.epoch}: only their weights are kept")
+        return self
+
+
+class MapConfig(TrainedConfig):
+    """Settings of methods that give one score map a class; images are warped to a square."""
+
+    box_rule: BoxRule = prediction(
+        "largest-component", "what of the foreground boxes enclose, and what box_threshold is a share of"
+    )
+    box_threshold: float = prediction(
+        0.2, "foreground is above this share of the map's maximum, or range (CAM: 20 %)", ge=0, lt=1
+    )
+    mask_rule: MaskRule = prediction("own-maximum", "what mask_threshold is a share of, and classes compete by")
+    mask_threshold: float = prediction(0.3, "a pixel above this share of the maximum is no background", ge=0, lt=1)
+    mask_score: float = prediction(0.5, "classes that score at least this, and the best one, take part in a mask")
+    crf: bool = prediction(False, "move masks to the edges of the photograph by a dense CRF, which is to be installed")
+    crf_appearance: float = prediction(10.0, "weight of its appearance kernel (SEC: 10)", ge=0)
+    crf_appearance_xy: float = prediction(80.0, "that kernel's width in pixels (SEC: 80)", gt=0)
+    crf_appearance_rgb: float = prediction(13.0, "that kernel's width in grey levels (SEC: 13)", gt=0)
+    crf_smoothness: float = prediction(3.0, "weight of its smoothness kernel (SEC: 3)", ge=0)
+    crf_smoothness_xy: float = prediction(3.0, "that kernel's width in pixels (SEC: 3)", gt=0)
+    crf_steps: int = prediction(10, "iterations of its mean field (SEC: 10)", ge=1)
+    half_maps: bool = prediction(False, "store maps in half precision")
+    test_scales: tuple[Side, ...] = prediction((), "sides of the input whose predictions are averaged; empty: size")
+
+    @model_validator(mode="after")
+    def _crf_is_installed(self) -> MapConfig:
+        if self.crf and not installed():
+            raise ValueError(f"crf=true needs the package pydensecrf2: {HOW_TO_INSTALL}")
+        return self
+
+    @property
+    def dense_crf(self) -> DenseCrf | None:
+        """The CRF, if masks are to have one."""
+        settings = {one.name: getattr(self, f"crf_{one.name}") for one in fields(DenseCrf)}
+        return DenseCrf(**settings) if self.crf else None
+
+
+class ProposalConfig(TrainedConfig):
+    """Settings of methods that score region proposals; images keep their aspect."""
+
+    size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
+    scales: tuple[int, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
+    batch_size: int = training(1, "images a step", ge=1)
+    proposals: str = training(
+        "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
+    )
+    min_proposal: int = training(20, "proposals with a side under this many pixels are removed", ge=0)
+    roi_head: Literal["own", "mean", "fc"] = training(
+        "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
+    )
+    roi_pooling: Literal["max", "align"] = training("max", "RoI pooling as Fast R-CNN's, or RoIAlign")
+    freeze: bool = training(False, "keep what the weights set as it is: only new layers learn, much faster")
+    max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
+    nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
+    score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
+    max_boxes: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
