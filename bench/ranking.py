@@ -36,7 +36,11 @@ def ranking(truth: Truth, image: Integers, label: Integers, score: FloatArray, *
 
 def places(image: Integers, label: Integers, score: FloatArray) -> Integers:
     """The place (n,) of each row among those of its image, from 0: score descending, then class, then file order."""
-    by_score = np.lexsort((label, -score)) if label.any() else np.argsort(-score, kind="stable")
+    falling = -score
+    by_score = np.argsort(falling)  # several times as fast as a stable sort, which is for equal scores
+    ranked = falling[by_score]
+    if (ranked[1:] == ranked[:-1]).any():
+        by_score = np.lexsort((label, falling))
     rank = np.empty(len(image), dtype=np.int64)
     rank[by_score] = np.arange(len(image))
     order = np.argsort(image * np.int64(len(image)) + rank)
