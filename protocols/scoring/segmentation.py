@@ -28,6 +28,9 @@ METRICS = {"mIoU": True}
 SILENT = 255
 """What a pixel has that says nothing."""
 
+_EXACT = 1 << 24
+"""Pixels that OpenCV counts at once: its histograms are single precision."""
+
 Mask = NDArray[np.uint8]
 Integers = NDArray[np.integer]
 
@@ -85,12 +88,18 @@ def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integ
 
 def _counted(true: Mask, mask: Mask, names: int) -> Integers:
     """Pixels (3, names) of each class: of the truth, of the prediction, of both; where the truth says something."""
-    if true.shape != mask.shape:
-        height, width = true.shape
+    import cv2
+
+    height, width = true.shape
+    if mask.shape != true.shape:
         mask = nearest(mask, width, height)
-    both = true.astype(np.uint16) * 256 + mask
-    pairs = np.bincount(both.ravel(), minlength=1 << 16).reshape(256, 256)[:names]
-    return np.stack([pairs.sum(axis=1), pairs[:, :names].sum(axis=0), pairs.diagonal()])
+    pairs = np.zeros((256, 256), dtype=np.int64)
+    step = max(1, _EXACT // width)
+    for rows in (slice(row, row + step) for row in range(0, height, step)):
+        parts = [true[rows], mask[rows]]
+        pairs += cv2.calcHist(parts, [0, 1], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
+    said = pairs[:names]
+    return np.stack([said.sum(axis=1), said[:, :names].sum(axis=0), said.diagonal()])
 
 
 def _true(masks: Masks, image: int, names: int) -> Mask:

@@ -74,13 +74,13 @@ def files_of(truth: Truth) -> list[Path]:
 
 
 def test_scoring_takes_few_times_as_long_as_reading_the_masks(
-    case: tuple[Path, Truth], full: bool, benchmark: Callable[..., Any]
+    case: tuple[Path, Truth], benchmark: Callable[..., Any]
 ) -> None:
     folder, truth = case
     assert benchmark(ours, *case) == pytest.approx(plain(*case), abs=1e-12)
     both = [one for file in files_of(truth) for one in (file, folder / file.name)]
     reading = times_faster(lambda: deque(map(read_indices, both), maxlen=0), lambda: ours(*case), rounds=3)
-    assert reading < (4 if full else 6)
+    assert reading < 5
 
 
 def test_it_takes_less_than_two_gib(case: tuple[Path, Truth]) -> None:

@@ -94,6 +94,13 @@ def test_a_pixel_without_an_answer_is_a_miss_and_not_a_false_one(tmp_path: Path)
     assert judged.counts["pixels_without_answer"] == 1
 
 
+def test_pixels_are_counted_to_the_last_one_however_many(tmp_path: Path) -> None:
+    large = np.zeros((4097, 4097), np.uint8)
+    truth = with_masks(tmp_path, [large] + [np.full((1, 1), 255)] * 3)
+    judged = judge(bound("voc07-seg"), truth, arrays(truth, "masks", [("b", None, large)]))
+    assert judged.counts["pixels"] == 4097**2
+
+
 def test_masks_come_from_a_folder_of_indexed_png(tmp_path: Path) -> None:
     (tmp_path / "truth").mkdir()
     (tmp_path / "mine").mkdir()
