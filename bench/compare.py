@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import registry
 from bench.boxes import FloatArray
-from bench.errors import BadFileError, RequestError
+from bench.errors import BadFileError, RequestError, amount
 from bench.kept import Kept
 from bench.replicates import beside, read_replicates
 from bench.result import SYNTHETIC, Result
@@ -84,7 +84,7 @@ def tables_of(found: Comparison) -> list[Table]:
     """The metrics, then the classes of each metric that has them; per cent."""
     a, b = found.a, found.b
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
-    title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {a.images} images, per cent"
+    title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {amount(a.images, 'image')}, per cent"
     remarks = [f"A: {_name(a)}", f"B: {_name(b)}"]
     if lower := [name for name in found.metrics if not a.higher_is_better[name]]:
         remarks.append(f"Lower is better: {', '.join(lower)}.")
@@ -144,7 +144,8 @@ def _unlike(a: Result, b: Result) -> tuple[str, ...]:
     if a.dataset != b.dataset:
         unlike.append(f"dataset {b.dataset}, not {a.dataset}")
     elif a.ids_digest != b.ids_digest:
-        unlike.append(f"other images: {b.split}, {b.images} images, not {a.split}, {a.images} images")
+        there, here = (f"{one.split}, {amount(one.images, 'image')}" for one in (b, a))
+        unlike.append(f"other images: {there}, not {here}")
     elif a.truth_digest != b.truth_digest:
         unlike.append("the same images with other annotations")
     return tuple(unlike)

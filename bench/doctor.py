@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench.crf import HOW_TO_INSTALL
 from bench.data.datasets import DATASETS, open_dataset
-from bench.errors import MissingDataError
+from bench.errors import MissingDataError, amount
 from bench.files import Places
 from bench.result import SYNTHETIC
 
@@ -78,8 +78,9 @@ def _dataset(name: str, places: Places) -> Check:
     try:
         splits = open_dataset(name, places).splits()
     except MissingDataError as error:
-        return Check(name, False, f"looked in {error.looked_in}", error.how)
-    return Check(name, True, f"{len(splits)} splits; python -m bench data check {name} counts them")
+        looked = "no data root is set" if places.data_root is None else f"looked in {error.looked_in}"
+        return Check(name, False, looked, error.how)
+    return Check(name, True, f"{amount(len(splits), 'split')}; python -m bench data check {name} counts them")
 
 
 def _tracking() -> Check:

@@ -5,6 +5,7 @@ BenchError
 │   ├── UnknownNameError    a name that nobody has; says what was probably meant
 │   ├── MissingDataError    something is not on disk; says where it was looked for and how to get it
 │   └── BadFileError        a file breaks a rule; names the file, the row and the rule
+│       └── WrongKindError  a file holds another kind of prediction than what is wanted
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
     └── DivergedError       the loss is no longer a number
@@ -13,7 +14,7 @@ BenchError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -30,7 +31,10 @@ class RequestError(BenchError):
 
 
 class UnknownNameError(RequestError):
-    """A typed name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`."""
+    """A typed name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`.
+
+    Of many known names the first are listed, and few where a `hint` says how to see them all.
+    """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         self.what, self.name, self.known = what, name, sorted(known)
@@ -38,14 +42,14 @@ class UnknownNameError(RequestError):
         text = f"Unknown {what} {name!r}."
         if near:
             text += f" Did you mean: {', '.join(near)}?"
-        text += f" Available: {_listing(self.known)}"
+        text += f" Available: {listing(self.known, 5 if hint else 20)}"
         super().__init__(f"{text} ({hint})." if hint else f"{text}.")
 
 
-def _listing(names: list[str], most: int = 60) -> str:
-    """Names for a message; a split has thousands of images."""
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message, the first few of many."""
     shown = ", ".join(names[:most]) or "none"
-    return shown if len(names) <= most else f"{shown} ... ({len(names)} in all)"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 class MissingDataError(RequestError):
@@ -65,6 +69,14 @@ class BadFileError(RequestError):
         super().__init__(printable(f"{file}{where}: {rule}"))
 
 
+class WrongKindError(BadFileError):
+    """A file of predictions of other `kinds` than the expected ones."""
+
+    def __init__(self, file: Path | str, kinds: Sequence[str], expected: Sequence[str], *, seen: str = "") -> None:
+        self.kinds = tuple(kinds)
+        super().__init__(file, f"holds {seen}{' or '.join(kinds)}; expected {' or '.join(expected) or 'no table'}")
+
+
 def printable(text: str, most: int = 1500) -> str:
     r"""Text of a file for a message: one line, cut where it is long, without what moves a terminal.
 
@@ -73,6 +85,15 @@ def printable(text: str, most: int = 1500) -> str:
     """
     cut = text if len(text) <= most else f"{text[:most]} ..."
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
+
+
+def amount(count: int, noun: str, plural: str = "") -> str:
+    """A number of things, for a message.
+
+    >>> amount(1, "image"), amount(1000, "image"), amount(0, "inverted box", "inverted boxes")
+    ('1 image', '1000 images', '0 inverted boxes')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 class RunError(BenchError):

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data.pixels import read_indices
-from bench.errors import BadFileError
+from bench.errors import BadFileError, WrongKindError, amount
 from bench.predictions import FOLDERS, About, Predictions, read, write_rows
 from bench.truth import PRESENT, Truth
 
@@ -59,7 +59,7 @@ def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions
         files = sorted(folder.rglob(f"*{suffix}"))
         kind = next((kind for kind in kinds if kind in possible), None)
         if files and kind is None and not any(folder.rglob("comp*.txt")):
-            raise BadFileError(folder, f"holds {suffix} files, that is {_or(possible)}; expected {_or(kinds)}")
+            raise WrongKindError(folder, possible, kinds, seen=f"{suffix} files, that is ")
         if files and kind is not None:
             return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
     return None
@@ -118,13 +118,13 @@ def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predicti
         columns["label"] = pa.array(_only_classes(folder, found, truth), pa.string())
     one = read_indices if kind == "masks" else read_map
     others = len(named) - len(found)
-    notes = (f"{others} {suffix} files are of no image of {truth.dataset} {truth.split}, left unread",) * bool(others)
+    unread = f"{amount(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
     return Predictions(
         kind,
         pa.table(columns),
         About(made_by=folder.name, split=split),
         str(root),
-        notes,
+        (unread,) * bool(others),
         lambda: (one(named[name]) for name in found),
     )
 
@@ -211,7 +211,3 @@ def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.fl
     if not np.isfinite(single).all():
         raise BadFileError(file, "a map must be finite in float32", row=row)
     return np.array(stored) if stored.dtype == np.float64 else single
-
-
-def _or(kinds: Sequence[str]) -> str:
-    return " or ".join(kinds)

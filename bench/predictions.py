@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import BadFileError, UnknownNameError, printable
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, printable
 from bench.files import atomic, digest, file_digest
 from bench.truth import Truth
 
@@ -227,7 +227,7 @@ def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
     if kind not in _COLUMNS:
         raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
     if accepted and kind not in accepted:
-        raise BadFileError(path, f"expected predictions of kind {' or '.join(accepted)}, but it holds {kind}")
+        raise WrongKindError(path, [kind], accepted)
     return kind
 
 

@@ -98,9 +98,36 @@ def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodC
     cls = method(name, (settings or {}).get("base"))
     if not colon:
         return cls, cls.default_variant
-    if variant not in cls.variants:
-        raise UnknownNameError(f"variant of {name}", variant, cls.variants, hint=f"python -m bench show {name}")
+    _known(f"variant of {name}", variant, cls.variants, f"python -m bench show {name}")
     return cls, variant
+
+
+def check_name(text: str) -> None:
+    """Raise UnknownNameError for a method, or a variant, that nobody has; torch is not imported to find out.
+
+    A method whose file does not list its variants one by one is not asked for them.
+    """
+    name, colon, variant = text.partition(":")
+    listed = _known("method", name, methods(), "python -m bench list methods")
+    if colon and (known := variants(listed)):
+        _known(f"variant of {name}", variant, dict.fromkeys(known), f"python -m bench show {name}")
+
+
+def variants(listed: Listed) -> tuple[str, ...]:
+    """The variants that a method's file lists, read and not imported; none where it does not list them one by one."""
+    path = Path(listed.origin)
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign) and _sets(node)]
+    if len(found) != 1 or not isinstance(found[0], ast.Dict):
+        return ()
+    keys = [key.value for key in found[0].keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return tuple(keys) if len(keys) == len(found[0].keys) else ()
+
+
+def _sets(node: ast.AnnAssign | ast.Assign) -> bool:
+    """Whether a statement sets `variants`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [ast.unparse(target) for target in targets] == ["variants"]
 
 
 def protocol(name: str) -> Record:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from bench import provenance
-from bench.errors import BenchError, DivergedError, RequestError, RunError
+from bench.errors import BenchError, DivergedError, RequestError, RunError, amount
 from bench.files import Places, read_json, write_json
 from bench.formats import read_any
 from bench.job import Job, Request, Shelf, look_up
@@ -110,7 +110,7 @@ def _resolved(job: Job) -> str:
     name = job.cls.name if job.variant is None else f"{job.cls.name}:{job.variant}"
     return (
         f"{name}, seed {job.request.seed}: {job.bound.record.name} on {job.dataset.name} {job.test.split} "
-        f"({len(job.test.ids)} images), {learned}predicted as {job.predictions.address}"
+        f"({amount(len(job.test.ids), 'image')}), {learned}predicted as {job.predictions.address}"
     )
 
 
@@ -154,7 +154,7 @@ def _train(job: Job, means: _Means) -> None:
         method = _learner(_built(job))
         feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
         if left_out:
-            means.progress.say(f"{left_out} images of {job.train.split} have no proposals and teach nothing.")
+            means.progress.say(f"Without proposals, and so left out: {amount(left_out, 'image')} of {job.train.split}.")
         try:
             loop.fit(
                 method,

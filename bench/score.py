@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.boxes import FloatArray
-from bench.errors import RequestError
+from bench.errors import RequestError, amount
 from bench.files import digest
 from bench.predictions import Resolved
 from bench.protocol import BoundProtocol
@@ -192,8 +192,17 @@ def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
         notes += found.notes
         if not found.covered.all():
             notes.append(f"the {kind} do not cover {_missing(truth, found)}; they count as unanswered")
-        notes += [f"{count} {name.replace('_', ' ')}, kept" for name, count in found.counts.items() if count]
+        notes += [f"{one}, kept" for one in odd_boxes(found.counts)]
     return tuple(notes)
+
+
+def odd_boxes(counts: Mapping[str, int]) -> list[str]:
+    """What `Resolved.counts` says, where it says anything."""
+    names = {
+        "inverted_boxes": ("inverted box", "inverted boxes"),
+        "boxes_outside_image": ("box outside its image", "boxes outside their images"),
+    }
+    return [amount(count, *names[key]) for key, count in counts.items() if count]
 
 
 def _intervals(

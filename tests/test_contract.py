@@ -183,7 +183,7 @@ def test_what_is_broken_in_a_proposal_method_is_said(complaints, new: str, says:
     [
         ("'y2': y2", "'y3': y2", "every kind.*: boxes: expected the columns .*, y2, but y2 are missing"),
         ("'y2': y2", "'y2': y2 * np.nan", "every kind.*: its boxes, row 0: column 'y2' must be finite"),
-        ("'y2': y2", "'y2': y2 * 3", r"every kind.*: boxes: \d+ boxes outside image"),
+        ("'y2': y2", "'y2': y2 * 3", r"every kind.*: boxes: \d+ boxes outside their images"),
         (
             "np.array(truth.ids)",
             "np.char.add(truth.ids, 'x')",

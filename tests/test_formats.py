@@ -95,19 +95,20 @@ def test_a_voc_line_by_hand(tmp_path: Path, truth: Truth) -> None:
     folder = voc_folder(tmp_path, **{"comp4_det_test_subset_tv__monitor": "000005 0.5 11 21 40 60\n\n"})
     found = read_any(folder, truth, ["boxes"])
     assert rows(resolve(found, truth)) == [(0, 2, 0.5, [10, 20, 40, 60])]
-    assert found.notes == ("no file for aeroplane, bicycle: no predictions of them",)
+    absent = "no file for aeroplane, bicycle: no predictions of them"
+    assert found.notes == (absent, "2 of 3 images have no boxes")
 
 
 def test_a_voc_folder_of_class_scores(tmp_path: Path, truth: Truth) -> None:
     files = {f"comp1_cls_test_subset_{name.replace('-', '__')}": "000005 0.25\n000012 -1e-3\n" for name in CLASSES}
     found = read_any(voc_folder(tmp_path, **files), truth, ["scores"])
-    assert found.notes == ()
+    assert found.notes == ("1 of 3 images has no scores",)
     assert resolve(found, truth).score.tolist() == [0.25, -0.001] * 3
 
 
 def test_predictions_made_for_another_split_are_said_to_be(tmp_path: Path, truth: Truth) -> None:
     found = resolve(read_any(voc_folder(tmp_path, comp3_det_test_bicycle="000005 1 1 1 2 2"), truth, ["boxes"]), truth)
-    assert found.notes[1] == "made for the split test, scored on test_subset"
+    assert found.notes[2] == "made for the split test, scored on test_subset"
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path, truth: Truth, dyadic: Path) -> None:
@@ -122,6 +123,13 @@ def test_no_detections_in_coco_are_none_on_every_image(tmp_path: Path, truth: Tr
     found = resolve(read_any(coco_file(tmp_path, []), truth, ["boxes"]), truth)
     assert len(found.image) == 0
     assert found.covered.all()
+    assert found.notes == ("the file has no boxes: all 3 images count as images without any",)
+
+
+def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: Truth) -> None:
+    found = [entry(image_id=int(name)) for name in truth.ids]
+    for some, notes in ((found[:1] * 2, ("2 of 3 images have no boxes",)), (found, ())):
+        assert read_any(coco_file(tmp_path, some), truth, ["boxes"]).notes == notes
 
 
 @pytest.mark.parametrize(
@@ -277,9 +285,9 @@ def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: Truth) -> No
 
 
 def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> None:
-    with pytest.raises(BadFileError, match="holds boxes, but points is expected"):
+    with pytest.raises(BadFileError, match="holds boxes; expected points"):
         read_any(coco_file(tmp_path, [entry()]), truth, ["points", "maps"])
-    with pytest.raises(BadFileError, match="holds boxes, but scores is expected"):
+    with pytest.raises(BadFileError, match="holds boxes; expected scores"):
         read_any(voc_folder(tmp_path, comp3_det_test_bicycle=""), truth, ["scores"])
 
 
@@ -290,7 +298,7 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> No
         (b" \n", "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
         (pickle.dumps([entry()]), "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
         (b"label,image\n", "neither parquet"),
-        (b"image,label\n", "holds scores, but boxes is expected"),
+        (b"image,label\n", "holds scores; expected boxes"),
         (b"PAR1 and nothing else", "not a readable parquet file"),
         (b"[\xff]", "not valid JSON"),
     ],

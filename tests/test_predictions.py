@@ -81,7 +81,7 @@ def test_a_file_that_says_no_kind_is_of_the_first_kind_accepted(tmp_path: Path) 
 
 def test_another_kind_than_accepted_is_refused(tmp_path: Path) -> None:
     path = with_note(tmp_path / "p.parquet", {"kind": "boxes"})
-    with pytest.raises(BadFileError, match="expected predictions of kind points or maps, but it holds boxes"):
+    with pytest.raises(BadFileError, match="holds boxes; expected points or maps"):
         read(path, "points", "maps")
 
 

@@ -282,7 +282,7 @@ def test_images_without_proposals_teach_nothing_and_are_said(places: Places, tmp
     heard = Heard()
     request = asked("wsddn", "voc07-corloc", proposals=proposals_file(places, tmp_path / "p.npz", without=3))
     report = run([request], places, progress=heard, device="cpu", workers=0, threads=1)
-    assert "3 images of trainval have no proposals and teach nothing." in heard.lines
+    assert "Without proposals, and so left out: 3 images of trainval." in heard.lines
     assert report.results[0].images == 12
 
 

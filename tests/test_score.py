@@ -98,7 +98,7 @@ def test_an_undefined_class_is_left_out_and_named(truth: Truth) -> None:
 def test_odd_boxes_are_counted_and_said(truth: Truth) -> None:
     judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
     assert judged.counts == {"images": 8, "inverted_boxes": 1, "rows": 4}
-    assert judged.notes == ("1 inverted boxes, kept", "a note")
+    assert judged.notes == ("1 inverted box, kept", "a note")
 
 
 def test_missing_images_are_refused_by_name_and_number(truth: Truth) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench import registry
 from bench.cli import options
 from bench.cli.output import columns, emit, say
 from bench.cli.progress import reporter
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 @options.as_json
 def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
     """Contract suite for a method, on a dozen generated images; 1 if it fails, or if nothing could be checked."""
-    from bench.contract import check_method, passed
+    for name in methods:
+        registry.check_name(name)
+    from bench.contract import check_method, passed  # which loads torch: seconds
 
     progress = reporter()
     findings = {name: check_method(name, places, progress) for name in methods}
@@ -53,7 +56,12 @@ def doctor(places: Places, as_json: bool) -> int:
     if as_json:
         emit({"checks": [asdict(one) for one in checks]})
     else:
-        rows = [("ok" if one.ok else "missing", one.name, f"{one.found}  {one.advice}".rstrip()) for one in checks]
+        first = {one.advice: one for one in reversed(checks)}  # who gives an advice; others would repeat it
+        advice = [one.advice if first[one.advice] is one else "" for one in checks]
+        rows = [
+            ("ok" if one.ok else "missing", one.name, f"{one.found}  {more}".rstrip())
+            for one, more in zip(checks, advice, strict=True)
+        ]
         click.echo(columns(rows))
     return int(any(one.needed and not one.ok for one in checks))
 

@@ -10,6 +10,7 @@ import click
 from bench.cli import options, product
 from bench.cli.output import columns, emit, print_results, say
 from bench.cli.progress import duration
+from bench.errors import amount
 
 if TYPE_CHECKING:
     from bench.files import Places
@@ -125,9 +126,9 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     gone = [address for address in addresses if not store.result(address).exists()]
     results = [read_result(store.result(address)) for address in addresses if address not in gone]
     print_results(results, as_json_document=as_json)
-    say(f"{submission.folder.name}: {len(results)} results; jobs: {_counts(statuses(submission))}.")
+    say(f"{submission.folder.name}: {amount(len(results), 'result')}; jobs: {_counts(statuses(submission))}.")
     if gone:
-        say(f"{len(gone)} results were deleted (first: {gone[0]}): submit again, and they alone are made.")
+        say(f"Deleted since: {amount(len(gone), 'result')} (first: {gone[0]}). Submit again, and nothing else is made.")
 
 
 @click.command("cancel")
@@ -144,7 +145,7 @@ def cancel(*, name: str | None, places: Places, as_json: bool) -> None:
     if as_json:
         emit({"submission": submission.folder.name, "cancelled": ended})
         return
-    click.echo(f"{submission.folder.name}: {len(ended)} jobs cancelled")
+    click.echo(f"{submission.folder.name}: {amount(len(ended), 'job')} cancelled")
 
 
 @click.command("resubmit")
@@ -175,7 +176,7 @@ def resubmit(
     if as_json:
         emit({"submission": submission.folder.name, "resubmitted": sent})
         return
-    click.echo(f"{submission.folder.name}: {len(sent)} jobs sent out again")
+    click.echo(f"{submission.folder.name}: {amount(len(sent), 'job')} sent out again")
 
 
 def _print_plan(
@@ -197,9 +198,10 @@ def _print_plan(
 
 
 def _plan_line(requests: list[Request], jobs: list[Job], arrays: list[Array]) -> str:
-    tasks = sum(len(array.tasks) for array in arrays)
+    tasks = amount(sum(len(array.tasks) for array in arrays), "task")
     trained = sum(job.learns for job in jobs)
-    return f"{len(requests)} runs: {len(jobs)} jobs ({trained} train) in {tasks} tasks of {len(arrays)} arrays"
+    runs, sent = amount(len(requests), "run"), f"{amount(len(jobs), 'job')} ({trained} train)"
+    return f"{runs}: {sent} in {tasks} of {amount(len(arrays), 'array')}"
 
 
 def _job(submission: Submission, number: int) -> dict[str, list[Any]]:

@@ -9,12 +9,12 @@ import click
 
 from bench import registry
 from bench.cli import options
-from bench.errors import RequestError
+from bench.errors import BadFileError, RequestError, WrongKindError, listing
 
 if TYPE_CHECKING:
     from bench.files import Places
     from bench.predictions import Predictions, Resolved
-    from bench.protocol import BoundProtocol
+    from bench.protocol import BoundProtocol, Record
     from bench.truth import Truth
 
 FORMATS = "Parquet, COCO results JSON, CSV of scores, or a folder: VOC's text files, PNG masks, .npy maps, our shards."
@@ -64,10 +64,23 @@ def read_given(
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     dataset = open_dataset(data or bound.record.dataset, places, data_options)
     truth = dataset.truth(split or bound.record.eval_split)
-    found = read_all(file, truth, bound.record.predicts)
+    try:
+        found = read_all(file, truth, bound.record.predicts)
+    except WrongKindError as error:
+        raise _belongs_elsewhere(error, bound.record) from None
     if scores_file is not None:
         found += _scores(scores_file, truth, bound)
     return Given(bound, truth, {one.kind: one for one in found})
+
+
+def _belongs_elsewhere(error: WrongKindError, record: Record) -> BadFileError:
+    """The same error, with the protocols that judge what the file holds, those of the same dataset first."""
+    others = [registry.protocol(name) for name in registry.protocols()]
+    takers = [one for one in others if set(error.kinds) & set(one.predicts)]
+    names = [one.name for one in sorted(takers, key=lambda one: one.dataset != record.dataset)]
+    kinds = " or ".join(error.kinds)
+    rule = f"holds {kinds}, but {record.name} judges {' or '.join(record.predicts)}; {kinds} are judged by"
+    return BadFileError(error.file, f"{rule} {listing(names)} (python -m bench list protocols).")
 
 
 def _scores(file: Path, truth: Truth, bound: BoundProtocol) -> list[Predictions]:

@@ -82,7 +82,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        click.echo(_usage(error), err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. The same command goes on where it stopped.", err=True)
@@ -96,3 +96,12 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # our bug: show it whole, but never with exit code 1, which means "the answer is no"
         traceback.print_exc()
         return 3
+
+
+def _usage(error: click.ClickException) -> str:
+    """What click found wrong, in one line, and where help is; of a group without a verb, its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message()
+    message = f"Error: {' '.join(error.format_message().split()).rstrip('.')}"
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "python -m bench"
+    return f"{message} ({command} --help)."

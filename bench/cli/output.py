@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.errors import amount
+
 if TYPE_CHECKING:
     from bench.result import Result
 
@@ -53,7 +55,8 @@ def result_lines(result: Result) -> str:
 
     part = " (partial)" if result.partial else ""
     seed = "" if result.seed is None else f", seed {result.seed}"
-    head = f"{result.label} · {result.protocol} on {result.dataset} {result.split}{part}, {result.images} images{seed}"
+    images = f"{amount(result.images, 'image')}{seed}"
+    head = f"{result.label} · {result.protocol} on {result.dataset} {result.split}{part}, {images}"
     rows = [
         (f"  {name}", with_interval(value, result.intervals.get(name)) or "undefined")
         for name, value in result.metrics.items()

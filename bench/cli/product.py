@@ -12,6 +12,8 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
+from bench.errors import RequestError
+from bench.files import Places
 
 if TYPE_CHECKING:
     from bench.protocol import Record
@@ -61,9 +63,13 @@ def requests(verb: Verb) -> Verb:
         train_split: str | None,
         **rest: Any,
     ) -> Any:
-        from bench.run import Request
-
+        for name in methods:
+            registry.check_name(name)
         records = [_record(name, conventions) for name in protocols]
+        splits = [name for name in (split, train_split) if name is not None]
+        _check_data(records, data, data_options, splits, Places(rest["runs"], rest["data_root"]))
+        from bench.run import Request  # which loads torch: seconds
+
         chosen = _dealt(settings if weights is None else {**settings, "weights": weights}, methods)
         found = [
             Request(
@@ -88,6 +94,24 @@ def _record(name: str, conventions: Mapping[str, Any]) -> Record:
     record = registry.protocol(name).with_conventions(conventions)
     registry.bind(record)
     return record
+
+
+def _check_data(
+    records: Sequence[Record], data: str | None, data_options: dict[str, Any], splits: Sequence[str], places: Places
+) -> None:
+    """Raise the first of what is wrong with the data of the protocols, if there is something with those of each."""
+    from bench.data.datasets import open_dataset
+
+    wrong = []
+    for record in records:
+        try:
+            dataset = open_dataset(data or record.dataset, places, data_options)
+            for split in set(splits) - {*dataset.splits()}:
+                dataset.truth(split)  # which says what is wrong with it: a list of one class is a split too
+        except RequestError as error:
+            wrong.append(error)
+    if len(wrong) == len(records):
+        raise wrong[0]
 
 
 def _dealt(settings: Mapping[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:

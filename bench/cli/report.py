@@ -9,13 +9,14 @@ import click
 
 from bench.cli import options, table
 from bench.cli.output import emit
+from bench.errors import amount
 
 if TYPE_CHECKING:
     from bench.files import Places
 
 
 @click.command("report")
-@click.option("--out", type=options.FILE, required=True, help="Folder to write into.")
+@click.option("--out", type=options.FILE, required=True, help="Folder to write; a site written before is replaced.")
 @options.places
 @options.plugin
 @options.as_json
@@ -31,4 +32,4 @@ def report(out: Path, places: Places, as_json: bool) -> None:
     if as_json:
         emit({"written": [str(path) for path in written]})
     else:
-        click.echo(f"Wrote {len(written)} files: {out / 'index.html'}")
+        click.echo(f"Wrote {amount(len(written), 'file')}: {out / 'index.html'}")

@@ -14,6 +14,7 @@ from bench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from bench.files import Places
+    from bench.kept import Kept
     from bench.result import Result
 
 WHAT = ("methods", "protocols", "datasets", "tables", "runs")
@@ -65,7 +66,7 @@ def show(name: tuple[str, ...], places: Places, as_json: bool) -> None:
         _print(describe.method(*registry.parse(name[0])), describe.method_text, as_json)
     else:
         known = [*registry.methods(), *protocols, *DATASETS]
-        raise UnknownNameError("method, protocol or dataset", name[0], known)
+        raise UnknownNameError("method, protocol or dataset", name[0], known, hint="python -m bench list")
 
 
 def _print(document: dict[str, Any], text: Any, as_json: bool) -> None:
@@ -107,29 +108,36 @@ def _list_tables(places: Places, as_json: bool) -> None:
 
 
 def _list_runs(places: Places, as_json: bool) -> None:
-    from bench.store import Store
+    from bench.cli.table import MEASURED
+    from bench.kept import kept
     from bench.tables.numbers import percent
 
-    results = Store(places).results()
+    known = sorted(kept(places, MEASURED), key=lambda one: (one.result.created, one.result.address))
     if as_json:
-        emit({"runs": [result.model_dump(mode="json", by_alias=True) for result in results]})
+        emit({"runs": [one.result.model_dump(mode="json", by_alias=True) | _published(one) for one in known]})
         return
     rows = []
-    for result in results:
+    for result, marked in ((one.result, "published" * bool(_published(one))) for one in known):
         name, value = next(iter(result.metrics.items()), ("", None))
         seed = "" if result.seed is None else f"seed {result.seed}"
         where = f"{result.dataset} {result.split}"
-        rows.append((result.address, result.label, result.protocol, where, seed, f"{name} {percent(value)}"))
+        rows.append((result.address, result.label, result.protocol, where, seed, f"{name} {percent(value)}", marked))
     if rows:
         click.echo(columns(rows))
 
 
-def _show_run(address: str, places: Places, as_json: bool) -> None:
-    from bench.result import read_result
-    from bench.store import Store
+def _published(one: Kept) -> dict[str, bool]:
+    """A mark of a result that is not of the runs folder, but published."""
+    from bench.cli.table import MEASURED
 
-    store = Store(places)
-    result = read_result(store.result(store.complete(address)))
+    return {"published": True} if one.record.is_relative_to(MEASURED) else {}
+
+
+def _show_run(address: str, places: Places, as_json: bool) -> None:
+    from bench.cli.table import MEASURED
+    from bench.kept import find
+
+    result = find(address, places, MEASURED).result
     record = result.model_dump(mode="json", by_alias=True)
     if as_json:
         emit(record)

@@ -78,7 +78,7 @@ def _paper_table(name: str, places: Places) -> Table:
     from bench.tables.papers import reported_tables
 
     if name not in (known := reported_tables()):
-        raise UnknownNameError("table", name, [LEADERBOARD, *known])
+        raise UnknownNameError("table", name, [LEADERBOARD, *known], hint="python -m bench list tables")
     return paper_table(name, kept(places, MEASURED))
 
 
@@ -93,7 +93,7 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, 
         from bench.data.datasets import DATASETS
 
         if data not in DATASETS:
-            raise UnknownNameError("dataset", data, DATASETS)
+            raise UnknownNameError("dataset", data, DATASETS, hint="python -m bench list datasets")
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
         dataset = data or registry.protocol(protocol).dataset

@@ -14,6 +14,7 @@ from bench import registry
 from bench.contract.subject import Caught, OddImages, Subject
 from bench.method import Maps, ProposalMethod
 from bench.predictions import FOLDERS, KINDS, About, Predictions, resolve
+from bench.score import odd_boxes
 from bench.train import checkpoint
 from bench.train.device import pick_device
 from bench.truth import ABSENT, Truth, no_objects
@@ -193,7 +194,7 @@ def _odd_table(name: str, kind: str, table: pa.Table, truth: Truth) -> Iterator[
     found = resolve(Predictions(kind, table.select(list(_COLUMNS[kind])), About(name), f"its {kind}"), truth)
     if not len(found.image):
         yield f"{kind}: none for any image"
-    yield from (f"{kind}: {count} {what.replace('_', ' ')}" for what, count in found.counts.items() if count)
+    yield from (f"{kind}: {one}" for one in odd_boxes(found.counts))
     if kind == "points":
         point = np.stack([found.columns["x"], found.columns["y"]], axis=1)
         outside = ((point < 0) | (point >= truth.size[found.image])).any(axis=1)

@@ -22,7 +22,7 @@ from bench.data.dataset import Dataset
 from bench.data.lists import LONGEST_SIDE, check_name, need
 from bench.data.rle import to_rle
 from bench.data.truth_cache import cached_table, fingerprint
-from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.files import digest
 from bench.truth import Objects, Truth, labels_of
 
@@ -82,7 +82,7 @@ class CocoDataset(Dataset):
 
     def _table(self, split: str) -> pa.Table:
         if split not in _SPLITS:
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         path = need(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
         made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
         kept = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"

@@ -18,7 +18,7 @@ from bench.data.dataset import Dataset
 from bench.data.lists import index_of, need, number, read_rows, whole
 from bench.data.pixels import read_size
 from bench.data.wsol import PREFIX, image_sizes, metadata_folder, wsol_splits, wsol_truth
-from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError
 from bench.truth import Objects, Truth, single_labels
 
 _SPLITS = ("test", "train")
@@ -45,7 +45,7 @@ class CubDataset(Dataset):
     def truth(self, split: str) -> Truth:
         """One class and one box an image."""
         if split not in self.splits():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         if split.startswith(PREFIX):
             folder = self.metadata / split.removeprefix(PREFIX)
             return wsol_truth(self.name, split, folder, self.classes, self.folder)

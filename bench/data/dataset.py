@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import MissingDataError
+from bench.errors import MissingDataError, UnknownNameError
 from bench.files import digest
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class Dataset(ABC):
 
         Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
         """
+
+    def no_split(self, split: str) -> UnknownNameError:
+        """What to raise for a split that it does not have."""
+        return UnknownNameError(f"split of {self.name}", split, self.splits(), hint=f"python -m bench show {self.name}")
 
     def unjudged(self, split: str) -> Truth:
         """The images of a split, to predict on, where its annotations may be kept by others: their ids and sizes.

@@ -48,25 +48,32 @@ def open_dataset(name: str, places: Places, options: Mapping[str, Any] = Mapping
     Raises UnknownNameError for the name or an option, MissingDataError where it is not under the data root.
     """
     if name not in DATASETS:
-        raise UnknownNameError("dataset", name, DATASETS)
+        raise UnknownNameError("dataset", name, DATASETS, hint="python -m bench list datasets")
     if name == "shapes":
         from bench.data.shapes import open_shapes
 
         return open_shapes(places, options)
     data_root = _data_root(name, places)
+    try:
+        return _opened(name, data_root, places.cache, options)
+    except MissingDataError as error:
+        raise _found_beside(error, data_root) from None
+
+
+def _opened(name: str, data_root: Path, cache: Path, options: Mapping[str, Any]) -> Dataset:
     if name == "ilsvrc2012":
         from bench.data.ilsvrc import open_dataset as open_ilsvrc
 
-        return open_ilsvrc(name, data_root, places.cache, options)
+        return open_ilsvrc(name, data_root, cache, options)
     if options:
         raise RequestError(f"Dataset {name} takes no options, but got: {', '.join(options)}.")
     if name in _READERS:
-        opened: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, places.cache)
+        opened: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, cache)
         return opened
     from bench.data.voc import VocDataset
 
     folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
-    return VocDataset(name, folder, places.cache, lists=data_root / "lists" / name)
+    return VocDataset(name, folder, cache, lists=data_root / "lists" / name)
 
 
 def _data_root(name: str, places: Places) -> Path:
@@ -74,3 +81,15 @@ def _data_root(name: str, places: Places) -> Path:
         how = "Give --data-root DIR, or set BENCH_DATA, to the folder that holds VOCdevkit, coco, ILSVRC ..."
         raise MissingDataError(name, Path("nowhere (no data root is set)"), how)
     return places.data_root
+
+
+def _found_beside(error: MissingDataError, data_root: Path) -> MissingDataError:
+    """The same error; where a folder above the data root or in it holds what was looked for, that is the answer."""
+    if data_root not in error.looked_in.parents:
+        return error
+    rest = error.looked_in.relative_to(data_root)
+    above = [folder for folder in data_root.absolute().parents[:2] if (folder / rest).exists()]
+    within = [data_root / found.relative_to(data_root).parts[0] for found in data_root.glob(f"*/{rest}")]
+    if not (better := [*above, *within]):
+        return error
+    return MissingDataError(error.what, error.looked_in, f"But {better[0]} holds it: give --data-root {better[0]}.")

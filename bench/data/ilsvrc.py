@@ -58,7 +58,7 @@ class ClsLocDataset(Dataset):
     def truth(self, split: str) -> Truth:
         """One class an image; of val the boxes too. The labels of train take 1.3 GB."""
         if split not in self.splits():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         if split.startswith(PREFIX):
             folder = self._metadata / split.removeprefix(PREFIX)
             return wsol_truth(self.name, split, folder, self.classes, self.folder)
@@ -136,7 +136,7 @@ class DetDataset(Dataset):
     def truth(self, split: str) -> Truth:
         """Boxes of all 200 classes."""
         if split not in self.splits():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         path = next(file for folder in self._lists if (file := folder / f"{split}.txt").is_file())
         ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
         index_of(path, ids)

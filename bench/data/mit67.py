@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data.dataset import Dataset
 from bench.data.lists import index_of, need, read_lines
-from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError
 from bench.truth import Truth, no_objects, single_labels
 
 _LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
@@ -40,7 +40,7 @@ class Mit67Dataset(Dataset):
     def truth(self, split: str) -> Truth:
         """One class an image; no objects, sizes 0."""
         if split not in _LISTS:
-            raise UnknownNameError(f"split of {self.name}", split, _LISTS)
+            raise self.no_split(split)
         ids, index = self._ids[split], {name: label for label, name in enumerate(self.classes)}
         labels = single_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
         return Truth(self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, no_objects())

@@ -154,7 +154,7 @@ class VocDataset(Dataset):
             path = folder / f"{stem}.txt"
             if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
                 return path
-        raise UnknownNameError(f"split of {self.name}", split, self.splits())
+        raise self.no_split(split)
 
     def _masks(self, ids: Sequence[str]) -> Masks:
         paths = [need(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]

@@ -19,7 +19,7 @@ from bench.boxes import FloatArray
 from bench.data.dataset import Dataset
 from bench.data.lists import check_name, need, read_rows, whole
 from bench.data.voc import CLASSES, Annotations
-from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError
 from bench.truth import ABSENT, PRESENT, Objects, Truth
 
 ACTIONS = (
@@ -65,7 +65,7 @@ class ActionDataset(Dataset):
     def truth(self, split: str) -> Truth:
         """What persons, or images, show; an object for each person and action."""
         if split not in self.splits():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         persons = self._persons(split.removeprefix(IMAGES))
         images = tuple(dict.fromkeys(persons.image))
         ids = images if split.startswith(IMAGES) else _person_ids(persons)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
 from bench.data.lists import LONGEST_SIDE, check_name, index_of, need, number, read_lines, read_rows, whole
-from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError
 from bench.truth import Masks, Objects, Truth, no_objects, single_labels
 
 PREFIX = "wsolevaluation/"
@@ -47,7 +47,7 @@ class OpenImagesDataset(Dataset):
     def truth(self, split: str) -> Truth:
         """Labels of a split, and of val and test the masks, whose files must be on disk."""
         if split not in self.splits():
-            raise UnknownNameError(f"split of {self.name}", split, self.splits())
+            raise self.no_split(split)
         return wsol_truth(self.name, split, self.metadata / split, self.classes, self.folder)
 
     def image_path(self, image: str) -> Path:

@@ -18,7 +18,7 @@ from bench.boxes import from_coco
 from bench.data.coco import CATEGORY_IDS, CLASSES
 from bench.data.rle import to_rle
 from bench.errors import BadFileError
-from bench.formats.rows import Row, accept, of_rows
+from bench.formats.rows import Row, accept, of_all_images, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -49,12 +49,12 @@ def read_coco(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Prediction
     found = []
     if "boxes" in kinds and not ("segments" in kinds and _only_segments(entries, with_segment)):
         rows = [_coco_row(path, truth, names, row, entry) for row, entry in enumerate(entries)]
-        found.append(of_rows(path, truth, "boxes", rows, About(made_by=path.stem, ids=truth.ids), from_coco))
+        found.append(of_rows(path, truth, "boxes", rows, About(made_by=path.stem), from_coco))
     if "segments" in kinds and (all(with_segment) or not found):
         found.append(_coco_segments(path, truth, names, entries))
     if not found:
-        accept(path, "boxes", kinds)
-    return found
+        accept(path, "segments" if _only_segments(entries, with_segment) else "boxes", kinds)
+    return [of_all_images(one, truth) for one in found]
 
 
 def _content(path: Path) -> bytes:
@@ -92,7 +92,7 @@ def _coco_segments(path: Path, truth: Truth, names: _CocoNames, entries: list[An
         "score": pa.array([float(entry["score"]) for entry in entries], pa.float64()),
         "segment": pa.array(segments, pa.binary()).cast(pa.string()),
     }
-    return Predictions("segments", pa.table(columns), About(made_by=path.stem, ids=truth.ids), str(path))
+    return Predictions("segments", pa.table(columns), About(made_by=path.stem), str(path))
 
 
 def _image_numbers(path: Path, truth: Truth) -> dict[int, int]:

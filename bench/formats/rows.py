@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.boxes import FloatArray
-from bench.errors import BadFileError
+from bench.errors import BadFileError, WrongKindError, amount
 from bench.predictions import KINDS, About, Predictions
 from bench.truth import Truth
 
@@ -26,9 +27,9 @@ Row = tuple[int, int, list[float]]
 
 
 def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
-    """Raise BadFileError where a file of `kind` is none of `kinds`."""
+    """Raise WrongKindError where a file of `kind` is none of `kinds`."""
     if kind not in kinds:
-        raise BadFileError(path, f"holds {kind}, but {' or '.join(kinds) or 'no table'} is expected")
+        raise WrongKindError(path, [kind], kinds)
 
 
 def lines_of(path: Path) -> Iterator[str]:
@@ -45,6 +46,16 @@ def lines_of(path: Path) -> Iterator[str]:
                 yield line
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
+
+
+def of_all_images(found: Predictions, truth: Truth) -> Predictions:
+    """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
+    without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
+    note = f"{without} of {amount(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
+    if not len(found.table):
+        note = f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
+    notes = (*found.notes, note) if without else found.notes
+    return replace(found, about=replace(found.about, ids=truth.ids), notes=notes)
 
 
 def of_rows(

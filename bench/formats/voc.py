@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.boxes import from_voc
 from bench.errors import BadFileError, UnknownNameError
-from bench.formats.rows import Row, accept, lines_of, of_rows
+from bench.formats.rows import Row, accept, lines_of, of_all_images, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -34,11 +34,10 @@ def read_voc(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     task = _TASKS[comp]
     accept(folder, _KIND[task], kinds)
     rows = (row for label, file in sorted(files.items()) for row in _voc_rows(file, truth, label, _COLUMNS[task]))
-    about = About(made_by=folder.name, split=split, ids=truth.ids)
-    found = of_rows(folder, truth, _KIND[task], rows, about, from_voc)
+    found = of_rows(folder, truth, _KIND[task], rows, About(made_by=folder.name, split=split), from_voc)
     absent = [name for label, name in enumerate(truth.classes) if label not in files]
     notes = (f"no file for {', '.join(absent)}: no predictions of {'it' if len(absent) == 1 else 'them'}",)
-    return replace(found, notes=notes if absent else ())
+    return of_all_images(replace(found, notes=notes if absent else ()), truth)
 
 
 def _voc_files(folder: Path, truth: Truth) -> tuple[str, str, dict[int, Path]]:

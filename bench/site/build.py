@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from bench import registry
 from bench.boards import board, counted, paper_table
-from bench.files import write_text
+from bench.errors import RequestError
+from bench.files import atomic_folder, write_text
 from bench.kept import Kept
 from bench.result import SYNTHETIC, Result
 from bench.tables.html import html
@@ -28,12 +29,34 @@ from bench.trend import table_of, trends
 HERE = Path(__file__).parent
 
 
+_MARK = ".weakloc-site"
+"""The file that lists what the folder of a site holds, so that the next one may take its place."""
+
+
 def write(known: Sequence[Kept], out: Path) -> list[Path]:
-    """Write the site of these results into a folder; the files written."""
+    """Write the site of these results as a folder, in the place of the last one; the files written.
+
+    Raises RequestError where that would remove what is no site.
+    """
+    _check_replaceable(out)
     files = {**pages(known), **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()}}
-    for name, text in files.items():
-        write_text(out / name, text)
+    with atomic_folder(out.resolve()) as fresh:
+        for name, text in {**files, _MARK: "\n".join(sorted(files))}.items():
+            write_text(fresh / name, text)
     return [out / name for name in sorted(files)]
+
+
+def _check_replaceable(out: Path) -> None:
+    folder = out.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{out} is a file: name a folder.")
+    if Path.cwd().is_relative_to(folder):
+        raise RequestError(f"{out} is or holds the working directory: name a folder in it, such as {out / 'site'}.")
+    mark = folder / _MARK
+    written = {_MARK, *(mark.read_text(encoding="utf-8").splitlines() if mark.is_file() else ())}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if others := sorted(there - written):
+        raise RequestError(f"{out} holds {others[0]}, which `report` did not write: name another folder.")
 
 
 def pages(known: Sequence[Kept]) -> dict[str, str]:

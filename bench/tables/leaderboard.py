@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.errors import amount
 from bench.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
@@ -87,6 +88,12 @@ def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
     return tuple(remarks)
 
 
+_TUNED_ON = {
+    "unknown": "unknown (nobody said what chose its settings; score --tuned-on none, val-boxes or test-oracle says it)"
+}
+"""What needs more words than the record has."""
+
+
 def rows_of(results: Sequence[Result]) -> list[Row]:
     """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
@@ -117,13 +124,13 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
     if result.digest != usual.digest:
         remarks.append(other_conventions(result, usual))
     if result.truth_digest != usual.truth_digest and not result.partial:
-        remarks.append(f"judged on other images or annotations: {result.split}, {result.images} images")
+        remarks.append(f"judged on other images or annotations: {result.split}, {amount(result.images, 'image')}")
     if result.partial:
-        remarks.append(f"partial: judged on {result.split}, {result.images} images")
+        remarks.append(f"partial: judged on {result.split}, {amount(result.images, 'image')}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
     if result.tuned_on != "none":
-        remarks.append(f"tuned on: {result.tuned_on}")
+        remarks.append(f"tuned on: {_TUNED_ON.get(result.tuned_on, result.tuned_on)}")
     return remarks
 
 

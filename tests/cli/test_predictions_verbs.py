@@ -251,8 +251,12 @@ def broken_map(folder: Path) -> Path:
         ("voc07-det", broken_json, "b.json, row 0: needs score; it has"),
         ("voc07-seg", broken_mask, "000002.png: not a"),
         ("voc07-energy", broken_map, "000004.npy: a map must be finite"),
-        ("voc07-seg", npy_maps, "scoremaps: holds .npy files, that is maps or objectness; expected masks"),
-        ("voc07-det", csv_scores, "scores.csv: holds scores, but boxes is expected"),
+        (
+            "voc07-seg",
+            npy_maps,
+            "scoremaps: holds maps or objectness, but voc07-seg judges masks; maps or objectness are judged by voc07-",
+        ),
+        ("voc07-det", csv_scores, "s.csv: holds scores, but voc07-det judges boxes; scores are judged by voc07-cls, "),
     ],
 )
 def test_what_is_not_of_these_images_or_breaks_a_rule_is_one_line_and_writes_nothing(
@@ -349,7 +353,7 @@ def test_what_a_run_predicted_is_exported_by_its_results_address(here: Any) -> N
         ),
         (
             "p.parquet --format voc-server --protocol voc07-cls",
-            "expected predictions of kind scores, but it holds boxes",
+            "p.parquet: holds boxes; expected scores",
         ),
         (
             "few.parquet --format coco --protocol voc07-det",

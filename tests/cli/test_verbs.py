@@ -107,6 +107,60 @@ def test_a_wrong_request_is_one_message_and_exit_code_2(here, arguments: str, sa
     assert answer.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            "export x --format voc --out y",
+            "'voc' is not one of 'coco', 'voc-server' (python -m bench export --help).\n",
+        ),
+        ("run", "Error: Missing option '--method' (python -m bench run --help).\n"),
+        ("data chek", "Error: No such command 'chek'"),
+        ("list runs more", "Error: Got unexpected extra argument (more) (python -m bench list --help).\n"),
+    ],
+)
+def test_what_click_refuses_is_one_line_too(here, arguments: str, says: str) -> None:
+    answer = here(*arguments.split())
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--method mlem --protocol voc07-det",
+        "--method melm:l2-arl --protocol voc07-det",
+        "--method melm --protocol voc7-det",
+        "--method melm --protocol voc07-det --data shape",
+        "--method melm --protocol voc07-det",
+    ],
+)
+def test_a_wrong_name_is_said_before_torch_is_loaded(bench, arguments: str) -> None:
+    answer = bench("run", *arguments.split(), PYTHONPROFILEIMPORTTIME="1")
+    assert answer.code == 2
+    assert "Error: " in answer.err
+    assert not re.search(r"\| +torch$", answer.err, re.MULTILINE)
+
+
+def test_a_data_root_beside_the_right_one_is_set_right(here, annotations: Path) -> None:
+    for wrong in (annotations / "VOCdevkit", annotations / "VOCdevkit" / "VOC2007", annotations.parent):
+        answer = here("run", "--method", "center", "--protocol", "voc07-point", "--data-root", wrong)
+        assert answer.code == 2
+        assert f"looked in {wrong / 'VOCdevkit' / 'VOC2007'}. But " in answer.err
+        assert re.search(r"But (.*) holds it: give --data-root \1\.$", answer.err.strip())
+
+
+def test_published_results_are_listed_marked_and_shown(here, annotations: Path, tmp_path: Path) -> None:
+    (record,) = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL), "--json").json()["results"]
+    here("publish", record["address"], "--into", tmp_path / "measured")
+    elsewhere = ("--runs", tmp_path / "others")
+    assert here("list", "runs", *elsewhere, "--json").json() == {"runs": [record | {"published": True}]}
+    assert here("list", "runs", *elsewhere).out.endswith("  published\n")
+    assert "published" not in here("list", "runs").out
+    assert here("show", "run", record["address"][:8], *elsewhere, "--json").json() == record
+
+
 def test_errors_leave_stdout_empty_for_json(here) -> None:
     answer = here("show", "centre", "--json")
     assert (answer.code, answer.out) == (2, "")
@@ -153,6 +207,7 @@ def test_doctor_says_what_works(here) -> None:
     assert checks["torch"]["ok"]
     assert not checks["voc2007"]["ok"]
     assert "BENCH_DATA" in checks["voc2007"]["advice"]
+    assert here("doctor").out.count("BENCH_DATA") == 1
 
 
 def test_doctor_answers_no_where_nothing_can_be_written(here, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_data_that_is_not_there_is_named(root: Path, places: Places, tmp_path: P
     with pytest.raises(UnknownNameError, match="Available: train, val"):
         opened(root, places).truth("test")
     with pytest.raises(MissingDataError, match=r"image-net\.org"):
-        opened(tmp_path / "elsewhere", places)
+        opened(tmp_path / "far" / "away" / "from" / "it", places)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_what_is_not_there_is_said(root: Places, tmp_path: Path, places: Places)
     with pytest.raises(MissingDataError, match=r"TestImages\.txt of mit67 not found"):
         open_dataset("mit67", root)
     with pytest.raises(MissingDataError, match=r"indoorCVPR_09\.tar"):
-        open_dataset("mit67", Places(places.runs, tmp_path / "elsewhere"))
+        open_dataset("mit67", Places(places.runs, tmp_path / "far" / "away" / "from" / "it"))
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,28 @@ def test_a_site_is_written_from_the_command_line(here, known: list[Kept], tmp_pa
     answer = here("report", "--out", "site")
     assert (answer.code, answer.out) == (0, "Wrote 39 files: site/index.html\n")
     assert "center" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[Kept], tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    write(known, out)
+    written = write(known[:1], out)
+    assert {path for path in out.rglob("*") if path.is_file()} == {*written, out / ".weakloc-site"}
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_no_site_is_never_replaced(here, known: list[Kept], tmp_path: Path) -> None:
+    write(known, tmp_path / "site")
+    (tmp_path / "site" / "run" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("")
+    for out, says in (
+        ("site", "Error: site holds run/mine.txt, which `report` did not write: name another folder."),
+        ("results", "Error: results holds 0.json, which `report` did not write"),
+        ("file", "Error: file is a file: name a folder."),
+        (".", "Error: . is or holds the working directory: name a folder in it, such as site."),
+    ):
+        answer = here("report", "--out", out)
+        assert (answer.code, answer.out) == (2, "")
+        assert says in answer.err
+    assert (tmp_path / "site" / "run" / "mine.txt").read_text() == "mine"
+    assert len(list((tmp_path / "results").iterdir())) == 3

@@ -95,6 +95,11 @@ def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None
         ),
         ({"train_split": "train"}, "trained on train"),
         ({"tuned_on": "test-oracle"}, "tuned on: test-oracle"),
+        (
+            {"tuned_on": "unknown"},
+            "tuned on: unknown (nobody said what chose its settings; "
+            "score --tuned-on none, val-boxes or test-oracle says it)",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_compared_is_marked_and_explained(odd: dict[str, Any], note: str) -> None:

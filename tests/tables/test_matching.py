@@ -33,7 +33,7 @@ def test_a_result_stands_beneath_its_method_and_variant_only() -> None:
         ({"config": {"net": "squeezenet"}}, "net squeezenet, not vgg16"),
         ({"split": "few", "images": 5, "partial": True}, "partial: judged on few, 5 images"),
         ({"train_split": "few"}, "trained on few"),
-        ({"tuned_on": "unknown"}, "tuned on: unknown"),
+        ({"tuned_on": "val-boxes"}, "tuned on: val-boxes"),
         (
             {"digest": "x", "conventions": {**result("voc07-det", "melm", MAP).conventions, "iou_threshold": 0.7}},
             "other conventions: iou_threshold 0.7, not 0.5",
