@@ -35,7 +35,7 @@ class Given(NamedTuple):
 
 
 given = options.together(
-    click.option("--protocol", required=True, metavar="NAME"),
+    click.option("--protocol", required=True, metavar="NAME", shell_complete=options.complete("protocols")),
     click.option("--predictions", "file", type=options.FILE, required=True, help=FORMATS),
     click.option("--scores", "scores_file", type=options.FILE, help="Class scores from another file."),
     options.conventions,

@@ -46,8 +46,10 @@ class Verbs(click.Group):
         """Verbs in the order of the way of a run."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb. Raises UnknownNameError."""
+        if cmd_name not in VERBS and ctx.resilient_parsing:  # a shell asks what would complete it
+            return None
         if cmd_name not in VERBS:
             raise UnknownNameError("verb", cmd_name, VERBS, hint="python -m bench --help")
         module, _, attribute = VERBS[cmd_name][0].partition(":")

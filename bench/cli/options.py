@@ -22,6 +22,23 @@ def names(_context: click.Context, _option: click.Parameter, values: Iterable[st
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
+def complete(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What completes the names of `methods`, `protocols` and `datasets`, the last of several that commas join."""
+
+    def completed(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for kind in kinds for name in _names_of(kind) if name.startswith(last)]
+
+    return completed
+
+
+def _names_of(kind: str) -> Iterable[str]:
+    from bench import registry
+    from bench.data.datasets import DATASETS
+
+    return {"methods": registry.methods, "protocols": registry.protocols, "datasets": lambda: DATASETS}[kind]()
+
+
 def pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
     """`key=value[,key=value]` of an option that repeats; the last value of a key wins. Raises RequestError."""
     found: dict[str, str] = {}
@@ -98,7 +115,12 @@ dataset_options = click.option(
 )
 
 data = together(
-    click.option("--data", metavar="DATASET", help="Another dataset than the protocol's: shapes is built in."),
+    click.option(
+        "--data",
+        metavar="DATASET",
+        shell_complete=complete("datasets"),
+        help="Another dataset than the protocol's: shapes is built in.",
+    ),
     dataset_options,
 )
 

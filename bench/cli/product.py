@@ -18,9 +18,11 @@ from bench.files import Places
 if TYPE_CHECKING:
     from bench.protocol import Record
 
+_NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.names}
+
 _OPTIONS = options.together(
-    click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME[:VARIANT]"),
-    click.option("--protocol", "protocols", multiple=True, required=True, callback=options.names, metavar="NAME"),
+    click.option("--method", "methods", metavar="NAME[:VARIANT]", shell_complete=options.complete("methods"), **_NAMES),
+    click.option("--protocol", "protocols", metavar="NAME", shell_complete=options.complete("protocols"), **_NAMES),
     click.option("--seed", "seeds", default="0", show_default=True, callback=options.seeds, metavar="0,1,2"),
     click.option(
         "--set",

@@ -43,7 +43,13 @@ def list_(what: str, places: Places, as_json: bool) -> None:
 
 
 @click.command("show")
-@click.argument("name", nargs=-1, required=True, metavar="NAME | run ADDRESS")
+@click.argument(
+    "name",
+    nargs=-1,
+    required=True,
+    metavar="NAME | run ADDRESS",
+    shell_complete=options.complete("methods", "protocols", "datasets"),
+)
 @options.places
 @options.plugin
 @options.as_json

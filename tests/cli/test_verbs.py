@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pytest
+from click.shell_completion import ShellComplete
 
 from bench import registry
 from bench.cli.main import VERBS, verbs
@@ -19,7 +21,7 @@ from bench.predictions import About, write
 
 def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
     for verb, (_, line) in VERBS.items():
-        command = verbs.get_command(None, verb)
+        command = verbs.get_command(click.Context(verbs), verb)
         assert command.help.partition("\n")[0].startswith(line.rstrip(".")) or verb in ("data", "publish", "check")
         assert command.name == verb
 
@@ -110,19 +112,17 @@ def test_a_wrong_request_is_one_message_and_exit_code_2(here, arguments: str, sa
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (
-            "export x --format voc --out y",
-            "'voc' is not one of 'coco', 'voc-server' (python -m bench export --help).\n",
-        ),
-        ("run", "Error: Missing option '--method' (python -m bench run --help).\n"),
+        ("export x --format voc --out y", "'voc' is not one of 'coco', 'voc-server' (python -m"),
+        ("run", "Error: Missing option '--method' (python -m"),
         ("data chek", "Error: No such command 'chek'"),
-        ("list runs more", "Error: Got unexpected extra argument (more) (python -m bench list --help).\n"),
+        ("list runs more", "Error: Got unexpected extra argument (more) (python -m"),
     ],
 )
 def test_what_click_refuses_is_one_line_too(here, arguments: str, says: str) -> None:
     answer = here(*arguments.split())
     assert (answer.code, answer.out) == (2, "")
     assert says in answer.err
+    assert answer.err.endswith(" --help).\n")
     assert answer.err.count("\n") == 1
 
 
@@ -159,6 +159,23 @@ def test_published_results_are_listed_marked_and_shown(here, annotations: Path, 
     assert here("list", "runs", *elsewhere).out.endswith("  published\n")
     assert "published" not in here("list", "runs").out
     assert here("show", "run", record["address"][:8], *elsewhere, "--json").json() == record
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("run --method me", ["melm"]),
+        ("run --method cam,me", ["cam,melm"]),
+        ("run --method cam --protocol voc07-p", ["voc07-point"]),
+        ("run --data sh", ["shapes"]),
+        ("show largest", ["largest-proposal"]),
+        ("pub", ["publish"]),
+    ],
+)
+def test_a_shell_completes_verbs_and_names(words: str, found: list[str]) -> None:
+    *before, incomplete = words.split()
+    shell = ShellComplete(verbs, {}, "weakloc", "_WEAKLOC_COMPLETE")
+    assert [item.value for item in shell.get_completions(before, incomplete)] == found
 
 
 def test_errors_leave_stdout_empty_for_json(here) -> None:
