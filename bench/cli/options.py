@@ -36,7 +36,9 @@ def _names_of(kind: str) -> Iterable[str]:
     from bench import registry
     from bench.data.datasets import DATASETS
 
-    return {"methods": registry.methods, "protocols": registry.protocols, "datasets": lambda: DATASETS}[kind]()
+    if kind == "datasets":
+        return DATASETS
+    return registry.methods() if kind == "methods" else registry.protocols()
 
 
 def pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
