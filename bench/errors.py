@@ -96,6 +96,11 @@ def amount(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says, in a line; its name if it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 class RunError(BenchError):
     """Something failed although the request was right."""
 

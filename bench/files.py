@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import BadFileError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -49,6 +51,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def ordinary(path: Path) -> Path:
+    """The path, of a file. Raises BadFileError for what else may be there, such as a pipe: it may be waited for."""
+    if path.exists() and not path.is_file():
+        raise BadFileError(path, "expected an ordinary file")
+    return path
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """What matches in a folder and below, sorted. Raises BadFileError where a folder cannot be listed."""
+    try:
+        return sorted(folder.rglob(pattern))
+    except OSError as error:
+        raise BadFileError(folder, f"not a readable folder ({error})") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data.pixels import read_indices
-from bench.errors import BadFileError, WrongKindError, amount
+from bench.errors import BadFileError, WrongKindError, amount, first_line
+from bench.files import files_in, ordinary
 from bench.predictions import FOLDERS, About, Predictions, read, write_rows
 from bench.truth import PRESENT, Truth
 
@@ -56,9 +57,9 @@ def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions
     Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
     """
     for suffix, possible in _KINDS_OF.items():
-        files = sorted(folder.rglob(f"*{suffix}"))
+        files = files_in(folder, f"*{suffix}")
         kind = next((kind for kind in kinds if kind in possible), None)
-        if files and kind is None and not any(folder.rglob("comp*.txt")):
+        if files and kind is None and not files_in(folder, "comp*.txt"):
             raise WrongKindError(folder, possible, kinds, seen=f"{suffix} files, that is ")
         if files and kind is not None:
             return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
@@ -92,13 +93,13 @@ def read_map(path: Path) -> NDArray[np.floating]:
     Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
     """
     try:
-        if path.stat().st_size > 8 * _LARGEST + _HEADER:
+        if ordinary(path).stat().st_size > 8 * _LARGEST + _HEADER:
             raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
     except _NO_ARRAY as error:
-        raise BadFileError(path, f"not a readable .npy file ({str(error).partition(chr(10))[0]})") from None
+        raise BadFileError(path, f"not a readable .npy file ({first_line(error)})") from None
     if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise BadFileError(path, "expected one array (h, w) of numbers")
     return _checked(path, stored, None)
@@ -131,7 +132,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predicti
 
 def _masks_of(folder: Path, truth: Truth) -> tuple[Path, str | None]:
     """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
-    named = [(one, match) for one in (folder, *folder.rglob("comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
+    named = [(one, match) for one in (folder, *files_in(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
     if not named:
         return folder, None
     if len(named) > 1:
@@ -177,7 +178,7 @@ def _most_numbers(file: Path, shard: pq.ParquetFile) -> int:
     try:
         shard.scan_contents(columns=["map"])  # pyarrow dies of metadata that is broken, unless it has been read
     except (pa.ArrowException, OSError) as error:
-        raise BadFileError(file, f"not a readable shard ({str(error).partition(chr(10))[0]})") from None
+        raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
     groups = [shard.metadata.row_group(number) for number in range(shard.metadata.num_row_groups)]
     (leaf,) = [n for n in range(len(shard.schema)) if shard.schema.column(n).path.startswith("map.")]
     return max((group.column(leaf).num_values for group in groups), default=0)
@@ -192,7 +193,7 @@ def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:
                     yield _shaped(file, height.as_py(), width.as_py(), values.values, row)
                     row += 1
     except (pa.ArrowException, OSError) as error:
-        raise BadFileError(file, f"not a readable shard ({str(error).partition(chr(10))[0]})") from None
+        raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
 
 
 def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.floating]:

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import BadFileError, UnknownNameError, WrongKindError, printable
-from bench.files import atomic, digest, file_digest
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line, printable
+from bench.files import atomic, digest, file_digest, ordinary
 from bench.truth import Truth
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -165,17 +165,19 @@ def read(path: Path, *kinds: str) -> Predictions:
     Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(ordinary(path)) as file:
             note = _note(path, file.schema_arrow)
             kind = _kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             _check_size(path, kind, file.metadata)
         with pq.ParquetFile(path, read_dictionary=[name for name in _TEXT if name in _COLUMNS[kind]]) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
+            if len(table) != file.metadata.num_rows:
+                raise BadFileError(path, f"says that it has {file.metadata.num_rows} rows, but it has {len(table)}")
         if (text := sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names])))) > MAX_TEXT_BYTES:
             raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise BadFileError(path, f"not a readable parquet file ({_first_line(error)})") from None
+        raise BadFileError(path, f"not a readable parquet file ({first_line(error)})") from None
     ids = None if note.ids is None else tuple(note.ids)
     about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
     return Predictions(kind, _without_gaps(path, table.select(list(_COLUMNS[kind]))), about, str(path))
@@ -342,7 +344,3 @@ def _odd_boxes(corners: NDArray[np.float64], size: NDArray[np.int32]) -> dict[st
     inverted = (corners[2:] <= corners[:2]).any(axis=0)
     outside = ((corners[:2] < 0) | (corners[2:] > size)).any(axis=0)
     return {"inverted_boxes": int(inverted.sum()), "boxes_outside_image": int(outside.sum())}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BadFileError
+from bench.files import ordinary
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -63,7 +64,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("JPEG", "PNG")) as image:
+            with Image.open(ordinary(path), formats=("JPEG", "PNG")) as image:
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadFileError(path, f"too large an image ({error})") from None

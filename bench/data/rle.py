@@ -6,7 +6,6 @@ written in C, so everything is checked before it gets there.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,7 @@ def _polygon(points: Any, width: int, height: int) -> list[float]:
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         raise ValueError("a polygon needs three corners or more, as x, y, x, y ...")
     for axis, side in enumerate((width, height)):
-        if not all(_is_number(value) and -side <= value <= 2 * side for value in points[axis::2]):
+        if not all(type(value) in (int, float) and -side <= value <= 2 * side for value in points[axis::2]):
             raise ValueError(f"a polygon's corners must be numbers within the {width}x{height} image")
     most = width * height + 4 * (width + height)
     if len(points) * 3 * max(width, height) > 2 * most and _outline(points) > most:
@@ -98,7 +97,3 @@ def _outline(points: list[float]) -> float:
     """Length of a closed outline, in pixels that are walked."""
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
     return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BadFileError
+from bench.files import ordinary
 from bench.folders import read_folder
 from bench.formats.coco import read_coco
 from bench.formats.scores_csv import is_csv, read_csv
@@ -35,7 +36,7 @@ def read_all(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions
     if path.is_dir():
         return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
     try:
-        with path.open("rb") as file:
+        with ordinary(path).open("rb") as file:
             start = file.read(64)
     except OSError as error:
         raise BadFileError(path, f"not a readable file ({error.strerror})") from None

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from bench.boxes import FloatArray
 from bench.errors import BadFileError, WrongKindError, amount
+from bench.files import ordinary
 from bench.predictions import KINDS, About, Predictions
 from bench.truth import Truth
 
@@ -38,7 +39,7 @@ def lines_of(path: Path) -> Iterator[str]:
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with ordinary(path).open(encoding="utf-8-sig", newline="") as file:
             for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
                 if row >= MAX_LINES or len(line) == MAX_LINE:
                     rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.boxes import from_voc
 from bench.errors import BadFileError, UnknownNameError
+from bench.files import files_in
 from bench.formats.rows import Row, accept, lines_of, of_all_images, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
@@ -43,7 +44,7 @@ def read_voc(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
 def _voc_files(folder: Path, truth: Truth) -> tuple[str, str, dict[int, Path]]:
     """The competition, the split, and the file of each class (by index) in a folder."""
     found: dict[tuple[str, str], dict[int, Path]] = {}
-    for file in sorted(folder.rglob("comp*.txt")):
+    for file in files_in(folder, "comp*.txt"):
         match = _VOC_NAME.fullmatch(file.name)
         if match is None or _TASKS[match[1]] != match[2]:
             continue
