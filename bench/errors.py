@@ -8,7 +8,8 @@ BenchError
 │       └── WrongKindError  a file holds another kind of prediction than what is wanted
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
-    └── DivergedError       the loss is no longer a number
+    ├── DivergedError       the loss is no longer a number
+    └── LostError           of a run's processes one has failed, and so all end
 """
 
 from __future__ import annotations
@@ -111,3 +112,7 @@ class BusyError(RunError):
 
 class DivergedError(RunError):
     """Training produced a loss that is not finite; the last good checkpoint is kept."""
+
+
+class LostError(RunError):
+    """One of the processes of a run has failed: the others end too."""

@@ -6,6 +6,7 @@ everybody else gets `SILENT`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -38,6 +39,11 @@ class _Silent:
 
     def say(self, text: str) -> None:
         pass
+
+
+def follows() -> bool:
+    """Whether this is one of several processes of a run (see `train.distributed`), and not the one that speaks."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0"
 
 
 SILENT: Progress = _Silent()

@@ -8,15 +8,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from bench import provenance
-from bench.errors import BenchError, DivergedError, RequestError, RunError, amount
+from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, amount
 from bench.files import Places, read_json, write_json
 from bench.formats import read_any
 from bench.job import Job, Request, Shelf, look_up
@@ -26,11 +27,10 @@ from bench.progress import SILENT, Progress
 from bench.result import Result, read_result
 from bench.score import address_of, result_of, score
 from bench.store import Store
+from bench.train import distributed
 
 if TYPE_CHECKING:
     import torch
-
-    from bench.lease import Lease
 
 __all__ = ["Report", "Request", "run"]
 
@@ -78,25 +78,29 @@ def run(
     report = Report()
     jobs: list[Job] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
-    for request in requests:
-        with _reported(request, report):
-            job = look_up(request, shelf, device=chosen, threads=counted)
-            progress.say(_resolved(job))
-            kinds[job.predictions.address].update(job.kinds)
-            jobs.append(job)
-    for job in jobs:
-        with _reported(job.request, report):
-            report.results.append(_run(job, sorted(kinds[job.predictions.address]), means))
+    with distributed.joined(chosen):
+        for request in requests:
+            with _reported(request, report):
+                find = partial(look_up, request, shelf, device=chosen, threads=counted)
+                job = distributed.everywhere(find, lambda job: job.predictions.address)
+                progress.say(_resolved(job))
+                kinds[job.predictions.address].update(job.kinds)
+                jobs.append(job)
+        for job in jobs:
+            with _reported(job.request, report):
+                report.results += _run(job, sorted(kinds[job.predictions.address]), means)
     return report
 
 
 @contextmanager
 def _reported(request: Request, report: Report) -> Iterator[None]:
-    """What fails in the block goes into the report."""
+    """What fails in the block goes into the report. Raises LostError: where a process is lost, nothing goes on."""
     import torch
 
     try:
         yield
+    except LostError:
+        raise
     except BenchError as error:
         report.failed[str(request)] = error
     except torch.OutOfMemoryError as error:
@@ -114,22 +118,27 @@ def _resolved(job: Job) -> str:
     )
 
 
-def _run(job: Job, kinds: Sequence[str], means: _Means) -> Result:
+def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     """The result of a job, from the store if it is there; `kinds` are predicted in one pass.
 
-    Raises RequestError, when all is predicted, where the truth is kept by others.
+    Of several processes only the first one has it. Raises RequestError, when all is predicted, where the truth is kept
+    by others.
     """
     address = address_of(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
-    if path.exists():  # kept under the name of who asked first; a variant may be asked for setting by setting
-        return read_result(path).model_copy(update={"variant": job.variant})
-    if _missing(job, kinds, means):
-        _train(job, means)
-        _predict(job, kinds, means)
+    there, missing = distributed.decided((path.exists(), _missing(job, kinds, means)))
+    if not there and missing:
+        with distributed.together():
+            _train(job, means)
+            _predict(job, kinds, means)
+    if not distributed.leads():
+        return []
+    if there:  # kept under the name of who asked first; a variant may be asked for setting by setting
+        return [read_result(path).model_copy(update={"variant": job.variant})]
     if job.missing is not None:
         how = f"python -m bench export {job.predictions.address} --protocol {job.bound.record.name} --format ..."
         raise RequestError(f"{job.missing} Until then it is predicted, and not judged: {how}")
-    return _score(job, means)
+    return [_score(job, means)]
 
 
 def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
@@ -147,10 +156,12 @@ def _train(job: Job, means: _Means) -> None:
     from bench.train.feed import Images, feed_of
 
     folder = means.store.training(job.training.address)
-    with means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress) as lease:
-        if lease is None:
+    claim = means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress)
+    with distributed.claimed(claim) as check:
+        if check is None:
             return
-        means.store.opened(folder, job.training)
+        if distributed.leads():
+            means.store.opened(folder, job.training)
         method = _learner(_built(job))
         feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
         if left_out:
@@ -164,7 +175,7 @@ def _train(job: Job, means: _Means) -> None:
                 device=means.device,
                 workers=means.workers,
                 progress=means.progress,
-                check=lease.check,
+                check=check,
             )
         except DivergedError as error:
             means.diverged[job.training.address] = error
@@ -174,14 +185,17 @@ def _train(job: Job, means: _Means) -> None:
 def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
     folder = means.store.predictions(job.predictions.address)
     claim = means.store.claim(folder, unless=lambda: not _missing(job, kinds, means), progress=means.progress)
-    with claim as lease:
-        if lease is None:
+    with distributed.claimed(claim) as check:
+        if check is None:
             return
-        means.store.opened(folder, job.predictions)
-        wanted = _missing(job, kinds, means)
-        tables, took = _predicted(job, wanted, means, lease)
+        if distributed.leads():
+            means.store.opened(folder, job.predictions)
+        wanted = distributed.decided(_missing(job, kinds, means))
+        tables, took = _predicted(job, wanted, means, check)
+        if not distributed.leads():
+            return
         about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
-        lease.check()
+        check()
         for kind in wanted:
             write_json(folder / f"{kind}.json", took)
             if kind in FOLDERS:
@@ -192,7 +206,7 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
 
 
 def _predicted(
-    job: Job, kinds: Sequence[str], means: _Means, lease: Lease
+    job: Job, kinds: Sequence[str], means: _Means, check: Callable[[], None]
 ) -> tuple[Mapping[str, pa.Table], dict[str, float]]:
     """Tables of the kinds, and what they took."""
     if issubclass(job.cls, Predictor):
@@ -208,8 +222,9 @@ def _predicted(
     from bench.train.predict import Split, predict
 
     method = _built(job)
-    if job.training is not None:
+    if job.training is not None and distributed.leads():
         checkpoint.load_weights(means.store.training(job.training.address), _learner(method), method.config.epoch)
+    distributed.spread(method)
     return predict(
         method,
         Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),
@@ -218,7 +233,7 @@ def _predicted(
         device=means.device,
         workers=means.workers,
         progress=means.progress,
-        check=lease.check,
+        check=check,
     )
 
 
@@ -235,7 +250,7 @@ def _score(job: Job, means: _Means) -> Result:
         **_who(job, means),
         **_cost(job, means, seconds),
         predictions_digest={kind: found.digest for kind, found in predictions.items()},
-        provenance=provenance.provenance(str(means.device)),
+        provenance=provenance.provenance(str(means.device)) | {"processes": distributed.size()},
     )
     return means.store.record(result, judged.outcomes, judged.replicates)
 

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from bench.errors import RequestError
 from bench.method import Maps, Task, training
 from bench.method import prediction as at_test
+from bench.train.distributed import gathered
 from methods.hierarchies import levels_of
 from methods.layers.divergence import pairwise_cosine
 from methods.layers.hierarchy import Level, hierarchy
@@ -113,7 +114,7 @@ class Danet(ImageMethod):
     def _alike_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
         """The sum over levels of the similarity of a present name's maps, mean over images and names."""
         present = [level.labels(labels) > 0 for level in self.levels]
-        sums = [pairwise_cosine(maps[there]) for maps, there in zip(found, present, strict=True)]
+        sums = [gathered(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
         return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
 
     def _alike_in_all(self, found: list[Tensor], labels: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class Danet(ImageMethod):
         size = own[0].shape[2:]
         together = torch.cat([interpolate(one, size, mode="bilinear", align_corners=True) for one in own], dim=1)
         count = together.shape[1] // 2
-        mean = pairwise_cosine(self._some(together, count)) / max(1, count * (count - 1) // 2)
+        mean = gathered(pairwise_cosine(self._some(together, count))) / max(1, count * (count - 1) // 2)
         return mean.abs().sum() / max(1, len(mean))
 
 

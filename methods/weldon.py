@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from bench.method import Maps, training
+from bench.train.distributed import gathered
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
 from methods.layers.map_method import PooledConfig, PooledMaps
 from methods.layers.pooling import negative_evidence
@@ -85,7 +86,7 @@ class Weldon(PooledMaps):
         """The ranking loss, or a classification loss over the classes whose label is known."""
         if self.config.loss != "ap":
             return super().loss(images, labels)
-        return {"ranking": ap_ranking_loss(self(images).scores, labels, pairs=self.config.ap_pairs)}
+        return {"ranking": ap_ranking_loss(gathered(self(images).scores), gathered(labels), pairs=self.config.ap_pairs)}
 
     def _scaled(self, images: Tensor, side: int) -> Maps:
         resized = interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)

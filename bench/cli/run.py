@@ -11,6 +11,7 @@ from bench import registry
 from bench.cli import options, product
 from bench.cli.output import print_results, say, value_text
 from bench.cli.progress import reporter
+from bench.progress import SILENT, follows
 from bench.recipe import DEFAULT
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ def run(
     """
     from bench.run import run as run_all
 
-    for text in dict.fromkeys(_recipe(request, places) for request in requests):
+    silent = follows()
+    for text in dict.fromkeys(_recipe(request, places) for request in requests if not silent):
         say(text)
-    report = run_all(requests, places, progress=reporter(), device=device, workers=workers, threads=threads)
-    if report.results or as_json:
+    progress = SILENT if silent else reporter()
+    report = run_all(requests, places, progress=progress, device=device, workers=workers, threads=threads)
+    if (report.results or as_json) and not silent:
         print_results(report.results, as_json_document=as_json)
-    for name, error in report.failed.items():
+    for name, error in report.failed.items() if not silent else ():
         say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")
     return max((error.exit_code for error in report.failed.values()), default=0)
 

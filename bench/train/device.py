@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,12 +18,15 @@ INITIAL, PLAN, STEP = 0, 1, 2
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by torch's name; `auto` is the first GPU, or the CPU where there is none.
+    """A device by torch's name; `auto` is a GPU, the first or each process's own, or the CPU where there is none.
 
     Raises RequestError for a device that this machine does not have.
     """
+    if name == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        local = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda") if local is None else torch.device("cuda", int(local) % torch.cuda.device_count())
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
@@ -54,14 +58,18 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def entropy(purpose: int, seed: int, epoch: int = 0, step: int = 0) -> np.random.SeedSequence:
-    """Randomness for one purpose at one place of a run: the same after a resume, and for any number of workers."""
-    return np.random.SeedSequence((purpose, seed, epoch, step))
+def entropy(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> np.random.SeedSequence:
+    """Randomness for one purpose at one place of a run: the same after a resume, and for any number of workers.
+
+    rank: of processes that draw independently, which one.
+    """
+    return np.random.SeedSequence((purpose, seed, epoch, step, rank) if rank else (purpose, seed, epoch, step))
 
 
-def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0) -> None:
+def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> None:
     """Set torch's random state (initial weights, dropout, what a method draws itself) for one place of a run."""
-    torch.manual_seed(int(entropy(purpose, seed, epoch, step).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    state = entropy(purpose, seed, epoch, step, rank).generate_state(1, np.uint64)[0]
+    torch.manual_seed(int(state >> np.uint64(1)))
 
 
 def as_input(image: Tensor, device: torch.device) -> Tensor:

@@ -105,20 +105,37 @@ class Feed(ABC):
         first = number * self.config.batch_size
         return range(first, min(first + self.config.batch_size, len(self.ids)))
 
-    def step(self, plan: Plan, number: int) -> list[Example]:
-        """The examples of a step, whose gradients are averaged."""
-        return self._examples(plan, self.places(number))
+    def step(self, plan: Plan, number: int, rank: int = 0, size: int = 1) -> list[Example]:
+        """The examples of a step for one of `size` processes, one a pass; without images of a pass, that of another."""
+        passes = self.passes(number, size)
+        return [self._example(plan, dealt(places, rank, size) or places[:1]) for places in passes]
 
     @abstractmethod
-    def _examples(self, plan: Plan, places: range) -> list[Example]: ...
+    def passes(self, number: int, size: int = 1) -> list[range]:
+        """The places of a step by pass: what goes through the net at a time, in `size` processes together."""
+
+    @abstractmethod
+    def _example(self, plan: Plan, places: range) -> Example: ...
+
+
+def dealt(places: range, rank: int, size: int) -> range:
+    """What one of `size` processes has of places, as many as the others or one more.
+
+    >>> [list(dealt(range(10, 15), rank, 4)) for rank in range(4)]
+    [[10], [11], [12], [13, 14]]
+    """
+    return places[len(places) * rank // size : len(places) * (rank + 1) // size]
 
 
 class MapFeed(Feed):
     """One example a step: images (B, 3, size, size), labels (B, C)."""
 
-    def _examples(self, plan: Plan, places: range) -> list[Example]:
-        images = torch.stack([self._image(plan, place) for place in places])
-        return [(images, self.labels[plan.order[places]])]
+    def passes(self, number: int, size: int = 1) -> list[range]:
+        """All of a step at once."""
+        return [self.places(number)]
+
+    def _example(self, plan: Plan, places: range) -> Example:
+        return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]
 
     def _image(self, plan: Plan, place: int) -> Tensor:
         image = self.images.square(self.ids[plan.order[place]], self.config.size)
@@ -144,10 +161,13 @@ class ProposalFeed(Feed):
         self.proposals, self.most, self.least = proposals, config.max_proposals, config.min_proposal
         self.pseudo = pseudo
 
-    def _examples(self, plan: Plan, places: range) -> list[Example]:
-        return [self._example(plan, place) for place in places]
+    def passes(self, number: int, size: int = 1) -> list[range]:
+        """One image a process."""
+        places = self.places(number)
+        return [places[first : first + size] for first in range(0, len(places), size)]
 
-    def _example(self, plan: Plan, place: int) -> Example:
+    def _example(self, plan: Plan, places: range) -> Example:
+        (place,) = places
         row = plan.order[place]
         image, *scale = self.images.fitted(self.ids[row], int(plan.size[place]))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +22,10 @@ from bench.errors import DivergedError
 from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.progress import SILENT, Progress, Step
 from bench.provenance import peak_memory_mib, provenance
-from bench.train import checkpoint
+from bench.train import checkpoint, distributed
 from bench.train.checkpoint import Epoch
 from bench.train.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch
-from bench.train.feed import Example, Feed, ahead, plan
+from bench.train.feed import Example, Feed, ahead, dealt, plan
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -60,7 +61,8 @@ def fit(
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
-    history = checkpoint.resume(folder, method, training.optimiser)
+    there = checkpoint.resume(folder, method, training.optimiser) if distributed.leads() else []
+    history = distributed.spread(method, training.optimiser, there)
     images, epochs = len(feed.ids), method.config.epochs
     with (
         deterministic(device),
@@ -69,11 +71,11 @@ def fit(
         for epoch in range(len(history), epochs):
             history.append(training.run_epoch(epoch, step))
             check()
-            if epoch + 1 in method.config.snapshots:
-                checkpoint.keep(folder, method, epoch + 1)
-            checkpoint.save(folder, method, training.optimiser, history)
+            if distributed.leads():
+                _save(folder, method, training.optimiser, history)
     check()
-    _finish(folder, method, history, images, device)
+    if distributed.leads():
+        _finish(folder, method, history, images, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,29 +95,35 @@ class _Training:
         begin, rate, total, norms = time.monotonic(), self._set_rate(epoch), Terms(), Terms()
         chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
         self.method.train()
-        with closing(ahead(lambda number: self.feed.step(chosen, number), self.feed.steps, self.workers)) as batches:
+        rank, size = distributed.rank(), distributed.size()
+        load = partial(self.feed.step, chosen, rank=rank, size=size)
+        with closing(ahead(load, self.feed.steps, self.workers)) as batches:
             for number, batch in enumerate(batches):
-                seed_torch(STEP, self.seed, epoch, number)
-                _add(total, self._update(batch, norms))
+                seed_torch(STEP, self.seed, epoch, number, rank)
+                _add(total, self._update(batch, self.feed.passes(number, size), norms))
                 looking = number % LOOK_EVERY == 0 or number + 1 == self.feed.steps
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
                 step(len(self.feed.places(number)), **figures)
         self._refuse_broken(epoch)
+        distributed.average_statistics(self.method)
         seconds = time.monotonic() - begin
         means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
         watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
         spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
 
-    def _update(self, batch: list[Example], norms: Terms) -> Terms:
+    def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
         """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
-        config, terms = self.method.config, Terms()
+        config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
-        for images, *rest in batch:
-            with autocast(self.device, config.precision):
+        for places, (images, *rest) in zip(passes, batch, strict=True):
+            own = len(dealt(places, distributed.rank(), distributed.size()))
+            over = count / own if own else math.inf  # who stands in counts nothing
+            with autocast(self.device, config.precision), distributed.sharing(own / len(places)):
                 found = self.method.loss(as_input(images, self.device), *(each.to(self.device) for each in rest))
-            (torch.stack([value.float() for value in found.values()]).sum() / len(batch)).backward()  # type: ignore[no-untyped-call]
-            _add(terms, {name: value.detach().float() / len(batch) for name, value in found.items()})
+            (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
+            _add(terms, {name: value.detach().float() / over for name, value in found.items()})
+        terms = distributed.summed([one for one in self.method.parameters() if one.requires_grad], terms)
         _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.watched().items()})
         if config.clip:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.clip)
@@ -175,6 +183,12 @@ def _add(total: Terms, more: Terms) -> None:
         total[name] = total[name] + value if name in total else value
 
 
+def _save(folder: Path, method: Method, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
+    if len(history) in method.config.snapshots:
+        checkpoint.keep(folder, method, len(history))
+    checkpoint.save(folder, method, optimiser, history)
+
+
 def _finish(folder: Path, method: Method, history: list[Epoch], images: int, device: torch.device) -> None:
     seconds = sum(epoch["seconds"] for epoch in history)
     checkpoint.finish(
@@ -185,5 +199,5 @@ def _finish(folder: Path, method: Method, history: list[Epoch], images: int, dev
         seconds=seconds,
         images_per_second=images * len(history) / seconds if seconds else None,
         peak_memory_mib=peak_memory_mib(),
-        provenance=provenance(str(device)),
+        provenance=provenance(str(device)) | {"processes": distributed.size()},
     )

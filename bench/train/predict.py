@@ -15,6 +15,7 @@ import torch
 from bench.method import MapMethod, ProposalMethod
 from bench.predictions import FOLDERS, About
 from bench.progress import SILENT, Progress
+from bench.train import distributed
 from bench.train.device import deterministic
 from bench.train.parts import Made, Parts, Split
 from bench.train.read_maps import of_maps
@@ -43,7 +44,8 @@ def predict(
 ) -> tuple[Tables, dict[str, float]]:
     """Tables of the kinds for the whole split, and what it took; parts that are in `folder` are not made again.
 
-    Kinds that are folders are left whole in `folder`/parts. `check` raises if this process may no longer publish.
+    Kinds that are folders are left whole in `folder`/parts. Of several processes each makes its parts, and the first
+    one, which alone returns tables, writes them. `check` raises if this process may no longer publish.
     Raises RunError for values that are no numbers, BadFileError for a photograph that cannot be read.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,22 +53,26 @@ def predict(
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
     kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
-    todo = [rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)]
+    todo = distributed.decided([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
     images = sum(map(len, todo))
     with (
         deterministic(device),
         torch.inference_mode(),
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
-        for rows in todo:
-            made = _made(method, split, kinds, rows, device, workers)
-            check()
-            for kind in kinds:
-                kept.write(kind, rows, made[kind])
-            step(len(rows))
+        for turn in range(0, len(todo), distributed.size()):
+            each = todo[turn : turn + distributed.size()]
+            own = each[distributed.rank() :][:1]
+            mine = [_made(method, split, kinds, rows, device, workers) for rows in own]
+            for rows, (made,) in zip(each, distributed.collected(mine), strict=False):
+                check()
+                for kind in kinds:
+                    kept.write(kind, rows, made[kind])
+                step(len(rows))
     seconds = time.monotonic() - begin
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
-    return {kind: kept.table(kind, parts) for kind in kinds if kind not in FOLDERS}, took
+    whole = [kind for kind in kinds if kind not in FOLDERS] if distributed.leads() else []
+    return {kind: kept.table(kind, parts) for kind in whole}, took
 
 
 def _made(

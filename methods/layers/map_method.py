@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from bench.method import MapConfig, MapMethod, Maps, Task, training
+from bench.train.distributed import gathered
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
 from methods.nets import RoiHead, build
 from methods.nets.backbone import conv3x3
@@ -42,7 +43,8 @@ class ImageMethod(MapMethod):
 
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of logits (B, C) by labels (B, C) in {+1, 0, -1}."""
-        return (softmax_log_loss if self.config.loss == "softmax" else multi_label_soft_margin)(logits, labels)
+        loss = softmax_log_loss if self.config.loss == "softmax" else multi_label_soft_margin
+        return loss(gathered(logits), gathered(labels))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """The softmax or the sigmoid of scores (B, C), as they were learned."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
-from train_cases import CPU, Colours, Corners, Photographs, boxes, feed, made, train, weights
+from train_cases import CPU, Colours, Corners, Photographs, boxes, feed, log, made, train, weights
 
 from bench.errors import BusyError, DivergedError
 from bench.train import checkpoint
@@ -34,10 +33,6 @@ def interrupting(when: int) -> Callable[[], None]:
             raise InterruptedHereError
 
     return check
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def loaded(folder: Path, cls: type[Any] = Colours, **settings: Any) -> Any:

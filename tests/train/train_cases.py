@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ def train(method: Any, folder: Path, photographs: Photographs, proposals: Propos
     """The method, trained in `folder`."""
     fit(method, feed(method, photographs, proposals), folder, **{"seed": 0, "device": CPU, **more})
     return method
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a training's log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def weights(method: nn.Module) -> dict[str, list[Any]]:
