@@ -27,7 +27,7 @@ from bench.progress import SILENT, Progress
 from bench.result import Result, read_result
 from bench.score import address_of, result_of, score
 from bench.store import Store
-from bench.train import distributed
+from bench.train import distributed, processes
 
 if TYPE_CHECKING:
     import torch
@@ -78,17 +78,17 @@ def run(
     report = Report()
     jobs: list[Job] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
-    with distributed.joined(chosen):
+    with processes.joined(chosen):
         for request in requests:
             with _reported(request, report):
                 find = partial(look_up, request, shelf, device=chosen, threads=counted)
-                job = distributed.everywhere(find, lambda job: job.predictions.address)
+                job = processes.everywhere(find, lambda job: job.predictions.address)
                 progress.say(_resolved(job))
                 kinds[job.predictions.address].update(job.kinds)
                 jobs.append(job)
         for job in jobs:
             with _reported(job.request, report):
-                report.results += _run(job, sorted(kinds[job.predictions.address]), means)
+                report.results.extend(_run(job, sorted(kinds[job.predictions.address]), means))
     return report
 
 
@@ -126,12 +126,12 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     """
     address = address_of(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
-    there, missing = distributed.decided((path.exists(), _missing(job, kinds, means)))
+    there, missing = processes.decided((path.exists(), _missing(job, kinds, means)))
     if not there and missing:
-        with distributed.together():
+        with processes.together():
             _train(job, means)
             _predict(job, kinds, means)
-    if not distributed.leads():
+    if not processes.leads():
         return []
     if there:  # kept under the name of who asked first; a variant may be asked for setting by setting
         return [read_result(path).model_copy(update={"variant": job.variant})]
@@ -157,10 +157,10 @@ def _train(job: Job, means: _Means) -> None:
 
     folder = means.store.training(job.training.address)
     claim = means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress)
-    with distributed.claimed(claim) as check:
+    with processes.claimed(claim) as check:
         if check is None:
             return
-        if distributed.leads():
+        if processes.leads():
             means.store.opened(folder, job.training)
         method = _learner(_built(job))
         feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
@@ -185,14 +185,14 @@ def _train(job: Job, means: _Means) -> None:
 def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
     folder = means.store.predictions(job.predictions.address)
     claim = means.store.claim(folder, unless=lambda: not _missing(job, kinds, means), progress=means.progress)
-    with distributed.claimed(claim) as check:
+    with processes.claimed(claim) as check:
         if check is None:
             return
-        if distributed.leads():
+        if processes.leads():
             means.store.opened(folder, job.predictions)
-        wanted = distributed.decided(_missing(job, kinds, means))
+        wanted = processes.decided(_missing(job, kinds, means))
         tables, took = _predicted(job, wanted, means, check)
-        if not distributed.leads():
+        if not processes.leads():
             return
         about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
         check()
@@ -222,7 +222,7 @@ def _predicted(
     from bench.train.predict import Split, predict
 
     method = _built(job)
-    if job.training is not None and distributed.leads():
+    if job.training is not None and processes.leads():
         checkpoint.load_weights(means.store.training(job.training.address), _learner(method), method.config.epoch)
     distributed.spread(method)
     return predict(
@@ -250,7 +250,7 @@ def _score(job: Job, means: _Means) -> Result:
         **_who(job, means),
         **_cost(job, means, seconds),
         predictions_digest={kind: found.digest for kind, found in predictions.items()},
-        provenance=provenance.provenance(str(means.device)) | {"processes": distributed.size()},
+        provenance=provenance.provenance(str(means.device)) | {"processes": processes.size()},
     )
     return means.store.record(result, judged.outcomes, judged.replicates)
 

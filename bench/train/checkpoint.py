@@ -18,7 +18,8 @@ from bench.files import atomic, read_json, write_json, write_text
 Epoch = dict[str, float]
 """What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`.
 
-Of what a method watches, also `gradient/<name>`.
+Of what a method watches, also `gradient/<name>`. The last one of a history may be unfinished: it has `step`, how many
+steps are done, and the sums over these, `sum/<term>` and `norm/<name>`; the log leaves it out.
 """
 
 _NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
@@ -26,7 +27,7 @@ _NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, T
 
 
 def save(folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
-    """Write the checkpoint after `len(history)` epochs, and the log; older checkpoints go."""
+    """Write the checkpoint after, or in, epoch `len(history)`, and the log; older checkpoints go."""
     path = folder / f"checkpoint-{len(history):05d}.pt"
     _save(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history})
     _write_log(folder, history)
@@ -92,7 +93,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _write_log(folder: Path, history: list[Epoch]) -> None:
-    write_text(folder / "log.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in history))
+    finished = [epoch for epoch in history if "step" not in epoch]
+    write_text(folder / "log.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in finished))
 
 
 def _save(path: Path, value: Any) -> None:

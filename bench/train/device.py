@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,6 +33,27 @@ def pick_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise RequestError(f"Device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def terminated() -> Iterator[Callable[[], bool]]:
+    """Whether a SIGTERM came during the block, at whose end it is a KeyboardInterrupt; the next one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = threading.Event()
+
+    def remember(*_: object) -> None:
+        came.set()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, remember)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if came.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,150 +1,24 @@
-"""One run in several processes, on one machine or many: what `torchrun`, or a cluster's job, has started.
+"""The mathematics of several processes: their gradients sum to those of one process with the same global batch.
 
-Every process does the same, on its part of each batch and of the images to predict. The first one leads: it alone
-claims, writes and speaks. In one process every function here does nothing.
+In one process every function here does nothing.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 
-from bench.errors import BenchError, DivergedError, LostError, RequestError
-from bench.lease import Lease
+from bench.train.processes import decided, leads, rank, size, talk
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(days=7)
-"""How long processes wait for one another: the first may have to wait for another run's lease."""
-
 _share = 1.0
-
-
-@contextmanager
-def joined(device: torch.device) -> Iterator[None]:
-    """Join the processes that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) tell of, during the block.
-
-    Raises RequestError if the others cannot be reached.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    except (ValueError, RuntimeError) as error:
-        said = str(error).partition("\n")[0]
-        raise RequestError(f"WORLD_SIZE is set, but the other processes are not there ({said}): use torchrun") from None
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
-
-
-def rank() -> int:
-    """The number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def size() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def leads() -> bool:
-    """Whether this is the first process."""
-    return rank() == 0
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """What fails in the block fails in this process alone, and ends them all: raises LostError.
-
-    But for DivergedError: every process finds the same loss.
-    """
-    try:
-        yield
-    except (BenchError, torch.OutOfMemoryError) as error:
-        if size() == 1 or isinstance(error, DivergedError | LostError):
-            raise
-        raise LostError(f"{_name()}: {str(error).partition(chr(10))[0]}") from None
-
-
-def decided(value: T) -> T:
-    """What the first process says."""
-    if size() == 1:
-        return value
-    told = [value]
-    with _talk():
-        dist.broadcast_object_list(told, src=0)
-    return told[0]
-
-
-def anyone(value: bool) -> bool:
-    """Whether any process says so."""
-    if size() == 1:
-        return value
-    told = torch.tensor(int(value))
-    with _talk():
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-    return bool(told)
-
-
-def collected(value: T) -> list[T]:
-    """What each process says, in order, for the first one; nothing for the others."""
-    if size() == 1:
-        return [value]
-    told: list[Any] | None = [None] * size() if leads() else None
-    with _talk():
-        dist.gather_object(value, told, dst=0)
-    return told or []
-
-
-def everywhere(make: Callable[[], T], key: Callable[[T], str]) -> T:
-    """What each process makes, the first one before the others, and of which `key` is everywhere the same.
-
-    Raises everywhere what `make` raises anywhere, and RequestError where keys differ.
-    """
-    if size() == 1:
-        return make()
-    made, said, error = [], "", None
-    for turn in (True, False):
-        if turn == leads():
-            try:
-                made.append(make())
-                said = key(made[0])
-            except BenchError as raised:
-                error = raised
-        decided(None)
-    told: list[Any] = [None] * size()
-    with _talk():
-        dist.all_gather_object(told, (_name(), None if error is None else str(error), said))
-    if error is not None:
-        raise error
-    for name, failed, other in told:
-        if failed is not None:
-            raise RequestError(f"{name}: {failed}")
-        if other != said:
-            raise RequestError(f"{name} would train or predict otherwise: other data, weights, device or threads.")
-    return made[0]
-
-
-@contextmanager
-def claimed(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
-    """What checks a lease, which the first process takes for all (the others check nothing); None as from `claim`."""
-    if not leads():
-        yield (lambda: None) if decided(False) else None
-        return
-    with claim as lease:
-        yield lease.check if decided(lease is not None) and lease is not None else None
 
 
 def spread(method: nn.Module, optimiser: optim.Optimizer | None = None, more: T | None = None) -> T | None:
@@ -172,7 +46,7 @@ def summed(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict
     there = torch.tensor([parameter.grad is not None for parameter in parameters])
     gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
     flat = torch.cat([*(one.flatten() for one in gradients), *(one[None] for one in terms.values())])
-    with _talk():
+    with talk():
         dist.all_reduce(there, dist.ReduceOp.MAX)
         dist.all_reduce(flat)
     *sums, values = flat.split([*(one.numel() for one in gradients), len(terms)])
@@ -206,7 +80,7 @@ class _Gathered(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, share: float) -> Tensor:
         own = rows.detach() if share else rows.detach()[:0]
         counts = [torch.zeros((), dtype=torch.int64) for _ in range(size())]
-        with _talk():
+        with talk():
             dist.all_gather(counts, torch.tensor(len(own)))
             most = max(map(int, counts))
             padded = torch.cat([own, own.new_zeros((most - len(own), *own.shape[1:]))])
@@ -227,20 +101,6 @@ def average_statistics(method: nn.Module) -> None:
     for module in method.modules() if size() > 1 else ():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             for statistic in (module.running_mean, module.running_var):
-                with _talk():
+                with talk():
                     dist.all_reduce(statistic)
                 statistic.div_(size())  # type: ignore[union-attr]
-
-
-def _name() -> str:
-    return f"Process {rank()} of {size()} on {socket.gethostname()}"
-
-
-@contextmanager
-def _talk() -> Iterator[None]:
-    """Raise LostError when another process is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        said = str(error).partition("\n")[0]
-        raise LostError(f"{_name()}: another process of this run has ended; its message says why ({said}).") from None

@@ -22,10 +22,10 @@ from bench.errors import DivergedError
 from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.progress import SILENT, Progress, Step
 from bench.provenance import peak_memory_mib, provenance
-from bench.train import checkpoint, distributed
+from bench.train import checkpoint, distributed, processes
 from bench.train.checkpoint import Epoch
-from bench.train.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch
-from bench.train.feed import Example, Feed, ahead, dealt, plan
+from bench.train.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch, terminated
+from bench.train.feed import Example, Feed, Plan, ahead, dealt, plan
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -57,24 +57,31 @@ def fit(
 ) -> None:
     """Train in `folder`, from its last checkpoint on, to the weights that `checkpoint.load_weights` loads.
 
-    `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays.
+    `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays. Stopped
+    by a SIGTERM, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
-    there = checkpoint.resume(folder, method, training.optimiser) if distributed.leads() else []
+    there = checkpoint.resume(folder, method, training.optimiser) if processes.leads() else []
     history = distributed.spread(method, training.optimiser, there)
+    begun = history.pop() if history and "step" in history[-1] else Epoch()
     images, epochs = len(feed.ids), method.config.epochs
+    done = images * len(history) + feed.config.batch_size * int(begun.get("step", 0))
     with (
+        terminated() as stopped,
         deterministic(device),
-        progress.task(f"Training {method.name}", images * epochs, start=images * len(history)) as step,
+        progress.task(f"Training {method.name}", images * epochs, start=done) as step,
     ):
         for epoch in range(len(history), epochs):
-            history.append(training.run_epoch(epoch, step))
+            history.append(training.run_epoch(epoch, step, begun, stopped))
+            begun = Epoch()
             check()
-            if distributed.leads():
+            if processes.leads():
                 _save(folder, method, training.optimiser, history)
+            if processes.anyone(stopped()):
+                raise KeyboardInterrupt
     check()
-    if distributed.leads():
+    if processes.leads():
         _finish(folder, method, history, images, device)
 
 
@@ -90,37 +97,50 @@ class _Training:
     device: torch.device
     workers: int
 
-    def run_epoch(self, epoch: int, step: Step) -> Epoch:
-        """One pass over the feed. Raises DivergedError."""
-        begin, rate, total, norms = time.monotonic(), self._set_rate(epoch), Terms(), Terms()
+    def run_epoch(self, epoch: int, step: Step, begun: Epoch, stopped: Callable[[], bool]) -> Epoch:
+        """One pass over the feed, from where it was begun on, or until it is stopped. Raises DivergedError."""
+        begin, rate = time.monotonic() - begun.get("seconds", 0.0), self._set_rate(epoch)
+        total, norms = _sums("sum", begun, self.device), _sums("norm", begun, self.device)
         chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
         self.method.train()
-        rank, size = distributed.rank(), distributed.size()
-        load = partial(self.feed.step, chosen, rank=rank, size=size)
-        with closing(ahead(load, self.feed.steps, self.workers)) as batches:
-            for number, batch in enumerate(batches):
+        rank, size = processes.rank(), processes.size()
+        steps = range(int(begun.get("step", 0)), self.feed.steps)
+        with closing(ahead(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
+            for number, batch in zip(steps, batches, strict=False):
                 seed_torch(STEP, self.seed, epoch, number, rank)
                 _add(total, self._update(batch, self.feed.passes(number, size), norms))
-                looking = number % LOOK_EVERY == 0 or number + 1 == self.feed.steps
+                last = processes.anyone(stopped()) or number + 1 == self.feed.steps
+                looking = number % LOOK_EVERY == 0 or last
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
                 step(len(self.feed.places(number)), **figures)
+                if last:
+                    break
         self._refuse_broken(epoch)
         distributed.average_statistics(self.method)
         seconds = time.monotonic() - begin
+        if number + 1 < self.feed.steps:
+            return _unfinished(epoch, number, seconds, total, norms)
         means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
         watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
         spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
+
+    def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
+        """This process's examples of a step, where a GPU copies from without waiting."""
+        found = self.feed.step(chosen, steps[index], processes.rank(), processes.size())
+        return [tuple(each.pin_memory() for each in one) for one in found] if self.device.type == "cuda" else found
 
     def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
         """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
         config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
         for places, (images, *rest) in zip(passes, batch, strict=True):
-            own = len(dealt(places, distributed.rank(), distributed.size()))
+            own = len(dealt(places, processes.rank(), processes.size()))
             over = count / own if own else math.inf  # who stands in counts nothing
             with autocast(self.device, config.precision), distributed.sharing(own / len(places)):
-                found = self.method.loss(as_input(images, self.device), *(each.to(self.device) for each in rest))
+                found = self.method.loss(
+                    as_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
+                )
             (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})
         terms = distributed.summed([one for one in self.method.parameters() if one.requires_grad], terms)
@@ -183,8 +203,22 @@ def _add(total: Terms, more: Terms) -> None:
         total[name] = total[name] + value if name in total else value
 
 
+def _unfinished(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
+    """What is remembered of an epoch that was stopped after a step."""
+    sums = {f"sum/{name}": float(value) for name, value in total.items()}
+    return {"epoch": epoch + 1, "step": number + 1, "seconds": seconds, **sums} | {
+        f"norm/{name}": float(value) for name, value in norms.items()
+    }
+
+
+def _sums(kind: str, begun: Epoch, device: torch.device) -> Terms:
+    """The sums of a kind that an unfinished epoch has so far."""
+    told = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
+    return {name: torch.tensor(value, device=device) for name, value in told.items()}
+
+
 def _save(folder: Path, method: Method, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
-    if len(history) in method.config.snapshots:
+    if len(history) in method.config.snapshots and "step" not in history[-1]:
         checkpoint.keep(folder, method, len(history))
     checkpoint.save(folder, method, optimiser, history)
 
@@ -199,5 +233,5 @@ def _finish(folder: Path, method: Method, history: list[Epoch], images: int, dev
         seconds=seconds,
         images_per_second=images * len(history) / seconds if seconds else None,
         peak_memory_mib=peak_memory_mib(),
-        provenance=provenance(str(device)) | {"processes": distributed.size()},
+        provenance=provenance(str(device)) | {"processes": processes.size()},
     )

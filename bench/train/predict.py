@@ -15,7 +15,7 @@ import torch
 from bench.method import MapMethod, ProposalMethod
 from bench.predictions import FOLDERS, About
 from bench.progress import SILENT, Progress
-from bench.train import distributed
+from bench.train import processes
 from bench.train.device import deterministic
 from bench.train.parts import Made, Parts, Split
 from bench.train.read_maps import of_maps
@@ -53,25 +53,25 @@ def predict(
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
     kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
-    todo = distributed.decided([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
+    todo = processes.decided([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
     images = sum(map(len, todo))
     with (
         deterministic(device),
         torch.inference_mode(),
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
-        for turn in range(0, len(todo), distributed.size()):
-            each = todo[turn : turn + distributed.size()]
-            own = each[distributed.rank() :][:1]
+        for turn in range(0, len(todo), processes.size()):
+            each = todo[turn : turn + processes.size()]
+            own = each[processes.rank() :][:1]
             mine = [_made(method, split, kinds, rows, device, workers) for rows in own]
-            for rows, (made,) in zip(each, distributed.collected(mine), strict=False):
+            for rows, (made,) in zip(each, processes.collected(mine), strict=False):
                 check()
                 for kind in kinds:
                     kept.write(kind, rows, made[kind])
                 step(len(rows))
     seconds = time.monotonic() - begin
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
-    whole = [kind for kind in kinds if kind not in FOLDERS] if distributed.leads() else []
+    whole = [kind for kind in kinds if kind not in FOLDERS] if processes.leads() else []
     return {kind: kept.table(kind, parts) for kind in whole}, took
 
 

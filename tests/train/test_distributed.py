@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from train_cases import CPU, TASK, Photographs, boxes, feed, log, made, train, weights
+from train_cases import CPU, TASK, Photographs, boxes, log, train
 
 from bench import registry
-from bench.errors import BadFileError, BenchError, BusyError, LostError, RequestError
-from bench.train import checkpoint, distributed, predict
+from bench.errors import BenchError, BusyError, LostError, RequestError
+from bench.train import checkpoint, predict, processes
 from bench.train.feed import Images
 from bench.train.loop import build
 
@@ -54,7 +55,7 @@ def in_process(rank: int, size: int, port: str, work: Callable[..., Any], argume
     os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(size), **address})
     torch.set_num_threads(1)
     try:
-        with distributed.joined(CPU):
+        with processes.joined(CPU):
             return work(*arguments)
     except BenchError as error:
         return error
@@ -74,18 +75,18 @@ def method_of(name: str, **settings: Any) -> Any:
 def some(folder: Path, count: int) -> Photographs:
     """Images, unlike in how many labels they know."""
     photographs = Photographs(folder, count)
-    photographs.labels[:] = np.tile(np.array([[1, 1], [-1, -1], [1, -1]], np.int8), (count, 1))[:count]
-    photographs.labels[0, 0] = 0
+    photographs.labels[:] = np.tile(np.array([[1, -1], [-1, 1], [-1, -1]], np.int8), (count, 1))[:count]
+    photographs.labels[3:4, 0] = 0
     return photographs
 
 
 def gradients(folder: Path, name: str, count: int) -> tuple[dict[str, Any], dict[str, float]]:
     """Of all parameters after one step on `count` images, and the line of the log."""
-    method, run = method_of(name, batch_size=count, epochs=1), folder / f"{name}-{count}-{distributed.size()}"
+    method, run = method_of(name, batch_size=count, epochs=1), folder / f"{name}-{count}-{processes.size()}"
     photographs = some(folder, count)
     train(method, run, photographs, boxes(photographs, TOGETHER))
     found = {key: None if one.grad is None else one.grad.numpy() for key, one in method.named_parameters()}
-    return found, log(run)[0] if distributed.leads() else {}
+    return found, log(run)[0] if processes.leads() else {}
 
 
 def all_gradients(folder: Path) -> dict[tuple[str, int], Any]:
@@ -124,7 +125,7 @@ def predicted(folder: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     """Rows of what a method predicts of nine images in parts of two, for who leads; the images that were opened."""
     photographs, predict.PART = Photographs(folder, 9), 2
     split = predict.Split(photographs.truth("test"), Images(photographs, budget=0), boxes(photographs, TOGETHER))
-    kinds, run = ["scores", "boxes"], folder / f"{name}-predicted-{distributed.size()}"
+    kinds, run = ["scores", "boxes"], folder / f"{name}-predicted-{processes.size()}"
     tables, _ = predict.predict(method_of(name), split, kinds, run, device=CPU)
     return {kind: table.to_pydict() for kind, table in tables.items()}, photographs.opened
 
@@ -146,40 +147,55 @@ def test_every_image_is_predicted_in_one_process_and_as_in_one(tmp_path: Path, s
         assert [found for found, _ in each[1:]] == [{}] * (size - 1)
 
 
-def stopping(folder: Path, run: Path, epochs: int) -> Any:
-    """Train until the process that leads loses its claim, at its check after so many epochs."""
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lose() -> None:
+    raise BusyError("taken over by another")
+
+
+def begin(folder: Path) -> None:
+    """Train until a process is terminated; then until the one that leads loses its claim: each after two epochs."""
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(folder, "terminated", 2, terminate)
+    interrupted(folder, "lost", 0, lose)
+
+
+def interrupted(folder: Path, run: str, rank: int, happens: Callable[[], None]) -> None:
+    """Train; in one process something happens when it checks the second time."""
     checks = iter(range(1, 100))
 
     def check() -> None:
-        if next(checks) > epochs:
-            raise BusyError("taken over by another")
+        if next(checks) == 2 and processes.rank() == rank:
+            happens()
 
-    with distributed.together():
-        return weights(trained(folder, run, check=check))
+    with processes.together():
+        trained(folder, folder / run, check=check)
 
 
-def trained(folder: Path, run: Path, **more: Any) -> Any:
+def trained(folder: Path, run: Path, **more: Any) -> None:
     method = method_of("cam", batch_size=3, epochs=4, lr=0.1, momentum=0.9)
-    return train(method, run, Photographs(folder, 5), **more)
+    train(method, run, Photographs(folder, 5), **more)
 
 
 @pytest.fixture(scope="module")
 def begun_on_four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     folder = tmp_path_factory.mktemp("begun")
     Photographs(folder, 5)
-    return folder / "run", in_processes(4, stopping, folder, folder / "run", 2)
+    return folder, in_processes(4, begin, folder)
 
 
-def test_a_run_begun_on_four_processes_goes_on_in_one(tmp_path: Path, begun_on_four: tuple[Path, list[Any]]) -> None:
-    run, _ = begun_on_four
-    assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-00002.pt"]
-    Photographs(run.parent, 5)
-    whole, again = trained(run.parent, tmp_path / "whole"), trained(run.parent, run)
+@pytest.mark.parametrize(("how", "epochs"), [("terminated", 2), ("lost", 1)])
+def test_a_run_begun_on_four_processes_goes_on_in_one(
+    tmp_path: Path, begun_on_four: tuple[Path, list[Any]], how: str, epochs: int
+) -> None:
+    run = begun_on_four[0] / how
+    assert [path.name for path in run.glob("checkpoint-*")] == [f"checkpoint-0000{epochs}.pt"]
+    trained(run.parent, tmp_path / "whole"), trained(run.parent, run)
     losses = [[line["loss"] for line in log(each)] for each in (run, tmp_path / "whole")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert losses[0][3] < 0.95 * losses[0][1]
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_one_process_that_fails_ends_all_and_each_says_which(begun_on_four: tuple[Path, list[Any]]) -> None:
@@ -196,14 +212,14 @@ def unlike(key: str) -> str:
     """What the second process finds is not there, or other than the first's."""
 
     def find() -> str:
-        if key == "absent" and distributed.rank() == 1:
-            raise BadFileError("labels.csv", "is not there")
-        return key + str(distributed.rank() if key == "other" else 0)
+        if key == "absent" and processes.rank() == 1:
+            raise RequestError("labels.csv is not there")
+        return key + str(processes.rank() if key == "other" else 0)
 
-    return distributed.everywhere(find, str)
+    return processes.everywhere(find, str)
 
 
-@pytest.mark.parametrize(("key", "says"), [("absent", "labels.csv: is not there"), ("other", "other data, weights")])
+@pytest.mark.parametrize(("key", "says"), [("absent", "labels.csv is not there"), ("other", "other data, weights")])
 def test_what_processes_do_not_agree_upon_none_does(key: str, says: str) -> None:
     for error in in_processes(2, unlike, key):
         assert isinstance(error, RequestError)
@@ -219,7 +235,7 @@ def test_variables_of_processes_that_are_not_there_are_a_mistake_of_the_request(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(RequestError, match="RANK expected.*use torchrun"), distributed.joined(CPU):
+    with pytest.raises(RequestError, match=r"RANK expected.*use torchrun"), processes.joined(CPU):
         pass
 
 
@@ -229,7 +245,7 @@ def test_the_command_line_on_two_nodes_of_two_processes_gives_what_it_gives_in_o
         return [
             *("-m", "bench", "run", "--method", "cam,wsddn", "--protocol", "voc07-cls", "--data", "shapes"),
             *("--data-option", small, "--runs", str(tmp_path / runs), "--device", "cpu", "--threads", "1", "--workers"),
-            *("0", "--json", "--set", "epochs=1,batch_size=5,dropout=0,proposals=edge-boxes"),
+            *("0", "--json", "--set", "epochs=1,batch_size=5,dropout=0"),
         ]
 
     launch = [
@@ -251,7 +267,7 @@ def test_the_command_line_on_two_nodes_of_two_processes_gives_what_it_gives_in_o
     assert silent == ""
     found, expected = json.loads(out)["results"], json.loads(alone.stdout)["results"]
     assert len(found) == len(expected) == 2
-    assert err.count("Training cam: 10/10 images") == 1
+    assert err.count("Training cam: 15/15 images") == 1
     for one, other in zip(found, expected, strict=True):
         assert one["address"] == other["address"]
         assert one["metrics"] == pytest.approx(other["metrics"], abs=1e-6)

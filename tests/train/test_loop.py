@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,40 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(
     assert not checkpoint.done(run).exists()
     again = train(made(Colours, **settings), run, photographs)
     assert weights(again) == weights(whole) == weights(loaded(run))
+    timeless = [{key: value for key, value in line.items() if "second" not in key} for line in log(run)]
+    assert timeless == [{key: line[key] for key in timeless[0]} for line in log(tmp_path / "whole")]
+
+
+class Terminated(Colours):
+    """A SIGTERM comes while it computes its loss number `when`, counted from 1."""
+
+    when = 0
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        type(self).when -= 1
+        if self.when == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().loss(images, labels)
+
+    def watched(self) -> dict[str, list[torch.nn.Parameter]]:
+        return {"maps": list(self.maps.parameters())}
+
+
+@pytest.mark.parametrize("when", range(1, 7))
+def test_what_is_terminated_writes_a_checkpoint_after_its_step_and_goes_on_from_there(
+    run: Path, tmp_path: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 4, "momentum": 0.9, "snapshots": (1,)}
+    whole = train(made(Terminated, **settings), tmp_path / "whole", photographs)
+    monkeypatch.setattr(Terminated, "when", when)
+    with pytest.raises(KeyboardInterrupt):
+        train(made(Terminated, **settings), run, photographs)
+    assert not checkpoint.done(run).exists()
+    assert (run / "weights-00001.pt").exists() == (when >= 3)
+    assert len(log(run)) == when // 3
+    train(made(Terminated, **settings), run, photographs)
+    assert Terminated.when == when - 6  # no step was computed twice
+    assert weights(loaded(run)) == weights(whole)
     timeless = [{key: value for key, value in line.items() if "second" not in key} for line in log(run)]
     assert timeless == [{key: line[key] for key in timeless[0]} for line in log(tmp_path / "whole")]
 
