@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,12 +16,10 @@ from torch import Tensor, nn, optim
 
 from bench.train.processes import decided, leads, rank, size, talk
 
-T = TypeVar("T")
-
 _share = 1.0
 
 
-def spread(method: nn.Module, optimiser: optim.Optimizer | None = None, more: T | None = None) -> T | None:
+def spread(method: nn.Module, optimiser: optim.Optimizer | None = None, more: Any = None) -> Any:
     """Bring every process's method and optimiser to where the first one's are, and give all its `more`."""
     if size() == 1:
         return more
@@ -49,7 +47,7 @@ def summed(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict
     with talk():
         dist.all_reduce(there, dist.ReduceOp.MAX)
         dist.all_reduce(flat)
-    *sums, values = flat.split([*(one.numel() for one in gradients), len(terms)])
+    *sums, values = torch.split(flat, [*(one.numel() for one in gradients), len(terms)])
     for parameter, gradient, total, any_ in zip(parameters, gradients, sums, there.tolist(), strict=True):
         parameter.grad = gradient.copy_(total.view_as(gradient)) if any_ else None
     return dict(zip(terms, values.unbind(), strict=True))
@@ -72,7 +70,7 @@ def gathered(rows: Tensor) -> Tensor:
     What is computed from them is the whole batch's. Gradients arrive as the harness, which weighs a process's loss by
     its share of the images, needs them to sum to those of one process.
     """
-    return rows if size() == 1 else _Gathered.apply(rows, _share)  # type: ignore[no-any-return, no-untyped-call]
+    return rows if size() == 1 else _Gathered.apply(rows, _share)
 
 
 class _Gathered(torch.autograd.Function):
@@ -99,8 +97,9 @@ class _Gathered(torch.autograd.Function):
 def average_statistics(method: nn.Module) -> None:
     """Average over processes the running statistics of batch normalisation, each process's of its own images."""
     for module in method.modules() if size() > 1 else ():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             for statistic in (module.running_mean, module.running_var):
-                with talk():
-                    dist.all_reduce(statistic)
-                statistic.div_(size())  # type: ignore[union-attr]
+                if statistic is not None:
+                    with talk():
+                        dist.all_reduce(statistic)
+                    statistic.div_(size())
