@@ -16,11 +16,12 @@ FLOORS = {
     2: "bench.files bench.boxes",
     3: "bench.truth bench.predictions bench.result",
     4: "bench.data bench.protocol bench.decode bench.crf bench.lease bench.store bench.ranking bench.stats "
-    "bench.replicates bench.folders bench.formats bench.kept",
+    "bench.replicates bench.folders bench.formats bench.kept bench.pictures",
     5: "bench.config bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines "
     "bench.gate bench.trend bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor",
-    7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.site",
+    7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.example bench.remap "
+    "bench.sheet bench.site",
     8: "bench.job bench.run bench.contract",
     9: "bench.cli slurm",
     10: "bench.__main__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +51,19 @@ def list_(what: str, places: Places, as_json: bool) -> None:
     metavar="NAME | run ADDRESS",
     shell_complete=options.complete("methods", "protocols", "datasets"),
 )
+@click.option("--images", type=click.IntRange(min=1), help="Of a run: draw so many images, the worst and the best.")
+@click.option("--out", type=options.FILE, help="Where --images writes its page.  [default: RUNS/sheets/ADDRESS.html]")
+@options.dataset_options
 @options.places
 @options.plugin
 @options.as_json
-def show(name: tuple[str, ...], places: Places, as_json: bool) -> None:
-    """One thing in full: a method, a protocol, a dataset, a run."""
+def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | None, **drawing: Any) -> None:
+    """One thing in full: a method, a protocol, a dataset, a run, or with --images a run's pictures."""
+    if images is not None:
+        if len(name) != 2 or name[0] != "run":
+            raise click.UsageError("--images draws a run: show run ADDRESS --images N")
+        _draw_run(name[1], places, as_json, images, **drawing)
+        return
     if len(name) == 2 and name[0] == "run":
         _show_run(name[1], places, as_json)
         return
@@ -152,6 +161,25 @@ def _show_run(address: str, places: Places, as_json: bool) -> None:
         (key, value_text(value)) for key, value in record.items() if key not in ("metrics", "intervals", "per_class")
     ]
     click.echo("\n\n".join([result_lines(result), *_per_class(result), columns(shown)]))
+
+
+def _draw_run(
+    address: str, places: Places, as_json: bool, images: int, out: Path | None, data_options: dict[str, Any]
+) -> None:
+    from bench.cli.table import MEASURED
+    from bench.files import write_text
+    from bench.kept import find
+    from bench.sheet import sheet
+    from bench.site.sheet import page
+
+    kept = find(address, places, MEASURED)
+    path = out or places.runs / "sheets" / f"{Path(kept.record).stem}.html"
+    drawn = sheet(kept, places, images, data_options)
+    write_text(path, page(drawn))
+    if as_json:
+        emit({"written": str(path), "images": sum(map(len, drawn.examples.values())), "notes": list(drawn.notes)})
+    else:
+        click.echo("\n".join([*(f"note: {note}" for note in drawn.notes), f"Wrote {path}"]))
 
 
 def _per_class(result: Result) -> list[str]:

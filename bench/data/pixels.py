@@ -38,7 +38,7 @@ def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:
     from PIL import Image
 
     image = Image.fromarray(indices)
-    image.putpalette(_voc_palette())
+    image.putpalette(voc_palette())
     image.save(file, format="PNG", optimize=False)
 
 
@@ -74,7 +74,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise BadFileError(path, f"not a readable image ({error})") from None
 
 
-def _voc_palette() -> list[int]:
+def voc_palette() -> list[int]:
     """VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
     index = np.arange(256)
     colours = np.zeros((256, 3), int)

@@ -5,6 +5,7 @@ Nothing is loaded from elsewhere: a page needs `site.css` and `site.js` beside i
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +64,7 @@ def pages(known: Sequence[Kept]) -> dict[str, str]:
     """Every page: the index, one for each protocol and method with results, each result, and each paper's table."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
-    render = _renderer()
+    render = renderer()
     tables = list(counted(known))
     found = {"index.html": render("index.html", "", **_index(results, tables))}
     for name in sorted({result.protocol for result in results}):
@@ -92,7 +93,8 @@ def _file(name: str) -> str:
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
 
 
-def _renderer() -> Any:
+def renderer() -> Any:
+    """What makes a page of a template, the way to the site's root, and values, all of which are escaped."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -100,6 +102,7 @@ def _renderer() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["base64"] = lambda data: b64encode(data).decode()
 
     def render(template: str, root: str, **values: Any) -> str:
         return environment.get_template(template).render(root=root, **values) + "\n"

@@ -4,21 +4,46 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from map_cases import IMAGES, LABELS, TASK, made
+from pyarrow import parquet
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from bench import registry
 from bench.errors import RequestError, UnknownNameError
+from bench.files import Places
 from bench.method import Attribution
+from bench.run import Request, run
+from bench.store import Store
 from methods.classifier import Classifier
 
 NAMES = ("gradient", "deconv", "guided-backprop", "grad-cam", "lrp", "mwp", "c-mwp")
 CLASSES = torch.tensor([2, 0])
+
+
+def test_every_attribution_explains_one_training_and_points(tmp_path: Path) -> None:
+    """Each is its own prediction of the same weights, those that the classifier by itself has."""
+    data = {"train": 4, "val": 4, "test": 3, "size": 64, "classes": 4}
+    places, settings = Places(tmp_path / "runs"), {"epochs": 1, "precision": "float32"}
+    asked = [(name, "voc07-point", settings | {"base": "classifier"}) for name in NAMES]
+    requests = [
+        Request(method, registry.protocol(name), settings=more, data="shapes", data_options=data)
+        for method, name, more in [*asked, ("classifier", "voc07-cls", settings)]
+    ]
+    report = run(requests, places, device="cpu", workers=0, threads=1)
+    assert not report.failed
+    assert [result.method for result in report.results] == [*NAMES, "classifier"]
+    assert len({result.training for result in report.results}) == 1
+    assert [folder.name for folder in (places.runs / "trainings").iterdir()] == [report.results[0].training]
+    folders = [Store(places).predictions(result.predictions) for result in report.results[:-1]]
+    points = [parquet.read_table(folder / "points.parquet") for folder in folders]
+    assert all(one["score"].equals(points[0]["score"]) for one in points)
+    assert len({tuple(one["x"].to_pylist() + one["y"].to_pylist()) for one in points}) > 3
 
 
 def explaining(name: str, base: str | None = None, **settings: Any) -> Any:

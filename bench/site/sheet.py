@@ -1,0 +1,24 @@
+"""The pictures of a run as one page that needs no other file."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from bench.sheet import Sheet
+from bench.site.build import HERE, renderer
+
+
+def page(sheet: Sheet) -> str:
+    """The page of a sheet."""
+    result = sheet.result
+    return str(
+        renderer()(
+            "sheet.html",
+            "",
+            title=f"{result.label} · {result.protocol}",
+            style=Markup((HERE / "assets" / "site.css").read_text(encoding="utf-8")),
+            result=result,
+            notes=sheet.notes,
+            examples=sheet.examples,
+        )
+    )
