@@ -112,7 +112,7 @@ def _clique(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
 
 def _said(run: Run, row: int, label: int) -> list[Mark]:
     """What was said of a class of an image: its other boxes, then the best box, or its point."""
-    colour = HIT if _hit(run, row, label) else MISS
+    colour = {True: HIT, False: MISS, None: OTHER}[_hit(run, row, label)]
     marks = []
     if (boxes := _of(run, "boxes", row, label)) is not None:
         marks += [Mark(box.tolist(), OTHER, strong=False) for box in boxes[1:BOXES][::-1]]

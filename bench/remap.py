@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import ValidationError
+
 from bench import registry
 from bench.errors import RequestError
 from bench.files import read_json
@@ -43,7 +45,10 @@ def made_again(
     cls, _ = registry.parse(method, {"base": base} if method != base else {})
     if not issubclass(cls, MapMethod):
         return {}
-    config = cls.Config.model_validate(_settings(result, store, set(cls.Config.model_fields)))
+    try:
+        config = cls.Config.model_validate(_settings(result, store, set(cls.Config.model_fields)))
+    except ValidationError as error:
+        raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
     net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
     checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.epoch)
     with torch.inference_mode():

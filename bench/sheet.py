@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench import registry
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.pixels import read_pixels
 from bench.errors import BenchError, MissingDataError, RequestError
@@ -76,15 +77,14 @@ def sheet(kept: Kept, places: Places, number: int, options: Mapping[str, Any] = 
 def _kept_files(kept: Kept, places: Places) -> tuple[Path, Path]:
     """Outcomes and predictions of a result. Raises MissingDataError."""
     result = kept.result
-    again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol}"
-    again += "" if result.seed is None else f" --seed {result.seed}"
+    again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
+    if result.method not in registry.methods():
+        again = "They were scored from a file, of which nothing is kept: only runs have pictures."
     outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions(result.predictions)
     if not folder.is_dir():
-        raise MissingDataError(
-            f"The predictions of result {result.address}", folder, f"{again} (its settings: --json)."
-        )
+        raise MissingDataError(f"The predictions of result {result.address}", folder, again)
     if not outcomes.is_file():
-        raise MissingDataError(f"The outcomes per image of result {result.address}", outcomes, f"{again}.")
+        raise MissingDataError(f"The outcomes per image of result {result.address}", outcomes, again)
     return outcomes, folder
 
 
@@ -100,7 +100,7 @@ def _chosen(outcomes: pa.Table, truth: Truth, number: int) -> tuple[dict[str, li
     ordered = judged[np.lexsort((truth.id_rank[judged], values[judged]))]
     backward = judged[np.lexsort((truth.id_rank[judged], -values[judged]))]
     worst = ordered[: (number + 1) // 2].tolist()
-    return {"Worst": worst, "Best": [row for row in backward[: number // 2].tolist() if row not in worst]}, values
+    return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}, values
 
 
 def _masks(found: Mapping[str, Resolved], rows: Sequence[int]) -> dict[int, NDArray[Any]]:

@@ -149,6 +149,9 @@ def test_a_result_whose_predictions_are_not_kept_says_what_to_do(made: Any, tmp_
         sheet(Kept(kept.result, tmp_path / "published.json"), Places(tmp_path / "empty"), 2, TINY)
     with pytest.raises(MissingDataError, match="outcomes per image"):
         sheet(Kept(kept.result, tmp_path / "published.json"), places, 2, TINY)
+    theirs = Kept(kept.result.model_copy(update={"method": "mine"}), kept.record)
+    with pytest.raises(MissingDataError, match="scored from a file"):
+        sheet(theirs, Places(tmp_path / "empty"), 2, TINY)
 
 
 def test_another_truth_than_the_judged_one_is_refused(made: Any) -> None:
