@@ -115,7 +115,11 @@ class MapMethod(Method):
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss."""
+        """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
+
+        A term is a mean over the images, or computed from rows that went through `bench.train.distributed.gathered`:
+        then several processes that share a batch learn as one.
+        """
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Class scores as written to prediction files; the sigmoid unless a method says otherwise."""
