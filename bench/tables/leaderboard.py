@@ -159,9 +159,14 @@ def _labels(rows: Sequence[Row]) -> list[str]:
 
 
 def distinct(result: Result, namesakes: Sequence[Result]) -> str:
-    """A result's name, followed by the config fields in which it differs from its namesakes."""
-    fields = sorted({key for other in namesakes for key in other.config})
-    differing = [key for key in fields if any(other.config.get(key) != result.config.get(key) for other in namesakes)]
+    """A result's name, followed by the config fields in which it differs from its namesakes.
+
+    A field that some lack, as records older than it do, is named only where no other tells them apart.
+    """
+    configs = [other.config for other in namesakes]
+    fields = sorted({key for config in configs for key in config})
+    differing = [key for key in fields if any(config.get(key) != result.config.get(key) for config in configs)]
+    differing = [key for key in differing if all(key in config for config in configs)] or differing
     shown = ", ".join(f"{key}={_short(result.config.get(key))}" for key in differing)
     return f"{result.label} [{shown}]" if shown else result.label
 

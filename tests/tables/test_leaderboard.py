@@ -80,6 +80,16 @@ def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None
     assert list(rows(made)) == ["cam [epochs=1, weights=one.npz]", "cam [epochs=9, weights=one.npz]"]
 
 
+def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_them_apart() -> None:
+    old, new = {"epochs": 1}, {"epochs": 9, "crf": False}
+    assert list(rows(table(result("cam", 0.1, config=old), result("cam", 0.2, config=new)))) == [
+        "cam [epochs=1]",
+        "cam [epochs=9]",
+    ]
+    made = table(result("cam", 0.1, config={"epochs": 9}), result("cam", 0.2, config=new))
+    assert list(rows(made)) == ["cam [crf=null]", "cam [crf=false]"]
+
+
 @pytest.mark.parametrize(
     ("odd", "note"),
     [
