@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench import protocol
-from bench.boxes import FloatArray, best_overlaps
+from bench.boxes import FloatArray, best_overlaps, from_voc, to_voc
 from bench.predictions import Resolved
 from bench.protocol import COMPARE, Replicates, Scored
 from bench.ranking import average_precisions, ranking
@@ -106,4 +106,14 @@ def _ignoring(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
 def _rounded(found: Resolved, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
     if conventions.rounding == "none":
         return found.score, found.box
-    return np.round(found.score, 3), np.round(found.box, 1)
+    return printed(found.score, 3), from_voc(printed(to_voc(found.box), 1))
+
+
+def printed(values: FloatArray, places: int) -> FloatArray:
+    """Values as `%.<places>f` prints them; `np.round` takes many that end in 5, such as .0025, the other way."""
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers may be as large as a file pleases
+        scaled = values * 10.0**places
+        near = np.abs(scaled % 1 - 0.5) <= np.spacing(np.abs(scaled))
+    rounded = np.where(np.isinf(scaled), values, np.rint(scaled) / 10.0**places)
+    rounded[near] = [float(f"{value:.{places}f}") for value in values[near].tolist()]
+    return rounded

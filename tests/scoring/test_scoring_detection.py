@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scoring_cases import CLASSES, bound, cases, judge, overlap, predicted, repeated, truth_of
 
 from bench.truth import Truth
+from protocols.scoring.detection import printed
 
 
 def slow_verdicts(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
@@ -140,6 +141,22 @@ def test_devkit_rounding_makes_ties_of_close_scores() -> None:
     found = predicted(truth, "boxes", [("b", "cat", 0.7004, 0, 0, 4, 4), ("a", "cat", 0.7001, 0, 0, 4, 4)])
     assert judge(bound("voc07-det"), truth, found).metrics["mAP_area"] == 0.5
     assert judge(bound("voc07-det", rounding="devkit"), truth, found).metrics["mAP_area"] == 1.0
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)), st.sampled_from([1, 3]))
+def test_rounded_numbers_are_those_that_are_printed(drawn: list[float], places: int) -> None:
+    values = np.array([*drawn, 1.7e308, -1.7e308, *np.arange(-3000, 3000) / 10 ** (places + 1)])
+    assert printed(values, places).tolist() == [float(f"{value:.{places}f}") for value in values]
+
+
+def test_devkit_rounding_is_of_corners_as_the_files_count_them() -> None:
+    # 0.35 is under its half and 1.35, from 1 on, over it: 1.4 in the file; a corner of 1e308 is no trouble.
+    truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
+    rows = [("a", "cat", 0.0025, 0.35, 0, 4, 4), ("b", "cat", 0.0031, 0, 0, 1e308, 4)]
+    protocol = bound("voc07-det", rounding="devkit", iou_threshold=0.905)
+    found = protocol.family.score(truth, predicted(truth, "boxes", rows), protocol.conventions).outcomes
+    assert found["score"].to_pylist()[:2] == [0.003, 0.003]
+    assert not any(found["hit"].to_pylist())  # 3.6 of 4; 0.3 or 0.35 would do
 
 
 def test_unstable_ties_equal_stable_ones_where_no_scores_are_equal() -> None:
