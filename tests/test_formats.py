@@ -235,6 +235,7 @@ def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_b
         ("000005 nan 1 1 2 2", "expected an image id and 5 finite numbers"),
         ("000005 1 1 1 2 1e999", "expected an image id and 5 finite numbers"),
         ("000005 1 1 1 2 two", "expected an image id and 5 finite numbers"),
+        ("000005 1 1 1 2 2_0", "expected an image id and 5 finite numbers"),
         ("000005,1,1,1,2,2", "unknown image"),
     ],
 )
@@ -356,6 +357,7 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth
         ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
         ("image,label,score\n000005,bicycle,x", "row 0: a score must be a finite number, but got 'x'"),
         ("image,label,score\n000005,bicycle,", "row 0: a score must be a finite number, but got ''"),
+        ("image,label,score\n000005,bicycle,1_0", "row 0: a score must be a finite number, but got '1_0'"),
         ("image,label,score\n000005,bicycle,nan", "row 0: a score must be a finite number"),
         ("image,label,score\n\n000005,bicycle,1e999", "row 1: a score must be a finite number"),
         ("image,label,score\n000005,bicycle,1\n000005,bicycle,2", "row 1: image '000005', class 'bicycle': a second"),

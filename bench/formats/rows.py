@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -47,6 +48,15 @@ def lines_of(path: Path) -> Iterator[str]:
                 yield line
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
+
+
+def number_of(text: str) -> float:
+    """The finite number that a text is, else NaN; Python's own `1_000` is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in text else math.nan
 
 
 def of_all_images(found: Predictions, truth: Truth) -> Predictions:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import BadFileError, UnknownNameError
-from bench.formats.rows import Row, accept, lines_of, of_rows
+from bench.formats.rows import Row, accept, lines_of, number_of, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -86,10 +86,7 @@ def _is_long(path: Path, truth: Truth, header: list[str]) -> bool:
 
 
 def _number(path: Path, row: int, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = number_of(text)
+    if math.isnan(value):
         raise BadFileError(path, f"a score must be a finite number, but got {reprlib.repr(text)}", row=row)
     return value

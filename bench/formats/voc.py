@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.boxes import from_voc
 from bench.errors import BadFileError, UnknownNameError
 from bench.files import files_in
-from bench.formats.rows import Row, accept, lines_of, of_all_images, of_rows
+from bench.formats.rows import Row, accept, lines_of, number_of, of_all_images, of_rows
 from bench.predictions import About, Predictions
 from bench.truth import Truth
 
@@ -91,8 +91,5 @@ def _voc_rows(file: Path, truth: Truth, label: int, columns: tuple[str, ...]) ->
 
 def _numbers(fields: list[str]) -> list[float]:
     """The fields as finite numbers; none at all, if any is not one."""
-    try:
-        numbers = [float(field) for field in fields]
-    except ValueError:
-        return []
-    return numbers if all(map(math.isfinite, numbers)) else []
+    numbers = [number_of(field) for field in fields]
+    return [] if any(map(math.isnan, numbers)) else numbers
