@@ -75,7 +75,7 @@ def plain(file: Path, truth: Truth, objects: COCO) -> Metrics:
     judged.evaluate()
     judged.accumulate()
     judged.summarize()
-    return dict(zip(("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1"), judged.stats, strict=False))
+    return dict(zip(PROTOCOL.record.metrics, judged.stats.tolist(), strict=True))
 
 
 def test_twelve_numbers_come_many_times_as_fast_as_from_pycocotools(case: Case, benchmark: Callable[..., Any]) -> None:
@@ -83,7 +83,7 @@ def test_twelve_numbers_come_many_times_as_fast_as_from_pycocotools(case: Case, 
         objects = dataset(case.truth)
         expected = plain(case.file, case.truth, objects)
     found = benchmark(ours, case.file, case.truth)
-    assert found | expected == pytest.approx(found, abs=1e-12)
+    assert found == pytest.approx(expected, abs=1e-12)
 
     def quietly() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
