@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ def examine(places: Places) -> Iterator[Check]:
     for name in DATASETS:
         if name not in SYNTHETIC:  # made on first use: always there
             yield _dataset(name, places)
+    yield from _scheduler()
     yield _tracking()
     yield _extra("pydensecrf2", HOW_TO_INSTALL)
 
@@ -81,6 +84,29 @@ def _dataset(name: str, places: Places) -> Check:
         looked = "no data root is set" if places.data_root is None else f"looked in {error.looked_in}"
         return Check(name, False, looked, error.how)
     return Check(name, True, f"{amount(len(splits), 'split')}; python -m bench data check {name} counts them")
+
+
+def _scheduler() -> Iterator[Check]:
+    """SLURM, and whether it keeps account of how jobs ended."""
+    if shutil.which("sbatch") is None:
+        yield Check("slurm", False, "no sbatch", "Submit where SLURM's commands are, or with --cluster local.")
+        return
+    there, said = _said("sinfo", "--noheader", "--format=%R %D")
+    found = ", ".join(f"{line.replace(' ', ' of ')} nodes" for line in said.splitlines()) if there else said
+    yield Check("slurm", there, found, "" if there else "Is its controller up? SLURM_CONF may name its configuration.")
+    if there:
+        kept, said = _said("sacct", "--noheader", "--allocations", "--format=JobID")
+        advice = "" if kept else "Without it `status` cannot say why a job died: ask for slurmdbd."
+        yield Check("accounting", kept, "sacct answers" if kept else said, advice)
+
+
+def _said(*command: str) -> tuple[bool, str]:
+    """Whether a command ends well, and what it says."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    return (True, done.stdout.strip()) if done.returncode == 0 else (False, done.stderr.strip().partition("\n")[0])
 
 
 def _tracking() -> Check:

@@ -7,11 +7,12 @@ module that holds a method; one of `bench.protocols` names a package whose `*.to
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -211,10 +212,13 @@ def _known(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Fou
 def _listed_method(name: str, path: Path | None, module: str | None) -> Listed:
     if path is None:
         return Listed(name, f"(module {module} is not installed)", str(module), module)
-    return Listed(name, _docstring_line(path), str(path), module)
+    written = path.stat().st_mtime_ns if path.exists() else 0
+    return Listed(name, _docstring_line(path, written), str(path), module)
 
 
-def _docstring_line(path: Path) -> str:
+@functools.cache
+def _docstring_line(path: Path, written: int) -> str:
+    """The first line of a file as it was `written` at a time: a product of a thousand runs asks as often."""
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     except (SyntaxError, ValueError) as error:
@@ -229,10 +233,11 @@ def _toml_summary(path: Path) -> str:
         return f"(not valid TOML: {error})"
 
 
-def _entry_points(group: str) -> Iterator[Any]:
+@functools.cache
+def _entry_points(group: str) -> tuple[Any, ...]:
     from importlib.metadata import entry_points
 
-    return iter(entry_points(group=group))
+    return tuple(entry_points(group=group))
 
 
 def _spec(module: str) -> ModuleSpec | None:

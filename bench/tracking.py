@@ -58,18 +58,30 @@ def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) ->
     that cannot be mirrored is reported and stops nothing.
     """
     runs = places.runs.resolve()
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs / 'mlflow.db'}"
+    uri = _uri(uri, runs)
     records = sorted((runs / "results").glob("[!.]*.json"))
     if not records:
         return SyncReport(_without_password(uri))
+    with opened(places, uri, progress) as client:
+        return _mirror(Store(Places(runs)), client, records, progress)
+
+
+@contextmanager
+def opened(places: Places, uri: str | None = None, progress: Progress = SILENT) -> Iterator[MlflowClient]:
+    """A client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
+    runs = places.runs.resolve()
+    uri = _uri(uri, runs)
     with _locked(_lock_of(uri, runs), progress), _quiet():
-        return _mirror(Store(Places(runs)), uri, records, progress)
+        yield _client(uri)
 
 
-def _mirror(store: Store, uri: str, records: Sequence[Path], progress: Progress) -> SyncReport:
+def _uri(given: str | None, runs: Path) -> str:
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs / 'mlflow.db'}"
+
+
+def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progress: Progress) -> SyncReport:
     from mlflow.exceptions import MlflowException
 
-    client = _client(uri)
     there = _finished(client, {record.stem for record in records})
     new = [record for record in records if record.stem not in there]
     failed: dict[str, str] = {}
@@ -82,13 +94,13 @@ def _mirror(store: Store, uri: str, records: Sequence[Path], progress: Progress)
             step()
     added = tuple(record.stem for record in new if record.stem not in failed)
     already = tuple(record.stem for record in records if record.stem in there)
-    return SyncReport(_without_password(uri), added, already, failed)
+    return SyncReport(_without_password(client.tracking_uri), added, already, failed)
 
 
 def _finished(client: MlflowClient, ours: set[str]) -> set[str]:
     """Addresses of the results that are wholly there; what a killed sync of ours left half done is deleted."""
-    experiments = [each.experiment_id for each in _pages(client.search_experiments)]
-    runs = _pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
+    experiments = [each.experiment_id for each in pages(client.search_experiments)]
+    runs = pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
     there = set()
     for run in list(runs):
         address = run.data.tags[ADDRESS]
@@ -108,8 +120,8 @@ def _add(client: MlflowClient, store: Store, record: Path) -> None:
     metrics = _metrics(result, log, when)
     params = [Param(key, _text(value)) for key, value in {**result.config, "seed": result.seed}.items()]
     name = result.label if result.seed is None else f"{result.label} seed {result.seed}"
-    experiment = _experiment(client, f"{result.protocol} on {result.dataset}", store.places.runs)
-    run = client.create_run(experiment, when, _tags(result), name).info.run_id
+    into = experiment(client, f"{result.protocol} on {result.dataset}", store.places.runs)
+    run = client.create_run(into, when, _tags(result), name).info.run_id
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[start : start + BATCH])
     for start in range(0, len(params), PARAMS):
@@ -131,13 +143,13 @@ def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
     figures |= {f"images_per_second/{name}": value for name, value in result.images_per_second.items()}
     figures["peak_memory_mib"] = result.peak_memory_mib
     points = [(name, value, 0) for name, value in figures.items() if value is not None]
-    points += _curves(log) if log is not None and log.is_file() else []
+    points += curves(log) if log is not None and log.is_file() else []
     return [
         Metric(re.sub(r"[^\w\-. :/]", "_", name, flags=re.A), float(value), when, step) for name, value, step in points
     ]
 
 
-def _curves(log: Path) -> list[tuple[str, float, int]]:
+def curves(log: Path) -> list[tuple[str, float, int]]:
     """Every number of every line of a training's log, with its epoch. Raises BadFileError."""
     points = []
     for row, line in enumerate(log.read_text(encoding="utf-8").splitlines()):
@@ -162,7 +174,7 @@ def _tags(result: Result) -> dict[str, str]:
     return {key: _text(value) for key, value in tags.items() if value is not None}
 
 
-def _experiment(client: MlflowClient, name: str, runs: Path) -> str:
+def experiment(client: MlflowClient, name: str, runs: Path) -> str:
     """An experiment's id. A server keeps files where it will, everything else keeps them beside the runs."""
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -171,7 +183,7 @@ def _experiment(client: MlflowClient, name: str, runs: Path) -> str:
     return str(client.create_experiment(name, artifacts))
 
 
-def _pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     """Everything that one of the client's searches finds, page by page."""
     page = search(*arguments)
     yield from page

@@ -52,9 +52,9 @@ def submit(attempt: Path) -> None:
         raise RunError(f"Nothing was started; {log.name} says why.")
 
 
-def ended(sent: Iterable[Sent]) -> dict[str, str]:
-    """Why those that ended did, by id."""
-    return {one.id: "Its process ended without a word." for one in sent if _holder(one).is_dead}
+def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
+    """Why the processes that ended did, by id."""
+    return {one.id: ["Its process ended without a word."] for one in sent if _holder(one).is_dead}
 
 
 def cancel(sent: Iterable[Sent]) -> None:

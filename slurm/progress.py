@@ -32,7 +32,7 @@ class Written:
 
         def write(now: float) -> None:
             left = (total - counted) * (now - begin) / (counted - start) if counted > start else None
-            said = {"title": title, "counted": counted, "total": total, "unit": unit, "left": left}
+            said = {"title": title, "start": start, "counted": counted, "total": total, "unit": unit, "left": left}
             write_json(self._folder / "progress.json", said)
 
         def step(done: int = 1, **figures: float) -> None:

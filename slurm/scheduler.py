@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +14,40 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.errors import RequestError, RunError
 from bench.files import read_json
+from slurm import worker
+from slurm.lives import OUT_OF_TIME
 from slurm.plan import Array
 from slurm.profile import Resources
 from slurm.submission import Sent, submit_ids
-from slurm.worker import Task
 
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmExecutor
 
-TIMEOUTS = 50
-"""How often a task that ran out of time is sent out again: it goes on from its checkpoint."""
+TIMEOUTS = 1000
+"""How often a task is sent out again that was told to stop: it goes on from its checkpoint."""
 
-_ALIVE = {"PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "COMPLETING", "CONFIGURING", "PREEMPTED", "SUSPENDED"}
+WARNING = 90
+"""Seconds before its time limit at which a task is told to stop, or a quarter of the limit where that is less."""
+
+_ALIVE = {"PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "COMPLETING", "CONFIGURING", "SUSPENDED"}
 _REASONS = {
     "OUT_OF_MEMORY": "Out of memory.",
-    "TIMEOUT": "Out of time.",
+    "TIMEOUT": OUT_OF_TIME,
     "NODE_FAIL": "Its node failed.",
+    "PREEMPTED": "Preempted.",
     "CANCELLED": "Cancelled.",
     "COMPLETED": "It ended without a word.",
 }
+
+
+class Task(worker.Task):
+    """A task that can ask SLURM."""
+
+    def cause(self) -> str:
+        """Preempted, if SLURM says so; or else its time is over."""
+        job = os.environ["SLURM_JOB_ID"]
+        told = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=False).stdout
+        return "Preempted." if "PreemptTime=" in told and "PreemptTime=None" not in told else OUT_OF_TIME
 
 
 def need() -> None:
@@ -69,14 +86,25 @@ def submit(attempt: Path) -> None:
         submit_ids(attempt, sent)
 
 
-def ended(sent: Iterable[Sent]) -> dict[str, str]:
-    """Why those that ended did, by id, as accounting says; it says nothing of those that it does not know yet."""
+def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
+    """Why each life of a task ended, by id, in order; nothing for one that goes on.
+
+    Of what neither the queue nor accounting knows, nothing is said: it may be that accounting is late. Without
+    accounting, what the queue does not know has ended. Raises RunError where the queue cannot be asked.
+    """
     ids = sorted({one.id for one in sent})
-    reasons = {}
-    for name, state in _states(ids).items():
-        if state and state not in _ALIVE:
-            reasons[name] = _REASONS.get(state, f"SLURM says {state}.")
-    return reasons
+    queued = _queued()
+    try:
+        states = _states(ids)
+    except RunError as error:
+        return {name: [str(error)] for name in ids if name not in queued}
+    found = {}
+    for name, past in states.items():
+        if name in queued and past[-1] not in _ALIVE:  # accounting does not know yet that it was sent out again
+            past = [*past, "PENDING"]
+        unknown = f"SLURM says {{}}: see attempts/*/{name}_0_log.err."
+        found[name] = ["" if state in _ALIVE else _REASONS.get(state, unknown.format(state)) for state in past]
+    return found
 
 
 def cancel(sent: Iterable[Sent]) -> None:
@@ -86,22 +114,34 @@ def cancel(sent: Iterable[Sent]) -> None:
         raise RunError(f"scancel refused: {done.stderr.strip()}")
 
 
-def _states(ids: Sequence[str]) -> dict[str, str]:
-    """The states that sacct knows. Raises RunError where there is no accounting to ask."""
-    from submitit.slurm.slurm import SlurmInfoWatcher
+def _queued() -> set[str]:
+    """What waits or runs. Raises RunError."""
+    return set(_answer(["squeue", "--me", "--noheader", "--array", "--format=%i"], "nobody knows what runs").split())
 
+
+def _states(ids: Sequence[str]) -> dict[str, list[str]]:
+    """The states of each life, in order, of what accounting knows. Raises RunError where there is none to ask."""
     arrays = ",".join(sorted({name.partition("_")[0] for name in ids}))
-    command = ["sacct", "-X", "-j", arrays, "-o", "JobID,State", "--parsable2"]
+    if not arrays:
+        return {}
+    asked = ["sacct", "-X", "--duplicates", "-j", arrays, "-o", "JobID,State", "--parsable2", "--noheader"]
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for line in _answer(asked, "it ended, and nobody knows why").splitlines():
+        name, _, state = line.partition("|")
+        if name in ids:
+            found[name].append(state.partition(" ")[0])
+    return dict(found)
+
+
+def _answer(command: Sequence[str], without: str) -> str:
+    """What a command of SLURM says. Raises RunError, which says what it means to go without."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise RunError(f"sacct does not answer ({error}): what waits and what died cannot be told apart.") from None
+        raise RunError(f"{command[0]} does not answer ({error}): {without}.") from None
     if done.returncode:
-        raise RunError(
-            f"sacct refused ({done.stderr.strip()}): without accounting, what waits and what died cannot be told apart."
-        )
-    told = SlurmInfoWatcher().read_info(done.stdout)
-    return {name: told[name]["State"].partition(" ")[0] for name in ids if name in told}
+        raise RunError(f"{command[0]} refused ({done.stderr.strip()}): {without}.")
+    return done.stdout
 
 
 def _executor(attempt: Path, resources: Resources) -> SlurmExecutor:
@@ -125,6 +165,7 @@ def _parameters(attempt: Path, resources: Resources) -> dict[str, Any]:
     wanted = {
         "job_name": f"weakloc-{attempt.parent.parent.name}",
         "time": resources.minutes,
+        "signal_delay_s": min(WARNING, resources.minutes * 15),
         "array_parallelism": resources.parallel,
         "partition": resources.partition,
         "account": resources.account,

@@ -11,6 +11,7 @@ from bench.errors import RunError
 from bench.files import read_json
 from bench.lease import standing
 from slurm import local, scheduler
+from slurm.lives import lives
 from slurm.submission import Sent, Submission
 
 CLUSTERS = {"local": local, "slurm": scheduler}
@@ -20,19 +21,24 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class Status:
-    """How one job is; `progress` as its file says while it runs, `reason` if it failed or waits for a known cause."""
+    """How one job is; `progress` as its file says while it runs, `reason` if it failed or waits for a known cause.
+
+    restarts: why it had to be begun again, each time.
+    """
 
     number: int
     state: State
     reason: str = ""
     progress: dict[str, Any] | None = None
+    restarts: tuple[str, ...] = ()
 
 
 def statuses(submission: Submission) -> list[Status]:
     """How every job is, in order."""
     sent, numbers = submission.sent(), range(len(submission.jobs))
-    reasons = _ended(sent[number] for number in numbers if number in sent and submission.outcome(number) is None)
-    return [_status(submission, number, sent.get(number), reasons) for number in numbers]
+    asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
+    ends = _ends(sent[number] for number in asked)
+    return [_status(submission, number, sent.get(number), ends) for number in numbers]
 
 
 def cancel(submission: Submission) -> list[int]:
@@ -47,30 +53,46 @@ def cancel(submission: Submission) -> list[int]:
     return cancelled
 
 
-def _status(submission: Submission, number: int, sent: Sent | None, reasons: dict[str, str]) -> Status:
+def _has_to_be_asked(submission: Submission, number: int) -> bool:
+    """Whether the files of a job do not say all: it has not ended, or a life ended without a word."""
+    past = lives(submission.job_folder(number))[:-1]
+    return submission.outcome(number) is None or not all(life.end for life in past)
+
+
+def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]]) -> Status:
     outcome = submission.outcome(number)  # read after the cluster was asked: who ended has said so by then
+    restarts = () if sent is None else _restarts(submission, number, sent.id, ends)
     if outcome is not None:
         failed = "; ".join(f"{name}: {why}" if name else why for name, why in outcome["failed"].items())
-        return Status(number, "failed" if failed else "done", failed)
+        return Status(number, "failed" if failed else "done", failed, restarts=restarts)
     if sent is None:
         return Status(number, "failed", "It was never taken by the cluster.")
     if standing(submission.job_folder(number) / "lease") is not None:
         path = submission.job_folder(number) / "progress.json"
-        return Status(number, "running", progress=read_json(path) if path.exists() else None)
-    if reason := reasons.get(sent.id):
-        return Status(number, "failed", reason)
-    return Status(number, "waiting", reasons.get("", ""))
+        return Status(number, "running", "", read_json(path) if path.exists() else None, restarts)
+    if reason := ends.get(sent.id, [""])[-1]:
+        return Status(number, "failed", reason, restarts=restarts)
+    return Status(number, "waiting", ends.get("", [""])[-1], restarts=restarts)
 
 
-def _ended(sent: Iterable[Sent]) -> dict[str, str]:
-    """Why tasks ended, by id; under no id, why a cluster could not be asked."""
-    reasons: dict[str, str] = {}
+def _restarts(submission: Submission, number: int, task: str, ends: dict[str, list[str]]) -> tuple[str, ...]:
+    """Why all lives of a job in its present task but the last have ended."""
+    past = [life for life in lives(submission.job_folder(number)) if life.task == task]
+    told = ends.get(task, [])
+    return tuple(
+        life.end or (told[life.number] if life.number < len(told) else "For a cause unknown.") for life in past[:-1]
+    )
+
+
+def _ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
+    """Why the lives of tasks ended, by id; under no id, why a cluster could not be asked."""
+    found: dict[str, list[str]] = {}
     for cluster, tasks in _by_cluster(sent).items():
         try:
-            reasons.update(CLUSTERS[cluster].ended(tasks))
+            found.update(CLUSTERS[cluster].ends(tasks))
         except RunError as error:
-            reasons[""] = str(error)
-    return reasons
+            found[""] = [str(error)]
+    return found
 
 
 def _by_cluster(sent: Iterable[Sent]) -> dict[str, list[Sent]]:

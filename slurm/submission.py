@@ -72,6 +72,15 @@ class Submission:
         """Say how a job ended: addresses of its results, and what failed, by request."""
         write_json(self.job_folder(number) / "outcome.json", {"results": list(results), "failed": dict(failed)})
 
+    def addresses(self) -> dict[int, str]:
+        """Addresses of the results there are, by request, in the order of the requests."""
+        found: dict[int, str] = {}
+        for number, job in enumerate(self.jobs):
+            if (outcome := self.outcome(number)) and "" not in outcome["failed"]:
+                able = [one for one in job.requests if self.name_of(one) not in outcome["failed"]]
+                found.update(zip(able, outcome["results"], strict=True))
+        return dict(sorted(found.items()))
+
     def requests_of(self, job: Job) -> list[Request]:
         """The requests of a job, its plugins in use."""
         from bench.job import Request
@@ -162,18 +171,22 @@ def find(name: str | None, places: Places) -> Submission:
 
 def code() -> dict[str, Any]:
     """The code that runs: a digest of its files, and git's revision of them."""
+    return {"digest": _digest(), **revision(registry.ROOT)}
+
+
+def _digest() -> str:
     total = hashlib.sha256()
     for path in _sources():
         total.update(f"{path.relative_to(registry.ROOT)}\0".encode() + path.read_bytes() + b"\0")
-    return {"digest": total.hexdigest()[:DIGEST_LENGTH], **revision(registry.ROOT)}
+    return total.hexdigest()[:DIGEST_LENGTH]
 
 
 def refuse_other_code(submission: Submission, attempt: Path) -> None:
     """Raise RunError unless the code, and the plugins, are what was submitted."""
-    meant, found = read_json(attempt.with_suffix(".json"))["code"], code()
-    if meant["digest"] != found["digest"]:
+    meant = read_json(attempt.with_suffix(".json"))["code"]
+    if meant["digest"] != _digest():
         raise RunError(
-            f"The code is not what was submitted: submitted was {_revision(meant)}, found is {_revision(found)} in "
+            f"The code is not what was submitted: submitted was {_revision(meant)}, found is {_revision(code())} in "
             f"{registry.ROOT}. Bring it back, or resubmit to run what is there."
         )
     for path, digest in submission.plugins.items():

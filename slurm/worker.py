@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.files import write_text
+from slurm import lives
 from slurm.progress import Written
 from slurm.submission import Submission, read, refuse_other_code
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
+
+SIGNALS = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
+"""What a cluster sends to every process of a task; submitit answers in the task's own, once for all of them."""
+
+PATIENCE = 10.0
+"""Seconds that a child has to give back what it holds."""
+
+FAREWELL = 300.0
+"""Seconds that a cluster which told a job to stop has to end its task, before the job counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +52,31 @@ class Task:
         """Called before the cluster ends this task: everything is on disk, and the same call goes on from there."""
         from submitit.core.utils import DelayedSubmission
 
+        why = self.cause()
         for child in multiprocessing.active_children():
-            child.kill()
+            _stop(child)
+        submission = read(self.attempt.parent.parent)
+        for number in self.jobs:
+            folder = submission.job_folder(number)
+            if submission.outcome(number) is None and lives.stop(folder, why):
+                step = lives.lives(folder)[-1].step
+                submission.end(number, failed={"": f"{why} Twice it came no further than {step}: give it more."})
         return DelayedSubmission(self)
+
+    def cause(self) -> str:
+        """Why the cluster ends this task."""
+        return lives.TOLD
 
     def _worked(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
         """Work through jobs in one child; those that are left when it dies."""
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_ready) as child:
             for place, number in enumerate(waiting):
-                error = child.submit(work, self.attempt, number).exception()
+                with _held():
+                    working = child.submit(work, self.attempt, number)
+                error = working.exception()
+                if isinstance(error, BrokenProcessPool):  # what ends the whole task ends this process too, and soon
+                    time.sleep(FAREWELL if lives.told(submission.job_folder(number)) else 1)
                 if error is not None and submission.outcome(number) is None:
                     _tell(submission, number, error)
                 if isinstance(error, BrokenProcessPool):
@@ -55,8 +84,50 @@ class Task:
         return ()
 
 
+@contextmanager
+def _held() -> Iterator[None]:
+    """Hold signals back: a child that starts now is born with them held back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ready() -> None:
+    """In the child: let signals pass by, but for the first SIGTERM; those that it starts itself keep their own ways."""
+    for one in SIGNALS:
+        signal.signal(one, _interrupt if one == signal.SIGTERM else _pass)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _pass(*_: object) -> None:
+    """Nothing."""
+
+
+def _interrupt(*_: object) -> None:
+    signal.signal(signal.SIGTERM, _pass)
+    raise KeyboardInterrupt
+
+
+def _stop(child: multiprocessing.process.BaseProcess) -> None:
+    """End a child: a training writes a checkpoint, and what it holds it gives back, if there is time."""
+    for one, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGINT, 1.0), (signal.SIGKILL, None)):
+        if child.pid is not None and child.is_alive():
+            os.kill(child.pid, one)
+            child.join(seconds)
+
+
 def work(attempt: Path, number: int) -> None:
-    """Run a job of an attempt to its outcome. Raises what is no BenchError."""
+    """Run a job of an attempt to its outcome; interrupted, the process ends. Raises what is no BenchError."""
+    try:
+        _work(attempt, number)
+    except KeyboardInterrupt:
+        lives.stop(read(attempt.parent.parent).job_folder(number), lives.TOLD)
+        os._exit(1)
+
+
+def _work(attempt: Path, number: int) -> None:
     from bench.errors import RunError
     from bench.lease import claim
     from bench.run import run
@@ -67,6 +138,7 @@ def work(attempt: Path, number: int) -> None:
     with claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress) as lease:
         if lease is None:
             return
+        lives.begin(folder)
         try:
             refuse_other_code(submission, attempt)
         except RunError as error:

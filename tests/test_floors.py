@@ -19,7 +19,7 @@ FLOORS = {
     "bench.replicates bench.folders bench.formats bench.kept bench.pictures",
     5: "bench.config bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines "
     "bench.gate bench.trend bench.tracking protocols",
-    6: "methods bench.train bench.recipe bench.registry bench.doctor",
+    6: "methods bench.train bench.recipe bench.registry bench.doctor bench.live",
     7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.example bench.remap "
     "bench.sheet bench.site",
     8: "bench.job bench.run bench.contract",

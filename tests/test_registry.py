@@ -212,7 +212,7 @@ def test_entry_points_of_other_distributions_are_found_without_importing_them(
         EntryPoint("gone", "no_such_package.gone", "bench.methods"),
     ]
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [one for one in entries if one.group == group])
+    monkeypatch.setattr(registry, "_entry_points", lambda group: [one for one in entries if one.group == group])
     assert registry.methods()["mute"].summary == "Says nothing at all."
     assert registry.methods()["gone"].summary == "(module no_such_package.gone is not installed)"
     assert registry.protocols()["lab-det"].summary == "Their own"

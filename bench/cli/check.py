@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,29 @@ def doctor(places: Places, as_json: bool) -> int:
 
 @click.command("sync")
 @click.option("--uri", help="MLflow's store; else MLFLOW_TRACKING_URI, else SQLite in the runs folder.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, with the curves of what is being trained.")
+@click.option("--every", type=click.FloatRange(min=1), default=30, show_default=True, help="Seconds between looks.")
 @options.places
 @options.as_json
-def sync(uri: str | None, places: Places, as_json: bool) -> int:
+def sync(*, uri: str | None, watch: bool, every: float, places: Places, as_json: bool) -> int:
     """Mirror finished runs into MLflow; the same again adds nothing. 3 if one could not be mirrored."""
+    if not watch:
+        return _mirrored(uri, places, as_json=as_json)
+    if as_json:
+        raise click.UsageError("--json prints one document, and --watch goes on.")
+    from bench.live import follow
+
+    while True:
+        code = _mirrored(uri, places, as_json=False)
+        going = follow(places, uri)
+        say(f"{len(going)} trainings in progress; Ctrl-C ends this.")
+        try:
+            time.sleep(every)
+        except KeyboardInterrupt:
+            return code
+
+
+def _mirrored(uri: str | None, places: Places, *, as_json: bool) -> int:
     from bench import tracking
 
     report = tracking.sync(places, uri, reporter())

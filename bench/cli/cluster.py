@@ -121,8 +121,7 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     from slurm.submission import find
 
     submission, store = find(name, places), Store(places)
-    outcomes = [submission.outcome(number) or {} for number in range(len(submission.jobs))]
-    addresses = dict.fromkeys(address for outcome in outcomes for address in outcome.get("results", ()))
+    addresses = dict.fromkeys(submission.addresses().values())
     gone = [address for address in addresses if not store.result(address).exists()]
     results = [read_result(store.result(address)) for address in addresses if address not in gone]
     print_results(results, as_json_document=as_json)
@@ -221,11 +220,12 @@ def _job_cells(submission: Submission, number: int) -> tuple[str, ...]:
 
 def _how(one: Status) -> str:
     """Why a job failed or waits, or how far it is."""
+    again = f"Begun again: {' '.join(one.restarts)} " if one.restarts else ""
     if one.progress is None:
-        return one.reason.partition("\n")[0]
+        return again + one.reason.partition("\n")[0]
     left = one.progress["left"]
     when = "" if left is None else f", {duration(left)} left"
-    return "{title}: {counted}/{total} {unit}".format(**one.progress) + when
+    return again + "{title}: {counted}/{total} {unit}".format(**one.progress) + when
 
 
 def _counts(found: list[Status]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from bench import registry
 from bench.errors import RequestError, RunError
 from bench.files import Places, read_json, write_json
 from bench.job import Request
-from slurm import jobs, scheduler, status
+from slurm import jobs, lives, scheduler, status
+from slurm.lives import OUT_OF_TIME
 from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
 from slurm.submission import Means, Submission, create, find, refuse_other_code
@@ -61,8 +63,9 @@ def test_slurm_is_given_an_array_and_asked_why_its_tasks_ended(
 ) -> None:
     command("srun", "exit 1")
     command("sbatch", "echo Submitted batch job 7")
+    command("squeue", "echo 7_0")
     states = ["7_0|RUNNING", "7_1|OUT_OF_MEMORY", "7_2|CANCELLED by 0", "7_3|NODE_FAIL"]
-    command("sacct", f"echo 'JobID|State'; printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
+    command("sacct", f"printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
     jobs.send(submission, ARRAYS, "slurm", "gpu")
     assert [one.id for one in submission.sent().values()] == ["7_0", "7_1", "7_2", "7_3"]
     submission.end(3, failed={})
@@ -76,7 +79,8 @@ def test_what_failed_goes_out_again_with_other_resources_and_nothing_else_does(
     command("srun", "exit 1")
     command("sbatch", "echo Submitted batch job 7")
     jobs.send(submission, ARRAYS, "slurm", "gpu")
-    command("sacct", "echo 'JobID|State'; echo '7_1|TIMEOUT'")
+    command("squeue", "printf '7_0\\n8_0\\n8_1\\n'")
+    command("sacct", "echo '7_1|TIMEOUT'")
     submission.end(2, failed={"": "Broken."})
     submission.end(3, failed={})
     command("sbatch", "echo Submitted batch job 8")
@@ -98,16 +102,86 @@ def test_a_slurm_that_refuses_is_quoted_and_its_jobs_are_failed(
     assert {one.reason for one in status.statuses(submission)} == {"It was never taken by the cluster."}
 
 
-def test_without_accounting_nothing_hangs_and_the_reason_is_told(
+def test_a_task_that_waits_again_has_not_ended_and_why_it_was_begun_again_is_told(
+    submission: Submission, command: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    command("squeue", "printf '7_0\\n7_1\\n'")
+    states = ["7_0|NODE_FAIL", "7_1|PREEMPTED", "7_1|NODE_FAIL", "7_1|PENDING"]
+    command("sacct", f"printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    for life in range(3):
+        began(submission, 1, "7_1", life, monkeypatch)
+    first, second, *_ = status.statuses(submission)
+    assert (first.state, first.reason, first.restarts) == ("waiting", "", ())
+    assert (second.state, second.restarts) == ("waiting", ("Preempted.", "Its node failed."))
+
+
+def test_who_comes_no_further_in_two_lives_is_out_of_time(
+    submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = submission.job_folder(0)
+    progress = {"title": "Training", "start": 4}
+    futile = []
+    for life, (why, step) in enumerate([("Preempted.", 4), (OUT_OF_TIME, 4), (OUT_OF_TIME, 8), (OUT_OF_TIME, 8)]):
+        began(submission, 0, "7_0", life, monkeypatch)
+        write_json(folder / "progress.json", {**progress, "start": step})
+        futile.append(lives.stop(folder, why))
+    assert futile == [False, False, False, True]
+    assert [life.end for life in lives.lives(folder)] == ["Preempted.", *[OUT_OF_TIME] * 3]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "4")  # begun again, and stopped before the job was
+    assert not lives.stop(folder, OUT_OF_TIME)
+
+
+def began(submission: Submission, number: int, task: str, life: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a job as a task of SLURM does."""
+    array, _, index = task.partition("_")
+    told = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": index}
+    for name, value in {**told, "SLURM_JOB_ID": "77", "SLURM_RESTART_COUNT": str(life)}.items():
+        monkeypatch.setenv(name, value)
+    lives.begin(submission.job_folder(number))
+
+
+def test_without_accounting_what_the_queue_does_not_know_has_ended_and_the_reason_is_told(
     submission: Submission, command: Callable[[str, str], None]
 ) -> None:
     command("srun", "exit 1")
     command("sbatch", "echo Submitted batch job 7")
+    command("squeue", "printf '7_0\\n7_1\\n'")
     command("sacct", "echo Slurm accounting storage is disabled >&2; exit 1")
     jobs.send(submission, ARRAYS, "slurm", "gpu")
-    assert all("accounting storage is disabled" in one.reason for one in status.statuses(submission))
+    found = status.statuses(submission)
+    assert [one.state for one in found] == ["waiting", "waiting", "failed", "failed"]
+    assert "accounting storage is disabled" in found[2].reason
 
 
-def test_without_sbatch_it_says_what_is_missing(command: Callable[[str, str], None]) -> None:
+def test_where_the_queue_cannot_be_asked_nothing_is_taken_for_dead(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    command("squeue", "echo Unable to contact slurm controller >&2; exit 1")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    found = status.statuses(submission)
+    assert {one.state for one in found} == {"waiting"}
+    assert "Unable to contact slurm controller" in found[0].reason
+
+
+def test_without_sbatch_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RequestError, match="No sbatch and no srun"):
         scheduler.need()
+
+
+@pytest.mark.parametrize(("accounting", "kept"), [("exit 0", True), ("echo accounting is disabled >&2; exit 1", False)])
+def test_the_doctor_says_what_slurm_there_is(
+    command: Callable[[str, str], None], here: Callable[..., Any], accounting: str, kept: bool
+) -> None:
+    command("sbatch", "exit 1")
+    command("sinfo", "echo gpu 4")
+    command("sacct", accounting)
+    checks = {one["name"]: one for one in json.loads(here("doctor", "--json").out)["checks"]}
+    assert (checks["slurm"]["ok"], checks["slurm"]["found"]) == (True, "gpu of 4 nodes")
+    assert checks["accounting"]["ok"] == kept
+    assert kept or "slurmdbd" in checks["accounting"]["advice"]
