@@ -116,7 +116,7 @@ class ProposalConfig(TrainedConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
 
     size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
-    scales: tuple[int, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
+    scales: tuple[Side, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
     batch_size: int = training(1, "images a step", ge=1)
     proposals: str = training(
         "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True

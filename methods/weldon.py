@@ -14,6 +14,7 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from bench.config import Side
 from bench.method import Maps, training
 from bench.train.distributed import gathered
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
@@ -42,7 +43,7 @@ class WeldonConfig(PooledConfig):
         None, "how many of the lowest regions count, or which share of them; none: as k_plus; 0: no lowest", ge=0
     )
     halve: bool = training(True, "half the sum of highest and lowest (Eq. 11); off: the sum")
-    scales: tuple[int, ...] = training((), "sides of the input whose scores are averaged, none above size; empty: size")
+    scales: tuple[Side, ...] = training((), "sides of the input whose scores are averaged, at most size; empty: size")
 
     @model_validator(mode="after")
     def _ranks_what_decouples(self) -> WeldonConfig:

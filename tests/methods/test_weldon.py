@@ -93,6 +93,14 @@ def test_a_scale_above_the_size_of_the_images_is_refused() -> None:
         config("a+b", scales="64+747")
 
 
+@pytest.mark.parametrize("method", ["weldon", "wsddn"])
+@pytest.mark.parametrize("scale", ["0", "-5", "31"])
+def test_a_scale_that_is_no_side_of_an_image_is_refused(method: str, scale: str) -> None:
+    cls, variant = registry.parse(method)
+    with pytest.raises(RequestError, match=rf"scales={scale} .*greater than or equal to 32"):
+        registry.configure(cls, variant, dataset="", recipe={}, settings={"scales": scale})
+
+
 def test_multi_scale_is_the_seven_sizes_of_the_papers_table() -> None:
     weldon, _ = registry.parse("weldon")
     chosen = registry.configure(weldon, "multi-scale", dataset="", recipe={}, settings={})
