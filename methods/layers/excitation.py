@@ -57,7 +57,10 @@ class Excitation(Attribution):
                 hooks.enter_context(self.base.get_submodule(name).register_forward_hook(trace.keep(name)))
             trace.scores = self.base(images.requires_grad_()).scores
             trace.mass = one_hot(labels, trace.scores.shape[1]).to(trace.scores)
-            yield trace
+            try:
+                yield trace
+            finally:
+                trace.forget()
 
 
 @dataclass(eq=False)
@@ -80,6 +83,11 @@ class Trace:
         if found is None:
             raise RequestError(f"The saliency layer {to!r} is not below {start[0] if start else 'the scores'!r}.")
         return found
+
+    def forget(self) -> None:
+        """Let go of the pass, which refers to this trace and would keep all its features until both are collected."""
+        self.kept.clear()
+        self.scores = self.mass = self.scores.detach()
 
     def keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         """A hook that keeps a layer's output."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,20 @@ def test_a_weight_speaks_for_a_class_or_against_it() -> None:
         again = trace.down("backbone.roi_head")
     assert not (either[0] * either[1]).any()
     assert again.equal(either[0])
+
+
+@pytest.mark.parametrize("name", ["mwp", "c-mwp"])
+def test_a_pass_is_let_go_as_soon_as_it_is_explained(name: str) -> None:
+    method, kept = small(name, **SMALL_LAYERS), []
+    scores = method.base.output.register_forward_hook(lambda layer, given, out: kept.append(weakref.ref(given[0])))
+    gc.collect()
+    gc.disable()  # what only a collection frees fills the memory first: it counts objects, and these are few and large
+    try:
+        method.explain(PIXELS.clone(), torch.tensor([0, 1]))
+    finally:
+        gc.enable()
+    scores.remove()
+    assert [one() for one in kept] == [None]
 
 
 def test_vgg16_is_mapped_at_pool4() -> None:
