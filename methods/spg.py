@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
@@ -28,6 +29,13 @@ class SpgConfig(ImageConfig):
     mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
     fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of both masks: background below, foreground above")
     guidance: float = training(1.0, "what the masks' losses count beside the classification's", ge=0)
+
+    @field_validator("attention_seeds", "mask_seeds", "fused_seeds")
+    @classmethod
+    def _in_order(cls, seeds: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= seeds[0] <= seeds[1] <= 1:
+            raise ValueError("seeds are two shares, the lower one first")
+        return seeds
 
 
 class Spg(ImageMethod):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from bench.errors import RequestError
 from bench.method import MapConfig, MapMethod, Maps, Task, training
 from bench.train.distributed import gathered
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
@@ -90,9 +91,11 @@ class PooledMaps(ImageMethod):
 
 
 def neck(before: int, after: int, groups: int = 1) -> nn.Module:
-    """A new 3x3 convolution and its ReLU; nothing where `after` is 0."""
+    """A new 3x3 convolution and its ReLU; nothing where `after` is 0. Raises RequestError."""
     if not after:
         return nn.Identity()
+    if before % groups or after % groups:
+        raise RequestError(f"groups={groups} does not divide a convolution of {before} to {after} channels.")
     return nn.Sequential(conv3x3(before, after, groups), nn.ReLU(inplace=True))
 
 

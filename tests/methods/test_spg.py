@@ -8,7 +8,7 @@ import pytest
 import torch
 from map_cases import IMAGES, LABELS, made
 
-from methods.spg import Spg, guided
+from methods.spg import Spg, SpgConfig, guided
 
 
 def spg(**settings: object) -> Spg:
@@ -70,3 +70,9 @@ def test_an_image_without_a_class_gives_no_seeds() -> None:
 def test_scores_are_the_means_of_the_maps() -> None:
     found = spg()(IMAGES)
     torch.testing.assert_close(found.scores, found.maps.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("seeds", [(0.7, 0.05), (-0.1, 0.5), (0.1, 1.5)])
+def test_seeds_that_are_no_two_shares_in_order_are_refused(seeds: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="the lower one first"):
+        SpgConfig(attention_seeds=seeds)

@@ -8,6 +8,7 @@ from map_cases import IMAGES, LABELS, TASK, made
 from torch import nn
 
 from bench import registry
+from bench.errors import RequestError
 from methods.layers.soft_proposal import dissimilarity, stable_state, walk
 from methods.spn import Spn
 
@@ -68,3 +69,8 @@ def test_on_the_papers_nets_it_adds_a_grouped_convolution_to_1024_channels(net: 
     assert isinstance(convolution, nn.Conv2d)
     assert (convolution.in_channels, convolution.out_channels, convolution.groups) == (channels, 1024, 2)
     assert method.output.weight.shape == (3, 1024)
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"groups=3 does not divide a convolution of \d+ to 32 channels"):
+        made(Spn, neck=32, groups=3)
