@@ -78,13 +78,13 @@ def configure(
         return cls.Config(**{key: setting.value for key, setting in settled.items()})
     except ValidationError as error:
         first = error.errors()[0]
+        said = first["msg"].removeprefix("Value error, ")
         key = str(first["loc"][0]) if first["loc"] else ""
         if key not in settled:
-            raise RequestError(f"{cls.name}: {first['msg'].removeprefix('Value error, ')}.") from None
+            raise RequestError(f"{cls.name}: {said}.") from None
         setting = settled[key]
-        raise RequestError(
-            f"{cls.name}: {key}={_shown(setting.value)} ({setting.origin}) is not allowed: {first['msg']}."
-        ) from None
+        shown = f"{key}={_shown(setting.value)} ({setting.origin})"
+        raise RequestError(f"{cls.name}: {shown} is not allowed: {said}.") from None
 
 
 def _parsed(info: FieldInfo, value: Any) -> Any:
