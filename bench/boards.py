@@ -30,30 +30,42 @@ def board(protocol: str, dataset: str, known: Sequence[Kept]) -> Table:
 
 def paper_table(name: str, known: Sequence[Kept]) -> Table:
     """A paper's table with the measured numbers beneath the printed ones. Raises UnknownNameError."""
-    from bench.tables.beside import table_beside
     from bench.tables.reported import load_table
 
     table = load_table(name)
     bound = {protocol: registry.bind(registry.protocol(protocol)) for protocol in table.protocols()}
+    return beside(table, _matches(table, known, bound))
+
+
+def beside(table: ReportedTable, found: Matches) -> Table:
+    """A paper's table with what was measured of it beneath the printed rows."""
+    from bench.tables.beside import table_beside
+
+    families = {name: registry.family(registry.protocol(name).family) for name in table.protocols()}
     directions = {
-        (protocol, metric): higher for protocol, one in bound.items() for metric, higher in one.family.METRICS.items()
+        (name, metric): higher for name, family in families.items() for metric, higher in family.METRICS.items()
     }
-    return table_beside(table, _matches(table, known, bound), directions)
+    return table_beside(table, found, directions)
 
 
-def counted(known: Sequence[Kept]) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
+def matched(known: Sequence[Kept]) -> dict[str, tuple[ReportedTable, Matches]]:
+    """Every paper table by name, with what was measured of it."""
     from bench.tables.reported import load_table
 
     names = registry.protocols().keys() & {one.result.protocol for one in known}
     bound = {name: registry.bind(registry.protocol(name)) for name in names}
-    for name, listed in reported_tables().items():
-        table = load_table(name)
-        found = [*_matches(table, known, bound).cells()]
-        measured = {(row, key) for row, key, one in found if not one.reasons}
-        marked = {(row, key) for row, key, _ in found} - measured
-        cells = sum(1 for _ in table.numbers())
-        yield name, listed.summary, {"cells": cells, "measured": len(measured), "marked": len(marked)}
+    tables = {name: load_table(name) for name in reported_tables()}
+    return {name: (table, _matches(table, known, bound)) for name, table in tables.items()}
+
+
+def counted(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
+    for name, (table, matches) in found.items():
+        cells = [*matches.cells()]
+        measured = {(row, key) for row, key, one in cells if not one.reasons}
+        marked = {(row, key) for row, key, _ in cells} - measured
+        numbers = sum(1 for _ in table.numbers())
+        yield name, table.title, {"cells": numbers, "measured": len(measured), "marked": len(marked)}
 
 
 def _matches(table: ReportedTable, known: Sequence[Kept], bound: Mapping[str, BoundProtocol]) -> Matches:

@@ -62,7 +62,11 @@ class Scored:
 
 
 class Family(Interface):
-    """A scoring family: a module of `protocols/scoring/`, `VERSION` bumped by hand when its numbers change."""
+    """A scoring family: a module of `protocols/scoring/`, `VERSION` bumped by hand when its numbers change.
+
+    One whose outcomes are rankings also has `ranked(outcomes, classes) -> bench.ranking.Ranked`, of which curves are
+    drawn.
+    """
 
     VERSION: int
     METRICS: dict[str, bool]

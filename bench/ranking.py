@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
@@ -94,6 +95,34 @@ def average_precisions(
         for c, (start, end) in enumerate(pairwise(bounds))
     ]
     return AveragePrecision(*(np.stack(form, axis=1) for form in zip(*classes, strict=True)))
+
+
+class Ranked(NamedTuple):
+    """Rows in `ranking` order: label (n,), hit (n,); positives (C,), how many of each class there are to find."""
+
+    label: Integers
+    hit: Flags
+    positives: Integers
+
+
+def ranked_hits(outcomes: pa.Table, classes: int) -> Ranked:
+    """Of outcomes with `label`, `hit` and `missed`: ranked rows, beside them what none of them found."""
+    label, hit, missed = (outcomes[name].to_numpy() for name in ("label", "hit", "missed"))
+    return Ranked(label[~missed], hit[~missed], np.bincount(label[hit | missed], minlength=classes))
+
+
+def precision_recall(ranked: Ranked) -> list[tuple[FloatArray, FloatArray]]:
+    """Recall and precision (h,) at each hit of every class, best first; empty where there is nothing to find or hit.
+
+    The area under the precision, each raised to the best that follows, is the average precision of the form `area`.
+    """
+    bounds = np.searchsorted(ranked.label, np.arange(len(ranked.positives) + 1))
+    found = []
+    for (start, end), positives in zip(pairwise(bounds), ranked.positives.tolist(), strict=True):
+        rows = np.flatnonzero(ranked.hit[start:end])
+        true = np.arange(1, len(rows) + 1)
+        found.append((true / max(positives, 1), true / (rows + 1)))
+    return found
 
 
 def _missed_between(image: Integers, hit: Flags, rows: Integers, draws: FloatArray) -> FloatArray:

@@ -62,6 +62,8 @@ class Result(BaseModel):
     intervals: dict[str, tuple[float, float]] = {}
     """95 %, from a bootstrap over images (`bench.stats.interval`)."""
     per_class: dict[str, dict[str, float | None]] = {}
+    class_intervals: dict[str, dict[str, tuple[float, float]]] = {}
+    """By metric and class, from the same draws; of the classes that have a number."""
     undefined: dict[str, tuple[str, ...]] = {}
     """Metric to the classes that it leaves out."""
     counts: dict[str, int] = {}

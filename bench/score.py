@@ -34,6 +34,7 @@ class Judged:
     higher_is_better: dict[str, bool]
     intervals: dict[str, tuple[float, float]]
     per_class: dict[str, dict[str, float | None]]
+    class_intervals: dict[str, dict[str, tuple[float, float]]]
     undefined: dict[str, tuple[str, ...]]
     counts: dict[str, int]
     notes: tuple[str, ...]
@@ -76,6 +77,7 @@ def score(
         higher_is_better={name: family.METRICS[name] for name in protocol.metrics},
         intervals=_intervals(metrics, means),
         per_class=per_class,
+        class_intervals=class_intervals(per_class, resampled),
         undefined=_undefined(per_class),
         counts={"images": len(truth.ids), **_odd(kinds), **scored.counts},
         notes=(*_notes(truth, kinds), *scored.notes),
@@ -143,6 +145,7 @@ def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any)
         "higher_is_better": judged.higher_is_better,
         "intervals": judged.intervals,
         "per_class": judged.per_class,
+        "class_intervals": judged.class_intervals,
         "undefined": judged.undefined,
         "counts": judged.counts,
         "notes": judged.notes,
@@ -215,6 +218,17 @@ def _intervals(
         if value is not None and (bounds := interval(draws, value)) is not None:
             found[name] = (min(max(bounds[0], 0.0), value), max(min(bounds[1], 1.0), value))
     return found
+
+
+def class_intervals(
+    per_class: Mapping[str, Mapping[str, float | None]], replicates: Mapping[str, FloatArray]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """The intervals of each metric's classes, from replicates (B, C) of each metric by class."""
+    return {
+        name: _intervals(values, dict(zip(values, replicates[name].T, strict=True)))
+        for name, values in per_class.items()
+        if name in replicates
+    }
 
 
 def _by_class(classes: tuple[str, ...], values: FloatArray) -> dict[str, float | None]:

@@ -20,8 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench import history
 from bench.errors import MissingDataError, UnknownNameError
 from bench.files import Places, atomic, digest, file_digest, write_json
+from bench.history import LOG
 from bench.lease import PATIENCE, Lease, claim
 from bench.progress import SILENT, Progress
 from bench.replicates import beside
@@ -133,14 +135,16 @@ class Store:
         return written
 
     def publish(self, address: str, into: Path) -> list[Path]:
-        """Copy a result into `into`: record, replicates, and outcomes where they are small; the files written.
+        """Copy a result into `into`: record, log, replicates, and outcomes where they are small; the files written.
 
         `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
         """
         result = read_result(self.result(self.complete(address)))
         record = into / result.file_name
         outcomes, replicates = self.outcomes(result.address), beside(self.result(result.address))
-        copies = {replicates: beside(record)} if replicates.exists() else {}
+        log = self.training(result.training or "") / LOG
+        beside_it = {replicates: beside(record), log: history.beside(record)}
+        copies = {file: copy for file, copy in beside_it.items() if file.exists()}
         if outcomes.stat().st_size <= SMALL:
             copies = {outcomes: record.with_suffix(".parquet"), **copies}
         for file, copy in copies.items():

@@ -1,9 +1,10 @@
-"""The pages in `docs/`: what is made of the protocols' files is as they are now, and no protocol is left out."""
+"""The pages in `docs/`: they say what is so, what they tell to do works, and their links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from itertools import pairwise
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
 
 from bench import registry
 from bench.docs import FOLDER, remade
@@ -60,6 +63,61 @@ def test_the_examples_of_scoring_a_file_do_what_the_page_says(here: Callable[...
             said = answer.err if answer.code else answer.out.partition("\n\n")[0] + "\n"
         else:
             assert OutputChecker().check_output(block, said, ELLIPSIS | NORMALIZE_WHITESPACE), f"{block}\nis\n{said}"
+
+
+@pytest.mark.parametrize(("page", "row"), [("adding-a-method.md", "top:few"), ("adding-a-protocol.md", "largest-pro")])
+def test_a_page_followed_word_by_word_in_a_copy_gives_a_row_in_the_table(
+    page: str, row: str, bench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """One new file, and the commands of the page as they stand; every one of them ends well."""
+    for folder in ("bench", "methods", "protocols", "slurm"):
+        shutil.copytree(registry.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (FOLDER / page).read_text(encoding="utf-8")
+    (name, content), *more = re.findall(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert not more
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    said = [bench(*line.split()[3:]) for line in _commands(text)]
+    assert [answer.err for answer in said if answer.code] == []
+    assert any(line.startswith(row) for line in said[-1].out.splitlines())
+
+
+def _commands(text: str) -> list[str]:
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("python -m bench ")]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *registry.ROOT.glob("*.md")], ids=lambda path: path.name)
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(path: Path) -> None:
+    for link in _links(path):
+        if "://" in link:
+            continue
+        file, _, heading = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.is_file(), link
+        heads = [_anchor(line) for line in target.read_text(encoding="utf-8").splitlines()] if heading else [heading]
+        assert heading in heads, link
+
+
+def _links(path: Path) -> list[str]:
+    tokens = [
+        child
+        for one in MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8"))
+        for child in one.children or ()
+    ]
+    return [str(one.attrs[key]) for one in tokens for key in ("href", "src") if key in one.attrs]
+
+
+def _anchor(line: str) -> str:
+    """A heading as links name it."""
+    return re.sub(r"[^\w -]", "", line.lstrip("#").strip().lower()).replace(" ", "-") if line.startswith("#") else ""
+
+
+def test_the_navigation_has_every_page_once() -> None:
+    nav = yaml.safe_load((registry.ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    assert sorted(one if isinstance(one, str) else next(iter(one.values())) for one in nav) == [
+        one.name for one in PAGES
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(registry.protocols()))

@@ -16,7 +16,7 @@ FLOORS = {
     2: "bench.files bench.boxes",
     3: "bench.truth bench.predictions bench.result",
     4: "bench.data bench.protocol bench.decode bench.crf bench.lease bench.store bench.ranking bench.stats "
-    "bench.replicates bench.folders bench.formats bench.kept bench.pictures",
+    "bench.replicates bench.folders bench.formats bench.kept bench.history bench.outcomes bench.pictures",
     5: "bench.config bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines "
     "bench.gate bench.trend bench.tracking protocols",
     6: "methods bench.train bench.recipe bench.registry bench.doctor bench.live",

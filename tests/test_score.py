@@ -170,3 +170,10 @@ def test_a_moved_switch_moves_digest_and_address_and_the_same_scoring_does_not(t
     assert before.digest != moved.digest
     assert moved.metrics["overall"] == 0.75
     assert recorded(truth, protocol(), predictions="p2").address != before.address
+
+
+def test_every_class_with_a_number_has_an_interval_of_the_same_draws(truth: Truth) -> None:
+    rows = [(image, position / 8) for position, image in enumerate("abcdefgh", start=1)]
+    judged = score(protocol(), truth, found(truth, rows), replicates=30)
+    assert judged.class_intervals == {"by_class": {"cat": judged.intervals["by_class"]}}  # the only class that has one
+    assert score(protocol(), truth, found(truth, rows), replicates=0).class_intervals == {}

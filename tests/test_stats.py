@@ -133,6 +133,20 @@ def test_a_chain_of_neighbours_within_noise_is_set_apart_by_its_ends() -> None:
     assert ranks(*spread([0.54, 0.52, 0.50], 0.01)) == [1, 1, 2]
 
 
+@pytest.mark.parametrize("count", [0, 20, 60])
+def test_ranks_are_those_that_every_pairs_p_value_gives(count: int) -> None:
+    random = np.random.default_rng(count)
+    values = random.uniform(0, 1, 30)
+    draws = values[:, None] + random.normal(0, 0.02, (30, count))
+    draws[3, :1] = np.nan
+
+    def better(one: int, mine: int) -> bool:
+        p = p_value(draws[one] - draws[mine], values[one] - values[mine])
+        return values[one] > values[mine] and p is not None and p < 0.05
+
+    assert ranks(values, draws) == [1 + sum(better(one, mine) for one in range(30)) for mine in range(30)]
+
+
 def test_ranks_come_from_pairs_that_vary_together() -> None:
     values, draws = spread([0.50, 0.49], 0.0001)
     assert ranks(values, draws + np.random.default_rng(1).normal(0, 0.5, 2000)) == [1, 2]

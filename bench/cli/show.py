@@ -101,11 +101,11 @@ def _listed(what: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _list_tables(places: Places, as_json: bool) -> None:
-    from bench.boards import counted
+    from bench.boards import counted, matched
     from bench.cli.table import MEASURED
     from bench.kept import kept
 
-    found = list(counted(kept(places, MEASURED)))
+    found = list(counted(matched(kept(places, MEASURED))))
     if as_json:
         emit({"tables": [{"name": name, "summary": summary} | counts for name, summary, counts in found]})
         return

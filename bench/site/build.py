@@ -6,26 +6,20 @@ Nothing is loaded from elsewhere: a page needs `site.css` and `site.js` beside i
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from bench import registry
-from bench.boards import board, counted, paper_table
+from bench.boards import beside, matched
 from bench.errors import RequestError
 from bench.files import atomic_folder, write_text
 from bench.kept import Kept
-from bench.result import SYNTHETIC, Result
-from bench.tables.html import html
-from bench.tables.leaderboard import widened
-from bench.tables.model import Cell, Table
-from bench.tables.numbers import percent, with_interval
-from bench.tables.papers import reported_tables
-from bench.trend import table_of, trends
+from bench.site import index, method, protocol, run
+from bench.site.parts import UP, boards, markup
+from bench.site.paths import method_page, paper_page, protocol_page, run_page
 
 HERE = Path(__file__).parent
 
@@ -61,40 +55,33 @@ def _check_replaceable(out: Path) -> None:
 
 
 def pages(known: Sequence[Kept]) -> dict[str, str]:
-    """Every page: the index, one for each protocol and method with results, each result, and each paper's table."""
+    """Every page: the index, one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
-    render = renderer()
-    tables = list(counted(known))
-    found = {"index.html": render("index.html", "", **_index(results, tables))}
-    for name in sorted({result.protocol for result in results}):
-        found[f"protocol/{name}.html"] = render("protocol.html", "../", **_protocol(name, known))
-    for name in sorted({result.label for result in results}):
-        found[method_page(name)] = render("method.html", "../", **_method(name, results))
-    for result in results:
-        found[run_page(result.address)] = render("run.html", "../", **_run(result))
-    for name in reported_tables():
-        found[f"paper/{name}.html"] = render("paper.html", "../", title=name, tables=[_html(paper_table(name, known))])
-    return found
-
-
-def method_page(label: str) -> str:
-    """The path of a method's page."""
-    return f"method/{_file(label)}.html"
-
-
-def run_page(address: str) -> str:
-    """The path of a result's page."""
-    return f"run/{_file(address)}.html"
-
-
-def _file(name: str) -> str:
-    """A name without what no file name should hold, and no two names the same."""
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
+    render, ranked, found = renderer(), boards(known), matched(known)
+    protocols = {one.name: one.summary for one in registry.protocols().values()}
+    methods = dict.fromkeys(sorted({result.method for result in results}), "Predictions from elsewhere.")
+    methods |= {one.name: one.summary for one in registry.methods().values()}
+    made = {
+        "index.html": render("index.html", "", **index.values(protocols, dict(sorted(methods.items())), ranked, found))
+    }
+    for name in protocols:
+        printed = {paper: table.title for paper, (table, _) in found.items() if name in table.protocols()}
+        made[protocol_page(name)] = render("protocol.html", UP, **protocol.values(name, ranked, results, printed))
+    for name, line in methods.items():
+        made[method_page(name)] = render("method.html", UP, **method.values(name, line, ranked, known, found))
+    for one in known:
+        made[run_page(one.result.address)] = render("run.html", UP, **run.values(one))
+    for name, (table, measured) in found.items():
+        shown = markup(beside(table, measured))
+        made[paper_page(name)] = render(
+            "paper.html", UP, title=f"{table.citation}, Table {table.table}", caption=table.title, table=shown
+        )
+    return made
 
 
 def renderer() -> Any:
-    """What makes a page of a template, the way to the site's root, and values, all of which are escaped."""
+    """`render(template, root, **values)`: a page, all that it is given escaped; `root` leads to the index."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -108,92 +95,3 @@ def renderer() -> Any:
         return environment.get_template(template).render(root=root, **values) + "\n"
 
     return render
-
-
-def _index(results: Sequence[Result], tables: Iterable[tuple[str, str, dict[str, int]]]) -> dict[str, Any]:
-    listed = registry.protocols()
-    protocols = [
-        (name, listed[name].summary if name in listed else "", len(list(some)))
-        for name, some in groupby(sorted(result.protocol for result in results))
-    ]
-    methods = [
-        (name, method_page(name), len(list(some))) for name, some in groupby(sorted(result.label for result in results))
-    ]
-    return {"title": "weakloc", "protocols": protocols, "methods": methods, "papers": tables}
-
-
-def _protocol(name: str, known: Sequence[Kept]) -> dict[str, Any]:
-    """Its leaderboards, the real before the synthetic, its switches with their sources, and how its results moved."""
-    record = registry.protocol(name)
-    results = [one.result for one in known if one.result.protocol == name]
-    datasets = sorted({result.dataset for result in results}, key=lambda dataset: (dataset in SYNTHETIC, dataset))
-    boards = [widened(board(name, dataset, known)) for dataset in datasets]
-    links = {row[0].text: f"../{method_page(row[0].text.partition(' [')[0])}" for table in boards for row in table.rows}
-    switches = [(key, str(value), record.sources.get(key, "")) for key, value in record.conventions.items()]
-    return {
-        "title": name,
-        "record": record,
-        "tables": [_html(table, links) for table in boards],
-        "switches": _html(_plain("Conventions", ("switch", "value", "source"), switches)),
-        "trends": [_html(table_of(trend)) for trend in trends(results)],
-        "runs": list(map(_line, results)),
-    }
-
-
-def _method(label: str, results: Sequence[Result]) -> dict[str, Any]:
-    own = [result for result in results if result.label == label]
-    listed = registry.methods().get(own[0].method)
-    return {
-        "title": label,
-        "summary": listed.summary if listed else "Predictions from elsewhere.",
-        "trends": [_html(table_of(trend)) for trend in trends(own)],
-        "runs": list(map(_line, own)),
-    }
-
-
-def _run(result: Result) -> dict[str, Any]:
-    metrics = [
-        (name, with_interval(value, result.intervals.get(name)) or "undefined")
-        for name, value in result.metrics.items()
-    ]
-    classes = dict.fromkeys(name for values in result.per_class.values() for name in values)
-    by_class = [(name, *(percent(values.get(name)) for values in result.per_class.values())) for name in classes]
-    tables = [_plain("Metrics, per cent with 95 % intervals", ("metric", "value"), metrics)]
-    if by_class:
-        tables.append(_plain("By class, per cent", ("class", *result.per_class), by_class))
-    shown = result.model_dump(
-        mode="json", by_alias=True, exclude={"metrics", "intervals", "per_class", "higher_is_better"}
-    )
-    tables.append(_plain("Record", ("field", "value"), _flat(shown)))
-    return {
-        "title": f"{result.label} · {result.protocol}",
-        "result": result,
-        "synthetic": result.dataset in SYNTHETIC,
-        "method": method_page(result.label),
-        "tables": list(map(_html, tables)),
-    }
-
-
-def _flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in record.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        elif value not in (None, "", []):
-            yield f"{above}{key}", "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _line(result: Result) -> tuple[str, str, str, str]:
-    """Of a result: its page, what it is, where it was judged, its first number."""
-    name, value = next(iter(result.metrics.items()), ("", None))
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    partial = " (partial)" if result.partial else ""
-    where = f"{result.protocol} on {result.dataset} {result.split}{partial}"
-    return run_page(result.address), f"{result.label}{seed}", where, f"{name} {percent(value) or 'undefined'}"
-
-
-def _plain(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
-    return Table(title, columns, tuple(tuple(Cell(text, text) for text in row) for row in rows))
-
-
-def _html(table: Table, links: Mapping[str, str] | None = None) -> Markup:
-    return Markup(html(table, links))  # which escapes all that it is given

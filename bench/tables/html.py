@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from itertools import groupby
 
 from bench.tables.model import Cell, Row, Table
 
 
-def html(table: Table, links: Mapping[str, str] | None = None) -> str:
+def html(table: Table) -> str:
     """For a page: the best of each column is `<strong>`, a group is a `<tbody>`, nothing said is taken for markup.
 
-    links: where a row leads to, by the text of its first cell.
+    A column of words has the class `word`; a row is of the class that its first cell's `row` says, if any.
     """
-    width, known = len(table.columns), links or {}
-    body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, width, known))
+    kinds = [_kind(table, column) for column in range(len(table.columns))]
+    body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, kinds))
     notes = [f"<p><sup>{escape(mark)}</sup> {escape(note)}</p>" for mark, note in table.notes.items()]
     notes += [f"<p>{escape(remark)}</p>" for remark in table.remarks]
-    lines = ["<table>", f"<caption>{escape(table.title)}</caption>", *_head(table), body, "</table>"]
+    lines = ["<table>", f"<caption>{escape(table.title)}</caption>", *_head(table, kinds), body, "</table>"]
     return "\n".join(filter(None, [*lines, *(["<div>", *notes, "</div>"] if notes else [])]))
 
 
-def _head(table: Table) -> Iterator[str]:
+def _kind(table: Table, column: int) -> str:
+    """The attribute of a column's cells."""
+    cells = [row[column] for row in table.rows if row[column].text]
+    words = column and cells and all(isinstance(cell.value, str) for cell in cells)
+    return ' class="word"' if words else ""
+
+
+def _head(table: Table, kinds: list[str]) -> Iterator[str]:
     yield "<thead>"
     if table.heads:
         spans = [(head, len(list(same))) for head, same in groupby(table.heads)]
@@ -31,25 +38,26 @@ def _head(table: Table) -> Iterator[str]:
             for head, span in spans
         )
         yield f"<tr>{cells}</tr>"
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    cells = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
+    )
     yield f"<tr>{cells}</tr>"
     yield "</thead>"
 
 
-def _section(group: str, rows: tuple[Row, ...], width: int, links: Mapping[str, str]) -> Iterator[str]:
+def _section(group: str, rows: tuple[Row, ...], kinds: list[str]) -> Iterator[str]:
     yield "<tbody>"
     if group:
-        yield f'<tr><th colspan="{width}" scope="rowgroup">{escape(group)}</th></tr>'
+        yield f'<tr><th colspan="{len(kinds)}" scope="rowgroup">{escape(group)}</th></tr>'
     for first, *others in rows:
-        cells = "".join(f"<td>{_shown(cell)}</td>" for cell in others)
-        head = _shown(first)
-        if first.text in links:
-            head = f'<a href="{escape(links[first.text])}">{head}</a>'
-        yield f'<tr><th scope="row">{head}</th>{cells}</tr>'
+        cells = "".join(f"<td{kind}>{_shown(cell)}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
+        kind = f' class="{escape(str(first.extra["row"]))}"' if "row" in first.extra else ""
+        yield f'<tr{kind}><th scope="row">{_shown(first)}</th>{cells}</tr>'
     yield "</tbody>"
 
 
 def _shown(cell: Cell) -> str:
     words = escape(cell.text)
     marks = "".join(f"<sup>{escape(mark)}</sup>" for mark in cell.marks)
-    return (f"<strong>{words}</strong>" if cell.best else words) + marks
+    shown = f"<strong>{words}</strong>" if cell.best else words
+    return (f'<a href="{escape(cell.link)}">{shown}</a>' if cell.link else shown) + marks

@@ -75,7 +75,7 @@ def widened(table: Table) -> Table:
 
 
 def _plain(value: Value) -> Cell:
-    return Cell(value, f"{value:.1f}" if isinstance(value, float) else value or "")
+    return Cell(value, f"{value:.1f}" if isinstance(value, float) else str(value or ""))
 
 
 def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ def _name(row: Row, label: str, marks: Sequence[str]) -> Cell:
     first = row[0]
     extra: dict[str, Value] = {
         "split": first.split,
-        "images": str(first.images),
+        "images": first.images,
         "seeds": " ".join(str(r.seed) for r in row if r.seed is not None),
         "net": first.config.get("net"),
         "proposals": first.config.get("proposals"),

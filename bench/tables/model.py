@@ -14,6 +14,7 @@ class Cell:
     """One cell: the value for programs, the text for people; both empty where nothing is known.
 
     marks: letters of the table's notes. best: whether nobody comparable is better. extra: further CSV columns, by name.
+    link: where it leads to, on a page.
     """
 
     value: Value = None
@@ -21,6 +22,7 @@ class Cell:
     marks: tuple[str, ...] = ()
     best: bool = False
     extra: Mapping[str, Value] = field(default_factory=dict)
+    link: str = ""
 
 
 Row = tuple[Cell, ...]

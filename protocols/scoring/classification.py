@@ -17,7 +17,7 @@ from bench import protocol
 from bench.boxes import FloatArray
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
-from bench.ranking import average_precisions, ranking
+from bench.ranking import Ranked, average_precisions, ranking
 from bench.stats import class_mean, ratio, totals
 from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
 
@@ -83,6 +83,12 @@ def summarise(
         **_macro(true, chosen, positives, conventions),
         **_micro(true, chosen, positives),
     }
+
+
+def ranked(outcomes: pa.Table, classes: int) -> Ranked:
+    """Images in the order of their scores, for precision-recall curves."""
+    label, positive, ranked = (outcomes[name].to_numpy() for name in ("label", "positive", "ranked"))
+    return Ranked(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
 
 
 def _decided(truth: Truth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from bench.data.rle import checked_rle
 from bench.errors import RequestError
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
-from bench.ranking import ranking
+from bench.ranking import Ranked, ranking
 from bench.stats import ratio, totals
 from bench.truth import Truth
 from protocols.scoring.coco_matching import (
@@ -165,6 +165,16 @@ def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
     columns = {name: np.concatenate(pair) for name, pair in pairs.items()}
     order = ranking(truth, columns["image"], columns["label"], columns["score"])
     return pa.table({name: column[order] for name, column in columns.items()})
+
+
+def ranked(outcomes: pa.Table, classes: int) -> Ranked:
+    """Detections at an IoU of .5, all sizes, for precision-recall curves."""
+    label, score, wanted, hit, ignored = (
+        outcomes[name].to_numpy() for name in ("label", "score", "wanted", "hit_all", "ignored_all")
+    )
+    judged = ~np.isnan(score) & (ignored & 1 == 0)
+    positives = np.bincount(label[wanted & 1 > 0], minlength=classes)
+    return Ranked(label[judged], hit[judged] & 1 > 0, positives)
 
 
 def _matches(truth: Truth, found: Resolved, masks: Masks | None) -> Matches:

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from bench.predictions import Resolved
 from bench.protocol import Replicates, Scored
-from bench.ranking import average_precisions, ranking
+from bench.ranking import average_precisions, ranked_hits, ranking
 from bench.stats import totals
 from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
 from protocols.scoring.pointing import Tolerance, hits
 
 VERSION = 1
 METRICS = {"mAP": True}
+
+ranked = ranked_hits
 
 
 class Conventions(Tolerance):

@@ -1,0 +1,67 @@
+"""The first page: what stands at the top of each leaderboard, every protocol and method, and the papers' tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.boards import counted
+from bench.site.method import Found
+from bench.site.parts import Board, markup
+from bench.site.paths import method_page, paper_page, protocol_page
+from bench.tables.model import Cell, Row, Table
+
+Lines = Mapping[str, str]
+
+BEST = ("protocol", "on", "best", "metric", "per cent", "methods", "results")
+PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
+
+
+def values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
+    """What its template shows; protocols and methods by name, with their lines."""
+    results = [result for board in boards for row in board.of for result in row]
+    by_method = _listed(methods, method_page, (result.method for result in results))
+    by_protocol = _listed(protocols, protocol_page, (result.protocol for result in results))
+    return {
+        "title": "weakloc",
+        "results": len(results),
+        "best": markup(_table("Leaderboards: the best of each", BEST, map(_best, boards))) if boards else "",
+        "methods": markup(_table("Methods", ("method", "what it is", "results"), by_method)),
+        "protocols": markup(_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
+        "papers": markup(_table("The papers' tables", PAPERS, _papers(found))),
+    }
+
+
+def _table(title: str, columns: tuple[str, ...], rows: Any) -> Table:
+    return Table(title, columns, tuple(rows))
+
+
+def _best(board: Board) -> Row:
+    """The first row of a leaderboard."""
+    first, results = board.table.rows[0], [result for row in board.of for result in row]
+    metric = next(iter(board.of[0][0].metrics), "")
+    value = first[board.table.columns.index(metric)] if metric else Cell()
+    methods = len({result.method for result in results})
+    return (
+        Cell(board.protocol, board.protocol, link=protocol_page(board.protocol)),
+        Cell(board.dataset, f"{board.dataset}, partial" if board.of[0][0].partial else board.dataset),
+        Cell(first[0].text, first[0].text, link=method_page(board.of[0][0].method)),
+        Cell(metric, metric),
+        Cell(value.value, value.text),
+        Cell(methods, str(methods)),
+        Cell(len(results), str(len(results))),
+    )
+
+
+def _listed(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iterator[Row]:
+    """Names with their lines, and how many results are of each."""
+    counts = Counter(of)
+    for name, line in lines.items():
+        yield Cell(name, name, link=page(name)), Cell(line, line), Cell(counts[name], str(counts[name] or ""))
+
+
+def _papers(found: Found) -> Iterator[Row]:
+    for name, title, counts in counted(found):
+        numbers = [Cell(count, str(count or "")) for count in counts.values()]
+        yield Cell(name, name, link=paper_page(name)), Cell(title, title), *numbers

@@ -1,0 +1,98 @@
+"""The page of a method: its variants, what papers report of it against what was measured, its curves and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.kept import Kept
+from bench.result import Result
+from bench.site.parts import UP, Board, markup, runs
+from bench.site.paths import paper_page, protocol_page
+from bench.site.protocol import drawn
+from bench.site.run import losses
+from bench.tables.beside import LEGEND, verdict_on
+from bench.tables.matching import Matches, Measured
+from bench.tables.model import Cell, Row, Table
+from bench.tables.numbers import percent, signed
+from bench.tables.reported import Reported, ReportedTable
+from bench.tables.verdict import SIGNS
+from bench.trend import table_of, trends
+
+Found = Mapping[str, tuple[ReportedTable, Matches]]
+"""The papers' tables by name, with what was measured of them."""
+
+
+def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Kept], found: Found) -> dict[str, Any]:
+    """What its template shows."""
+    own = [one for one in known if one.result.method == name]
+    results = [one.result for one in own]
+    moved = [trend for trend in trends(results) if len(trend.points) > 1]
+    reported = [row for table in found for row in _reported(table, *found[table], name)]
+    return {
+        "title": name,
+        "summary": summary,
+        "boards": [markup(table) for board in boards if (table := _of(board, name)).rows],
+        "reported": markup(_against(reported)) if reported else "",
+        "trends": [(drawn(trend), markup(table_of(trend))) for trend in moved],
+        "training": list(_trainings(own)),
+        "runs": markup(runs(results)),
+    }
+
+
+def _of(board: Board, name: str) -> Table:
+    """The rows of a leaderboard that are of this method, as they stand there."""
+    rows = tuple(row for row, of in zip(board.table.rows, board.of, strict=True) if of[0].method == name)
+    marks = {mark for row in rows for cell in row for mark in cell.marks}
+    notes = {mark: note for mark, note in board.table.notes.items() if mark in marks}
+    return replace(board.table, rows=tuple(_to_protocol(row, board) for row in rows), notes=notes)
+
+
+def _to_protocol(row: Row, board: Board) -> Row:
+    return (replace(row[0], link=UP + protocol_page(board.protocol)), *row[1:])
+
+
+def _reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:
+    """The numbers of a paper's table that are of this method and no class, each with what was measured of it."""
+    heads = {column.key: f"{column.group or ''} {column.head}".strip() for column in table.columns}
+    for number in table.numbers():
+        if number.metric is None or number.class_ is not None or number.unit != "percent":
+            continue
+        if number.method is None or number.method.partition(":")[0] != method:
+            continue
+        label, head = table.rows[number.row].label, heads[number.column]
+        where = Cell(name, name, link=UP + paper_page(name)), Cell(label, label), Cell(head, head)
+        key = number.column
+        lines: list[Measured | None] = [line[key] for line in found.lines[number.row] if key in line]
+        for one in lines or [None]:
+            yield (*where, Cell(number.fraction, str(number.value)), *_beside(number, one))
+
+
+def _beside(number: Reported, one: Measured | None) -> Row:
+    if one is None:
+        return Cell(), Cell(), Cell()
+    digits = max(0, -int(number.value.as_tuple().exponent))
+    difference, said = one.value - number.fraction, verdict_on(one, number)
+    text = signed(difference, digits) + (f" {SIGNS[said]}" if said else "")
+    reasons = "; ".join(one.reasons)
+    return Cell(one.value, percent(one.value, digits)), Cell(difference, text), Cell(reasons, reasons)
+
+
+def _against(rows: Sequence[Row]) -> Table:
+    columns = ("table", "row", "column", "reported", "measured", "difference", "not comparable")
+    return Table("Means that papers report, per cent", columns, tuple(rows), remarks=(LEGEND,))
+
+
+def _trainings(own: Sequence[Kept]) -> Iterator[Any]:
+    """The losses of each training of which a log is kept, once."""
+    seen: set[str | None] = set()
+    for one in own:
+        if one.result.training not in seen and (charts := losses(one)):
+            seen.add(one.result.training)
+            yield replace(charts[0], title=_named(one.result))
+
+
+def _named(result: Result) -> str:
+    seed = "" if result.seed is None else f", seed {result.seed}"
+    return f"{result.label} on {result.dataset} {result.train_split}{seed}"

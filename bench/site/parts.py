@@ -1,0 +1,98 @@
+"""What several pages are made of: tables of words, of runs and of rows of a leaderboard, and their links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+
+from bench.boards import board
+from bench.kept import Kept
+from bench.result import SYNTHETIC, Result
+from bench.site.paths import method_page, protocol_page, run_page
+from bench.tables.html import html
+from bench.tables.leaderboard import rows_of, widened
+from bench.tables.model import Cell, Row, Table
+from bench.tables.numbers import with_interval
+
+UP = "../"
+"""From a page in a folder to the root."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard, best first: its table with links, and what each of its rows is of."""
+
+    protocol: str
+    dataset: str
+    table: Table
+    of: tuple[tuple[Result, ...], ...]
+
+
+def boards(known: Sequence[Kept]) -> list[Board]:
+    """The leaderboard of each protocol and dataset with results, real data first."""
+    places = {(one.result.protocol, one.result.dataset) for one in known}
+    return [_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
+
+
+def _board(protocol: str, dataset: str, known: Sequence[Kept]) -> Board:
+    table = widened(board(protocol, dataset, known))
+    of = rows_of([one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)])
+    metric = next(iter(of[0][0].metrics), "")
+    sign = 1 if of[0][0].higher_is_better.get(metric, True) else -1
+    column = table.columns.index(metric) if metric in table.columns else 0
+    linked = [(_linked(row, group, column), group) for row, group in zip(table.rows, of, strict=True)]
+    linked.sort(key=lambda pair: -sign * value if isinstance(value := pair[0][column].value, float) else float("inf"))
+    return Board(protocol, dataset, replace(table, rows=tuple(row for row, _ in linked)), tuple(of for _, of in linked))
+
+
+def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
+    """The name leads to the method, the first number to the run, if it is of one."""
+    cells = list(row)
+    if column and len(results) == 1:
+        cells[column] = replace(cells[column], link=UP + run_page(results[0].address))
+    cells[0] = replace(cells[0], link=UP + method_page(results[0].method))
+    return tuple(cells)
+
+
+def runs(results: Sequence[Result]) -> Table:
+    """A row for each result, the latest first."""
+    latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
+    return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), tuple(map(_run, latest)))
+
+
+def _run(result: Result) -> Row:
+    metric, value = next(iter(result.metrics.items()), ("", None))
+    seed = "" if result.seed is None else str(result.seed)
+    partial = " (partial)" if result.partial else ""
+    where = f"{result.dataset} {result.split}{partial}"
+    return (
+        Cell(result.label, result.label, link=UP + run_page(result.address)),
+        Cell(result.protocol, result.protocol, link=UP + protocol_page(result.protocol)),
+        Cell(where, where),
+        Cell(result.seed, seed),
+        Cell(metric, metric),
+        Cell(value, with_interval(value, result.intervals.get(metric)) or "undefined"),
+        Cell(result.created, result.created[:10]),
+    )
+
+
+def plain(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+    """A table of words."""
+    return Table(title, columns, tuple(tuple(Cell(text, text) for text in row) for row in rows))
+
+
+def flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """The fields of a record and of what is in it, with their values as text; empty ones left out."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{key}.")
+        elif value not in (None, "", []):
+            yield f"{above}{key}", "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def markup(table: Table) -> Markup:
+    """A table as HTML."""
+    return Markup(html(table))  # which escapes all that it is given

@@ -1,0 +1,120 @@
+"""The page of a run: its numbers, class by class, its curves, how it was trained, and all of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench import registry
+from bench.errors import BadFileError
+from bench.history import read_history
+from bench.kept import Kept
+from bench.outcomes import read_outcomes
+from bench.ranking import precision_recall
+from bench.result import SYNTHETIC, Result
+from bench.site.charts import Chart, chart, envelope
+from bench.site.parts import flat, markup, plain
+from bench.site.paths import method_page, protocol_page
+from bench.tables.numbers import bounds, percent, with_interval
+
+APART = (
+    "metrics",
+    "intervals",
+    "per_class",
+    "class_intervals",
+    "higher_is_better",
+    "config",
+    "conventions",
+    "provenance",
+)
+"""Fields of a record that stand in tables of their own, or beside their number."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A class's number as text, and as a share of the widest bar: value, low and high end of its interval."""
+
+    name: str
+    text: str
+    value: float | None
+    ends: tuple[float, float] | None
+    interval: str
+
+
+def values(one: Kept) -> dict[str, Any]:
+    """What its template shows. Raises BadFileError for what is beside the record and is not what it should be."""
+    result = one.result
+    shown = result.model_dump(mode="json", by_alias=True)
+    metrics = [
+        (name, with_interval(value, result.intervals.get(name)) or "undefined")
+        for name, value in result.metrics.items()
+    ]
+    return {
+        "title": f"{result.label} · {result.protocol}",
+        "result": result,
+        "synthetic": result.dataset in SYNTHETIC,
+        "method": method_page(result.method),
+        "protocol": protocol_page(result.protocol),
+        "metrics": markup(plain("Metrics, per cent", ("metric", "value"), metrics)),
+        "bars": [(name, list(_bars(result, name))) for name in result.per_class],
+        "curves": _curves(one),
+        "training": losses(one),
+        "records": [
+            markup(plain(title, ("field", "value"), flat(fields)))
+            for title, fields in (
+                ("Settings", shown["config"]),
+                ("Conventions", shown["conventions"]),
+                ("Made by", shown["provenance"]),
+                ("Record", {key: value for key, value in shown.items() if key not in APART}),
+            )
+            if fields
+        ],
+    }
+
+
+def _bars(result: Result, metric: str) -> Iterator[Bar]:
+    """Of every class, on a scale up to the best end of an interval."""
+    numbers = result.per_class[metric]
+    intervals: Mapping[str, tuple[float, float]] = result.class_intervals.get(metric, {})
+    most = max([value for value in numbers.values() if value], default=0.0)
+    widest = max([most, *(high for _, high in intervals.values())]) or 1.0
+    for name, value in numbers.items():
+        low, high = intervals.get(name, (None, None))
+        ends = None if low is None or high is None else (_share(low, widest), _share(high, widest))
+        length = None if value is None else _share(value, widest)
+        yield Bar(name, percent(value) or "undefined", length, ends, bounds(intervals.get(name)))
+
+
+def _share(value: float, whole: float) -> float:
+    return round(100 * max(value, 0.0) / whole, 2)
+
+
+def _curves(one: Kept) -> list[Chart]:
+    """A precision-recall curve a class, where the family ranks and outcomes are kept; of classes with any to find."""
+    ranked = getattr(registry.family(one.result.family), "ranked", None)
+    outcomes = read_outcomes(one.record) if ranked else None
+    if ranked is None or outcomes is None:
+        return []
+    axes = ("recall 0", "1"), "precision"
+    try:
+        rows = ranked(outcomes.table, len(outcomes.classes))
+    except (KeyError, TypeError, ValueError):
+        raise BadFileError(one.record.with_suffix(".parquet"), "outcomes of another version: score again") from None
+    numbers = next(iter(one.result.per_class.values()), {})
+    return [
+        chart(f"{name} {percent(numbers.get(name))}", {name: envelope(*curve)}, *axes, across=(0, 1), span=(0, 1))
+        for name, curve, positives in zip(outcomes.classes, precision_recall(rows), rows.positives, strict=True)
+        if positives
+    ]
+
+
+def losses(one: Kept) -> list[Chart]:
+    """The loss of each epoch and its terms, where a log is kept."""
+    epochs = read_history(one)
+    if len(epochs) < 2:
+        return []
+    names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
+    names = names[:1] if len(names) == 2 else names  # one term is the whole
+    lines = {name: [(epoch["epoch"], epoch[name]) for epoch in epochs] for name in names}
+    return [chart("Loss", lines, ("epoch 1", str(len(epochs))), "loss")]
