@@ -6,8 +6,9 @@ Nothing is loaded from elsewhere: a page needs `site.css` and `site.js` beside i
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,22 +20,29 @@ from bench.files import atomic_folder, write_text
 from bench.kept import Kept
 from bench.site import index, method, protocol, run
 from bench.site.parts import UP, boards, markup
-from bench.site.paths import method_page, paper_page, protocol_page, run_page
+from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
 
 HERE = Path(__file__).parent
+
+NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 
 
 _MARK = ".weakloc-site"
 """The file that lists what the folder of a site holds, so that the next one may take its place."""
 
 
-def write(known: Sequence[Kept], out: Path) -> list[Path]:
+def write(known: Sequence[Kept], out: Path, pictures: Mapping[str, str] = NO_PICTURES) -> list[Path]:
     """Write the site of these results as a folder, in the place of the last one; the files written.
+
+    pictures: the page of a result's pictures (`bench.site.sheet`), by its address.
 
     Raises RequestError where that would remove what is no site.
     """
     _check_replaceable(out)
-    files = {**pages(known), **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()}}
+    files = {
+        **pages(known, pictures),
+        **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()},
+    }
     with atomic_folder(out.resolve()) as fresh:
         for name, text in {**files, _MARK: "\n".join(sorted(files))}.items():
             write_text(fresh / name, text)
@@ -54,7 +62,7 @@ def _check_replaceable(out: Path) -> None:
         raise RequestError(f"{out} holds {others[0]}, which `report` did not write: name another folder.")
 
 
-def pages(known: Sequence[Kept]) -> dict[str, str]:
+def pages(known: Sequence[Kept], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
     """Every page: the index, one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
@@ -71,13 +79,12 @@ def pages(known: Sequence[Kept]) -> dict[str, str]:
     for name, line in methods.items():
         made[method_page(name)] = render("method.html", UP, **method.values(name, line, ranked, known, found))
     for one in known:
-        made[run_page(one.result.address)] = render("run.html", UP, **run.values(one))
+        shown = pictures_page(one.result.address) if one.result.address in pictures else ""
+        made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.values(one))
     for name, (table, measured) in found.items():
-        shown = markup(beside(table, measured))
-        made[paper_page(name)] = render(
-            "paper.html", UP, title=f"{table.citation}, Table {table.table}", caption=table.title, table=shown
-        )
-    return made
+        words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
+        made[paper_page(name)] = render("paper.html", UP, **words, table=markup(beside(table, measured)))
+    return made | {pictures_page(address): page for address, page in pictures.items()}
 
 
 def renderer() -> Any:

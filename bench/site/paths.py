@@ -18,6 +18,11 @@ def run_page(address: str) -> str:
     return f"run/{_file(address)}.html"
 
 
+def pictures_page(address: str) -> str:
+    """The path of the pictures of a result."""
+    return f"pictures/{_file(address)}.html"
+
+
 def paper_page(name: str) -> str:
     """The path of a paper table's page."""
     return f"paper/{_file(name)}.html"

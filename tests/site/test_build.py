@@ -145,6 +145,14 @@ def test_a_class_without_a_number_is_undefined(found: dict[str, str]) -> None:
     assert '<th scope="row">dog</th><td>undefined</td>' in found[f"run/{'a' * 20}.html"]
 
 
+def test_pictures_have_pages_that_their_runs_lead_to(known: list[Kept], found: dict[str, str]) -> None:
+    address = "a" * 20
+    more = pages(known, {address: "<title>pictures</title>"})
+    assert more[f"pictures/{address}.html"] == "<title>pictures</title>"
+    assert f'href="../pictures/{address}.html"' in more[f"run/{address}.html"]
+    assert {name for name in found if more[name] != found[name]} == {f"run/{address}.html"}
+
+
 def test_without_results_there_is_a_site(tmp_path: Path) -> None:
     assert "No results yet" in pages([])["index.html"]
     assert "No results yet" in pages([])["method/melm.html"]
