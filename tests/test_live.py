@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def test_a_training_that_began_again_from_an_earlier_epoch_adds_none_twice(place
 def test_watching_goes_on_until_it_is_interrupted(places: Places) -> None:
     begun(places, "one", 1)
     command = [sys.executable, "-m", "bench", "sync", "--watch", "--every", "1", "--runs", places.runs]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell began in the background ignores it
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as watching:
         assert watching.stderr is not None
         said = iter(watching.stderr.readline, "")
         assert any("1 trainings in progress" in line for line in said)
