@@ -187,7 +187,7 @@ def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> 
     ("arguments", "says"),
     [
         ("table melm-33", "Error: Unknown table 'melm-33'. Did you mean: melm-3"),
-        ("table melm-3 --protocol voc07-det", "--protocol, --data and --wide are of the leaderboard."),
+        ("table melm-3 --protocol voc07-det", "--protocol, --data and --wide are of the leaderboard"),
         ("gate --tolerance nan", "Error: --tolerance: expected a finite number of points, but got nan."),
         ("gate abc", "Error: Unknown result 'abc'."),
         ("list table", "Error: Unknown list 'table'. Did you mean: tables?"),

@@ -114,7 +114,7 @@ def test_masks_come_from_a_folder_of_indexed_png(tmp_path: Path) -> None:
     found = read_any(tmp_path / "mine", truth, ["masks"])
     judged = judge(bound("voc12-seg"), truth, {"masks": resolve(found, truth)})
     assert judged.metrics == {"mIoU": 1.0}
-    assert "1 .png files are of no image of toy test, left unread" in judged.notes
+    assert "1 .png file of no image of toy test, left unread" in judged.notes
 
 
 def test_a_class_that_there_is_not_and_a_truth_without_masks_are_refused(tmp_path: Path) -> None:
