@@ -13,12 +13,14 @@ from bench.decode import BoxRule, MaskRule
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
-def training(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
+def training(default: Any, text: str, *, file: bool = False, later: bool = False, **rules: Any) -> Any:
     """A config field that determines the trained weights: changing it trains again.
 
-    file: it may name a file, whose content then counts, and whose folder no record tells.
+    file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
+    were trainings, which its default describes: they keep their address, and the default must never change.
     """
-    return Field(default, description=text, json_schema_extra={"stage": "training", "file": file}, **rules)
+    extra: dict[str, Any] = {"stage": "training", "file": file, "later": later}
+    return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
 def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
@@ -36,6 +38,16 @@ class BaseConfig(BaseModel):
         fields = type(self).model_fields
         mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
         return self.model_dump(mode="json", include=mine)
+
+    def addressed(self) -> dict[str, Any]:
+        """The training settings that an address is made of: without those that came later and are at their default."""
+        settings, fields = self.stage("training"), type(self).model_fields
+        later = {key for key in settings if dict(fields[key].json_schema_extra or {}).get("later")}  # type: ignore[arg-type]
+        return {
+            key: value
+            for key, value in settings.items()
+            if key not in later or getattr(self, key) != fields[key].default
+        }
 
     @classmethod
     def files(cls) -> set[str]:

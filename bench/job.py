@@ -126,7 +126,7 @@ class Job:
         if not self.learns:
             return None
         learner = self.learner
-        its = self.config.stage("training").items()
+        its = self.config.addressed().items()
         config = {key: value for key, value in its if key in learner.Config.model_fields}
         weights, data = weights_digest(config["weights"]), self.shelf.data(self.dataset, self.train)
         proposals = self.proposals(self.train)  # last: they take long

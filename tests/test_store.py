@@ -113,6 +113,16 @@ def test_a_change_moves_what_it_determines_and_nothing_else(
     assert moved(job(precision="float32"), job(**{"precision": "float32", **changes})) == expected
 
 
+def test_a_field_that_came_later_moves_addresses_only_when_it_is_set(job: Any, tmp_path: Path) -> None:
+    proposals = saved_proposals(tmp_path / "p.npz", job())
+    before = job("melm", "voc07-det", proposals=proposals)
+    assert before.training is not None
+    assert "linkage" not in before.training.config
+    assert "linkage" in before.public_config()
+    assert not moved(before, job("melm", "voc07-det", proposals=proposals, linkage="single"))
+    assert moved(before, job("melm", "voc07-det", proposals=proposals, linkage="complete")) == ALL
+
+
 def test_precision_is_settled_before_it_is_addressed(job: Any) -> None:
     settled = job(precision="auto").config.precision
     assert settled in ("float32", "bfloat16")

@@ -1,4 +1,4 @@
-"""Clique partition of MELM, Sec. 3.2.1, as one piece of tensor arithmetic."""
+"""Clique partition of MELM, Sec. 3.2.1, and that of its released code, as tensor arithmetic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Cliques(NamedTuple):
     """A partition of the best proposals.
 
     members: (..., n) int64, indices of those proposals, best first. clique: (..., n) int64, for each member the
-    position in `members` of the best member of its clique.
+    position in `members` of the first member of its clique.
     """
 
     members: Tensor
@@ -50,3 +50,41 @@ def components(linked: Tensor) -> Tensor:
         if first.equal(label):
             return (label % n).view(linked.shape[:-1])
         label = first
+
+
+def complete_linkage(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 100, window: int = 40) -> Cliques:
+    """Cliques of the `top` proposals by score (R,) as MELM's released code finds them; boxes (R, 4), members as given.
+
+    One after the other, a member that is in no clique yet starts one, which those among the next `window - 1` members
+    join that overlap all who have joined it by IoU >= tau; they leave the clique that they were in.
+    """
+    members = best(boxes, scores, top).sort().values
+    chosen = boxes[members]
+    joined = _cliques_of_all(iou(chosen, chosen) >= tau, window)
+    numbers = torch.arange(len(members), device=boxes.device)
+    starts = _starting(joined & (numbers > numbers[:, None]))
+    clique = torch.where(joined & starts[:, None], numbers[:, None], 0)
+    return Cliques(members, clique.amax(dim=0) if len(members) else numbers)
+
+
+def _cliques_of_all(linked: Tensor, window: int) -> Tensor:
+    """Who would be in the clique that each of n members starts (n, n), from who may be with whom (n, n)."""
+    n = len(linked)
+    joined = torch.eye(n, dtype=torch.bool, device=linked.device)
+    for ahead in range(1, min(window, n)):
+        suits = ~(joined[:-ahead] & ~linked[ahead:]).any(dim=1)
+        joined.diagonal(ahead).copy_(suits)
+    return joined
+
+
+def _starting(taken: Tensor) -> Tensor:
+    """Which of n members start a clique (n,): those that no earlier one that does takes; taken: (n, n), by row.
+
+    Each round settles at least the next member, and in practice most.
+    """
+    starts = torch.ones(len(taken), dtype=torch.bool, device=taken.device)
+    while True:
+        settled = ~(taken & starts[:, None]).any(dim=0)
+        if settled.equal(starts):
+            return starts
+        starts = settled

@@ -1,4 +1,4 @@
-"""The clique partition against the two steps of MELM, Sec. 3.2.1, done one proposal after the other."""
+"""Clique partitions against MELM, Sec. 3.2.1, and its released code, done one proposal after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.boxes import iou as slow_iou
 from methods.layers.boxes import best, canonical_order, iou
-from methods.layers.cliques import components, partition
+from methods.layers.cliques import complete_linkage, components, partition
 
 
 def random_boxes(count: int, seed: int, side: int = 100) -> Tensor:
@@ -124,3 +124,41 @@ def test_the_best_are_the_first_of_all_sorted_by_score_then_row(top: int) -> Non
     for found, score in zip(best(boxes, scores, top).tolist(), scores, strict=True):
         expected = sorted(range(60), key=lambda i: (-float(score[i]), rows[i]))[:top]
         assert [rows[i] for i in found] == [rows[i] for i in expected]
+
+
+def slow_linkage(boxes: Tensor, scores: Tensor, tau: float, top: int, window: int) -> dict[int, int]:
+    """The released partition: for each of the best proposals the one that started its clique."""
+    rows = [tuple(row) for row in boxes.tolist()]
+    members = sorted(sorted(range(len(rows)), key=lambda i: (-float(scores[i]), rows[i]))[:top])
+    overlap = slow_iou(boxes.numpy(), boxes.numpy())
+    clique_of = dict[int, int]()
+    for place, first in enumerate(members):
+        if first in clique_of:
+            continue
+        clique = [first]
+        for other in members[place + 1 : place + window]:
+            if all(overlap[other, member] >= tau for member in clique):
+                clique.append(other)
+        clique_of |= dict.fromkeys(clique, first)
+    return clique_of
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 60), top=st.integers(1, 70), window=st.integers(1, 70))
+@settings(max_examples=60, deadline=None)
+def test_released_cliques_are_those_of_its_loops(seed: int, count: int, top: int, window: int) -> None:
+    boxes, scores = random_boxes(count, seed, side=12), torch.from_numpy(np.random.default_rng(seed).random(count))
+    members, clique = complete_linkage(boxes, scores, tau=0.4, top=top, window=window)
+    expected = slow_linkage(boxes, scores, 0.4, top, window)
+    assert dict(zip(members.tolist(), members[clique].tolist(), strict=True)) == expected
+
+
+def test_in_released_cliques_a_chain_of_overlaps_breaks_and_later_ones_take_from_earlier_ones() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [2.0, 0, 12, 10], [1.5, 0, 11.5, 10]])
+    found = complete_linkage(boxes, torch.ones(4), tau=0.72)
+    assert found.clique.tolist() == [0, 0, 2, 2]  # the last overlaps the first two by enough as well
+    assert complete_linkage(boxes, torch.ones(4), tau=0.72, window=1).clique.tolist() == [0, 1, 2, 3]
+
+
+def test_in_released_cliques_an_overlap_of_exactly_tau_merges() -> None:
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 4, 2]], dtype=torch.float64)
+    assert complete_linkage(boxes, torch.ones(2), tau=0.5).clique.tolist() == [0, 0]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from bench.boxes import iou
+from bench.docs import FOLDER
 from bench.method import Task
 from methods.melm import Melm, MelmConfig
 
@@ -135,6 +136,19 @@ def test_the_whole_image_may_be_the_neighbourhood() -> None:
     assert method.terms(features, boxes, LABELS)["local"].item() == pytest.approx(slow, rel=1e-4)
 
 
+def test_the_second_term_of_equation_7_may_be_over_cliques() -> None:
+    method = melm(absent="cliques", branches=0, readout="d", passes=1, tau=0.6)
+    features, boxes = regions()
+    slow = Slow(method, features, boxes, LABELS)
+    s = method.discovery(features).tolist()
+    cliques = slow.partition([max(row[y] for y in slow.present) for row in s])
+    energy = [[math.exp(sum(s[h][y] for h in clique) / len(clique)) for y in range(len(CLASSES))] for clique in cliques]
+    expected = sum(-math.log(1 - row[1] / sum(map(sum, energy))) for row in energy)
+    terms = method.terms(features, boxes, LABELS)
+    assert terms["absence"].item() == pytest.approx(expected, rel=1e-4)
+    assert terms["global"].item() == pytest.approx(slow.losses[0], rel=1e-4)
+
+
 def test_a_probability_that_underflows_teaches_nothing_and_breaks_nothing() -> None:
     method = melm(passes=1)
     features, boxes = regions()
@@ -208,3 +222,13 @@ def test_a_read_out_that_the_network_lacks_is_refused() -> None:
 def test_it_watches_the_gradients_of_both_kinds_of_branch() -> None:
     assert {name: len(layers) for name, layers in melm().watched().items()} == {"global": 2, "local": 4}
     assert melm(branches=0, readout="d").watched()["local"] == []
+
+
+OPEN = [name for name, info in MelmConfig.model_fields.items() if str(info.description).startswith("*")]
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_each_point_that_the_paper_leaves_open_is_on_the_page_with_its_default(name: str) -> None:
+    default = MelmConfig().model_dump(mode="json")[name]
+    shown = str(default).lower() if isinstance(default, bool) else default
+    assert f"\n| `{name}` | `{shown}` | " in (FOLDER / "proposals.md").read_text(encoding="utf-8")
