@@ -116,7 +116,9 @@ def _judged(old: Result, new: Result) -> list[str]:
 
 
 def _moved(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What was set otherwise; settings that one lacks, as older records do, only where no other tells them apart."""
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    keys = [key for key in keys if key in old and key in new] or keys
     return [f"{key} {_text(new.get(key))}, was {_text(old.get(key))}" for key in keys]
 
 

@@ -53,8 +53,13 @@ def test_seeds_of_one_revision_are_one_point_and_of_a_seed_the_last_counts() -> 
 
 def test_a_point_names_the_settings_that_were_moved() -> None:
     trend = one(made(1, 0.4), made(2, 0.5, config={"epochs": 10, "lr": 0.1, "clip": 1.0}))
-    assert trend.points[1].moved == ("clip 1.0, was null", "epochs 10, was 20")
+    assert trend.points[1].moved == ("epochs 10, was 20",)
     assert trend.points[1].change == pytest.approx(0.1)
+
+
+def test_a_setting_that_older_records_lack_was_moved_only_where_no_other_was() -> None:
+    (_, point) = one(made(1, 0.4), made(2, 0.5, config={"epochs": 20, "lr": 0.1, "clip": 1.0})).points
+    assert point.moved == ("clip 1.0, was null",)
 
 
 @pytest.mark.parametrize(

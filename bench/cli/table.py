@@ -27,31 +27,33 @@ LEADERBOARD = "leaderboard"
     "--protocol", "protocols", multiple=True, callback=options.names, help="Only these; repeats, takes commas."
 )
 @click.option("--data", metavar="DATASET", help="Results on this dataset; without it, on each protocol's own.")
-@click.option("--wide", is_flag=True, help="Also net, proposals, seeds, what tuned it, images a second.")
 @options.format_
 @options.places
 @options.plugin
 @options.as_json
 def table(
-    *, name: str, protocols: tuple[str, ...], data: str | None, wide: bool, format_: str, places: Places, as_json: bool
+    *, name: str, protocols: tuple[str, ...], data: str | None, format_: str, places: Places, as_json: bool
 ) -> None:
     """Methods by metrics, or a paper's table with what was measured beneath what it reports.
 
-    From the runs folder and results/measured. The leaderboard has a table for each protocol; rows that were judged
-    alike are ranked by the first metric: 1 + how many are significantly better. The papers' tables (melm-3; python -m
-    bench list tables) have no synthetic results; a number that cannot be compared is marked, and a note says why.
+    From the runs folder and results/measured. The leaderboard has a table for each protocol, the best first; rows that
+    were judged alike are ranked by the first metric: 1 + how many are significantly better. The papers' tables (melm-3;
+    python -m bench list tables) have no synthetic results. What cannot be compared is marked, and a note says why.
     """
     if name == LEADERBOARD:
-        tables = _leaderboards(protocols, data, places, wide=wide)
-    elif protocols or data or wide:
-        raise click.UsageError("--protocol, --data and --wide are of the leaderboard.")
+        tables = _leaderboards(protocols, data, places)
+    elif protocols or data:
+        raise click.UsageError("--protocol and --data are of the leaderboard.")
     else:
         tables = [_paper_table(name, places)]
     if as_json:
         emit({"tables": [_document(one) for one in tables]})
         return
+    from bench.tables.leaderboard import widened
     from bench.tables.render import FORMATS
 
+    if name == LEADERBOARD and format_ != "csv":  # which has every extra in a column anyway
+        tables = [widened(one) for one in tables]
     click.echo("\n\n".join(FORMATS[format_](one) for one in tables))
 
 
@@ -82,10 +84,9 @@ def _paper_table(name: str, places: Places) -> Table:
     return paper_table(name, kept(places, MEASURED))
 
 
-def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, *, wide: bool) -> list[Table]:
+def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
     from bench.boards import board
     from bench.kept import kept
-    from bench.tables.leaderboard import widened
 
     known = kept(places, MEASURED)
     results = [one.result for one in known]
@@ -102,7 +103,7 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places, 
             tables.append(board(protocol, dataset, known))
         if not chosen:
             _say_where_else(protocol, dataset, results)
-    return [widened(one) for one in tables] if wide else tables
+    return tables
 
 
 def _say_where_else(protocol: str, dataset: str, results: list[Result]) -> None:

@@ -23,6 +23,9 @@ from bench.trend import table_of, trends
 Found = Mapping[str, tuple[ReportedTable, Matches]]
 """The papers' tables by name, with what was measured of them."""
 
+AGAINST = ("table", "row", "column", "reported", "measured", "difference", "not comparable")
+MEASURED = AGAINST.index("measured")
+
 
 def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Kept], found: Found) -> dict[str, Any]:
     """What its template shows."""
@@ -30,6 +33,7 @@ def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Kep
     results = [one.result for one in own]
     moved = [trend for trend in trends(results) if len(trend.points) > 1]
     reported = [row for table in found for row in _reported(table, *found[table], name)]
+    reported.sort(key=lambda row: not row[MEASURED].text)
     return {
         "title": name,
         "summary": summary,
@@ -80,8 +84,7 @@ def _beside(number: Reported, one: Measured | None) -> Row:
 
 
 def _against(rows: Sequence[Row]) -> Table:
-    columns = ("table", "row", "column", "reported", "measured", "difference", "not comparable")
-    return Table("Means that papers report, per cent", columns, tuple(rows), remarks=(LEGEND,))
+    return Table("Means that papers report, per cent", AGAINST, tuple(rows), remarks=(LEGEND,))
 
 
 def _trainings(own: Sequence[Kept]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from bench.kept import Kept
 from bench.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.html import html
-from bench.tables.leaderboard import rows_of, widened
+from bench.tables.leaderboard import best_first, distinct, rows_of, widened
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
 
@@ -39,13 +40,12 @@ def boards(known: Sequence[Kept]) -> list[Board]:
 
 def _board(protocol: str, dataset: str, known: Sequence[Kept]) -> Board:
     table = widened(board(protocol, dataset, known))
-    of = rows_of([one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)])
+    chosen = [one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
+    of = best_first(rows_of(chosen))
     metric = next(iter(of[0][0].metrics), "")
-    sign = 1 if of[0][0].higher_is_better.get(metric, True) else -1
     column = table.columns.index(metric) if metric in table.columns else 0
-    linked = [(_linked(row, group, column), group) for row, group in zip(table.rows, of, strict=True)]
-    linked.sort(key=lambda pair: -sign * value if isinstance(value := pair[0][column].value, float) else float("inf"))
-    return Board(protocol, dataset, replace(table, rows=tuple(row for row, _ in linked)), tuple(of for _, of in linked))
+    linked = [_linked(row, group, column) for row, group in zip(table.rows, of, strict=True)]
+    return Board(protocol, dataset, replace(table, rows=tuple(linked)), tuple(of))
 
 
 def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
@@ -60,16 +60,24 @@ def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
 def runs(results: Sequence[Result]) -> Table:
     """A row for each result, the latest first."""
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
-    return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), tuple(map(_run, latest)))
+    namesakes = defaultdict(list)
+    for result in latest:
+        namesakes[_asked(result)].append(result)
+    rows = tuple(_run(result, distinct(result, namesakes[_asked(result)])) for result in latest)
+    return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
 
 
-def _run(result: Result) -> Row:
+def _asked(result: Result) -> tuple[str, ...]:
+    return result.label, result.protocol, result.dataset, result.split
+
+
+def _run(result: Result, name: str) -> Row:
     metric, value = next(iter(result.metrics.items()), ("", None))
     seed = "" if result.seed is None else str(result.seed)
     partial = " (partial)" if result.partial else ""
     where = f"{result.dataset} {result.split}{partial}"
     return (
-        Cell(result.label, result.label, link=UP + run_page(result.address)),
+        Cell(name, name, link=UP + run_page(result.address)),
         Cell(result.protocol, result.protocol, link=UP + protocol_page(result.protocol)),
         Cell(where, where),
         Cell(result.seed, seed),

@@ -36,7 +36,7 @@ def drawn(trend: Trend) -> Chart:
     lines: dict[str, list[tuple[float, float]]] = {metric: []}
     for place, point in enumerate(trend.points):
         if point.moved:
-            lines[f"{place + 1}: {', '.join(point.moved)}"] = []
+            lines[f"{place + 1}: {'; '.join(point.moved)}"] = []
         if (value := point.values.get(metric)) is not None:
             lines[list(lines)[-1]].append((place, 100 * value))
     ends = tuple((point.revision or "unknown")[:7] for point in (trend.points[0], trend.points[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import string
 from collections import Counter, defaultdict
@@ -38,10 +39,10 @@ def leaderboard(
 ) -> Table:
     """The table of results of one protocol on one dataset; `conventions`: what the protocol says, if known.
 
-    Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are marked and explained.
-    Those judged as usual get ranks, if `draws` are given and there are two to rank.
+    The best comes first. Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are
+    marked and explained. Those judged as usual get ranks, if `draws` are given; where only one is, most of the others.
     """
-    rows = rows_of(results)
+    rows = best_first(rows_of(results))
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
     synthetic = " (synthetic)" if dataset in SYNTHETIC else ""
     title = f"{protocol} on {dataset}{synthetic}, per cent"
@@ -49,7 +50,7 @@ def leaderboard(
     if not rows:
         return Table(title, ("method",), (), remarks=remarks)
     usual = _usual(rows, conventions)
-    alike = [row for row in rows if _judged(row) == _judged(usual)]
+    alike = _alike(rows, usual)
     best = {name: _best(name, alike) for name in metrics}
     places = ranked(alike, metrics[0], draws or {})
     said = [remarks_on(row[0], usual[0]) for row in rows]
@@ -66,16 +67,25 @@ def leaderboard(
 
 
 def widened(table: Table) -> Table:
-    """A leaderboard with columns for what else only programs see of a row: net, proposals, what tuned it, speed."""
-    names = tuple(dict.fromkeys(name for row in table.rows for name in row[0].extra))
+    """A leaderboard with columns for what else is known of its rows: seeds, net, proposals, what tuned them, speed."""
+    known = [row[0].extra for row in table.rows]
+    names = [
+        name
+        for name in dict.fromkeys(name for extra in known for name in extra)
+        if any(values := {extra.get(name) for extra in known}) and (name not in _WHERE or len(values) > 1)
+    ]
     rows = tuple(
         (replace(row[0], extra={}), *row[1:], *(_plain(row[0].extra.get(name)) for name in names)) for row in table.rows
     )
     return replace(table, columns=(*table.columns, *names), rows=rows)
 
 
+_WHERE = ("split", "images")
+"""What needs no column where all rows have the same."""
+
+
 def _plain(value: Value) -> Cell:
-    return Cell(value, f"{value:.1f}" if isinstance(value, float) else str(value or ""))
+    return Cell(value, f"{value:.{int(value < 100)}f}" if isinstance(value, float) else str(value or ""))
 
 
 def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
@@ -106,16 +116,40 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
     return sorted(rows, key=lambda row: row[0].label)
 
 
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Rows by their mean of the first metric, those without one last."""
+    metric = next((name for row in rows for name in row[0].metrics), "")
+
+    def behind(row: Row) -> float:
+        values = values_of(row, metric)
+        sign = -1 if row[0].higher_is_better.get(metric, True) else 1
+        return sign * statistics.fmean(values) if values else math.inf
+
+    return sorted(rows, key=behind)
+
+
 def _judged(row: Row) -> tuple[str, str]:
     return row[0].digest, row[0].truth_digest
 
 
 def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
-    """A row judged as most are, of those that are judged as the protocol says, and on the whole split, if any are."""
+    """A row judged as most are, of those that are judged as the protocol says, and on the whole split, if any are.
+
+    It was trained on what most of these were.
+    """
     rows = [row for row in rows if row[0].conventions == conventions] or rows
     rows = [row for row in rows if not row[0].partial] or rows
     (judged, _), *_ = Counter(map(_judged, rows)).most_common(1)
-    return next(row for row in rows if _judged(row) == judged)
+    rows = [row for row in rows if _judged(row) == judged]
+    splits = Counter(row[0].train_split for row in rows)
+    return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
+
+
+def _alike(rows: Sequence[Row], usual: Row) -> list[Row]:
+    """Rows judged as the usual one; where it is alone, those that most have in common under its conventions."""
+    counts = Counter(_judged(row) for row in rows if row[0].digest == usual[0].digest)
+    judged = _judged(usual) if counts[_judged(usual)] > 1 else max(counts, key=lambda one: counts[one])
+    return [row for row in rows if _judged(row) == judged]
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:

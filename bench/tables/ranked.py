@@ -39,7 +39,8 @@ def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
 
 def how_ranked(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
     """What a rank says, and which rows have none."""
-    how = f"rank: by {metric}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
+    on = rows[0][0].split
+    how = f"rank: by {metric} on {on}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
     without = [row[0].label for row in rows if row[0].address not in places and values_of(row, metric)]
     return f"{how} Not ranked, without replicates of the same draws: {', '.join(without)}." if without else how
 

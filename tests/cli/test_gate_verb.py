@@ -187,7 +187,7 @@ def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> 
     ("arguments", "says"),
     [
         ("table melm-33", "Error: Unknown table 'melm-33'. Did you mean: melm-3"),
-        ("table melm-3 --protocol voc07-det", "--protocol, --data and --wide are of the leaderboard"),
+        ("table melm-3 --protocol voc07-det", "--protocol and --data are of the leaderboard"),
         ("gate --tolerance nan", "Error: --tolerance: expected a finite number of points, but got nan."),
         ("gate abc", "Error: Unknown result 'abc'."),
         ("list table", "Error: Unknown list 'table'. Did you mean: tables?"),
@@ -199,9 +199,12 @@ def test_a_wrong_request_says_so(here, arguments: str, says: str) -> None:
     assert says in answer.err
 
 
-def test_a_wide_leaderboard_says_what_made_each_row(here, write: Write) -> None:
+def test_a_leaderboard_says_what_made_each_row(here, write: Write) -> None:
     write("runs", 69.6, config={"net": "vgg16"}, seed=3, images_per_second={"prediction": 12.34})
-    narrow, wide = here("table"), here("table", "leaderboard", "--wide")
-    assert "vgg16" not in narrow.out
-    (row,) = [line.split() for line in wide.out.splitlines() if line.startswith("center")]
-    assert row[-5:] == ["100", "3", "vgg16", "none", "12.3"]
+    write("runs", 60.0, config={"net": "resnet50"}, seed=3, images_per_second={"prediction": 1234.5})
+    _, _, head, _, *rows = [line.split() for line in here("table").out.splitlines()]
+    assert head[-5:] == ["seeds", "net", "tuned", "on", "images/s"]  # neither split and images nor proposals
+    assert [row[-4:] for row in rows if row[0] == "center"] == [
+        ["3", "vgg16", "none", "12.3"],
+        ["3", "resnet50", "none", "1234"],
+    ]

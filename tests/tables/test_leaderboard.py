@@ -77,17 +77,17 @@ def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None
         result("cam", 0.1, config={"epochs": 1, "net": "tiny", "weights": "a/one.npz"}),
         result("cam", 0.2, config={"epochs": 9, "net": "tiny", "weights": "b/one.npz"}),
     )
-    assert list(rows(made)) == ["cam [epochs=1, weights=one.npz]", "cam [epochs=9, weights=one.npz]"]
+    assert list(rows(made)) == ["cam [epochs=9, weights=one.npz]", "cam [epochs=1, weights=one.npz]"]
 
 
 def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_them_apart() -> None:
     old, new = {"epochs": 1}, {"epochs": 9, "crf": False}
     assert list(rows(table(result("cam", 0.1, config=old), result("cam", 0.2, config=new)))) == [
-        "cam [epochs=1]",
         "cam [epochs=9]",
+        "cam [epochs=1]",
     ]
     made = table(result("cam", 0.1, config={"epochs": 9}), result("cam", 0.2, config=new))
-    assert list(rows(made)) == ["cam [crf=null]", "cam [crf=false]"]
+    assert list(rows(made)) == ["cam [crf=false]", "cam [crf=null]"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_th
 def test_a_row_that_cannot_be_compared_is_marked_and_explained(odd: dict[str, Any], note: str) -> None:
     usual = [result(name, 0.1, train_split="trainval") for name in ("cam", "melm")]
     made = table(*usual, result("zebra", 0.9, **{"train_split": "trainval", **odd}))
-    assert list(rows(made)) == ["cam", "melm", "zebra a"]
+    assert list(rows(made)) == ["zebra a", "cam", "melm"]
     assert made.notes == {"a": note}
 
 
@@ -131,8 +131,8 @@ def test_what_the_protocol_says_is_usual_even_where_most_did_otherwise() -> None
 def test_partial_rows_stay_marked_where_all_are_partial() -> None:
     partial = {"truth_digest": "s", "split": "test_subset", "images": 145, "partial": True}
     made = table(result("cam", 0.1, **partial), result("melm", 0.2, **partial))
-    assert list(rows(made)) == ["cam a", "melm a"]
-    assert [row[1].best for row in made.rows] == [False, True]
+    assert list(rows(made)) == ["melm a", "cam a"]
+    assert [row[1].best for row in made.rows] == [True, False]
 
 
 def test_the_best_is_the_best_of_what_can_be_compared() -> None:
@@ -140,9 +140,14 @@ def test_the_best_is_the_best_of_what_can_be_compared() -> None:
     assert [row[1].best for row in made.rows] == [False, True, False]
 
 
+def test_the_best_comes_first_and_what_has_no_number_last() -> None:
+    made = table(result("cam", 0.1), result("acol", None), result("melm", 0.2), result("gmp", 0.1))
+    assert list(rows(made)) == ["melm", "cam", "gmp", "acol"]
+
+
 def test_where_lower_is_better_the_lowest_is_best() -> None:
     made = table(result("cam", 0.5, metrics={"error": 0.5}), result("melm", 0.5, metrics={"error": 0.25}))
-    assert [row[1].best for row in made.rows] == [False, True]
+    assert [(row[0].text, row[1].best) for row in made.rows] == [("melm", True), ("cam", False)]
 
 
 def test_alone_nobody_is_best() -> None:
@@ -171,7 +176,7 @@ def test_rows_within_noise_share_a_rank() -> None:
     made = ranked(result("a", 0.50), result("b", 0.45), result("c", 0.51), result("d", 0.20))
     assert ranks(made) == {"a": 1, "b": 3, "c": 1, "d": 4}
     assert made.remarks == (
-        "rank: by mAP, 1 + how many are significantly better (paired bootstrap over images, p < .05).",
+        "rank: by mAP on test, 1 + how many are significantly better (paired bootstrap over images, p < .05).",
     )
 
 
@@ -193,6 +198,14 @@ def test_only_what_was_judged_alike_is_ranked() -> None:
         "zebra": None,
         "yak": None,
     }
+
+
+def test_where_only_one_was_judged_as_usual_those_are_ranked_that_most_have_in_common() -> None:
+    part = {"truth_digest": "s", "split": "test_subset", "images": 145, "partial": True}
+    made = ranked(result("a", 0.9), result("b", 0.2, **part), result("c", 0.3, **part))
+    assert ranks(made) == {"a": None, "b": 2, "c": 1}
+    assert [row[2].best for row in made.rows] == [False, True, False]
+    assert made.remarks[0].startswith("rank: by mAP on test_subset, 1 + how many")
 
 
 def test_seeds_are_ranked_by_their_mean_and_spread() -> None:
@@ -229,16 +242,16 @@ def test_text_is_aligned_and_followed_by_its_notes() -> None:
         "",
         "method       mAP",
         "---------  -----",
-        "cam         10.0",
-        "melm        25.0",
         "zebra (a)   90.0",
+        "melm        25.0",
+        "cam         10.0",
         "(a) tuned on: val-boxes",
     ]
 
 
 def test_markdown_makes_the_best_bold_and_takes_no_name_for_markup() -> None:
     lines = markdown(table(result("a|b*", 0.1), result("cam\nx", 0.2))).splitlines()
-    assert [line.replace(" ", "") for line in lines[4:]] == [r"|a\|b\*|10.0|", "|camx|**20.0**|"]
+    assert [line.replace(" ", "") for line in lines[4:]] == ["|camx|**20.0**|", r"|a\|b\*|10.0|"]
 
 
 def test_csv_keeps_full_precision_and_is_read_by_pandas() -> None:
