@@ -8,6 +8,7 @@ net normalises them itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -166,8 +167,12 @@ class Attribution(MapMethod):
         scores = self.base(images).scores
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
             labels = torch.arange(len(self.task.classes), device=images.device)
-            maps = [self.explain(images.detach().clone(), label.expand(len(images))).detach() for label in labels]
-        return Maps(scores, torch.stack(maps, dim=1))
+            maps = self.explain_each(images, [label.expand(len(images)) for label in labels])
+        return Maps(scores, torch.stack([map.detach() for map in maps], dim=1))
+
+    def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
+        """What `explain` gives for each of `labels`; to override where one pass of the images serves them all."""
+        return [self.explain(images.detach().clone(), classes) for classes in labels]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The base's."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.method import MapConfig, Task, prediction
 from methods.layers.attribution import layer_of
-from methods.layers.excitation import Excitation, ExcitationConfig
+from methods.layers.excitation import Excitation, ExcitationConfig, Trace
 
 
 class CMwpConfig(ExcitationConfig):
@@ -30,9 +30,13 @@ class CMwp(Excitation):
         super().__init__(config, task)
         layer_of(self.base, config.contrast_layer)
 
-    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """At the resolution of the saliency layer."""
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The contrast layer too."""
+        return self.saliency, self.config.contrast_layer
+
+    def reached(self, trace: Trace) -> Tensor:
+        """The difference of what is for the class and what is against it."""
         contrast = self.config.contrast_layer
-        with self.traced(images, labels, self.saliency, contrast) as trace:
-            difference = trace.down(contrast) - trace.down(contrast, negated=True)
-            return trace.down(self.saliency, start=(contrast, difference)).sum(dim=1).clamp(min=0)
+        difference = trace.down(contrast) - trace.down(contrast, negated=True)
+        return trace.down(self.saliency, start=(contrast, difference)).sum(dim=1).clamp(min=0)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.layers.excitation import Excitation
+from methods.layers.excitation import Excitation, Trace
 
 
 class Mwp(Excitation):
     """The marginal winning probabilities of a layer's positions, the sum over its channels."""
 
-    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """At the resolution of the saliency layer."""
-        with self.traced(images, labels, self.saliency) as trace:
-            return trace.down(self.saliency).sum(dim=1)
+    def reached(self, trace: Trace) -> Tensor:
+        """From the class down."""
+        return trace.down(self.saliency).sum(dim=1)

@@ -6,7 +6,8 @@ Of a layer with inputs x >= 0 and weights w, an output's mass goes to input i as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -45,6 +46,24 @@ class Excitation(Attribution):
         self.saliency = config.saliency_layer or f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
         layer_of(self.base, self.saliency)
 
+    @abstractmethod
+    def reached(self, trace: Trace) -> Tensor:
+        """The mass (B, h, w) that reaches the saliency layer, of a pass that keeps what `layers` give."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers of the base that mass is asked for at."""
+        return (self.saliency,)
+
+    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
+        """At the resolution of the saliency layer."""
+        return self.explain_each(images, [labels])[0]
+
+    def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
+        """As `explain`, all from one pass."""
+        with self.traced(images.detach().clone(), labels[0], *self.layers) as trace:
+            return [self.reached(trace.of(classes)).detach() for classes in labels]
+
     @contextmanager
     def traced(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
         """A pass of images, whose classes' mass can be asked for at the outputs of these layers of the base."""
@@ -56,9 +75,8 @@ class Excitation(Attribution):
             for name in layers:
                 hooks.enter_context(self.base.get_submodule(name).register_forward_hook(trace.keep(name)))
             trace.scores = self.base(images.requires_grad_()).scores
-            trace.mass = one_hot(labels, trace.scores.shape[1]).to(trace.scores)
             try:
-                yield trace
+                yield trace.of(labels)
             finally:
                 trace.forget()
 
@@ -71,6 +89,11 @@ class Trace:
     negated: bool = False
     scores: Tensor = field(init=False)
     mass: Tensor = field(init=False)
+
+    def of(self, labels: Tensor) -> Trace:
+        """The same pass, asked about the classes (B,) int64."""
+        self.mass = one_hot(labels, self.scores.shape[1]).to(self.scores)
+        return self
 
     def down(self, to: str, *, start: tuple[str, Tensor] | None = None, negated: bool = False) -> Tensor:
         """The mass at the output of a layer, from 1 at each image's class, or from mass at a layer above.
