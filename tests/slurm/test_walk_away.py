@@ -27,7 +27,7 @@ def test_the_terminal_may_be_killed_and_the_table_is_that_of_one_process(checkou
 def submit_and_lose_the_terminal(checkout: Checkout, folder: Path, *arguments: str) -> None:
     """`submit` from a shell on a terminal of its own, all of whose processes are killed as soon as it has answered."""
     ours, theirs = pty.openpty()
-    command = f"{sys.executable} -m bench submit {' '.join(arguments)} && sleep 600"
+    command = f"{sys.executable} -m bench submit --runs runs {' '.join(arguments)} && sleep 600"
     environment = {**os.environ, "PYTHONPATH": str(checkout.folder)}
     shell = subprocess.Popen(
         ["bash", "-c", command],
