@@ -84,7 +84,7 @@ def method(name: str, base: str | None = None) -> MethodClass:
     Raises UnknownNameError, RequestError for a base that cannot be explained, and BadFileError for a file that cannot
     be imported or is not one method.
     """
-    listed = _known("method", name, methods(), "python -m bench list methods")
+    listed = _listed(name)
     cls = _only_method(_load(listed), listed)
     cls.name = listed.name
     return _on_base(cls, base)
@@ -109,7 +109,7 @@ def check_name(text: str) -> None:
     A method whose file does not list its variants one by one is not asked for them.
     """
     name, colon, variant = text.partition(":")
-    listed = _known("method", name, methods(), "python -m bench list methods")
+    listed = _listed(name)
     if colon and (known := variants(listed)):
         _known(f"variant of {name}", variant, dict.fromkeys(known), f"python -m bench show {name}")
 
@@ -117,7 +117,13 @@ def check_name(text: str) -> None:
 def variants(listed: Listed) -> tuple[str, ...]:
     """The variants that a method's file lists, read and not imported; none where it does not list them one by one."""
     path = Path(listed.origin)
-    tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+    return _variants(path, path.stat().st_mtime_ns) if path.is_file() else ()
+
+
+@functools.cache
+def _variants(path: Path, written: int) -> tuple[str, ...]:
+    """Those of a file as it was `written` at a time."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign) and _sets(node)]
     if len(found) != 1 or not isinstance(found[0], ast.Dict):
         return ()
@@ -207,6 +213,16 @@ def _known(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Fou
     if name not in known:
         raise UnknownNameError(what, name, known, hint=hint)
     return known[name]
+
+
+def _listed(name: str) -> Listed:
+    """A method by name; of all the others nothing is read if it is a plugin or one of ours. Raises UnknownNameError."""
+    if name in _PLUGINS["method"]:
+        return _listed_method(name, _PLUGINS["method"][name], None)
+    own = ROOT / "methods" / f"{name.replace('-', '_')}.py"
+    if _name(own) == name and own.match("[!_.]*.py") and own.is_file():
+        return _listed_method(name, own, f"methods.{own.stem}")
+    return _known("method", name, methods(), "python -m bench list methods")
 
 
 def _listed_method(name: str, path: Path | None, module: str | None) -> Listed:

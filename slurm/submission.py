@@ -81,6 +81,11 @@ class Submission:
                 found.update(zip(able, outcome["results"], strict=True))
         return dict(sorted(found.items()))
 
+    def use_plugins(self) -> None:
+        """Add the plugins that it was submitted with. Raises MissingDataError for one that is gone."""
+        for plugin in self.plugins:
+            registry.use_plugin(Path(plugin))
+
     def requests_of(self, job: Job) -> list[Request]:
         """The requests of a job, its plugins in use."""
         from bench.job import Request

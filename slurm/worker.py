@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import registry
 from bench.files import write_text
 from slurm import lives
 from slurm.progress import Written
@@ -144,8 +143,7 @@ def _work(attempt: Path, number: int) -> None:
         except RunError as error:
             submission.end(number, failed={"": str(error)})
             return
-        for plugin in submission.plugins:
-            registry.use_plugin(Path(plugin))
+        submission.use_plugins()
         means = submission.means
         requests = submission.requests_of(submission.jobs[number])
         report = run(

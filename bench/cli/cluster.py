@@ -153,7 +153,6 @@ def cancel(*, name: str | None, places: Places, as_json: bool) -> None:
 @click.option("--profile", metavar="NAME|FILE.toml", help="Another than the last time.")
 @resources
 @options.places
-@options.plugin
 @options.as_json
 def resubmit(
     *,
@@ -170,6 +169,7 @@ def resubmit(
     from slurm.submission import find
 
     submission = find(name, places)
+    submission.use_plugins()
     last_cluster, last_profile = last_means(submission)
     sent = resend(submission, read_profile(profile or last_profile, given), cluster or last_cluster)
     if as_json:

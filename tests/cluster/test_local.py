@@ -78,7 +78,8 @@ def test_one_failed_job_stops_no_other_and_resubmit_finishes_it(
     submit: Callable[..., Submission], bench: Callable[..., Any], tmp_path: Path, places: Places
 ) -> None:
     (tmp_path / "how").write_text("raise")
-    submission = submit("--method", "breaks,center,cam", "--set", "epochs=1")
+    (tmp_path / "own.toml").write_text("parallel = 1\n[methods.breaks]\ncpus = 2\n")
+    submission = submit("--method", "breaks,center,cam", "--set", "epochs=1", "--profile", "own.toml")
     broken, center, cam = settled(submission)
     assert (broken.state, broken.reason) == ("failed", "ValueError: on purpose")
     assert (center.state, cam.state) == ("done", "done")

@@ -16,7 +16,7 @@ MATRIX = ("--method", "cam,gmp,lse", "--protocol", "voc07-point,voc07-corloc", "
 
 
 def test_the_terminal_may_be_killed_and_the_table_is_that_of_one_process(checkout: Checkout, tmp_path: Path) -> None:
-    submit_and_lose_the_terminal(checkout, tmp_path, "--profile", "own.toml", *MATRIX, *DATA, *MEANS)
+    submit_and_lose_the_terminal(checkout, tmp_path, "--profile=own.toml", "--resource=pack=3", *MATRIX, *DATA, *MEANS)
     assert [one.state for one in until(ended, checkout.last)] == ["done"] * 6
     collected = checkout("collect")
     here = checkout("run", *MATRIX, *DATA, *MEANS, "--runs", "elsewhere")
