@@ -74,10 +74,23 @@ def gate(
 
 @click.command("trend")
 @click.option(
-    "--method", "methods", multiple=True, callback=options.names, metavar="NAME[:VARIANT]", help="Only these."
+    "--method",
+    "methods",
+    multiple=True,
+    callback=options.names,
+    metavar="NAME[:VARIANT]",
+    shell_complete=options.complete("methods"),
+    help="Only these.",
 )
-@click.option("--protocol", "protocols", multiple=True, callback=options.names, help="Only these.")
-@click.option("--data", metavar="DATASET", help="Only on this dataset.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    callback=options.names,
+    shell_complete=options.complete("protocols"),
+    help="Only these.",
+)
+@click.option("--data", metavar="DATASET", shell_complete=options.complete("datasets"), help="Only on this dataset.")
 @options.format_
 @options.places
 @options.plugin

@@ -23,7 +23,7 @@ def names(_context: click.Context, _option: click.Parameter, values: Iterable[st
 
 
 def complete(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What completes the names of `methods`, `protocols` and `datasets`, the last of several that commas join."""
+    """What completes the names of `methods`, `protocols`, `datasets` and `tables`, the last of several with commas."""
 
     def completed(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -35,9 +35,12 @@ def complete(*kinds: str) -> Callable[[click.Context, click.Parameter, str], lis
 def _names_of(kind: str) -> Iterable[str]:
     from bench import registry
     from bench.data.datasets import DATASETS
+    from bench.tables.papers import reported_tables
 
     if kind == "datasets":
         return DATASETS
+    if kind == "tables":
+        return ("leaderboard", *reported_tables())
     return registry.methods() if kind == "methods" else registry.protocols()
 
 

@@ -22,7 +22,12 @@ WHAT = ("methods", "protocols", "datasets", "tables", "runs")
 
 
 @click.command("list")
-@click.argument("what", default="methods", metavar=f"[{'|'.join(WHAT)}]")
+@click.argument(
+    "what",
+    default="methods",
+    metavar=f"[{'|'.join(WHAT)}]",
+    shell_complete=lambda _context, _argument, incomplete: [name for name in WHAT if name.startswith(incomplete)],
+)
 @options.places
 @options.plugin
 @options.as_json

@@ -22,11 +22,23 @@ LEADERBOARD = "leaderboard"
 
 
 @click.command("table")
-@click.argument("name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]")
-@click.option(
-    "--protocol", "protocols", multiple=True, callback=options.names, help="Only these; repeats, takes commas."
+@click.argument(
+    "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.complete("tables")
 )
-@click.option("--data", metavar="DATASET", help="Results on this dataset; without it, on each protocol's own.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    callback=options.names,
+    shell_complete=options.complete("protocols"),
+    help="Only these; repeats, takes commas.",
+)
+@click.option(
+    "--data",
+    metavar="DATASET",
+    shell_complete=options.complete("datasets"),
+    help="Results on this dataset; without it, on each protocol's own.",
+)
 @options.format_
 @options.places
 @options.plugin

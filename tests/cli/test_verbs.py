@@ -170,6 +170,11 @@ def test_published_results_are_listed_marked_and_shown(here, annotations: Path, 
         ("run --data sh", ["shapes"]),
         ("show largest", ["largest-proposal"]),
         ("pub", ["publish"]),
+        ("table melm-", [f"melm-{number}" for number in range(1, 8)]),
+        ("table lea", ["leaderboard"]),
+        ("table --protocol voc07-corloc-", ["voc07-corloc-any"]),
+        ("trend --method cam,me", ["cam,melm"]),
+        ("list pro", ["protocols"]),
     ],
 )
 def test_a_shell_completes_verbs_and_names(words: str, found: list[str]) -> None:
