@@ -83,7 +83,8 @@ def pages(known: Sequence[Kept], pictures: Mapping[str, str] = NO_PICTURES) -> d
         made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.values(one))
     for name, (table, measured) in found.items():
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
-        made[paper_page(name)] = render("paper.html", UP, **words, table=markup(beside(table, measured)))
+        shown = markup(beside(table, measured))
+        made[paper_page(name)] = render("paper.html", UP, **words, table=shown, notes=table.notes)
     return made | {pictures_page(address): page for address, page in pictures.items()}
 
 

@@ -65,7 +65,9 @@ def _printed(
             continue
         fraction = number.fraction if number.unit == "percent" else float(number.value)
         is_best = best.get((column.key, number.protocol)) == fraction
-        cells.append(Cell(fraction, str(value), (unsettled,) if column.key in row.uncertain else (), is_best))
+        own = [unsettled] if column.key in row.uncertain else []
+        own += [marks[_mean_is(row.recomputed[column.key])]] if column.key in row.recomputed else []
+        cells.append(Cell(fraction, str(value), tuple(own), is_best))
     return tuple(cells)
 
 
@@ -147,8 +149,13 @@ def _seeds(line: Line) -> str:
 def _marks(table: ReportedTable, found: Matches) -> dict[str, str]:
     """A letter for everything that has to be explained, in order of appearance."""
     said = [_unsettled(table)] if any(row.uncertain for row in table.rows) else []
+    said += [_mean_is(mean) for row in table.rows for mean in row.recomputed.values()]
     said += [reason for _, _, one in found.cells() for reason in one.reasons]
     return dict(zip(dict.fromkeys(said), letters(), strict=False))
+
+
+def _mean_is(recomputed: Decimal) -> str:
+    return f"as printed; the mean of the row's values is {recomputed}"
 
 
 def _unsettled(table: ReportedTable) -> str:

@@ -96,6 +96,7 @@ def test_there_is_a_page_for_everything(found: dict[str, str]) -> None:
         "paper": 32,
     }
     assert "69.6" in found["paper/spn-2.html"]
+    assert "<p>Text against table: Sec. 4.2 says" in found["paper/spn-2.html"]
     assert "69.6 [68.0, 71.0]" in found["protocol/voc07-point.html"]
     against = re.search(r"<h2>Reported against measured</h2>.*?</table>", found["method/center.html"], re.DOTALL)
     assert against

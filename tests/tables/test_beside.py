@@ -102,6 +102,15 @@ def test_what_a_paper_leaves_open_is_marked() -> None:
     assert made.notes["a"].endswith("see the notes of results/papers/melm/table-7.yaml")
 
 
+def test_a_printed_mean_that_is_wrong_has_the_right_one_in_a_note() -> None:
+    table = beside("melm-3", [])
+    note = next(
+        mark for mark, note in table.notes.items() if note == "as printed; the mean of the row's values is 37.06"
+    )
+    (cell,) = [cell for row in table.rows for cell in row if note in cell.marks]
+    assert cell.text == "38.4"
+
+
 def test_a_papers_own_marks_keep_their_meaning() -> None:
     assert beside("weldon-6", []).notes["†"].startswith("results of pretrained model")
 
