@@ -16,6 +16,7 @@ from bench.files import Places, array_digest, file_digest
 from bench.method import Attribution, Predictor
 from bench.progress import SILENT, Progress
 from bench.protocol import BoundProtocol, Record
+from bench.result import Supervision
 from bench.store import PredictionsKey, Store, TrainingKey
 from bench.truth import Truth
 
@@ -38,6 +39,8 @@ class Request:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     split: str | None = None
     train_split: str | None = None
+    tuned_on: Supervision = "none"
+    """What more than image labels chose a setting; it changes no address."""
 
     def __str__(self) -> str:
         return f"{self.method} under {self.protocol.name}, seed {self.seed}"

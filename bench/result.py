@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,13 @@ SCHEMA = 1
 
 SYNTHETIC = frozenset({"shapes"})
 """Datasets whose pictures are generated: their results are named so and stand beside no others."""
+
+
+Supervision = Literal["none", "unknown", "val-boxes", "test-oracle"]
+"""What more than image labels tuned a result; unknown for predictions from elsewhere."""
+
+SUPERVISION: tuple[Supervision, ...] = get_args(Supervision)
+"""From the least to the most."""
 
 
 class Result(BaseModel):
@@ -53,8 +60,7 @@ class Result(BaseModel):
     """Digest of the prediction file, or address of our own."""
     predictions_digest: dict[str, str] = {}
     proposals_digest: str | None = None
-    tuned_on: str = "none"
-    """What supervision tuned it: none, val-boxes, test-oracle; unknown for predictions from elsewhere."""
+    tuned_on: Supervision = "none"
 
     metrics: dict[str, float | None]
     """Primary first."""

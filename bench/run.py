@@ -24,7 +24,7 @@ from bench.job import Job, Request, Shelf, look_up
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions import FOLDERS, About, resolve, stored, write
 from bench.progress import SILENT, Progress
-from bench.result import Result, read_result
+from bench.result import SUPERVISION, Result, read_result, write_result
 from bench.score import address_of, result_of, score
 from bench.store import Store
 from bench.train import distributed, processes
@@ -134,11 +134,20 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     if not processes.leads():
         return []
     if there:  # kept under the name of who asked first; a variant may be asked for setting by setting
-        return [read_result(path).model_copy(update={"variant": job.variant})]
+        return [_confessed(job, read_result(path), means).model_copy(update={"variant": job.variant})]
     if job.missing is not None:
         how = f"python -m bench export {job.predictions.address} --protocol {job.bound.record.name} --format ..."
         raise RequestError(f"{job.missing} Until then it is predicted, and not judged: {how}")
     return [_score(job, means)]
+
+
+def _confessed(job: Job, result: Result, means: _Means) -> Result:
+    """A stored result, with what is said now of what tuned it, if that is more than its record says."""
+    if SUPERVISION.index(job.request.tuned_on) <= SUPERVISION.index(result.tuned_on):
+        return result
+    said = result.model_copy(update={"tuned_on": job.request.tuned_on})
+    write_result(means.store.result(result.address), said)
+    return said
 
 
 def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
@@ -268,6 +277,7 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
         "training": job.training.address if job.training else None,
         "predictions": job.predictions.address,
         "proposals_digest": None if proposals is None else proposals.digest,
+        "tuned_on": job.request.tuned_on,
     }
 
 

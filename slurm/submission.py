@@ -220,4 +220,5 @@ def _said(request: Request) -> dict[str, Any]:
         "data_options": dict(request.data_options),
         "split": request.split,
         "train_split": request.train_split,
+        "tuned_on": request.tuned_on,
     }

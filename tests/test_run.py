@@ -57,7 +57,7 @@ def with_pictures(drawn: Path, places: Places) -> None:
 
 def asked(method: str = "cam", protocol: str = "voc07-cls", **more: Any) -> Request:
     """A request on shapes; what is no part of a request is a setting."""
-    given = {key: more.pop(key) for key in ("seed", "split", "train_split") if key in more}
+    given = {key: more.pop(key) for key in ("seed", "split", "train_split", "tuned_on") if key in more}
     record = registry.protocol(protocol).with_conventions(more.pop("conventions", {}))
     learns = {} if method in ("center", "largest-proposal") else {"epochs": 1}
     return Request(method, record, settings=learns | more, data="shapes", data_options=TINY, **given)
@@ -305,6 +305,14 @@ def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
     [first], [second] = (ran(places, one)[0].results for one in (by_hand, asked("acol:released", epochs=0)))
     assert first.address == second.address
     assert (first.label, second.label) == ("acol", "acol:released")
+
+
+def test_what_tuned_a_run_is_recorded_and_never_taken_back(places: Places) -> None:
+    said = ("none", "val-boxes", "none", "test-oracle")
+    results = [ran(places, asked("center", "voc07-point", tuned_on=tuned))[0].results[0] for tuned in said]
+    assert len({result.address for result in results}) == 1
+    assert [result.tuned_on for result in results] == ["none", "val-boxes", "val-boxes", "test-oracle"]
+    assert [result.tuned_on for result in Store(places).results()] == ["test-oracle"]
 
 
 def test_a_file_that_a_setting_names_counts_by_its_content_and_is_recorded_by_its_name(

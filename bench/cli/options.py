@@ -134,6 +134,18 @@ FORMATS = ("text", "md", "latex", "csv", "html")
 
 format_ = click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
 
+
+def tuned_on(default: str, *more: str) -> Callable[[Verb], Verb]:
+    """The option --tuned-on."""
+    return click.option(
+        "--tuned-on",
+        type=click.Choice(["none", "val-boxes", "test-oracle", *more]),
+        default=default,
+        show_default=True,
+        help="What more than image labels chose a threshold or setting; the record says it.",
+    )
+
+
 allow_missing = click.option(
     "--allow-missing", is_flag=True, help="Images that the file does not cover count as unanswered."
 )

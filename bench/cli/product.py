@@ -17,6 +17,7 @@ from bench.files import Places
 
 if TYPE_CHECKING:
     from bench.protocol import Record
+    from bench.result import Supervision
 
 _NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.names}
 
@@ -37,6 +38,7 @@ _OPTIONS = options.together(
     options.data,
     click.option("--split", help="Judge on this id list instead of the protocol's."),
     click.option("--train-split", help="Train on this id list instead of the protocol's."),
+    options.tuned_on("none"),
 )
 
 means = options.together(
@@ -63,6 +65,7 @@ def requests(verb: Verb) -> Verb:
         data_options: dict[str, Any],
         split: str | None,
         train_split: str | None,
+        tuned_on: Supervision,
         **rest: Any,
     ) -> Any:
         for name in methods:
@@ -83,6 +86,7 @@ def requests(verb: Verb) -> Verb:
                 data_options=data_options,
                 split=split,
                 train_split=train_split,
+                tuned_on=tuned_on,
             )
             for name, record, seed in product(methods, records, seeds)
         ]

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 @click.command("score")
 @given
 @click.option("--name", help="Who made them; else what the file says.")
-@click.option(
-    "--tuned-on",
-    type=click.Choice(["none", "val-boxes", "test-oracle", "unknown"]),
-    default="unknown",
-    show_default=True,
-    help="What more than image labels chose a threshold or setting of theirs.",
-)
+@options.tuned_on("unknown", "unknown")
 @options.allow_missing
 @options.as_json
 def score(*, name: str | None, tuned_on: str, allow_missing: bool, as_json: bool, **chosen: Any) -> None:
