@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import earlier, registry
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.proposals import Proposals, load_proposals
-from bench.errors import MissingDataError, RequestError
+from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.files import Places, array_digest, file_digest
 from bench.method import Attribution, Predictor
 from bench.progress import SILENT, Progress
@@ -119,9 +119,17 @@ class Job:
         return self.cls.Base if issubclass(self.cls, Attribution) else self.cls
 
     def proposals(self, truth: Truth) -> Proposals | None:
-        """Region proposals of a split; None for a method that does not look at any."""
+        """Region proposals of a split; None for a method that does not look at any.
+
+        Raises BadFileError for a file without the scores that `box_scores` needs.
+        """
         spec = getattr(self.config, "proposals", None)
-        return None if spec is None else self.shelf.proposals(spec, self.dataset, truth)
+        if spec is None:
+            return None
+        found = self.shelf.proposals(spec, self.dataset, truth)
+        if found.scores is None and getattr(self.config, "box_scores", False):
+            raise BadFileError(Path(spec), "its proposals have no scores, which box_scores weighs them by")
+        return found
 
     @cached_property
     def training(self) -> TrainingKey | None:

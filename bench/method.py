@@ -192,7 +192,10 @@ class Attribution(MapMethod):
 
 
 class ProposalMethod(Method):
-    """A method that scores the region proposals of one image at a time."""
+    """A method that scores the region proposals of one image at a time.
+
+    One whose config has `box_scores`, and not 0, is given them as (R, 5), each with its own score last.
+    """
 
     kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores", "proposals")
 

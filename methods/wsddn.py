@@ -1,15 +1,17 @@
 """WSDDN: weakly supervised deep detection network, classes times regions in two streams (Bilen and Vedaldi, CVPR 2016).
 
 A region's score is softmax over classes times softmax over regions; an image's is their sum, learned with the binary
-log loss. The released code's bias by the proposals' own scores is left out: proposals come here without scores.
+log loss. `box_scores` weighs regions by the proposals' own scores, as the released code does with EdgeBoxes.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
 from torch import Tensor
 
+from bench.data.proposals import SEARCHES
 from bench.method import ProposalConfig, Task, training
 from methods.layers.losses import binary_log_loss
 from methods.layers.region_method import RegionMethod, linear
@@ -26,6 +28,18 @@ class WsddnConfig(ProposalConfig):
     spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
     spatial_iou: float = training(0.6, "regions that overlap the best one this much are drawn to it", gt=0, le=1)
     spatial_top: int = training(10, "how many of a class's best regions the regulariser looks at", ge=1)
+    box_scores: float = training(
+        0.0,
+        "pooled features are multiplied by 1 + this times the proposal's own score (released: 10)",
+        ge=0,
+        later=True,
+    )
+
+    @model_validator(mode="after")
+    def _proposals_have_scores(self) -> WsddnConfig:
+        if self.box_scores and self.proposals in SEARCHES:
+            raise ValueError(f"box_scores needs proposals=FILE, a file with scores: {self.proposals} keeps none")
+        return self
 
 
 class Wsddn(RegionMethod):

@@ -19,7 +19,7 @@ import torch
 
 from bench import registry
 from bench.data.proposals import Proposals, save_npz
-from bench.errors import MissingDataError, RequestError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.files import Places, file_digest
 from bench.job import Job, Request, Shelf, look_up
 from bench.result import Result
@@ -78,6 +78,19 @@ def saved_proposals(path: Path, *jobs: Job, shift: float = 0.0, only: str | None
     boxes = [np.array([[0, 0, 20, 20 + (shift if only in (None, image) else 0)]]) for image in ids]
     save_npz(path, Proposals.gather(ids, boxes))
     return str(path)
+
+
+def test_scores_that_box_scores_needs_are_in_the_proposals_or_it_is_refused(job: Any, tmp_path: Path) -> None:
+    ids = [image for truth in (job().train, job().test) for image in truth.ids]
+    for name, scores in (("bare.npz", None), ("scored.npz", [np.array([0.5])] * len(ids))):
+        save_npz(tmp_path / name, Proposals.gather(ids, [np.array([[0, 0, 20, 20]])] * len(ids), scores))
+    scored = job("wsddn", "voc07-det", proposals=str(tmp_path / "scored.npz"), box_scores=10)
+    assert scored.predictions.address
+    assert moved(scored, job("wsddn", "voc07-det", proposals=str(tmp_path / "scored.npz"))) == ALL
+    with pytest.raises(BadFileError, match=r"bare\.npz: its proposals have no scores, which box_scores"):
+        job("wsddn", "voc07-det", proposals=str(tmp_path / "bare.npz"), box_scores=10).predictions  # noqa: B018
+    with pytest.raises(RequestError, match="box_scores needs proposals=FILE, a file with scores"):
+        job("wsddn", "voc07-det", box_scores=10)
 
 
 ALL = {"training", "predictions", "result"}

@@ -108,8 +108,8 @@ def _search(spec: str, places: Places) -> Search:
 
 
 def filtered(boxes: FloatBoxes, min_side: float) -> FloatBoxes:
-    """The boxes (n, 4) of which no side is under `min_side` pixels, in the same order."""
-    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= min_side).all(axis=1)]
+    """The boxes (n, 4) of which no side is under `min_side` pixels, in the same order; further columns stay."""
+    return boxes[((boxes[:, 2:4] - boxes[:, :2]) >= min_side).all(axis=1)]
 
 
 def save_npz(path: Path, proposals: Proposals) -> None:

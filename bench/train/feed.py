@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -158,7 +159,7 @@ class ProposalFeed(Feed):
         pseudo: PseudoObjects | None = None,
     ) -> None:
         super().__init__(images, ids, labels, config)
-        self.proposals, self.most, self.least = proposals, config.max_proposals, config.min_proposal
+        self.proposals_of, self.most = partial(considered, proposals, config), config.max_proposals
         self.pseudo = pseudo
 
     def passes(self, number: int, size: int = 1) -> list[range]:
@@ -175,7 +176,7 @@ class ProposalFeed(Feed):
             here = scaled(boxes, *scale)
             return mirrored(here, image.shape[-1]) if plan.mirrored[place] else here
 
-        proposals = placed(filtered(self.proposals.of(self.ids[row]), self.least)[: self.most])
+        proposals = placed(self.proposals_of(self.ids[row])[: self.most])
         example = (image.flip(-1) if plan.mirrored[place] else image)[None], proposals, self.labels[row]
         if self.pseudo is None:
             return example
@@ -203,16 +204,26 @@ def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.flo
     return np.where(labels == ONLY_DIFFICULT, meaning, labels).astype(np.float32)
 
 
+def considered(proposals: Proposals, config: ProposalConfig, image: str) -> NDArray[np.float32]:
+    """An image's proposals (R, 4) that are large enough; (R, 5) with their own scores for `box_scores`."""
+    boxes = proposals.of(image)
+    if getattr(config, "box_scores", False):
+        if (scores := proposals.scores_of(image)) is None:
+            raise TypeError("box_scores weighs proposals by their scores, and was given none")
+        boxes = np.column_stack([boxes, scores])
+    return filtered(boxes, config.min_proposal)
+
+
 def scaled(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
-    """Boxes (R, 4) of the original image as float32 in pixels of a resized one."""
-    factor = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+    """Boxes (R, 4) of the original image as float32 in pixels of a resized one; further columns stay."""
+    factor = np.array([scale_x, scale_y, scale_x, scale_y, *[1] * (boxes.shape[1] - 4)], dtype=np.float32)
     return torch.from_numpy(np.asarray(boxes, dtype=np.float32) * factor)
 
 
 def mirrored(boxes: Tensor, width: int) -> Tensor:
-    """Boxes (R, 4) in the mirror image of an image of this width."""
-    x1, y1, x2, y2 = boxes.unbind(1)
-    return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+    """Boxes (R, 4) in the mirror image of an image of this width; further columns stay."""
+    x1, y1, x2, y2, *more = boxes.unbind(1)
+    return torch.stack([width - x2, y1, width - x1, y2, *more], dim=1)
 
 
 def ahead(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:

@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray
-from bench.data.proposals import filtered
 from bench.decode import detections
 from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions import KINDS
 from bench.train.device import as_input, autocast
-from bench.train.feed import ahead, mirrored, scaled, sizes
+from bench.train.feed import ahead, considered, mirrored, scaled, sizes
 from bench.train.parts import Made, Split, table
 from bench.truth import ONLY_DIFFICULT
 
@@ -75,7 +74,7 @@ def _scored(
         return [split.images.fitted(ids[rows[number]], size) for size in sizes(config)]
 
     for row, views in zip(rows, ahead(load, len(rows), workers), strict=True):
-        boxes = filtered(proposals.of(ids[row]), config.min_proposal)
+        boxes = considered(proposals, config, ids[row])
         if not len(boxes):
             yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None
             continue
@@ -90,7 +89,12 @@ def _scored(
                 scores.append(score.float())
                 if found is not None:
                     moved.append(_moved_back(found, scale, image.shape[-1] if flip else None))
-        yield row, boxes.astype(np.float64), torch.stack(scores).mean(0), np.mean(moved, axis=0) if moved else None
+        yield (
+            row,
+            boxes[:, :4].astype(np.float64),
+            torch.stack(scores).mean(0),
+            np.mean(moved, axis=0) if moved else None,
+        )
 
 
 def _moved_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:

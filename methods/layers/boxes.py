@@ -20,9 +20,12 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def canonical_order(boxes: Tensor) -> Tensor:
-    """Indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2: equal for every permutation of the same boxes."""
+    """Indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2: equal for every permutation of the same boxes.
+
+    Further columns count after those.
+    """
     order = torch.arange(len(boxes), device=boxes.device)
-    for column in (3, 2, 1, 0):
+    for column in reversed(range(boxes.shape[1])):
         order = order[boxes[order, column].argsort(stable=True)]
     return order
 

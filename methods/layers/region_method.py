@@ -41,12 +41,17 @@ class RegionNet(ProposalMethod):
         return self
 
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
-        """Scores (R, C) of proposals (R, 4) in pixels of image (1, 3, H, W)."""
+        """Scores (R, C) of proposals (R, 4), or (R, 5) as `features` takes them, in pixels of image (1, 3, H, W)."""
         if not len(proposals):
             return image.new_zeros((0, len(self.task.classes)))
         order = canonical_order(proposals)
-        scores = self.score(self.backbone.regions(image, proposals[order]).float())
-        return scores[order.argsort()]
+        return self.score(self.features(image, proposals[order]))[order.argsort()]
+
+    def features(self, image: Tensor, proposals: Tensor) -> Tensor:
+        """Features (R, D) of proposals (R, 4); of (R, 5), their own scores weigh what is pooled, by `box_scores`."""
+        own = proposals[:, 4:]
+        weight = 1 + self.config.box_scores * own[:, 0] if own.shape[1] else None  # type: ignore[attr-defined]
+        return self.backbone.regions(image, proposals[:, :4], weight).float()
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Everything but what the weights set."""
@@ -76,8 +81,8 @@ class RegionMethod(RegionNet):
         """Named terms; all 0, with gradients of 0, for an image without proposals or without any known label."""
         if not len(proposals) or not labels.any():
             return self.nothing(*self.names)
-        boxes = proposals[canonical_order(proposals)]
-        return self.terms(self.backbone.regions(image, boxes).float(), boxes, labels)
+        proposals = proposals[canonical_order(proposals)]
+        return self.terms(self.features(image, proposals), proposals[:, :4], labels)
 
 
 def linear(before: int, after: int, std: float = 0.01) -> nn.Linear:

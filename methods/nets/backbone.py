@@ -114,10 +114,15 @@ class Backbone(nn.Module):
                 found.append(features)
         return found
 
-    def regions(self, image: Tensor, boxes: Tensor) -> Tensor:
-        """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W)."""
+    def regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W).
+
+        weight: (R,), what is pooled from each is multiplied by it.
+        """
         features, parts = self.features(image), boxes.split(TOGETHER)
-        return torch.cat([self.roi_head(self.pool(features, part) * self.scale) for part in parts])
+        by = [self.scale] * len(parts) if weight is None else (self.scale * weight[:, None, None, None]).split(TOGETHER)
+        pooled = (self.pool(features, part) * scale for part, scale in zip(parts, by, strict=True))
+        return torch.cat([self.roi_head(one) for one in pooled])
 
     def pool(self, features: Tensor, boxes: Tensor) -> Tensor:
         """RoI pooling (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.

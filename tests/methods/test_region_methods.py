@@ -72,6 +72,21 @@ def test_regions_are_the_same_however_many_are_pooled_together(monkeypatch: pyte
     assert net.regions(IMAGE, proposals[:0]).shape == (0, whole.shape[1])
 
 
+def test_own_scores_weigh_what_is_pooled_from_a_proposal_and_go_with_it() -> None:
+    one, proposals = method(Wsddn, {"proposals": "p.npz", "box_scores": 10.0}), boxes(40)
+    own = torch.rand(40, 1, generator=torch.Generator().manual_seed(2))
+    scored, order = torch.cat([proposals, own], dim=1), torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    assert one(IMAGE, scored)[order].equal(one(IMAGE, scored[order]))
+    assert one.loss(IMAGE, scored, LABELS) == one.loss(IMAGE, scored[order], LABELS)
+    net, features = one.backbone, one.features(IMAGE, scored)
+    maps = net.features(IMAGE)
+    for row in range(40):
+        alone = net.roi_head(net.pool(maps, proposals[row : row + 1]) * net.scale * (1 + 10 * own[row, 0]))
+        torch.testing.assert_close(features[row], alone[0])
+    assert one(IMAGE, torch.cat([proposals, own * 0], dim=1)).equal(one(IMAGE, proposals))
+    assert not one(IMAGE, scored).allclose(one(IMAGE, proposals))
+
+
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize(("cls", "settings"), CASES)
 def test_odd_proposals_give_finite_scores_losses_and_gradients(

@@ -17,7 +17,8 @@ from train_cases import FLAT, Colours, Corners, Photographs, boxes, feed, made
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, RequestError
 from bench.method import MapConfig, ProposalConfig
-from bench.train.feed import Images, ahead, effective_labels, feed_of, mirrored, plan, scaled
+from bench.train.feed import Images, ahead, considered, effective_labels, feed_of, mirrored, plan, scaled
+from methods.wsddn import Wsddn
 
 
 def map_config(**settings: Any) -> MapConfig:
@@ -99,6 +100,20 @@ def test_a_mirrored_example_has_mirrored_pixels_and_proposals(tmp_path: Path) ->
         was = chosen.mirrored[number]
         assert torch.equal(image[0], plain.flip(-1) if was else plain)
         assert proposals.tolist() == [[24, 0, 32, 24] if was else [0, 0, 8, 24]]
+
+
+def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) -> None:
+    photographs = Photographs(tmp_path, 1)
+    rows, scores = np.array([[0, 0, 5, 5], [4, 0, 20, 24]]), np.array([0.75, 0.25])
+    proposals = Proposals.gather(photographs.ids, [rows] * len(photographs.ids), [scores] * len(photographs.ids))
+    config = Wsddn.Config(net="tiny", weights="none", size=64, min_proposal=10, proposals="p.npz", box_scores=10)
+    of = photographs.ids[0]
+    assert considered(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
+    assert considered(proposals, config.model_copy(update={"box_scores": 0.0}), of).tolist() == [[4, 0, 20, 24]]
+    assert scaled(considered(proposals, config, of), 2.0, 0.5).tolist() == [[8, 0, 40, 12, 0.25]]
+    assert mirrored(torch.tensor([[4.0, 0, 20, 24, 0.25]]), 30).tolist() == [[10, 0, 26, 24, 0.25]]
+    with pytest.raises(TypeError, match="given none"):
+        considered(Proposals.gather(photographs.ids, [rows] * len(photographs.ids)), config, of)
 
 
 def test_images_without_proposals_are_left_out_and_counted(tmp_path: Path) -> None:
