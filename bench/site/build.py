@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 
 NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 
+WIDE = 12
+"""Columns of a paper's table from which on it is set small."""
 
 _MARK = ".weakloc-site"
 """The file that lists what the folder of a site holds, so that the next one may take its place."""
@@ -83,6 +85,7 @@ def pages(known: Sequence[Kept], pictures: Mapping[str, str] = NO_PICTURES) -> d
         made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.values(one))
     for name, (table, measured) in found.items():
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
+        words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}
         shown = markup(beside(table, measured))
         made[paper_page(name)] = render("paper.html", UP, **words, table=shown, notes=table.notes)
     return made | {pictures_page(address): page for address, page in pictures.items()}
