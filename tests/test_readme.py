@@ -39,7 +39,7 @@ def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path,
     (tmp_path / "README.md").write_text(
         f"```bash\nexit 7\n```\n<!-- test -->\n\n```bash\n{command}\n```\n```\nexit 8\n```\n"
     )
-    for program in ("pdflatex", "chromium"):  # so that nothing is installed
+    for program in ("pdflatex", "chromium", "pg_ctlcluster"):  # so that nothing is installed
         (tmp_path / program).touch(mode=0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     run = ["env", f"PATH={path}", "bash", str(tmp_path / ".ci" / "run")]
