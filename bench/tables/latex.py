@@ -1,4 +1,4 @@
-"""A table as LaTeX (booktabs)."""
+"""A table as LaTeX (booktabs, graphicx)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import groupby
 
 from bench.tables.model import Cell, Table
 
-_WIDE = 10
-"""Columns from which on a table is set small."""
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+"""What is wider than the text becomes as wide as that."""
 
 _ESCAPES = str.maketrans(
     {
@@ -30,13 +30,13 @@ _ESCAPES = str.maketrans(
 
 
 def latex(table: Table) -> str:
-    r"""For a paper that has `\usepackage{booktabs}` and T1 fonts: the best of each column is bold."""
+    r"""For a paper that has `\usepackage{booktabs,graphicx}` and T1 fonts: the best of each column is bold."""
     width = len(table.columns)
     lines = [
         r"\begin{table}",
-        r"\centering" + (r"\scriptsize\setlength{\tabcolsep}{2pt}" if width > _WIDE else ""),
+        r"\centering",
         rf"\caption{{{escaped(table.title)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        rf"{_FIT}\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_heads(table.heads),
         _row(map(escaped, table.columns)),
@@ -44,7 +44,7 @@ def latex(table: Table) -> str:
     for group, rows in table.sections():
         lines += [r"\midrule", *([rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escaped(group)}}}}} \\"] if group else [])]
         lines += [_row(map(_cell, row)) for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     lines += [rf"\par\footnotesize {_mark(mark)} {escaped(note)}" for mark, note in table.notes.items()]
     lines += [rf"\par\footnotesize {escaped(remark)}" for remark in table.remarks]
     return "\n".join([*lines, r"\end{table}"])

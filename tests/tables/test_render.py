@@ -174,7 +174,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     tables = [ODD, *(beside(name, []) for name in reported_tables()), *(make() for make in TABLES.values())]
     body = "\n\n".join(map(latex, tables))
     (tmp_path / "page.tex").write_text(
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\extrafloats{99}\n"
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n\\extrafloats{99}\n"
         f"\\begin{{document}}\n{body}\n\\end{{document}}\n",
         encoding="utf-8",
     )
@@ -182,6 +182,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert re.search(r"Output written on page\.pdf \(\d+ pages", done.stdout)
+    assert "Overfull" not in done.stdout  # nothing runs off the page
 
 
 if __name__ == "__main__":
