@@ -92,6 +92,9 @@ class TrainedConfig(BaseConfig):
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
+    accumulate: int = training(
+        1, "parts in which a batch goes through the net, for memory; what ranks images ranks a part", ge=1, later=True
+    )
     box_rule: BoxRule = prediction(
         "largest-component", "what of the foreground boxes enclose, and what box_threshold is a share of"
     )

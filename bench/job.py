@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bench.method import BaseConfig
     from bench.recipe import MethodClass
 
+CACHE = 2048
+"""MiB of decoded images that a training keeps in memory, unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Request:

@@ -20,7 +20,7 @@ from bench import provenance
 from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, amount
 from bench.files import Places, read_json, write_json
 from bench.formats import read_any
-from bench.job import Job, Request, Shelf, look_up
+from bench.job import CACHE, Job, Request, Shelf, look_up
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions import FOLDERS, About, resolve, stored, write
 from bench.progress import SILENT, Progress
@@ -51,6 +51,8 @@ class _Means:
     device: torch.device
     workers: int
     progress: Progress
+    cache: int
+    """Bytes of decoded images that a training keeps in memory."""
     diverged: dict[str, DivergedError] = field(default_factory=dict)
     """Trainings that failed in this call, by address: who shares one need not see it fail again."""
 
@@ -63,8 +65,12 @@ def run(
     device: str = "auto",
     workers: int = 2,
     threads: int | None = None,
+    cache: int = CACHE,
 ) -> Report:
-    """Run every request; what they share is trained and predicted once. A request that fails stops no other."""
+    """Run every request; what they share is trained and predicted once. A request that fails stops no other.
+
+    `cache`: MiB of decoded images that a training keeps in memory.
+    """
     import torch
 
     from bench.train.device import pick_device
@@ -74,7 +80,7 @@ def run(
     chosen = pick_device(device)
     shelf = Shelf(places, progress, workers)
     counted = torch.get_num_threads() if chosen.type == "cpu" else 0
-    means = _Means(Store(places), chosen, workers, progress)
+    means = _Means(Store(places), chosen, workers, progress, cache << 20)
     report = Report()
     jobs: list[Job] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
@@ -172,7 +178,7 @@ def _train(job: Job, means: _Means) -> None:
         if processes.leads():
             means.store.opened(folder, job.training)
         method = _learner(_built(job))
-        feed, left_out = feed_of(method.config, Images(job.dataset), job.train, job.proposals(job.train))
+        feed, left_out = feed_of(method.config, Images(job.dataset, means.cache), job.train, job.proposals(job.train))
         if left_out:
             means.progress.say(f"Without proposals, and so left out: {amount(left_out, 'image')} of {job.train.split}.")
         try:

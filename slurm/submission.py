@@ -35,6 +35,7 @@ class Means:
     device: str
     workers: int
     threads: int | None
+    cache: int
 
 
 @dataclass(frozen=True)

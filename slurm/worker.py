@@ -153,6 +153,7 @@ def _work(attempt: Path, number: int) -> None:
             device=means.device,
             workers=means.workers,
             threads=means.threads,
+            cache=means.cache,
         )
         lease.check()
         addresses = [result.address for result in report.results]

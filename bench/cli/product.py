@@ -45,6 +45,13 @@ means = options.together(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     options.workers,
     click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of what a training is."),
+    click.option(
+        "--cache",
+        type=click.IntRange(min=0),
+        default=2048,
+        show_default=True,
+        help="MiB of decoded images that a training keeps in memory.",
+    ),
 )
 """How runs compute."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 def run(
     *,
     requests: list[Request],
-    device: str,
-    workers: int,
-    threads: int | None,
     places: Places,
     as_json: bool,
+    **means: Any,
 ) -> int:
     """Train, predict, score, record.
 
@@ -45,7 +43,7 @@ def run(
     for text in dict.fromkeys(_recipe(request, places) for request in requests if not silent):
         say(text)
     progress = SILENT if silent else reporter()
-    report = run_all(requests, places, progress=progress, device=device, workers=workers, threads=threads)
+    report = run_all(requests, places, progress=progress, **means)
     if silent:
         return 0  # who leads says how it ended; were this another code, torchrun would cut it short
     if report.results or as_json:

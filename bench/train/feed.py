@@ -129,11 +129,12 @@ def dealt(places: range, rank: int, size: int) -> range:
 
 
 class MapFeed(Feed):
-    """One example a step: images (B, 3, size, size), labels (B, C)."""
+    """An example a pass: images (B, 3, size, size), labels (B, C)."""
 
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """All of a step at once."""
-        return [self.places(number)]
+        """All of a step at once, or in parts whose gradients are added."""
+        places, parts = self.places(number), getattr(self.config, "accumulate", 1)
+        return [part for place in range(parts) if (part := dealt(places, place, parts))]
 
     def _example(self, plan: Plan, places: range) -> Example:
         return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 from train_cases import CPU, Colours, Corners, Photographs, boxes, feed, log, made, train, weights
 
 from bench.errors import BusyError, DivergedError
@@ -208,6 +208,19 @@ def test_gradients_are_clipped_to_a_norm(run: Path, photographs: Photographs) ->
     method = train(made(Pulled, epochs=1, batch_size=10, **settings), run, photographs)
     moved = torch.cat([value.detach().flatten() for value in method.parameters()])
     assert moved.norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_a_batch_in_parts_is_one_update_from_the_mean_gradient(
+    tmp_path: Path, photographs: Photographs, parts: int
+) -> None:
+    ways = [made(Colours, batch_size=5, epochs=1, accumulate=parts) for parts in (1, parts)]
+    for number, method in enumerate(ways):
+        method.drop = nn.Identity()  # which draws for all that it is given
+        train(method, tmp_path / str(number), photographs)
+    whole, inparts = (method.state_dict() for method in ways)
+    assert not whole["maps.weight"].equal(made(Colours).state_dict()["maps.weight"])
+    torch.testing.assert_close(inparts, whole, rtol=1e-5, atol=1e-7)
 
 
 def test_a_step_of_proposals_is_one_update_from_the_mean_gradient(run: Path, photographs: Photographs) -> None:
