@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench import registry
 from bench.boards import beside, matched
 from bench.errors import RequestError
-from bench.files import atomic_folder, write_text
+from bench.files import atomic_folder
 from bench.kept import Kept
 from bench.site import index, method, protocol, run
 from bench.site.parts import UP, boards, markup
@@ -47,7 +47,8 @@ def write(known: Sequence[Kept], out: Path, pictures: Mapping[str, str] = NO_PIC
     }
     with atomic_folder(out.resolve()) as fresh:
         for name, text in {**files, _MARK: "\n".join(sorted(files))}.items():
-            write_text(fresh / name, text)
+            (fresh / name).parent.mkdir(exist_ok=True)
+            (fresh / name).write_text(text, encoding="utf-8")  # the folder appears as a whole; each file need not
     return [out / name for name in sorted(files)]
 
 
