@@ -137,12 +137,13 @@ def value_of(result: Result, number: Reported) -> float | None:
 
 
 def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) -> tuple[float, float] | None:
-    """The interval of a metric, over images and seeds; none is kept by class."""
+    """The interval of a metric, over images and seeds; of a class, that of its only seed, as no replicates are kept."""
     metric = str(number.metric)
+    if len(row) == 1:
+        of_classes = row[0].class_intervals.get(metric, {})
+        return row[0].intervals.get(metric) if number.class_ is None else of_classes.get(number.class_)
     if number.class_ is not None:
         return None
-    if len(row) == 1:
-        return row[0].intervals.get(metric)
     found = replicates_of(row, metric, {one.address: read(one.address) for one in row})
     return None if found is None else interval(found[1], mean)
 
