@@ -1,12 +1,16 @@
 """The site in a real Chromium, of the published results and 1,000 made-up ones: it sorts, filters, searches, and loads
 nothing; by keyboard, in the dark, on a phone.
+
+`python tests/browser/test_site.py` takes `docs/leaderboard.png` anew.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,16 +93,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(*roots, tuple(sorted(pages)))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+@contextmanager
+def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # CI is root
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with chromium() as browser:
+        yield browser
 
 
 class Seen(NamedTuple):
@@ -253,3 +263,18 @@ def test_a_leaderboard_of_a_thousand_rows_answers_within_a_second_of_work(browse
         step()
         assert worked() - begin < 1
     page.context.close()
+
+
+def take_picture(path: Path) -> None:
+    """The leaderboard of CorLoc from what is published, down to its notes."""
+    with TemporaryDirectory() as folder, chromium() as browser:
+        write(kept(Places(Path(folder) / "runs"), MEASURED), Path(folder) / "site")
+        page = browser.new_page(viewport={"width": 1100, "height": 600}, device_scale_factor=1.5)
+        page.goto((Path(folder) / "site" / "protocol" / "voc07-corloc.html").as_uri())
+        board = page.locator(".board").bounding_box()
+        clip = {"x": 0, "y": 0, "width": 1100, "height": board["y"] + board["height"] + 16}
+        page.screenshot(path=path, full_page=True, clip=clip)
+
+
+if __name__ == "__main__":
+    take_picture(registry.ROOT / "docs" / "leaderboard.png")
