@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench import registry
 from bench.kept import Kept
 from bench.result import Result
 from bench.site.parts import UP, Board, markup, runs
@@ -38,6 +39,7 @@ def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Kep
         "title": name,
         "summary": summary,
         "boards": [markup(table) for board in boards if (table := _of(board, name)).rows],
+        "variants": markup(_variants(name, results, found)),
         "reported": markup(_against(reported)) if reported else "",
         "trends": [(drawn(trend), markup(table_of(trend))) for trend in moved],
         "training": list(_trainings(own)),
@@ -55,6 +57,18 @@ def _of(board: Board, name: str) -> Table:
 
 def _to_protocol(row: Row, board: Board) -> Row:
     return (replace(row[0], link=UP + protocol_page(board.protocol)), *row[1:])
+
+
+def _variants(name: str, results: Sequence[Result], found: Found) -> Table:
+    """Each variant that the method's file lists, which papers' tables have a row of it, and how many results are."""
+    listed = registry.methods().get(name)
+    labels = [f"{name}:{variant}" for variant in registry.variants(listed)] if listed else []
+    rows = []
+    for label in labels:
+        of = [paper for paper, (table, _) in found.items() if any(row.method == label for row in table.rows)]
+        count = sum(result.label == label for result in results)
+        rows.append((Cell(label, label), Cell(text := ", ".join(of), text), Cell(count, str(count or ""))))
+    return Table("Variants", ("variant", "in the papers' tables", "results"), tuple(rows))
 
 
 def _reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:

@@ -98,6 +98,8 @@ def test_there_is_a_page_for_everything(found: dict[str, str]) -> None:
     assert "69.6" in found["paper/spn-2.html"]
     assert "<p>Text against table: Sec. 4.2 says" in found["paper/spn-2.html"]
     assert "69.6 [68.0, 71.0]" in found["protocol/voc07-point.html"]
+    assert '<th scope="row">melm:l2+arl</th><td class="word">melm-1, melm-3' in found["method/melm.html"]
+    assert "<h2>Variants</h2>" not in found["method/center.html"]
     against = re.search(r"<h2>Reported against measured</h2>.*?</table>", found["method/center.html"], re.DOTALL)
     assert against
     assert "<td>69.5</td><td>69.6</td><td>+0.1</td>" in against[0]
