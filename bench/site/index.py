@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -62,6 +63,8 @@ def _listed(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iter
 
 
 def _papers(found: Found) -> Iterator[Row]:
-    for name, title, counts in counted(found):
+    """The papers' tables by the first sentence of their captions."""
+    for name, caption, counts in counted(found):
+        title = re.split(r"(?<=\.) (?=[A-Z†])", caption)[0]
         numbers = [Cell(count, str(count or "")) for count in counts.values()]
-        yield Cell(name, name, link=paper_page(name)), Cell(title, title), *numbers
+        yield Cell(name, name, link=paper_page(name)), Cell(caption, title), *numbers
