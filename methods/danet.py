@@ -3,7 +3,8 @@
 Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 learn orders, families and species; a class's
 map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps a class, which learn to be
 unlike each other. `multi-loss` is Table 1's control, the same classes at every level. `released` weighs the losses
-evenly, compares maps of all levels, and fuses a class with the families and orders of the same rank.
+evenly, compares maps of all levels, fuses a class with the families and orders of the same rank, and boxes all of the
+foreground.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ class Danet(ImageMethod):
         "hda-2": {"maps": 1, "divergence": 0.0, "levels": 2},
         "dda": {"levels": 1},
         "multi-loss": {"maps": 1, "divergence": 0.0, "supervise": "classes"},
-        "released": {"kept": 1.0, "compare": "all", "balance": "even", "fusion": "ranks"},
+        "released": {
+            "kept": 1.0,
+            "compare": "all",
+            "balance": "even",
+            "fusion": "ranks",
+            "box_rule": "all-foreground",
+        },
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 32}}
     config: DanetConfig

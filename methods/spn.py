@@ -3,7 +3,7 @@
 The last features U of the net, through a new 3x3 convolution (the released heads), are coupled with the objectness map
 M that they give rise to: V = U * M is summed over positions, then linear. Class maps are R_c = sum_k w_kc U_k * M.
 M is a constant for the gradient. It is taken at its stable state; `released-voc` walks at most 20 steps, with the far
-wider neighbourhood of the released VOC models.
+wider neighbourhood of the released VOC models. A box encloses what reaches the mean of a map (Sec. 4.3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from bench.method import Maps, Task, training
+from bench.decode import BoxRule
+from bench.method import Maps, Task, prediction, training
 from methods.layers.map_method import ImageConfig, ImageMethod, neck
 from methods.layers.region_method import linear
 from methods.layers.soft_proposal import dissimilarity, stable_state, walk
@@ -33,6 +34,7 @@ class SpnConfig(ImageConfig):
     proposal: Literal["stable", "walk"] = training("stable", "the walk's stable state in one pass, or some steps of it")
     steps: int = training(20, "proposal=walk: at most so many steps", ge=1)
     tolerance: float = training(1e-4, "proposal=walk: a smaller step is the last", ge=0)
+    box_rule: BoxRule = prediction("mean", "what of the foreground boxes enclose; the mean has no box_threshold")
 
 
 class Spn(ImageMethod):
@@ -42,7 +44,7 @@ class Spn(ImageMethod):
     kinds: ClassVar = (*ImageMethod.kinds, "objectness")
     variants: ClassVar = {
         "walk": {"proposal": "walk"},
-        "released-voc": {"proposal": "walk", "epsilon_of": "cells"},
+        "released-voc": {"proposal": "walk", "epsilon_of": "cells", "box_rule": "mean-components"},
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0, "neck": 128}}
     config: SpnConfig

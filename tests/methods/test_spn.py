@@ -71,6 +71,14 @@ def test_on_the_papers_nets_it_adds_a_grouped_convolution_to_1024_channels(net: 
     assert method.output.weight.shape == (3, 1024)
 
 
+@pytest.mark.parametrize(("variant", "rule"), [(None, "mean"), ("released-voc", "mean-components")])
+def test_its_boxes_enclose_what_reaches_the_mean(variant: str | None, rule: str) -> None:
+    cls, _ = registry.parse("spn")
+    config = registry.configure(cls, variant, dataset="", recipe={}, settings={})
+    assert config.stage("prediction")["box_rule"] == rule
+    assert "box_rule" not in config.stage("training")
+
+
 def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
     with pytest.raises(RequestError, match=r"groups=3 does not divide a convolution of \d+ to 32 channels"):
         made(Spn, neck=32, groups=3)
