@@ -211,7 +211,7 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
             return
         about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
         check()
-        for kind in wanted:
+        for kind in (kind for kind in wanted if kind in tables or kind in FOLDERS):
             write_json(folder / f"{kind}.json", took)
             if kind in FOLDERS:
                 stored(folder / "parts", kind).rename(stored(folder, kind))
@@ -223,11 +223,11 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
 def _predicted(
     job: Job, kinds: Sequence[str], means: _Means, check: Callable[[], None]
 ) -> tuple[Mapping[str, pa.Table], dict[str, float]]:
-    """Tables of the kinds, and what they took."""
+    """Tables of the kinds, and what they took. Raises RequestError where the job's own cannot be made."""
     if issubclass(job.cls, Predictor):
         begin = time.monotonic()
         tables = job.cls(job.config).predict(job.test, job.proposals(job.test))
-        if lacking := [kind for kind in kinds if kind not in tables]:
+        if lacking := [kind for kind in job.kinds if kind in kinds and kind not in tables]:
             raise RequestError(
                 f"{job.cls.name} could make no {lacking[0]}: run what it builds on under {job.bound.record.name} first."
             )

@@ -100,6 +100,17 @@ def test_a_kind_that_its_runs_lack_is_asked_for_from_them(shared: Places, member
     assert str(error) == "ensemble could make no scores: run what it builds on under voc07-cls first."
 
 
+def test_what_one_protocol_lacks_does_not_keep_another_from_its_result(shared: Places, members: list[Result]) -> None:
+    names, settings = ("voc07-cls", "voc07-det"), {"runs": members[0].address, "nms": 0.29}
+    asked = [
+        Request("ensemble", registry.protocol(name), settings=settings, data="shapes", data_options=TINY)
+        for name in names
+    ]
+    report = run(asked, shared, device="cpu", workers=0, threads=1)
+    assert [result.protocol for result in report.results] == ["voc07-det"]
+    assert list(report.failed) == ["ensemble under voc07-cls, seed 0"]
+
+
 def test_runs_on_another_split_are_refused(shared: Places, members: list[Result]) -> None:
     error = ran(shared, "ensemble", "voc07-corloc", runs=members[0].address)
     assert isinstance(error, RequestError)
