@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.boxes import FloatArray, iou
-from bench.data.pixels import read_indices
+from bench.data.pixels import read_indices, voc_palette
 from bench.pictures import HIT, MISS, OTHER, TRUTH, Mark, Picture, drawn, heated, painted
 from bench.predictions import Resolved
 from bench.truth import ONLY_DIFFICULT, Truth
@@ -20,7 +20,7 @@ CLASSES, BOXES = 3, 30
 """At most so many classes of an image have a picture of their own, and so many boxes of a class are drawn."""
 
 TAU, TOP = 0.7, 200
-"""Cliques of MELM: IoU above which proposals share one, and how many of a class are looked at."""
+"""Cliques of MELM: IoU above which proposals share one, unless a run has its own, and how many are looked at."""
 
 Maps = Mapping[tuple[str, str], NDArray[np.floating]]
 """Maps by image and class; of a map that is of no class, the class is empty."""
@@ -45,6 +45,7 @@ class Run:
     outcomes: pa.Table
     masks: dict[int, NDArray[Any]]
     maps: Maps
+    tau: float = TAU
 
 
 def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
@@ -84,15 +85,15 @@ def _pictures(run: Run, row: int, shown: list[int], pixels: NDArray[np.uint8]) -
     if (map := run.maps.get((name, ""))) is not None:
         yield Picture("objectness", drawn(heated(pixels, map), [mark for some in true.values() for mark in some]))
     if "proposals" in run.found:
-        yield from _clique(run, row, pixels)
+        yield from _cliques(run, row, pixels)
     if row in run.masks:
         if truth.masks is not None and truth.masks.indexed:
             yield Picture("true mask", drawn(painted(pixels, read_indices(truth.masks.files[row][0]))))
         yield Picture("mask", drawn(painted(pixels, run.masks[row])))
 
 
-def _clique(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
-    """The clique of an image's most probable proposal (MELM, Fig. 6): what its overlaps above `TAU` lead to."""
+def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
+    """Cliques of the class of an image's most probable proposal, a colour each, and that proposal's (MELM, Fig. 6)."""
     from scipy.sparse.csgraph import connected_components
 
     found = run.found["proposals"]
@@ -103,10 +104,14 @@ def _clique(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
     if not len(mine):
         return
     boxes = found.box[mine]
-    clique = connected_components(iou(boxes, boxes) > TAU)[1]
+    number, clique = connected_components(iou(boxes, boxes) > run.tau)
+    name, colours = run.truth.classes[found.label[mine[0]]], np.array(voc_palette()).reshape(-1, 3)[1 + clique % 255]
+    first = np.isin(np.arange(len(mine)), np.unique(clique, return_index=True)[1]).tolist()
+    every = [Mark(*one) for one in zip(boxes.tolist(), map(tuple, colours.tolist()), first, strict=True)]
+    yield Picture(f"{number} cliques of {name}", drawn(pixels, every[::-1]))
     members = boxes[clique == clique[0]][:BOXES]
     marks = [Mark(box.tolist(), OTHER, strong=False) for box in members[:0:-1]] + [Mark(members[0].tolist(), HIT)]
-    caption = f"clique of {run.truth.classes[found.label[mine[0]]]}: {int((clique == clique[0]).sum())} proposals"
+    caption = f"clique of {name}: {int((clique == clique[0]).sum())} proposals"
     yield Picture(caption, drawn(pixels, marks))
 
 

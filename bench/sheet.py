@@ -20,7 +20,7 @@ from bench import registry
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.pixels import read_pixels
 from bench.errors import BenchError, MissingDataError, RequestError
-from bench.example import Example, Maps, Run, example, goodness
+from bench.example import TAU, Example, Maps, Run, example, goodness
 from bench.files import Places
 from bench.formats import read_any
 from bench.kept import Kept
@@ -60,7 +60,7 @@ def sheet(kept: Kept, places: Places, number: int, options: Mapping[str, Any] = 
     rows = [row for some in chosen.values() for row in some]
     missing = dataset.missing_images([truth.ids[row] for row in rows])
     maps, notes = _maps(result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing])
-    run = Run(truth, found, table, _masks(found, rows), maps)
+    run = Run(truth, found, table, _masks(found, rows), maps, result.config.get("tau", TAU))
     if missing:
         where = dataset.image_path(missing[0]).parent
         notes = (*notes, f"Photographs that are not in {where.name}: {', '.join(missing)}. {dataset.how_to_get}")

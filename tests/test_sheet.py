@@ -21,7 +21,7 @@ from bench.errors import MissingDataError, RequestError
 from bench.example import Run, example, goodness
 from bench.files import Places
 from bench.kept import Kept, find
-from bench.pictures import HIT, MISS, OTHER, SIDE, TRUTH, Mark, drawn, heated, painted
+from bench.pictures import HIT, MISS, OTHER, SIDE, TRUTH, Mark, Picture, drawn, heated, painted
 from bench.predictions import Resolved
 from bench.remap import made_again
 from bench.run import Request, run
@@ -176,7 +176,7 @@ def test_how_good_an_outcome_is(columns: dict[str, list[Any]], good: list[float]
     np.testing.assert_allclose(goodness(pa.table({"image": [0, 1], **columns})), good)
 
 
-def test_the_clique_of_the_most_probable_proposal_is_drawn() -> None:
+def test_cliques_are_drawn_each_in_a_colour_and_that_of_the_most_probable_proposal_again() -> None:
     """A chain of three that overlap, one of the same class far off, and a better placed one of another class."""
     corners = np.array([[0, 0, 40, 40], [4, 0, 44, 40], [8, 0, 48, 40], [60, 60, 90, 90], [0, 0, 40, 40]], float)
     columns = dict(zip(("x1", "y1", "x2", "y2"), corners.T, strict=True))
@@ -187,8 +187,18 @@ def test_the_clique_of_the_most_probable_proposal_is_drawn() -> None:
     size = np.array([[100, 100]], np.int32)
     truth = Truth("toy", "test", ("cat", "dog"), ("1",), size, labels_of(1, 2, objects), objects)
     outcomes = pa.table({"image": [0], "label": [1], "accuracy": [0.5]})
-    one = example(Run(truth, {"proposals": found}, outcomes, {}, {}), 0, 0.5, np.zeros((100, 100, 3), np.uint8))
-    assert [picture.caption for picture in one.pictures] == ["truth, and what was said", "clique of dog: 3 proposals"]
+
+    def pictures(tau: float) -> list[Picture]:
+        run = Run(truth, {"proposals": found}, outcomes, {}, {}, tau)
+        return list(example(run, 0, 0.5, np.zeros((100, 100, 3), np.uint8)).pictures[1:])
+
+    every, one = pictures(0.7)
+    assert [every.caption, one.caption] == ["2 cliques of dog", "clique of dog: 3 proposals"]
+    assert [picture.caption for picture in pictures(0.9)] == ["4 cliques of dog", "clique of dog: 1 proposals"]
+    shown = colours_of(every.jpeg).astype(int)
+    near, far = shown[:3, 20:100].mean(axis=(0, 1)), shown[191:194, 220:280].mean(axis=(0, 1))
+    assert np.abs(near - (128, 0, 0)).max() < 60  # VOC's first colour, and its second
+    assert np.abs(far - (0, 128, 0)).max() < 60
 
 
 def colours_of(jpeg: bytes) -> np.ndarray:
