@@ -35,10 +35,15 @@ class Resources(BaseModel):
 
     partition: str | None = None
     account: str | None = None
+    nodes: Count = 1
+    processes: Count = 1
+    """Of a node; all processes of a task share each of its trainings."""
     gpus: Annotated[int, Field(ge=0)] = 0
+    """Of a process."""
     cpus: Count | None = None
+    """Of a process."""
     memory: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
-    """As SLURM writes it: 500M, 64G."""
+    """Of a node, as SLURM writes it: 500M, 64G."""
     time: Annotated[str, Field(pattern=_TIME)] = "24:00:00"
     """Limit of a task, as hours:minutes:seconds or days-hours:minutes:seconds."""
     constraint: str | None = None

@@ -7,26 +7,34 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import BenchError, LostError
 from bench.files import write_text
-from slurm import lives
+from bench.progress import SILENT, follows
+from slurm import lives, ranks
 from slurm.progress import Written
 from slurm.submission import Submission, read, refuse_other_code
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
 
+    from bench.progress import Progress
+    from bench.run import Report
+
 SIGNALS = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
 """What a cluster sends to every process of a task; submitit answers in the task's own, once for all of them."""
 
 PATIENCE = 10.0
 """Seconds that a child has to give back what it holds."""
+
+LOOK = 5.0
+"""Seconds between two looks for what another process of a job has said."""
 
 FAREWELL = 300.0
 """Seconds that a cluster which told a job to stop has to end its task, before the job counts as failed."""
@@ -73,14 +81,36 @@ class Task:
             for place, number in enumerate(waiting):
                 with _held():
                     working = child.submit(work, self.attempt, number)
-                error = working.exception()
-                if isinstance(error, BrokenProcessPool):  # what ends the whole task ends this process too, and soon
-                    time.sleep(FAREWELL if lives.told(submission.job_folder(number)) else 1)
+                error = _error(working, submission, number)
+                gone = isinstance(error, BrokenProcessPool | LostError)
+                if gone:
+                    _listen(submission, number, lost=isinstance(error, LostError))
                 if error is not None and submission.outcome(number) is None:
                     _tell(submission, number, error)
-                if isinstance(error, BrokenProcessPool):
+                if gone:
                     return waiting[place + 1 :]
         return ()
+
+
+def _error(working: Future[None], submission: Submission, number: int) -> BaseException | None:
+    """What a job raised here; of several processes, none waits for one that has said that the job failed."""
+    while True:
+        try:
+            return working.exception(timeout=None if ranks.size() == 1 else LOOK)
+        except TimeoutError:
+            if (outcome := submission.outcome(number)) and outcome["failed"]:
+                for child in multiprocessing.active_children():
+                    _stop(child)
+
+
+def _listen(submission: Submission, number: int, *, lost: bool) -> None:
+    """Wait for what ends the whole task, and for the one of several processes that knows why the job ended."""
+    for _ in range(1 if ranks.size() == 1 else 60 if lost else 15):
+        if lives.told(submission.job_folder(number)):
+            time.sleep(FAREWELL)
+        if submission.outcome(number) is not None:
+            return
+        time.sleep(1)
 
 
 @contextmanager
@@ -119,45 +149,61 @@ def _stop(child: multiprocessing.process.BaseProcess) -> None:
 
 def work(attempt: Path, number: int) -> None:
     """Run a job of an attempt to its outcome; interrupted, the process ends. Raises what is no BenchError."""
+    ranks.meet(number)
     try:
         _work(attempt, number)
     except KeyboardInterrupt:
-        lives.stop(read(attempt.parent.parent).job_folder(number), lives.TOLD)
+        if not follows():
+            lives.stop(read(attempt.parent.parent).job_folder(number), lives.TOLD)
         os._exit(1)
 
 
 def _work(attempt: Path, number: int) -> None:
-    from bench.errors import RunError
     from bench.lease import claim
-    from bench.run import run
+    from bench.train import processes
+    from bench.train.device import pick_device
 
     submission = read(attempt.parent.parent)
     folder = submission.job_folder(number)
-    progress = Written(folder)
-    with claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress) as lease:
-        if lease is None:
+    progress = SILENT if follows() else Written(folder)
+    lease = claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress)
+    with processes.joined(pick_device(submission.means.device)), processes.claimed(lease) as check:
+        if check is None:
             return
-        lives.begin(folder)
+        leads = processes.leads()
+        if leads:
+            lives.begin(folder)
         try:
-            refuse_other_code(submission, attempt)
-        except RunError as error:
-            submission.end(number, failed={"": str(error)})
+            processes.everywhere(lambda: refuse_other_code(submission, attempt), str)
+        except BenchError as error:
+            if leads:
+                submission.end(number, failed={"": str(error)})
             return
-        submission.use_plugins()
-        means = submission.means
-        requests = submission.requests_of(submission.jobs[number])
-        report = run(
-            requests,
-            submission.places,
-            progress=progress,
-            device=means.device,
-            workers=means.workers,
-            threads=means.threads,
-            cache=means.cache,
-        )
-        lease.check()
-        addresses = [result.address for result in report.results]
-        submission.end(number, results=addresses, failed={name: str(error) for name, error in report.failed.items()})
+        report = _report(submission, number, progress)
+        check()
+        if leads:
+            addresses = [result.address for result in report.results]
+            submission.end(
+                number, results=addresses, failed={name: str(error) for name, error in report.failed.items()}
+            )
+
+
+def _report(submission: Submission, number: int, progress: Progress) -> Report:
+    """Run the requests of a job."""
+    from bench.run import run
+
+    submission.use_plugins()
+    means = submission.means
+    requests = submission.requests_of(submission.jobs[number])
+    return run(
+        requests,
+        submission.places,
+        progress=progress,
+        device=means.device,
+        workers=means.workers,
+        threads=means.threads,
+        cache=means.cache,
+    )
 
 
 def _tell(submission: Submission, number: int, error: BaseException) -> None:

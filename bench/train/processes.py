@@ -29,9 +29,9 @@ PATIENCE = timedelta(days=7)
 def joined(device: torch.device) -> Iterator[None]:
     """Join the processes that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) tell of, during the block.
 
-    Raises RequestError if the others cannot be reached.
+    Raises RequestError if the others cannot be reached. Within another such block nothing is to be done.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     try:

@@ -5,11 +5,12 @@
 #   cluster.sh crash DIR NODE kill -9 a node with all that runs on it; `up` brings it back
 #   cluster.sh down DIR       stop all of it
 #
-# Clients find it by SLURM_CONF=DIR/etc/slurm.conf. PORT (17000) and the ten above it have to be free.
+# Clients find it by SLURM_CONF=DIR/etc/slurm.conf. It takes eight ports from PORT on; without PORT, the first free ones
+# from 17000 on.
 set -euo pipefail
 usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
 [ $# -ge 2 ] || usage
-verb=$1 port=${PORT:-17000} nodes=4
+verb=$1 nodes=4
 mkdir -p "$2"
 state=$(cd "$2" && pwd -P)
 export SLURM_CONF=$state/etc/slurm.conf PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin LC_ALL=C
@@ -17,7 +18,8 @@ export SLURM_CONF=$state/etc/slurm.conf PATH=$PATH:/usr/local/sbin:/usr/sbin:/sb
 fail() { echo "cluster.sh: $*" >&2; exit 1; }
 
 install_packages() {
-  declare -A package=([slurmctld]=slurmctld [slurmd]=slurmd [sbatch]=slurm-client [slurmdbd]=slurmdbd [munged]=munge [mariadbd]=mariadb-server)
+  declare -A package=([slurmctld]=slurmctld [slurmd]=slurmd [sbatch]=slurm-client [slurmdbd]=slurmdbd [munged]=munge
+    [mariadbd]=mariadb-server-core [mariadb]=mariadb-client-core)
   local command missing=()
   for command in "${!package[@]}"; do command -v "$command" >/dev/null || missing+=("${package[$command]}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
@@ -29,9 +31,24 @@ install_packages() {
   for command in "${!package[@]}"; do command -v "$command" >/dev/null || fail "${package[$command]} has no $command"; done
 }
 
+taken() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+choose_port() { # that which this cluster has, or else PORT, or else the first of eight that are free
+  local offset=0
+  if [ -s "$state/etc/port" ]; then port=$(cat "$state/etc/port"); return; fi
+  port=${PORT:-17000}
+  while [ $offset -lt 8 ]; do
+    if ! taken $((port + offset)); then offset=$((offset + 1)); continue; fi
+    [ -z "${PORT:-}" ] || fail "port $((port + offset)) is taken: give another PORT"
+    port=$((port + 10)) offset=0
+  done
+  echo "$port" >"$state/etc/port"
+}
+
 configure() {
   umask 022
   mkdir -p "$state"/{etc,run,spool,ctld,dev}
+  choose_port
   [ -s "$state/etc/munge.key" ] || head -c 1024 /dev/urandom >"$state/etc/munge.key"
   [ -s "$state/etc/password" ] || head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$state/etc/password"
   chmod 600 "$state/etc/munge.key" "$state/etc/password"

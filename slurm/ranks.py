@@ -1,0 +1,29 @@
+"""The processes of a task, which share each of its jobs: SLURM starts them, and torch joins them."""
+
+from __future__ import annotations
+
+import os
+import random
+
+from slurm.lives import this
+
+PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to whoever asks for any."""
+
+
+def size() -> int:
+    """How many processes this task has."""
+    from submitit import JobEnvironment
+
+    return int(JobEnvironment().num_tasks)
+
+
+def meet(number: int) -> None:
+    """Tell torch, as torchrun does, who shares this job and where they meet: elsewhere for each job, and each life."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    if size() == 1:
+        return
+    life = this()
+    os.environ["MASTER_PORT"] = str(random.Random(f"{life.task} {life.number} {number}").choice(PORTS))
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
