@@ -106,6 +106,7 @@ CONF
 AutoDetect=off
 NodeName=n[1-$nodes] Name=gpu Type=pretended File=$state/dev/gpu[0-1]
 CONF
+  echo "CgroupPlugin=cgroup/v1" >"$state/etc/cgroup.conf" # slurmd wants one; this does nothing until something uses it
   install -m 600 /dev/stdin "$state/etc/slurmdbd.conf" <<CONF
 AuthType=auth/munge
 AuthInfo=socket=$state/run/munge.socket
