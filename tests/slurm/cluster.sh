@@ -23,7 +23,6 @@ install_packages() {
   local command missing=()
   for command in "${!package[@]}"; do command -v "$command" >/dev/null || missing+=("${package[$command]}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
-  [ "$(id -u)" = 0 ] || fail "not root, and these packages are missing: ${missing[*]}"
   command -v apt-get >/dev/null || fail "no apt-get to install these packages with: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # at this runlevel no package starts a service of its own
   { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } >"$state/log/apt.log" 2>&1 ||
@@ -149,6 +148,7 @@ sql() { mariadb --no-defaults -S "$state/run/mariadbd.socket" -u root -e "$1"; }
 idle() { [ "$(sinfo -h -N -p main -t idle,alloc,mix -o %N | sort -u | wc -l)" = $nodes ]; }
 
 up() {
+  [ "$(id -u)" = 0 ] || fail "not root, as whom alone SLURM's nodes can start jobs; nothing was installed or started"
   mkdir -p "$state/log"
   install_packages
   configure
