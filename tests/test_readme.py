@@ -33,7 +33,13 @@ def test_the_two_commands_stand_under_their_marks_in_one_line_each() -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("echo one $CI", 0), ("false\necho two", 1)])
-def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path, command: str, code: int) -> None:
+def test_ci_runs_the_test_command_as_it_stands_with_a_slurm_and_fails_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+) -> None:
+    cluster = tmp_path / "tests" / "slurm" / "cluster.sh"
+    cluster.parent.mkdir(parents=True)
+    cluster.write_text('#!/bin/sh\necho "$1 ${SLURM_CONF:-}" >> verbs\n')
+    cluster.chmod(0o755)
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_text((registry.ROOT / ".ci" / "run").read_text())
     (tmp_path / "README.md").write_text(
@@ -41,11 +47,14 @@ def test_ci_runs_the_test_command_as_it_stands_and_fails_with_it(tmp_path: Path,
     )
     for program in ("pdflatex", "chromium", "pg_ctlcluster"):  # so that nothing is installed
         (tmp_path / program).touch(mode=0o755)
+    monkeypatch.delenv("SLURM_CONF", raising=False)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     run = ["env", f"PATH={path}", "bash", str(tmp_path / ".ci" / "run")]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert done.stdout.removeprefix(f"{command}\n") == ("one true\n" if code == 0 else "")
+    up, down = (tmp_path / "verbs").read_text().splitlines()
+    assert (up, down.startswith("down /")) == ("up ", True)
 
 
 def test_the_table_it_shows_is_that_of_the_published_results(bench: Callable[..., Answer]) -> None:

@@ -5,8 +5,7 @@
 #   cluster.sh crash DIR NODE kill -9 a node with all that runs on it; `up` brings it back
 #   cluster.sh down DIR       stop all of it
 #
-# Clients find it by SLURM_CONF=DIR/etc/slurm.conf. It takes eight ports from PORT on; without PORT, the first free ones
-# from 17000 on.
+# Clients find it by SLURM_CONF=DIR/etc/slurm.conf. It takes the first eight free ports from 17000 on.
 set -euo pipefail
 usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
 [ $# -ge 2 ] || usage
@@ -32,14 +31,12 @@ install_packages() {
 
 taken() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-choose_port() { # that which this cluster has, or else PORT, or else the first of eight that are free
+choose_port() { # that which this cluster has, or else the first of eight that are free
   local offset=0
-  if [ -s "$state/etc/port" ]; then port=$(cat "$state/etc/port"); return; fi
-  port=${PORT:-17000}
+  port=$(cat "$state/etc/port" 2>/dev/null || echo 17000)
+  [ -s "$state/etc/port" ] && return
   while [ $offset -lt 8 ]; do
-    if ! taken $((port + offset)); then offset=$((offset + 1)); continue; fi
-    [ -z "${PORT:-}" ] || fail "port $((port + offset)) is taken: give another PORT"
-    port=$((port + 10)) offset=0
+    if taken $((port + offset)); then port=$((port + 10)) offset=0; else offset=$((offset + 1)); fi
   done
   echo "$port" >"$state/etc/port"
 }
