@@ -182,10 +182,8 @@ def _work(attempt: Path, number: int) -> None:
         report = _report(submission, number, progress)
         check()
         if leads:
-            addresses = [result.address for result in report.results]
-            submission.end(
-                number, results=addresses, failed={name: str(error) for name, error in report.failed.items()}
-            )
+            failed = {name: str(error) for name, error in report.failed.items()}
+            submission.end(number, results=[result.address for result in report.results], failed=failed)
 
 
 def _report(submission: Submission, number: int, progress: Progress) -> Report:
