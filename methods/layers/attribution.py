@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from captum.attr import Deconvolution, GuidedBackprop
 from torch import Tensor, nn
-from torchvision.models.googlenet import BasicConv2d
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from bench.errors import RequestError
-from bench.method import Attribution, MapConfig, MapMethod, Task
+from bench.method import Attribution, MapMethod
 from methods.classifier import Classifier
 
 
@@ -48,11 +47,6 @@ class RectifiedGradient(Attribution):
     """The gradient, its largest magnitude over the channels, with another backward rule for ReLUs."""
 
     rule: ClassVar[type[Deconvolution] | type[GuidedBackprop]]
-
-    def __init__(self, config: MapConfig, task: Task) -> None:
-        super().__init__(config, task)
-        if any(isinstance(layer, BasicConv2d) for layer in self.base.modules()):
-            raise RequestError(f"{self.name} changes ReLU layers, and {config.net} has functions in their place.")
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
         """At the resolution of the image."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from torch import nn
-from torchvision.models.googlenet import GoogLeNet
+from torch import Tensor, nn
+from torchvision.models.googlenet import BasicConv2d, GoogLeNet, Inception, InceptionAux
 
 from methods.nets.backbone import Layout, Net, Normalisation, mean_head
 
@@ -23,8 +24,22 @@ TENSORFLOW = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """torchvision's weights come from TensorFlow: its model turns its usual input to this (`transform_input`)."""
 
 
+class _Convolution(BasicConv2d):
+    """torchvision's, its ReLU a layer, so that attributions can change how it leads back."""
+
+    def __init__(self, before: int, after: int, **options: Any) -> None:
+        super().__init__(before, after, **options)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.relu(self.bn(self.conv(given)))  # type: ignore[no-any-return]
+
+
+_BLOCKS = [_Convolution, partial(Inception, conv_block=_Convolution), InceptionAux]
+
+
 def _trunk(parts: tuple[str, ...]) -> nn.Sequential:
-    model = GoogLeNet(aux_logits=False, init_weights=False)
+    model = GoogLeNet(aux_logits=False, init_weights=False, blocks=_BLOCKS)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
