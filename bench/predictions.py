@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -254,6 +253,8 @@ def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
 
 def _unpacked(column: pa.ChunkedArray) -> int:
     """Bytes of text that a column stands for, whose values are kept once and pointed at."""
+    import pyarrow.compute as pc  # a tenth of a second, which no table needs
+
     lengths = [pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks]
     return sum(pc.sum(length).as_py() or 0 for length in lengths)
 
@@ -261,7 +262,7 @@ def _unpacked(column: pa.ChunkedArray) -> int:
 def _without_gaps(path: Path, table: pa.Table) -> pa.Table:
     for name in table.column_names:
         if table[name].null_count:
-            row = pc.index(pc.is_null(table[name]), True).as_py()
+            row = table[name].is_null().index(True).as_py()
             raise BadFileError(path, f"column {name!r} is empty", row=row)
     return table
 
@@ -315,6 +316,8 @@ def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: 
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
     names, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    import pyarrow.compute as pc
+
     places = pc.index_in(names, value_set=pa.array(list(index), names.type))
     found: NDArray[np.int32] = places.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
     if (found < 0).any():

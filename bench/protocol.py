@@ -11,18 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BadFileError, RequestError, UnknownNameError
 from bench.files import digest
-from bench.predictions import Resolved
-from bench.truth import Truth
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bench.predictions import Resolved
+    from bench.truth import Truth
 
 Replicates = dict[str, NDArray[np.float64]]
 """Metric name to (B,) values, or to (B, C) values by class, NaN where undefined; B bootstrap replicates."""
