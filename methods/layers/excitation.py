@@ -22,6 +22,9 @@ from methods.layers.attribution import layer_of, need_layers
 
 AVERAGING = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 NORMALISING = (nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm)
+MAPPED_AT = {"googlenet": "backbone.trunk.4"}
+"""Where the authors' code maps another net than VGG16: GoogLeNet at pool2, 28 x 28 cells of 224 pixels."""
+
 SMALLEST = 1e-30
 """Less excitation than this is none: its mass has nowhere to go."""
 
@@ -30,7 +33,9 @@ class ExcitationConfig(AttributionConfig):
     """Settings of excitation backprop."""
 
     saliency_layer: str = prediction(
-        "", "module of the base whose output is mapped; empty: the end of the stage before the last (VGG16: pool4)"
+        "",
+        "module of the base whose output is mapped; empty: the end of the stage before the last (VGG16: pool4), "
+        "but pool2 of GoogLeNet",
     )
 
 
@@ -43,7 +48,8 @@ class Excitation(Attribution):
         super().__init__(config, task)
         need_layers(self.base, self.name)
         backbone = self.base.backbone
-        self.saliency = config.saliency_layer or f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
+        stage = f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
+        self.saliency = config.saliency_layer or MAPPED_AT.get(config.net, stage)
         layer_of(self.base, self.saliency)
 
     @abstractmethod

@@ -156,6 +156,12 @@ def test_vgg16_is_mapped_at_pool4() -> None:
     assert base.get_submodule(config.model_fields["contrast_layer"].default)[-3].out_features == 4096
 
 
+def test_googlenet_is_mapped_at_pool2() -> None:
+    method = explaining("c-mwp", net="googlenet")
+    assert isinstance(method.base.get_submodule(method.saliency), nn.MaxPool2d)
+    assert method.explain(torch.rand(1, 3, 224, 224), torch.tensor([1])).shape == (1, 28, 28)
+
+
 def test_gradient_is_autograds() -> None:
     method, images = explaining("gradient"), IMAGES.clone().requires_grad_()
     picked = method.base(images).scores[[0, 1], CLASSES]
