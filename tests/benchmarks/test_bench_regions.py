@@ -166,7 +166,8 @@ boxes = torch.cat([corners, corners + 20 + torch.rand(4000, 2) * 250], dim=1)
 features, labels = torch.rand(4000, 256), -torch.ones(20)
 labels[[3, 8, 14]] = 1
 task = Task("made-up", tuple("abcdefghijklmnopqrst"))
-methods = [cls(cls.Config(net="tiny", weights="none"), task) for cls in (Wsddn, Oicr, Melm, Pcl)]
+kinds = [(Wsddn, {}), (Oicr, {}), (Melm, {}), (Melm, Melm.variants["released"]), (Pcl, {})]
+methods = [cls(cls.Config(net="tiny", weights="none", **settings), task) for cls, settings in kinds]
 for method in methods:
     teach(method, 50)
 before = most()

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from bench.boxes import iou
 from bench.method import Task
+from methods.layers.losses import binary_log_loss
+from methods.layers.min_entropy import clique_scores
+from methods.layers.wsddn import image_log_scores, two_stream_log_scores
 from methods.melm import Melm, MelmConfig
 from methods.wsddn import Wsddn
 
@@ -93,6 +96,17 @@ def test_terms_are_those_of_the_released_steps(tau: float, top: int) -> None:
     found = [terms["global"].item(), terms["absence"].item(), terms["local"].item()]
     # The method computes its losses in single precision.
     assert found == pytest.approx(slow_terms(method, features, boxes), rel=1e-4)
+
+
+def test_gradients_of_its_image_loss_are_right() -> None:
+    streams = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
+    clique = torch.tensor([0, 0, 2, 0, 2, 5, 6])
+
+    def loss(logits: Tensor) -> Tensor:
+        _, means = clique_scores(logits, clique)
+        return binary_log_loss(image_log_scores(two_stream_log_scores(*means.chunk(2, dim=1))), LABELS)
+
+    assert torch.autograd.gradcheck(loss, streams)
 
 
 def test_two_streams_without_cliques_are_wsddn() -> None:
