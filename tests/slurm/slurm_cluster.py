@@ -60,3 +60,12 @@ def until(holds: Callable[[list[Status]], bool], submission: Submission, seconds
 def ended(found: list[Status]) -> bool:
     """Whether every job has ended."""
     return {one.state for one in found} <= {"done", "failed"}
+
+
+def wait_for(files: list[Path], seconds: float = WAIT) -> None:
+    """Wait until all of some files are there."""
+    begin = time.monotonic()
+    while absent := [file.name for file in files if not file.exists()]:
+        if time.monotonic() - begin > seconds:
+            raise TimeoutError(absent)
+        time.sleep(0.5)

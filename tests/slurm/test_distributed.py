@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from slurm_cluster import DATA, MEANS, Checkout, ask, ended, until
+from slurm_cluster import DATA, MEANS, Checkout, ask, ended, until, wait_for
 from torch import Tensor, nn
 
 from bench.files import Places
@@ -19,6 +22,25 @@ from bench.train.loop import build
 
 ASKED = ("--method", "cam,wsddn", "--protocol", "voc07-cls", *DATA, *MEANS)
 ONE_STEP = ("--set", "epochs=1,batch_size=12,dropout=0,precision=float32")
+
+METHOD = '''"""Learns as CAM does; in its second epoch says who it is, and waits until it may go on."""
+import os
+import time
+from pathlib import Path
+
+from methods.cam import Cam
+
+class Waits(Cam):
+    calls = 0
+
+    def loss(self, images, labels):
+        self.calls += 1
+        if self.calls == 2:
+            Path("process." + os.environ.get("RANK", "0")).write_text(str(os.getpid()))
+            while not Path("go").exists():
+                time.sleep(0.1)
+        return super().loss(images, labels)
+'''
 
 
 def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: Checkout, tmp_path: Path) -> None:
@@ -48,6 +70,34 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
         shared_rows, alone_rows = (table.to_pydict() for table in tables)
         assert shared_rows.pop("score") == pytest.approx(alone_rows.pop("score"), rel=1e-5, abs=1e-7)
         assert shared_rows == alone_rows
+
+
+def test_what_four_began_goes_on_in_one_and_the_process_that_died_is_named(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(METHOD)
+    settings = "epochs=3,batch_size=12,dropout=0,precision=float32"
+    asked = ("--plugin=waits.py", "--method=waits", "--protocol=voc07-cls", "--set", settings, *DATA, *MEANS)
+    assert checkout("submit", "--profile=own.toml", "--resource=nodes=2,processes=2", *asked).code == 0
+    processes = [tmp_path / f"process.{rank}" for rank in range(4)]
+    wait_for(processes)
+    os.kill(int(processes[3].read_text()), signal.SIGKILL)
+    (tmp_path / "go").touch()
+    (killed,) = until(ended, checkout.last)
+    assert killed.reason == "Its process was killed (out of memory?)."
+    assert checkout("resubmit", "--resource=nodes=1,processes=1").code == 0
+    assert [one.state for one in until(ended, checkout.last)] == ["done"]
+
+    (ours,) = checkout("collect", "--json").json()["results"]
+    (theirs,) = checkout("run", *asked, "--runs", "elsewhere", "--json").json()["results"]
+    assert ours["provenance"]["processes"] == 1
+    assert losses(tmp_path / "runs", ours["training"]) == pytest.approx(
+        losses(tmp_path / "elsewhere", theirs["training"]), rel=1e-5
+    )
+
+
+def losses(runs: Path, training: str) -> list[float]:
+    """Of each epoch."""
+    lines = (Store(Places(runs)).training(training) / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
 
 
 def weights(folder: Path, method: nn.Module) -> dict[str, Tensor]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from slurm_cluster import DATA, MEANS, SCRIPT, WAIT, Checkout, ask, ended, until
+from slurm_cluster import DATA, MEANS, SCRIPT, Checkout, ask, ended, until, wait_for
 
 from bench.lease import standing
 from slurm.lives import lives
@@ -133,12 +132,3 @@ def end_in(seconds: float, task: str) -> None:
     """Let the time of a task end so much later than now."""
     end = datetime.now() + timedelta(seconds=seconds)
     ask("scontrol", "update", f"JobId={task}", f"EndTime={end:%Y-%m-%dT%H:%M:%S}")
-
-
-def wait_for(files: list[Path], seconds: float = WAIT) -> None:
-    """Wait until all of some files are there."""
-    begin = time.monotonic()
-    while absent := [file.name for file in files if not file.exists()]:
-        if time.monotonic() - begin > seconds:
-            raise TimeoutError(absent)
-        time.sleep(0.5)
