@@ -12,6 +12,7 @@ from bench import registry
 from bench.errors import BadFileError, UnknownNameError
 from bench.files import Places
 from bench.job import Request
+from slurm import scheduler
 from slurm.plan import Array, Job, Training, arrays_of, jobs_of, look_over
 from slurm.profile import PROFILES, Resources, read_profile
 
@@ -111,3 +112,9 @@ def test_a_wrong_value_names_its_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(BadFileError, match=r"own\.toml"):
         read_profile(str(tmp_path / "own.toml"), {})
+
+
+def test_a_task_of_several_processes_asks_for_what_all_of_them_need(tmp_path: Path) -> None:
+    (script,) = scheduler.scripts(tmp_path, [Array(Resources(nodes=2, processes=4, gpus=1, cpus=8), ((0,),))])
+    asked = {line.removeprefix("#SBATCH ") for line in script.splitlines()}
+    assert {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--cpus-per-task=8"} <= asked

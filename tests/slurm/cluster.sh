@@ -122,7 +122,8 @@ StorageLoc=slurm_acct_db
 CONF
 }
 
-runs() { [ -s "$state/run/$1.number" ] && kill -0 "$(cat "$state/run/$1.number")" 2>/dev/null; }
+alive() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; } # one that ended may wait for ever to be reaped
+runs() { [ -s "$state/run/$1.number" ] && alive "$(cat "$state/run/$1.number")"; }
 
 start() { # NAME COMMAND...: in a session of its own, its number in run/NAME.number
   runs "$1" && return
@@ -198,7 +199,7 @@ down() {
     process=$(cat "$state/run/$name.number")
     tr '\0' ' ' <"/proc/$process/cmdline" | grep -q "${name%%.*}" || continue # the number is another's by now
     kill "$process"
-    for _ in $(seq 100); do kill -0 "$process" 2>/dev/null || break; sleep 0.1; done
+    for _ in $(seq 100); do alive "$process" || break; sleep 0.1; done
     kill -9 "$process" 2>/dev/null || true
     rm -f "$state/run/$name.number"
   done
