@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from captum.attr import LayerGradCam
 from map_cases import IMAGES, LABELS, TASK, made
 from pyarrow import parquet
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from bench.method import Attribution
 from bench.run import Request, run
 from bench.store import Store
 from methods.classifier import Classifier
+from methods.layers.attribution import Scores
 
 NAMES = ("gradient", "deconv", "guided-backprop", "grad-cam", "lrp", "mwp", "c-mwp")
 CLASSES = torch.tensor([2, 0])
@@ -114,7 +116,7 @@ def test_mass_is_what_dense_matrices_make_it(name: str, contrast: bool) -> None:
     assert (found > 0).any(dim=(1, 2)).all()
 
 
-@pytest.mark.parametrize("net", ["tiny", "squeezenet"])
+@pytest.mark.parametrize("net", ["tiny", "squeezenet", "googlenetgap"])
 def test_mass_is_conserved_at_every_layer(net: str) -> None:
     method = explaining("mwp", net=net).double()
     names = [f"backbone.trunk.{place}" for place in range(len(method.base.backbone.trunk))] + ["backbone.roi_head"]
@@ -215,6 +217,9 @@ def test_grad_cam_weighs_feature_maps_by_their_mean_gradient() -> None:
     weight = torch.autograd.grad(picked.sum(), kept[0])[0].mean(dim=(2, 3), keepdim=True)
     expected = (weight * kept[0]).sum(dim=1).relu()
     torch.testing.assert_close(method.explain(IMAGES.clone(), CLASSES), expected)
+    captums = LayerGradCam(Scores(base), base.backbone.trunk)
+    theirs = captums.attribute(IMAGES.clone().requires_grad_(), CLASSES, relu_attributions=True)
+    assert theirs[:, 0].equal(method.explain(IMAGES.clone(), CLASSES))
 
 
 def test_lrp_is_the_epsilon_rule_of_dense_matrices() -> None:
@@ -263,6 +268,10 @@ def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
         (lambda: explaining("mwp", saliency_layer="backbone.trunk.99"), "no layer 'backbone.trunk.99'"),
         (lambda: explaining("c-mwp", contrast_layer="fc7"), "no layer 'fc7'"),
         (lambda: explaining("grad-cam", layer="conv5"), "no layer 'conv5'"),
+        (
+            lambda: explaining("grad-cam", layer="output").explain(IMAGES.clone(), CLASSES),
+            r"no feature maps, but \(3,\)",
+        ),
         (
             lambda: explaining("c-mwp", saliency_layer="backbone.roi_head", contrast_layer="backbone.trunk.3").explain(
                 IMAGES.clone(), CLASSES
