@@ -38,6 +38,7 @@ SCRIPT = """\
 #SBATCH --job-name=weakloc-DRY-RUN
 #SBATCH --mem=32G
 #SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
 #SBATCH --output=ATTEMPT/%A_%a_0_log.out
 #SBATCH --signal=USR2@90
