@@ -72,7 +72,7 @@ def of_maps(
         maps = [one.maps[label] for one in mapped for label in one.label]
         of_image = [truth.ids[one.row] for one in mapped for _ in one.label]
         of_class = [truth.classes[label] for one in mapped for label in one.label]
-        made["maps"] = Drawn(of_image, _finite(maps), of_class, config.half_maps)
+        made["maps"] = Drawn(of_image, _finite(maps, config), of_class, config.half_maps)
     return made
 
 
@@ -162,10 +162,12 @@ def _written(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _objectness(method: MapMethod, mapped: _Mapped) -> NDArray[np.float32]:
     if mapped.objectness is None:
         raise RunError(f"{method.name} claims objectness, but its forward gives none.")
-    return _finite([mapped.objectness])[0]
+    return _finite([mapped.objectness], cast("MapConfig", method.config))[0]
 
 
-def _finite(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def _finite(maps: list[NDArray[np.float32]], config: MapConfig) -> list[NDArray[np.float32]]:
     if not all(np.isfinite(one).all() for one in maps):
         raise RunError("Maps must be finite, but the method gave NaN or infinity.")
+    if config.half_maps and (most := max(float(np.abs(one).max()) for one in maps)) > float(np.finfo(np.float16).max):
+        raise RunError(f"Half precision ends at 65504, but a map has {most:.6g}. Use half_maps=false.")
     return maps

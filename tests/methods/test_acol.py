@@ -68,6 +68,14 @@ def test_what_b_learns_says_nothing_about_a() -> None:
     assert all(parameter.grad is not None for parameter in method.classifiers[1].parameters())
 
 
+def test_released_features_are_means_over_3x3_cells_of_which_those_beyond_the_border_are_0() -> None:
+    method = made(Acol, smooth=True)
+    features = nn.functional.pad(method.backbone.features(IMAGES), (1, 1, 1, 1))
+    height, width = (side - 2 for side in features.shape[2:])
+    shifted = [features[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    torch.testing.assert_close(method._features(IMAGES), torch.stack(shifted).mean(dim=0))
+
+
 @pytest.mark.parametrize("settings", [{"inclusive": True, "delta": 1.0}, {"smooth": True}])
 def test_released_details_change_what_b_sees(settings: dict[str, object]) -> None:
     plain = {"delta": settings.get("delta", 0.6)}

@@ -59,12 +59,15 @@ def test_it_learns_by_either_loss(loss: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "channels"), [("cnn-s", 512), ("vgg16", 512), ("googlenet", 1024), ("googlenetgap", 832)]
+    ("net", "channels", "side"),
+    [("cnn-s", 512, 17), ("vgg16", 512, 14), ("googlenet", 1024, 7), ("googlenetgap", 832, 14)],
 )
-def test_on_the_papers_nets_it_adds_a_grouped_convolution_to_1024_channels(net: str, channels: int) -> None:
+def test_on_the_papers_nets_it_adds_a_grouped_convolution_to_1024_channels(net: str, channels: int, side: int) -> None:
     cls, _ = registry.parse("spn")
     with torch.device("meta"):
         method = cls(cls.Config(net=net, weights="none"), TASK)
+        features = method.neck(method.backbone.features(torch.empty(1, 3, 224, 224)))
+    assert features.shape == (1, 1024, side, side)
     convolution = method.neck[0]
     assert isinstance(convolution, nn.Conv2d)
     assert (convolution.in_channels, convolution.out_channels, convolution.groups) == (channels, 1024, 2)

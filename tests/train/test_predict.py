@@ -259,6 +259,17 @@ def test_maps_are_those_of_the_network_one_a_class(
     assert stored == pa.list_(pa.float16() if half else pa.float32())
 
 
+def test_a_map_that_half_precision_cannot_hold_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    class Loud(Colours):
+        def forward(self, images: Tensor) -> Maps:
+            scores, maps, *_ = super().forward(images)
+            return Maps(scores, maps - 70_000)
+
+    predicted(made(Loud), photographs, tmp_path / "p", "maps")
+    with pytest.raises(RunError, match=r"ends at 65504, but a map has (6|7)\d{4}.*half_maps=false"):
+        predicted(made(Loud, half_maps=True), photographs, tmp_path / "half", "maps")
+
+
 def test_masks_are_decoded_as_the_config_says(photographs: Photographs, tmp_path: Path) -> None:
     rule = {"mask_rule": "common-maximum", "mask_threshold": 0.6, "mask_score": 0.4}
     method = made(Colours, **rule)
