@@ -20,7 +20,7 @@ from bench.errors import BadFileError, RequestError, amount
 from bench.kept import Kept
 from bench.replicates import beside, read_replicates
 from bench.result import SYNTHETIC, Result
-from bench.stats import bootstrap, interval, p_value
+from bench.stats import bootstrap, interval_of_difference, p_value
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, percent, signed
@@ -131,7 +131,7 @@ def _difference(
         return Difference(a, b)
     count = min(map(len, draws))
     apart = draws[0][:count] - draws[1][:count][:: 1 if paired else -1]
-    return Difference(a, b, a - b, interval(apart, a - b), p_value(apart, a - b))
+    return Difference(a, b, a - b, interval_of_difference(apart, a - b), p_value(apart, a - b))
 
 
 def _unlike(a: Result, b: Result) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from bench.baselines import Row, baseline_of, latest
 from bench.kept import Kept
 from bench.replicates import read_replicates
 from bench.result import SYNTHETIC, Result
-from bench.stats import interval
+from bench.stats import interval_of_difference
 from bench.tables.leaderboard import distinct, letters, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, percent, signed
@@ -137,7 +137,7 @@ def _noise(
     draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
     new, old = (replicates_of(row, metric, draws) for row in rows)
     if new is not None and old is not None and new[0] == old[0]:
-        return interval(new[1] - old[1], difference), "paired"
+        return interval_of_difference(new[1] - old[1], difference), "paired"
     widths = [_half_width(metric, row) for row in rows]
     if None in widths:
         return None, "no noise known"

@@ -4,7 +4,8 @@ A replicate draws as many images as the split has, with replacement. It is a row
 was drawn; the same seed gives the same draws, so that two results on the same images can be compared pairwise.
 
 Replicates are moved so that their mean is the number itself. A resampled split holds fewer different images, which
-raises average precision: of a mean over 20 classes on 150 images, unmoved quantiles cover 82 % instead of 95 %.
+raises average precision: of a mean over 20 classes on 150 images, unmoved quantiles cover 82 % instead of 95 %. Of two
+numbers, draws on which both agree stay at a difference of 0: moved, they would all fall on one side of it, by chance.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ def class_mean(values: FloatArray) -> FloatArray:
 
 def interval(values: FloatArray, value: float) -> tuple[float, float] | None:
     """Interval of `value` from its replicates (B,), undefined ones left out; None if none is defined, or it is not."""
-    moved = _centred(values, value)
-    if not len(moved):
-        return None
-    low, high = np.quantile(moved, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return _middle(_centred(values, value))
+
+
+def interval_of_difference(values: FloatArray, value: float) -> tuple[float, float] | None:
+    """Interval of a difference of fractions from its replicates (B,); None as for `interval`."""
+    found = _middle(_apart(values, value))
+    return found and (max(found[0], -1.0), min(found[1], 1.0))
 
 
 def p_value(values: FloatArray, value: float) -> float | None:
@@ -69,7 +72,7 @@ def p_value(values: FloatArray, value: float) -> float | None:
     Twice the smaller share of replicates on either side of 0, those at 0 on both, the split itself counted as one more
     (Davison and Hinkley, 1997, Section 4.2): under .05 where the interval leaves 0 out.
     """
-    moved = _centred(values, value)
+    moved = _apart(values, value)
     if not len(moved):
         return None
     tail = min((moved <= _ROUNDING).sum(), (moved >= -_ROUNDING).sum())
@@ -115,6 +118,19 @@ def _differ(values: FloatArray, value: float) -> bool:
 def _centred(values: FloatArray, value: float) -> FloatArray:
     defined = values[np.isfinite(values)]
     return defined - defined.mean() + value if len(defined) and np.isfinite(value) else defined[:0]
+
+
+def _apart(values: FloatArray, value: float) -> FloatArray:
+    """Replicates of a difference, moved; those on which both agree are left at 0."""
+    moved = _centred(values, value)
+    return np.where(np.abs(values[np.isfinite(values)]) <= _ROUNDING, 0.0, moved) if len(moved) else moved
+
+
+def _middle(values: FloatArray) -> tuple[float, float] | None:
+    if not len(values):
+        return None
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def totals(

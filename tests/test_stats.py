@@ -11,6 +11,7 @@ from bench.stats import (
     bootstrap,
     class_mean,
     interval,
+    interval_of_difference,
     over_seeds,
     p_value,
     ranks,
@@ -66,14 +67,30 @@ def test_replicates_that_are_higher_on_average_say_how_far_and_not_where() -> No
 def test_a_p_value_by_hand() -> None:
     # Moved to -1, 0, 1 ... 7: two replicates at 0 or below, one more for the split itself, of nine and one.
     assert p_value(np.arange(9.0), 3.0) == pytest.approx(2 * 3 / 10)
-    assert p_value(np.arange(9.0), 30.0) == pytest.approx(2 * 1 / 10)
+    assert p_value(np.arange(1.0, 10.0), 30.0) == pytest.approx(2 * 1 / 10)
+    assert p_value(np.arange(9.0), 30.0) == pytest.approx(2 * 2 / 10)  # the replicate at 0 stays there
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_image_alone_is_no_difference_whichever_it_is(seed: int) -> None:
+    # On 37 draws in 100 it is missing, and both agree; whether the others' mean is high or low is chance.
+    outcomes = np.zeros(145)
+    outcomes[seed] = 1.0
+    drawn = bootstrap(lambda w: {"difference": w @ outcomes / 145}, 145, replicates=1000, seed=seed)["difference"]
+    low, high = interval_of_difference(drawn, 1 / 145) or (1, 0)
+    assert low == 0 < high
+    assert 0.6 < (p_value(drawn, 1 / 145) or 0) < 0.9
+
+
+def test_a_difference_of_fractions_is_at_most_1() -> None:
+    assert interval_of_difference(np.linspace(-1.0, 0.9, 96) - 0.05, -0.9) == (-1.0, pytest.approx(-0.04, abs=0.1))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.floats(-1, 1))
 def test_two_numbers_swapped_negate_the_interval_and_keep_the_p_value(values: list[float], value: float) -> None:
     draws = np.array(values)
-    low, high = interval(draws, value) or (0, 0)
-    assert interval(-draws, -value) == (pytest.approx(-high, abs=1e-12), pytest.approx(-low, abs=1e-12))
+    low, high = interval_of_difference(draws, value) or (0, 0)
+    assert interval_of_difference(-draws, -value) == (pytest.approx(-high, abs=1e-12), pytest.approx(-low, abs=1e-12))
     assert p_value(-draws, -value) == p_value(draws, value)
     assert 0 < (p_value(draws, value) or 0) <= 1
 
@@ -106,10 +123,10 @@ def test_of_normal_outcomes_nineteen_intervals_in_twenty_hold_the_truth_and_one_
 
 
 def test_the_interval_and_the_p_value_say_the_same() -> None:
-    draws = np.random.default_rng(0).gamma(2, 1, 1000)
-    for value in np.linspace(0.01, 6, 60):
-        low, high = interval(draws, value) or (0, 0)
-        if abs(low) > 0.02:  # at the edge itself p counts the split as one replicate more
+    draws = np.random.default_rng(0).gamma(2, 0.1, 1000)
+    for value in np.linspace(0.001, 0.6, 60):
+        low, high = interval_of_difference(draws, value) or (0, 0)
+        if abs(low) > 0.002:  # at the edge itself p counts the split as one replicate more
             assert (low <= 0 <= high) == (p_value(draws, value) >= 0.05)
 
 
