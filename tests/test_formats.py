@@ -364,6 +364,7 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth
         ("image,bicycle\n000005,1\n000005,1", "row 1: image '000005', class 'bicycle': a second score"),
         ("image,label\n", "has the columns image, label, score, or image and a column a class. Unknown class"),
         ("image,score,score,label\n", "column 'score' is there twice"),
+        ("image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,4\n", "boxes come as parquet.*x1, y1, x2, y2"),
         ('image,bicycle\n000005,"1\n', "row 0: not readable as CSV in UTF-8"),
         ("image,bicycle\n000005," + "1" * 200_000, "row 0: not readable as CSV"),
     ],

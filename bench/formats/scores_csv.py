@@ -18,6 +18,8 @@ from bench.predictions import About, Predictions
 from bench.truth import Truth
 
 _LONG = ("image", "label", "score")
+_PLACES = {"x1", "y1", "x2", "y2", "x", "y"}
+"""Columns of boxes and points: passed over, they would leave the scores of places to count as those of images."""
 
 Cells = Iterator[tuple[int, str, str, str]]
 """Row, image, class and score, as the file says them."""
@@ -76,6 +78,9 @@ def _is_long(path: Path, truth: Truth, header: list[str]) -> bool:
         twice = next(name for name in header if header.count(name) > 1)
         raise BadFileError(path, f"column {twice!r} is there twice")
     if set(_LONG) <= set(header):
+        if placed := [name for name in header if name in _PLACES]:
+            rule = "a CSV holds class scores; boxes come as parquet, COCO JSON or VOC's text files, points as parquet"
+            raise BadFileError(path, f"{rule}. Found the columns {', '.join(placed)}")
         return True
     for name in header[1:]:
         if name not in truth.class_index:
