@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in eve
 
 from bench.files import Places
 
+collect_ignore_glob = ["*conftest.py"]  # no doctests there; as modules, they would all be called the same
 VOC2007 = Path(os.environ.get("BENCH_DATA", "")).absolute() / "VOCdevkit" / "VOC2007"
 
 
