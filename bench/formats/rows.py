@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -34,20 +36,25 @@ def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
         raise WrongKindError(path, [kind], kinds)
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file, one in memory at a time.
+@contextmanager
+def lines_of(path: Path) -> Iterator[Iterator[str]]:
+    """The lines of a text file, one in memory at a time; the file is closed with the block.
 
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
     """
     try:
         with ordinary(path).open(encoding="utf-8-sig", newline="") as file:
-            for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
-                if row >= MAX_LINES or len(line) == MAX_LINE:
-                    rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"
-                    raise BadFileError(path, rule, row=row)
-                yield line
+            yield _lines(path, file)
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
+        if row >= MAX_LINES or len(line) == MAX_LINE:
+            rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"
+            raise BadFileError(path, rule, row=row)
+        yield line
 
 
 def number_of(text: str) -> float:

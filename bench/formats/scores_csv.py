@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import math
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bench.errors import BadFileError, UnknownNameError
@@ -21,7 +22,7 @@ _LONG = ("image", "label", "score")
 _PLACES = {"x1", "y1", "x2", "y2", "x", "y"}
 """Columns of boxes and points: passed over, they would leave the scores of places to count as those of images."""
 
-Cells = Iterator[tuple[int, str, str, str]]
+Cells = Generator[tuple[int, str, str, str], None, None]
 """Row, image, class and score, as the file says them."""
 
 
@@ -38,36 +39,39 @@ def read_csv(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
 
 def _rows(path: Path, truth: Truth) -> Iterator[Row]:
     seen: set[int] = set()
-    for row, image, label, text in _cells(path, truth):
-        if image not in truth.index:
-            raise BadFileError(path, f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(image)}", row=row)
-        if label not in truth.class_index:
-            unknown = UnknownNameError(f"class of {truth.dataset}", label, truth.classes)
-            raise BadFileError(path, str(unknown), row=row)
-        of_image, of_class = truth.index[image], truth.class_index[label]
-        pair = of_image * len(truth.classes) + of_class
-        if pair in seen:
-            raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)
-        seen.add(pair)
-        yield of_image, of_class, [_number(path, row, text)]
+    with closing(_cells(path, truth)) as cells:
+        for row, image, label, text in cells:
+            if image not in truth.index:
+                what = f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(image)}"
+                raise BadFileError(path, what, row=row)
+            if label not in truth.class_index:
+                unknown = UnknownNameError(f"class of {truth.dataset}", label, truth.classes)
+                raise BadFileError(path, str(unknown), row=row)
+            of_image, of_class = truth.index[image], truth.class_index[label]
+            pair = of_image * len(truth.classes) + of_class
+            if pair in seen:
+                raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)
+            seen.add(pair)
+            yield of_image, of_class, [_number(path, row, text)]
 
 
 def _cells(path: Path, truth: Truth) -> Cells:
     """Every score of the file; blank lines are passed over."""
     row = -1
     try:
-        lines = csv.reader(lines_of(path), strict=True)
-        header = [name.strip() for name in next(line for line in lines if line)]
-        long = _is_long(path, truth, header)
-        for row, line in enumerate(lines):
-            if line and len(line) != len(header):
-                raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
-            if line and long:
-                image, label, score = (line[header.index(name)].strip() for name in _LONG)
-                yield row, image, label, score
-            elif line:
-                cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
-                yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
+        with lines_of(path) as text:
+            lines = csv.reader(text, strict=True)
+            header = [name.strip() for name in next(line for line in lines if line)]
+            long = _is_long(path, truth, header)
+            for row, line in enumerate(lines):
+                if line and len(line) != len(header):
+                    raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
+                if line and long:
+                    image, label, score = (line[header.index(name)].strip() for name in _LONG)
+                    yield row, image, label, score
+                elif line:
+                    cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
+                    yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
     except csv.Error as error:
         raise BadFileError(path, f"not readable as CSV in UTF-8 ({error})", row=row + 1) from None
 

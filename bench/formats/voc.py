@@ -73,20 +73,23 @@ def _split_and_class(file: Path, truth: Truth, name: str) -> tuple[str, int]:
 def _voc_rows(file: Path, truth: Truth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
     seen = set()
-    for row, line in enumerate(lines_of(file)):
-        name, *fields = line.split() or [""]
-        if not name:
-            continue
-        if name not in truth.index:
-            raise BadFileError(file, f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(name)}", row=row)
-        if columns == _COLUMNS["cls"] and name in seen:
-            raise BadFileError(file, f"a second score of image {name!r}", row=row)
-        numbers = _numbers(fields)
-        if len(numbers) != len(columns):
-            expected = f"an image id and {len(columns)} finite numbers ({' '.join(columns)})"
-            raise BadFileError(file, f"expected {expected}, but got {reprlib.repr(line)}", row=row)
-        seen.add(name)
-        yield truth.index[name], label, numbers
+    with lines_of(file) as lines:
+        for row, line in enumerate(lines):
+            name, *fields = line.split() or [""]
+            if not name:
+                continue
+            if name not in truth.index:
+                raise BadFileError(
+                    file, f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(name)}", row=row
+                )
+            if columns == _COLUMNS["cls"] and name in seen:
+                raise BadFileError(file, f"a second score of image {name!r}", row=row)
+            numbers = _numbers(fields)
+            if len(numbers) != len(columns):
+                expected = f"an image id and {len(columns)} finite numbers ({' '.join(columns)})"
+                raise BadFileError(file, f"expected {expected}, but got {reprlib.repr(line)}", row=row)
+            seen.add(name)
+            yield truth.index[name], label, numbers
 
 
 def _numbers(fields: list[str]) -> list[float]:
