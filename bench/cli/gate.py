@@ -82,14 +82,7 @@ def gate(
     shell_complete=options.complete("methods"),
     help="Only these.",
 )
-@click.option(
-    "--protocol",
-    "protocols",
-    multiple=True,
-    callback=options.names,
-    shell_complete=options.complete("protocols"),
-    help="Only these.",
-)
+@options.only_protocols
 @click.option("--data", metavar="DATASET", shell_complete=options.complete("datasets"), help="Only on this dataset.")
 @options.format_
 @options.places

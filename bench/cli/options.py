@@ -134,6 +134,15 @@ FORMATS = ("text", "md", "latex", "csv", "html")
 
 format_ = click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
 
+only_protocols = click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    callback=names,
+    shell_complete=complete("protocols"),
+    help="Only these; repeats, takes commas.",
+)
+
 
 def tuned_on(default: str, *more: str) -> Callable[[Verb], Verb]:
     """The option --tuned-on."""

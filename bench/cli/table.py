@@ -25,14 +25,7 @@ LEADERBOARD = "leaderboard"
 @click.argument(
     "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.complete("tables")
 )
-@click.option(
-    "--protocol",
-    "protocols",
-    multiple=True,
-    callback=options.names,
-    shell_complete=options.complete("protocols"),
-    help="Only these; repeats, takes commas.",
-)
+@options.only_protocols
 @click.option(
     "--data",
     metavar="DATASET",

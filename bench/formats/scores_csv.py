@@ -9,8 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import reprlib
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import BadFileError, UnknownNameError
@@ -22,7 +21,7 @@ _LONG = ("image", "label", "score")
 _PLACES = {"x1", "y1", "x2", "y2", "x", "y"}
 """Columns of boxes and points: passed over, they would leave the scores of places to count as those of images."""
 
-Cells = Generator[tuple[int, str, str, str], None, None]
+Cells = Iterator[tuple[int, str, str, str]]
 """Row, image, class and score, as the file says them."""
 
 
@@ -39,8 +38,8 @@ def read_csv(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
 
 def _rows(path: Path, truth: Truth) -> Iterator[Row]:
     seen: set[int] = set()
-    with closing(_cells(path, truth)) as cells:
-        for row, image, label, text in cells:
+    with lines_of(path) as lines:
+        for row, image, label, text in _cells(path, truth, lines):
             if image not in truth.index:
                 what = f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(image)}"
                 raise BadFileError(path, what, row=row)
@@ -55,23 +54,22 @@ def _rows(path: Path, truth: Truth) -> Iterator[Row]:
             yield of_image, of_class, [_number(path, row, text)]
 
 
-def _cells(path: Path, truth: Truth) -> Cells:
+def _cells(path: Path, truth: Truth, text: Iterator[str]) -> Cells:
     """Every score of the file; blank lines are passed over."""
     row = -1
     try:
-        with lines_of(path) as text:
-            lines = csv.reader(text, strict=True)
-            header = [name.strip() for name in next(line for line in lines if line)]
-            long = _is_long(path, truth, header)
-            for row, line in enumerate(lines):
-                if line and len(line) != len(header):
-                    raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
-                if line and long:
-                    image, label, score = (line[header.index(name)].strip() for name in _LONG)
-                    yield row, image, label, score
-                elif line:
-                    cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
-                    yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
+        lines = csv.reader(text, strict=True)
+        header = [name.strip() for name in next(line for line in lines if line)]
+        long = _is_long(path, truth, header)
+        for row, line in enumerate(lines):
+            if line and len(line) != len(header):
+                raise BadFileError(path, f"expected {len(header)} fields, but got {len(line)}", row=row)
+            if line and long:
+                image, label, score = (line[header.index(name)].strip() for name in _LONG)
+                yield row, image, label, score
+            elif line:
+                cells = zip(header[1:], (cell.strip() for cell in line[1:]), strict=True)
+                yield from ((row, line[0].strip(), label, cell) for label, cell in cells if cell)
     except csv.Error as error:
         raise BadFileError(path, f"not readable as CSV in UTF-8 ({error})", row=row + 1) from None
 

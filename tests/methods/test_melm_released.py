@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from melm_cases import CLASSES, LABELS, melm, regions, softmax
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -15,35 +16,12 @@ from bench.method import Task
 from methods.layers.losses import binary_log_loss
 from methods.layers.min_entropy import clique_scores
 from methods.layers.wsddn import image_log_scores, two_stream_log_scores
-from methods.melm import Melm, MelmConfig
+from methods.melm import Melm
 from methods.wsddn import Wsddn
 
-CLASSES = ("a", "b", "c")
-LABELS = torch.tensor([1, -1, 1])
 
-
-def melm(**settings: Any) -> Melm:
-    torch.manual_seed(0)
-    config = MelmConfig(**{**Melm.variants["released"], "net": "tiny", "weights": "none", **settings})
-    method = Melm(config, Task("made-up", CLASSES)).double()
-    for name, parameter in method.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    return method
-
-
-def regions(count: int = 25) -> tuple[Tensor, Tensor]:
-    """Features (R, D) and boxes (R, 4) in canonical order, few enough to be sampled all."""
-    generator = torch.Generator().manual_seed(5)
-    corners = torch.randint(0, 6, (count, 2), generator=generator).double()
-    boxes = torch.cat([corners, corners + torch.randint(6, 12, (count, 2), generator=generator)], dim=1)
-    rows = sorted(set(map(tuple, boxes.tolist())))
-    return torch.rand(len(rows), 256, generator=generator, dtype=torch.float64), torch.tensor(rows).double()
-
-
-def softmax(row: list[float]) -> list[float]:
-    total = sum(math.exp(x) for x in row)
-    return [math.exp(x) / total for x in row]
+def released(**settings: Any) -> Melm:
+    return melm(**{**Melm.variants["released"], **settings})
 
 
 def product(streams: list[list[float]]) -> list[list[float]]:
@@ -91,7 +69,7 @@ def slow_terms(method: Melm, features: Tensor, boxes: Tensor) -> list[float]:
 
 @pytest.mark.parametrize(("tau", "top"), [(0.7, 100), (0.5, 100), (0.5, 10)])
 def test_terms_are_those_of_the_released_steps(tau: float, top: int) -> None:
-    method, (features, boxes) = melm(tau=tau, top=top), regions()
+    method, (features, boxes) = released(tau=tau, top=top), regions(least=6)
     terms = method.terms(features, boxes, LABELS)
     found = [terms["global"].item(), terms["absence"].item(), terms["local"].item()]
     # The method computes its losses in single precision.
@@ -110,7 +88,7 @@ def test_gradients_of_its_image_loss_are_right() -> None:
 
 
 def test_two_streams_without_cliques_are_wsddn() -> None:
-    method, (features, boxes) = melm(cliques=False, branches=0, readout="d"), regions()
+    method, (features, boxes) = released(cliques=False, branches=0, readout="d"), regions(least=6)
     wsddn = Wsddn(Wsddn.Config(net="tiny", weights="none"), Task("made-up", CLASSES)).double()
     for half, layer in ((slice(3), wsddn.recognition), (slice(3, 6), wsddn.detection)):
         layer.load_state_dict({name: value[half] for name, value in method.discovery.state_dict().items()})
@@ -121,7 +99,7 @@ def test_two_streams_without_cliques_are_wsddn() -> None:
 
 
 def test_its_image_loss_reaches_the_features_and_its_pseudo_objects_do_not_reach_the_streams() -> None:
-    method, (features, boxes) = melm(), regions()
+    method, (features, boxes) = released(), regions(least=6)
     features.requires_grad_()
     terms = method.terms(features, boxes, LABELS)
     assert torch.autograd.grad(terms["global"], features, retain_graph=True)[0].abs().sum() > 0
@@ -132,4 +110,4 @@ def test_its_image_loss_reaches_the_features_and_its_pseudo_objects_do_not_reach
 
 def test_a_sample_without_a_background_is_refused() -> None:
     with pytest.raises(ValidationError, match="omega=sample needs background=true"):
-        melm(background=False)
+        released(background=False)
