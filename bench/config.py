@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.crf import HOW_TO_INSTALL, DenseCrf, installed
-from bench.decode import BoxRule, MaskRule
+from bench.predictions.decode import BoxRule, MaskRule
+from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, installed
 
 Side = Annotated[int, Field(ge=32, le=4096)]
 

@@ -14,11 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from bench.crf import HOW_TO_INSTALL
+from bench.core.files import Places
 from bench.data.datasets import DATASETS, open_dataset
 from bench.errors import MissingDataError, amount
-from bench.files import Places
-from bench.result import SYNTHETIC
+from bench.predictions.dense_crf import HOW_TO_INSTALL
+from bench.records.result import SYNTHETIC
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import create_model
 from torch import Tensor, nn
 
 from bench.config import BaseConfig, MapConfig, ProposalConfig, TrainedConfig, prediction, training
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
 
 __all__ = [
     "Attribution",
@@ -118,7 +118,7 @@ class MapMethod(Method):
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
 
-        A term is a mean over the images, or computed from rows that went through `bench.train.distributed.gathered`:
+        A term is a mean over the images, or computed from rows that went through `bench.training.collectives.gathered`:
         then several processes that share a batch learn as one.
         """
 

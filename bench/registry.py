@@ -25,8 +25,8 @@ from bench.recipe import configure as configure
 from bench.recipe import settle as settle
 
 if TYPE_CHECKING:
-    from bench.protocol import BoundProtocol, Family, Record
     from bench.recipe import MethodClass
+    from bench.scoring.protocol import BoundProtocol, Family, Record
 
 _Found = TypeVar("_Found")
 
@@ -139,7 +139,7 @@ def _sets(node: ast.AnnAssign | ast.Assign) -> bool:
 
 def protocol(name: str) -> Record:
     """The record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
-    from bench.protocol import read_record
+    from bench.scoring.protocol import read_record
 
     return read_record(_known("protocol", name, _protocol_files(), "python -m bench list protocols"))
 
@@ -154,7 +154,7 @@ def family(name: str) -> Family:
 
 def bind(record: Record) -> BoundProtocol:
     """A record with its family. Raises RequestError for a switch or a value that the family does not have."""
-    from bench.protocol import BoundProtocol
+    from bench.scoring.protocol import BoundProtocol
 
     bound = BoundProtocol(record, family(record.family))
     _ = bound.conventions, bound.metrics  # checked now, before anything is trained

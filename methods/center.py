@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from bench.data.ground_truth import Truth
 from bench.method import Predictor
-from bench.truth import Truth
 
 
 class Center(Predictor):

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from bench.errors import RequestError
 from bench.method import Maps, Task, training
 from bench.method import prediction as at_test
-from bench.train.distributed import gathered
+from bench.training.collectives import gathered
 from methods.hierarchies import levels_of
 from methods.layers.divergence import pairwise_cosine
 from methods.layers.hierarchy import Level, hierarchy

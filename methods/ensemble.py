@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import earlier
-from bench.boxes import FloatArray
-from bench.decode import detections
+from bench.core.boxes import FloatArray
+from bench.core.files import read_json
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.files import read_json
 from bench.method import BaseConfig, Predictor, prediction
-from bench.predictions import KINDS, Resolved
-from bench.truth import Truth
+from bench.predictions import prior_runs
+from bench.predictions.decode import detections
+from bench.predictions.table import KINDS, Resolved
 
 ENOUGH = 2000
 """Boxes of an image of which the best, at least, must have been written where a run wrote not all."""
@@ -47,7 +47,7 @@ class Ensemble(Predictor):
 
     def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
         """The kinds that every run made. Raises RequestError for a run on other images, or whose boxes are not all."""
-        made = {kind: [earlier.said(run, kind, truth) for run in self.config.runs] for kind in self.kinds}
+        made = {kind: [prior_runs.said(run, kind, truth) for run in self.config.runs] for kind in self.kinds}
         whole = {kind: [one for one in said if one is not None] for kind, said in made.items() if None not in said}
         mean = {"boxes": self._boxes, "scores": self._scores}
         return {kind: mean[kind](truth, said) for kind, said in whole.items()}

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from bench.boxes import area
+from bench.core.boxes import area
+from bench.data.ground_truth import Truth
 from bench.data.proposals import filtered
 from bench.method import BaseConfig, Predictor, prediction
-from bench.truth import Truth
 
 
 class LargestProposalConfig(BaseConfig):

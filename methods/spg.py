@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from bench.method import Maps, Task, training
-from bench.train.distributed import gathered
+from bench.training.collectives import gathered
 from methods.layers.erasing import attention
 from methods.layers.map_method import ImageConfig, ImageMethod, map_layer, neck
 

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from bench.decode import BoxRule
 from bench.method import Maps, Task, prediction, training
+from bench.predictions.decode import BoxRule
 from methods.layers.map_method import ImageConfig, ImageMethod, neck
 from methods.layers.region_method import linear
 from methods.layers.soft_proposal import dissimilarity, stable_state, walk

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from bench.config import Side
 from bench.method import Maps, training
-from bench.train.distributed import gathered
+from bench.training.collectives import gathered
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
 from methods.layers.map_method import PooledConfig, PooledMaps
 from methods.layers.pooling import negative_evidence

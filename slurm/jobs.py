@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from bench.core.files import read_json
 from bench.errors import RequestError
-from bench.files import read_json
 from slurm.plan import Array, arrays_of
 from slurm.profile import Profile
 from slurm.status import CLUSTERS, statuses

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import registry
+from bench.core.files import read_json
+from bench.core.lease import Holder, process
 from bench.errors import RunError
-from bench.files import read_json
-from bench.lease import Holder, process
 from slurm.plan import Array
 from slurm.profile import Resources
 from slurm.submission import Sent, submit_ids

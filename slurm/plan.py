@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.core.files import Places, digest
 from bench.errors import BenchError
-from bench.files import Places, digest
 
 if TYPE_CHECKING:
-    from bench.job import Request
+    from bench.execution.resolve import Request
     from slurm.profile import Profile, Resources
 
 
@@ -53,7 +53,7 @@ def look_over(
     """
     import torch
 
-    from bench.job import Shelf, look_up
+    from bench.execution.resolve import Shelf, look_up
 
     shelf = Shelf(places)
     able: list[Request] = []

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.files import write_json
+from bench.core.files import write_json
 
 if TYPE_CHECKING:
-    from bench.progress import Step
+    from bench.core.progress import Step
 
 EVERY = 2.0
 """Seconds between two writings."""

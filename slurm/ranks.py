@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 
-from slurm.lives import this
+from slurm.attempts import this
 
 PORTS = range(20_000, 32_000)
 """Below those that Linux gives to whoever asks for any."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.core.files import read_json
 from bench.errors import RequestError, RunError
-from bench.files import read_json
 from slurm import worker
-from slurm.lives import OUT_OF_TIME
+from slurm.attempts import OUT_OF_TIME
 from slurm.plan import Array
 from slurm.profile import Resources
 from slurm.submission import Sent, submit_ids

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.core.files import read_json
+from bench.core.lease import standing
 from bench.errors import RunError
-from bench.files import read_json
-from bench.lease import standing
 from slurm import local, scheduler
-from slurm.lives import lives
+from slurm.attempts import lives
 from slurm.submission import Sent, Submission
 
 CLUSTERS = {"local": local, "slurm": scheduler}

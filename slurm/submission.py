@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.core.files import DIGEST_LENGTH, Places, file_digest, read_json, write_json
+from bench.core.provenance import revision
 from bench.errors import RequestError, RunError, UnknownNameError
-from bench.files import DIGEST_LENGTH, Places, file_digest, read_json, write_json
-from bench.provenance import revision
 from slurm.plan import Array, Job
 
 if TYPE_CHECKING:
-    from bench.job import Request
+    from bench.execution.resolve import Request
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Submission:
 
     def requests_of(self, job: Job) -> list[Request]:
         """The requests of a job, its plugins in use."""
-        from bench.job import Request
-        from bench.protocol import Record
+        from bench.execution.resolve import Request
+        from bench.scoring.protocol import Record
 
         said = [self.requests[number] for number in job.requests]
         return [Request(**{**one, "protocol": Record.model_validate(one["protocol"])}) for one in said]

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.files import write_text
+from bench.core.progress import SILENT, follows
 from bench.errors import BenchError, LostError
-from bench.files import write_text
-from bench.progress import SILENT, follows
-from slurm import lives, ranks
+from slurm import attempts, ranks
 from slurm.progress import Written
 from slurm.submission import Submission, read, refuse_other_code
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
 
-    from bench.progress import Progress
-    from bench.run import Report
+    from bench.core.progress import Progress
+    from bench.execution.pipeline import Report
 
 SIGNALS = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
 """What a cluster sends to every process of a task; submitit answers in the task's own, once for all of them."""
@@ -65,14 +65,14 @@ class Task:
         submission = read(self.attempt.parent.parent)
         for number in self.jobs:
             folder = submission.job_folder(number)
-            if submission.outcome(number) is None and lives.stop(folder, why):
-                step = lives.lives(folder)[-1].step
+            if submission.outcome(number) is None and attempts.stop(folder, why):
+                step = attempts.lives(folder)[-1].step
                 submission.end(number, failed={"": f"{why} Twice it came no further than {step}: give it more."})
         return DelayedSubmission(self)
 
     def cause(self) -> str:
         """Why the cluster ends this task."""
-        return lives.TOLD
+        return attempts.TOLD
 
     def _worked(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
         """Work through jobs in one child; those that are left when it dies."""
@@ -106,7 +106,7 @@ def _error(working: Future[None], submission: Submission, number: int) -> BaseEx
 def _listen(submission: Submission, number: int, *, lost: bool) -> None:
     """Wait for what ends the whole task, and for the one of several processes that knows why the job ended."""
     for _ in range(1 if ranks.size() == 1 else 60 if lost else 15):
-        if lives.told(submission.job_folder(number)):
+        if attempts.told(submission.job_folder(number)):
             time.sleep(FAREWELL)
         if submission.outcome(number) is not None:
             return
@@ -154,27 +154,27 @@ def work(attempt: Path, number: int) -> None:
         _work(attempt, number)
     except KeyboardInterrupt:
         if not follows():
-            lives.stop(read(attempt.parent.parent).job_folder(number), lives.TOLD)
+            attempts.stop(read(attempt.parent.parent).job_folder(number), attempts.TOLD)
         os._exit(1)
 
 
 def _work(attempt: Path, number: int) -> None:
-    from bench.lease import claim
-    from bench.train import processes
-    from bench.train.device import pick_device
+    from bench.core.lease import claim
+    from bench.training import process_group
+    from bench.training.device import pick_device
 
     submission = read(attempt.parent.parent)
     folder = submission.job_folder(number)
     progress = SILENT if follows() else Written(folder)
     lease = claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress)
-    with processes.joined(pick_device(submission.means.device)), processes.claimed(lease) as check:
+    with process_group.joined(pick_device(submission.means.device)), process_group.claimed(lease) as check:
         if check is None:
             return
-        leads = processes.leads()
+        leads = process_group.leads()
         if leads:
-            lives.begin(folder)
+            attempts.begin(folder)
         try:
-            processes.everywhere(lambda: refuse_other_code(submission, attempt), str)
+            process_group.everywhere(lambda: refuse_other_code(submission, attempt), str)
         except BenchError as error:
             if leads:
                 submission.end(number, failed={"": str(error)})
@@ -188,7 +188,7 @@ def _work(attempt: Path, number: int) -> None:
 
 def _report(submission: Submission, number: int, progress: Progress) -> Report:
     """Run the requests of a job."""
-    from bench.run import run
+    from bench.execution.pipeline import run
 
     submission.use_plugins()
     means = submission.means

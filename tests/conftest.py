@@ -15,7 +15,7 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process that a test starts
 
-from bench.files import Places
+from bench.core.files import Places
 
 collect_ignore_glob = ["*conftest.py"]  # no doctests there; as modules, they would all be called the same
 VOC2007 = Path(os.environ.get("BENCH_DATA", "")).absolute() / "VOCdevkit" / "VOC2007"

@@ -16,8 +16,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from bench import registry
-from bench.docs import FOLDER, remade
-from bench.protocol import read_record
+from bench.scoring.protocol import read_record
+from tools.docs import FOLDER, remade
 
 if TYPE_CHECKING:
     from conftest import Answer
@@ -28,7 +28,7 @@ PAGES = sorted(FOLDER.glob("*.md"))
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_a_page_says_of_the_protocols_is_what_their_files_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    assert remade(page) == page, f"docs/{path.name} is behind the protocols' files; run: python -m bench.docs"
+    assert remade(page) == page, f"docs/{path.name} is behind the protocols' files; run: python -m tools.docs"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

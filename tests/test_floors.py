@@ -6,30 +6,31 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("bench", "methods", "protocols", "slurm")
+PACKAGES = ("bench", "methods", "protocols", "slurm", "tools")
 
-FLOORS = {
-    1: "bench bench.errors bench.progress",
-    2: "bench.files bench.boxes",
-    3: "bench.truth bench.predictions bench.result",
-    4: "bench.data bench.protocol bench.decode bench.crf bench.lease bench.store bench.ranking bench.stats "
-    "bench.replicates bench.folders bench.formats bench.kept bench.history bench.outcomes bench.pictures",
-    5: "bench.config bench.method bench.earlier bench.inventory bench.provenance bench.tables bench.baselines "
-    "bench.gate bench.trend bench.tracking protocols",
-    6: "methods bench.train bench.recipe bench.registry bench.doctor bench.live",
-    7: "bench.score bench.boards bench.audit bench.compare bench.export bench.docs bench.example bench.remap "
-    "bench.sheet bench.site",
-    8: "bench.job bench.run bench.contract",
-    9: "bench.cli slurm",
-    10: "bench.__main__",
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
+FLOORS = (
+    "bench bench.errors",
+    "bench.core",
+    "bench.records bench.data",
+    "bench.predictions",
+    "bench.scoring",
+    "bench.config bench.method bench.recipe",
+    "bench.registry bench.doctor",
+    "bench.tables bench.training",
+    "bench.gallery bench.tracking bench.execution",
+    "bench.contract methods protocols",
+    "bench.analysis",
+    "slurm",
+    "bench.site",
+    "bench.cli",
+    "tools bench.train bench.__main__",
+)
+"""Rooms, from the ground up: each may import those beside and below it."""
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
-MAY_IMPORT_TORCH = ("methods", "bench.train", "bench.method", "bench.data.images")
-MAY_LOAD_TORCH = (*MAY_IMPORT_TORCH, "bench.job", "bench.run", "bench.contract")
+MAY_IMPORT_TORCH = ("methods", "bench.training", "bench.method", "bench.data.images")
+MAY_LOAD_TORCH = (*MAY_IMPORT_TORCH, "bench.execution", "bench.contract", "bench.train")
 """Those that may name it, and those that may import them: nothing reads these before there is something to train."""
 HEAVY = {
     "torch",
@@ -45,7 +46,7 @@ HEAVY = {
     "pycocotools",
     "hotcoco",
 }
-LISTING = ("bench.__main__", "bench.cli", "bench.registry", "bench.recipe", "bench.files", "bench.errors")
+LISTING = ("bench.__main__", "bench.cli", "bench.registry", "bench.recipe", "bench.core.files", "bench.errors")
 TOO_HEAVY_FOR_LISTING = HEAVY | {"numpy", "pyarrow", "pydantic", "rich", "tabulate", "jinja2"}
 
 
@@ -117,10 +118,13 @@ def _loads(module: str) -> set[str]:
     return foreign
 
 
-@pytest.mark.parametrize("module", sorted(SOURCES))
-def test_no_import_goes_up(module: str) -> None:
-    floor = FLOOR[_home(module)]
-    assert not {name: FLOOR[_home(name)] for name in _ours(_imports(module)) if FLOOR[_home(name)] > floor}
+def test_no_import_goes_up() -> None:
+    assert not [
+        f"{module} imports {name}"
+        for module in SOURCES
+        for name in _ours(_imports(module))
+        if FLOOR[_home(name)] > FLOOR[_home(module)]
+    ]
 
 
 def test_no_import_goes_in_a_circle() -> None:
@@ -128,35 +132,49 @@ def test_no_import_goes_in_a_circle() -> None:
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("module", [name for name in sorted(SOURCES) if _inside(name, ["bench"])])
-def test_the_harness_knows_no_method_and_no_protocol(module: str) -> None:
-    assert not [name for name in _imports(module) if _inside(name, ["methods", "protocols"])]
+def test_the_harness_knows_no_method_and_no_protocol_and_they_do_not_know_each_other() -> None:
+    strangers = {"bench": ["methods", "protocols"], "methods": ["protocols"], "protocols": ["methods"]}
+    assert not [
+        f"{module} imports {name}"
+        for here, there in strangers.items()
+        for module in SOURCES
+        if _inside(module, [here])
+        for name in _imports(module)
+        if _inside(name, there)
+    ]
 
 
-@pytest.mark.parametrize(("here", "there"), [("methods", "protocols"), ("protocols", "methods")])
-def test_methods_and_protocols_never_import_each_other(here: str, there: str) -> None:
-    for module in SOURCES:
-        if _inside(module, [here]):
-            assert not [name for name in _imports(module) if _inside(name, [there])], module
+def test_only_what_computes_imports_or_loads_anything_heavy() -> None:
+    named = [
+        f"{module} names {each.split('.')[0]}"
+        for module in SOURCES
+        if not _inside(module, MAY_IMPORT_TORCH)
+        for each in _imports_at_once(module)
+        if each.split(".")[0] in HEAVY
+    ]
+    loaded = [
+        f"{module} loads {each}"
+        for module in SOURCES
+        if not _inside(module, MAY_LOAD_TORCH)
+        for each in _loads(module) & HEAVY
+    ]
+    listing = [
+        f"{module} loads {each}, and listing waits for it"
+        for module in SOURCES
+        if _inside(module, LISTING)
+        for each in _loads(module) & TOO_HEAVY_FOR_LISTING
+    ]
+    assert not named + loaded + listing
 
 
-@pytest.mark.parametrize("module", [name for name in sorted(SOURCES) if not _inside(name, MAY_LOAD_TORCH)])
-def test_importing_it_loads_nothing_heavy(module: str) -> None:
-    assert not _loads(module) & HEAVY
-
-
-@pytest.mark.parametrize("module", [name for name in sorted(SOURCES) if not _inside(name, MAY_IMPORT_TORCH)])
-def test_only_what_computes_names_torch_at_once(module: str) -> None:
-    assert not {name.split(".")[0] for name in _imports_at_once(module)} & HEAVY
-
-
-@pytest.mark.parametrize("module", [name for name in sorted(SOURCES) if _inside(name, LISTING)])
-def test_listing_waits_for_nothing(module: str) -> None:
-    assert not _loads(module) & TOO_HEAVY_FOR_LISTING
-
-
-@pytest.mark.parametrize("module", [name for name in sorted(SOURCES) if not _inside(name, ["bench.cli"])])
-def test_only_the_command_line_prints(module: str) -> None:
-    calls = [ast.unparse(node.func) for node in ast.walk(SOURCES[module]) if isinstance(node, ast.Call)]
-    assert not {"print", "sys.stdout.write", "sys.stderr.write"} & set(calls)
-    assert not {"click", "rich", "tqdm"} & {name.split(".")[0] for name in _imports(module)}
+def test_only_the_command_line_prints() -> None:
+    assert not [
+        f"{module} prints"
+        for module in SOURCES
+        if not _inside(module, ["bench.cli", "tools"])
+        and (
+            {"print", "sys.stdout.write", "sys.stderr.write"}
+            & {ast.unparse(node.func) for node in ast.walk(SOURCES[module]) if isinstance(node, ast.Call)}
+            or {"click", "rich", "tqdm"} & {name.split(".")[0] for name in _imports(module)}
+        )
+    ]

@@ -12,7 +12,7 @@ from bench.cli.output import emit
 from bench.cli.progress import reporter
 
 if TYPE_CHECKING:
-    from bench.audit import Audit, Setting
+    from bench.analysis.audit import Audit, Setting
 
 
 @click.command("audit")
@@ -25,8 +25,8 @@ def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) ->
 
     Switches move one at a time; the one that moves the primary metric most comes first. Nothing is recorded.
     """
-    from bench.audit import audit as audit_all
-    from bench.audit import table_of
+    from bench.analysis.audit import audit as audit_all
+    from bench.analysis.audit import table_of
     from bench.tables.render import FORMATS
 
     bound, truth, predictions = found = read_given(**chosen)

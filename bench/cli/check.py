@@ -16,7 +16,7 @@ from bench.cli.progress import reporter
 
 if TYPE_CHECKING:
     from bench.contract import Finding
-    from bench.files import Places
+    from bench.core.files import Places
 
 
 @click.command("check")
@@ -79,7 +79,7 @@ def sync(*, uri: str | None, watch: bool, every: float, places: Places, as_json:
         return _mirrored(uri, places, as_json=as_json)
     if as_json:
         raise click.UsageError("--json prints one document, and --watch goes on.")
-    from bench.live import follow
+    from bench.tracking.live_curves import follow
 
     while True:
         code = _mirrored(uri, places, as_json=False)
@@ -92,9 +92,9 @@ def sync(*, uri: str | None, watch: bool, every: float, places: Places, as_json:
 
 
 def _mirrored(uri: str | None, places: Places, *, as_json: bool) -> int:
-    from bench import tracking
+    from bench.tracking import mirror
 
-    report = tracking.sync(places, uri, reporter())
+    report = mirror.sync(places, uri, reporter())
     if as_json:
         emit(asdict(report))
     else:

@@ -13,8 +13,8 @@ from bench.cli.progress import duration
 from bench.errors import amount
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.run import Request
+    from bench.core.files import Places
+    from bench.execution.pipeline import Request
     from slurm.plan import Array, Job
     from slurm.status import Status
     from slurm.submission import Submission
@@ -115,8 +115,8 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
 @options.as_json
 def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     """Leaderboards of what is done of a submission, the last without a name; what is missing is said."""
-    from bench.result import read_result
-    from bench.store import Store
+    from bench.records.result import read_result
+    from bench.records.store import Store
     from slurm.status import statuses
     from slurm.submission import find
 

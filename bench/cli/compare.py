@@ -11,8 +11,8 @@ from bench.cli import options, table
 from bench.cli.output import emit
 
 if TYPE_CHECKING:
-    from bench.compare import Comparison
-    from bench.files import Places
+    from bench.analysis.compare import Comparison
+    from bench.core.files import Places
 
 
 @click.command("compare")
@@ -30,9 +30,9 @@ def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, plac
     A and B are addresses, which may be shortened, or paths of records. The difference is A - B, with its 95 % bootstrap
     interval over the images, and the two-sided p-value that it could be 0.
     """
-    from bench.compare import compare as compare_both
-    from bench.compare import tables_of
-    from bench.kept import find
+    from bench.analysis.compare import compare as compare_both
+    from bench.analysis.compare import tables_of
+    from bench.records.collection import find
     from bench.tables.render import FORMATS
 
     one, other = (find(name, places, table.MEASURED) for name in (a, b))

@@ -13,10 +13,10 @@ from bench.cli.progress import reporter
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
+    from bench.core.files import Places
+    from bench.data.check import Inventory
     from bench.data.proposals import Proposals
     from bench.data.recall import Recall
-    from bench.files import Places
-    from bench.inventory import Inventory
 
 
 @click.group("data")
@@ -30,9 +30,9 @@ def data() -> None:
 @options.as_json
 def check(names: tuple[str, ...], places: Places, as_json: bool) -> int:
     """Count what is on disk; 1 if a dataset that was named is missing, or if a published count is missed."""
+    from bench.data.check import take
     from bench.data.datasets import DATASETS
-    from bench.inventory import take
-    from bench.result import SYNTHETIC
+    from bench.records.result import SYNTHETIC
 
     progress = reporter()
     may_be_missing = [name for name in DATASETS if name not in SYNTHETIC]

@@ -8,9 +8,9 @@ from bench import registry
 from bench.cli.output import columns, settings_text, value_text
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.protocol import Record
+    from bench.core.files import Places
     from bench.recipe import MethodClass
+    from bench.scoring.protocol import Record
 
 Document = dict[str, Any]
 

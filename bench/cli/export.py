@@ -13,10 +13,10 @@ from bench.cli.output import emit
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.predictions import Resolved
-    from bench.protocol import Record
-    from bench.store import Store
+    from bench.core.files import Places
+    from bench.predictions.table import Resolved
+    from bench.records.store import Store
+    from bench.scoring.protocol import Record
 
 
 class _Source(NamedTuple):
@@ -60,9 +60,9 @@ def export(
     ADDRESS is a result's, or with --protocol that of a run's predictions. Needs the list of images, and no truth.
     """
     from bench.data.datasets import open_dataset
-    from bench.export import write_coco, write_voc_server
-    from bench.score import refuse_missing
-    from bench.store import Store
+    from bench.predictions.export import write_coco, write_voc_server
+    from bench.records.store import Store
+    from bench.scoring.score import refuse_missing
 
     if out.is_dir():
         raise RequestError(f"--out {out} is a folder: name the file to write.")
@@ -91,7 +91,7 @@ def _source(source: str, protocol: str | None, data: str | None, split: str | No
         record = registry.protocol(protocol)
         path = store.predictions(source) if of_run else Path(source)
         return _Source(path, record, data or record.dataset, split or record.eval_split, of_run)
-    from bench.result import read_result
+    from bench.records.result import read_result
 
     result = read_result(store.result(store.complete(source)))
     folder = store.predictions(result.predictions)
@@ -102,9 +102,9 @@ def _source(source: str, protocol: str | None, data: str | None, split: str | No
 
 def _found(source: _Source, format_: str, truth: Any) -> Resolved:
     """The first kind of the source that has a form in the format. Raises RequestError where none has."""
-    from bench.export import KINDS
-    from bench.formats import read_all
-    from bench.predictions import resolve, stored
+    from bench.predictions.export import KINDS
+    from bench.predictions.formats import read_all
+    from bench.predictions.table import resolve, stored
 
     record = source.protocol
     kinds = [kind for kind in (*record.predicts, *record.also) if kind in KINDS[format_]]

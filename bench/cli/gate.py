@@ -14,10 +14,10 @@ from bench.cli.output import emit, say
 from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.gate import Check
-    from bench.kept import Kept
-    from bench.trend import Point, Trend
+    from bench.analysis.gate import Check
+    from bench.analysis.trend import Point, Trend
+    from bench.core.files import Places
+    from bench.records.collection import Kept
 
 BASELINES = registry.ROOT / "results" / "baselines"
 
@@ -48,8 +48,8 @@ def gate(
     same method, settings, protocol and images. To fall is to be worse by more than the tolerance and by more than
     noise. A result without a baseline does not fail.
     """
-    from bench import baselines
-    from bench import gate as gates
+    from bench.analysis import baselines
+    from bench.analysis import gate as gates
     from bench.tables.render import FORMATS
 
     if not math.isfinite(tolerance):
@@ -101,9 +101,9 @@ def trend(
 
     From the runs folder and results/measured; --method and --protocol repeat and take commas.
     """
-    from bench.kept import kept
+    from bench.analysis.trend import table_of, trends
+    from bench.records.collection import kept
     from bench.tables.render import FORMATS
-    from bench.trend import table_of, trends
 
     results = [one.result for one in kept(places, table.MEASURED)]
     labels = {name for one in results for name in (one.method, one.label)}
@@ -131,8 +131,8 @@ def trend(
 
 def _results(addresses: tuple[str, ...], places: Places) -> list[Kept]:
     """The latest results, or those named. Raises RequestError where there are none."""
-    from bench.baselines import latest
-    from bench.kept import find, kept
+    from bench.analysis.baselines import latest
+    from bench.records.collection import find, kept
 
     if addresses:
         return [find(address, places, table.MEASURED) for address in addresses]

@@ -12,10 +12,10 @@ from bench.cli import options
 from bench.errors import BadFileError, RequestError, WrongKindError, listing
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.predictions import Predictions, Resolved
-    from bench.protocol import BoundProtocol, Record
-    from bench.truth import Truth
+    from bench.core.files import Places
+    from bench.data.ground_truth import Truth
+    from bench.predictions.table import Predictions, Resolved
+    from bench.scoring.protocol import BoundProtocol, Record
 
 FORMATS = "Parquet, COCO results JSON, CSV of scores, or a folder: VOC's text files, PNG masks, .npy maps, our shards."
 
@@ -29,7 +29,7 @@ class Given(NamedTuple):
 
     def resolved(self) -> dict[str, Resolved]:
         """The predictions held against the truth. Raises BadFileError."""
-        from bench.predictions import resolve
+        from bench.predictions.table import resolve
 
         return {kind: resolve(one, self.truth) for kind, one in self.predictions.items()}
 
@@ -59,7 +59,7 @@ def read_given(
 ) -> Given:
     """Read what the options of `given` name. Raises BadFileError where the protocol does not take it."""
     from bench.data.datasets import open_dataset
-    from bench.formats import read_all
+    from bench.predictions.formats import read_all
 
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     dataset = open_dataset(data or bound.record.dataset, places, data_options)
@@ -84,7 +84,7 @@ def _belongs_elsewhere(error: WrongKindError, record: Record) -> BadFileError:
 
 
 def _scores(file: Path, truth: Truth, bound: BoundProtocol) -> list[Predictions]:
-    from bench.formats import read_all
+    from bench.predictions.formats import read_all
 
     if "scores" not in bound.record.also:
         raise RequestError(f"--scores: {bound.record.name} takes no class scores beside {bound.record.predicts[0]}.")

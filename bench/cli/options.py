@@ -173,7 +173,7 @@ def places(verb: Verb) -> Verb:
     @click.option("--runs", type=FILE, envvar="BENCH_RUNS", default="runs", show_default=True, help="(BENCH_RUNS)")
     @functools.wraps(verb)
     def with_places(*arguments: Any, data_root: Path | None, runs: Path, **rest: Any) -> Any:
-        from bench.files import Places
+        from bench.core.files import Places
 
         return verb(*arguments, places=Places(runs, data_root), **rest)
 

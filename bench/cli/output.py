@@ -11,7 +11,7 @@ import click
 from bench.errors import amount
 
 if TYPE_CHECKING:
-    from bench.result import Result
+    from bench.records.result import Result
 
 
 def emit(document: Any) -> None:

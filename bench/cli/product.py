@@ -12,12 +12,12 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
+from bench.core.files import Places
 from bench.errors import RequestError
-from bench.files import Places
 
 if TYPE_CHECKING:
-    from bench.protocol import Record
-    from bench.result import Supervision
+    from bench.records.result import Supervision
+    from bench.scoring.protocol import Record
 
 _NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.names}
 
@@ -80,7 +80,7 @@ def requests(verb: Verb) -> Verb:
         records = [_record(name, conventions) for name in protocols]
         splits = [name for name in (split, train_split) if name is not None]
         _check_data(records, data, data_options, splits, Places(rest["runs"], rest["data_root"]))
-        from bench.run import Request  # which loads torch: seconds
+        from bench.execution.pipeline import Request  # which loads torch: seconds
 
         chosen = _dealt(settings if weights is None else {**settings, "weights": weights}, methods)
         found = [

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from bench.progress import Progress, Step
+    from bench.core.progress import Progress, Step
 
 
 def reporter(stream: TextIO | None = None) -> Progress:

@@ -13,8 +13,8 @@ from bench.cli.output import emit, say
 from bench.errors import BenchError, amount
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.kept import Kept
+    from bench.core.files import Places
+    from bench.records.collection import Kept
 
 
 @click.command("report")
@@ -28,7 +28,7 @@ def report(out: Path, images: int | None, places: Places, as_json: bool) -> None
 
     A page for each protocol and method with results, each result, and each paper's table.
     """
-    from bench.kept import kept
+    from bench.records.collection import kept
     from bench.site.build import write
 
     known = kept(places, table.MEASURED)
@@ -41,7 +41,7 @@ def report(out: Path, images: int | None, places: Places, as_json: bool) -> None
 
 def _pictures(known: list[Kept], places: Places, images: int) -> Iterator[tuple[str, str]]:
     """Address and page of each result whose pictures can be drawn; of the others, why not."""
-    from bench.sheet import sheet
+    from bench.gallery.contact_sheet import sheet
     from bench.site.sheet import page
 
     for one in known:

@@ -11,12 +11,12 @@ from bench import registry
 from bench.cli import options, product
 from bench.cli.output import print_results, say, value_text
 from bench.cli.progress import reporter
-from bench.progress import SILENT, follows
+from bench.core.progress import SILENT, follows
 from bench.recipe import DEFAULT
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.run import Request
+    from bench.core.files import Places
+    from bench.execution.pipeline import Request
 
 
 @click.command("run")
@@ -37,7 +37,7 @@ def run(
     --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. A
     setting goes to the methods that have it. The same command again goes on where it stopped.
     """
-    from bench.run import run as run_all
+    from bench.execution.pipeline import run as run_all
 
     silent = follows()
     for text in dict.fromkeys(_recipe(request, places) for request in requests if not silent):

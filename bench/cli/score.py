@@ -12,7 +12,7 @@ from bench.cli.given import given, read_given
 from bench.cli.output import print_results
 
 if TYPE_CHECKING:
-    from bench.predictions import Predictions
+    from bench.predictions.table import Predictions
 
 
 @click.command("score")
@@ -26,9 +26,9 @@ def score(*, name: str | None, tuned_on: str, allow_missing: bool, as_json: bool
 
     Needs the truth on disk, and no model, no GPU, no photograph. Malformed files are refused and nothing is written.
     """
-    from bench.score import result_of
-    from bench.score import score as judge
-    from bench.store import Store
+    from bench.records.store import Store
+    from bench.scoring.score import result_of
+    from bench.scoring.score import score as judge
 
     bound, truth, predictions = found = read_given(**chosen)
     judged = judge(bound, truth, found.resolved(), allow_missing=allow_missing)
@@ -39,8 +39,8 @@ def score(*, name: str | None, tuned_on: str, allow_missing: bool, as_json: bool
 
 def _who(predictions: dict[str, Predictions], name: str | None) -> dict[str, Any]:
     """Who predicted, as far as the files say."""
-    from bench.files import digest
-    from bench.provenance import revision
+    from bench.core.files import digest
+    from bench.core.provenance import revision
 
     digests = {kind: one.digest for kind, one in predictions.items()}
     return {

@@ -14,9 +14,9 @@ from bench.cli.output import columns, emit, result_lines, value_text
 from bench.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.kept import Kept
-    from bench.result import Result
+    from bench.core.files import Places
+    from bench.records.collection import Kept
+    from bench.records.result import Result
 
 WHAT = ("methods", "protocols", "datasets", "tables", "runs")
 
@@ -106,9 +106,9 @@ def _listed(what: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _list_tables(places: Places, as_json: bool) -> None:
-    from bench.boards import counted, matched
     from bench.cli.table import MEASURED
-    from bench.kept import kept
+    from bench.records.collection import kept
+    from bench.tables.leaderboards import counted, matched
 
     found = list(counted(matched(kept(places, MEASURED))))
     if as_json:
@@ -129,7 +129,7 @@ def _list_tables(places: Places, as_json: bool) -> None:
 
 def _list_runs(places: Places, as_json: bool) -> None:
     from bench.cli.table import MEASURED
-    from bench.kept import kept
+    from bench.records.collection import kept
     from bench.tables.numbers import percent
 
     known = sorted(kept(places, MEASURED), key=lambda one: (one.result.created, one.result.address))
@@ -155,7 +155,7 @@ def _published(one: Kept) -> dict[str, bool]:
 
 def _show_run(address: str, places: Places, as_json: bool) -> None:
     from bench.cli.table import MEASURED
-    from bench.kept import find
+    from bench.records.collection import find
 
     result = find(address, places, MEASURED).result
     record = result.model_dump(mode="json", by_alias=True)
@@ -172,9 +172,9 @@ def _draw_run(
     address: str, places: Places, as_json: bool, images: int, out: Path | None, data_options: dict[str, Any]
 ) -> None:
     from bench.cli.table import MEASURED
-    from bench.files import write_text
-    from bench.kept import find
-    from bench.sheet import sheet
+    from bench.core.files import write_text
+    from bench.gallery.contact_sheet import sheet
+    from bench.records.collection import find
     from bench.site.sheet import page
 
     kept = find(address, places, MEASURED)

@@ -13,8 +13,8 @@ from bench.cli.output import emit, say
 from bench.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.files import Places
-    from bench.result import Result
+    from bench.core.files import Places
+    from bench.records.result import Result
     from bench.tables.model import Table
 
 MEASURED = registry.ROOT / "results" / "measured"
@@ -69,7 +69,7 @@ def table(
 @options.as_json
 def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
     """Put a result into results/measured: its record, and its outcomes where they are small."""
-    from bench.store import Store
+    from bench.records.store import Store
 
     written = [str(path) for path in Store(places).publish(address, into)]
     if as_json:
@@ -80,8 +80,8 @@ def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
 
 
 def _paper_table(name: str, places: Places) -> Table:
-    from bench.boards import paper_table
-    from bench.kept import kept
+    from bench.records.collection import kept
+    from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
 
     if name not in (known := reported_tables()):
@@ -90,8 +90,8 @@ def _paper_table(name: str, places: Places) -> Table:
 
 
 def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
-    from bench.boards import board
-    from bench.kept import kept
+    from bench.records.collection import kept
+    from bench.tables.leaderboards import board
 
     known = kept(places, MEASURED)
     results = [one.result for one in known]

@@ -12,12 +12,12 @@ import numpy as np
 
 from bench import registry
 from bench.contract.subject import Caught, OddImages, Subject
+from bench.data.ground_truth import ABSENT, Truth, no_objects
 from bench.method import Maps, ProposalMethod
-from bench.predictions import FOLDERS, KINDS, About, Predictions, resolve
-from bench.score import odd_boxes
-from bench.train import checkpoint
-from bench.train.device import pick_device
-from bench.truth import ABSENT, Truth, no_objects
+from bench.predictions.table import FOLDERS, KINDS, About, Predictions, resolve
+from bench.scoring.score import odd_boxes
+from bench.training import checkpoint
+from bench.training.device import pick_device
 
 if TYPE_CHECKING:
     import pyarrow as pa

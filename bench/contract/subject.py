@@ -16,19 +16,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.core.files import array_digest
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import ABSENT, PRESENT, Truth, no_objects
 from bench.data.proposals import Proposals
 from bench.errors import BenchError
-from bench.files import array_digest
-from bench.formats import read_any
 from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
-from bench.predictions import FOLDERS, KINDS, About, Predictions, stored, write
-from bench.train import loop
-from bench.train.device import STEP, as_input, seed_torch
-from bench.train.feed import Example, Images, feed_of, plan
-from bench.train.predict import Split, predict
-from bench.train.read_maps import OF_MAPS
-from bench.truth import ABSENT, PRESENT, Truth, no_objects
+from bench.predictions.formats import read_any
+from bench.predictions.table import FOLDERS, KINDS, About, Predictions, stored, write
+from bench.training import loop
+from bench.training.batches import Example, Images, feed_of, plan
+from bench.training.device import STEP, as_input, seed_torch
+from bench.training.map_inference import OF_MAPS
+from bench.training.predict import Split, predict
 
 if TYPE_CHECKING:
     import torch

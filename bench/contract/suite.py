@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 from bench import registry
 from bench.contract import clauses
 from bench.contract.subject import SIDE, Caught, Subject
+from bench.core.files import Places
+from bench.core.progress import SILENT, Progress
 from bench.data.datasets import open_dataset
 from bench.errors import RequestError
-from bench.files import Places
 from bench.method import MapMethod, Predictor, ProposalMethod
-from bench.progress import SILENT, Progress
-from bench.train.device import pick_device
+from bench.training.device import pick_device
 
 if TYPE_CHECKING:
     from bench.contract.clauses import Clause

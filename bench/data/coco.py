@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.boxes import from_coco
+from bench.core.boxes import from_coco
+from bench.core.files import digest
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.data.lists import LONGEST_SIDE, check_name, need
 from bench.data.rle import to_rle
 from bench.data.truth_cache import cached_table, fingerprint
 from bench.errors import BadFileError, MissingDataError, RequestError
-from bench.files import digest
-from bench.truth import Objects, Truth, labels_of
 
 CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",

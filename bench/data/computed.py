@@ -19,10 +19,10 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.files import atomic, file_digest
+from bench.core.progress import Progress
 from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, RunError
-from bench.files import atomic, file_digest
-from bench.progress import Progress
 
 Boxes = NDArray[np.int32]
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.boxes import FloatArray, from_coco
+from bench.core.boxes import FloatArray, from_coco
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import Objects, Truth, single_labels
 from bench.data.lists import index_of, need, number, read_rows, whole
 from bench.data.pixels import read_size
 from bench.data.wsol import PREFIX, image_sizes, metadata_folder, wsol_splits, wsol_truth
 from bench.errors import BadFileError, MissingDataError
-from bench.truth import Objects, Truth, single_labels
 
 _SPLITS = ("test", "train")
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.files import digest
 from bench.errors import MissingDataError, UnknownNameError
-from bench.files import digest
 
 if TYPE_CHECKING:
-    from bench.truth import Truth
+    from bench.data.ground_truth import Truth
 
 
 class Dataset(ABC):

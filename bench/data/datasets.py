@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bench.core.files import Places
 from bench.data.dataset import Dataset, data_digest
 from bench.errors import MissingDataError, RequestError, UnknownNameError
-from bench.files import Places
 
 __all__ = ["DATASETS", "Dataset", "data_digest", "open_dataset"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.files import Places, digest, file_digest
 from bench.data.computed import Boxes, Search, corners
 from bench.errors import BadFileError, MissingDataError
-from bench.files import Places, digest, file_digest
 
 VERSION = 1
 MOST = 2000

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.core.files import write_text
+from bench.core.progress import SILENT, Progress, Step
 from bench.data.sources import SOURCES, File, Source
 from bench.data.unpack import unpack
 from bench.errors import RequestError, RunError, UnknownNameError
-from bench.files import write_text
-from bench.progress import SILENT, Progress, Step
 
 _ATTEMPTS = 8
 _BLOCK = 1 << 20

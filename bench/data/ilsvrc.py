@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import PRESENT, Truth, labels_of, no_objects, single_labels
 from bench.data.lists import index_of, need, read_lines, read_rows, whole
 from bench.data.voc import Annotations, Columns
 from bench.data.wsol import PREFIX, metadata_folder, wsol_splits, wsol_truth
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from bench.truth import PRESENT, Truth, labels_of, no_objects, single_labels
 
 _WORDNET_ID = r"n[0-9]{8}"
 _BLACKLISTS = ("2014", "2013", "none")

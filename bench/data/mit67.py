@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import Truth, no_objects, single_labels
 from bench.data.lists import index_of, need, read_lines
 from bench.errors import BadFileError, MissingDataError
-from bench.truth import Truth, no_objects, single_labels
 
 _LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.files import ordinary
 from bench.errors import BadFileError
-from bench.files import ordinary
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.files import Places, array_digest, atomic
+from bench.core.progress import SILENT, Progress
 from bench.data.dataset import Dataset
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places, array_digest, atomic
-from bench.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from bench.data.computed import Search

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.boxes import FloatArray, best_overlaps
+from bench.core.boxes import FloatArray, best_overlaps
+from bench.data.ground_truth import ABSENT, Objects, Truth
 from bench.data.proposals import Proposals
-from bench.truth import ABSENT, Objects, Truth
 
 THRESHOLDS = (0.5, 0.7)
 

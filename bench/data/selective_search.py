@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.files import digest
 from bench.data.computed import Boxes, Search, corners
-from bench.files import digest
 
 VERSION = 1
 BASE_K, INC_K, SIGMA = 150, 150, 0.8

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.boxes import to_voc
+from bench.core.boxes import to_voc
+from bench.core.files import Places, digest
 from bench.data.pixels import write_indices
 from bench.data.scenes import KINDS, Scene, draw_scene
 from bench.data.voc import VocDataset
 from bench.errors import RequestError, UnknownNameError
-from bench.files import Places, digest
 
 VERSION = 3
 """Bumped by hand whenever the same options would give other pictures."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.files import array_digest, atomic
+from bench.core.files import array_digest, atomic
 
 _KEY = b"made_from"
 

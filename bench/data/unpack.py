@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from bench.core.files import atomic
 from bench.errors import BadFileError
-from bench.files import atomic
 
 _EXPANSION = 100
 """An archive that says it is this many times larger inside is a bomb: data of this field is pictures."""

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bench.boxes import from_voc
+from bench.core.boxes import from_voc
+from bench.core.files import digest
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import Masks, Objects, Truth, labels_of, no_objects
 from bench.data.lists import need
 from bench.data.pixels import read_size
 from bench.data.truth_cache import cached_table, fingerprint
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import digest
-from bench.truth import Masks, Objects, Truth, labels_of, no_objects
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

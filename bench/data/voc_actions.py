@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.boxes import FloatArray
+from bench.core.boxes import FloatArray
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import ABSENT, PRESENT, Objects, Truth
 from bench.data.lists import check_name, need, read_rows, whole
 from bench.data.voc import CLASSES, Annotations
 from bench.errors import BadFileError, MissingDataError
-from bench.truth import ABSENT, PRESENT, Objects, Truth
 
 ACTIONS = (
     "jumping", "phoning", "playinginstrument", "reading", "ridingbike",

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
+from bench.data.ground_truth import Masks, Objects, Truth, no_objects, single_labels
 from bench.data.lists import LONGEST_SIDE, check_name, index_of, need, number, read_lines, read_rows, whole
 from bench.errors import BadFileError, MissingDataError
-from bench.truth import Masks, Objects, Truth, no_objects, single_labels
 
 PREFIX = "wsolevaluation/"
 """Before the names of its splits, in datasets that have other splits too."""

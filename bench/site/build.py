@@ -14,13 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import registry
-from bench.boards import beside, matched
+from bench.core.files import atomic_folder
 from bench.errors import RequestError
-from bench.files import atomic_folder
-from bench.kept import Kept
+from bench.records.collection import Kept
 from bench.site import index, method, protocol, run
 from bench.site.parts import UP, boards, markup
 from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
+from bench.tables.leaderboards import beside, matched
 
 HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.boxes import FloatArray
+from bench.core.boxes import FloatArray
 
 WIDTH, HEIGHT = 300, 150
 """Of the box that lines are drawn in."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.boards import counted
 from bench.site.method import Found
 from bench.site.parts import Board, markup
 from bench.site.paths import method_page, paper_page, protocol_page
+from bench.tables.leaderboards import counted
 from bench.tables.model import Cell, Row, Table
 
 Lines = Mapping[str, str]

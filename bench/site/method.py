@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from bench import registry
-from bench.kept import Kept
-from bench.result import Result
+from bench.analysis.trend import table_of, trends
+from bench.records.collection import Kept
+from bench.records.result import Result
 from bench.site.parts import UP, Board, markup, runs
 from bench.site.paths import paper_page, protocol_page
 from bench.site.protocol import drawn
@@ -19,7 +20,6 @@ from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import percent, signed
 from bench.tables.reported import Reported, ReportedTable
 from bench.tables.verdict import SIGNS
-from bench.trend import table_of, trends
 
 Found = Mapping[str, tuple[ReportedTable, Matches]]
 """The papers' tables by name, with what was measured of them."""

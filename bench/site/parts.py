@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.boards import board
-from bench.kept import Kept
-from bench.result import SYNTHETIC, Result
+from bench.records.collection import Kept
+from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.html import html
 from bench.tables.leaderboard import best_first, distinct, rows_of, widened
+from bench.tables.leaderboards import board
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
 

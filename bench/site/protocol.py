@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import registry
-from bench.result import Result
+from bench.analysis.trend import Trend, trends
+from bench.records.result import Result
 from bench.site.charts import Chart, chart
 from bench.site.parts import UP, Board, markup, plain, runs
 from bench.site.paths import method_page, paper_page
-from bench.trend import Trend, trends
 
 
 def values(name: str, boards: Sequence[Board], results: Sequence[Result], printed: Mapping[str, str]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from bench import registry
 from bench.errors import BadFileError
-from bench.history import read_history
-from bench.kept import Kept
-from bench.outcomes import read_outcomes
-from bench.ranking import precision_recall
-from bench.result import SYNTHETIC, Result
+from bench.records.collection import Kept
+from bench.records.outcomes import read_outcomes
+from bench.records.result import SYNTHETIC, Result
+from bench.records.training_log import read_history
+from bench.scoring.average_precision import precision_recall
 from bench.site.charts import Chart, chart, envelope
 from bench.site.parts import flat, markup, plain
 from bench.site.paths import method_page, protocol_page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from bench.sheet import Sheet
+from bench.gallery.contact_sheet import Sheet
 from bench.site.build import HERE, renderer
 
 

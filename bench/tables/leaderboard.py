@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import amount
-from bench.result import SYNTHETIC, Result
+from bench.records.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
 from bench.tables.ranked import Draws, how_ranked, ranked, values_of

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.protocol import BoundProtocol
-from bench.replicates import Replicates
-from bench.result import SYNTHETIC, Result
-from bench.stats import interval
+from bench.core.bootstrap import interval
+from bench.records.replicates import Replicates
+from bench.records.result import SYNTHETIC, Result
+from bench.scoring.protocol import BoundProtocol
 from bench.tables.leaderboard import remarks_on
 from bench.tables.ranked import replicates_of
 from bench.tables.reported import Column, Reported, ReportedTable

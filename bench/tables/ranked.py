@@ -1,6 +1,6 @@
-"""Ranks of a leaderboard's rows by one metric, as `bench.stats.ranks` has it: rows within noise share a rank.
+"""Ranks of a leaderboard's rows by one metric, as `bench.core.bootstrap.ranks` has it: rows within noise share a rank.
 
-A row is the results of some seeds; it is ranked by their mean, as `bench.stats.over_seeds` has it.
+A row is the results of some seeds; it is ranked by their mean, as `bench.core.bootstrap.over_seeds` has it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.boxes import FloatArray
-from bench.replicates import Replicates
-from bench.result import Result
-from bench.stats import over_seeds, ranks
+from bench.core.bootstrap import over_seeds, ranks
+from bench.core.boxes import FloatArray
+from bench.records.replicates import Replicates
+from bench.records.result import Result
 
 Row = Sequence[Result]
 Draws = Mapping[str, Replicates | None]

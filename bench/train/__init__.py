@@ -1,1 +1,1 @@
-"""The training loop, checkpoints, prediction; the part of the harness that needs torch."""
+"""The former name of `bench.training`, kept for methods outside this repository."""

@@ -9,7 +9,7 @@ from torch import Tensor
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4); 0 where the union is empty.
 
-    Half-open corners, as `bench.boxes.iou`; differs from torchvision's by its batches and by not being NaN at 0 / 0.
+    Half-open corners, as `bench.core.boxes.iou`. Unlike torchvision's it takes batches and is not NaN at 0 / 0.
     """
     one, two = _sides(a, dim=-1), _sides(b, dim=-2)
     width = torch.minimum(one[2], two[2]).sub_(torch.maximum(one[0], two[0])).clamp_(min=0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import RequestError
 from bench.method import MapConfig, MapMethod, Maps, Task, training
-from bench.train.distributed import gathered
+from bench.training.collectives import gathered
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
 from methods.nets import RoiHead, build
 from methods.nets.backbone import conv3x3

@@ -13,13 +13,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import FloatArray
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.ranking import Ranked, average_precisions, ranking
-from bench.stats import class_mean, ratio, totals
-from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.bootstrap import class_mean, ratio, totals
+from bench.core.boxes import FloatArray
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.average_precision import Ranked, average_precisions, ranking
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 1
 METRICS = dict.fromkeys(("mAP", "P_C", "R_C", "F1_C", "P_O", "R_O", "F1_O"), True)

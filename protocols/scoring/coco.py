@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import protocol
-from bench.boxes import FloatArray, area, to_coco
+from bench.core.bootstrap import ratio, totals
+from bench.core.boxes import FloatArray, area, to_coco
+from bench.data.ground_truth import Truth
 from bench.data.rle import checked_rle
 from bench.errors import RequestError
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.ranking import Ranked, ranking
-from bench.stats import ratio, totals
-from bench.truth import Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.average_precision import Ranked, ranking
+from bench.scoring.protocol import Replicates, Scored
 from protocols.scoring.coco_matching import (
     EVERY_IOU,
     IOUS,

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.boxes import FloatArray, area, to_coco
-from bench.predictions import Resolved
-from bench.ranking import places
-from bench.truth import Truth
+from bench.core.boxes import FloatArray, area, to_coco
+from bench.data.ground_truth import Truth
+from bench.predictions.table import Resolved
+from bench.scoring.average_precision import places
 
 IOUS = np.linspace(0.5, 0.95, 10)
 EVERY_IOU = np.uint16((1 << len(IOUS)) - 1)

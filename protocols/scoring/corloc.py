@@ -14,12 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import best_overlaps
-from bench.predictions import Resolved
-from bench.protocol import COMPARE, Replicates, Scored
-from bench.stats import ratio, totals
-from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.bootstrap import ratio, totals
+from bench.core.boxes import best_overlaps
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import COMPARE, Replicates, Scored
 
 VERSION = 1
 METRICS = {"CorLoc": True}

@@ -15,13 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import FloatArray, best_overlaps, from_voc, to_voc
-from bench.predictions import Resolved
-from bench.protocol import COMPARE, Replicates, Scored
-from bench.ranking import average_precisions, ranked_hits, ranking
-from bench.stats import totals
-from bench.truth import Objects, Truth
+from bench.core.bootstrap import totals
+from bench.core.boxes import FloatArray, best_overlaps, from_voc, to_voc
+from bench.data.ground_truth import Objects, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.average_precision import average_precisions, ranked_hits, ranking
+from bench.scoring.protocol import COMPARE, Replicates, Scored
 
 VERSION = 1
 METRICS = {"mAP_11pt": True, "mAP_area": True}
@@ -91,7 +91,7 @@ def summarise(
 def _rows(
     image: NDArray[np.int32], label: NDArray[np.int32], score: FloatArray, hit: NDArray[np.bool_], *, missed: bool
 ) -> pa.Table:
-    """Outcomes; the score is there so that parts of a split can be ranked as a whole (`bench.score.merged`)."""
+    """Outcomes; the score is there so that parts of a split can be ranked as a whole (`bench.scoring.score.merged`)."""
     all_missed = np.full(len(image), missed)
     return pa.table({"image": image, "label": label, "score": score, "hit": hit, "missed": all_missed})
 

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import protocol
-from bench.boxes import FloatArray
-from bench.decode import enlarged
+from bench.core.bootstrap import ratio
+from bench.core.boxes import FloatArray
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.stats import ratio
-from bench.truth import Truth
+from bench.predictions.decode import enlarged
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 1
 METRICS = {"object_energy": True}

@@ -15,13 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import best_overlaps
-from bench.predictions import Resolved
-from bench.protocol import COMPARE, Replicates, Scored
-from bench.ranking import places
-from bench.stats import ratio
-from bench.truth import PRESENT, Truth
+from bench.core.bootstrap import ratio
+from bench.core.boxes import best_overlaps
+from bench.data.ground_truth import PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.average_precision import places
+from bench.scoring.protocol import COMPARE, Replicates, Scored
 
 VERSION = 1
 METRICS = dict.fromkeys(

@@ -17,13 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import FloatArray, iou
+from bench.core.bootstrap import ratio
+from bench.core.boxes import FloatArray, iou
+from bench.data.ground_truth import PRESENT, Truth
 from bench.errors import RequestError
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.stats import ratio
-from bench.truth import PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 2
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}

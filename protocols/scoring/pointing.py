@@ -15,15 +15,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench import protocol
-from bench.boxes import FloatArray, area, union_area
+from bench.core.bootstrap import ratio, totals
+from bench.core.boxes import FloatArray, area, union_area
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Objects, Truth
 from bench.data.rle import to_mask
-from bench.decode import peak
 from bench.errors import RequestError
-from bench.predictions import Resolved
-from bench.protocol import COMPARE, Replicates, Scored
-from bench.stats import ratio, totals
-from bench.truth import ONLY_DIFFICULT, PRESENT, Objects, Truth
+from bench.predictions.decode import peak
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import COMPARE, Replicates, Scored
 
 VERSION = 1
 METRICS = {"accuracy": True, "accuracy_difficult": True}

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.ranking import average_precisions, ranked_hits, ranking
-from bench.stats import totals
-from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.bootstrap import totals
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring.average_precision import average_precisions, ranked_hits, ranking
+from bench.scoring.protocol import Replicates, Scored
 from protocols.scoring.pointing import Tolerance, hits
 
 VERSION = 1

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import protocol
-from bench.boxes import FloatArray, best_overlaps
+from bench.core.bootstrap import ratio
+from bench.core.boxes import FloatArray, best_overlaps
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
 from bench.errors import RequestError
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.stats import ratio
-from bench.truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 1
 METRICS = {"localization_accuracy": True, "localization_variance": False}

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import protocol
-from bench.boxes import FloatArray
+from bench.core.bootstrap import ratio
+from bench.core.boxes import FloatArray
+from bench.data.ground_truth import Masks, Truth
 from bench.data.pixels import nearest, read_indices
 from bench.errors import BadFileError, RequestError
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.stats import ratio
-from bench.truth import Masks, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 1
 METRICS = {"mIoU": True}

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench import protocol
-from bench.predictions import Resolved
-from bench.protocol import Replicates, Scored
-from bench.ranking import places
-from bench.stats import class_mean, ratio, totals
-from bench.truth import PRESENT, Truth
+from bench.core.bootstrap import class_mean, ratio, totals
+from bench.data.ground_truth import PRESENT, Truth
+from bench.predictions.table import Resolved
+from bench.scoring import protocol
+from bench.scoring.average_precision import places
+from bench.scoring.protocol import Replicates, Scored
 
 VERSION = 1
 METRICS = {"accuracy": True, "top1_cls_error": False, "top5_cls_error": False}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
+from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.data.voc import CLASSES
-from bench.files import Places
-from bench.truth import Objects, Truth, labels_of
 
 
 def voc_truth(runs: Path, images: int) -> Truth:

@@ -17,11 +17,11 @@ from pycocotools.cocoeval import COCOeval
 from timing import peak_mib, times_faster
 
 from bench import registry
-from bench.boxes import area, to_coco
+from bench.core.boxes import area, to_coco
 from bench.data.coco import CLASSES
-from bench.predictions import About, read, resolve, write
-from bench.score import score
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
+from bench.predictions.table import About, read, resolve, write
+from bench.scoring.score import score
 
 Metrics = dict[str, float | None]
 PROTOCOL = registry.bind(registry.protocol("coco14-det"))

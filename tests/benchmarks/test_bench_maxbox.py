@@ -17,10 +17,10 @@ import pytest
 from timing import peak_mib, times_faster
 
 from bench import registry
-from bench.boxes import iou
-from bench.predictions import Resolved
-from bench.score import score
-from bench.truth import Truth
+from bench.core.boxes import iou
+from bench.data.ground_truth import Truth
+from bench.predictions.table import Resolved
+from bench.scoring.score import score
 
 SIDE, TAUS, IOUS = 224, np.arange(0, 1, 0.001), np.array([0.3, 0.5, 0.7])
 Maps = list[np.ndarray]

@@ -16,12 +16,12 @@ from PIL import Image
 from timing import peak_mib, times_faster
 
 from bench import registry
+from bench.data.ground_truth import Masks, Truth
 from bench.data.pixels import read_indices, write_indices
 from bench.data.voc import CLASSES
-from bench.folders import read_folder
-from bench.predictions import resolve
-from bench.score import score
-from bench.truth import Masks, Truth
+from bench.predictions.arrays import read_folder
+from bench.predictions.table import resolve
+from bench.scoring.score import score
 
 PROTOCOL = registry.bind(registry.protocol("voc12-seg"))
 NAMES = 1 + len(CLASSES)

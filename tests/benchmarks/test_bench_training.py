@@ -19,8 +19,8 @@ from torchvision.models import resnet18
 from bench import registry
 from bench.data.dataset import Dataset
 from bench.method import Task
-from bench.train.feed import Images, MapFeed
-from bench.train.loop import build, fit
+from bench.training.batches import Images, MapFeed
+from bench.training.loop import build, fit
 
 CLASSES = ("cat", "dog")
 

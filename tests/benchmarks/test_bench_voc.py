@@ -13,10 +13,10 @@ import pytest
 from timing import peak_mib, times_faster
 
 from bench import registry
-from bench.boxes import to_voc
-from bench.predictions import About, read, resolve, write
-from bench.score import score
-from bench.truth import Truth
+from bench.core.boxes import to_voc
+from bench.data.ground_truth import Truth
+from bench.predictions.table import About, read, resolve, write
+from bench.scoring.score import score
 
 Metrics = dict[str, float]
 PROTOCOL = registry.bind(registry.protocol("voc07-det"))

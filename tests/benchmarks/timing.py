@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from bench.provenance import peak_memory_mib
+from bench.core.provenance import peak_memory_mib
 
 
 def times_faster(call: Callable[[], Any], reference: Callable[[], Any], rounds: int = 5) -> float:

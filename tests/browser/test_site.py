@@ -19,10 +19,10 @@ import pytest
 
 from bench import registry
 from bench.cli.table import MEASURED
-from bench.files import Places
-from bench.kept import Kept, kept
-from bench.replicates import beside, table_of
-from bench.result import Result
+from bench.core.files import Places
+from bench.records.collection import Kept, kept
+from bench.records.replicates import beside, table_of
+from bench.records.result import Result
 from bench.site.build import write
 from bench.site.paths import method_page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from bench.predictions import About, write
+from bench.predictions.table import About, write
 
 N = 40
 IDS = tuple(f"{number:06}" for number in range(1, N + 1))

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.replicates import beside, table_of
-from bench.result import Result, write_result
+from bench.records.replicates import beside, table_of
+from bench.records.result import Result, write_result
 
 DRAWS = np.random.default_rng(0).normal(0, 0.02, 200)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bench.folders import write_shard
-from bench.predictions import KINDS, About, write
+from bench.predictions.arrays import write_shard
+from bench.predictions.table import KINDS, About, write
 
 IDS = ("000001", "000002", "000003", "000004")
 
@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked(here: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`asked("score", "voc07-det", file, ...)`."""
-    monkeypatch.setattr("bench.audit.ORDERS", 2)
+    monkeypatch.setattr("bench.analysis.audit.ORDERS", 2)
 
     def run(verb: str, protocol: str, file: object, *more: object) -> Any:
         return here(verb, "--protocol", protocol, "--predictions", file, "--data-root", root, *more)

@@ -16,7 +16,7 @@ from click.shell_completion import ShellComplete
 
 from bench import registry
 from bench.cli.main import VERBS, verbs
-from bench.predictions import About, write
+from bench.predictions.table import About, write
 
 
 def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
@@ -377,7 +377,7 @@ def test_scoring_does_not_import_torch(bench, annotations: Path, tmp_path: Path)
     arguments = ["score", "--protocol", "voc07-det", "--predictions", file, "--data-root", annotations]
     answer = bench(*arguments, PYTHONPROFILEIMPORTTIME="1")
     assert answer.code == 0
-    assert "bench.score" in answer.err
+    assert "bench.scoring.score" in answer.err
     assert "torch" not in answer.err.split("hand")[0]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bench import registry
-from bench.files import Places
-from bench.job import Request
-from bench.run import run
+from bench.core.files import Places
+from bench.execution.pipeline import run
+from bench.execution.resolve import Request
 from slurm import status
 from slurm.status import Status
 from slurm.submission import Submission, find

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from bench import registry
+from bench.core.files import Places
 from bench.errors import BadFileError, UnknownNameError
-from bench.files import Places
-from bench.job import Request
+from bench.execution.resolve import Request
 from slurm import scheduler
 from slurm.plan import Array, Job, Training, arrays_of, jobs_of, look_over
 from slurm.profile import PROFILES, Resources, read_profile

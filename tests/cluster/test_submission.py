@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bench import registry
+from bench.core.files import Places, read_json, write_json
 from bench.errors import RequestError, RunError
-from bench.files import Places, read_json, write_json
-from bench.job import Request
-from slurm import jobs, lives, scheduler, status
-from slurm.lives import OUT_OF_TIME
+from bench.execution.resolve import Request
+from slurm import attempts, jobs, scheduler, status
+from slurm.attempts import OUT_OF_TIME
 from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
 from slurm.submission import Means, Submission, create, find, refuse_other_code
@@ -127,11 +127,11 @@ def test_who_comes_no_further_in_two_lives_is_out_of_time(
     for life, (why, step) in enumerate([("Preempted.", 4), (OUT_OF_TIME, 4), (OUT_OF_TIME, 8), (OUT_OF_TIME, 8)]):
         began(submission, 0, "7_0", life, monkeypatch)
         write_json(folder / "progress.json", {**progress, "start": step})
-        futile.append(lives.stop(folder, why))
+        futile.append(attempts.stop(folder, why))
     assert futile == [False, False, False, True]
-    assert [life.end for life in lives.lives(folder)] == ["Preempted.", *[OUT_OF_TIME] * 3]
+    assert [life.end for life in attempts.lives(folder)] == ["Preempted.", *[OUT_OF_TIME] * 3]
     monkeypatch.setenv("SLURM_RESTART_COUNT", "4")  # begun again, and stopped before the job was
-    assert not lives.stop(folder, OUT_OF_TIME)
+    assert not attempts.stop(folder, OUT_OF_TIME)
 
 
 def began(submission: Submission, number: int, task: str, life: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def began(submission: Submission, number: int, task: str, life: int, monkeypatch
     told = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": index}
     for name, value in {**told, "SLURM_JOB_ID": "77", "SLURM_RESTART_COUNT": str(life)}.items():
         monkeypatch.setenv(name, value)
-    lives.begin(submission.job_folder(number))
+    attempts.begin(submission.job_folder(number))
 
 
 def test_without_accounting_what_the_queue_does_not_know_has_ended_and_the_reason_is_told(

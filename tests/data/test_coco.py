@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from bench.core.files import Places
 from bench.data import coco as reader
 from bench.data.coco import CATEGORY_IDS, CLASSES, CocoDataset
 from bench.data.datasets import open_dataset
+from bench.data.ground_truth import ABSENT, PRESENT
 from bench.data.rle import to_mask
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from bench.files import Places
-from bench.truth import ABSENT, PRESENT
 
 Document = dict[str, Any]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.core.files import Places
 from bench.data.cub import CubDataset
 from bench.data.datasets import open_dataset
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 IDS = (
     "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg",

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.boxes import iou
+from bench.core.boxes import iou
+from bench.core.files import Places
+from bench.core.progress import SILENT
 from bench.data.computed import search_all
 from bench.data.edge_boxes import MOST, edge_boxes, edge_search
 from bench.data.proposals import load_proposals
 from bench.errors import BadFileError, MissingDataError
-from bench.files import Places
-from bench.progress import SILENT
 
 BINS = [channel * 256 + pixel for channel in range(13) for pixel in (119, 120, 135, 136)]
 FOREST = f"""%YAML:1.0

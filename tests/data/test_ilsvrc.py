@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from bench.files import Places
 
 VAL = ("ILSVRC2012_val_00000003", "ILSVRC2012_val_00000001")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 
 @pytest.fixture

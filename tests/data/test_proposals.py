@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.io
 
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
 from bench.data.proposals import Proposals, filtered, load_proposals, save_npz
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 IDS = ("000005", "000007")
 HALF_OPEN = {"000005": [[0, 0, 10, 20], [4, 5, 6, 7]], "000007": [[1, 2, 3, 4]]}

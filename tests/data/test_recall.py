@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.boxes import iou
+from bench.core.boxes import iou
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
+from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.data.proposals import Proposals, save_npz
 from bench.data.recall import Recall, recalls
-from bench.files import Places
-from bench.truth import Objects, Truth, labels_of
 
 IDS = ("a", "b", "c")
 OBJECTS = [  # image, label, box, difficult

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.core.progress import SILENT, Progress, Step
 from bench.data.computed import Boxes, search_all
 from bench.data.pixels import read_pixels
 from bench.data.scenes import KINDS, draw_scene
 from bench.data.selective_search import fast_search, selective_search
 from bench.errors import BadFileError
-from bench.progress import SILENT, Progress, Step
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ import sys
 from pathlib import Path
 from bench.data.computed import search_all
 from bench.data.selective_search import fast_search
-from bench.progress import SILENT
+from bench.core.progress import SILENT
 if __name__ == "__main__":
     cache, *images = map(Path, sys.argv[1:])
     print(sum(int(boxes.sum()) for boxes in search_all(fast_search(cache), images, SILENT, 2)))

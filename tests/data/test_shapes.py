@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.boxes import iou
+from bench.core.boxes import iou
+from bench.core.files import Places
 from bench.data.datasets import data_digest, open_dataset
 from bench.data.proposals import filtered, load_proposals
 from bench.data.scenes import KINDS, Scene, draw_scene
 from bench.data.shapes import ShapesDataset, make, parse_options
 from bench.errors import MissingDataError, RequestError, UnknownNameError
-from bench.files import Places
 
 LISTS = ("train", "val", "trainval", "test")
 SMALL = {"train": 24, "val": 12, "test": 12, "size": 96}
@@ -105,7 +105,7 @@ def test_masks_are_indexed_with_a_border_of_255_around_objects(shapes: ShapesDat
 
 def test_the_same_options_give_the_same_bytes_in_any_process(shapes: ShapesDataset, tmp_path: Path) -> None:
     program = (
-        f"from bench.data.datasets import open_dataset as o; from bench.files import Places as P; "
+        f"from bench.data.datasets import open_dataset as o; from bench.core.files import Places as P; "
         f"from pathlib import Path; print(o('shapes', P(Path({str(tmp_path)!r})), {SMALL}).folder)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

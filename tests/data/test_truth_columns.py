@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.files import array_digest
-from bench.truth import Masks, Objects, Truth, labels_of, no_objects, single_labels
+from bench.core.files import array_digest
+from bench.data.ground_truth import Masks, Objects, Truth, labels_of, no_objects, single_labels
 
 PLAIN = Objects(
     np.array([0, 1, 1], np.int32),

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.boxes import from_voc, to_voc
+from bench.core.boxes import from_voc, to_voc
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
 from bench.data.voc import CLASSES, VocDataset, parse_annotations, read_annotation, read_ids
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 INDEX = {name: row for row, name in enumerate(CLASSES)}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.voc_actions import ACTIONS
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 PERSONS = (("2010_006215", 1), ("2011_000003", 1), ("2010_006215", 3))
 SHOWN = {"jumping": (1, -1, -1), "reading": (1, -1, 1), "walking": (-1, 0, -1)}

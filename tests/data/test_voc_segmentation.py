@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.voc import VocDataset
 from bench.errors import MissingDataError, UnknownNameError
-from bench.files import Places
 
 ANNOTATION = (
     "<annotation><size><width>4</width><height>3</height></size><object><name>cat</name><bndbox><xmin>1</xmin>"

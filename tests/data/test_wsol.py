@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.wsol import wsol_splits, wsol_truth
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
-from bench.files import Places
 
 CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
 LISTS = {

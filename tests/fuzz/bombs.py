@@ -16,8 +16,8 @@ from mutate import Planted, chunk
 from seeds import HEIGHT, IDS, WIDTH
 from tables import claimed, long_names, long_segments, long_shard, nested, new_names, noted, rows
 
-from bench.predictions import MAX_ROWS
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
+from bench.predictions.table import MAX_ROWS
 
 
 class Bomb(NamedTuple):

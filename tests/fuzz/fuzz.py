@@ -33,13 +33,13 @@ from naive import rows_in, rows_read
 from seeds import FORMATS, truth_in
 
 from bench import registry
+from bench.core.provenance import peak_memory_mib
+from bench.data.ground_truth import Truth
 from bench.errors import BenchError
-from bench.formats import read_all
-from bench.predictions import resolve
-from bench.protocol import BoundProtocol
-from bench.provenance import peak_memory_mib
-from bench.score import score
-from bench.truth import Truth
+from bench.predictions.formats import read_all
+from bench.predictions.table import resolve
+from bench.scoring.protocol import BoundProtocol
+from bench.scoring.score import score
 
 MOST_SECONDS, MOST_MIB, PATIENCE = 20.0, 2048, 300
 ADDRESS_SPACE = 4 << 30

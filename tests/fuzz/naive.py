@@ -15,9 +15,9 @@ from PIL import Image
 from pycocotools import mask
 from seeds import CLASSES, HEIGHT, IDS, WIDTH
 
+from bench.data.ground_truth import Truth
 from bench.data.rle import to_mask
-from bench.predictions import FOLDERS, KINDS, Resolved
-from bench.truth import Truth
+from bench.predictions.table import FOLDERS, KINDS, Resolved
 
 Rows = list[tuple[Any, ...]]
 """Image, class (empty where the kind has none), then numbers, or the shape and the content of an array."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 from PIL import Image
 from pycocotools import mask
 
-from bench.folders import write_shard
-from bench.predictions import KINDS, About, write
-from bench.truth import Masks, Objects, Truth, labels_of
+from bench.data.ground_truth import Masks, Objects, Truth, labels_of
+from bench.predictions.arrays import write_shard
+from bench.predictions.table import KINDS, About, write
 
 IDS = tuple(f"{number:06d}" for number in range(1, 7))
 CLASSES = ("cat", "dog", "eel")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from seeds import CLASSES, IDS
 
-from bench.predictions import KINDS, MAX_ROWS
+from bench.predictions.table import KINDS, MAX_ROWS
 
 
 def columns(rows: int, **changes: pa.Array) -> pa.Table:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from bench import registry
+from bench.core.files import Places
 from bench.errors import RequestError, UnknownNameError
-from bench.files import Places
+from bench.execution.pipeline import Request, run
 from bench.method import Attribution
-from bench.run import Request, run
-from bench.store import Store
+from bench.records.store import Store
 from methods.classifier import Classifier
 from methods.layers.attribution import Scores
 

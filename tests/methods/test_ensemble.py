@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.decode import detections
+from bench.core.files import write_json
+from bench.data.ground_truth import Truth, labels_of, no_objects
 from bench.errors import BadFileError, RequestError
-from bench.files import write_json
-from bench.predictions import KINDS, About, write
-from bench.truth import Truth, labels_of, no_objects
+from bench.predictions.decode import detections
+from bench.predictions.table import KINDS, About, write
 from methods.ensemble import Ensemble, EnsembleConfig
 
 IDS, CLASSES = ("a", "b", "c"), ("cat", "dog")

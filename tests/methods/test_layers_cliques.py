@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.boxes import iou as slow_iou
+from bench.core.boxes import iou as slow_iou
 from methods.layers.boxes import best, canonical_order, iou
 from methods.layers.cliques import complete_linkage, components, partition
 

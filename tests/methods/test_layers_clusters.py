@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.boxes import iou
+from bench.core.boxes import iou
 from methods.layers import clusters
 from methods.layers.clusters import centres, cluster_seeds, highest_cluster
 

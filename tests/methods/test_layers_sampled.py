@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.boxes import iou
+from bench.core.boxes import iou
 from methods.layers.pseudo import Seeds
 from methods.layers.sampled import sample, sampled_loss
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.boxes import iou
+from bench.core.boxes import iou
 from methods.layers.losses import binary_log_loss, multi_label_soft_margin
 from methods.layers.wsddn import image_log_scores, spatial_regulariser, two_stream_log_scores
 

@@ -11,9 +11,9 @@ from melm_cases import CLASSES, LABELS, melm, regions, softmax
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench.boxes import iou
-from bench.docs import FOLDER
+from bench.core.boxes import iou
 from methods.melm import Melm, MelmConfig
+from tools.docs import FOLDER
 
 
 class Slow:

@@ -11,7 +11,7 @@ from melm_cases import CLASSES, LABELS, melm, regions, softmax
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench.boxes import iou
+from bench.core.boxes import iou
 from bench.method import Task
 from methods.layers.losses import binary_log_loss
 from methods.layers.min_entropy import clique_scores

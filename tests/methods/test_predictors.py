@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.predictions import KINDS
-from bench.truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.predictions.table import KINDS
 from methods.center import Center
 from methods.largest_proposal import LargestProposal, LargestProposalConfig
 

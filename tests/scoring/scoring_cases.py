@@ -13,10 +13,10 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 import protocols
-from bench.predictions import KINDS, About, Predictions, Resolved, resolve
-from bench.protocol import BoundProtocol, read_record
-from bench.score import Judged, score
-from bench.truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.predictions.table import KINDS, About, Predictions, Resolved, resolve
+from bench.scoring.protocol import BoundProtocol, read_record
+from bench.scoring.score import Judged, score
 
 IDS = ("b", "d", "a", "c")
 """Not in the order of the list: ties go by id."""

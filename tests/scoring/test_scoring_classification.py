@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, judge, predicted, truth_of, truths
 from sklearn.metrics import average_precision_score
 
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
 
 PAIRS = [(image, label) for image in IDS for label in CLASSES]
 SCORES = st.dictionaries(st.sampled_from(PAIRS), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))

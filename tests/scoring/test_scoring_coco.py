@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scoring_cases import bound, judge, predicted, truth_of
 
-from bench.boxes import to_coco
+from bench.core.boxes import to_coco
+from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.errors import RequestError
-from bench.predictions import About, Predictions, Resolved, resolve
-from bench.truth import Objects, Truth, labels_of
+from bench.predictions.table import About, Predictions, Resolved, resolve
 
 SIDE = 160
 CLASSES = ("cat", "dog", "eel", "fox")

@@ -13,10 +13,10 @@ from pycocotools.cocoeval import COCOeval
 from scoring_cases import bound, judge
 from test_scoring_coco import CLASSES, SIDE, given_to, reference, rle
 
-from bench.boxes import from_coco
-from bench.score import summary
-from bench.stats import class_mean
-from bench.truth import Objects, Truth, labels_of
+from bench.core.bootstrap import class_mean
+from bench.core.boxes import from_coco
+from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.scoring.score import summary
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
 

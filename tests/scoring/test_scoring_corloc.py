@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, cases, judge, overlap, predicted, truth_of
 
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.files import Places
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
 
 
 def slow_hits(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> list[bool]:

@@ -8,8 +8,8 @@ from hypothesis import given
 from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted
 from test_scoring_coco import given_to, random_case
 
-from bench.ranking import Ranked, precision_recall
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
+from bench.scoring.average_precision import Ranked, precision_recall
 
 MADE = [
     ("voc07-det", "boxes", {}, "mAP_area"),

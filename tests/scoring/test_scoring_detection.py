@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, bound, cases, judge, overlap, predicted, repeated, truth_of
 
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
 from protocols.scoring.detection import printed
 
 

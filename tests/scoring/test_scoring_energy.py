@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn_arrays
 from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, boxes, judge, predicted, truth_of, truths
 
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.truth import Truth
 
 PIXELS = [(x, y) for x in range(WIDTH) for y in range(HEIGHT)]
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, boxes, judge, overlap, predicted, truth_of
 
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.truth import Truth
 
 
 def slow_errors(truth: Truth, rows: list[Any], scores: dict[Any, float] | None, how: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 from scoring_cases import arrays, bound, judge, truth_of
 
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.truth import Truth
 from protocols.scoring.maxbox import SIDE, TAUS, scaled_map
 
 IDS = ("b", "a")

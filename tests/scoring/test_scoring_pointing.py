@@ -15,10 +15,10 @@ from hypothesis.extra.numpy import arrays as drawn_arrays
 from pycocotools.mask import encode
 from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, judge, predicted, truth_of, truths
 
+from bench.core.files import Places
 from bench.data.datasets import open_dataset
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.files import Places
-from bench.truth import Truth
 
 PIXELS = [(x, y) for x in range(WIDTH) for y in range(HEIGHT)]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, bound, judge, predicted, truth_of, truths
 
-from bench.truth import Truth
+from bench.data.ground_truth import Truth
 
 POINTS = st.dictionaries(
     st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES)),

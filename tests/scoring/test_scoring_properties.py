@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, arrays, bound, judge, predicted, truth_of
 
+from bench.core.bootstrap import class_mean
+from bench.data.ground_truth import Masks, Truth
 from bench.errors import RequestError
-from bench.predictions import KINDS, Resolved
-from bench.protocol import BoundProtocol
-from bench.score import merged, summary
-from bench.stats import class_mean
-from bench.truth import Masks, Truth
+from bench.predictions.table import KINDS, Resolved
+from bench.scoring.protocol import BoundProtocol
+from bench.scoring.score import merged, summary
 
 Generator = np.random.Generator
 IDS = ("7", "31", "102", "5", "40", "33")

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, predicted, truth_of
 
+from bench.data.ground_truth import Masks, Truth, no_objects, single_labels
 from bench.errors import RequestError
-from bench.truth import Masks, Truth, no_objects, single_labels
 from protocols.scoring.maxbox import SIDE
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, cases, judge, overlap, predicted, truth_of
 
+from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.truth import Truth
 
 SWITCHES = st.fixed_dictionaries(
     {

@@ -15,10 +15,10 @@ from hypothesis.extra.numpy import arrays as drawn_arrays
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, truth_of
 
+from bench.data.ground_truth import Masks, Truth
 from bench.errors import BadFileError, RequestError
-from bench.formats import read_any
-from bench.predictions import resolve
-from bench.truth import Masks, Truth
+from bench.predictions.formats import read_any
+from bench.predictions.table import resolve
 
 NAMES = ("background", *CLASSES)
 

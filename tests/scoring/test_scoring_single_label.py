@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import IDS, bound, judge, predicted
 
-from bench.truth import Truth, no_objects, single_labels
+from bench.data.ground_truth import Truth, no_objects, single_labels
 
 CLASSES = tuple("pqrstuvw")
 

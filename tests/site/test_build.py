@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench import registry
-from bench.kept import Kept
-from bench.result import Result, write_result
+from bench.records.collection import Kept
+from bench.records.result import Result, write_result
 from bench.site.build import HERE, pages, write
 
 EVIL = '<script>alert("x")</script>&../..'

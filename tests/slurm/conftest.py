@@ -13,7 +13,7 @@ import pytest
 from slurm_cluster import PROFILE, Checkout
 
 from bench import registry
-from bench.files import Places
+from bench.core.files import Places
 from slurm import status
 from slurm.submission import find
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.files import Places
+from bench.core.files import Places
 from slurm import status
 from slurm.status import Status
 from slurm.submission import Submission, find

@@ -10,8 +10,8 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from slurm_cluster import DATA, MEANS, Checkout, ended, until
 
-from bench.files import Places
-from bench.store import Store
+from bench.core.files import Places
+from bench.records.store import Store
 from slurm.status import Status
 
 SPOTS = '''"""Points at one spot of the image, whatever the class: a variant each, as `center` is of the middle."""

@@ -13,12 +13,12 @@ import torch
 from slurm_cluster import DATA, MEANS, Checkout, ask, ended, until, wait_for
 from torch import Tensor, nn
 
-from bench.files import Places
-from bench.job import Shelf, look_up
+from bench.core.files import Places
+from bench.execution.resolve import Shelf, look_up
 from bench.method import Task
-from bench.store import Store
-from bench.train import checkpoint
-from bench.train.loop import build
+from bench.records.store import Store
+from bench.training import checkpoint
+from bench.training.loop import build
 
 ASKED = ("--method", "cam,wsddn", "--protocol", "voc07-cls", *DATA, *MEANS)
 ONE_STEP = ("--set", "epochs=1,batch_size=12,dropout=0,precision=float32")

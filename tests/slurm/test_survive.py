@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from slurm_cluster import DATA, MEANS, SCRIPT, Checkout, ask, ended, until, wait_for
 
-from bench.lease import standing
-from slurm.lives import lives
+from bench.core.lease import standing
+from slurm.attempts import lives
 from slurm.status import Status
 from slurm.submission import Submission
 

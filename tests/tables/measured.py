@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import registry
-from bench.replicates import Replicates
-from bench.result import Result
+from bench.records.replicates import Replicates
+from bench.records.result import Result
 from bench.tables.beside import table_beside
 from bench.tables.matching import Matches, Read, matches
 from bench.tables.model import Table

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.replicates import Replicates
-from bench.result import Result
+from bench.records.replicates import Replicates
+from bench.records.result import Result
 from bench.tables.leaderboard import leaderboard, leaderboards
 from bench.tables.model import Cell, Table
 from bench.tables.render import FORMATS, csv, markdown, text

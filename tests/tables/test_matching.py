@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from measured import found, result
 
-from bench.replicates import Replicates
-from bench.stats import interval, over_seeds
+from bench.core.bootstrap import interval, over_seeds
+from bench.records.replicates import Replicates
 from bench.tables.matching import Measured
 
 VGG16 = {"config": {"net": "vgg16"}}

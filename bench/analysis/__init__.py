@@ -1,0 +1,1 @@
+"""What results say together: paired comparison, audit, regression gate, trends."""

@@ -1,0 +1,122 @@
+"""Baselines: what is accepted of each method, protocol and dataset, how a result finds its own, and how one moves.
+
+A folder of records, with their replicates, and a ledger of why each stands there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.files import atomic, write_text
+from bench.core.provenance import now, revision
+from bench.records.collection import Kept
+from bench.records.replicates import beside
+from bench.records.result import Result, read_result, write_result
+from bench.tables.leaderboard import rows_of
+from bench.tables.numbers import percent
+
+LEDGER = "accepted.jsonl"
+"""Beside the baselines, a line for each that moved: when, why, from what to what."""
+
+
+Row = tuple[Result, ...]
+"""Results that differ in their seed only."""
+
+
+def latest(kept: Iterable[Kept]) -> list[Row]:
+    """Of every thing that was judged the latest results, one a seed."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for one in kept:
+        groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
+    rows = sorted((row for group in groups.values() for row in rows_of(group)), key=_when, reverse=True)
+    found: list[Row] = []
+    for row in rows:
+        if not any(same_thing(row[0], other[0]) for other in found):
+            found.append(row)
+    return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _when(row)))
+
+
+def baseline_of(result: Result, accepted: Iterable[Row]) -> Row:
+    """The baseline that is of the same thing as a result; () if none is."""
+    return next((row for row in accepted if same_thing(row[0], result)), ())
+
+
+def accept(results: Iterable[Kept], folder: Path, reason: str) -> list[str]:
+    """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words."""
+    moved = []
+    baselines = read(folder)
+    for one in results:
+        former = [other for other in baselines if _takes_the_place(one.result, other.result)]
+        if any(other.result.address == one.result.address for other in former):
+            continue
+        _copied(one, folder)
+        _on_record(folder / LEDGER, one.result, [other.result for other in former], reason)
+        for other in former:
+            other.record.unlink()
+            beside(other.record).unlink(missing_ok=True)
+        was = "".join(f", was {_values(other.result)}" for other in former)
+        moved.append(f"{_named(one.result)}: {_values(one.result)}{was}")
+    return moved
+
+
+def read(folder: Path) -> list[Kept]:
+    """The baselines of a folder."""
+    return [Kept(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
+
+
+def same_thing(a: Result, b: Result) -> bool:
+    """Whether two results are of the same thing: a setting that only one of them knows came later."""
+    both = a.config.keys() & b.config.keys()
+    return _what(a) == _what(b) and all(a.config[key] == b.config[key] for key in both)
+
+
+def _takes_the_place(new: Result, old: Result) -> bool:
+    return new.seed == old.seed and same_thing(new, old)
+
+
+def _when(row: Row) -> str:
+    return max(one.created for one in row)
+
+
+def _what(result: Result) -> tuple[Any, ...]:
+    return result.protocol, result.label, result.dataset, result.split, result.train_split
+
+
+def _copied(one: Kept, folder: Path) -> None:
+    """Replicates, then the record, whose presence means that all is there."""
+    record = folder / one.result.file_name
+    if beside(one.record).exists():
+        with atomic(beside(record)) as part:
+            shutil.copyfile(beside(one.record), part)
+    write_result(record, one.result)
+
+
+def _on_record(ledger: Path, result: Result, former: Sequence[Result], reason: str) -> None:
+    line = {
+        "when": now(),
+        "reason": reason,
+        "revision": revision(Path(__file__).parent)["revision"],
+        "protocol": result.protocol,
+        "dataset": result.dataset,
+        "split": result.split,
+        "method": result.label,
+        "seed": result.seed,
+        "address": result.address,
+        "metrics": result.metrics,
+        "replaces": [{"address": one.address, "metrics": one.metrics} for one in former],
+    }
+    before = ledger.read_text(encoding="utf-8") if ledger.exists() else ""
+    write_text(ledger, before + json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _named(result: Result) -> str:
+    seed = "" if result.seed is None else f", seed {result.seed}"
+    return f"{result.label} · {result.protocol} on {result.dataset} {result.split}{seed}"
+
+
+def _values(result: Result) -> str:
+    return ", ".join(f"{name} {percent(value) or 'undefined'}" for name, value in result.metrics.items())

@@ -1,0 +1,189 @@
+"""The regression gate: results held against the accepted ones, their baselines.
+
+A result is held against the baseline of the same method, protocol, dataset and splits, settings that both have being
+the same, over the seeds that both have. It fell where it is worse by more than the tolerance and by more than noise.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.analysis.baselines import Row, baseline_of, latest
+from bench.core.bootstrap import interval_of_difference
+from bench.records.collection import Kept
+from bench.records.replicates import read_replicates
+from bench.records.result import SYNTHETIC, Result
+from bench.tables.leaderboard import distinct, letters, other_conventions
+from bench.tables.model import Cell, Table
+from bench.tables.numbers import bounds, percent, signed
+from bench.tables.ranked import replicates_of
+from bench.tables.verdict import TOLERANCE
+
+Status = Literal["fell", "judged otherwise", "improved", "held", "no baseline"]
+STATUSES: tuple[Status, ...] = ("fell", "judged otherwise", "improved", "held", "no baseline")
+"""What needs a look comes first."""
+
+Pairing = Literal["paired", "unpaired", "no noise known"]
+
+_ROUNDING = 1e-12
+"""Differences up to this are of the arithmetic."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One metric of a method, held against its baseline; fractions, means over `seeds`.
+
+    difference: measured - accepted, with its interval. note: what to know.
+    """
+
+    result: Result
+    metric: str
+    status: Status
+    measured: float | None
+    accepted: float | None = None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    pairing: Pairing | None = None
+    seeds: tuple[int | None, ...] = ()
+    note: str = ""
+
+
+def gate(results: Sequence[Kept], baselines: Sequence[Kept], tolerance: float = TOLERANCE) -> list[Check]:
+    """Hold the latest results against their baselines, metric by metric, in the order of `STATUSES`."""
+    records = {one.result.address: one.record for one in (*results, *baselines)}
+    accepted = latest(baselines)
+    checks = [
+        check for row in latest(results) for check in _checked(row, baseline_of(row[0], accepted), records, tolerance)
+    ]
+    return sorted(checks, key=lambda check: STATUSES.index(check.status))
+
+
+def table_of(checks: Sequence[Check], tolerance: float = TOLERANCE) -> Table:
+    """The checks as a table, per cent; what fell first."""
+    counts = Counter(check.status for check in checks)
+    said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "nothing to hold"
+    notes = list(dict.fromkeys(check.note for check in checks if check.note))
+    marks = dict(zip(notes, letters(), strict=False))
+    columns = ("method", "protocol", "metric", "accepted", "measured", "difference", "95 % interval", "is")
+    remarks = [
+        f"Fell: worse by more than {percent(tolerance)} and by more than noise. Intervals are of the difference."
+    ]
+    if lower := sorted({check.metric for check in checks if not check.result.higher_is_better[check.metric]}):
+        remarks.append(f"Lower is better: {', '.join(lower)}.")
+    rows = tuple(_row(check, _named(check, checks), marks) for check in checks)
+    return Table(f"Gate: {said}", columns, rows, {mark: note for note, mark in marks.items()}, tuple(remarks))
+
+
+def _checked(row: Row, baseline: Row, records: Mapping[str, Path], tolerance: float) -> list[Check]:
+    result = row[0]
+    pairs = _pairs(row, baseline)
+    if not pairs:
+        return [Check(result, name, "no baseline", value) for name, value in list(result.metrics.items())[:1]]
+    if note := _judged_otherwise(result, pairs[0][1]):
+        name = next(iter(result.metrics))
+        return [Check(result, name, "judged otherwise", result.metrics[name], pairs[0][1].metrics.get(name), note=note)]
+    return [
+        _check(name, pairs, records, tolerance)
+        for name in result.metrics
+        if all(accepted.metrics.get(name) is not None for _, accepted in pairs)
+    ]
+
+
+def _pairs(row: Row, baseline: Row) -> list[tuple[Result, Result]]:
+    """Results and baselines of the same seeds."""
+    accepted = {one.seed: one for one in baseline}
+    return [(one, accepted[one.seed]) for one in row if one.seed in accepted]
+
+
+def _judged_otherwise(result: Result, baseline: Result) -> str:
+    if result.digest != baseline.digest:
+        return f"{other_conventions(result, baseline)}; accept it as a new baseline"
+    if result.truth_digest != baseline.truth_digest:
+        return "judged on other images or annotations than the baseline; accept it as a new baseline"
+    return ""
+
+
+def _check(metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], tolerance: float) -> Check:
+    result, seeds = pairs[0][0], tuple(one.seed for one, _ in pairs)
+    accepted = _mean([other for _, other in pairs], metric)
+    measured = _mean([one for one, _ in pairs], metric)
+    if measured is None or accepted is None:
+        return Check(result, metric, "fell", None, accepted, seeds=seeds, note="undefined now")
+    difference = measured - accepted
+    sure, pairing = _noise(metric, pairs, records, difference)
+    status = _status(difference, sure, tolerance, higher=result.higher_is_better[metric])
+    return Check(result, metric, status, measured, accepted, difference, sure, pairing, seeds, _note(pairing))
+
+
+def _status(difference: float, sure: tuple[float, float] | None, tolerance: float, *, higher: bool) -> Status:
+    """Beyond the tolerance and, where noise is known, beyond it."""
+    beyond = abs(difference) > tolerance + _ROUNDING and (sure is None or not sure[0] <= 0 <= sure[1])
+    if not beyond:
+        return "held"
+    return "improved" if (difference > 0) == higher else "fell"
+
+
+def _noise(
+    metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], difference: float
+) -> tuple[tuple[float, float] | None, Pairing]:
+    """The interval of a difference: paired where all replicates are of the same draws; else of two independent ones."""
+    rows = [one for one, _ in pairs], [other for _, other in pairs]
+    draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
+    new, old = (replicates_of(row, metric, draws) for row in rows)
+    if new is not None and old is not None and new[0] == old[0]:
+        return interval_of_difference(new[1] - old[1], difference), "paired"
+    widths = [_half_width(metric, row) for row in rows]
+    if None in widths:
+        return None, "no noise known"
+    apart = math.hypot(*(width for width in widths if width is not None))
+    return (difference - apart, difference + apart), "unpaired"
+
+
+def _half_width(metric: str, row: Sequence[Result]) -> float | None:
+    """Half the interval of the mean over seeds, of those on record: images are the same, so they do not average out."""
+    found = [one.intervals[metric] for one in row if metric in one.intervals]
+    return statistics.fmean((high - low) / 2 for low, high in found) if len(found) == len(row) else None
+
+
+def _mean(row: Sequence[Result], metric: str) -> float | None:
+    values = [value for one in row if (value := one.metrics.get(metric)) is not None]
+    return statistics.fmean(values) if len(values) == len(row) else None
+
+
+def _note(pairing: Pairing) -> str:
+    return {
+        "paired": "",
+        "unpaired": "unpaired: no replicates of the same draws beside both records; noise is of their own intervals",
+        "no noise known": "no replicates and no intervals: held by tolerance alone",
+    }[pairing]
+
+
+def _named(check: Check, checks: Sequence[Check]) -> str:
+    """The method, where others of its name stand beside it with the settings in which they differ."""
+    own = check.result
+    where = own.label, own.protocol, own.dataset, own.split
+    others = [one.result for one in checks]
+    return distinct(own, [one for one in others if (one.label, one.protocol, one.dataset, one.split) == where])
+
+
+def _row(check: Check, name: str, marks: Mapping[str, str]) -> tuple[Cell, ...]:
+    low, high = check.interval or (None, None)
+    seeds = "" if len(check.seeds) < 2 else f", {len(check.seeds)} seeds"
+    synthetic = " (synthetic)" if check.result.dataset in SYNTHETIC else ""
+    where = f"{check.result.protocol} on {check.result.dataset}{synthetic} {check.result.split}"
+    return (
+        Cell(name, f"{name}{seeds}"),
+        Cell(where, where),
+        Cell(check.metric, check.metric),
+        Cell(check.accepted, percent(check.accepted)),
+        Cell(check.measured, percent(check.measured)),
+        Cell(check.difference, signed(check.difference)),
+        Cell(None, bounds(check.interval), extra={"low": low, "high": high}),
+        Cell(check.status, check.status, (marks[check.note],) if check.note else (), best=check.status == "fell"),
+    )

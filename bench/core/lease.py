@@ -1,0 +1,221 @@
+"""Claims on work that one process at a time may do: kept alive by a heartbeat, taken over when their holder died.
+
+A claim is a folder of numbered files; the one with the highest number holds. Number n + 1 is made by `link`, whole,
+and never again, so of all processes that find n given up or stale exactly one follows it. Of the file system this
+needs exclusive creation of hard links in one folder, which local disks, NFS, Lustre and GPFS give; no locks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bench.core.files import read_json, write_json
+from bench.core.progress import SILENT, Progress
+from bench.errors import BusyError
+
+PATIENCE = 120.0
+"""Seconds without a heartbeat after which a claim is stale."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a claim.
+
+    started: tells a process from a later one with the same number. space: where on the host its number is unique, for
+    containers share hosts. job: the SLURM job, if any. token: this claim's own.
+    """
+
+    host: str
+    pid: int
+    started: str | None
+    job: str | None
+    token: str
+    space: str | None = None
+    released: bool = False
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to have ended; of processes on other hosts and in other containers nothing is known."""
+        return (self.host, self.space) == (socket.gethostname(), _space()) and _start_of(self.pid) != self.started
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claim of this process, held while the block of `claim` runs."""
+
+    path: Path
+    holder: Holder
+
+    def check(self) -> None:
+        """Raise BusyError unless this process still holds: call it before publishing anything."""
+        if _latest(self.path.parent) != int(self.path.stem) or not self._is_ours():
+            raise BusyError(
+                f"{self.path.parent.parent} was deleted, or taken over by another process because this one gave no "
+                "sign of life. Run the same command again: it goes on from what is there."
+            )
+
+    def give_up(self) -> None:
+        """Say that the work may be claimed again; the number stays taken."""
+        if self._is_ours():
+            write_json(self.path, asdict(replace(self.holder, released=True)))
+
+    def _is_ours(self) -> bool:
+        """False when somebody deleted the folder, even if others work there again."""
+        return self.path.exists() and _read(self.path) == self.holder
+
+
+@contextmanager
+def claim(
+    folder: Path,
+    *,
+    unless: Callable[[], bool],
+    progress: Progress = SILENT,
+    patience: float = PATIENCE,
+    poll: float = 0.25,
+) -> Iterator[Lease | None]:
+    """Hold `folder` during the block; None as soon as `unless` says that there is nothing left to do.
+
+    While another process holds it, says who, and waits.
+    """
+    lease = _acquired(folder, unless, progress, patience, poll)
+    if lease is None:
+        yield None
+        return
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(lease.path, over, patience / 8), daemon=True).start()
+    try:
+        yield lease
+    except FileNotFoundError:  # who took over sweeps away what this process had begun to write
+        lease.check()
+        raise
+    finally:
+        over.set()
+        with suppress(FileNotFoundError):
+            lease.give_up()
+
+
+def _acquired(
+    folder: Path, unless: Callable[[], bool], progress: Progress, patience: float, poll: float
+) -> Lease | None:
+    seen: Holder | None = None
+    while not unless():
+        lease, holder = _try(folder, patience)
+        if lease is not None and unless():  # finished between our first look and our claim
+            lease.give_up()
+            return None
+        if lease is not None:
+            return lease
+        if holder is not None and holder != seen:
+            progress.say(f"Waiting for {holder}, which is at work on {folder.parent.name}.")
+            seen = holder
+        time.sleep(poll)
+    return None
+
+
+def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
+    """A lease, or who else holds; neither when another process was faster just now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    me = process(os.getpid())
+    offer = folder / f".{me.token}.part"
+    try:
+        offer.write_text(json.dumps(asdict(me)), encoding="utf-8")
+        number = _latest(folder)
+        holder = _standing(folder / f"{number}.json", offer.stat().st_mtime - patience) if number else None
+        if holder is not None:
+            return None, holder
+        mine = folder / f"{number + 1}.json"
+        os.link(offer, mine)
+    except (FileExistsError, FileNotFoundError):  # another was faster; or somebody deletes the folder
+        return None, None
+    finally:
+        with suppress(FileNotFoundError):
+            offer.unlink()
+    return Lease(mine, me), None
+
+
+def process(pid: int) -> Holder:
+    """A process of this machine, as one that holds is remembered."""
+    return Holder(
+        host=socket.gethostname(),
+        pid=pid,
+        started=_start_of(pid),
+        job=os.environ.get("SLURM_JOB_ID"),
+        token=uuid.uuid4().hex,
+        space=_space(),
+    )
+
+
+def standing(folder: Path, patience: float = PATIENCE) -> Holder | None:
+    """Who holds a folder now, for those who only look; None for nobody, or nobody who gives a sign of life."""
+    try:
+        return _standing(folder / f"{_latest(folder)}.json", time.time() - patience)
+    except FileNotFoundError:
+        return None
+
+
+def _standing(path: Path, oldest: float) -> Holder | None:
+    """Who holds by this file; None if given up or stale. `oldest` is of the file system's clock, not of ours."""
+    try:
+        holder = _read(path)
+    except ValueError:  # the machine went down before the file's content reached its disk
+        return None
+    stale = holder.released or holder.is_dead or path.stat().st_mtime < oldest
+    return None if stale else holder
+
+
+def _read(path: Path) -> Holder:
+    return Holder(**read_json(path))
+
+
+def _latest(folder: Path) -> int:
+    """The highest number in a folder; 0 for none."""
+    return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
+
+
+def _beat(path: Path, over: threading.Event, every: float) -> None:
+    while not over.wait(every):
+        with suppress(OSError):  # the folder is gone, or cannot be written just now: `check` will tell
+            os.utime(path)
+
+
+def _space() -> str | None:
+    """Linux's name of the namespace of process numbers; None elsewhere."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 it is no path
+    except OSError:
+        return None
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process of this machine began, in the kernel's own ticks; None if it ended (a zombie has)."""
+    if not Path("/proc/self/stat").exists():
+        return _alive(pid)
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def _alive(pid: int) -> str | None:
+    """What can be said where there is no /proc: that a process of this number is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"

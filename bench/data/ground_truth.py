@@ -1,0 +1,199 @@
+"""What a dataset says about a split: images, labels and objects, as frozen columns; readers parse and cache them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.boxes import FloatArray
+from bench.core.files import array_digest, file_digest
+from bench.errors import RequestError, UnknownNameError
+
+PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """Annotated objects, sorted by image, in file order within one.
+
+    image: (M,) int32, index into `Truth.ids`. label: (M,) int32, index into `Truth.classes`.
+    box: (M, 4) float64, half-open corners. difficult: (M,) bool.
+    Where the dataset says so: crowd: (M,) bool, a region of many objects. area: (M,) float64, square pixels of the
+    object itself. segment: M masks, COCO's compressed run lengths at the image's size.
+    """
+
+    image: NDArray[np.int32]
+    label: NDArray[np.int32]
+    box: FloatArray
+    difficult: NDArray[np.bool_]
+    crowd: NDArray[np.bool_] | None = None
+    area: FloatArray | None = None
+    segment: tuple[bytes, ...] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def where(self, keep: NDArray[np.bool_]) -> Objects:
+        """The objects for which `keep` (M,) is true."""
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, rows: NDArray[np.integer]) -> Objects:
+        """The objects of `rows` (n,), in that order."""
+        return Objects(
+            self.image[rows],
+            self.label[rows],
+            self.box[rows],
+            self.difficult[rows],
+            crowd=None if self.crowd is None else self.crowd[rows],
+            area=None if self.area is None else self.area[rows],
+            segment=None if self.segment is None else tuple(self.segment[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Files that say what each pixel of N images is.
+
+    files: of each image, one PNG of class indices (0 background, 1 + the class's index, 255 says nothing); or, where
+    not `indexed`, PNGs each of one object, its pixels above 0. ignore: of each image, perhaps a PNG whose pixels
+    above 0 count only where they are an object's.
+    """
+
+    indexed: bool
+    files: tuple[tuple[Path, ...], ...]
+    ignore: tuple[Path | None, ...]
+
+    def take(self, rows: Sequence[int]) -> Masks:
+        """The masks of some of the images, in that order."""
+        return replace(
+            self, files=tuple(self.files[row] for row in rows), ignore=tuple(self.ignore[row] for row in rows)
+        )
+
+    def digests(self) -> Iterator[str]:
+        """One line an image: the digests of its files' contents, then of what it ignores."""
+        for files, ignore in zip(self.files, self.ignore, strict=True):
+            yield " ".join([*map(file_digest, files), "ignore", *map(file_digest, filter(None, [ignore]))])
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The truth of one split.
+
+    ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 where only the
+    photograph would say. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`.
+    Where the dataset has them: masks. blacklist: (N,) bool, images whose objects nobody is to be judged on.
+    """
+
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    size: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    objects: Objects = field(repr=False)
+    masks: Masks | None = field(default=None, repr=False)
+    blacklist: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of ids and annotations, and of mask files' contents: the truth digest of every result."""
+        o = self.objects
+        required = (self.classes, self.ids, self.size, self.labels, o.image, o.label, o.box, o.difficult)
+        return array_digest(*required, *self._optional())
+
+    def _optional(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
+        """What only some datasets say, each under its name: truths without it keep the digest they had."""
+        o = self.objects
+        for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):
+            if column is not None:
+                yield from ((name,), column)
+        if o.segment is not None:
+            lengths = np.array([len(one) for one in o.segment], dtype=np.int64)
+            yield from (("segment",), lengths, np.frombuffer(b"".join(o.segment), dtype=np.uint8))
+        if self.masks is not None:
+            yield ("masks", str(self.masks.indexed), *self.masks.digests())
+
+    @cached_property
+    def ids_digest(self) -> str:
+        """Digest of the ids alone."""
+        return array_digest(self.ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """From image id to row."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    @cached_property
+    def class_index(self) -> dict[str, int]:
+        """From class name to column."""
+        return {name: column for column, name in enumerate(self.classes)}
+
+    @cached_property
+    def id_rank(self) -> NDArray[np.int32]:
+        """Position (N,) of each id in the sorted ids: what breaks ties, so that the order of the list does not.
+
+        Ids that are numbers go as numbers, which is how COCO breaks ties: `42` before `139`.
+        """
+        rank = np.empty(len(self.ids), dtype=np.int32)
+        order = sorted(range(len(self.ids)), key=lambda row: (self.ids[row].zfill(20), self.ids[row]))
+        rank[order] = np.arange(len(self.ids), dtype=np.int32)
+        return rank
+
+    def pair(self, image: NDArray[np.integer], label: NDArray[np.integer]) -> NDArray[np.int64]:
+        """One key (n,) for each image and class: the cell of `labels` in row-major order."""
+        return image.astype(np.int64) * len(self.classes) + label
+
+    def subset(self, ids: Sequence[str], *, split: str) -> Truth:
+        """The truth of some of the images, in the order given.
+
+        Raises UnknownNameError for an id that is not here, and RequestError for one given twice.
+        """
+        for name in ids:
+            if name not in self.index:
+                raise UnknownNameError(f"image of {self.dataset} {self.split}", name, self.ids)
+        if len(set(ids)) < len(ids):
+            twice = next(name for name in ids if list(ids).count(name) > 1)
+            raise RequestError(f"Image {twice!r} is listed twice in {split}.")
+        rows = np.array([self.index[name] for name in ids], dtype=np.int64)
+        position = np.full(len(self.ids), -1, dtype=np.int32)
+        position[rows] = np.arange(len(rows), dtype=np.int32)
+        kept = self.objects.where(position[self.objects.image] >= 0)
+        moved = replace(kept, image=position[kept.image])
+        return replace(
+            self,
+            split=split,
+            ids=tuple(ids),
+            size=self.size[rows],
+            labels=self.labels[rows],
+            objects=moved.take(np.argsort(moved.image, kind="stable")),
+            masks=None if self.masks is None else self.masks.take(rows.tolist()),
+            blacklist=None if self.blacklist is None else self.blacklist[rows],
+        )
+
+
+def labels_of(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
+    """Image labels (N, C) from objects: +1, or 0 where every object of the class is difficult, or -1."""
+    labels = np.full((images, classes), ABSENT, dtype=np.int8)
+    labels[objects.image, objects.label] = ONLY_DIFFICULT
+    clear = ~objects.difficult
+    labels[objects.image[clear], objects.label[clear]] = PRESENT
+    return labels
+
+
+def single_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
+    """Image labels (N, C) where each image shows one class: label (N,), class indices."""
+    labels = np.full((len(label), classes), ABSENT, dtype=np.int8)
+    labels[np.arange(len(label)), label] = PRESENT
+    return labels
+
+
+def no_objects() -> Objects:
+    """What a split without boxes has."""
+    none = np.zeros(0, dtype=np.int32)
+    return Objects(none, none, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))

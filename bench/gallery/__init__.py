@@ -1,0 +1,1 @@
+"""Pictures of predictions: image cards and contact sheets."""

@@ -1,0 +1,81 @@
+"""Pictures of what was predicted: a photograph with boxes, points, a map or a mask over it, as JPEG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.pixels import nearest, voc_palette
+from bench.predictions.decode import enlarged
+
+Colour = tuple[int, int, int]
+TRUTH, HIT, MISS, OTHER = (0, 190, 80), (40, 120, 255), (230, 40, 40), (240, 190, 0)
+SIDE = 320
+"""The larger side of a picture in pixels."""
+
+_EMPTY = 208
+
+
+class Mark(NamedTuple):
+    """A box (4,), or a point (2,), in pixels of the image; strong ones have a thick line."""
+
+    at: Sequence[float]
+    colour: Colour
+    strong: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG, and what it shows."""
+
+    caption: str
+    jpeg: bytes
+
+
+def drawn(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
+    """A JPEG of an image (H, W, 3), its larger side `SIDE` pixels, with marks on it, the last on top."""
+    from PIL import Image, ImageDraw
+
+    height, width = pixels.shape[:2]
+    scale = SIDE / max(height, width)
+    image = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))))
+    draw = ImageDraw.Draw(image)
+    for mark in marks:
+        at = [min(max(float(one), -width - height), 2.0 * (width + height)) * scale for one in mark.at]
+        if len(at) == 2:
+            x, y = at
+            draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=mark.colour, outline=(255, 255, 255))
+        elif at[0] <= at[2] and at[1] <= at[3]:
+            draw.rectangle(at, outline=mark.colour, width=3 if mark.strong else 1)
+    out = io.BytesIO()
+    image.save(out, format="JPEG", quality=85)
+    return out.getvalue()
+
+
+def canvas(width: int, height: int) -> NDArray[np.uint8]:
+    """Grey, in the place of a photograph that is not there; a side of 0 is not known."""
+    return np.full((height or SIDE, width or SIDE, 3), _EMPTY, dtype=np.uint8)
+
+
+def heated(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) under a map (h, w), from blue at its minimum over green to red at its maximum."""
+    height, width = pixels.shape[:2]
+    large = enlarged(np.ascontiguousarray(map, dtype=np.float32), width, height)
+    share = (large - large.min()) / max(float(np.ptp(large)), np.finfo(np.float32).tiny)
+    return _over(pixels, 255 * np.stack([share, 1 - np.abs(2 * share - 1), 1 - share], axis=-1))
+
+
+def painted(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) under a mask (h, w) in VOC's colours."""
+    height, width = pixels.shape[:2]
+    colours = np.array(voc_palette(), dtype=np.float32).reshape(-1, 3)
+    return _over(pixels, colours[nearest(mask, width, height)])
+
+
+def _over(pixels: NDArray[np.uint8], colours: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.asarray((pixels + colours) / 2).astype(np.uint8)

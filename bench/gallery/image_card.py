@@ -1,0 +1,183 @@
+"""One image of a run: what was judged of it, a line for each class that it shows, and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bench.core.boxes import FloatArray, iou
+from bench.data.ground_truth import ONLY_DIFFICULT, Truth
+from bench.data.pixels import read_indices, voc_palette
+from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, drawn, heated, painted
+from bench.predictions.table import Resolved
+
+CLASSES, BOXES = 3, 30
+"""At most so many classes of an image have a picture of their own, and so many boxes of a class are drawn."""
+
+TAU, TOP = 0.7, 200
+"""Cliques of MELM: IoU above which proposals share one, unless a run has its own, and how many are looked at."""
+
+Maps = Mapping[tuple[str, str], NDArray[np.floating]]
+"""Maps by image and class; of a map that is of no class, the class is empty."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image. value: what it was judged as, a fraction; None where no image is judged by itself."""
+
+    image: str
+    value: float | None
+    lines: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is known of a run, and of its truth."""
+
+    truth: Truth
+    found: dict[str, Resolved]
+    outcomes: pa.Table
+    masks: dict[int, NDArray[Any]]
+    maps: Maps
+    tau: float = TAU
+
+
+def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
+    """How good each outcome (n,) is, NaN where it says nothing by itself."""
+    columns = {name: outcomes[name].to_numpy() for name in outcomes.column_names if name != "hits"}
+    if "shared" in columns:
+        union = columns["true"] + columns["predicted"] - columns["shared"]
+        return np.asarray(columns["shared"] / np.maximum(union, 1), dtype=np.float64)
+    if "gt_known_loc_error" in columns:
+        return np.asarray(~columns["gt_known_loc_error"], dtype=np.float64)
+    for name in ("hit", "top1", "energy", "accuracy"):
+        if name in columns:
+            value = columns[name]
+            return np.asarray(value if name in ("energy", "accuracy") else value != 0, dtype=np.float64)
+    return np.full(len(outcomes), np.nan)
+
+
+def example(run: Run, row: int, value: float, pixels: NDArray[np.uint8]) -> Example:
+    """An image (H, W, 3), or a canvas in its place, with its pictures. value: NaN where it was not judged by itself."""
+    shown = np.flatnonzero(run.truth.labels[row] >= ONLY_DIFFICULT).tolist()
+    lines = tuple(_line(run, row, label) for label in shown)
+    pictures = tuple(_pictures(run, row, shown, pixels))
+    return Example(run.truth.ids[row], value if np.isfinite(value) else None, lines, pictures)
+
+
+def _pictures(run: Run, row: int, shown: list[int], pixels: NDArray[np.uint8]) -> Iterator[Picture]:
+    truth, name = run.truth, run.truth.ids[row]
+    objects = truth.objects.where(truth.objects.image == row)
+    true = {label: [Mark(box.tolist(), TRUTH) for box in objects.box[objects.label == label]] for label in shown}
+    said = {label: _said(run, row, label) for label in shown}
+    marks = [mark for by_class in (true, said) for some in by_class.values() for mark in some]
+    yield Picture("truth, and what was said", drawn(pixels, marks))
+    for label in shown[:CLASSES]:
+        if (map := run.maps.get((name, truth.classes[label]))) is not None:
+            marked = drawn(heated(pixels, map), [*true[label], *said[label]])
+            yield Picture(f"map of {truth.classes[label]}", marked)
+    if (map := run.maps.get((name, ""))) is not None:
+        yield Picture("objectness", drawn(heated(pixels, map), [mark for some in true.values() for mark in some]))
+    if "proposals" in run.found:
+        yield from _cliques(run, row, pixels)
+    if row in run.masks:
+        if truth.masks is not None and truth.masks.indexed:
+            yield Picture("true mask", drawn(painted(pixels, read_indices(truth.masks.files[row][0]))))
+        yield Picture("mask", drawn(painted(pixels, run.masks[row])))
+
+
+def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
+    """Cliques of the class of an image's most probable proposal, a colour each, and that proposal's (MELM, Fig. 6)."""
+    from scipy.sparse.csgraph import connected_components
+
+    found = run.found["proposals"]
+    probability = found.columns["probability"]
+    mine = np.flatnonzero(found.image == row)
+    mine = mine[np.argsort(-probability[mine], kind="stable")]
+    mine = mine[found.label[mine] == found.label[mine[:1]]][:TOP]
+    if not len(mine):
+        return
+    boxes = found.box[mine]
+    number, clique = connected_components(iou(boxes, boxes) > run.tau)
+    name, colours = run.truth.classes[found.label[mine[0]]], np.array(voc_palette()).reshape(-1, 3)[1 + clique % 255]
+    first = np.isin(np.arange(len(mine)), np.unique(clique, return_index=True)[1]).tolist()
+    every = [Mark(*one) for one in zip(boxes.tolist(), map(tuple, colours.tolist()), first, strict=True)]
+    yield Picture(f"{number} cliques of {name}", drawn(pixels, every[::-1]))
+    members = boxes[clique == clique[0]][:BOXES]
+    marks = [Mark(box.tolist(), OTHER, strong=False) for box in members[:0:-1]] + [Mark(members[0].tolist(), HIT)]
+    caption = f"clique of {name}: {int((clique == clique[0]).sum())} proposals"
+    yield Picture(caption, drawn(pixels, marks))
+
+
+def _said(run: Run, row: int, label: int) -> list[Mark]:
+    """What was said of a class of an image: its other boxes, then the best box, or its point."""
+    colour = {True: HIT, False: MISS, None: OTHER}[_hit(run, row, label)]
+    marks = []
+    if (boxes := _of(run, "boxes", row, label)) is not None:
+        marks += [Mark(box.tolist(), OTHER, strong=False) for box in boxes[1:BOXES][::-1]]
+        marks += [Mark(box.tolist(), colour) for box in boxes[:1]]
+    if (points := _of(run, "points", row, label)) is not None:
+        marks += [Mark(point.tolist(), colour) for point in points[:1]]
+    return marks
+
+
+def _of(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
+    """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""
+    if kind not in run.found:
+        return None
+    found = run.found[kind]
+    mine = np.flatnonzero((found.image == row) & (found.label == label))
+    mine = mine[np.argsort(-found.score[mine], kind="stable")]
+    names = ("x1", "y1", "x2", "y2") if kind == "boxes" else ("x", "y")
+    return np.stack([found.columns[name][mine] for name in names], axis=1)
+
+
+def _hit(run: Run, row: int, label: int) -> bool | None:
+    """Whether an image and class passed, None where that is not judged."""
+    columns = run.outcomes.column_names
+    good = goodness(run.outcomes)
+    mine = run.outcomes["image"].to_numpy() == row
+    if "label" in columns:
+        mine &= run.outcomes["label"].to_numpy() == label
+    if not {"hit", "gt_known_loc_error", "top1"} & set(columns) or not mine.any():
+        return None
+    return bool(good[mine].max() > 0)
+
+
+def _line(run: Run, row: int, label: int) -> str:
+    """One line of what became of a class of an image."""
+    truth, objects = run.truth, run.truth.objects
+    passed = _hit(run, row, label)
+    true = objects.box[(objects.image == row) & (objects.label == label)]
+    details = [] if passed is None else ["hit" if passed else "miss"]
+    boxes, points = _of(run, "boxes", row, label), _of(run, "points", row, label)
+    if boxes is not None:
+        best = iou(boxes[:1], true).max(initial=0.0)
+        details.append(f"the best of {len(boxes)} boxes overlaps an object by {best:.2f}" if len(boxes) else "no box")
+    if points is not None:
+        details += [f"the point is {_far(point, true):.0f} pixels from an object" for point in points[:1] if len(true)]
+    details += _pixels(run, row, label)
+    return f"{truth.classes[label]}: {'; '.join(details) or 'shown, and not judged by itself'}"
+
+
+def _far(point: FloatArray, boxes: FloatArray) -> float:
+    """Pixels from a point to the nearest pixel of boxes."""
+    outside = np.maximum(np.maximum(boxes[:, :2] - point, point - (boxes[:, 2:] - 1)), 0)
+    return float(np.hypot(*outside.T).min())
+
+
+def _pixels(run: Run, row: int, label: int) -> Iterator[str]:
+    """How the pixels of a class of an image were found, where masks were judged."""
+    if "shared" not in run.outcomes.column_names:
+        return
+    columns = {name: run.outcomes[name].to_numpy() for name in run.outcomes.column_names}
+    mine = (columns["image"] == row) & (columns["label"] == label + 1)  # background is 0
+    for true, predicted, shared in zip(*(columns[name][mine] for name in ("true", "predicted", "shared")), strict=True):
+        overlap = shared / max(true + predicted - shared, 1)
+        yield f"{shared} of {true} pixels found, {predicted - shared} wrong, IoU {overlap:.2f}"

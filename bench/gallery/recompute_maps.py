@@ -1,0 +1,66 @@
+"""Maps of a run made again, from the weights that the runs folder keeps: for pictures, of a few images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from bench import registry
+from bench.core.files import read_json
+from bench.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.data.dataset import Dataset
+    from bench.data.ground_truth import Truth
+    from bench.records.result import Result
+    from bench.records.store import Store
+
+
+def made_again(
+    result: Result, store: Store, dataset: Dataset, truth: Truth
+) -> dict[tuple[str, str], NDArray[np.floating]]:
+    """Maps by image and class, of all images of a truth; none of a method that has none.
+
+    Raises RequestError where weights or settings are not kept, or settings name files that are known by digest alone.
+    """
+    import torch
+
+    from bench.method import Attribution, MapMethod, Task
+    from bench.training import checkpoint
+    from bench.training.batches import Images
+    from bench.training.loop import build
+    from bench.training.map_inference import of_maps
+    from bench.training.prediction_parts import Drawn, Split
+
+    if result.training is None or not truth.ids:
+        return {}
+    learned = store.training(result.training)
+    if not checkpoint.done(learned).is_file():
+        raise RequestError(f"the weights of training {result.training} are not kept here.")
+    method, base = result.method, read_json(learned / "config.json")["method"]
+    cls, _ = registry.parse(method, {"base": base} if method != base else {})
+    if not issubclass(cls, MapMethod):
+        return {}
+    try:
+        config = cls.Config.model_validate(_settings(result, store, set(cls.Config.model_fields)))
+    except ValidationError as error:
+        raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
+    net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
+    checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.epoch)
+    with torch.inference_mode():
+        split, rows = Split(truth, Images(dataset)), range(len(truth.ids))
+        made = of_maps(net, split, ["maps"], rows, torch.device("cpu"), 0)
+    maps = cast("Drawn", made["maps"])
+    return dict(zip(zip(maps.images, maps.labels or (), strict=True), maps.arrays, strict=True))
+
+
+def _settings(result: Result, store: Store, fields: set[str]) -> dict[str, Any]:
+    """The settings of a run, whose initial weights need not be read: those that it learned are."""
+    training = read_json(store.training(cast("str", result.training)) / "config.json")["config"]
+    prediction = read_json(store.predictions(result.predictions) / "config.json")["config"]
+    chosen = {**training, **prediction, "weights": "none"}
+    return {key: value for key, value in chosen.items() if key in fields}

@@ -1,0 +1,214 @@
+"""Predictions that are folders: a mask or a map an image. Only one of them is in memory at a time.
+
+masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer); or a folder above VOC's own,
+`comp5_<split>_cls` or `comp6_<split>_cls`.
+maps and objectness: `<image>.npy`, one float array (h, w), as wsolevaluation writes them: a map is of the one class
+that the image shows. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`, `map`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.core.files import files_in, ordinary
+from bench.data.ground_truth import PRESENT, Truth
+from bench.data.pixels import read_indices
+from bench.errors import BadFileError, WrongKindError, amount, first_line
+from bench.predictions.table import FOLDERS, About, Predictions, read, write_rows
+
+_KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
+_VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
+_LARGEST = 1 << 26
+"""Pixels of the largest map that is read."""
+
+_HEADER = 1 << 16
+"""Bytes that may stand before the numbers of a `.npy` file."""
+
+_NO_ARRAY = (
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+"""What reading a header may raise: it is in Python's own syntax."""
+
+_MOST_NUMBERS = 1 << 26
+"""Numbers of a shard's row group: one that has more is refused before it is read, a few kilobytes can claim them."""
+
+
+def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions | None:
+    """Read masks, maps or objectness; None where the folder holds neither parquet, `.npy` nor `.png` files.
+
+    Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
+    """
+    for suffix, possible in _KINDS_OF.items():
+        files = files_in(folder, f"*{suffix}")
+        kind = next((kind for kind in kinds if kind in possible), None)
+        if files and kind is None and not files_in(folder, "comp*.txt"):
+            raise WrongKindError(folder, possible, kinds, seen=f"{suffix} files, that is ")
+        if files and kind is not None:
+            return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
+    return None
+
+
+def write_shard(
+    path: Path,
+    kind: str,
+    images: Sequence[str],
+    maps: Sequence[NDArray[np.floating]],
+    about: About,
+    labels: Sequence[str] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write maps (h, w), of `labels` if they are `maps`, as one shard, atomically; `half`: as float16."""
+    number = np.float16 if half else np.float32
+    columns: dict[str, Any] = {"image": pa.array(images, pa.string())}
+    if labels is not None:
+        columns["label"] = pa.array(labels, pa.string())
+    columns |= {"height": [one.shape[0] for one in maps], "width": [one.shape[1] for one in maps]}
+    columns["map"] = pa.array([one.ravel().astype(number) for one in maps], pa.list_(pa.from_numpy_dtype(number)))
+    at_once = max(1, _MOST_NUMBERS // max((one.size for one in maps), default=1))
+    write_rows(path, kind, pa.table(columns), about, at_once)
+
+
+def read_map(path: Path) -> NDArray[np.floating]:
+    """One map (h, w) of a `.npy` file; nothing is unpickled.
+
+    Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
+    """
+    try:
+        if ordinary(path).stat().st_size > 8 * _LARGEST + _HEADER:
+            raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
+    except _NO_ARRAY as error:
+        raise BadFileError(path, f"not a readable .npy file ({first_line(error)})") from None
+    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
+        raise BadFileError(path, "expected one array (h, w) of numbers")
+    return _checked(path, stored, None)
+
+
+def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predictions:
+    suffix = files[0].suffix
+    root, split = _masks_of(folder, truth) if kind == "masks" else (folder, None)
+    files = [file for file in files if file.is_relative_to(root)]
+    named = {file.relative_to(root).as_posix().removesuffix(suffix): file for file in files}
+    found = [name for name in truth.ids if name in named]
+    if not found:
+        expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
+        raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
+    columns = {"image": pa.array(found, pa.string())}
+    if "label" in FOLDERS[kind]:
+        columns["label"] = pa.array(_only_classes(folder, found, truth), pa.string())
+    one = read_indices if kind == "masks" else read_map
+    others = len(named) - len(found)
+    unread = f"{amount(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
+    return Predictions(
+        kind,
+        pa.table(columns),
+        About(made_by=folder.name, split=split),
+        str(root),
+        (unread,) * bool(others),
+        lambda: (one(named[name]) for name in found),
+    )
+
+
+def _masks_of(folder: Path, truth: Truth) -> tuple[Path, str | None]:
+    """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
+    named = [(one, match) for one in (folder, *files_in(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
+    if not named:
+        return folder, None
+    if len(named) > 1:
+        sets = ", ".join(str(one.relative_to(folder)) for one, _ in named)
+        raise BadFileError(folder, f"holds several sets of masks ({sets}); name one of them")
+    ((root, match),) = named
+    return root, truth.split if truth.split == f"Segmentation/{match[1]}" else match[1]
+
+
+def _only_classes(folder: Path, images: Sequence[str], truth: Truth) -> list[str]:
+    shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
+    if (several := shown.sum(axis=1) != 1).any():
+        name = images[int(several.argmax())]
+        raise BadFileError(folder, f"a .npy file is of one class, but {name!r} shows several or none: use shards")
+    return [truth.classes[label] for label in shown.argmax(axis=1)]
+
+
+def _shards(folder: Path, kind: str, files: list[Path]) -> Predictions:
+    parts = [read(file, kind) for file in files]
+    for file in files:
+        _check_shard(file)
+    table = pa.concat_tables([part.table.cast(pa.schema([(n, pa.string()) for n in FOLDERS[kind]])) for part in parts])
+    first = parts[0].about
+    about = About(made_by=first.made_by, dataset=first.dataset, split=first.split, extra=first.extra)
+    return Predictions(kind, table, about, str(folder), (), lambda: (one for file in files for one in _maps_of(file)))
+
+
+def _check_shard(file: Path) -> None:
+    with pq.ParquetFile(file) as shard:
+        schema = shard.schema_arrow
+        types = {name: schema.field(name).type for name in ("height", "width", "map") if schema.names.count(name) == 1}
+        numbers = [pa.types.is_integer(types[name]) for name in ("height", "width") if name in types]
+        if "map" not in types or not pa.types.is_list(types["map"]) or numbers != [True, True]:
+            raise BadFileError(file, "a shard needs the columns height and width (integers) and map (a list of floats)")
+        if not pa.types.is_floating(types["map"].value_type):
+            raise BadFileError(file, f"column 'map' must hold lists of floats, but got {types['map']}")
+        if (most := _most_numbers(file, shard)) > _MOST_NUMBERS:
+            raise BadFileError(file, f"has a row group of {most} numbers; at most {_MOST_NUMBERS} are read at once")
+
+
+def _most_numbers(file: Path, shard: pq.ParquetFile) -> int:
+    """Numbers of maps in the largest row group."""
+    try:
+        shard.scan_contents(columns=["map"])  # pyarrow dies of metadata that is broken, unless it has been read
+    except (pa.ArrowException, OSError) as error:
+        raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
+    groups = [shard.metadata.row_group(number) for number in range(shard.metadata.num_row_groups)]
+    (leaf,) = [n for n in range(len(shard.schema)) if shard.schema.column(n).path.startswith("map.")]
+    return max((group.column(leaf).num_values for group in groups), default=0)
+
+
+def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:
+    row = 0
+    try:
+        with pq.ParquetFile(file) as shard:
+            for batch in shard.iter_batches(batch_size=16, columns=["height", "width", "map"]):
+                for height, width, values in zip(*(batch[name] for name in ("height", "width", "map")), strict=True):
+                    yield _shaped(file, height.as_py(), width.as_py(), values.values, row)
+                    row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
+
+
+def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.floating]:
+    sides = min(height or 0, width or 0) > 0
+    if not sides or values is None or values.null_count or len(values) != height * width:
+        raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
+    return _checked(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
+
+
+def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
+    """The map in single precision, or in double where it is stored so: 8-bit levels of the two may differ."""
+    if not 0 < stored.size <= _LARGEST:
+        raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
+    with np.errstate(over="ignore"):
+        single = np.array(stored, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise BadFileError(file, "a map must be finite in float32", row=row)
+    return np.array(stored) if stored.dtype == np.float64 else single

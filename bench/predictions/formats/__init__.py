@@ -1,0 +1,52 @@
+"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV of scores, or a folder.
+
+A folder holds PASCAL VOC's text files, masks, maps or our shards. A format is recognised by content, never by name;
+each rule that a file breaks is named with the file and the row, counted from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.core.files import ordinary
+from bench.data.ground_truth import Truth
+from bench.errors import BadFileError
+from bench.predictions.arrays import read_folder
+from bench.predictions.formats.coco import read_coco
+from bench.predictions.formats.scores_csv import is_csv, read_csv
+from bench.predictions.formats.voc import read_voc
+from bench.predictions.table import KINDS, Predictions, read
+
+
+def read_any(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
+    """Read predictions of one of `kinds`, the first of what the file holds.
+
+    Raises BadFileError, naming file, row and rule.
+    """
+    return read_all(path, truth, kinds)[0]
+
+
+def read_all(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions]:
+    """Read what a file or folder holds of `kinds`: one kind, but of a COCO JSON perhaps boxes and segments.
+
+    Raises BadFileError, naming file, row and rule.
+    """
+    tables = tuple(kind for kind in kinds if kind in KINDS)
+    if path.is_dir():
+        return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
+    try:
+        with ordinary(path).open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise BadFileError(path, f"not a readable file ({error.strerror})") from None
+    if not start:
+        raise BadFileError(path, "is empty")
+    if start.startswith(b"PAR1"):
+        return [read(path, *tables)]
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"[", b"{"):
+        return read_coco(path, truth, tables)
+    if is_csv(text):
+        return [read_csv(path, truth, tables)]
+    raise BadFileError(path, "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder of predictions")

@@ -1,0 +1,108 @@
+"""What readers of other people's formats share: rows of indices and numbers, made into predictions."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pyarrow as pa
+
+from bench.core.boxes import FloatArray
+from bench.core.files import ordinary
+from bench.data.ground_truth import Truth
+from bench.errors import BadFileError, WrongKindError, amount
+from bench.predictions.table import KINDS, About, Predictions
+
+MAX_LINES = 5_000_000
+"""A text file of more lines, or of more scores, is refused: it would take minutes."""
+
+MAX_LINE = 1 << 20
+"""Characters of the longest line that is read."""
+
+Row = tuple[int, int, list[float]]
+"""Index of the image, index of the class, and numbers."""
+
+
+def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
+    """Raise WrongKindError where a file of `kind` is none of `kinds`."""
+    if kind not in kinds:
+        raise WrongKindError(path, [kind], kinds)
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator[Iterator[str]]:
+    """The lines of a text file, one in memory at a time; the file is closed with the block.
+
+    Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
+    """
+    try:
+        with ordinary(path).open(encoding="utf-8-sig", newline="") as file:
+            yield _lines(path, file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
+        if row >= MAX_LINES or len(line) == MAX_LINE:
+            rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"
+            raise BadFileError(path, rule, row=row)
+        yield line
+
+
+def number_of(text: str) -> float:
+    """The finite number that a text is, else NaN; Python's own `1_000` is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in text else math.nan
+
+
+def of_all_images(found: Predictions, truth: Truth) -> Predictions:
+    """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
+    without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
+    note = f"{without} of {amount(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
+    if not len(found.table):
+        note = f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
+    notes = (*found.notes, note) if without else found.notes
+    return replace(found, about=replace(found.about, ids=truth.ids), notes=notes)
+
+
+def of_rows(
+    path: Path,
+    truth: Truth,
+    kind: str,
+    rows: Iterable[Row],
+    about: About,
+    convert: Callable[[FloatArray], FloatArray] = lambda corners: corners,
+) -> Predictions:
+    """Rows as predictions of a kind; their numbers are its own columns, after `convert` of a box's corners (n, 4)."""
+    image, label, values = array("i"), array("i"), array("d")  # a tenth of what tuples and lists take
+    for number, (of_image, of_class, numbers) in enumerate(rows):
+        if number >= MAX_LINES:
+            raise BadFileError(path, f"has more than {MAX_LINES} rows; write parquet for as many")
+        image.append(of_image)
+        label.append(of_class)
+        values.extend(numbers)
+    names = [name for name in KINDS[kind] if name not in ("image", "label")]
+    table = np.array(values, dtype=np.float64).reshape(len(image), len(names))
+    if kind == "boxes":
+        table[:, 1:] = convert(table[:, 1:])
+    columns = {
+        "image": pa.DictionaryArray.from_arrays(
+            pa.array(np.array(image), pa.int32()), pa.array(truth.ids, pa.string())
+        ),
+        "label": pa.DictionaryArray.from_arrays(
+            pa.array(np.array(label), pa.int32()), pa.array(truth.classes, pa.string())
+        ),
+        **{name: table[:, column] for column, name in enumerate(names)},
+    }
+    return Predictions(kind, pa.table(columns), about, str(path))

@@ -1,0 +1,349 @@
+"""What a method says about a split, on disk: the kinds of prediction, their columns, and our own parquet form.
+
+Formats of others (COCO JSON, VOC text) are in `formats.py`, kinds that are folders in `folders.py`. Reading never
+executes anything: parquet only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.core.files import atomic, digest, file_digest, ordinary
+from bench.data.ground_truth import Truth
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line, printable
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "scores": ("image", "label", "score"),
+    "boxes": ("image", "label", "score", "x1", "y1", "x2", "y2"),
+    "points": ("image", "label", "score", "x", "y"),
+    "proposals": ("image", "label", "x1", "y1", "x2", "y2", "probability"),
+    "segments": ("image", "label", "score", "segment"),
+}
+"""Columns of the kinds that are tables; a segment is COCO's compressed run lengths, at the image's size."""
+
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "masks": ("image",),
+    "maps": ("image", "label"),
+    "objectness": ("image",),
+}
+"""What each array of the kinds that are folders belongs to: a mask or an objectness map is one an image."""
+
+ONE_A_PAIR = ("scores", "points", *FOLDERS)
+"""Kinds that say one thing for each image and class, or each image."""
+
+Arrays = Callable[[], Iterator[NDArray[Any]]]
+"""The arrays of a folder's rows, in their order, one in memory at a time."""
+
+MAX_ROWS = 10_000_000
+"""A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
+
+MAX_BYTES = 3 << 28
+"""A table that says that it unpacks to more is refused before it is read."""
+
+MAX_TEXT_BYTES = 1 << 28
+"""A file whose columns of text come to more is refused."""
+
+_COLUMNS = {**KINDS, **FOLDERS}
+_TEXT = ["image", "label", "segment"]
+_KEY = b"weakloc"
+
+
+@dataclass(frozen=True)
+class About:
+    """Who made predictions and for which images: an image of `ids` without rows has no detections."""
+
+    made_by: str
+    dataset: str | None = None
+    split: str | None = None
+    ids: tuple[str, ...] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "made_by", printable(self.made_by, most=100))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions of one kind, not yet held against a truth: a table with its columns, and a folder's arrays."""
+
+    kind: str
+    table: pa.Table
+    about: About
+    source: str
+    notes: tuple[str, ...] = ()
+    arrays: Arrays | None = field(default=None, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the file they were read from; of all its files, if it is a folder."""
+        path = Path(self.source)
+        if not path.is_dir():
+            return file_digest(path)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """Predictions held against a truth: columns as arrays, rows in file order.
+
+    image, label: (n,) int32, indices into the truth's ids and classes; -1 where a kind has no classes. columns: the
+    numeric ones, (n,) float64. covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept.
+    notes: what to know. arrays: of a folder, the n arrays. segments: of that kind, n run lengths, not checked.
+    """
+
+    kind: str
+    image: NDArray[np.int32]
+    label: NDArray[np.int32]
+    columns: dict[str, NDArray[np.float64]]
+    covered: NDArray[np.bool_]
+    counts: dict[str, int]
+    notes: tuple[str, ...] = ()
+    arrays: Arrays = field(default=lambda: iter(()), repr=False)
+    segments: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Scores (n,)."""
+        return self.columns["score"]
+
+    @cached_property
+    def box(self) -> NDArray[np.float64]:
+        """Boxes (n, 4), half-open corners; in memory a corner of all boxes lies together."""
+        return np.stack([self.columns[name] for name in ("x1", "y1", "x2", "y2")]).T
+
+
+def stored(folder: Path, kind: str) -> Path:
+    """Where a kind is, in a folder of several: a file, or a folder of its own."""
+    return folder / (kind if kind in FOLDERS else f"{kind}.parquet")
+
+
+def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
+    """Write predictions as parquet, atomically, with `about` in the file's metadata."""
+    write_rows(path, kind, table.select(list(KINDS[kind])), about)
+
+
+def write_rows(path: Path, kind: str, table: pa.Table, about: About, at_once: int | None = None) -> None:
+    """Write a table of whatever columns as `write` does, in row groups of `at_once` rows."""
+    note = {"kind": kind, "made_by": about.made_by, "dataset": about.dataset, "split": about.split, **about.extra}
+    note["ids"] = None if about.ids is None else list(about.ids)
+    split = [field.name for field in table.schema if pa.types.is_float64(field.type)]  # half the time to read
+    texts = [field.name for field in table.schema if field.name not in split]
+    described = table.replace_schema_metadata({_KEY: json.dumps(note)})
+    with atomic(path) as part:
+        how = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
+        pq.write_table(described, part, row_group_size=at_once, **how)
+
+
+class _Note(BaseModel):
+    """What our parquet files say about themselves, in their metadata."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    kind: str | None = None
+    made_by: str | None = None
+    dataset: str | None = None
+    split: str | None = None
+    ids: list[str] | None = None
+
+
+def read(path: Path, *kinds: str) -> Predictions:
+    """Read parquet predictions of one of `kinds` (any, if none is given); a file that says no kind is the first.
+
+    Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(ordinary(path)) as file:
+            note = _note(path, file.schema_arrow)
+            kind = _kind(path, note.kind, kinds)
+            _check_columns(path, kind, file.schema_arrow)
+            _check_size(path, kind, file.metadata)
+        with pq.ParquetFile(path, read_dictionary=[name for name in _TEXT if name in _COLUMNS[kind]]) as file:
+            table = file.read(columns=list(_COLUMNS[kind]))
+            if len(table) != file.metadata.num_rows:
+                raise BadFileError(path, f"says that it has {file.metadata.num_rows} rows, but it has {len(table)}")
+        if (text := sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names])))) > MAX_TEXT_BYTES:
+            raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise BadFileError(path, f"not a readable parquet file ({first_line(error)})") from None
+    ids = None if note.ids is None else tuple(note.ids)
+    about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
+    return Predictions(kind, _without_gaps(path, table.select(list(_COLUMNS[kind]))), about, str(path))
+
+
+def resolve(predictions: Predictions, truth: Truth) -> Resolved:
+    """Hold predictions against a truth.
+
+    Raises BadFileError for predictions on another dataset, and, naming the row, for an image or class that the truth
+    does not have, for a value that is not finite, and for a second score or point of an image and class. Inverted
+    boxes and boxes outside their image are counted and kept; another split whose images are all here is noted.
+    """
+    table, source, about = predictions.table, predictions.source, predictions.about
+    if about.dataset not in (None, truth.dataset):
+        raise BadFileError(source, f"holds predictions on {about.dataset}, but the truth is that of {truth.dataset}")
+    image = _indices(source, table["image"], truth.index, _image_of(truth, about))
+    label = np.full(len(image), -1, dtype=np.int32)
+    if "label" in _COLUMNS[predictions.kind]:
+        label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
+    columns = {name: _finite(source, name, table[name]) for name in _COLUMNS[predictions.kind] if name not in _TEXT}
+    if predictions.kind in ONE_A_PAIR:
+        _check_single(source, truth, image, label)
+    notes = predictions.notes
+    if about.split not in (None, truth.split):
+        notes += (f"made for the split {about.split}, scored on {truth.split}",)
+    covered = _covered(source, truth, about, image)
+    resolved = Resolved(predictions.kind, image, label, columns, covered, {}, notes)
+    if predictions.arrays is not None:
+        resolved = replace(resolved, arrays=predictions.arrays)
+    if "segment" in table.column_names:
+        resolved = replace(resolved, segments=tuple(table["segment"].cast(pa.binary()).to_pylist()))
+    if "x1" in columns:
+        resolved.counts.update(_odd_boxes(resolved.box.T, truth.size.T.take(image, axis=1)))
+    return resolved
+
+
+def _note(path: Path, schema: pa.Schema) -> _Note:
+    raw = (schema.metadata or {}).get(_KEY, b"{}")
+    try:
+        return _Note.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise BadFileError(path, f"its weakloc metadata is malformed ({where}: {first['msg']})") from None
+
+
+def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
+    kind = said or next(iter(accepted), None)
+    if kind not in _COLUMNS:
+        raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
+    if accepted and kind not in accepted:
+        raise WrongKindError(path, [kind], accepted)
+    return kind
+
+
+def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
+    for name in _COLUMNS[kind]:
+        if schema.names.count(name) != 1:
+            raise BadFileError(path, f"predictions of kind {kind!r} need one column {name!r}; it has {schema.names}")
+        type_ = schema.field(name).type
+        if name in _TEXT and not _is_text(type_):
+            raise BadFileError(path, f"column {name!r} must hold strings, but got {type_}")
+        if name not in _TEXT and not (pa.types.is_floating(type_) or pa.types.is_integer(type_)):
+            raise BadFileError(path, f"column {name!r} must hold numbers, but got {type_}")
+
+
+def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
+    if file.num_rows > MAX_ROWS:
+        raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read")
+    size = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
+    if kind in KINDS and size > MAX_BYTES:
+        raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
+
+
+def _unpacked(column: pa.ChunkedArray) -> int:
+    """Bytes of text that a column stands for, whose values are kept once and pointed at."""
+    import pyarrow.compute as pc  # a tenth of a second, which no table needs
+
+    lengths = [pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks]
+    return sum(pc.sum(length).as_py() or 0 for length in lengths)
+
+
+def _without_gaps(path: Path, table: pa.Table) -> pa.Table:
+    for name in table.column_names:
+        if table[name].null_count:
+            row = table[name].is_null().index(True).as_py()
+            raise BadFileError(path, f"column {name!r} is empty", row=row)
+    return table
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    value = type_.value_type if pa.types.is_dictionary(type_) else type_
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
+
+
+def _image_of(truth: Truth, about: About) -> str:
+    made_for = "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
+    return f"image of {truth.dataset} {truth.split}{made_for}"
+
+
+def _covered(source: str, truth: Truth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """The images (N,) that the file speaks for: those it lists, or else those it has rows of."""
+    covered = np.zeros(len(truth.ids), dtype=np.bool_)
+    if about.ids is None:
+        covered[image] = True
+        return covered
+    for position, name in enumerate(about.ids):
+        if name not in truth.index:
+            raise BadFileError(source, f"Unknown {_image_of(truth, about)} {name!r}", row=f"{position} of its ids")
+        if covered[truth.index[name]]:
+            raise BadFileError(source, f"image {name!r} is listed twice", row=f"{position} of its ids")
+        covered[truth.index[name]] = True
+    if not covered[image].all():
+        row = int(np.argmin(covered[image]))
+        raise BadFileError(source, f"image {truth.ids[image[row]]!r} is not among the ids it lists", row=row)
+    return covered
+
+
+def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: NDArray[np.int32]) -> None:
+    pair = truth.pair(image, label)
+    order = np.argsort(pair, kind="stable")
+    again = order[1:][pair[order[1:]] == pair[order[:-1]]]
+    if len(again):
+        row = int(again.min())
+        of_class = "" if label[row] < 0 else f", class {truth.classes[label[row]]!r}"
+        same = "image" if label[row] < 0 else "image and class"
+        raise BadFileError(
+            source, f"image {truth.ids[image[row]]!r}{of_class}: a second row for the same {same}", row=row
+        )
+
+
+def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
+    """Place of each string in `index`, whose values count from 0: (n,) int32."""
+    if not len(column):
+        return np.zeros(0, dtype=np.int32)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    names, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    import pyarrow.compute as pc
+
+    places = pc.index_in(names, value_set=pa.array(list(index), names.type))
+    found: NDArray[np.int32] = places.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
+    if (found < 0).any():
+        row = int(np.argmax(found < 0))
+        raise BadFileError(source, _unknown(names[codes[row]], index, what), row=row)
+    return found
+
+
+def _unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
+    try:
+        text = str(name.as_py())
+    except UnicodeDecodeError as error:
+        return f"an {what.split()[0]} is not UTF-8 text ({error.reason})"
+    return f"Unknown {what} {text!r}." if len(index) > 200 else str(UnknownNameError(what, text, index))
+
+
+def _finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
+    values = np.asarray(column.to_numpy(), dtype=np.float64)
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise BadFileError(source, f"column {name!r} must be finite, but got {values[row]}", row=row)
+    return values
+
+
+def _odd_boxes(corners: NDArray[np.float64], size: NDArray[np.int32]) -> dict[str, int]:
+    """How many boxes are inverted or outside their image: corners (4, n), sizes (2, n)."""
+    inverted = (corners[2:] <= corners[:2]).any(axis=0)
+    outside = ((corners[:2] < 0) | (corners[2:] > size)).any(axis=0)
+    return {"inverted_boxes": int(inverted.sum()), "boxes_outside_image": int(outside.sum())}

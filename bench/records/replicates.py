@@ -1,0 +1,57 @@
+"""The bootstrap replicates of a result's metrics, in a parquet beside its record: with them two results are compared.
+
+A column a metric, its value (B,) in each replicate: for a metric by class, the mean over classes. Small whatever the
+split, they are published with every record.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.core.bootstrap import Metrics, replicate_weights
+from bench.core.boxes import FloatArray
+from bench.core.files import array_digest
+from bench.errors import BadFileError
+
+_DRAWS = b"draws"
+
+
+class Replicates(NamedTuple):
+    """Values (B,) of each metric. draws: two results of the same draws can be compared pairwise."""
+
+    draws: str
+    values: Metrics
+
+
+def table_of(values: Metrics, images: int, seed: int) -> pa.Table:
+    """What is kept of replicates that `seed` drew of so many images."""
+    first = next(replicate_weights(images, 1, seed)) if images else np.zeros(0)
+    return pa.table(values).replace_schema_metadata({_DRAWS: array_digest(first)})
+
+
+def beside(record: Path) -> Path:
+    """Where the replicates of a record are."""
+    return record.with_suffix(".replicates.parquet")
+
+
+def read_replicates(record: Path) -> Replicates | None:
+    """The replicates beside a record, if there are any. Raises BadFileError."""
+    path = beside(record)
+    try:
+        table = pq.ParquetFile(path).read(use_threads=False)
+        draws = table.schema.metadata[_DRAWS].decode()
+        return Replicates(draws, {name: _array(table[name]) for name in table.column_names})
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise BadFileError(path, f"no bootstrap replicates: {error}") from None
+
+
+def _array(column: pa.ChunkedArray) -> FloatArray:
+    """A column (B,); pyarrow's own `to_numpy` imports pandas, and tables are to come at once."""
+    return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)

@@ -1,0 +1,146 @@
+"""The record of one scoring, and how records of older schemas become this one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.core.files import read_json, write_json
+from bench.errors import BadFileError
+
+SCHEMA = 1
+
+SYNTHETIC = frozenset({"shapes"})
+"""Datasets whose pictures are generated: their results are named so and stand beside no others."""
+
+
+Supervision = Literal["none", "unknown", "val-boxes", "test-oracle"]
+"""What more than image labels tuned a result; unknown for predictions from elsewhere."""
+
+SUPERVISION: tuple[Supervision, ...] = get_args(Supervision)
+"""From the least to the most."""
+
+
+class Result(BaseModel):
+    """One scoring. Metrics are fractions in full precision; `None` where a metric is undefined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    schema_number: int = Field(SCHEMA, alias="schema")
+    address: str
+    """Digest of predictions and protocol: where the store keeps it."""
+    status: str = "done"
+
+    protocol: str
+    family: str
+    digest: str
+    """Convention digest."""
+    conventions: dict[str, Any]
+    truth_digest: str
+    ids_digest: str
+    dataset: str
+    split: str
+    images: int
+    partial: bool
+    """Whether other images were judged than the protocol's own split."""
+
+    method: str
+    variant: str | None = None
+    seed: int | None = None
+    config: dict[str, Any] = {}
+    weights: str | None = None
+    train_split: str | None = None
+    training: str | None = None
+    """Address of the training; None for predictions from elsewhere and for methods that learn nothing."""
+    predictions: str
+    """Digest of the prediction file, or address of our own."""
+    predictions_digest: dict[str, str] = {}
+    proposals_digest: str | None = None
+    tuned_on: Supervision = "none"
+
+    metrics: dict[str, float | None]
+    """Primary first."""
+    higher_is_better: dict[str, bool]
+    intervals: dict[str, tuple[float, float]] = {}
+    """95 %, from a bootstrap over images (`bench.core.bootstrap.interval`)."""
+    per_class: dict[str, dict[str, float | None]] = {}
+    class_intervals: dict[str, dict[str, tuple[float, float]]] = {}
+    """By metric and class, from the same draws; of the classes that have a number."""
+    undefined: dict[str, tuple[str, ...]] = {}
+    """Metric to the classes that it leaves out."""
+    counts: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+    provenance: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    images_per_second: dict[str, float] = {}
+    peak_memory_mib: float | None = None
+    """The most memory that one of its processes held; on the host, also where a GPU computed."""
+    outcomes_digest: str | None = None
+    """Digest of the parquet of outcomes per image, which is beside the record where it is small."""
+    created: str = ""
+
+    @model_validator(mode="after")
+    def _every_metric_has_a_direction(self) -> Result:
+        if undirected := [name for name in self.metrics if name not in self.higher_is_better]:
+            raise ValueError(f"higher_is_better does not say whether a higher {undirected[0]} is better")
+        return self
+
+    @property
+    def file_name(self) -> str:
+        """What its record is called where results are kept; who predicted elsewhere may have any name."""
+        method = re.sub(r"[^\w.+-]", "_", self.method)
+        return f"{self.protocol}.{method}.{self.address}.json"
+
+    @property
+    def label(self) -> str:
+        """`method:variant`, as it is typed."""
+        return self.method if self.variant is None else f"{self.method}:{self.variant}"
+
+
+def migrate(raw: dict[str, Any]) -> dict[str, Any]:
+    """Bring a record of any older schema to the present one, step by step."""
+    number = raw.get("schema", 0)
+    while number < SCHEMA:
+        raw = _STEPS[number](raw)
+        number += 1
+    return {**raw, "schema": number}
+
+
+def read_result(path: Path) -> Result:
+    """Read a result record of any schema up to ours.
+
+    Raises BadFileError where it is no record, or one of a later schema.
+    """
+    try:
+        raw = read_json(path)
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadFileError(path, f"not a result record ({error})") from None
+    number = raw.get("schema", 0) if isinstance(raw, dict) else None
+    if type(number) is not int or number < 0:
+        raise BadFileError(path, "not a result record (expected a JSON object with a schema number)")
+    if number > SCHEMA:
+        raise BadFileError(path, f"written by a later weakloc (schema {number}, this one reads up to {SCHEMA})")
+    try:
+        return Result.model_validate(migrate(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result record, atomically."""
+    write_json(path, result.model_dump(mode="json", by_alias=True))
+
+
+def _from_0(raw: dict[str, Any]) -> dict[str, Any]:
+    """Schema 0 (never released; it keeps the migration path exercised) called the metrics `scores`."""
+    moved = {key: value for key, value in raw.items() if key != "scores"}
+    return {**moved, "metrics": raw.get("scores", {})}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _from_0}

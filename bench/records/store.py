@@ -1,0 +1,178 @@
+"""Where runs live, under the runs folder, each at the digest of what determines it.
+
+    trainings/<address>/     config.json (the key), checkpoint-<epoch>.pt while it runs, log.jsonl (a line an epoch),
+                             then weights.pt and done.json; lease/
+    predictions/<address>/   config.json, <kind>.parquet, <kind>.json (what it took); parts/ while it runs; lease/
+    results/<address>.json   the record, and <address>.parquet, the outcomes per image, and <address>.replicates.parquet
+
+Every file appears whole, by rename. The code's revision is in the records and in no address.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.core.files import Places, atomic, digest, file_digest, write_json
+from bench.core.lease import PATIENCE, Lease, claim
+from bench.core.progress import SILENT, Progress
+from bench.errors import MissingDataError, UnknownNameError
+from bench.records import training_log
+from bench.records.replicates import beside
+from bench.records.result import Result, read_result, write_result
+from bench.records.training_log import LOG
+
+SMALL = 1 << 20
+"""Bytes of outcomes that are published with their record; larger ones are named by their digest."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What determines some files, as JSON values."""
+
+    @property
+    def address(self) -> str:
+        """The digest of all of it."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class TrainingKey(_Key):
+    """Everything that determines trained weights.
+
+    config: the training stage, weights and proposals by their digests; it has precision and global batch.
+    data: digest of ids and image files' names and sizes. labels: digest of classes, ids and labels.
+    """
+
+    method: str
+    method_version: int
+    trainer_version: int
+    config: Mapping[str, Any]
+    data: str
+    labels: str
+    proposals: str | None
+    threads: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class PredictionsKey(_Key):
+    """Everything that determines predictions; the kind is the file's name.
+
+    training: an address; None for a method that learns nothing, whose `config` is all of it, else the prediction stage.
+    images: digest of ids and sizes, and for trained methods of the image files' names and sizes.
+    """
+
+    method: str
+    method_version: int
+    predictor_version: int
+    training: str | None
+    config: Mapping[str, Any]
+    dataset: str
+    images: str
+    proposals: str | None
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs folder. `patience`: seconds without a heartbeat after which a claim is stale."""
+
+    places: Places
+    patience: float = PATIENCE
+
+    def training(self, address: str) -> Path:
+        """The folder of a training."""
+        return self.places.runs / "trainings" / address
+
+    def predictions(self, address: str) -> Path:
+        """The folder of predictions."""
+        return self.places.runs / "predictions" / address
+
+    def result(self, address: str) -> Path:
+        """The record of a result; there is a result when it is there."""
+        return self.places.runs / "results" / f"{address}.json"
+
+    def outcomes(self, address: str) -> Path:
+        """The outcomes per image of a result."""
+        return self.result(address).with_suffix(".parquet")
+
+    def results(self) -> list[Result]:
+        """Every result, oldest first."""
+        found = [read_result(path) for path in (self.places.runs / "results").glob("[!.]*.json")]
+        return sorted(found, key=lambda result: (result.created, result.address))
+
+    def opened(self, folder: Path, key: _Key) -> Path:
+        """The folder, holding its key."""
+        if not (folder / "config.json").exists():
+            write_json(folder / "config.json", asdict(key))
+        return folder
+
+    def claim(
+        self, folder: Path, *, unless: Callable[[], bool], progress: Progress = SILENT
+    ) -> AbstractContextManager[Lease | None]:
+        """Hold a folder while working in it; None when `unless` says that others have done the work."""
+        return claim(folder / "lease", unless=unless, progress=progress, patience=self.patience)
+
+    def record(self, result: Result, outcomes: pa.Table, replicates: pa.Table | None = None) -> Result:
+        """Write a result: its outcomes and replicates, then its record, whose presence means that all are there.
+
+        Returns the record as written, with the digest of its outcomes.
+        """
+        path = self.outcomes(result.address)
+        for table, to in ((outcomes, path), (replicates, beside(self.result(result.address)))):
+            if table is not None:
+                with atomic(to) as part:
+                    pq.write_table(table, part, compression="zstd")
+        written = result.model_copy(update={"outcomes_digest": file_digest(path)})
+        write_result(self.result(result.address), written)
+        return written
+
+    def publish(self, address: str, into: Path) -> list[Path]:
+        """Copy a result into `into`: record, log, replicates, and outcomes where they are small; the files written.
+
+        `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
+        """
+        result = read_result(self.result(self.complete(address)))
+        record = into / result.file_name
+        outcomes, replicates = self.outcomes(result.address), beside(self.result(result.address))
+        log = self.training(result.training or "") / LOG
+        beside_it = {replicates: beside(record), log: training_log.beside(record)}
+        copies = {file: copy for file, copy in beside_it.items() if file.exists()}
+        if outcomes.stat().st_size <= SMALL:
+            copies = {outcomes: record.with_suffix(".parquet"), **copies}
+        for file, copy in copies.items():
+            with atomic(copy) as part:
+                shutil.copyfile(file, part)
+        write_result(record, result)
+        return [record, *copies.values()]
+
+    def earlier(self, address: str) -> Path:
+        """The folder of the predictions that an address stands for: theirs or a result's, or how one of these begins.
+
+        Raises UnknownNameError, and MissingDataError where a result's predictions are not kept here.
+        """
+        results, predictions = self.places.runs / "results", self.places.runs / "predictions"
+        known = {path.stem for path in results.glob("[!.]*.json")} | {path.name for path in predictions.glob("[!.]*")}
+        found = {name for name in known if address and name.startswith(address)}
+        of = {read_result(self.result(name)).predictions if self.result(name).exists() else name for name in found}
+        if len(of) != 1:
+            raise UnknownNameError("run", address, found or known, hint="python -m bench list runs")
+        folder = self.predictions(of.pop())
+        if not folder.is_dir():
+            raise MissingDataError(f"The predictions of result {address}", folder, "Run it again, or give their file.")
+        return folder
+
+    def complete(self, address: str) -> str:
+        """The one result address that begins so. Raises UnknownNameError."""
+        known = [path.stem for path in (self.places.runs / "results").glob("[!.]*.json")]
+        found = [name for name in known if name.startswith(address)]
+        if len(found) != 1:
+            raise UnknownNameError("result", address, found or known, hint="python -m bench list runs")
+        return found[0]

@@ -1,0 +1,1 @@
+"""Protocols and the evaluation of predictions under them."""

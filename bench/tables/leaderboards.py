@@ -1,0 +1,76 @@
+"""Leaderboards and the papers' tables from kept results: what `table`, `list tables` and `report` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bench import registry
+from bench.tables.papers import reported_tables
+
+if TYPE_CHECKING:
+    from bench.records.collection import Kept
+    from bench.scoring.protocol import BoundProtocol
+    from bench.tables.matching import Matches
+    from bench.tables.model import Table
+    from bench.tables.reported import ReportedTable
+
+
+def board(protocol: str, dataset: str, known: Sequence[Kept]) -> Table:
+    """The leaderboard of a protocol on a dataset. Raises UnknownNameError."""
+    from bench.records.replicates import read_replicates
+    from bench.tables.leaderboard import leaderboard
+
+    bound = registry.bind(registry.protocol(protocol))
+    chosen = [one for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
+    says = bound.conventions.model_dump(mode="json")
+    draws = {one.result.address: read_replicates(one.record) for one in chosen}
+    return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
+
+
+def paper_table(name: str, known: Sequence[Kept]) -> Table:
+    """A paper's table with the measured numbers beneath the printed ones. Raises UnknownNameError."""
+    from bench.tables.reported import load_table
+
+    table = load_table(name)
+    bound = {protocol: registry.bind(registry.protocol(protocol)) for protocol in table.protocols()}
+    return beside(table, _matches(table, known, bound))
+
+
+def beside(table: ReportedTable, found: Matches) -> Table:
+    """A paper's table with what was measured of it beneath the printed rows."""
+    from bench.tables.beside import table_beside
+
+    families = {name: registry.family(registry.protocol(name).family) for name in table.protocols()}
+    directions = {
+        (name, metric): higher for name, family in families.items() for metric, higher in family.METRICS.items()
+    }
+    return table_beside(table, found, directions)
+
+
+def matched(known: Sequence[Kept]) -> dict[str, tuple[ReportedTable, Matches]]:
+    """Every paper table by name, with what was measured of it."""
+    from bench.tables.reported import load_table
+
+    names = registry.protocols().keys() & {one.result.protocol for one in known}
+    bound = {name: registry.bind(registry.protocol(name)) for name in names}
+    tables = {name: load_table(name) for name in reported_tables()}
+    return {name: (table, _matches(table, known, bound)) for name, table in tables.items()}
+
+
+def counted(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
+    for name, (table, matches) in found.items():
+        cells = [*matches.cells()]
+        measured = {(row, key) for row, key, one in cells if not one.reasons}
+        marked = {(row, key) for row, key, _ in cells} - measured
+        numbers = sum(1 for _ in table.numbers())
+        yield name, table.title, {"cells": numbers, "measured": len(measured), "marked": len(marked)}
+
+
+def _matches(table: ReportedTable, known: Sequence[Kept], bound: Mapping[str, BoundProtocol]) -> Matches:
+    from bench.records.replicates import read_replicates
+    from bench.tables.matching import matches
+
+    records = {one.result.address: one.record for one in known}
+    return matches(table, [one.result for one in known], bound, lambda address: read_replicates(records[address]))

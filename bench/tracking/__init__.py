@@ -1,0 +1,1 @@
+"""The MLflow mirror of finished runs, and the live curves of those in progress."""

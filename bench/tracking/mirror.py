@@ -1,0 +1,291 @@
+"""The MLflow mirror: every finished run once, with metrics per epoch, parameters and result files.
+
+Nothing is ever read back from it: delete the store, and `sync` makes it again. The key is the result's address, kept
+in a tag. MLflow says FINISHED of a run when all of it is there; what a killed `sync` left behind is made anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from bench.core.files import Places
+from bench.core.progress import SILENT, Progress
+from bench.errors import BadFileError, RunError
+from bench.records.result import SYNTHETIC, Result, read_result
+from bench.records.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+ADDRESS = "weakloc.address"
+"""The tag that holds a result's address."""
+
+BATCH, PARAMS, VALUE = 1000, 100, 5000
+"""MLflow's limits: metrics and parameters a batch; characters of a value that every store takes."""
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a sync did, by result address; failed: to the reason, one line. uri: without a password."""
+
+    uri: str
+    added: tuple[str, ...] = ()
+    already: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) -> SyncReport:
+    """Mirror every finished run of the runs folder that the store does not hold; the same again adds nothing.
+
+    `uri`: else MLFLOW_TRACKING_URI, else SQLite beside the runs. One process at a time does this: MLflow's own set-up
+    of a fresh store breaks when several begin it at once. Raises RunError for a store that cannot be used; a record
+    that cannot be mirrored is reported and stops nothing.
+    """
+    runs = places.runs.resolve()
+    uri = _uri(uri, runs)
+    records = sorted((runs / "results").glob("[!.]*.json"))
+    if not records:
+        return SyncReport(_without_password(uri))
+    with opened(places, uri, progress) as client:
+        return _mirror(Store(Places(runs)), client, records, progress)
+
+
+@contextmanager
+def opened(places: Places, uri: str | None = None, progress: Progress = SILENT) -> Iterator[MlflowClient]:
+    """A client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
+    runs = places.runs.resolve()
+    uri = _uri(uri, runs)
+    with _locked(_lock_of(uri, runs), progress), _quiet():
+        yield _client(uri)
+
+
+def _uri(given: str | None, runs: Path) -> str:
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs / 'mlflow.db'}"
+
+
+def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progress: Progress) -> SyncReport:
+    from mlflow.exceptions import MlflowException
+
+    there = _finished(client, {record.stem for record in records})
+    new = [record for record in records if record.stem not in there]
+    failed: dict[str, str] = {}
+    with progress.task("Mirroring", len(new), unit="runs") as step:
+        for record in new:
+            try:
+                _add(client, store, record)
+            except (BadFileError, MlflowException, OSError) as error:
+                failed[record.stem] = _first_line(error)
+            step()
+    added = tuple(record.stem for record in new if record.stem not in failed)
+    already = tuple(record.stem for record in records if record.stem in there)
+    return SyncReport(_without_password(client.tracking_uri), added, already, failed)
+
+
+def _finished(client: MlflowClient, ours: set[str]) -> set[str]:
+    """Addresses of the results that are wholly there; what a killed sync of ours left half done is deleted."""
+    experiments = [each.experiment_id for each in pages(client.search_experiments)]
+    runs = pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
+    there = set()
+    for run in list(runs):
+        address = run.data.tags[ADDRESS]
+        if run.info.status == "FINISHED":
+            there.add(address)
+        elif address in ours:
+            client.delete_run(run.info.run_id)
+    return there
+
+
+def _add(client: MlflowClient, store: Store, record: Path) -> None:
+    from mlflow.entities import Param
+
+    result = read_result(record)
+    log = None if result.training is None else store.training(result.training) / "log.jsonl"
+    when = _milliseconds(result, record)
+    metrics = _metrics(result, log, when)
+    params = [Param(key, _text(value)) for key, value in {**result.config, "seed": result.seed}.items()]
+    name = result.label if result.seed is None else f"{result.label} seed {result.seed}"
+    into = experiment(client, f"{result.protocol} on {result.dataset}", store.places.runs)
+    run = client.create_run(into, when, _tags(result), name).info.run_id
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[start : start + BATCH])
+    for start in range(0, len(params), PARAMS):
+        client.log_batch(run, params=params[start : start + PARAMS])
+    for file in (record, store.outcomes(result.address), log):
+        if file is not None and file.is_file():
+            client.log_artifact(run, str(file))
+    client.set_terminated(run, end_time=when)
+
+
+def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
+    """The result's figures, and the training's as `train/...`, an epoch a step."""
+    from mlflow.entities import Metric
+
+    figures: dict[str, float | None] = dict(result.metrics)
+    for name, (low, high) in result.intervals.items():
+        figures |= {f"{name}/low": low, f"{name}/high": high}
+    figures |= {f"seconds/{name}": value for name, value in result.seconds.items()}
+    figures |= {f"images_per_second/{name}": value for name, value in result.images_per_second.items()}
+    figures["peak_memory_mib"] = result.peak_memory_mib
+    points = [(name, value, 0) for name, value in figures.items() if value is not None]
+    points += curves(log) if log is not None and log.is_file() else []
+    return [
+        Metric(re.sub(r"[^\w\-. :/]", "_", name, flags=re.A), float(value), when, step) for name, value, step in points
+    ]
+
+
+def curves(log: Path) -> list[tuple[str, float, int]]:
+    """Every number of every line of a training's log, with its epoch. Raises BadFileError."""
+    points = []
+    for row, line in enumerate(log.read_text(encoding="utf-8").splitlines()):
+        try:
+            figures = dict(json.loads(line))
+            epoch = int(figures.pop("epoch"))
+        except (ValueError, TypeError, KeyError):
+            raise BadFileError(log, "expected a JSON object with an epoch", row=row) from None
+        points += [(f"train/{key}", value, epoch) for key, value in figures.items() if isinstance(value, int | float)]
+    return points
+
+
+def _tags(result: Result) -> dict[str, str]:
+    """What runs are filtered by."""
+    names = "method variant protocol dataset split train_split seed digest truth_digest partial tuned_on training"
+    tags: dict[str, Any] = {f"weakloc.{name}": getattr(result, name) for name in names.split()}
+    tags |= {
+        ADDRESS: result.address,
+        "weakloc.synthetic": result.dataset in SYNTHETIC,
+        "mlflow.source.git.commit": result.provenance.get("revision"),
+    }
+    return {key: _text(value) for key, value in tags.items() if value is not None}
+
+
+def experiment(client: MlflowClient, name: str, runs: Path) -> str:
+    """An experiment's id. A server keeps files where it will, everything else keeps them beside the runs."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    artifacts = None if client.tracking_uri.startswith("http") else (runs / "mlflow-artifacts").as_uri()
+    return str(client.create_experiment(name, artifacts))
+
+
+def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Everything that one of the client's searches finds, page by page."""
+    page = search(*arguments)
+    yield from page
+    while page.token:
+        page = search(*arguments, page_token=page.token)
+        yield from page
+
+
+def _milliseconds(result: Result, record: Path) -> int:
+    """When a result was made: as it says itself, or else as its file does."""
+    if result.created:
+        return round(datetime.fromisoformat(result.created).timestamp() * 1000)
+    return round(record.stat().st_mtime * 1000)
+
+
+def _text(value: Any) -> str:
+    """A value as MLflow's filters find it: strings bare, the rest as JSON, cut where a store would refuse it."""
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:VALUE]
+
+
+def _client(uri: str) -> MlflowClient:
+    """A client of a store that answers. Raises RunError."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow tells its makers of each call otherwise
+    try:
+        _knock(uri)
+        return _opened(uri)
+    except (OSError, ValueError, sqlite3.Error, ImportError, RunError) as error:
+        raise RunError(
+            f"MLflow's store {_without_password(uri)} cannot be used: {_first_line(error).rstrip('.')}. "
+            "Give another --uri or MLFLOW_TRACKING_URI, or none for SQLite in the runs folder."
+        ) from None
+
+
+def _knock(uri: str) -> None:
+    """Ask a store whether it is there, where MLflow would try again for minutes. Raises OSError, sqlite3.Error."""
+    if path := _sqlite_file(uri):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("pragma schema_version")
+    elif uri.startswith("http"):
+        with suppress(urllib.error.HTTPError):  # whatever it says, it is there
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+
+
+def _opened(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise RunError(_first_line(error)) from None
+    return client
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of a store in SQLite; None for any other store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _lock_of(uri: str, runs: Path) -> Path:
+    """What one sync at a time holds: a file beside SQLite's, or else in the runs folder."""
+    file = _sqlite_file(uri)
+    return runs / "sync.lock" if file is None else file.with_name(f"{file.name}.lock")
+
+
+@contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock that the kernel lets go when its process ends, however it ends. Raises RunError."""
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}. Give another --uri or --runs.") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("Waiting for another sync.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow logs each step of a new store's set-up, and uses what its own dependencies deprecate: not our reader's."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}")) if at else uri
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""The training loop, checkpoints, prediction; the part of the harness that needs torch."""

@@ -1,0 +1,101 @@
+"""The device that computes, its arithmetic, and randomness that depends on nothing but where the run is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.provenance import processor_has
+from bench.errors import RequestError
+
+INITIAL, PLAN, STEP = 0, 1, 2
+"""What randomness is for: the first component of every key."""
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by torch's name; `auto` is a GPU, the first or each process's own, or the CPU where there is none.
+
+    Raises RequestError for a device that this machine does not have.
+    """
+    if name == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
+    if name == "auto":
+        local = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda") if local is None else torch.device("cuda", int(local) % torch.cuda.device_count())
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise RequestError(f"Device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def terminated() -> Iterator[Callable[[], bool]]:
+    """Whether a SIGTERM came during the block, at whose end it is a KeyboardInterrupt; the next one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = threading.Event()
+
+    def remember(*_: object) -> None:
+        came.set()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, remember)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if came.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On a CPU, only algorithms that repeat to the last bit during the block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def settled_precision(precision: str, device: torch.device) -> str:
+    """What `auto` is on a device: bfloat16 where it computes that natively, else float32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if processor_has("amx_bf16", "avx512_bf16") else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network computes forward in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def entropy(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> np.random.SeedSequence:
+    """Randomness for one purpose at one place of a run: the same after a resume, and for any number of workers.
+
+    rank: of processes that draw independently, which one.
+    """
+    return np.random.SeedSequence((purpose, seed, epoch, step, rank) if rank else (purpose, seed, epoch, step))
+
+
+def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> None:
+    """Set torch's random state (initial weights, dropout, what a method draws itself) for one place of a run."""
+    state = entropy(purpose, seed, epoch, step, rank).generate_state(1, np.uint64)[0]
+    torch.manual_seed(int(state >> np.uint64(1)))
+
+
+def as_input(image: Tensor, device: torch.device) -> Tensor:
+    """Bytes (B, 3, H, W) as float32 in [0, 1] on a device, channels last."""
+    moved = image.to(device, non_blocking=True)
+    return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -1,0 +1,237 @@
+"""The one training loop: SGD as the papers use it, a checkpoint an epoch, exact resume.
+
+A run that was killed and started again computes the same numbers, to the last bit on a CPU with the same number of
+threads: whatever is random depends on (seed, epoch, step) alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn, optim
+
+from bench.core.progress import SILENT, Progress, Step
+from bench.core.provenance import peak_memory_mib, provenance
+from bench.errors import DivergedError
+from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
+from bench.training import checkpoint, collectives, process_group
+from bench.training.batches import Example, Feed, Plan, ahead, dealt, plan
+from bench.training.checkpoint import Epoch
+from bench.training.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch, terminated
+
+T = TypeVar("T", bound=Method)
+Terms = dict[str, Tensor]
+"""The named terms of a loss, summed over steps or examples, detached."""
+
+VERSION = 1
+"""Bumped by hand whenever the same config, data and seed would train to other weights."""
+
+LOOK_EVERY = 20
+"""Steps between two looks at the losses: each look waits for the GPU."""
+
+
+def build(cls: type[T], config: TrainedConfig, task: Task, seed: int) -> T:
+    """A method with its initial weights, which depend on config, task and seed alone. Raises as its constructor."""
+    seed_torch(INITIAL, seed)
+    return cls(config, task)
+
+
+def fit(
+    method: MapMethod | ProposalMethod,
+    feed: Feed,
+    folder: Path,
+    *,
+    seed: int,
+    device: torch.device,
+    workers: int = 0,
+    progress: Progress = SILENT,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Train in `folder`, from its last checkpoint on, to the weights that `checkpoint.load_weights` loads.
+
+    `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays. Stopped
+    by a SIGTERM, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
+    """
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
+    there = checkpoint.resume(folder, method, training.optimiser) if process_group.leads() else []
+    history = collectives.spread(method, training.optimiser, there)
+    begun = history.pop() if history and "step" in history[-1] else Epoch()
+    images, epochs = len(feed.ids), method.config.epochs
+    done = images * len(history) + feed.config.batch_size * int(begun.get("step", 0))
+    with (
+        terminated() as stopped,
+        deterministic(device),
+        progress.task(f"Training {method.name}", images * epochs, start=done) as step,
+    ):
+        for epoch in range(len(history), epochs):
+            history.append(training.run_epoch(epoch, step, begun, stopped))
+            begun = Epoch()
+            check()
+            if process_group.leads():
+                _save(folder, method, training.optimiser, history)
+            if process_group.anyone(stopped()):
+                raise KeyboardInterrupt
+    check()
+    if process_group.leads():
+        _finish(folder, method, history, images, device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """What every step of a training needs."""
+
+    method: MapMethod | ProposalMethod
+    feed: Feed
+    optimiser: optim.SGD
+    folder: Path
+    seed: int
+    device: torch.device
+    workers: int
+
+    def run_epoch(self, epoch: int, step: Step, begun: Epoch, stopped: Callable[[], bool]) -> Epoch:
+        """One pass over the feed, from where it was begun on, or until it is stopped. Raises DivergedError."""
+        begin, rate = time.monotonic() - begun.get("seconds", 0.0), self._set_rate(epoch)
+        total, norms = _sums("sum", begun, self.device), _sums("norm", begun, self.device)
+        chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
+        self.method.train()
+        rank, size = process_group.rank(), process_group.size()
+        steps = range(int(begun.get("step", 0)), self.feed.steps)
+        with closing(ahead(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
+            for number, batch in zip(steps, batches, strict=False):
+                seed_torch(STEP, self.seed, epoch, number, rank)
+                _add(total, self._update(batch, self.feed.passes(number, size), norms))
+                last = process_group.anyone(stopped()) or number + 1 == self.feed.steps
+                looking = number % LOOK_EVERY == 0 or last
+                figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
+                step(len(self.feed.places(number)), **figures)
+                if last:
+                    break
+        self._refuse_broken(epoch)
+        collectives.average_statistics(self.method)
+        seconds = time.monotonic() - begin
+        if number + 1 < self.feed.steps:
+            return _unfinished(epoch, number, seconds, total, norms)
+        means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
+        watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
+        spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
+        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
+
+    def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
+        """This process's examples of a step, where a GPU copies from without waiting."""
+        found = self.feed.step(chosen, steps[index], process_group.rank(), process_group.size())
+        return [tuple(each.pin_memory() for each in one) for one in found] if self.device.type == "cuda" else found
+
+    def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
+        """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
+        config, terms, count = self.method.config, Terms(), sum(map(len, passes))
+        self.optimiser.zero_grad(set_to_none=True)
+        for places, (images, *rest) in zip(passes, batch, strict=True):
+            own = len(dealt(places, process_group.rank(), process_group.size()))
+            over = count / own if own else math.inf  # who stands in counts nothing
+            with autocast(self.device, config.precision), collectives.sharing(own / len(places)):
+                found = self.method.loss(
+                    as_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
+                )
+            (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
+            _add(terms, {name: value.detach().float() / over for name, value in found.items()})
+        terms = collectives.summed([one for one in self.method.parameters() if one.requires_grad], terms)
+        _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.watched().items()})
+        if config.clip:
+            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip)
+        self.optimiser.step()
+        return terms
+
+    def _set_rate(self, epoch: int) -> float:
+        """Set the learning rates of an epoch: a tenth after `lr_drop` of all epochs. Returns that of the old layers."""
+        config = self.method.config
+        factor = 1.0 if epoch < config.lr_drop * config.epochs else 0.1
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * factor
+        return config.lr * factor
+
+    def _finite_loss(self, total: Terms, number: int, epoch: int, rate: float) -> float:
+        """The mean loss so far. Raises DivergedError if it is no number."""
+        means = {name: float(value) / (number + 1) for name, value in total.items()}
+        if all(math.isfinite(mean) for mean in means.values()):
+            return sum(means.values())
+        terms = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
+        what = f"The loss is not a number by step {number + 1} of epoch {epoch + 1} ({terms}; lr {rate:g})."
+        raise DivergedError(f"{what} {self._advice(epoch)}")
+
+    def _refuse_broken(self, epoch: int) -> None:
+        """Raise DivergedError if the last update left a weight that is no number: no checkpoint may hold it."""
+        broken = [name for name, parameter in self.method.named_parameters() if not parameter.isfinite().all()]
+        if broken:
+            what = f"Weights are not numbers after epoch {epoch + 1} (first: {broken[0]})."
+            raise DivergedError(f"{what} {self._advice(epoch)}")
+
+    def _advice(self, epoch: int) -> str:
+        kept = f"The checkpoint of epoch {epoch} is kept in {self.folder}. " if epoch else ""
+        return f"{kept}Try a smaller lr, clip=10, or precision=float32."
+
+
+def _optimiser(method: Method) -> optim.SGD:
+    """SGD over two groups: what pretrained weights set, and what is new, which learns `head_lr` times faster."""
+    config = method.config
+    new = {id(parameter) for parameter in method.new_parameters()}
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in method.parameters():
+        groups[id(parameter) in new].append(parameter)
+    rates = (config.lr, config.lr * config.head_lr)
+    return optim.SGD(
+        [{"params": group, "lr": rate, "base": rate} for group, rate in zip(groups, rates, strict=True)],
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def _add(total: Terms, more: Terms) -> None:
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
+
+
+def _unfinished(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
+    """What is remembered of an epoch that was stopped after a step."""
+    sums = {f"sum/{name}": float(value) for name, value in total.items()}
+    return {"epoch": epoch + 1, "step": number + 1, "seconds": seconds, **sums} | {
+        f"norm/{name}": float(value) for name, value in norms.items()
+    }
+
+
+def _sums(kind: str, begun: Epoch, device: torch.device) -> Terms:
+    """The sums of a kind that an unfinished epoch has so far."""
+    told = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
+    return {name: torch.tensor(value, device=device) for name, value in told.items()}
+
+
+def _save(folder: Path, method: Method, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
+    if len(history) in method.config.snapshots and "step" not in history[-1]:
+        checkpoint.keep(folder, method, len(history))
+    checkpoint.save(folder, method, optimiser, history)
+
+
+def _finish(folder: Path, method: Method, history: list[Epoch], images: int, device: torch.device) -> None:
+    seconds = sum(epoch["seconds"] for epoch in history)
+    checkpoint.finish(
+        folder,
+        method,
+        history,
+        images=images,
+        seconds=seconds,
+        images_per_second=images * len(history) / seconds if seconds else None,
+        peak_memory_mib=peak_memory_mib(),
+        provenance=provenance(str(device)) | {"processes": process_group.size()},
+    )

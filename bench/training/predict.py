@@ -1,0 +1,88 @@
+"""Prediction: one pass over a split's photographs, every kind that is asked for; killed, it goes on where it stopped.
+
+Images are predicted in parts of `PART` (see `parts`); `read_maps` and `read_proposals` say what of a method is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from bench.core.progress import SILENT, Progress
+from bench.method import MapMethod, ProposalMethod
+from bench.predictions.table import FOLDERS, About
+from bench.training import process_group
+from bench.training.device import deterministic
+from bench.training.map_inference import of_maps
+from bench.training.prediction_parts import Made, Parts, Split
+from bench.training.proposal_inference import of_proposals
+
+__all__ = ["PART", "VERSION", "Split", "Tables", "predict"]
+
+VERSION = 1
+"""Bumped by hand whenever the same weights would predict something else."""
+
+PART = 64
+
+Tables = dict[str, pa.Table]
+
+
+def predict(
+    method: MapMethod | ProposalMethod,
+    split: Split,
+    kinds: Sequence[str],
+    folder: Path,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    progress: Progress = SILENT,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Tables, dict[str, float]]:
+    """Tables of the kinds for the whole split, and what it took; parts that are in `folder` are not made again.
+
+    Kinds that are folders are left whole in `folder`/parts. Of several processes each makes its parts, and the first
+    one, which alone returns tables, writes them. `check` raises if this process may no longer publish.
+    Raises RunError for values that are no numbers, BadFileError for a photograph that cannot be read.
+    """
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    method.eval()
+    begin, total = time.monotonic(), len(split.truth.ids)
+    parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
+    kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
+    todo = process_group.decided([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
+    images = sum(map(len, todo))
+    with (
+        deterministic(device),
+        torch.inference_mode(),
+        progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
+    ):
+        for turn in range(0, len(todo), process_group.size()):
+            each = todo[turn : turn + process_group.size()]
+            own = each[process_group.rank() :][:1]
+            mine = [_made(method, split, kinds, rows, device, workers) for rows in own]
+            for rows, (made,) in zip(each, process_group.collected(mine), strict=False):
+                check()
+                for kind in kinds:
+                    kept.write(kind, rows, made[kind])
+                step(len(rows))
+    seconds = time.monotonic() - begin
+    took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
+    whole = [kind for kind in kinds if kind not in FOLDERS] if process_group.leads() else []
+    return {kind: kept.table(kind, parts) for kind in whole}, took
+
+
+def _made(
+    method: MapMethod | ProposalMethod,
+    split: Split,
+    kinds: Sequence[str],
+    rows: range,
+    device: torch.device,
+    workers: int,
+) -> Made:
+    if isinstance(method, MapMethod):
+        return of_maps(method, split, kinds, rows, device, workers)
+    return of_proposals(method, split, kinds, rows, device, workers)

@@ -1,0 +1,98 @@
+"""Predictions while they are being made: each part of a split's images is written whole, so that a killed run goes on.
+
+Of a kind that is a table, `parts/<kind>-<rows>.parquet`; of maps and objectness, shards in `parts/<kind>`; of masks,
+`parts/masks/<image>.png`. The last part made, tables are joined, and a folder is whole as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.core.boxes import FloatArray
+from bench.core.files import atomic
+from bench.data.ground_truth import Truth
+from bench.data.pixels import write_indices
+from bench.data.proposals import Proposals
+from bench.errors import RunError
+from bench.predictions.arrays import write_shard
+from bench.predictions.table import FOLDERS, KINDS, About
+from bench.training.batches import Images
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Arrays of some images: masks, or maps with the class of each. half: whether they are stored so."""
+
+    images: Sequence[str]
+    arrays: Sequence[NDArray[Any]]
+    labels: Sequence[str] | None = None
+    half: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What is predicted: a truth (its labels only where a reading says so), with its photographs and proposals."""
+
+    truth: Truth
+    images: Images
+    proposals: Proposals | None = None
+
+
+Made = Mapping[str, pa.Table | Drawn]
+"""What a part says, by kind."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of predictions in `folder`; `about` goes into the shards."""
+
+    folder: Path
+    about: About
+    ids: tuple[str, ...]
+
+    def done(self, kind: str, rows: range) -> bool:
+        """Whether a part is there."""
+        return all(path.exists() for path in self._paths(kind, rows))
+
+    def write(self, kind: str, rows: range, made: pa.Table | Drawn) -> None:
+        """Write a part, atomically or mask by mask."""
+        paths = self._paths(kind, rows)
+        if not isinstance(made, Drawn):
+            with atomic(paths[0]) as part:
+                pq.write_table(made, part)
+        elif kind == "masks":
+            for path, mask in zip(paths, made.arrays, strict=True):
+                with atomic(path) as part:
+                    write_indices(part, mask)
+        else:
+            write_shard(paths[0], kind, made.images, made.arrays, self.about, made.labels, half=made.half)
+
+    def table(self, kind: str, parts: Sequence[range]) -> pa.Table:
+        """All parts of a kind that is a table."""
+        return pa.concat_tables(pq.read_table(self._paths(kind, rows)[0]) for rows in parts)
+
+    def _paths(self, kind: str, rows: range) -> list[Path]:
+        parts, name = self.folder / "parts", f"{rows.start:08d}-{rows.stop:08d}.parquet"
+        if kind == "masks":
+            return [parts / kind / f"{self.ids[row]}.png" for row in rows]
+        return [parts / kind / name if kind in FOLDERS else parts / f"{kind}-{name}"]
+
+
+def table(truth: Truth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray) -> pa.Table:
+    """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
+    if not all(np.isfinite(value).all() for value in values):
+        raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")
+    names = [_named(truth.ids, image), _named(truth.classes, label)]
+    return pa.table([*names, *(pa.array(value, pa.float64()) for value in values)], names=list(KINDS[kind]))
+
+
+def _named(names: Sequence[str], index: NDArray[np.int64]) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(index, pa.int64()))

@@ -1,0 +1,157 @@
+"""One run in several processes, on one machine or many: what `torchrun`, or a cluster's job, has started.
+
+Every process does the same, on its part of each batch and of the images to predict. The first one leads: it alone
+claims, writes and speaks. In one process every function here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from bench.core.lease import Lease
+from bench.errors import BenchError, DivergedError, LostError, RequestError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=7)
+"""How long processes wait for one another: the first may have to wait for another run's lease."""
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Join the processes that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) tell of, during the block.
+
+    Raises RequestError if the others cannot be reached. Within another such block nothing is to be done.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        raise RequestError(f"WORLD_SIZE is set, but the other processes are not there ({said}): use torchrun") from None
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def leads() -> bool:
+    """Whether this is the first process."""
+    return rank() == 0
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What fails in the block fails in this process alone, and ends them all: raises LostError.
+
+    But for DivergedError: every process finds the same loss.
+    """
+    try:
+        yield
+    except (BenchError, torch.OutOfMemoryError) as error:
+        if size() == 1 or isinstance(error, DivergedError | LostError):
+            raise
+        raise LostError(f"{_name()}: {str(error).partition(chr(10))[0]}") from None
+
+
+def decided(value: T) -> T:
+    """What the first process says."""
+    if size() == 1:
+        return value
+    told = [value]
+    with talk():
+        dist.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+def anyone(value: bool) -> bool:
+    """Whether any process says so."""
+    if size() == 1:
+        return value
+    told = torch.tensor(int(value))
+    with talk():
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+    return bool(told)
+
+
+def collected(value: T) -> list[T]:
+    """What each process says, in order, for the first one; nothing for the others."""
+    if size() == 1:
+        return [value]
+    told: list[Any] | None = [None] * size() if leads() else None
+    with talk():
+        dist.gather_object(value, told, dst=0)
+    return told or []
+
+
+def everywhere(make: Callable[[], T], key: Callable[[T], str]) -> T:
+    """What each process makes, the first one before the others, and of which `key` is everywhere the same.
+
+    Raises everywhere what `make` raises anywhere, and RequestError where keys differ.
+    """
+    if size() == 1:
+        return make()
+    made, said, error = [], "", None
+    for turn in (True, False):
+        if turn == leads():
+            try:
+                made.append(make())
+                said = key(made[0])
+            except BenchError as raised:
+                error = raised
+        decided(None)
+    told: list[Any] = [None] * size()
+    with talk():
+        dist.all_gather_object(told, (_name(), None if error is None else str(error), said))
+    if error is not None:
+        raise error
+    for name, failed, other in told:
+        if failed is not None:
+            raise RequestError(f"{name}: {failed}")
+        if other != said:
+            raise RequestError(f"{name} would train or predict otherwise: other data, weights, device or threads.")
+    return made[0]
+
+
+@contextmanager
+def claimed(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
+    """What checks a lease, which the first process takes for all (the others check nothing); None as from `claim`."""
+    if not leads():
+        yield (lambda: None) if decided(False) else None
+        return
+    with claim as lease:
+        yield lease.check if decided(lease is not None) and lease is not None else None
+
+
+def _name() -> str:
+    return f"Process {rank()} of {size()} on {socket.gethostname()}"
+
+
+@contextmanager
+def talk() -> Iterator[None]:
+    """Raise LostError when another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).partition("\n")[0]
+        raise LostError(f"{_name()}: another process of this run has ended; its message says why ({said}).") from None

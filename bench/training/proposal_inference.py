@@ -1,0 +1,104 @@
+"""What is read from a proposal method: boxes, scores, and its proposals with what they score, for a part of a split.
+
+`proposals` are those of the classes that an image shows: with the others they would fill a disk, and nobody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.core.boxes import FloatArray
+from bench.data.ground_truth import ONLY_DIFFICULT
+from bench.method import ProposalConfig, ProposalMethod
+from bench.predictions.decode import detections
+from bench.predictions.table import KINDS
+from bench.training.batches import ahead, considered, mirrored, scaled, sizes
+from bench.training.device import as_input, autocast
+from bench.training.prediction_parts import Made, Split, table
+
+
+def of_proposals(
+    method: ProposalMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
+) -> Made:
+    """Boxes that are left after suppression; a score for every image and class; every proposal of each class shown."""
+    truth, config = split.truth, method.config
+    if not isinstance(config, ProposalConfig):
+        raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
+    scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_nothing("proposals")]
+    for row, boxes, score, moved in _scored(method, config, split, rows, device, workers):
+        if len(boxes):
+            scores[row - rows.start] = method.image_scores(score).double().cpu().numpy()
+        values = score.double().cpu().numpy()
+        label, value, box = detections(
+            boxes if moved is None else moved,
+            values,
+            nms=config.nms,
+            score_floor=config.score_floor,
+            max_boxes=config.max_boxes,
+        )
+        kept.append((np.full(len(label), row), label, value, *box.T))
+        for shown in np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT) if "proposals" in kinds else ():
+            every.append((np.full(len(boxes), row), np.full(len(boxes), shown), *boxes.T, values[:, shown]))
+    image, label = (each.ravel() for each in np.indices(scores.shape))
+    columns, proposals = ([np.concatenate(column) for column in zip(*parts, strict=True)] for parts in (kept, every))
+    return {
+        "scores": table(truth, "scores", image + rows.start, label, scores.ravel()),
+        "boxes": table(truth, "boxes", *columns),
+        "proposals": table(truth, "proposals", *proposals),
+    }
+
+
+def _nothing(kind: str) -> tuple[NDArray[Any], ...]:
+    """Columns of no rows."""
+    index, number = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return (index, index, *[number] * (len(KINDS[kind]) - 2))
+
+
+def _scored(
+    method: ProposalMethod, config: ProposalConfig, split: Split, rows: range, device: torch.device, workers: int
+) -> Iterator[tuple[int, FloatArray, torch.Tensor, FloatArray | None]]:
+    """Each image's row, its proposals (R, 4), their scores (R, C), and boxes (R, C, 4) where the method moves them.
+
+    Scores and moved boxes are means over scales and mirror images.
+    """
+    ids, proposals = split.truth.ids, split.proposals
+    if proposals is None:
+        raise TypeError(f"{method.name} scores proposals, and was given none")
+
+    def load(number: int) -> list[tuple[torch.Tensor, float, float]]:
+        return [split.images.fitted(ids[rows[number]], size) for size in sizes(config)]
+
+    for row, views in zip(rows, ahead(load, len(rows), workers), strict=True):
+        boxes = considered(proposals, config, ids[row])
+        if not len(boxes):
+            yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None
+            continue
+        scores, moved = [], []
+        for image, *scale in views:
+            pixels, here = as_input(image[None], device), scaled(boxes, *scale)
+            flips = (False, True) if config.flip_test else (False,)
+            for flip in flips:
+                turned = mirrored(here, image.shape[-1]) if flip else here
+                with autocast(device, config.precision):
+                    score, found = method.detect(pixels.flip(-1) if flip else pixels, turned.to(device))
+                scores.append(score.float())
+                if found is not None:
+                    moved.append(_moved_back(found, scale, image.shape[-1] if flip else None))
+        yield (
+            row,
+            boxes[:, :4].astype(np.float64),
+            torch.stack(scores).mean(0),
+            np.mean(moved, axis=0) if moved else None,
+        )
+
+
+def _moved_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
+    """Boxes (R, C, 4) found in a resized, perhaps mirrored image of this width, in pixels of the original image."""
+    flat = found.reshape(-1, 4).double().cpu()
+    turned = flat if mirror is None else mirrored(flat, mirror)
+    return np.asarray(turned.numpy() / (scale * 2)).reshape(found.shape)

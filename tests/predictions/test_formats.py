@@ -1,0 +1,382 @@
+"""Other people's formats: what they say must be what our own says, and what breaks a rule is named."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.errors import BadFileError
+from bench.predictions.export import coco_results, voc_files
+from bench.predictions.formats import read_all, read_any
+from bench.predictions.table import About, Resolved, resolve, write
+
+CLASSES = ("aeroplane", "bicycle", "tv-monitor")
+IDS = ("000005", "000012", "2007_000027")
+
+
+@pytest.fixture
+def truth() -> Truth:
+    none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
+    size = np.full((3, 2), 500, dtype=np.int32)
+    return Truth("toy", "test_subset", CLASSES, IDS, size, labels_of(3, 3, none), none)
+
+
+@pytest.fixture
+def dyadic(tmp_path: Path, truth: Truth) -> Path:
+    """Forty boxes with corners and scores that binary fractions hold exactly, as our own parquet."""
+    generator = np.random.default_rng(0)
+    numbers = generator.integers(0, 4000, (40, 4)) / 8
+    table = pa.table(
+        {
+            "image": generator.choice(IDS, 40),
+            "label": generator.choice(CLASSES, 40),
+            "score": generator.integers(0, 1024, 40) / 1024,
+            **{name: numbers[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
+        }
+    )
+    write(tmp_path / "own.parquet", "boxes", table, About("test", "toy", "test_subset", IDS))
+    return tmp_path / "own.parquet"
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    return {"image_id": 5, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.5, **changes}
+
+
+def coco_file(folder: Path, content: Any) -> Path:
+    path = folder / "results.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def voc_folder(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name.replace('__', '-')}.txt").write_text(text)
+    return folder
+
+
+def refused(path: Path, truth: Truth, rule: str, named: Path | None = None) -> None:
+    with pytest.raises(BadFileError, match=rule) as caught:
+        resolve(read_any(path, truth, ["boxes"]), truth)
+    assert str(caught.value).startswith(str(named or path))
+    assert "\n" not in str(caught.value)
+
+
+def rows(found: Resolved) -> list[Any]:
+    return sorted(
+        zip(found.image.tolist(), found.label.tolist(), found.score.tolist(), found.box.tolist(), strict=True)
+    )
+
+
+def test_the_same_dyadic_boxes_are_the_same_in_every_format(tmp_path: Path, truth: Truth, dyadic: Path) -> None:
+    own = resolve(read_any(dyadic, truth, ["boxes"]), truth)
+    coco = resolve(read_any(coco_file(tmp_path, coco_results(own, truth)), truth, ["boxes"]), truth)
+    (tmp_path / "voc").mkdir()
+    for name, text in voc_files(own, truth, 3).items():
+        (tmp_path / "voc" / name).write_text(text)
+    voc = resolve(read_any(tmp_path / "voc", truth, ["boxes"]), truth)
+    assert rows(own) == rows(coco) == rows(voc)
+    assert coco.covered.all()
+    assert voc.covered.all()
+
+
+def test_a_coco_box_by_hand(tmp_path: Path, truth: Truth) -> None:
+    found = resolve(read_any(coco_file(tmp_path, [entry(image_id=2007000027, category_id=3)]), truth, ["boxes"]), truth)
+    assert rows(found) == [(2, 2, 0.5, [10, 20, 40, 60])]
+
+
+def test_a_voc_line_by_hand(tmp_path: Path, truth: Truth) -> None:
+    folder = voc_folder(tmp_path, **{"comp4_det_test_subset_tv__monitor": "000005 0.5 11 21 40 60\n\n"})
+    found = read_any(folder, truth, ["boxes"])
+    assert rows(resolve(found, truth)) == [(0, 2, 0.5, [10, 20, 40, 60])]
+    absent = "no file for aeroplane, bicycle: no predictions of them"
+    assert found.notes == (absent, "2 of 3 images have no boxes")
+
+
+def test_a_voc_folder_of_class_scores(tmp_path: Path, truth: Truth) -> None:
+    files = {f"comp1_cls_test_subset_{name.replace('-', '__')}": "000005 0.25\n000012 -1e-3\n" for name in CLASSES}
+    found = read_any(voc_folder(tmp_path, **files), truth, ["scores"])
+    assert found.notes == ("1 of 3 images has no scores",)
+    assert resolve(found, truth).score.tolist() == [0.25, -0.001] * 3
+
+
+def test_predictions_made_for_another_split_are_said_to_be(tmp_path: Path, truth: Truth) -> None:
+    found = resolve(read_any(voc_folder(tmp_path, comp3_det_test_bicycle="000005 1 1 1 2 2"), truth, ["boxes"]), truth)
+    assert found.notes[2] == "made for the split test, scored on test_subset"
+
+
+def test_content_decides_and_not_the_name(tmp_path: Path, truth: Truth, dyadic: Path) -> None:
+    named = dyadic.rename(tmp_path / "results.json")
+    assert read_any(named, truth, ["boxes"]).about.made_by == "test"
+    marked = tmp_path / "results.parquet"
+    marked.write_bytes(b"\xef\xbb\xbf " + json.dumps([entry()]).encode())
+    assert len(read_any(marked, truth, ["boxes"]).table) == 1
+
+
+def test_no_detections_in_coco_are_none_on_every_image(tmp_path: Path, truth: Truth) -> None:
+    found = resolve(read_any(coco_file(tmp_path, []), truth, ["boxes"]), truth)
+    assert len(found.image) == 0
+    assert found.covered.all()
+    assert found.notes == ("the file has no boxes: all 3 images count as images without any",)
+
+
+def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: Truth) -> None:
+    found = [entry(image_id=int(name)) for name in truth.ids]
+    for some, notes in ((found[:1] * 2, ("2 of 3 images have no boxes",)), (found, ())):
+        assert read_any(coco_file(tmp_path, some), truth, ["boxes"]).notes == notes
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("[", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[" + "1" * 5000 + "]", "not valid JSON"),
+        ({"images": [], "annotations": []}, "COCO results are a list"),
+        ([7], "row 0: expected an object, but got 7"),
+        ([entry(), {"image_id": 5}], "row 1: needs category_id, bbox, score; it has"),
+        ([entry(image_id=6)], "row 0: unknown image_id 6: toy test_subset does not have it"),
+        ([entry(image_id="000005")], "row 0: unknown image_id '000005'"),
+        ([entry(image_id=5.0)], "row 0: unknown image_id 5.0"),
+        ([entry(image_id=True)], "row 0: unknown image_id True"),
+        ([entry(image_id=[])], "row 0: unknown image_id"),
+        ([entry(category_id=0)], r"row 0: unknown category_id 0: toy has 1 \.\.\. 3"),
+        ([entry(category_id=4)], "row 0: unknown category_id 4"),
+        ([entry(category_id=True)], "row 0: unknown category_id True"),
+        ([entry(bbox=[1, 2, 3])], r"row 0: bbox must be \[x, y, width, height\]"),
+        ([entry(bbox={"x": 1})], "row 0: bbox must be"),
+        ([entry(bbox=[1, 2, 3, "4"])], "row 0: bbox and score must be finite numbers"),
+        ([entry(bbox=[1, 2, 3, True])], "row 0: bbox and score must be finite numbers"),
+        ([entry(), entry(score=float("nan"))], "row 1: bbox and score must be finite numbers"),
+        ([entry(score=float("inf"))], "row 0: bbox and score must be finite numbers"),
+        ([entry(score=None)], "row 0: bbox and score must be finite numbers"),
+        ([entry(score=True)], "row 0: bbox and score must be finite numbers"),
+        ('[{"image_id": 5, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1e999}]', "row 0: bbox and score must be"),
+        ([entry(score=10**400)], "row 0: bbox and score must be finite numbers"),
+        ([entry(bbox=[1e308, 0, 1e308, 1])], "row 0: column 'x2' must be finite"),
+    ],
+)
+def test_a_broken_coco_file_is_named_with_row_and_rule(content: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+    refused(coco_file(tmp_path, content), truth, rule)
+
+
+def test_ids_that_are_no_numbers_have_no_coco_form(tmp_path: Path, truth: Truth) -> None:
+    named = Truth("toy", "all", CLASSES, ("a", "b", "c"), truth.size, truth.labels, truth.objects)
+    refused(coco_file(tmp_path, [entry()]), named, "whose ids are no numbers")
+    double = Truth("toy", "all", CLASSES, ("5", "05", "6"), truth.size, truth.labels, truth.objects)
+    refused(coco_file(tmp_path, [entry()]), double, "two have the same number")
+
+
+def test_coco_itself_has_gaps_in_its_category_ids(tmp_path: Path) -> None:
+    from bench.data.coco import CLASSES as COCO
+
+    none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
+    size = np.full((1, 2), 500, dtype=np.int32)
+    truth = Truth("coco2014", "val", COCO, ("42",), size, labels_of(1, 80, none), none)
+    file = coco_file(tmp_path, [entry(image_id=42, category_id=90)])
+    found = resolve(read_any(file, truth, ["boxes", "segments"]), truth)
+    assert COCO[found.label[0]] == "toothbrush"
+    assert coco_results(found, truth)[0]["category_id"] == 90
+    refused(coco_file(tmp_path, [entry(image_id=42, category_id=12)]), truth, r"unknown category_id 12: .* 1 \.\.\. 90")
+
+
+def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: Truth) -> None:
+    whole = {"size": [500, 500], "counts": [0, 250_000]}
+    rows_ = [entry(segmentation=whole), entry(segmentation=[[0, 0, 0, 500, 500, 500, 500, 0]], image_id=12, score=1)]
+    found = resolve(read_any(coco_file(tmp_path, rows_), truth, ["segments"]), truth)
+    assert (found.kind, found.image.tolist(), found.score.tolist()) == ("segments", [0, 1], [0.5, 1.0])
+    assert found.segments[0] == found.segments[1]
+    assert found.covered.all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "rule"),
+    [
+        ({"size": [500, 499], "counts": "0"}, r"row 0: segmentation: expected polygons, or run lengths of size"),
+        ({"size": [500, 500], "counts": [1]}, "row 0: segmentation: run lengths make 1 pixels"),
+        ([[1, 2]], "row 0: segmentation: a polygon needs three corners"),
+        (None, "row 0: segmentation: expected polygons"),
+    ],
+)
+def test_a_broken_segment_is_named(segmentation: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+    file = coco_file(tmp_path, [entry(segmentation=segmentation)])
+    with pytest.raises(BadFileError, match=rule):
+        read_any(file, truth, ["segments"])
+
+
+def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_both(
+    tmp_path: Path, truth: Truth
+) -> None:
+    both = entry(segmentation={"size": [500, 500], "counts": [0, 250_000]})
+    only = {key: value for key, value in both.items() if key != "bbox"}
+
+    def kinds(*entries: Any) -> list[str]:
+        return [one.kind for one in read_all(coco_file(tmp_path, list(entries)), truth, ["boxes", "segments"])]
+
+    assert kinds(both, both) == kinds() == ["boxes", "segments"]
+    assert kinds(both, only) == ["segments"]
+    assert kinds(both, entry()) == ["boxes"]
+    with pytest.raises(BadFileError, match="row 1: needs segmentation; it has"):
+        read_any(coco_file(tmp_path, [both, entry()]), truth, ["segments"])
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("000006 1 1 1 2 2", "unknown image of toy test_subset: '000006'"),
+        ("000005 1 1 1 2", r"expected an image id and 5 finite numbers \(score xmin ymin xmax ymax\)"),
+        ("000005 1 1 1 2 2 2", "expected an image id and 5 finite numbers"),
+        ("000005 nan 1 1 2 2", "expected an image id and 5 finite numbers"),
+        ("000005 1 1 1 2 1e999", "expected an image id and 5 finite numbers"),
+        ("000005 1 1 1 2 two", "expected an image id and 5 finite numbers"),
+        ("000005 1 1 1 2 2_0", "expected an image id and 5 finite numbers"),
+        ("000005,1,1,1,2,2", "unknown image"),
+    ],
+)
+def test_a_broken_voc_line_is_named_with_file_row_and_rule(line: str, rule: str, tmp_path: Path, truth: Truth) -> None:
+    folder = voc_folder(tmp_path, comp3_det_test_subset_bicycle=f"000005 1 1 1 2 2\n{line}\n")
+    refused(folder, truth, f"row 1: {rule}", folder / "comp3_det_test_subset_bicycle.txt")
+
+
+def test_a_voc_file_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
+    file = tmp_path / "comp3_det_test_subset_bicycle.txt"
+    file.write_bytes(b"\xff\xfe0\x00")
+    refused(tmp_path, truth, "not readable as UTF-8 text", file)
+
+
+def test_a_voc_file_of_an_unknown_class_is_named(tmp_path: Path, truth: Truth) -> None:
+    folder = voc_folder(tmp_path, comp3_det_test_subset_bicicle="")
+    rule = r"Unknown class of toy 'bicicle'\. Did you mean: bicycle"
+    refused(folder, truth, rule, folder / "comp3_det_test_subset_bicicle.txt")
+
+
+def test_a_folder_without_voc_files_says_what_it_expected(tmp_path: Path, truth: Truth) -> None:
+    voc_folder(tmp_path, readme="hello", comp3_cls_test_bicycle="")
+    refused(tmp_path, truth, "a folder without VOC text files; expected names like comp4_det_test_subset_aeroplane.txt")
+
+
+def test_two_sets_of_voc_files_in_one_folder_are_refused(tmp_path: Path, truth: Truth) -> None:
+    voc_folder(tmp_path, comp3_det_test_bicycle="", comp4_det_test_bicycle="")
+    refused(tmp_path, truth, r"holds several sets of VOC text files \(comp3 on test, comp4 on test\)")
+
+
+def test_voc_files_are_found_below_the_folder_that_is_named(tmp_path: Path, truth: Truth) -> None:
+    main = tmp_path / "results" / "VOC2012" / "Main"
+    main.mkdir(parents=True)
+    voc_folder(main, comp4_det_test_subset_bicycle="000005 0.5 11 21 40 60")
+    found = read_any(tmp_path, truth, ["boxes"])
+    assert rows(resolve(found, truth)) == [(0, 1, 0.5, [10, 20, 40, 60])]
+    voc_folder(tmp_path, comp4_det_test_subset_bicycle="")
+    with pytest.raises(BadFileError, match=r"comp4_det_test_subset_bicycle.txt: a second file of class 'bicycle'"):
+        read_any(tmp_path, truth, ["boxes"])
+
+
+def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: Truth) -> None:
+    voc_folder(tmp_path, comp1_cls_test_subset_bicycle="000005 1\n000005 2\n")
+    with pytest.raises(
+        BadFileError, match=r"comp1_cls_test_subset_bicycle\.txt, row 1: a second score of image '000005'"
+    ):
+        read_any(tmp_path, truth, ["scores"])
+
+
+def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> None:
+    with pytest.raises(BadFileError, match="holds boxes; expected points"):
+        read_any(coco_file(tmp_path, [entry()]), truth, ["points", "maps"])
+    with pytest.raises(BadFileError, match="holds boxes; expected scores"):
+        read_any(voc_folder(tmp_path, comp3_det_test_bicycle=""), truth, ["scores"])
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"", "is empty"),
+        (b" \n", "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
+        (pickle.dumps([entry()]), "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
+        (b"label,image\n", "neither parquet"),
+        (b"image,label\n", "holds scores; expected boxes"),
+        (b"PAR1 and nothing else", "not a readable parquet file"),
+        (b"[\xff]", "not valid JSON"),
+    ],
+)
+def test_what_is_in_no_format_is_refused(content: bytes, rule: str, tmp_path: Path, truth: Truth) -> None:
+    (tmp_path / "p.parquet").write_bytes(content)
+    refused(tmp_path / "p.parquet", truth, rule)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path, truth: Truth) -> None:
+    refused(tmp_path / "none.parquet", truth, "No such file or directory")
+
+
+def test_nothing_in_a_pickle_is_executed(tmp_path: Path, truth: Truth) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "executed",))
+
+    (tmp_path / "p.parquet").write_bytes(pickle.dumps(Bomb()))
+    refused(tmp_path / "p.parquet", truth, "neither parquet")
+    assert not (tmp_path / "executed").exists()
+
+
+def csv_file(folder: Path, text: str) -> Path:
+    path = folder / "scores.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def scores(found: Resolved) -> list[Any]:
+    return sorted(zip(found.image.tolist(), found.label.tolist(), found.score.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,label,score\n000005,bicycle,0.5\n2007_000027,tv-monitor,-1e-3\n",
+        "\ufeffimage,score,note,label\r\n\r\n000005, 0.5 ,,bicycle\r\n2007_000027,-0.001,x,tv-monitor",
+        "image,tv-monitor,bicycle\n000005,,0.5\n2007_000027,-.001,\n",
+        '"image","bicycle","tv-monitor"\n"000005","0.5",""\n"2007_000027"," ","-0.001"\n',
+    ],
+    ids=["long", "long with more", "wide", "wide, quoted"],
+)
+def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth) -> None:
+    found = resolve(read_any(csv_file(tmp_path, text), truth, ["boxes", "scores"]), truth)
+    assert (found.kind, scores(found)) == ("scores", [(0, 1, 0.5), (2, 2, -0.001)])
+    assert found.covered.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("image,label,score\n000005,bicycle\n", "row 0: expected 3 fields, but got 2"),
+        ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: unknown image of toy test_subset: '000006'"),
+        ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
+        ("image,label,score\n000005,bicycle,x", "row 0: a score must be a finite number, but got 'x'"),
+        ("image,label,score\n000005,bicycle,", "row 0: a score must be a finite number, but got ''"),
+        ("image,label,score\n000005,bicycle,1_0", "row 0: a score must be a finite number, but got '1_0'"),
+        ("image,label,score\n000005,bicycle,nan", "row 0: a score must be a finite number"),
+        ("image,label,score\n\n000005,bicycle,1e999", "row 1: a score must be a finite number"),
+        ("image,label,score\n000005,bicycle,1\n000005,bicycle,2", "row 1: image '000005', class 'bicycle': a second"),
+        ("image,bicycle\n000005,1\n000005,1", "row 1: image '000005', class 'bicycle': a second score"),
+        ("image,label\n", "has the columns image, label, score, or image and a column a class. Unknown class"),
+        ("image,score,score,label\n", "column 'score' is there twice"),
+        ("image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,4\n", "boxes come as parquet.*x1, y1, x2, y2"),
+        ('image,bicycle\n000005,"1\n', "row 0: not readable as CSV in UTF-8"),
+        ("image,bicycle\n000005," + "1" * 200_000, "row 0: not readable as CSV"),
+    ],
+)
+def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path: Path, truth: Truth) -> None:
+    with pytest.raises(BadFileError, match=rule) as caught:
+        resolve(read_any(csv_file(tmp_path, text), truth, ["scores"]), truth)
+    assert str(caught.value).startswith(str(tmp_path / "scores.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
+    (tmp_path / "scores.csv").write_bytes(b"image,bicycle\n\xff\xfe,1\n")
+    with pytest.raises(BadFileError, match="not readable as UTF-8 text"):
+        read_any(tmp_path / "scores.csv", truth, ["scores"])

@@ -1,0 +1,49 @@
+"""Finding a kept result: in the runs folder or published, by a path or the beginning of an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.files import Places
+from bench.errors import BadFileError, UnknownNameError
+from bench.records.collection import find, kept
+from bench.records.result import Result, write_result
+
+FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("protocol", "family", "digest", "truth_digest", "ids_digest", "dataset", "split", "method"), "x"),
+    **{"conventions": {}, "images": 1, "partial": False, "predictions": "p", "metrics": {}, "higher_is_better": {}},
+}
+
+
+@pytest.fixture
+def published(places: Places, tmp_path: Path) -> Path:
+    """Results aa1 and aa2 in the runs folder, aa2 and bb published."""
+    for address in ("aa1", "aa2"):
+        write_result(places.runs / "results" / f"{address}.json", Result(address=address, **FIELDS))
+    for address in ("aa2", "bb"):
+        write_result(tmp_path / "measured" / f"x.x.{address}.json", Result(address=address, **FIELDS))
+    return tmp_path / "measured"
+
+
+def test_each_address_once_the_run_before_its_copy(places: Places, published: Path) -> None:
+    found = {one.result.address: one.record.parent.name for one in kept(places, published)}
+    assert found == {"aa1": "results", "aa2": "results", "bb": "measured"}
+
+
+def test_by_the_beginning_of_its_address_or_by_its_path(places: Places, published: Path) -> None:
+    assert find("b", places, published).record == published / "x.x.bb.json"
+    assert find("aa1", places, published).result.address == "aa1"
+    copy = published / "x.x.aa2.json"
+    assert find(str(copy), places, published).record == copy
+
+
+def test_what_is_not_one_result_is_refused(places: Places, published: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown result 'aa'\. Did you mean: aa2, aa1"):
+        find("aa", places, published)
+    with pytest.raises(UnknownNameError, match="Unknown result 'cc'"):
+        find("cc", places, published)
+    with pytest.raises(BadFileError, match="not a result record"):
+        find("nothing.json", places, published)

@@ -1,0 +1,179 @@
+"""Scoring as a whole, with a family of three lines: what is refused, said, counted, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bench.core.bootstrap import ratio, totals
+from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.errors import RequestError
+from bench.predictions.table import About, Predictions, Resolved, resolve
+from bench.scoring.protocol import BoundProtocol, Conventions, Record, Scored
+from bench.scoring.score import Judged, result_of, score
+
+
+class Switches(Conventions):
+    """One switch: whether a score of exactly one half is enough."""
+
+    compare: Literal[">", ">="]
+
+
+def judge_rows(truth: Truth, predictions: Mapping[str, Resolved], conventions: Any) -> Scored:
+    """A row hits when its score is over one half."""
+    found = predictions["boxes"]
+    hit = found.score >= 0.5 if conventions.compare == ">=" else found.score > 0.5
+    return Scored(pa.table({"image": found.image, "label": found.label, "hit": hit}), {"rows": len(hit)}, ("a note",))
+
+
+def summarise(outcomes: pa.Table, classes: Any, conventions: Any, weights: Any) -> dict[str, Any]:
+    """The share of hits, by class and over all rows."""
+    image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
+    hits, rows = totals(weights, image, label, 2, hit), totals(weights, image, label, 2)
+    return {"by_class": ratio(hits, rows), "overall": ratio(hits.sum(axis=1), rows.sum(axis=1)), "unasked": hits}
+
+
+FAMILY: Any = SimpleNamespace(
+    VERSION=3,
+    METRICS={"by_class": True, "overall": False, "unasked": True},
+    Conventions=Switches,
+    score=judge_rows,
+    summarise=summarise,
+)
+
+
+def protocol(**changes: Any) -> BoundProtocol:
+    fields: dict[str, Any] = {
+        "name": "toy-share",
+        "summary": "shares",
+        "family": "shares",
+        "dataset": "toy",
+        "train_split": "train",
+        "eval_split": "test",
+        "predicts": ("boxes", "maps"),
+        "metrics": ("overall", "by_class"),
+        "conventions": {"compare": ">"},
+    }
+    return BoundProtocol(Record(**{**fields, **changes}), FAMILY)
+
+
+@pytest.fixture
+def truth() -> Truth:
+    none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
+    size = np.full((8, 2), 10, dtype=np.int32)
+    return Truth("toy", "test", ("cat", "dog"), tuple("abcdefgh"), size, labels_of(8, 2, none), none)
+
+
+def found(truth: Truth, rows: list[tuple[str, float]], *, ids: Any = None, split: str = "test") -> dict[str, Resolved]:
+    """Boxes of cats, the last one inverted."""
+    columns: dict[str, Any] = {"image": [image for image, _ in rows], "label": ["cat"] * len(rows)}
+    columns |= {"score": [value for _, value in rows], "x1": [1.0] * len(rows), "y1": [1.0] * len(rows)}
+    columns |= {"x2": ([3.0] * len(rows))[1:] + [0.0] * bool(rows), "y2": [3.0] * len(rows)}
+    types = pa.schema([(name, pa.string() if name in ("image", "label") else pa.float64()) for name in columns])
+    about = About("me", "toy", split, truth.ids if ids is None else ids)
+    return {"boxes": resolve(Predictions("boxes", pa.table(columns, types), about, "p.parquet"), truth)}
+
+
+ROWS = [("a", 0.9), ("b", 0.5), ("c", 0.2), ("d", 0.7)]
+
+
+def test_metrics_come_in_the_protocols_order_with_their_direction(truth: Truth) -> None:
+    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert list(judged.metrics.items()) == [("overall", 0.5), ("by_class", 0.5)]
+    assert judged.higher_is_better == {"overall": False, "by_class": True}
+    assert judged.intervals == {}
+
+
+def test_an_undefined_class_is_left_out_and_named(truth: Truth) -> None:
+    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert judged.per_class == {"by_class": {"cat": 0.5, "dog": None}}
+    assert judged.undefined == {"by_class": ("dog",)}
+
+
+def test_odd_boxes_are_counted_and_said(truth: Truth) -> None:
+    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert judged.counts == {"images": 8, "inverted_boxes": 1, "rows": 4}
+    assert judged.notes == ("1 inverted box, kept", "a note")
+
+
+def test_missing_images_are_refused_by_name_and_number(truth: Truth) -> None:
+    with pytest.raises(
+        RequestError, match=r"do not cover 6 of 8 images of toy test: c, d, e, f, g \.\.\.\. .*--allow-missing"
+    ):
+        score(protocol(), truth, found(truth, ROWS[:2], ids=("a", "b")))
+
+
+def test_missing_images_may_be_allowed_and_are_counted_and_said(truth: Truth) -> None:
+    judged = score(protocol(), truth, found(truth, ROWS[:2], ids=("a", "b")), allow_missing=True, replicates=0)
+    assert judged.counts["missing_images"] == 6
+    assert "do not cover 6 of 8 images of toy test: c, d, e, f, g ...; they count as unanswered" in judged.notes[0]
+
+
+def test_predictions_of_another_split_are_said_to_be(truth: Truth) -> None:
+    judged = score(protocol(), truth, found(truth, ROWS, split="test_subset"), replicates=0)
+    assert judged.notes[0] == "made for the split test_subset, scored on test"
+
+
+def test_predictions_of_no_accepted_kind_are_refused(truth: Truth) -> None:
+    with pytest.raises(RequestError, match="toy-share takes boxes or maps, but got scores"):
+        score(protocol(), truth, {"scores": found(truth, ROWS)["boxes"]})
+    with pytest.raises(RequestError, match="but got nothing"):
+        score(protocol(), truth, {})
+
+
+def test_intervals_enclose_and_repeat_with_the_seed(truth: Truth) -> None:
+    rows = [(image, position / 8) for position, image in enumerate("abcdefgh", start=1)]
+    one, same, other = (score(protocol(), truth, found(truth, rows), replicates=30, seed=s) for s in (1, 1, 2))
+    low, high = one.intervals["overall"]
+    assert 0 <= low < 0.5 < high <= 1
+    assert one.intervals == same.intervals != other.intervals
+
+
+def test_an_empty_split_has_no_numbers(truth: Truth) -> None:
+    judged = score(protocol(), truth.subset((), split="none"), found(truth.subset((), split="none"), []))
+    assert judged.metrics == {"overall": None, "by_class": None}
+    assert judged.intervals == {}
+
+
+def recorded(truth: Truth, bound: BoundProtocol, **who: Any) -> Any:
+    judged: Judged = score(bound, truth, found(truth, ROWS), replicates=10)
+    return result_of(bound, truth, judged, **{"method": "me", "predictions": "p1", **who})
+
+
+def test_the_record_holds_what_was_found_and_who_predicted(truth: Truth) -> None:
+    result = recorded(truth, protocol(), seed=3, variant="v")
+    assert (result.protocol, result.dataset, result.split, result.images) == ("toy-share", "toy", "test", 8)
+    assert (result.label, result.seed, result.metrics["overall"], result.partial) == ("me:v", 3, 0.5, False)
+    assert result.undefined == {"by_class": ("dog",)}
+    assert result.truth_digest == truth.digest
+
+
+def test_a_protocol_that_is_tuned_on_what_it_judges_says_so_whoever_predicted(truth: Truth) -> None:
+    assert recorded(truth, protocol(tuned_on="test-oracle"), tuned_on="unknown").tuned_on == "test-oracle"
+    assert recorded(truth, protocol(), tuned_on="unknown").tuned_on == "unknown"
+
+
+def test_another_split_than_the_protocols_is_partial(truth: Truth) -> None:
+    assert recorded(truth, protocol(eval_split="val")).partial
+
+
+def test_a_moved_switch_moves_digest_and_address_and_the_same_scoring_does_not(truth: Truth) -> None:
+    before, again = recorded(truth, protocol()), recorded(truth, protocol())
+    moved = recorded(truth, protocol(conventions={"compare": ">="}))
+    assert (before.address, before.digest) == (again.address, again.digest)
+    assert before.address != moved.address
+    assert before.digest != moved.digest
+    assert moved.metrics["overall"] == 0.75
+    assert recorded(truth, protocol(), predictions="p2").address != before.address
+
+
+def test_every_class_with_a_number_has_an_interval_of_the_same_draws(truth: Truth) -> None:
+    rows = [(image, position / 8) for position, image in enumerate("abcdefgh", start=1)]
+    judged = score(protocol(), truth, found(truth, rows), replicates=30)
+    assert judged.class_intervals == {"by_class": {"cat": judged.intervals["by_class"]}}  # the only class that has one
+    assert score(protocol(), truth, found(truth, rows), replicates=0).class_intervals == {}

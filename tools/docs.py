@@ -1,0 +1,82 @@
+"""The parts of `docs/` that are made of the protocols' files: `python -m tools.docs` writes them anew.
+
+A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; what is between them is made here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from bench import registry
+from bench.core.files import write_text
+from bench.predictions.table import FOLDERS, KINDS
+from bench.scoring.protocol import BoundProtocol, read_record
+
+FOLDER = registry.ROOT / "docs"
+
+_PART = re.compile(r"(<!-- made: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def remade(page: str) -> str:
+    """A page with every such part made anew."""
+    bound = [registry.bind(read_record(Path(one.origin))) for one in registry.protocols().values()]
+    return _PART.sub(lambda part: f"{part[1]}{_made(part[2], bound)}\n{part[3]}", page)
+
+
+def _made(what: str, bound: list[BoundProtocol]) -> str:
+    if what == "protocols":
+        head = ("protocol", "learns on, is judged on", "takes", "metrics, primary first", "seen in")
+        return _table(head, map(_protocol, bound))
+    if what == "kinds":
+        return _table(("kind", "columns, or what an array is of", "taken by"), _kinds(bound))
+    family = [one for one in bound if f"switches {one.record.family}" == what]
+    rows = [
+        row for name, field in family[0].family.Conventions.model_fields.items() for row in _switch(name, field, family)
+    ]
+    return _table(("switch", "value", "of", "source"), rows) if rows else "There is no switch."
+
+
+def _protocol(bound: BoundProtocol) -> Iterator[str]:
+    record = bound.record
+    yield f"`{record.name}`"
+    yield f"{record.dataset} {record.train_split}, {record.eval_split}"
+    yield ", ".join(record.predicts) + "".join(f" (and {kind})" for kind in record.also)
+    yield ", ".join(bound.metrics)
+    yield ", ".join(record.seen_in)
+
+
+def _kinds(bound: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
+    for kind, columns in {**KINDS, **FOLDERS}.items():
+        takers = [one.record.name for one in bound if kind in (*one.record.predicts, *one.record.also)]
+        yield f"`{kind}`", ", ".join(f"`{name}`" for name in columns), ", ".join(takers)
+
+
+def _switch(name: str, field: FieldInfo, family: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
+    """A row for each value of a switch that some protocols have for one reason."""
+    choices = ", ".join(f"`{_text(one)}`" for one in get_args(field.annotation))
+    meaning = f"**{name}**{choices and f' ({choices})'}: {field.description}"
+    chosen = [(_text(one.record.conventions[name]), one.record.sources[name], one.record.name) for one in family]
+    for (value, source), group in groupby(sorted(chosen), key=lambda one: one[:2]):
+        of = [protocol for *_, protocol in group]
+        yield meaning, f"`{value}`", "all" if len(of) == len(family) else ", ".join(of), source
+        meaning = ""
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
+    lines = [head, ("---",) * len(head), *map(tuple, rows)]
+    return "\n".join(f"| {' | '.join(' '.join(cell.split()) for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    for path in sorted(FOLDER.glob("*.md")):
+        write_text(path, remade(path.read_text(encoding="utf-8")))
