@@ -23,7 +23,7 @@ from bench.errors import RequestError
 from bench.method import BaseConfig, Predictor, prediction
 from bench.predictions import prior_runs
 from bench.predictions.decode import detections
-from bench.predictions.table import KINDS, Resolved
+from bench.predictions.table import KINDS, ResolvedPredictions
 
 ENOUGH = 2000
 """Boxes of an image of which the best, at least, must have been written where a run wrote not all."""
@@ -47,19 +47,22 @@ class Ensemble(Predictor):
 
     def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
         """The kinds that every run made. Raises RequestError for a run on other images, or whose boxes are not all."""
-        made = {kind: [prior_runs.said(run, kind, truth) for run in self.config.runs] for kind in self.kinds}
+        made = {
+            kind: [prior_runs.read_prior_predictions(run, kind, truth) for run in self.config.runs]
+            for kind in self.kinds
+        }
         whole = {kind: [one for one in said if one is not None] for kind, said in made.items() if None not in said}
         mean = {"boxes": self._boxes, "scores": self._scores}
         return {kind: mean[kind](truth, said) for kind, said in whole.items()}
 
-    def _scores(self, truth: Truth, said: Sequence[Resolved]) -> pa.Table:
+    def _scores(self, truth: Truth, said: Sequence[ResolvedPredictions]) -> pa.Table:
         total = np.zeros(truth.labels.shape)
         for one in said:
             total[one.image, one.label] += one.score
         image, label = np.indices(total.shape).reshape(2, -1)
         return _table("scores", truth, image, label, total.ravel() / len(said))
 
-    def _boxes(self, truth: Truth, said: Sequence[Resolved]) -> pa.Table:
+    def _boxes(self, truth: Truth, said: Sequence[ResolvedPredictions]) -> pa.Table:
         for run, one in zip(self.config.runs, said, strict=True):
             _refuse_cut(Path(run), one)
         _refuse_other_proposals([Path(run) for run in self.config.runs])
@@ -84,7 +87,7 @@ class Ensemble(Predictor):
         return detections(boxes, scores, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes)
 
 
-def _refuse_cut(run: Path, said: Resolved) -> None:
+def _refuse_cut(run: Path, said: ResolvedPredictions) -> None:
     """Raise RequestError for boxes of a run of ours of which too few were written."""
     config = _made_by(run).get("config", {})
     nms, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)

@@ -16,7 +16,7 @@ import numpy as np
 from bench.core.progress import SILENT, Progress
 from bench.data.ground_truth import Truth
 from bench.errors import RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring.protocol import BoundProtocol, Conventions
 from bench.scoring.score import score
 from bench.tables.model import Cell, Table
@@ -56,7 +56,7 @@ class Audit:
 def audit(
     protocol: BoundProtocol,
     truth: Truth,
-    predictions: Mapping[str, Resolved],
+    predictions: Mapping[str, ResolvedPredictions],
     *,
     allow_missing: bool = False,
     progress: Progress = SILENT,
@@ -69,7 +69,7 @@ def audit(
     metrics = tuple(dict.fromkeys((*record.metrics, *family.METRICS)))
     base = BoundProtocol(record.model_copy(update={"metrics": metrics}), family)
 
-    def judged(found: Mapping[str, Resolved], **changes: Any) -> Metrics:
+    def judged(found: Mapping[str, ResolvedPredictions], **changes: Any) -> Metrics:
         moved = BoundProtocol(base.record.with_conventions(changes), family)
         return score(moved, truth, found, allow_missing=allow_missing, replicates=0).metrics
 
@@ -132,13 +132,13 @@ def table_of(audit: Audit, title: str) -> Table:
     return Table(title, columns, tuple(rows), {mark: reason for reason, mark in marks.items()}, remarks)
 
 
-def _shuffled(predictions: Mapping[str, Resolved]) -> Iterator[dict[str, Resolved]]:
+def _shuffled(predictions: Mapping[str, ResolvedPredictions]) -> Iterator[dict[str, ResolvedPredictions]]:
     generator = np.random.default_rng(0)
     for _ in range(ORDERS):
         yield {kind: _permuted(found, generator) for kind, found in predictions.items()}
 
 
-def _permuted(found: Resolved, generator: np.random.Generator) -> Resolved:
+def _permuted(found: ResolvedPredictions, generator: np.random.Generator) -> ResolvedPredictions:
     order = generator.permutation(len(found.image))
     columns = {name: values[order] for name, values in found.columns.items()}
     return replace(found, image=found.image[order], label=found.label[order], columns=columns)

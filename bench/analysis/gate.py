@@ -1,7 +1,7 @@
-"""The regression gate: results held against the accepted ones, their baselines.
+"""The regression gate: compare results with the accepted ones, their baselines.
 
-A result is held against the baseline of the same method, protocol, dataset and splits, settings that both have being
-the same, over the seeds that both have. It fell where it is worse by more than the tolerance and by more than noise.
+A result is compared with the baseline of the same method, protocol, dataset, splits and common settings, over the seeds
+that both have. It has regressed if it is worse by more than the tolerance and by more than noise.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from bench.tables.numbers import bounds, percent, signed
 from bench.tables.ranked import replicates_of
 from bench.tables.verdict import TOLERANCE
 
-Status = Literal["fell", "judged otherwise", "improved", "held", "no baseline"]
-STATUSES: tuple[Status, ...] = ("fell", "judged otherwise", "improved", "held", "no baseline")
-"""What needs a look comes first."""
+Status = Literal["regressed", "different protocol", "improved", "unchanged", "no baseline"]
+STATUSES: tuple[Status, ...] = ("regressed", "different protocol", "improved", "unchanged", "no baseline")
+"""In the order of tables: what needs attention first."""
 
 Pairing = Literal["paired", "unpaired", "no noise known"]
 
 _ROUNDING = 1e-12
-"""Differences up to this are of the arithmetic."""
+"""Differences up to this are rounding errors."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One metric of a method, held against its baseline; fractions, means over `seeds`.
+class GateCheck:
+    """One metric of a method, compared with its baseline; fractions, means over `seeds`.
 
-    difference: measured - accepted, with its interval. note: what to know.
+    difference: measured - accepted, with its interval. note: a remark on how they were compared.
     """
 
     result: Result
@@ -54,85 +54,91 @@ class Check:
     note: str = ""
 
 
-def gate(results: Sequence[Kept], baselines: Sequence[Kept], tolerance: float = TOLERANCE) -> list[Check]:
-    """Hold the latest results against their baselines, metric by metric, in the order of `STATUSES`."""
+def gate(results: Sequence[Kept], baselines: Sequence[Kept], tolerance: float = TOLERANCE) -> list[GateCheck]:
+    """Compare the latest results with their baselines, metric by metric, in the order of `STATUSES`."""
     records = {one.result.address: one.record for one in (*results, *baselines)}
     accepted = latest(baselines)
     checks = [
-        check for row in latest(results) for check in _checked(row, baseline_of(row[0], accepted), records, tolerance)
+        check for row in latest(results) for check in _check_row(row, baseline_of(row[0], accepted), records, tolerance)
     ]
     return sorted(checks, key=lambda check: STATUSES.index(check.status))
 
 
-def table_of(checks: Sequence[Check], tolerance: float = TOLERANCE) -> Table:
-    """The checks as a table, per cent; what fell first."""
+def table_of(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Table:
+    """Tabulate checks in per cent, regressions first."""
     counts = Counter(check.status for check in checks)
-    said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "nothing to hold"
+    summary = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "no results to check"
     notes = list(dict.fromkeys(check.note for check in checks if check.note))
     marks = dict(zip(notes, letters(), strict=False))
     columns = ("method", "protocol", "metric", "accepted", "measured", "difference", "95 % interval", "is")
     remarks = [
-        f"Fell: worse by more than {percent(tolerance)} and by more than noise. Intervals are of the difference."
+        f"Regressed: worse by more than {percent(tolerance)} and by more than noise. Intervals are of the difference."
     ]
     if lower := sorted({check.metric for check in checks if not check.result.higher_is_better[check.metric]}):
         remarks.append(f"Lower is better: {', '.join(lower)}.")
-    rows = tuple(_row(check, _named(check, checks), marks) for check in checks)
-    return Table(f"Gate: {said}", columns, rows, {mark: note for note, mark in marks.items()}, tuple(remarks))
+    rows = tuple(_row(check, _distinct_name(check, checks), marks) for check in checks)
+    return Table(f"Gate: {summary}", columns, rows, {mark: note for note, mark in marks.items()}, tuple(remarks))
 
 
-def _checked(row: Row, baseline: Row, records: Mapping[str, Path], tolerance: float) -> list[Check]:
+def _check_row(row: Row, baseline: Row, records: Mapping[str, Path], tolerance: float) -> list[GateCheck]:
     result = row[0]
-    pairs = _pairs(row, baseline)
+    pairs = _pair_seeds(row, baseline)
     if not pairs:
-        return [Check(result, name, "no baseline", value) for name, value in list(result.metrics.items())[:1]]
-    if note := _judged_otherwise(result, pairs[0][1]):
+        return [GateCheck(result, name, "no baseline", value) for name, value in list(result.metrics.items())[:1]]
+    if note := _different_protocol(result, pairs[0][1]):
         name = next(iter(result.metrics))
-        return [Check(result, name, "judged otherwise", result.metrics[name], pairs[0][1].metrics.get(name), note=note)]
+        return [
+            GateCheck(
+                result, name, "different protocol", result.metrics[name], pairs[0][1].metrics.get(name), note=note
+            )
+        ]
     return [
-        _check(name, pairs, records, tolerance)
+        _check_metric(name, pairs, records, tolerance)
         for name in result.metrics
         if all(accepted.metrics.get(name) is not None for _, accepted in pairs)
     ]
 
 
-def _pairs(row: Row, baseline: Row) -> list[tuple[Result, Result]]:
-    """Results and baselines of the same seeds."""
+def _pair_seeds(row: Row, baseline: Row) -> list[tuple[Result, Result]]:
+    """Pair results with the baselines of the same seeds."""
     accepted = {one.seed: one for one in baseline}
     return [(one, accepted[one.seed]) for one in row if one.seed in accepted]
 
 
-def _judged_otherwise(result: Result, baseline: Result) -> str:
+def _different_protocol(result: Result, baseline: Result) -> str:
     if result.digest != baseline.digest:
         return f"{other_conventions(result, baseline)}; accept it as a new baseline"
     if result.truth_digest != baseline.truth_digest:
-        return "judged on other images or annotations than the baseline; accept it as a new baseline"
+        return "evaluated on other images or annotations than the baseline; accept it as a new baseline"
     return ""
 
 
-def _check(metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], tolerance: float) -> Check:
+def _check_metric(
+    metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], tolerance: float
+) -> GateCheck:
     result, seeds = pairs[0][0], tuple(one.seed for one, _ in pairs)
     accepted = _mean([other for _, other in pairs], metric)
     measured = _mean([one for one, _ in pairs], metric)
     if measured is None or accepted is None:
-        return Check(result, metric, "fell", None, accepted, seeds=seeds, note="undefined now")
+        return GateCheck(result, metric, "regressed", None, accepted, seeds=seeds, note="undefined now")
     difference = measured - accepted
-    sure, pairing = _noise(metric, pairs, records, difference)
-    status = _status(difference, sure, tolerance, higher=result.higher_is_better[metric])
-    return Check(result, metric, status, measured, accepted, difference, sure, pairing, seeds, _note(pairing))
+    noise, pairing = _estimate_noise(metric, pairs, records, difference)
+    status = _classify(difference, noise, tolerance, higher=result.higher_is_better[metric])
+    return GateCheck(result, metric, status, measured, accepted, difference, noise, pairing, seeds, _note(pairing))
 
 
-def _status(difference: float, sure: tuple[float, float] | None, tolerance: float, *, higher: bool) -> Status:
-    """Beyond the tolerance and, where noise is known, beyond it."""
-    beyond = abs(difference) > tolerance + _ROUNDING and (sure is None or not sure[0] <= 0 <= sure[1])
+def _classify(difference: float, noise: tuple[float, float] | None, tolerance: float, *, higher: bool) -> Status:
+    """Classify a difference: a change must exceed the tolerance and, if the noise is known, the noise."""
+    beyond = abs(difference) > tolerance + _ROUNDING and (noise is None or not noise[0] <= 0 <= noise[1])
     if not beyond:
-        return "held"
-    return "improved" if (difference > 0) == higher else "fell"
+        return "unchanged"
+    return "improved" if (difference > 0) == higher else "regressed"
 
 
-def _noise(
+def _estimate_noise(
     metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], difference: float
 ) -> tuple[tuple[float, float] | None, Pairing]:
-    """The interval of a difference: paired where all replicates are of the same draws; else of two independent ones."""
+    """Compute the interval of a difference: paired if all replicates are of the same draws, else as if independent."""
     rows = [one for one, _ in pairs], [other for _, other in pairs]
     draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
     new, old = (replicates_of(row, metric, draws) for row in rows)
@@ -146,9 +152,9 @@ def _noise(
 
 
 def _half_width(metric: str, row: Sequence[Result]) -> float | None:
-    """Half the interval of the mean over seeds, of those on record: images are the same, so they do not average out."""
-    found = [one.intervals[metric] for one in row if metric in one.intervals]
-    return statistics.fmean((high - low) / 2 for low, high in found) if len(found) == len(row) else None
+    """Average the recorded half-widths over seeds; all seeds share the images, so their noise does not average out."""
+    intervals = [result.intervals[metric] for result in row if metric in result.intervals]
+    return statistics.fmean((high - low) / 2 for low, high in intervals) if len(intervals) == len(row) else None
 
 
 def _mean(row: Sequence[Result], metric: str) -> float | None:
@@ -159,20 +165,20 @@ def _mean(row: Sequence[Result], metric: str) -> float | None:
 def _note(pairing: Pairing) -> str:
     return {
         "paired": "",
-        "unpaired": "unpaired: no replicates of the same draws beside both records; noise is of their own intervals",
-        "no noise known": "no replicates and no intervals: held by tolerance alone",
+        "unpaired": "unpaired: the records have no replicates of the same draws; noise is from their own intervals",
+        "no noise known": "no replicates and no intervals: compared by the tolerance alone",
     }[pairing]
 
 
-def _named(check: Check, checks: Sequence[Check]) -> str:
-    """The method, where others of its name stand beside it with the settings in which they differ."""
+def _distinct_name(check: GateCheck, checks: Sequence[GateCheck]) -> str:
+    """Name the method, with the settings that tell it from others of its name in the table."""
     own = check.result
     where = own.label, own.protocol, own.dataset, own.split
     others = [one.result for one in checks]
     return distinct(own, [one for one in others if (one.label, one.protocol, one.dataset, one.split) == where])
 
 
-def _row(check: Check, name: str, marks: Mapping[str, str]) -> tuple[Cell, ...]:
+def _row(check: GateCheck, name: str, marks: Mapping[str, str]) -> tuple[Cell, ...]:
     low, high = check.interval or (None, None)
     seeds = "" if len(check.seeds) < 2 else f", {len(check.seeds)} seeds"
     synthetic = " (synthetic)" if check.result.dataset in SYNTHETIC else ""
@@ -185,5 +191,5 @@ def _row(check: Check, name: str, marks: Mapping[str, str]) -> tuple[Cell, ...]:
         Cell(check.measured, percent(check.measured)),
         Cell(check.difference, signed(check.difference)),
         Cell(None, bounds(check.interval), extra={"low": low, "high": high}),
-        Cell(check.status, check.status, (marks[check.note],) if check.note else (), best=check.status == "fell"),
+        Cell(check.status, check.status, (marks[check.note],) if check.note else (), best=check.status == "regressed"),
     )

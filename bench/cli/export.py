@@ -14,7 +14,7 @@ from bench.errors import RequestError
 
 if TYPE_CHECKING:
     from bench.core.files import Places
-    from bench.predictions.table import Resolved
+    from bench.predictions.table import ResolvedPredictions
     from bench.records.store import Store
     from bench.scoring.protocol import Record
 
@@ -100,20 +100,20 @@ def _source(source: str, protocol: str | None, data: str | None, split: str | No
     return _Source(folder, registry.protocol(result.protocol), data or result.dataset, split or result.split, True)
 
 
-def _found(source: _Source, format_: str, truth: Any) -> Resolved:
+def _found(source: _Source, format_: str, truth: Any) -> ResolvedPredictions:
     """The first kind of the source that has a form in the format. Raises RequestError where none has."""
     from bench.predictions.export import KINDS
     from bench.predictions.formats import read_all
-    from bench.predictions.table import resolve, stored
+    from bench.predictions.table import locate_predictions, resolve
 
     record = source.protocol
     kinds = [kind for kind in (*record.predicts, *record.also) if kind in KINDS[format_]]
     if source.of_run:
-        kinds = [kind for kind in kinds if stored(source.path, kind).exists()]
+        kinds = [kind for kind in kinds if locate_predictions(source.path, kind).exists()]
     if not kinds:
         what = (
             f"{source.path.name} has none" if source.of_run else f"{record.name} takes {' or '.join(record.predicts)}"
         )
         raise RequestError(f"The format {format_} has a form for {', '.join(KINDS[format_])}; {what}.")
-    path = stored(source.path, kinds[0]) if source.of_run else source.path
+    path = locate_predictions(source.path, kinds[0]) if source.of_run else source.path
     return resolve(read_all(path, truth, kinds)[0], truth)

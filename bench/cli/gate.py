@@ -1,4 +1,4 @@
-"""`gate` and `trend`: whether a result fell below what is accepted, and how it moved before."""
+"""`gate` and `trend`: check results against accepted ones, and show how they moved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.cli.output import emit, say
 from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.analysis.gate import Check
+    from bench.analysis.gate import GateCheck
     from bench.analysis.trend import Point, Trend
     from bench.core.files import Places
     from bench.records.collection import Kept
@@ -42,9 +42,9 @@ def gate(
     places: Places,
     as_json: bool,
 ) -> int:
-    """Whether a result fell below its baseline; 1 if one did.
+    """Check results against their baselines; exit code 1 if one regressed.
 
-    The latest results of the runs folder and results/measured, or those named, are held against the baselines of the
+    The latest results of the runs folder and results/measured, or those named, are compared with the baselines of the
     same method, settings, protocol and images. To fall is to be worse by more than the tolerance and by more than
     noise. A result without a baseline does not fail.
     """
@@ -64,12 +64,12 @@ def gate(
     if not accepted:
         say(f"No baselines in {baseline}: nothing can fall. --accept REASON makes these results the baselines.")
     checks = gates.gate(results, accepted, tolerance / 100)
-    fell = [check for check in checks if check.status == "fell"]
+    regressed = [check for check in checks if check.status == "regressed"]
     if as_json:
-        emit({"passed": not fell, "tolerance": tolerance / 100, "checks": [_document(check) for check in checks]})
+        emit({"passed": not regressed, "tolerance": tolerance / 100, "checks": [_document(check) for check in checks]})
     else:
         click.echo(FORMATS[format_](gates.table_of(checks, tolerance / 100)))
-    return int(bool(fell))
+    return int(bool(regressed))
 
 
 @click.command("trend")
@@ -138,7 +138,9 @@ def _results(addresses: tuple[str, ...], places: Places) -> list[Kept]:
         return [find(address, places, table.MEASURED) for address in addresses]
     known = {one.result.address: one for one in kept(places, table.MEASURED)}
     if not known:
-        raise RequestError(f"No results in {places.runs / 'results'} or {table.MEASURED}: nothing can be held.")
+        raise RequestError(
+            f"No results in {places.runs / 'results'} or {table.MEASURED}: there are no results to check."
+        )
     return [known[result.address] for row in latest(known.values()) for result in row]
 
 
@@ -152,7 +154,7 @@ def _accepted(moved: list[str], folder: Path, *, as_json: bool) -> None:
         click.echo(f"The baselines in {folder} are these results already.")
 
 
-def _document(check: Check) -> dict[str, Any]:
+def _document(check: GateCheck) -> dict[str, Any]:
     result = check.result
     return {
         "status": check.status,

@@ -14,7 +14,7 @@ from bench.errors import BadFileError, RequestError, WrongKindError, listing
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.data.ground_truth import Truth
-    from bench.predictions.table import Predictions, Resolved
+    from bench.predictions.table import Predictions, ResolvedPredictions
     from bench.scoring.protocol import BoundProtocol, Record
 
 FORMATS = "Parquet, COCO results JSON, CSV of scores, or a folder: VOC's text files, PNG masks, .npy maps, our shards."
@@ -27,7 +27,7 @@ class Given(NamedTuple):
     truth: Truth
     predictions: dict[str, Predictions]
 
-    def resolved(self) -> dict[str, Resolved]:
+    def resolved(self) -> dict[str, ResolvedPredictions]:
         """The predictions held against the truth. Raises BadFileError."""
         from bench.predictions.table import resolve
 

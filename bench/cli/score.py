@@ -27,13 +27,15 @@ def score(*, name: str | None, tuned_on: str, allow_missing: bool, as_json: bool
     Needs the truth on disk, and no model, no GPU, no photograph. Malformed files are refused and nothing is written.
     """
     from bench.records.store import Store
-    from bench.scoring.score import result_of
+    from bench.scoring.score import make_result
     from bench.scoring.score import score as judge
 
     bound, truth, predictions = found = read_given(**chosen)
-    judged = judge(bound, truth, found.resolved(), allow_missing=allow_missing)
+    evaluation = judge(bound, truth, found.resolved(), allow_missing=allow_missing)
     who = _who(predictions, name) | {"tuned_on": tuned_on}
-    result = Store(chosen["places"]).record(result_of(bound, truth, judged, **who), judged.outcomes, judged.replicates)
+    result = Store(chosen["places"]).record(
+        make_result(bound, truth, evaluation, **who), evaluation.outcomes, evaluation.replicates
+    )
     print_results([result], as_json_document=as_json)
 
 

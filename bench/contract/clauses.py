@@ -15,7 +15,7 @@ from bench.contract.subject import Caught, OddImages, Subject
 from bench.data.ground_truth import ABSENT, Truth, no_objects
 from bench.method import Maps, ProposalMethod
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, resolve
-from bench.scoring.score import odd_boxes
+from bench.scoring.score import describe_odd_boxes
 from bench.training import checkpoint
 from bench.training.device import pick_device
 
@@ -194,7 +194,7 @@ def _odd_table(name: str, kind: str, table: pa.Table, truth: Truth) -> Iterator[
     found = resolve(Predictions(kind, table.select(list(_COLUMNS[kind])), About(name), f"its {kind}"), truth)
     if not len(found.image):
         yield f"{kind}: none for any image"
-    yield from (f"{kind}: {one}" for one in odd_boxes(found.counts))
+    yield from (f"{kind}: {one}" for one in describe_odd_boxes(found.counts))
     if kind == "points":
         point = np.stack([found.columns["x"], found.columns["y"]], axis=1)
         outside = ((point < 0) | (point >= truth.size[found.image])).any(axis=1)

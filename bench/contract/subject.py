@@ -23,7 +23,7 @@ from bench.data.proposals import Proposals
 from bench.errors import BenchError
 from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
-from bench.predictions.table import FOLDERS, KINDS, About, Predictions, stored, write
+from bench.predictions.table import FOLDERS, KINDS, About, Predictions, locate_predictions, write
 from bench.training import loop
 from bench.training.batches import Example, Images, feed_of, plan
 from bench.training.device import STEP, as_input, seed_torch
@@ -114,7 +114,7 @@ class Subject:
             about = About("earlier", truth.dataset, truth.split, truth.ids)
             for kind in ("boxes", "scores"):
                 table = pa.table(columns[: len(KINDS[kind])], names=list(KINDS[kind]))
-                write(stored(folder, kind), kind, table, about)
+                write(locate_predictions(folder, kind), kind, table, about)
         return {"runs": (str(folder),), "pseudo": str(folder)}
 
     def truth(self, images: int) -> Truth:

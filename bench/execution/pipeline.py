@@ -23,10 +23,10 @@ from bench.errors import BenchError, DivergedError, LostError, RequestError, Run
 from bench.execution.resolve import CACHE, Job, Request, Shelf, look_up
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
-from bench.predictions.table import FOLDERS, About, resolve, stored, write
+from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
 from bench.records.result import SUPERVISION, Result, read_result, write_result
 from bench.records.store import Store
-from bench.scoring.score import address_of, result_of, score
+from bench.scoring.score import compute_result_address, make_result, score
 from bench.training import collectives, process_group
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     Of several processes only the first one has it. Raises RequestError, when all is predicted, where the truth is kept
     by others.
     """
-    address = address_of(job.bound, job.test, job.predictions.address)
+    address = compute_result_address(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
     there, missing = process_group.decided((path.exists(), _missing(job, kinds, means)))
     if not there and missing:
@@ -159,7 +159,7 @@ def _confessed(job: Job, result: Result, means: _Means) -> Result:
 def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
     """The kinds that are not predicted yet."""
     folder = means.store.predictions(job.predictions.address)
-    return [kind for kind in kinds if not stored(folder, kind).exists()]
+    return [kind for kind in kinds if not locate_predictions(folder, kind).exists()]
 
 
 def _train(job: Job, means: _Means) -> None:
@@ -214,9 +214,9 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
         for kind in (kind for kind in wanted if kind in tables or kind in FOLDERS):
             write_json(folder / f"{kind}.json", took)
             if kind in FOLDERS:
-                stored(folder / "parts", kind).rename(stored(folder, kind))
+                locate_predictions(folder / "parts", kind).rename(locate_predictions(folder, kind))
             else:
-                write(stored(folder, kind), kind, tables[kind], about)
+                write(locate_predictions(folder, kind), kind, tables[kind], about)
         shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
@@ -254,11 +254,11 @@ def _predicted(
 
 def _score(job: Job, means: _Means) -> Result:
     folder = means.store.predictions(job.predictions.address)
-    predictions = {kind: read_any(stored(folder, kind), job.test, [kind]) for kind in job.kinds}
+    predictions = {kind: read_any(locate_predictions(folder, kind), job.test, [kind]) for kind in job.kinds}
     begin = time.monotonic()
     judged = score(job.bound, job.test, {kind: resolve(found, job.test) for kind, found in predictions.items()})
     seconds = time.monotonic() - begin
-    result = result_of(
+    result = make_result(
         job.bound,
         job.test,
         judged,

@@ -182,13 +182,13 @@ class Job:
         named = {key: Path(config[key]) for key in self.config.files() - {"weights", "proposals"} if key in config}
         contents = {key: file_digest(path) for key, path in named.items() if path.is_file()}
         kept = {key: value for key, value in config.items() if key != "proposals"}
-        return kept | contents | prior_runs.digests(config)
+        return kept | contents | prior_runs.digest_prior_runs(config)
 
     def public_config(self) -> dict[str, Any]:
         """The config for a record that others read: of this machine's files it gives the names alone."""
         config = self.config.model_dump(mode="json")
         names = {key: Path(config[key]).name for key in self.config.files() if config[key]}
-        return config | names | prior_runs.names(config)
+        return config | names | prior_runs.name_prior_runs(config)
 
 
 def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: int) -> Job:
@@ -211,7 +211,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
         request=request,
         cls=cls,
         variant=variant,
-        config=prior_runs.found(cls.name, _settled(config, device), Store(shelf.places)),
+        config=prior_runs.resolve_prior_runs(cls.name, _settled(config, device), Store(shelf.places)),
         bound=registry.bind(record),
         dataset=dataset,
         train=shelf.truth(dataset, train_split) if learns else test,

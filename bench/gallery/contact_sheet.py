@@ -25,7 +25,7 @@ from bench.errors import BenchError, MissingDataError, RequestError
 from bench.gallery.drawing import canvas
 from bench.gallery.image_card import TAU, Example, Maps, Run, example, goodness
 from bench.predictions.formats import read_any
-from bench.predictions.table import Resolved, resolve, stored
+from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
 from bench.records.collection import Kept
 from bench.records.result import Result
 from bench.records.store import Store
@@ -54,7 +54,10 @@ def sheet(kept: Kept, places: Places, number: int, options: Mapping[str, Any] = 
             f"{result.dataset} {result.split} is not what result {result.address} was judged on: its truth is "
             f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."
         )
-    found = {kind: resolve(read_any(stored(folder, kind), truth, [kind]), truth) for kind in result.predictions_digest}
+    found = {
+        kind: resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
+        for kind in result.predictions_digest
+    }
     table = pq.read_table(outcomes)
     chosen, values = _chosen(table, truth, number)
     rows = [row for some in chosen.values() for row in some]
@@ -103,7 +106,7 @@ def _chosen(outcomes: pa.Table, truth: Truth, number: int) -> tuple[dict[str, li
     return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}, values
 
 
-def _masks(found: Mapping[str, Resolved], rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dict[int, NDArray[Any]]:
     if "masks" not in found:
         return {}
     pairs = zip(found["masks"].image.tolist(), found["masks"].arrays(), strict=True)
@@ -114,16 +117,18 @@ def _maps(
     result: Result, store: Store, dataset: Dataset, truth: Truth, rows: Sequence[int]
 ) -> tuple[Maps, tuple[str, ...]]:
     """Maps of some images, kept or made again, and why there are none."""
-    from bench.gallery.recompute_maps import made_again
+    from bench.gallery.recompute_maps import recompute_maps
 
     ids, folder = {truth.ids[row] for row in rows}, store.predictions(result.predictions)
     for kind in ("maps", "objectness"):
-        if stored(folder, kind).is_dir():
-            found = resolve(read_any(stored(folder, kind), truth, [kind]), truth)
+        if locate_predictions(folder, kind).is_dir():
+            found = resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
             named = zip(found.image.tolist(), found.label.tolist(), found.arrays(), strict=True)
             kept = ((truth.ids[image], truth.classes[label] if label >= 0 else "", map) for image, label, map in named)
             return {(image, label): map for image, label, map in kept if image in ids}, ()
     try:
-        return made_again(result, store, dataset, truth.subset([truth.ids[row] for row in rows], split=truth.split)), ()
+        return recompute_maps(
+            result, store, dataset, truth.subset([truth.ids[row] for row in rows], split=truth.split)
+        ), ()
     except BenchError as error:
         return {}, (f"Without maps: {error}",)

@@ -14,7 +14,7 @@ from bench.core.boxes import FloatArray, iou
 from bench.data.ground_truth import ONLY_DIFFICULT, Truth
 from bench.data.pixels import read_indices, voc_palette
 from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, drawn, heated, painted
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 
 CLASSES, BOXES = 3, 30
 """At most so many classes of an image have a picture of their own, and so many boxes of a class are drawn."""
@@ -41,7 +41,7 @@ class Run:
     """What is known of a run, and of its truth."""
 
     truth: Truth
-    found: dict[str, Resolved]
+    found: dict[str, ResolvedPredictions]
     outcomes: pa.Table
     masks: dict[int, NDArray[Any]]
     maps: Maps

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.records.store import Store
 
 
-def made_again(
+def recompute_maps(
     result: Result, store: Store, dataset: Dataset, truth: Truth
 ) -> dict[tuple[str, str], NDArray[np.floating]]:
     """Maps by image and class, of all images of a truth; none of a method that has none.

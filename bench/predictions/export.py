@@ -29,7 +29,7 @@ from bench.data.ground_truth import Truth
 from bench.data.pixels import nearest, write_indices
 from bench.errors import RequestError
 from bench.predictions.formats.coco import category_ids
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 
 KINDS = {"coco": ("boxes", "segments"), "voc-server": ("boxes", "scores", "masks")}
 """What has a form in each format."""
@@ -37,7 +37,7 @@ KINDS = {"coco": ("boxes", "segments"), "voc-server": ("boxes", "scores", "masks
 _COMPETITIONS = {"scores": 2, "boxes": 4, "masks": 6}
 
 
-def write_coco(path: Path, found: Resolved, truth: Truth) -> None:
+def write_coco(path: Path, found: ResolvedPredictions, truth: Truth) -> None:
     """Write boxes or segments as COCO results JSON, atomically; a corner may come back other in its last digit.
 
     Raises RequestError for ids that are no numbers.
@@ -46,7 +46,7 @@ def write_coco(path: Path, found: Resolved, truth: Truth) -> None:
     write_text(path, f"[{rows}]\n")
 
 
-def write_voc_server(path: Path, found: Resolved, truth: Truth, *, own_data: bool = False) -> None:
+def write_voc_server(path: Path, found: ResolvedPredictions, truth: Truth, *, own_data: bool = False) -> None:
     """Write boxes, scores or masks as the tar that VOC's server takes, gzipped if its name says so, atomically.
 
     own_data: whether VOC's own photographs were all that was learned from. Raises RequestError for another dataset
@@ -67,7 +67,7 @@ def write_voc_server(path: Path, found: Resolved, truth: Truth, *, own_data: boo
                 archive.addfile(info, io.BytesIO(content))
 
 
-def coco_results(found: Resolved, truth: Truth) -> list[dict[str, Any]]:
+def coco_results(found: ResolvedPredictions, truth: Truth) -> list[dict[str, Any]]:
     """Boxes or segments as COCO results: `image_id` the id's number, `category_id` COCO's own or 1 + the class's index.
 
     Raises RequestError where the ids are no numbers.
@@ -87,7 +87,7 @@ def coco_results(found: Resolved, truth: Truth) -> list[dict[str, Any]]:
     ]
 
 
-def voc_files(found: Resolved, truth: Truth, competition: int) -> dict[str, str]:
+def voc_files(found: ResolvedPredictions, truth: Truth, competition: int) -> dict[str, str]:
     """Boxes or scores as VOC's text files, name to content, one for each class; in full precision."""
     lines: dict[str, list[str]] = {name: [] for name in truth.classes}
     numbers = [[score] for score in found.score.tolist()]
@@ -106,12 +106,12 @@ def _image_numbers(truth: Truth) -> list[int]:
         raise RequestError(f"COCO JSON cannot name the images of {truth.dataset}, whose ids are no numbers.") from None
 
 
-def _texts(found: Resolved, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
+def _texts(found: ResolvedPredictions, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
     for name, text in sorted(voc_files(found, truth, competition).items()):
         yield f"Main/{name}", text.encode()
 
 
-def _masks(found: Resolved, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
+def _masks(found: ResolvedPredictions, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
     """Each image's mask at the image's size. Raises RequestError for a pixel of no class."""
     folder = f"Segmentation/comp{competition}_{truth.split.removeprefix('Segmentation/')}_cls"
     for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):

@@ -1,4 +1,4 @@
-"""Runs that a method builds on, named in its config: where their predictions are, and what they say of a split."""
+"""Prior runs that a method builds on, named in its config: locate their predictions and read those on a split."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from bench.core.files import file_digest
 from bench.data.ground_truth import Truth
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
-from bench.predictions.table import KINDS, Predictions, Resolved, resolve, stored
+from bench.predictions.table import KINDS, Predictions, ResolvedPredictions, locate_predictions, resolve
 from bench.records.store import Store
 
 Config = TypeVar("Config", bound=BaseModel)
 FIELDS = ("runs", "pseudo")
-"""Config fields that name other runs, several or one, by address or as a file."""
+"""Config fields that name one or several prior runs, each by address or as a file."""
 
 
-def found(method: str, config: Config, store: Store) -> Config:
-    """The config with the runs that it names as paths: folders of predictions, or files of anybody's.
+def resolve_prior_runs(method: str, config: Config, store: Store) -> Config:
+    """Replace the runs that a config names by paths: folders of our own predictions, or files from elsewhere.
 
-    Raises RequestError where none is named, UnknownNameError for an address, MissingDataError.
+    Raises RequestError if no run is named, UnknownNameError for an unknown address, MissingDataError if the
+    predictions are not kept.
     """
     named = {key: getattr(config, key) for key in FIELDS if key in type(config).model_fields}
     for key, runs in named.items():
@@ -35,55 +36,58 @@ def found(method: str, config: Config, store: Store) -> Config:
             raise RequestError(
                 f"{method} builds on other runs: give --set {key}={example} (python -m bench list runs)."
             )
-    paths = _each(lambda run: run if Path(run).is_file() else str(store.earlier(run)), named)
+    paths = _map_runs(lambda run: run if Path(run).is_file() else str(store.earlier(run)), named)
     return config.model_copy(update=paths) if paths else config
 
 
-def digests(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands for the runs of a config in an address: that of their predictions, or the digest of a file."""
-    return _each(lambda run: file_digest(Path(run)) if Path(run).is_file() else Path(run).name, config)
+def digest_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies a config's runs in an address: the address of their predictions, or a file's digest."""
+    return _map_runs(lambda run: file_digest(Path(run)) if Path(run).is_file() else Path(run).name, config)
 
 
-def names(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The runs of a config for others to read: without the folders of this machine."""
-    return _each(lambda run: Path(run).name, config)
+def name_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names of a config's runs, without the folders of this machine."""
+    return _map_runs(lambda run: Path(run).name, config)
 
 
-def said(run: str, kind: str, truth: Truth) -> Resolved | None:
-    """Predictions of a kind by a run, on the images of a truth; None where the run made none of that kind.
+def read_prior_predictions(run: str, kind: str, truth: Truth) -> ResolvedPredictions | None:
+    """Read a run's predictions of a kind on the images of `truth`; None if the run made none of that kind.
 
-    Raises BadFileError, and RequestError for a run that lacks some of the images.
+    Raises BadFileError, and RequestError if the run lacks some of the images.
     """
     path = Path(run)
-    file = stored(path, kind) if path.is_dir() else path
+    file = locate_predictions(path, kind) if path.is_dir() else path
     if path.is_dir() and not file.exists():
         return None
     predictions = read_any(file, truth, list(dict.fromkeys([kind, *KINDS])))
-    return resolve(_on(truth, predictions, path.name), truth) if predictions.kind == kind else None
+    return resolve(_select_images(truth, predictions, path.name), truth) if predictions.kind == kind else None
 
 
-def _on(truth: Truth, predictions: Predictions, run: str) -> Predictions:
-    """Those on the images of a truth. Raises RequestError where some have none."""
+def _select_images(truth: Truth, predictions: Predictions, run: str) -> Predictions:
+    """Return the predictions on the images of `truth`. Raises RequestError if some images are not covered."""
     about, image = predictions.about, predictions.table["image"]
-    ids = set(_names(image, run)) if about.ids is None else set(about.ids)
+    ids = set(_image_ids(image, run)) if about.ids is None else set(about.ids)
     if missing := [name for name in truth.ids if name not in ids]:
-        on = " ".join(filter(None, [about.dataset, about.split])) or "other images"
+        origin = " ".join(filter(None, [about.dataset, about.split])) or "other images"
         raise RequestError(
-            f"{run} ({about.made_by}) is on {on}, without {len(missing)} of the {len(truth.ids)} images of "
-            f"{truth.dataset} {truth.split} (first: {missing[0]}). Run it on these (--split, --train-split), name that."
+            f"{run} ({about.made_by}) is on {origin}, without {len(missing)} of the {len(truth.ids)} images of "
+            f"{truth.dataset} {truth.split} (first: {missing[0]}). "
+            "Run it on these images (--split, --train-split) and name that run."
         )
-    mine = predictions.table.filter(pc.is_in(image, pa.array(truth.ids, pa.string())))
-    return replace(predictions, table=mine, about=replace(about, ids=truth.ids))
+    selected = predictions.table.filter(pc.is_in(image, pa.array(truth.ids, pa.string())))
+    return replace(predictions, table=selected, about=replace(about, ids=truth.ids))
 
 
-def _names(image: pa.ChunkedArray, run: str) -> list[str]:
+def _image_ids(image: pa.ChunkedArray, run: str) -> list[str]:
     try:
         return list(image.unique().to_pylist())
     except UnicodeDecodeError:
         raise BadFileError(Path(run), "an image is not UTF-8 text") from None
 
 
-def _each(what: Callable[[str], str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that name runs, each name changed; several stay a tuple, or a list as JSON has it."""
+def _map_runs(convert: Callable[[str], str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert each name in the fields that name runs; several names stay a tuple, or a list if read from JSON."""
     given = {key: config[key] for key in FIELDS if key in config}
-    return {key: what(runs) if isinstance(runs, str) else type(runs)(map(what, runs)) for key, runs in given.items()}
+    return {
+        key: convert(runs) if isinstance(runs, str) else type(runs)(map(convert, runs)) for key, runs in given.items()
+    }

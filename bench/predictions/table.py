@@ -39,7 +39,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 }
 """What each array of the kinds that are folders belongs to: a mask or an objectness map is one an image."""
 
-ONE_A_PAIR = ("scores", "points", *FOLDERS)
+ONE_PER_PAIR = ("scores", "points", *FOLDERS)
 """Kinds that say one thing for each image and class, or each image."""
 
 Arrays = Callable[[], Iterator[NDArray[Any]]]
@@ -95,7 +95,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
+class ResolvedPredictions:
     """Predictions held against a truth: columns as arrays, rows in file order.
 
     image, label: (n,) int32, indices into the truth's ids and classes; -1 where a kind has no classes. columns: the
@@ -124,7 +124,7 @@ class Resolved:
         return np.stack([self.columns[name] for name in ("x1", "y1", "x2", "y2")]).T
 
 
-def stored(folder: Path, kind: str) -> Path:
+def locate_predictions(folder: Path, kind: str) -> Path:
     """Where a kind is, in a folder of several: a file, or a folder of its own."""
     return folder / (kind if kind in FOLDERS else f"{kind}.parquet")
 
@@ -182,7 +182,7 @@ def read(path: Path, *kinds: str) -> Predictions:
     return Predictions(kind, _without_gaps(path, table.select(list(_COLUMNS[kind]))), about, str(path))
 
 
-def resolve(predictions: Predictions, truth: Truth) -> Resolved:
+def resolve(predictions: Predictions, truth: Truth) -> ResolvedPredictions:
     """Hold predictions against a truth.
 
     Raises BadFileError for predictions on another dataset, and, naming the row, for an image or class that the truth
@@ -197,13 +197,13 @@ def resolve(predictions: Predictions, truth: Truth) -> Resolved:
     if "label" in _COLUMNS[predictions.kind]:
         label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
     columns = {name: _finite(source, name, table[name]) for name in _COLUMNS[predictions.kind] if name not in _TEXT}
-    if predictions.kind in ONE_A_PAIR:
+    if predictions.kind in ONE_PER_PAIR:
         _check_single(source, truth, image, label)
     notes = predictions.notes
     if about.split not in (None, truth.split):
         notes += (f"made for the split {about.split}, scored on {truth.split}",)
     covered = _covered(source, truth, about, image)
-    resolved = Resolved(predictions.kind, image, label, columns, covered, {}, notes)
+    resolved = ResolvedPredictions(predictions.kind, image, label, columns, covered, {}, notes)
     if predictions.arrays is not None:
         resolved = replace(resolved, arrays=predictions.arrays)
     if "segment" in table.column_names:

@@ -1,7 +1,7 @@
-"""What a protocol is: a frozen record read from one TOML file, every switch with its source, and its digest.
+"""A protocol: a frozen record read from one TOML file, every switch with its source, and its digest.
 
-A scoring family is a module that says how predictions become numbers; the registry finds it by the record's
-`family`, so this file knows none of them.
+A scoring family is a module that turns predictions into numbers. The registry finds it by the record's `family`, so
+this file knows none of them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bench.data.ground_truth import Truth
-    from bench.predictions.table import Resolved
+    from bench.predictions.table import ResolvedPredictions
 
 Replicates = dict[str, NDArray[np.float64]]
 """Metric name to (B,) values, or to (B, C) values by class, NaN where undefined; B bootstrap replicates."""
 
 
 class Conventions(BaseModel):
-    """Base of every family's switches: each field is one switch, its type the values it may take.
+    """Base of every family's switches: each field is one switch, and its type lists the values it accepts.
 
-    A number takes more than can be tried: its `examples` are what the literature takes, which `audit` tries.
+    A numeric switch accepts more values than can be tried; `audit` tries its `examples`, values from the literature.
     """
 
     model_config = ConfigDict(
@@ -43,18 +43,17 @@ class Conventions(BaseModel):
 
 
 COMPARE: dict[str, np.ufunc] = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
-"""What a switch that compares may say."""
+"""The values that a switch for a comparison accepts."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """What a family makes of predictions.
+class FamilyScore:
+    """What a family computes from predictions.
 
-    outcomes: a table, each row of one image (column `image`, index into the truth's ids): enough to redo every
-    metric with images drawn again. Rows that are judged by their order have their `score`, by which `merged` ranks the
-    parts of a split as a whole. counts: what was counted (pairs, difficult-only images ...). notes: what to know.
-    classes: the names that a metric by class is of, where they are not the dataset's. whole: every metric of the whole
-    split, as (C,) or a number, where an engine computes them; else `summarise` does.
+    outcomes: a table whose rows each belong to one image (column `image`, an index into the ground truth's ids); enough
+    to recompute every metric on resampled images. counts: pairs, difficult-only images, and so on. notes: remarks for
+    the reader of the result. classes: the class names of the metrics by class, if they are not the dataset's. whole:
+    every metric of the whole split, as (C,) or a number, if an engine computes them; otherwise `summarise` does.
     """
 
     outcomes: pa.Table
@@ -65,33 +64,33 @@ class Scored:
 
 
 class Family(Interface):
-    """A scoring family: a module of `protocols/scoring/`, `VERSION` bumped by hand when its numbers change.
+    """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
-    One whose outcomes are rankings also has `ranked(outcomes, classes)`, which returns a
-    `bench.scoring.average_precision.Ranked` of which curves are drawn.
+    A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
+    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
     """
 
     VERSION: int
     METRICS: dict[str, bool]
-    """Every metric's name, to whether higher is better."""
+    """Metric name to whether higher is better."""
     Conventions: type[Conventions]
 
-    def score(self, truth: Truth, predictions: Mapping[str, Resolved], conventions: Any) -> Scored:
-        """Judge predictions, by kind; pure."""
+    def score(self, truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Any) -> FamilyScore:
+        """Evaluate predictions, by kind. A pure function."""
         ...
 
     def summarise(
         self, outcomes: pa.Table, classes: tuple[str, ...], conventions: Any, weights: NDArray[np.float64]
     ) -> Replicates:
-        """Metrics from outcomes alone, with image i counted `weights[b, i]` times in replicate b; weights (B, N).
+        """Compute metrics from outcomes alone, image i counted `weights[b, i]` times in replicate b; weights (B, N).
 
-        A metric by class comes as (B, C), in the order of `classes`; the harness takes its mean over the defined ones.
+        A metric by class is (B, C), in the order of `classes`; the harness takes the mean over its defined classes.
         """
         ...
 
 
 class Record(BaseModel):
-    """A protocol: dataset, splits, what is predicted, metrics, and every convention that moves a number."""
+    """A protocol: dataset, splits, kinds of prediction, metrics, and every convention that changes a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -102,25 +101,25 @@ class Record(BaseModel):
     train_split: str
     eval_split: str
     predicts: tuple[str, ...]
-    """Kinds of prediction that it accepts, the decoded one first."""
+    """Kinds of prediction that it accepts, the one decoded by default first."""
     also: tuple[str, ...] = ()
-    """Kinds that it takes beside one of these, where somebody has them."""
+    """Optional kinds, accepted in addition to one of `predicts`."""
     metrics: tuple[str, ...]
     """Primary first."""
     seen_in: tuple[str, ...] = ()
     tuned_on: Literal["none", "test-oracle"] = "none"
-    """Whether its own metrics choose a setting on the images that they judge."""
+    """Whether its metrics choose a setting on the evaluated images."""
     conventions: dict[str, Any] = {}
     sources: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
     @property
     def evaluates_training_split(self) -> bool:
-        """Whether it judges on the images it trained on, as CorLoc does."""
+        """Whether it evaluates on the training images, as CorLoc does."""
         return self.train_split == self.eval_split
 
     def with_conventions(self, changes: Mapping[str, Any]) -> Record:
-        """The same protocol with some switches moved; its digest moves too.
+        """Return the protocol with some switches changed, which changes its digest.
 
         Raises UnknownNameError for a switch it does not have.
         """
@@ -130,7 +129,7 @@ class Record(BaseModel):
         return self.model_copy(update={"conventions": {**self.conventions, **changes}})
 
     def digest(self, version: int, classes: tuple[str, ...]) -> str:
-        """The convention digest: the switches, the family and its version, the class list. Prose does not count."""
+        """Compute the convention digest from the switches, the family, its version and the classes, not from prose."""
         return digest(
             {
                 "family": [self.family, version],
@@ -144,16 +143,16 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class BoundProtocol:
-    """A record together with its family and its checked switches: what scoring needs."""
+    """A record with its family and its validated switches: what scoring needs."""
 
     record: Record
     family: Family
 
     @cached_property
     def conventions(self) -> Conventions:
-        """The switches, checked against the family.
+        """The switches, validated by the family.
 
-        Raises UnknownNameError for a switch the family does not have, RequestError for a value that one does not take.
+        Raises UnknownNameError for a switch the family does not have, RequestError for a value that a switch rejects.
         """
         record, known = self.record, self.family.Conventions.model_fields
         for key in record.conventions:
@@ -171,7 +170,7 @@ class BoundProtocol:
     def metrics(self) -> tuple[str, ...]:
         """The record's metrics, primary first.
 
-        Raises UnknownNameError for one that the family does not have.
+        Raises UnknownNameError for a metric that the family does not have.
         """
         for name in self.record.metrics:
             if name not in self.family.METRICS:
@@ -179,13 +178,13 @@ class BoundProtocol:
         return self.record.metrics
 
     def digest(self, classes: tuple[str, ...]) -> str:
-        """The convention digest, of the checked switches: `15` and `15.0` are one tolerance."""
-        checked = self.record.model_copy(update={"conventions": self.conventions.model_dump(mode="json")})
-        return checked.digest(self.family.VERSION, classes)
+        """Compute the convention digest of the validated switches, so that `15` and `15.0` are one tolerance."""
+        validated = self.record.model_copy(update={"conventions": self.conventions.model_dump(mode="json")})
+        return validated.digest(self.family.VERSION, classes)
 
 
 def read_record(path: Path) -> Record:
-    """Read a protocol from its TOML file; its name is the file's.
+    """Read a protocol from its TOML file, whose name is the protocol's.
 
     Each convention is a table `{ value = ..., source = "..." }`. Raises BadFileError, naming the key.
     """
@@ -197,7 +196,9 @@ def read_record(path: Path) -> Record:
         raise BadFileError(path, f"not valid TOML: {error}") from None
     switches = raw.pop("conventions", {})
     if "name" in raw or not isinstance(switches, dict):
-        raise BadFileError(path, "a protocol is named by its file, and [conventions] is a table")
+        raise BadFileError(
+            path, "the protocol's name is the file's (remove the key 'name'), and [conventions] must be a table"
+        )
     for key, entry in switches.items():
         if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
             raise BadFileError(path, 'a convention must be a table { value = ..., source = "..." }', row=key)

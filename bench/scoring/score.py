@@ -1,9 +1,9 @@
-"""Scoring: a pure function of protocol, truth and predictions. No model, no GPU, no network."""
+"""Scoring: a pure function of protocol, ground truth and predictions. No model, no GPU, no network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ from bench.core.boxes import FloatArray
 from bench.core.files import digest
 from bench.data.ground_truth import Truth
 from bench.errors import RequestError, amount
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.records.replicates import table_of
 from bench.records.result import Result
 from bench.scoring.protocol import BoundProtocol
@@ -27,8 +27,8 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What scoring found; fractions, `None` where undefined. Primary metric first."""
+class Evaluation:
+    """The evaluation of one set of predictions: fractions, `None` where undefined, primary metric first."""
 
     metrics: dict[str, float | None]
     higher_is_better: dict[str, bool]
@@ -39,98 +39,74 @@ class Judged:
     counts: dict[str, int]
     notes: tuple[str, ...]
     outcomes: pa.Table = field(repr=False)
-    """The family's outcomes, column `image` an index into the truth's ids; the names of the classes in its metadata."""
+    """The family's outcomes: column `image` indexes the ground truth's ids; the metadata holds the class names."""
     replicates: pa.Table = field(repr=False)
-    """Each metric under the draws that gave the intervals."""
+    """Each metric under the bootstrap draws that the intervals come from."""
 
 
 def score(
     protocol: BoundProtocol,
     truth: Truth,
-    predictions: Mapping[str, Resolved],
+    predictions: Mapping[str, ResolvedPredictions],
     *,
     allow_missing: bool = False,
     replicates: int = 1000,
     seed: int = 0,
-) -> Judged:
-    """Judge predictions, by kind, under a protocol; intervals from `replicates` draws of the images (0: none).
+) -> Evaluation:
+    """Evaluate predictions, by kind, under a protocol, with intervals from `replicates` draws of the images (0: none).
 
-    Raises RequestError where no kind of the protocol is given, and for images without an answer unless
+    Raises RequestError if no kind that the protocol accepts is given, and for images without predictions unless
     `allow_missing`: they stay in every denominator.
     """
-    kinds = _given(protocol, predictions)
+    kinds = _select_kinds(protocol, predictions)
     refuse_missing(truth, kinds, allow_missing)
     family, images = protocol.family, len(truth.ids)
     scored = family.score(truth, kinds, protocol.conventions)
     classes = scored.classes or truth.classes
-    summarise = partial(summary, protocol, scored.outcomes, classes)
+    summarise = partial(summarise_outcomes, protocol, scored.outcomes, classes)
     if scored.whole is None:
         values = summarise(np.ones((1, images)))
     else:
         values = {name: scored.whole[name][None] for name in protocol.metrics}
-    metrics = {name: _number(class_mean(value)[0]) for name, value in values.items()}
+    metrics = {name: _finite_or_none(class_mean(value)[0]) for name, value in values.items()}
     resampled = bootstrap(summarise, images, replicates=replicates, seed=seed)
     means = {name: class_mean(draws) for name, draws in resampled.items()}
-    per_class = {name: _by_class(classes, value[0]) for name, value in values.items() if value.ndim == 2}
-    return Judged(
+    per_class = {name: _name_classes(classes, value[0]) for name, value in values.items() if value.ndim == 2}
+    return Evaluation(
         metrics=metrics,
         higher_is_better={name: family.METRICS[name] for name in protocol.metrics},
-        intervals=_intervals(metrics, means),
+        intervals=_compute_intervals(metrics, means),
         per_class=per_class,
-        class_intervals=class_intervals(per_class, resampled),
-        undefined=_undefined(per_class),
-        counts={"images": len(truth.ids), **_odd(kinds), **scored.counts},
-        notes=(*_notes(truth, kinds), *scored.notes),
+        class_intervals=compute_class_intervals(per_class, resampled),
+        undefined=_list_undefined(per_class),
+        counts={"images": len(truth.ids), **_count_oddities(kinds), **scored.counts},
+        notes=(*_collect_notes(truth, kinds), *scored.notes),
         outcomes=scored.outcomes.replace_schema_metadata({"classes": json.dumps(classes)}),
         replicates=table_of(means, images, seed),
     )
 
 
-def summary(
+def summarise_outcomes(
     protocol: BoundProtocol, outcomes: pa.Table, classes: tuple[str, ...], weights: FloatArray
 ) -> dict[str, FloatArray]:
-    """The protocol's metrics, of outcomes whose image i counts `weights[b, i]` times: (B,), or (B, C) by class."""
+    """Compute the protocol's metrics from outcomes, image i counted `weights[b, i]` times: (B,), or (B, C) by class."""
     values = protocol.family.summarise(outcomes, classes, protocol.conventions, weights)
     return {name: values[name] for name in protocol.metrics}
 
 
-def merged(truth: Truth, parts: Iterable[tuple[Truth, pa.Table]]) -> pa.Table:
-    """The outcomes of a split from those of its parts, each judged apart; `summary` makes the split's numbers of them.
+def compute_result_address(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
+    """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
+    identity = [protocol.record.name, protocol.digest(truth.classes)]
+    return digest({"predictions": predictions, "protocol": identity, "truth": truth.digest})
 
-    What is ranked is ranked anew, stably. Raises RequestError where the parts hold an image twice, or not all of them.
+
+def make_result(protocol: BoundProtocol, truth: Truth, evaluation: Evaluation, **origin: Any) -> Result:
+    """Make the record of an evaluation. origin: fields about the predictions, at least `method` and `predictions`.
+
+    `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks every result so.
     """
-    ids: list[str] = []
-    tables = []
-    for part, outcomes in parts:
-        rows = np.array([truth.index.get(name, -1) for name in part.ids], dtype=np.int32)
-        image = pa.array(rows[outcomes["image"].to_numpy()])
-        tables.append(outcomes.set_column(outcomes.column_names.index("image"), "image", image))
-        ids += part.ids
-    if sorted(ids) != sorted(truth.ids):
-        raise RequestError(
-            f"The parts must hold each of the {len(truth.ids)} images of {truth.dataset} {truth.split} once, "
-            f"but they hold {len(ids)}, {len(set(ids) & set(truth.ids))} of them."
-        )
-    table = pa.concat_tables(tables)
-    if "score" not in table.column_names:
-        return table
-    image, label, score = (table[name].to_numpy() for name in ("image", "label", "score"))
-    return table.take(np.lexsort((truth.id_rank[image], np.where(np.isnan(score), np.inf, -score), label)))
-
-
-def address_of(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
-    """The address of the result of scoring predictions (their digest, or address of our own)."""
-    judged_by = [protocol.record.name, protocol.digest(truth.classes)]
-    return digest({"predictions": predictions, "protocol": judged_by, "truth": truth.digest})
-
-
-def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any) -> Result:
-    """The record of a scoring. `who` says who predicted: at least `method` and `predictions` (their digest).
-
-    A protocol whose metrics are tuned on what they judge says so of every result.
-    """
-    found = {
-        "address": address_of(protocol, truth, who["predictions"]),
+    fields = {
+        "address": compute_result_address(protocol, truth, origin["predictions"]),
         "protocol": protocol.record.name,
         "family": protocol.record.family,
         "digest": protocol.digest(truth.classes),
@@ -141,22 +117,24 @@ def result_of(protocol: BoundProtocol, truth: Truth, judged: Judged, **who: Any)
         "split": truth.split,
         "images": len(truth.ids),
         "partial": truth.split != protocol.record.eval_split,
-        "metrics": judged.metrics,
-        "higher_is_better": judged.higher_is_better,
-        "intervals": judged.intervals,
-        "per_class": judged.per_class,
-        "class_intervals": judged.class_intervals,
-        "undefined": judged.undefined,
-        "counts": judged.counts,
-        "notes": judged.notes,
+        "metrics": evaluation.metrics,
+        "higher_is_better": evaluation.higher_is_better,
+        "intervals": evaluation.intervals,
+        "per_class": evaluation.per_class,
+        "class_intervals": evaluation.class_intervals,
+        "undefined": evaluation.undefined,
+        "counts": evaluation.counts,
+        "notes": evaluation.notes,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if protocol.record.tuned_on != "none":
-        who["tuned_on"] = protocol.record.tuned_on
-    return Result(**{**found, **who})
+        origin["tuned_on"] = protocol.record.tuned_on
+    return Result(**{**fields, **origin})
 
 
-def _given(protocol: BoundProtocol, predictions: Mapping[str, Resolved]) -> dict[str, Resolved]:
+def _select_kinds(
+    protocol: BoundProtocol, predictions: Mapping[str, ResolvedPredictions]
+) -> dict[str, ResolvedPredictions]:
     accepted = protocol.record.predicts
     kinds = {kind: predictions[kind] for kind in (*accepted, *protocol.record.also) if kind in predictions}
     if not set(kinds) & set(accepted):
@@ -165,41 +143,41 @@ def _given(protocol: BoundProtocol, predictions: Mapping[str, Resolved]) -> dict
     return kinds
 
 
-def refuse_missing(truth: Truth, kinds: Mapping[str, Resolved], allow_missing: bool) -> None:
-    """Raise RequestError for images that predictions, by kind, do not cover, unless that is allowed."""
-    for kind, found in kinds.items():
-        if not allow_missing and not found.covered.all():
+def refuse_missing(truth: Truth, kinds: Mapping[str, ResolvedPredictions], allow_missing: bool) -> None:
+    """Raise RequestError for images that the predictions, by kind, do not cover, unless `allow_missing`."""
+    for kind, resolved in kinds.items():
+        if not allow_missing and not resolved.covered.all():
             raise RequestError(
-                f"The {kind} do not cover {_missing(truth, found)}. Images without an answer stay in the denominator; "
-                "--allow-missing scores them so."
+                f"The {kind} do not cover {_describe_missing(truth, resolved)}. "
+                "--allow-missing counts images without predictions as unanswered, in every denominator."
             )
 
 
-def _missing(truth: Truth, found: Resolved) -> str:
-    missing = np.flatnonzero(~found.covered)
+def _describe_missing(truth: Truth, resolved: ResolvedPredictions) -> str:
+    missing = np.flatnonzero(~resolved.covered)
     names = ", ".join(truth.ids[image] for image in missing[:_SHOWN])
     more = " ..." if len(missing) > _SHOWN else ""
     return f"{len(missing)} of {len(truth.ids)} images of {truth.dataset} {truth.split}: {names}{more}"
 
 
-def _odd(kinds: Mapping[str, Resolved]) -> dict[str, int]:
-    """What was odd but kept: images without an answer, inverted boxes ..., those that occur."""
-    missing = {"missing_images": max(int((~found.covered).sum()) for found in kinds.values())}
-    odd = {name: count for found in kinds.values() for name, count in found.counts.items()}
+def _count_oddities(kinds: Mapping[str, ResolvedPredictions]) -> dict[str, int]:
+    """Count what is odd but kept, such as images without predictions and inverted boxes; zeros are left out."""
+    missing = {"missing_images": max(int((~resolved.covered).sum()) for resolved in kinds.values())}
+    odd = {name: count for resolved in kinds.values() for name, count in resolved.counts.items()}
     return {name: count for name, count in {**missing, **odd}.items() if count}
 
 
-def _notes(truth: Truth, kinds: Mapping[str, Resolved]) -> tuple[str, ...]:
+def _collect_notes(truth: Truth, kinds: Mapping[str, ResolvedPredictions]) -> tuple[str, ...]:
     notes: list[str] = []
-    for kind, found in kinds.items():
-        notes += found.notes
-        if not found.covered.all():
-            notes.append(f"the {kind} do not cover {_missing(truth, found)}; they count as unanswered")
-        notes += [f"{one}, kept" for one in odd_boxes(found.counts)]
+    for kind, resolved in kinds.items():
+        notes += resolved.notes
+        if not resolved.covered.all():
+            notes.append(f"the {kind} do not cover {_describe_missing(truth, resolved)}; they count as unanswered")
+        notes += [f"{text}, kept" for text in describe_odd_boxes(resolved.counts)]
     return tuple(notes)
 
 
-def odd_boxes(counts: Mapping[str, int]) -> list[str]:
+def describe_odd_boxes(counts: Mapping[str, int]) -> list[str]:
     """What `Resolved.counts` says, where it says anything."""
     names = {
         "inverted_boxes": ("inverted box", "inverted boxes"),
@@ -208,39 +186,39 @@ def odd_boxes(counts: Mapping[str, int]) -> list[str]:
     return [amount(count, *names[key]) for key, count in counts.items() if count]
 
 
-def _intervals(
+def _compute_intervals(
     metrics: Mapping[str, float | None], replicates: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each metric that has one: it holds its number, and no fraction is under 0 or over 1."""
-    found = {}
+    """Compute the interval of each defined metric, widened to contain the metric and clipped to [0, 1]."""
+    intervals = {}
     for name, draws in replicates.items():
         value = metrics[name]
         if value is not None and (bounds := interval(draws, value)) is not None:
-            found[name] = (min(max(bounds[0], 0.0), value), max(min(bounds[1], 1.0), value))
-    return found
+            intervals[name] = (min(max(bounds[0], 0.0), value), max(min(bounds[1], 1.0), value))
+    return intervals
 
 
-def class_intervals(
+def compute_class_intervals(
     per_class: Mapping[str, Mapping[str, float | None]], replicates: Mapping[str, FloatArray]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """The intervals of each metric's classes, from replicates (B, C) of each metric by class."""
+    """Compute the intervals of each metric by class, from replicates (B, C)."""
     return {
-        name: _intervals(values, dict(zip(values, replicates[name].T, strict=True)))
+        name: _compute_intervals(values, dict(zip(values, replicates[name].T, strict=True)))
         for name, values in per_class.items()
         if name in replicates
     }
 
 
-def _by_class(classes: tuple[str, ...], values: FloatArray) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in zip(classes, values, strict=True)}
+def _name_classes(classes: tuple[str, ...], values: FloatArray) -> dict[str, float | None]:
+    return {name: _finite_or_none(value) for name, value in zip(classes, values, strict=True)}
 
 
-def _undefined(per_class: Mapping[str, Mapping[str, float | None]]) -> dict[str, tuple[str, ...]]:
+def _list_undefined(per_class: Mapping[str, Mapping[str, float | None]]) -> dict[str, tuple[str, ...]]:
     left_out = {
         metric: tuple(name for name, value in values.items() if value is None) for metric, values in per_class.items()
     }
     return {metric: names for metric, names in left_out.items() if names}
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None

@@ -92,7 +92,7 @@ def _share(value: float, whole: float) -> float:
 
 def _curves(one: Kept) -> list[Chart]:
     """A precision-recall curve a class, where the family ranks and outcomes are kept; of classes with any to find."""
-    ranked = getattr(registry.family(one.result.family), "ranked", None)
+    ranked = getattr(registry.family(one.result.family), "rank_hits", None)
     outcomes = read_outcomes(one.record) if ranked else None
     if ranked is None or outcomes is None:
         return []

@@ -36,9 +36,10 @@ class PseudoObjects:
 def pseudo_objects(run: str, truth: Truth) -> PseudoObjects:
     """The best box, of equals the first, of each class that an image of a truth shows; none where a run has none.
 
-    Of the truth it uses ids and labels. Raises as `prior_runs.said`, and RequestError for a run without boxes.
+    Uses the ids and labels of `truth` only. Raises as `prior_runs.read_prior_predictions`, and RequestError for a run
+    without boxes.
     """
-    found = prior_runs.said(run, "boxes", truth)
+    found = prior_runs.read_prior_predictions(run, "boxes", truth)
     if found is None:
         raise RequestError(f"{Path(run).name} has no boxes: run it under a protocol that takes boxes (voc07-corloc).")
     shown = np.flatnonzero(truth.labels[found.image, found.label] > ABSENT)

@@ -16,10 +16,10 @@ from pydantic import Field
 from bench.core.bootstrap import class_mean, ratio, totals
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.average_precision import Ranked, average_precisions, ranking
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.average_precision import RankedHits, average_precisions, rank_rows
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
 METRICS = dict.fromkeys(("mAP", "P_C", "R_C", "F1_C", "P_O", "R_O", "F1_O"), True)
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """F1 over classes: the mean of each class's, or the harmonic mean of P_C and R_C."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge every image and class. Outcomes in ranking order: `score`, `positive`, `decided`, `ranked`."""
     found = predictions["scores"]
     scores = np.full(truth.labels.shape, -np.inf)
@@ -53,7 +53,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     present = truth.labels >= (ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT)
     judged = (truth.labels != ONLY_DIFFICULT) | (conventions.difficult_only != "ignore")
     image, label = (index.astype(np.int32) for index in np.nonzero(judged))
-    order = ranking(truth, image, label, scores[image, label])
+    order = rank_rows(truth, image, label, scores[image, label])
     image, label = image[order], label[order]
     missing = np.isneginf(scores[image, label])
     columns = {
@@ -64,7 +64,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     }
     counts = {"pairs": len(image), "positives": int(columns["positive"].sum()), "missing_scores": int(missing.sum())}
     outcomes = pa.table({"image": image, "label": label, **columns})
-    return Scored(outcomes, counts, _notes(found.score, conventions))
+    return FamilyScore(outcomes, counts, _notes(found.score, conventions))
 
 
 def summarise(
@@ -79,16 +79,16 @@ def summarise(
     chosen = totals(weights, image, label, len(classes), decided)
     true = totals(weights, image, label, len(classes), decided & positive)
     return {
-        "mAP": forms.form(conventions.ap),
+        "mAP": forms.select(conventions.ap),
         **_macro(true, chosen, positives, conventions),
         **_micro(true, chosen, positives),
     }
 
 
-def ranked(outcomes: pa.Table, classes: int) -> Ranked:
+def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     """Images in the order of their scores, for precision-recall curves."""
     label, positive, ranked = (outcomes[name].to_numpy() for name in ("label", "positive", "ranked"))
-    return Ranked(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
+    return RankedHits(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
 
 
 def _decided(truth: Truth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:

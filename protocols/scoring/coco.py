@@ -20,10 +20,10 @@ from bench.core.boxes import FloatArray, area, to_coco
 from bench.data.ground_truth import Truth
 from bench.data.rle import checked_rle
 from bench.errors import RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.average_precision import Ranked, ranking
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.average_precision import RankedHits, rank_rows
+from bench.scoring.protocol import FamilyScore, Replicates
 from protocols.scoring.coco_matching import (
     EVERY_IOU,
     IOUS,
@@ -63,7 +63,7 @@ class Conventions(protocol.Conventions):
     """What overlaps: boxes, or segments."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """All twelve metrics, by class. Outcomes: detections and objects in ranking order.
 
     A detection is a `hit` or `ignored`, in each range of sizes, at the IoUs whose bits are set; its `place` is that in
@@ -80,7 +80,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     outcomes = _outcomes(truth, found, _matches(truth, found, masks))
     crowds = int(things_of(truth).crowd.sum())
     counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": crowds}
-    return Scored(outcomes, counts, whole=_engine(truth, found, masks) if len(found.image) else None)
+    return FamilyScore(outcomes, counts, whole=_engine(truth, found, masks) if len(found.image) else None)
 
 
 def summarise(
@@ -149,7 +149,7 @@ def _flags(bits: Integers) -> Flags:
     return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
 
 
-def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
+def _outcomes(truth: Truth, found: ResolvedPredictions, matches: Matches) -> pa.Table:
     o, kept = truth.objects, np.flatnonzero(matches.place < MOST)
     none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), EVERY_IOU, dtype=np.uint16)
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
@@ -163,21 +163,21 @@ def _outcomes(truth: Truth, found: Resolved, matches: Matches) -> pa.Table:
         pairs[f"hit_{name}"] = matches.hit[kept, size], none
         pairs[f"ignored_{name}"] = matches.ignored[kept, size], every
     columns = {name: np.concatenate(pair) for name, pair in pairs.items()}
-    order = ranking(truth, columns["image"], columns["label"], columns["score"])
+    order = rank_rows(truth, columns["image"], columns["label"], columns["score"])
     return pa.table({name: column[order] for name, column in columns.items()})
 
 
-def ranked(outcomes: pa.Table, classes: int) -> Ranked:
+def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     """Detections at an IoU of .5, all sizes, for precision-recall curves."""
     label, score, wanted, hit, ignored = (
         outcomes[name].to_numpy() for name in ("label", "score", "wanted", "hit_all", "ignored_all")
     )
     judged = ~np.isnan(score) & (ignored & 1 == 0)
     positives = np.bincount(label[wanted & 1 > 0], minlength=classes)
-    return Ranked(label[judged], hit[judged] & 1 > 0, positives)
+    return RankedHits(label[judged], hit[judged] & 1 > 0, positives)
 
 
-def _matches(truth: Truth, found: Resolved, masks: Masks | None) -> Matches:
+def _matches(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> Matches:
     if masks is not None:
         return match(truth, found, mask_sizes(masks[0]), mask_overlaps(truth, *masks))
     with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
@@ -185,7 +185,7 @@ def _matches(truth: Truth, found: Resolved, masks: Masks | None) -> Matches:
     return match(truth, found, size, box_overlaps(truth, found))
 
 
-def _engine(truth: Truth, found: Resolved, masks: Masks | None) -> dict[str, FloatArray]:
+def _engine(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> dict[str, FloatArray]:
     """All twelve metrics by class (C,), as hotcoco computes them."""
     import hotcoco
 
@@ -233,7 +233,7 @@ def _dataset(truth: Truth, number: NDArray[np.int64], masks: Masks | None) -> An
     )
 
 
-def _masks(truth: Truth, found: Resolved) -> Masks:
+def _masks(truth: Truth, found: ResolvedPredictions) -> Masks:
     o = truth.objects
     mine = [_mask(truth, *one) for one in zip(found.image.tolist(), found.segments, strict=True)]
     return mine, [_mask(truth, *one) for one in zip(o.image.tolist(), o.segment or (), strict=True)]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, area, to_coco
 from bench.data.ground_truth import Truth
-from bench.predictions.table import Resolved
-from bench.scoring.average_precision import places
+from bench.predictions.table import ResolvedPredictions
+from bench.scoring.average_precision import rank_within_images
 
 IOUS = np.linspace(0.5, 0.95, 10)
 EVERY_IOU = np.uint16((1 << len(IOUS)) - 1)
@@ -67,10 +67,10 @@ def outside(size: FloatArray) -> Flags:
     return np.asarray((size[:, None] < low) | (size[:, None] > high))
 
 
-def match(truth: Truth, found: Resolved, size: FloatArray, overlaps: Overlaps) -> Matches:
+def match(truth: Truth, found: ResolvedPredictions, size: FloatArray, overlaps: Overlaps) -> Matches:
     """Match detections of `size` (n,) square pixels; those beyond the first `MOST` of a group find nothing."""
     key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
-    place = places(key, np.zeros_like(key), found.score)
+    place = rank_within_images(key, np.zeros_like(key), found.score)
     hit, ignored = np.zeros((2, len(key), len(SIZES)), dtype=np.uint16)
     things = things_of(truth)
     taken = np.zeros((*things.wanted.shape, len(IOUS)), dtype=np.bool_)
@@ -102,7 +102,7 @@ def _choose(
     taken[theirs, size, iou] = ~things.crowd[theirs]
 
 
-def box_overlaps(truth: Truth, found: Resolved) -> Overlaps:
+def box_overlaps(truth: Truth, found: ResolvedPredictions) -> Overlaps:
     """IoU of boxes, as from `x, y, width, height` to the last bit; of a crowd region the share of the detection."""
     mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), things_of(truth).crowd
 

@@ -17,9 +17,9 @@ from pydantic import Field
 from bench.core.bootstrap import ratio, totals
 from bench.core.boxes import best_overlaps
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import COMPARE, Replicates, Scored
+from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"CorLoc": True}
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and positive class. Outcomes: one row each, `hit` where localized."""
     least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
@@ -57,7 +57,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
     hit[asked[passed]], answered[asked] = True, True
     counts = {"pairs": len(image), "hits": int(hit.sum()), "pairs_without_box": int((~answered).sum())}
-    return Scored(pa.table({"image": image, "label": label, "hit": hit}), counts)
+    return FamilyScore(pa.table({"image": image, "label": label, "hit": hit}), counts)
 
 
 def summarise(
@@ -81,7 +81,9 @@ def _judged(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: C
     return ranked[np.unique(pair[ranked], return_index=True)[1]]
 
 
-def _on_object(truth: Truth, found: Resolved, rows: NDArray[np.int64], conventions: Conventions) -> NDArray[np.bool_]:
+def _on_object(
+    truth: Truth, found: ResolvedPredictions, rows: NDArray[np.int64], conventions: Conventions
+) -> NDArray[np.bool_]:
     """Whether each of these boxes passes the threshold with any object of its class."""
     objects = truth.objects
     if conventions.difficult_objects == "ignore":

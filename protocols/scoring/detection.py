@@ -18,15 +18,14 @@ from pydantic import Field
 from bench.core.bootstrap import totals
 from bench.core.boxes import FloatArray, best_overlaps, from_voc, to_voc
 from bench.data.ground_truth import Objects, Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.average_precision import average_precisions, ranked_hits, ranking
-from bench.scoring.protocol import COMPARE, Replicates, Scored
+from bench.scoring.average_precision import average_precisions, rank_rows
+from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
+from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"mAP_11pt": True, "mAP_area": True}
-
-ranked = ranked_hits
 
 
 class Conventions(protocol.Conventions):
@@ -46,7 +45,7 @@ class Conventions(protocol.Conventions):
     """Equal scores: by image id, then file order; or as an unstable sort leaves them."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
     scores, boxes = _rounded(found, conventions)
@@ -56,7 +55,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     sought = ~_ignoring(objects, conventions)
     ignored = matched.copy()
     ignored[matched] = ~sought[which[matched]]
-    order = ranking(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
+    order = rank_rows(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
     counted = order[~ignored[order]]
     claims = counted[matched[counted]]
     finder = np.full(len(objects), -1, dtype=np.int64)
@@ -74,7 +73,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         "ignored": int(ignored.sum()),
         "objects": int(sought.sum()),
     }
-    return Scored(pa.concat_tables([judged, unfound]), counts)
+    return FamilyScore(pa.concat_tables([judged, unfound]), counts)
 
 
 def summarise(
@@ -105,7 +104,7 @@ def _ignoring(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
     return objects.difficult & (conventions.difficult == "ignore")
 
 
-def _rounded(found: Resolved, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
+def _rounded(found: ResolvedPredictions, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
     if conventions.rounding == "none":
         return found.score, found.box
     return printed(found.score, 3), from_voc(printed(to_voc(found.box), 1))

@@ -18,9 +18,9 @@ from bench.core.boxes import FloatArray
 from bench.data.ground_truth import Truth
 from bench.errors import RequestError
 from bench.predictions.decode import enlarged
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"object_energy": True}
@@ -33,7 +33,7 @@ class Conventions(protocol.Conventions):
     """Whether energy on a difficult object is on an object."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
 
     Raises RequestError for energy below 0.
@@ -50,7 +50,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         total = values.sum()
         energy[row] = values[on_object].sum() / total if total > 0 else 0.0
     image = np.flatnonzero(np.diff(of)).astype(np.int32)
-    return Scored(pa.table({"image": image, "energy": energy[image]}), {"judged": len(image)})
+    return FamilyScore(pa.table({"image": image, "energy": energy[image]}), {"judged": len(image)})
 
 
 def summarise(
@@ -61,7 +61,7 @@ def summarise(
     return {"object_energy": ratio(drawn @ outcomes["energy"].to_numpy(), drawn.sum(axis=1))}
 
 
-def _energies(truth: Truth, predictions: Mapping[str, Resolved]) -> Iterator[tuple[int, FloatArray]]:
+def _energies(truth: Truth, predictions: Mapping[str, ResolvedPredictions]) -> Iterator[tuple[int, FloatArray]]:
     """The energy (H, W) of each image that has an answer, one at a time."""
     if "objectness" in predictions:
         maps = predictions["objectness"]

@@ -18,10 +18,10 @@ from pydantic import Field
 from bench.core.bootstrap import ratio
 from bench.core.boxes import best_overlaps
 from bench.data.ground_truth import PRESENT, Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.average_precision import places
-from bench.scoring.protocol import COMPARE, Replicates, Scored
+from bench.scoring.average_precision import rank_within_images
+from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
 METRICS = dict.fromkeys(
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """Whether images that the dataset blacklists count for localization; for classification they always do."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
     boxes = predictions["boxes"]
     best = _best_of_pairs(boxes)
@@ -54,7 +54,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         place, box_place = _places(truth, classes, boxes, best)
     else:
         classes, rows = boxes, np.arange(len(boxes.image))
-        place = box_place = places(boxes.image, boxes.label, boxes.score)
+        place = box_place = rank_within_images(boxes.image, boxes.label, boxes.score)
     image = np.flatnonzero((truth.labels == PRESENT).any(axis=1)).astype(np.int32)
     right = _of_shown_class(truth, classes)
     hits = {"gt_known_loc_error": _images(truth, boxes.image[best], on_object[best])}
@@ -67,7 +67,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     columns = {"image": image, "localized": judged[image], **{name: ~hit[image] for name, hit in hits.items()}}
     boxless = ~_images(truth, boxes.image, of_class)[image]
     counts = {"judged": int(judged[image].sum()), "blacklisted": int((~judged[image]).sum())}
-    return Scored(pa.table(columns), {**counts, "images_without_box_of_class": int(boxless.sum())})
+    return FamilyScore(pa.table(columns), {**counts, "images_without_box_of_class": int(boxless.sum())})
 
 
 def summarise(
@@ -85,7 +85,7 @@ def summarise(
     return found
 
 
-def _best_of_pairs(boxes: Resolved) -> NDArray[np.int64]:
+def _best_of_pairs(boxes: ResolvedPredictions) -> NDArray[np.int64]:
     """The best row of each image and class, the first of equals."""
     order = np.lexsort((-boxes.score, boxes.label, boxes.image))
     pair = np.stack([boxes.image[order], boxes.label[order]])
@@ -95,10 +95,10 @@ def _best_of_pairs(boxes: Resolved) -> NDArray[np.int64]:
 
 
 def _places(
-    truth: Truth, classes: Resolved, boxes: Resolved, best: NDArray[np.int64]
+    truth: Truth, classes: ResolvedPredictions, boxes: ResolvedPredictions, best: NDArray[np.int64]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """The place of each class score in its image, and the place of the class of each of the best boxes."""
-    place = places(classes.image, classes.label, classes.score)
+    place = rank_within_images(classes.image, classes.label, classes.score)
     box_place = np.full(len(best), np.iinfo(np.int64).max)  # a class without a score is in nobody's first k
     asked, scored = truth.pair(boxes.image[best], boxes.label[best]), truth.pair(classes.image, classes.label)
     _, mine, theirs = np.intersect1d(asked, scored, assume_unique=True, return_indices=True)
@@ -106,12 +106,12 @@ def _places(
     return place, box_place
 
 
-def _of_shown_class(truth: Truth, found: Resolved) -> Flags:
+def _of_shown_class(truth: Truth, found: ResolvedPredictions) -> Flags:
     """Whether each row (n,) is of a class that its image shows."""
     return np.asarray(truth.labels[found.image, found.label] == PRESENT)
 
 
-def _on_object(truth: Truth, boxes: Resolved, conventions: Conventions) -> Flags:
+def _on_object(truth: Truth, boxes: ResolvedPredictions, conventions: Conventions) -> Flags:
     """Whether each box (n,) passes the threshold with an object of its class in its image."""
     objects = truth.objects
     key, object_key = truth.pair(boxes.image, boxes.label), truth.pair(objects.image, objects.label)

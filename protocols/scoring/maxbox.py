@@ -21,9 +21,9 @@ from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray, iou
 from bench.data.ground_truth import PRESENT, Truth
 from bench.errors import RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 2
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
@@ -47,7 +47,7 @@ class Conventions(protocol.Conventions):
     """The tau of BoxAcc and BoxAccV2, chosen without the evaluated images."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
 
     Raises RequestError where the sizes of the images are not known.
@@ -66,7 +66,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     bits = pa.array([one.tobytes() for one in packed], pa.binary())
     without = int((~np.isin(image, predictions["maps"].image)).sum())
     counts = {"judged": len(image), "images_without_map": without}
-    return Scored(pa.table({"image": image, "hits": bits}), counts, _best(hits[image]))
+    return FamilyScore(pa.table({"image": image, "hits": bits}), counts, _best(hits[image]))
 
 
 def summarise(
@@ -101,7 +101,7 @@ def _best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
     return (f"the best thresholds are {first} of MaxBoxAcc, and {', '.join(others)} of MaxBoxAccV2 at IoU {ious}",)
 
 
-def maps_of_shown(truth: Truth, maps: Resolved) -> Iterator[tuple[int, FloatArray]]:
+def maps_of_shown(truth: Truth, maps: ResolvedPredictions) -> Iterator[tuple[int, FloatArray]]:
     """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:

@@ -21,9 +21,9 @@ from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Objects, Truth
 from bench.data.rle import to_mask
 from bench.errors import RequestError
 from bench.predictions.decode import peak
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import COMPARE, Replicates, Scored
+from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"accuracy": True, "accuracy_difficult": True}
@@ -55,7 +55,7 @@ class Conventions(Tolerance):
     """... and at least one other class has such an object."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
     least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
@@ -72,7 +72,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         "hits": int(hit.sum()),
         "pairs_without_point": int((asked < 0).sum()),
     }
-    return Scored(pa.table({"image": image, "label": label, "hit": hit, "difficult": difficult}), counts)
+    return FamilyScore(pa.table({"image": image, "label": label, "hit": hit, "difficult": difficult}), counts)
 
 
 def summarise(
@@ -90,15 +90,15 @@ def summarise(
     }
 
 
-def peaks_of(truth: Truth, maps: Resolved) -> Resolved:
+def peaks_of(truth: Truth, maps: ResolvedPredictions) -> ResolvedPredictions:
     """Points from score maps: each the maximum of its map enlarged to its image, which is its score too."""
     size = truth.size[maps.image]
     found = [(*peak(one, *map(int, size[row])), float(one.max())) for row, one in enumerate(maps.arrays())]
     x, y, value = np.array(found, dtype=np.float64).reshape(-1, 3).T
-    return Resolved("points", maps.image, maps.label, {"score": value, "x": x, "y": y}, maps.covered, {})
+    return ResolvedPredictions("points", maps.image, maps.label, {"score": value, "x": x, "y": y}, maps.covered, {})
 
 
-def hits(truth: Truth, points: Resolved, conventions: Tolerance) -> NDArray[np.bool_]:
+def hits(truth: Truth, points: ResolvedPredictions, conventions: Tolerance) -> NDArray[np.bool_]:
     """Whether each point (n,) is near enough to any object of its class in its image.
 
     Raises RequestError where the dataset has no masks and the switches ask for them.

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import totals
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
-from bench.predictions.table import Resolved
-from bench.scoring.average_precision import average_precisions, ranked_hits, ranking
-from bench.scoring.protocol import Replicates, Scored
+from bench.predictions.table import ResolvedPredictions
+from bench.scoring.average_precision import average_precisions, rank_rows
+from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
+from bench.scoring.protocol import FamilyScore, Replicates
 from protocols.scoring.pointing import Tolerance, hits
 
 VERSION = 1
 METRICS = {"mAP": True}
-
-ranked = ranked_hits
 
 
 class Conventions(Tolerance):
@@ -36,12 +35,12 @@ class Conventions(Tolerance):
     """What an image is for a class of which all its objects are difficult."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
     hit = hits(truth, points, conventions) & (shown >= _least(conventions))
-    order = ranking(truth, points.image, points.label, points.score)
+    order = rank_rows(truth, points.image, points.label, points.score)
     if conventions.difficult_only == "ignore":
         order = order[shown[order] != ONLY_DIFFICULT]
     positive = truth.labels >= _least(conventions)
@@ -55,7 +54,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
         "hit": np.concatenate([hit[order], np.zeros(len(image), dtype=np.bool_)]),
         "missed": np.arange(len(order) + len(image)) >= len(order),
     }
-    return Scored(pa.table(columns), counts)
+    return FamilyScore(pa.table(columns), counts)
 
 
 def summarise(
@@ -65,7 +64,7 @@ def summarise(
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
     positives = totals(weights, image, label, len(classes), hit | missed)
     found = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
-    return {"mAP": found.form(conventions.ap)}
+    return {"mAP": found.select(conventions.ap)}
 
 
 def _least(conventions: Conventions) -> int:

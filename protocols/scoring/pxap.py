@@ -19,9 +19,9 @@ from bench.core.boxes import FloatArray
 from bench.data.ground_truth import Masks, Truth
 from bench.data.pixels import read_pixels
 from bench.errors import RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.protocol import FamilyScore, Replicates
 from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
 
 VERSION = 2
@@ -34,7 +34,7 @@ class Conventions(protocol.Conventions):
     """PxAP has no switches: there is one released evaluation."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Count pixels. Outcomes: a row an image, `object` and `other` its pixels at each threshold.
 
     An image without a map has one of zeros. Raises RequestError where the truth has no masks of objects.
@@ -53,7 +53,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     for part, name in enumerate(("object", "other")):
         columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
     pixels = {f"{name}_pixels": int(counts[:, part].sum()) for part, name in enumerate(("object", "other"))}
-    return Scored(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())})
+    return FamilyScore(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())})
 
 
 def summarise(

@@ -18,9 +18,9 @@ from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray, best_overlaps
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
 from bench.errors import RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"localization_accuracy": True, "localization_variance": False}
@@ -39,7 +39,7 @@ class Conventions(protocol.Conventions):
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and shown class. Outcomes: one row each, its `accuracy`, `variance` and `weight` in the means.
 
     A pair whose proposals have no probability has accuracy 0 and no variance. Raises RequestError for a probability
@@ -60,7 +60,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     columns = {"accuracy": accuracy, "variance": np.where(mass > 0, variance, np.nan)}
     weight = _weight(truth, image, label, pair, conventions)
     counts = {"pairs": len(image), "pairs_without_proposals": int((mass == 0).sum())}
-    return Scored(pa.table({"image": image, "label": label, **columns, "weight": weight}), counts)
+    return FamilyScore(pa.table({"image": image, "label": label, **columns, "weight": weight}), counts)
 
 
 def summarise(
@@ -78,7 +78,7 @@ def summarise(
     }
 
 
-def _overlaps(truth: Truth, found: Resolved, conventions: Conventions) -> FloatArray:
+def _overlaps(truth: Truth, found: ResolvedPredictions, conventions: Conventions) -> FloatArray:
     """IoU (n,) of each proposal with the nearest object of its class in its image."""
     objects = truth.objects
     if conventions.difficult_objects == "ignore":

@@ -19,9 +19,9 @@ from bench.core.boxes import FloatArray
 from bench.data.ground_truth import Masks, Truth
 from bench.data.pixels import nearest, read_indices
 from bench.errors import BadFileError, RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"mIoU": True}
@@ -42,7 +42,7 @@ class Conventions(protocol.Conventions):
     """Whether background is one of the classes of the mean."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Count pixels. Outcomes: a row for each image and class in it: pixels `true`, `predicted`, and `shared`.
 
     Raises RequestError where the truth has no class masks, BadFileError for a mask with classes that there are not.
@@ -61,7 +61,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     true, predicted, shared = counted[image, :, label].T
     columns = {"image": image, "label": label, "true": true, "predicted": predicted, "shared": shared}
     counts = {"pixels": int(true.sum()), "pixels_without_answer": int(true.sum() - predicted.sum())}
-    return Scored(pa.table(columns), counts, classes=names)
+    return FamilyScore(pa.table(columns), counts, classes=names)
 
 
 def summarise(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import class_mean, ratio, totals
 from bench.data.ground_truth import PRESENT, Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.average_precision import places
-from bench.scoring.protocol import Replicates, Scored
+from bench.scoring.average_precision import rank_within_images
+from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
 METRICS = {"accuracy": True, "top1_cls_error": False, "top5_cls_error": False}
@@ -31,11 +31,11 @@ class Conventions(protocol.Conventions):
     """The share of images, or the mean of the classes' shares."""
 
 
-def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conventions) -> Scored:
+def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that shows a class. Outcomes: one row each, `top1` and `top5` where it is among the best."""
     found = predictions["scores"]
     right = truth.labels[found.image, found.label] == PRESENT
-    place = places(found.image, found.label, found.score)
+    place = rank_within_images(found.image, found.label, found.score)
     best = np.full(len(truth.ids), np.iinfo(np.int64).max)
     np.minimum.at(best, found.image[right], place[right])
     shown = (truth.labels == PRESENT).any(axis=1)
@@ -43,7 +43,7 @@ def score(truth: Truth, predictions: Mapping[str, Resolved], conventions: Conven
     label = truth.labels[image].argmax(axis=1).astype(np.int32)
     columns = {"image": image, "label": label, "top1": best[image] < 1, "top5": best[image] < 5}
     without = ~np.isin(image, found.image)
-    return Scored(pa.table(columns), {"judged": len(image), "images_without_score": int(without.sum())})
+    return FamilyScore(pa.table(columns), {"judged": len(image), "images_without_score": int(without.sum())})
 
 
 def summarise(

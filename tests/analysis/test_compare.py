@@ -17,12 +17,12 @@ from bench.core.bootstrap import replicate_weights
 from bench.core.files import Places
 from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.errors import BadFileError, RequestError
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.records.collection import Kept
 from bench.records.replicates import beside
 from bench.records.result import write_result
 from bench.records.store import Store
-from bench.scoring.score import result_of, score
+from bench.scoring.score import make_result, score
 from bench.tables.render import FORMATS
 
 N = 60
@@ -49,20 +49,20 @@ def keep(truth: Truth, places: Places) -> Keep:
 
     def record(name: str, found: Any, *, protocol: str = "voc07-corloc", on: Truth = truth, **switches: Any) -> Kept:
         bound = registry.bind(registry.protocol(protocol).with_conventions(switches))
-        judged = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
+        evaluation = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
         store = Store(places)
-        result = result_of(bound, on, judged, method=name, predictions=name)
-        return Kept(store.record(result, judged.outcomes, judged.replicates), store.result(result.address))
+        result = make_result(bound, on, evaluation, method=name, predictions=name)
+        return Kept(store.record(result, evaluation.outcomes, evaluation.replicates), store.result(result.address))
 
     return record
 
 
-def boxes(truth: Truth, found: np.ndarray) -> Resolved:
+def boxes(truth: Truth, found: np.ndarray) -> ResolvedPredictions:
     """A box for each object: on it where it is found, else far away; scores fall."""
     o = truth.objects
     corners = np.where(found[:, None], o.box, o.box + 100.0).T
     columns = {"score": np.linspace(1, 0.5, len(o)), **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True))}
-    return Resolved("boxes", o.image, o.label, columns, np.ones(len(truth.ids), dtype=np.bool_), {})
+    return ResolvedPredictions("boxes", o.image, o.label, columns, np.ones(len(truth.ids), dtype=np.bool_), {})
 
 
 def some(share: float, seed: int, truth: Truth) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The gate: what fell, what did not, and how sure; and baselines that move, with their reason."""
+"""The gate: what regressed, what did not, and how certain that is; and baselines that move, with their reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from bench import registry
 from bench.analysis.baselines import LEDGER, accept, latest, read
-from bench.analysis.gate import Check, gate, table_of
+from bench.analysis.gate import GateCheck, gate, table_of
 from bench.records.collection import Kept
 from bench.records.replicates import beside
 from bench.records.replicates import table_of as replicates_of
@@ -63,7 +63,7 @@ def make(tmp_path: Path) -> Make:
     return record
 
 
-def only(new: Kept, old: Kept, **more: Any) -> Check:
+def only(new: Kept, old: Kept, **more: Any) -> GateCheck:
     (check,) = gate([new], [old], **more)
     return check
 
@@ -71,12 +71,12 @@ def only(new: Kept, old: Kept, **more: Any) -> Check:
 @pytest.mark.parametrize(
     ("value", "status"),
     [
-        (0.45, "fell"),
-        (0.469, "held"),
-        (0.47, "held"),
-        (0.464, "fell"),
-        (0.466, "held"),
-        (0.471, "held"),
+        (0.45, "regressed"),
+        (0.469, "unchanged"),
+        (0.47, "unchanged"),
+        (0.464, "regressed"),
+        (0.466, "unchanged"),
+        (0.471, "unchanged"),
         (0.49, "improved"),
     ],
 )
@@ -86,20 +86,20 @@ def test_a_fall_is_more_than_the_tolerance_and_than_noise(make: Make, value: flo
     assert check.difference == pytest.approx(value - 0.47)
 
 
-@pytest.mark.parametrize(("value", "status"), [(0.45, "improved"), (0.49, "fell"), (0.471, "held")])
+@pytest.mark.parametrize(("value", "status"), [(0.45, "improved"), (0.49, "regressed"), (0.471, "unchanged")])
 def test_where_lower_is_better_to_rise_is_to_fall(make: Make, value: float, status: str) -> None:
     assert only(make("2", value, metric="error"), make("1", 0.47, metric="error")).status == status
 
 
 def test_the_tolerance_is_what_is_asked(make: Make) -> None:
     new, old = make("2", 0.46), make("1", 0.47)
-    assert only(new, old, tolerance=0.02).status == "held"
-    assert only(new, old, tolerance=0.0).status == "fell"
+    assert only(new, old, tolerance=0.02).status == "unchanged"
+    assert only(new, old, tolerance=0.0).status == "regressed"
 
 
 def test_noise_beyond_the_tolerance_is_no_fall(make: Make) -> None:
     check = only(make("2", 0.45, own=0.03), make("1", 0.47, own=0.03))
-    assert check.status == "held"
+    assert check.status == "unchanged"
     assert check.interval is not None
     assert check.interval[0] < -0.05 < 0.01 < check.interval[1]
 
@@ -107,10 +107,10 @@ def test_noise_beyond_the_tolerance_is_no_fall(make: Make) -> None:
 def test_without_replicates_noise_is_of_both_intervals_and_that_is_said(make: Make) -> None:
     intervals = {"intervals": {"mAP": (0.44, 0.50)}, "kept": False}
     held = only(make("2", 0.43, **intervals), make("1", 0.47, **intervals))
-    assert (held.status, held.pairing) == ("held", "unpaired")
+    assert (held.status, held.pairing) == ("unchanged", "unpaired")
     assert held.interval == (pytest.approx(-0.04 - 0.03 * 2**0.5), pytest.approx(-0.04 + 0.03 * 2**0.5))
     assert held.note.startswith("unpaired: ")
-    assert only(make("2", 0.42, **intervals), make("1", 0.47, **intervals)).status == "fell"
+    assert only(make("2", 0.42, **intervals), make("1", 0.47, **intervals)).status == "regressed"
 
 
 def test_replicates_of_other_draws_are_no_pairs(make: Make) -> None:
@@ -122,15 +122,15 @@ def test_replicates_of_other_draws_are_no_pairs(make: Make) -> None:
 def test_where_no_noise_is_known_the_tolerance_decides_and_that_is_said(make: Make) -> None:
     check = only(make("2", 0.46, kept=False), make("1", 0.47, kept=False))
     assert (check.status, check.interval, check.note) == (
-        "fell",
+        "regressed",
         None,
-        "no replicates and no intervals: held by tolerance alone",
+        "no replicates and no intervals: compared by the tolerance alone",
     )
 
 
-def test_a_number_that_is_undefined_now_fell(make: Make) -> None:
+def test_a_number_that_is_undefined_now_regressed(make: Make) -> None:
     check = only(make("2", None), make("1", 0.47))
-    assert (check.status, check.note) == ("fell", "undefined now")
+    assert (check.status, check.note) == ("regressed", "undefined now")
 
 
 @pytest.mark.parametrize(
@@ -152,44 +152,44 @@ def test_another_thing_is_no_baseline(make: Make, other: dict[str, Any]) -> None
 
 def test_a_setting_that_came_later_makes_no_other_thing(make: Make) -> None:
     new = make("2", 0.1, config={"net": "vgg16", "epochs": 20, "clip": 0.0})
-    assert only(new, make("1", 0.47)).status == "fell"
+    assert only(new, make("1", 0.47)).status == "regressed"
 
 
-def test_what_was_judged_otherwise_is_not_held_and_says_so(make: Make) -> None:
+def test_what_was_evaluated_under_a_different_protocol_is_not_compared_and_says_so(make: Make) -> None:
     moved = make("2", 0.1, digest="x", conventions={"iou_threshold": 0.7})
     check = only(moved, make("1", 0.47))
     assert (check.status, check.note) == (
-        "judged otherwise",
+        "different protocol",
         "other conventions: iou_threshold 0.7, not 0.5; accept it as a new baseline",
     )
-    assert only(make("2", 0.1, truth_digest="x"), make("1", 0.47)).status == "judged otherwise"
+    assert only(make("2", 0.1, truth_digest="x"), make("1", 0.47)).status == "different protocol"
 
 
-def test_seeds_are_held_together_over_those_that_both_have(make: Make) -> None:
+def test_seeds_are_compared_together_over_those_that_both_have(make: Make) -> None:
     new = [make("2", value, seed=seed) for seed, value in enumerate((0.44, 0.50, 0.1))]
     old = [make("1", 0.47, seed=seed) for seed in (0, 1)]
     (check,) = gate(new, old)
-    assert (check.seeds, check.status) == ((0, 1), "held")
+    assert (check.seeds, check.status) == ((0, 1), "unchanged")
     assert check.measured == pytest.approx(0.47)
-    (fell,) = gate([make("3", value, seed=seed) for seed, value in enumerate((0.40, 0.41))], old)
-    assert fell.status == "fell"
+    (regressed,) = gate([make("3", value, seed=seed) for seed, value in enumerate((0.40, 0.41))], old)
+    assert regressed.status == "regressed"
 
 
 def test_the_latest_of_the_same_thing_counts(make: Make) -> None:
     (check,) = gate([make("2", 0.47), make("3", 0.30)], [make("1", 0.47)])
-    assert (check.status, check.measured) == ("fell", 0.30)
+    assert (check.status, check.measured) == ("regressed", 0.30)
     moved = make("4", 0.9, digest="x")
     assert [row[0].address for row in latest([make("2", 0.47), moved])] == [moved.result.address]
 
 
 def test_falls_come_first_and_the_title_counts(make: Make) -> None:
-    names = {"held": 0.47, "improved": 0.60, "fell": 0.30}
+    names = {"unchanged": 0.47, "improved": 0.60, "regressed": 0.30}
     new = [make("2", value, method=name) for name, value in names.items()] + [make("2", 0.5, method="new")]
     checks = gate(new, [make("1", 0.47, method=name) for name in names])
     table = table_of(checks)
-    assert [row[0].text.partition(":")[0] for row in table.rows] == ["fell", "improved", "held", "new"]
-    assert table.title == "Gate: 1 fell, 1 improved, 1 held, 1 no baseline"
-    assert FORMATS["md"](table).count("**fell**") == 1
+    assert [row[0].text.partition(":")[0] for row in table.rows] == ["regressed", "improved", "unchanged", "new"]
+    assert table.title == "Gate: 1 regressed, 1 improved, 1 unchanged, 1 no baseline"
+    assert FORMATS["md"](table).count("**regressed**") == 1
 
 
 def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_record(
@@ -198,11 +198,11 @@ def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_r
     folder = tmp_path / "baselines"
     old, other, new = make("1", 0.47), make("1", 0.2, seed=1), make("2", 0.45)
     assert len(accept([old, other], folder, "first")) == 2
-    assert gate([new], read(folder))[0].status == "fell"
+    assert gate([new], read(folder))[0].status == "regressed"
     (moved,) = accept([new], folder, "the loss follows the paper now")
     assert moved == "melm:l2+arl · voc07-det on voc2007 test, seed 0: mAP 45.0, was mAP 47.0"
     assert {one.result.address for one in read(folder)} == {other.result.address, new.result.address}
-    assert [check.status for check in gate([new], read(folder))] == ["held"]
+    assert [check.status for check in gate([new], read(folder))] == ["unchanged"]
     assert gate([new], read(folder))[0].pairing == "paired"
     lines = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
     assert [line["reason"] for line in lines] == ["first", "first", "the loss follows the paper now"]
@@ -211,10 +211,10 @@ def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_r
     assert len((folder / LEDGER).read_text().splitlines()) == 3
 
 
-def test_nothing_that_is_published_fell_below_its_baseline() -> None:
+def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
     results = registry.ROOT / "results"
     published = [Kept(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))]
     checks = gate(published, read(results / "baselines"))
-    assert [check.status for check in checks].count("held") >= 20
-    fell = [check for check in checks if check.status == "fell"]
-    assert not fell, f"{FORMATS['text'](table_of(fell))}\nIf that is meant: python -m bench gate --accept REASON"
+    assert [check.status for check in checks].count("unchanged") >= 20
+    regressed = [check for check in checks if check.status == "regressed"]
+    assert not regressed, f"{FORMATS['text'](table_of(regressed))}\nIf that is meant: python -m bench gate --accept REASON"

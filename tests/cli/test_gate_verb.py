@@ -59,14 +59,14 @@ def write(tmp_path: Path) -> Write:
 @pytest.mark.parametrize(
     ("protocol", "points", "code", "says"),
     [
-        ("voc07-point", 67.5, 1, "fell"),
-        ("voc07-point", 69.4, 0, "held"),
+        ("voc07-point", 67.5, 1, "regressed"),
+        ("voc07-point", 69.4, 0, "unchanged"),
         ("voc07-point", 71.5, 0, "improved"),
-        ("cub-loc", 71.5, 1, "fell"),  # an error
+        ("cub-loc", 71.5, 1, "regressed"),  # an error
         ("cub-loc", 67.5, 0, "improved"),
     ],
 )
-def test_the_exit_code_is_whether_a_result_fell(
+def test_the_exit_code_is_whether_a_result_regressed(
     here, write: Write, protocol: str, points: float, code: int, says: str
 ) -> None:
     write("old", 69.5, protocol)
@@ -96,7 +96,7 @@ def test_the_tolerance_is_in_points(here, write: Write) -> None:
     assert here("gate", "--baseline", "old", "--tolerance", 2.5).code == 0
 
 
-def test_only_the_named_results_are_held(here, write: Write) -> None:
+def test_only_the_named_results_are_checked(here, write: Write) -> None:
     write("old", 69.5)
     write("runs", 67.5)
     good = write("runs", 69.4, created="2024")
@@ -109,13 +109,13 @@ def test_a_pull_request_gets_markdown_and_a_program_one_document(here, write: Wr
     fallen = write("runs", 67.5)
     page = here("gate", "--baseline", "old", "--format", "md")
     assert page.code == 1
-    assert page.out.startswith("**Gate: 1 fell**\n\n| method")
+    assert page.out.startswith("**Gate: 1 regressed**\n\n| method")
     answer = here("gate", "--baseline", "old", "--json")
     assert answer.code == 1
     document = answer._replace(code=0).json()
     (check,) = document["checks"]
     assert not document["passed"]
-    assert (check["status"], check["noise"], check["address"]) == ("fell", "paired", fallen.address)
+    assert (check["status"], check["noise"], check["address"]) == ("regressed", "paired", fallen.address)
     assert check["difference"] == pytest.approx(-0.02)
 
 

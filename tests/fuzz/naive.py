@@ -17,13 +17,13 @@ from seeds import CLASSES, HEIGHT, IDS, WIDTH
 
 from bench.data.ground_truth import Truth
 from bench.data.rle import to_mask
-from bench.predictions.table import FOLDERS, KINDS, Resolved
+from bench.predictions.table import FOLDERS, KINDS, ResolvedPredictions
 
 Rows = list[tuple[Any, ...]]
 """Image, class (empty where the kind has none), then numbers, or the shape and the content of an array."""
 
 
-def rows_read(found: Resolved, truth: Truth) -> Rows:
+def rows_read(found: ResolvedPredictions, truth: Truth) -> Rows:
     """What a reader made of a file, sorted."""
     names = [
         (truth.ids[image], truth.classes[label] if label >= 0 else "")

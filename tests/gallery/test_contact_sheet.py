@@ -23,9 +23,9 @@ from bench.execution.pipeline import Request, run
 from bench.gallery.contact_sheet import Sheet, sheet
 from bench.gallery.drawing import HIT, MISS, OTHER, SIDE, TRUTH, Mark, Picture, drawn, heated, painted
 from bench.gallery.image_card import Run, example, goodness
-from bench.gallery.recompute_maps import made_again
+from bench.gallery.recompute_maps import recompute_maps
 from bench.predictions.decode import peak
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.records.collection import Kept, find
 from bench.records.store import Store
 from bench.site.sheet import page
@@ -94,7 +94,7 @@ def test_maps_that_were_not_kept_are_made_again(made: Any) -> None:
     kept = find(addresses["cam voc07-point"], places, places.runs / "none")
     data = dataset(made)
     truth = data.truth("test")
-    maps = made_again(kept.result, Store(places), data, truth.subset(truth.ids[1:3], split="test"))
+    maps = recompute_maps(kept.result, Store(places), data, truth.subset(truth.ids[1:3], split="test"))
     assert set(maps) == {(image, label) for image in truth.ids[1:3] for label in truth.classes}
     points = pa.parquet.read_table(Store(places).predictions(kept.result.predictions) / "points.parquet").to_pylist()
     for row in points:
@@ -182,7 +182,7 @@ def test_cliques_are_drawn_each_in_a_colour_and_that_of_the_most_probable_propos
     columns = dict(zip(("x1", "y1", "x2", "y2"), corners.T, strict=True))
     columns["probability"] = np.array([0.5, 0.1, 0.1, 0.1, 0.2])
     image, label = np.zeros(5, np.int32), np.array([1, 1, 1, 1, 0], np.int32)
-    found = Resolved("proposals", image, label, columns, np.ones(1, bool), {})
+    found = ResolvedPredictions("proposals", image, label, columns, np.ones(1, bool), {})
     objects = Objects(image[:1], label[:1], corners[:1], np.zeros(1, bool))
     size = np.array([[100, 100]], np.int32)
     truth = Truth("toy", "test", ("cat", "dog"), ("1",), size, labels_of(1, 2, objects), objects)

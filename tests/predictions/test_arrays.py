@@ -15,7 +15,7 @@ from bench.data.ground_truth import Truth, no_objects, single_labels
 from bench.errors import BadFileError
 from bench.predictions.arrays import read_folder, read_map, write_shard
 from bench.predictions.formats import read_any
-from bench.predictions.table import About, Resolved, resolve
+from bench.predictions.table import About, ResolvedPredictions, resolve
 
 IDS = ("val2/1/0.jpeg", "000002", "000001")
 MAPS = [np.array([[0.5, 0.25]], np.float32), np.eye(3, dtype=np.float32), np.array([[-2.0], [4.0]], np.float32)]
@@ -34,7 +34,7 @@ def npy_folder(folder: Path) -> Path:
     return folder
 
 
-def content(found: Resolved) -> list[Any]:
+def content(found: ResolvedPredictions) -> list[Any]:
     return [
         (i, c, m.tolist()) for i, c, m in zip(found.image.tolist(), found.label.tolist(), found.arrays(), strict=True)
     ]

@@ -18,7 +18,7 @@ from bench.data.pixels import read_indices, write_indices
 from bench.errors import RequestError
 from bench.predictions.export import coco_results, voc_files, write_coco, write_voc_server
 from bench.predictions.formats import read_any
-from bench.predictions.table import Resolved, resolve
+from bench.predictions.table import ResolvedPredictions, resolve
 
 IDS = ("2007_000027", "2007_000032", "2008_000001")
 CLASSES = ("cat", "dog")
@@ -30,21 +30,21 @@ def truth() -> Truth:
     return Truth("voc2012", "test", CLASSES, IDS, size, labels_of(3, 2, no_objects()), no_objects())
 
 
-def made(kind: str, **columns: Any) -> Resolved:
+def made(kind: str, **columns: Any) -> ResolvedPredictions:
     """Two rows of the first image, one of the last."""
     image, label = np.array([0, 0, 2], np.int32), np.array([1, 0, 1], np.int32)
     numbers = {name: np.array(values, np.float64) for name, values in columns.items()}
-    return Resolved(kind, image, label, numbers, np.ones(3, np.bool_), {})
+    return ResolvedPredictions(kind, image, label, numbers, np.ones(3, np.bool_), {})
 
 
 SCORES = {"score": [0.5, 0.1 + 0.2, 1e-300]}
 BOXES = {**SCORES, "x1": [0.0, 1.5, -3.25], "y1": [0.0, 2.0, 0.0], "x2": [4.0, 2.5, 5.0], "y2": [4.0, 6.0, 5.0]}
 
 
-def masks(values: list[np.ndarray]) -> Resolved:
+def masks(values: list[np.ndarray]) -> ResolvedPredictions:
     image = np.arange(3, dtype=np.int32)
     covered = np.ones(3, np.bool_)
-    return Resolved("masks", image, np.full(3, -1, np.int32), {}, covered, {}, (), lambda: iter(values))
+    return ResolvedPredictions("masks", image, np.full(3, -1, np.int32), {}, covered, {}, (), lambda: iter(values))
 
 
 def unpacked(archive: Path, into: Path) -> list[str]:
@@ -54,8 +54,8 @@ def unpacked(archive: Path, into: Path) -> list[str]:
         return opened.getnames()
 
 
-def same(found: Resolved, expected: Resolved) -> None:
-    def rows(one: Resolved) -> list[Any]:
+def same(found: ResolvedPredictions, expected: ResolvedPredictions) -> None:
+    def rows(one: ResolvedPredictions) -> list[Any]:
         numbers = zip(*(values.tolist() for values in one.columns.values()), strict=True)
         return sorted(zip(one.image.tolist(), one.label.tolist(), numbers, strict=True))
 
@@ -71,7 +71,7 @@ def same(found: Resolved, expected: Resolved) -> None:
     ids=["boxes", "scores"],
 )
 def test_tables_are_the_servers_text_files_and_read_back_to_the_last_digit(
-    found: Resolved, names: list[str], truth: Truth, tmp_path: Path
+    found: ResolvedPredictions, names: list[str], truth: Truth, tmp_path: Path
 ) -> None:
     write_voc_server(tmp_path / "out.tar", found, truth)
     assert unpacked(tmp_path / "out.tar", tmp_path / "in") == [f"results/VOC2012/{name}" for name in names]
@@ -161,7 +161,7 @@ def test_corners_of_one_decimal_come_back_but_for_their_last_digit(
     numbers = np.array(rows, np.float64).reshape(-1, 5)
     columns = {name: numbers[:, at] / 10 for at, name in enumerate(("x1", "y1", "x2", "y2"))}
     zeros = np.zeros(len(rows), np.int32)
-    found = Resolved("boxes", zeros, zeros, {"score": numbers[:, 4], **columns}, np.ones(3, np.bool_), {})
+    found = ResolvedPredictions("boxes", zeros, zeros, {"score": numbers[:, 4], **columns}, np.ones(3, np.bool_), {})
     folder = tmp_path_factory.mktemp("out")
     write_coco(folder / "out.json", found, truth)
     write_voc_server(folder / "out.tar", found, truth)

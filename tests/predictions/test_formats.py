@@ -15,7 +15,7 @@ from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.errors import BadFileError
 from bench.predictions.export import coco_results, voc_files
 from bench.predictions.formats import read_all, read_any
-from bench.predictions.table import About, Resolved, resolve, write
+from bench.predictions.table import About, ResolvedPredictions, resolve, write
 
 CLASSES = ("aeroplane", "bicycle", "tv-monitor")
 IDS = ("000005", "000012", "2007_000027")
@@ -68,7 +68,7 @@ def refused(path: Path, truth: Truth, rule: str, named: Path | None = None) -> N
     assert "\n" not in str(caught.value)
 
 
-def rows(found: Resolved) -> list[Any]:
+def rows(found: ResolvedPredictions) -> list[Any]:
     return sorted(
         zip(found.image.tolist(), found.label.tolist(), found.score.tolist(), found.box.tolist(), strict=True)
     )
@@ -329,7 +329,7 @@ def csv_file(folder: Path, text: str) -> Path:
     return path
 
 
-def scores(found: Resolved) -> list[Any]:
+def scores(found: ResolvedPredictions) -> list[Any]:
     return sorted(zip(found.image.tolist(), found.label.tolist(), found.score.tolist(), strict=True))
 
 

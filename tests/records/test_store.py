@@ -24,7 +24,7 @@ from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNa
 from bench.execution.resolve import Job, Request, Shelf, look_up
 from bench.records.result import Result
 from bench.records.store import SMALL, Store
-from bench.scoring.score import address_of
+from bench.scoring.score import compute_result_address
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
@@ -60,7 +60,9 @@ def job(runs: Places) -> Callable[..., Job]:
 
 def addresses(job: Job) -> Addresses:
     training = None if job.training is None else job.training.address
-    return Addresses(training, job.predictions.address, address_of(job.bound, job.test, job.predictions.address))
+    return Addresses(
+        training, job.predictions.address, compute_result_address(job.bound, job.test, job.predictions.address)
+    )
 
 
 def differing(one: Addresses, other: Addresses) -> set[str]:
@@ -252,6 +254,7 @@ print(before[0] != after[0], before[1] == after[1])
 """
 
 
+@pytest.mark.slow
 def test_editing_the_readme_makes_another_revision_and_no_other_address(tmp_path: Path, runs: Places) -> None:
     checkout = tmp_path / "checkout"
     for name in ("bench", "methods", "protocols"):

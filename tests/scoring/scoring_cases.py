@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import protocols
 from bench.data.ground_truth import Objects, Truth, labels_of
-from bench.predictions.table import KINDS, About, Predictions, Resolved, resolve
+from bench.predictions.table import KINDS, About, Predictions, ResolvedPredictions, resolve
 from bench.scoring.protocol import BoundProtocol, read_record
-from bench.scoring.score import Judged, score
+from bench.scoring.score import Evaluation, score
 
 IDS = ("b", "d", "a", "c")
 """Not in the order of the list: ties go by id."""
@@ -43,7 +43,9 @@ def truth_of(
     return Truth("toy", "test", classes, ids, sizes, labels_of(len(ids), len(classes), made), made)
 
 
-def predicted(truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: Any = "all") -> dict[str, Resolved]:
+def predicted(
+    truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: Any = "all"
+) -> dict[str, ResolvedPredictions]:
     """Predictions from rows in the order of the kind's columns, which speak for all images."""
     types = [pa.string(), pa.string()] + [pa.float64()] * (len(KINDS[kind]) - 2)
     columns = {name: pa.array([row[column] for row in rows], types[column]) for column, name in enumerate(KINDS[kind])}
@@ -51,12 +53,12 @@ def predicted(truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: An
     return {kind: resolve(Predictions(kind, pa.table(columns), about, "made.parquet"), truth)}
 
 
-def arrays(truth: Truth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, Resolved]:
+def arrays(truth: Truth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, ResolvedPredictions]:
     """Masks, maps or objectness from (image, class or None, array)."""
     image = np.array([truth.index[name] for name, *_ in rows], dtype=np.int32)
     label = np.array([-1 if name is None else truth.class_index[name] for _, name, _ in rows], dtype=np.int32)
     covered = np.ones(len(truth.ids), dtype=np.bool_)
-    return {kind: Resolved(kind, image, label, {}, covered, {}, (), lambda: (one for *_, one in rows))}
+    return {kind: ResolvedPredictions(kind, image, label, {}, covered, {}, (), lambda: (one for *_, one in rows))}
 
 
 def bound(name: str, **changes: Any) -> BoundProtocol:
@@ -66,7 +68,7 @@ def bound(name: str, **changes: Any) -> BoundProtocol:
     return BoundProtocol(record, family)
 
 
-def judge(protocol: BoundProtocol, truth: Truth, predictions: dict[str, Resolved], **how: Any) -> Judged:
+def judge(protocol: BoundProtocol, truth: Truth, predictions: dict[str, ResolvedPredictions], **how: Any) -> Evaluation:
     """Score without intervals."""
     return score(protocol, truth, predictions, **{"replicates": 0, **how})
 

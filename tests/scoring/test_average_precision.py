@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from bench.data.ground_truth import Objects, Truth, labels_of
-from bench.scoring.average_precision import average_precision, average_precisions, ranking
+from bench.scoring.average_precision import average_precision, average_precisions, rank_rows
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def test_rows_go_by_class_then_score_then_image_id_then_file_order(truth: Truth)
     label = np.array([1, 1, 0, 1, 1])
     score = np.array([0.5, 0.5, 0.1, 0.9, 0.5])
     # the cat first; then the dog of .9; of the ties image "a" (index 1) in file order, then image "b"
-    assert ranking(truth, image, label, score).tolist() == [2, 3, 1, 4, 0]
+    assert rank_rows(truth, image, label, score).tolist() == [2, 3, 1, 4, 0]
 
 
 def test_without_ties_the_unstable_order_is_the_same(truth: Truth) -> None:
     score = np.random.default_rng(0).permutation(50) / 50
     image = label = np.zeros(50, dtype=np.int32)
-    assert (ranking(truth, image, label, score) == ranking(truth, image, label, score, stable=False)).all()
+    assert (rank_rows(truth, image, label, score) == rank_rows(truth, image, label, score, stable=False)).all()
 
 
 def test_replicates_at_once_are_replicates_one_by_one() -> None:

@@ -13,9 +13,9 @@ import pytest
 from bench.core.bootstrap import ratio, totals
 from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.errors import RequestError
-from bench.predictions.table import About, Predictions, Resolved, resolve
-from bench.scoring.protocol import BoundProtocol, Conventions, Record, Scored
-from bench.scoring.score import Judged, result_of, score
+from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
+from bench.scoring.protocol import BoundProtocol, Conventions, FamilyScore, Record
+from bench.scoring.score import Evaluation, make_result, score
 
 
 class Switches(Conventions):
@@ -24,11 +24,13 @@ class Switches(Conventions):
     compare: Literal[">", ">="]
 
 
-def judge_rows(truth: Truth, predictions: Mapping[str, Resolved], conventions: Any) -> Scored:
+def judge_rows(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Any) -> FamilyScore:
     """A row hits when its score is over one half."""
     found = predictions["boxes"]
     hit = found.score >= 0.5 if conventions.compare == ">=" else found.score > 0.5
-    return Scored(pa.table({"image": found.image, "label": found.label, "hit": hit}), {"rows": len(hit)}, ("a note",))
+    return FamilyScore(
+        pa.table({"image": found.image, "label": found.label, "hit": hit}), {"rows": len(hit)}, ("a note",)
+    )
 
 
 def summarise(outcomes: pa.Table, classes: Any, conventions: Any, weights: Any) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def truth() -> Truth:
     return Truth("toy", "test", ("cat", "dog"), tuple("abcdefgh"), size, labels_of(8, 2, none), none)
 
 
-def found(truth: Truth, rows: list[tuple[str, float]], *, ids: Any = None, split: str = "test") -> dict[str, Resolved]:
+def found(
+    truth: Truth, rows: list[tuple[str, float]], *, ids: Any = None, split: str = "test"
+) -> dict[str, ResolvedPredictions]:
     """Boxes of cats, the last one inverted."""
     columns: dict[str, Any] = {"image": [image for image, _ in rows], "label": ["cat"] * len(rows)}
     columns |= {"score": [value for _, value in rows], "x1": [1.0] * len(rows), "y1": [1.0] * len(rows)}
@@ -83,22 +87,22 @@ ROWS = [("a", 0.9), ("b", 0.5), ("c", 0.2), ("d", 0.7)]
 
 
 def test_metrics_come_in_the_protocols_order_with_their_direction(truth: Truth) -> None:
-    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
-    assert list(judged.metrics.items()) == [("overall", 0.5), ("by_class", 0.5)]
-    assert judged.higher_is_better == {"overall": False, "by_class": True}
-    assert judged.intervals == {}
+    evaluation = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert list(evaluation.metrics.items()) == [("overall", 0.5), ("by_class", 0.5)]
+    assert evaluation.higher_is_better == {"overall": False, "by_class": True}
+    assert evaluation.intervals == {}
 
 
 def test_an_undefined_class_is_left_out_and_named(truth: Truth) -> None:
-    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
-    assert judged.per_class == {"by_class": {"cat": 0.5, "dog": None}}
-    assert judged.undefined == {"by_class": ("dog",)}
+    evaluation = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert evaluation.per_class == {"by_class": {"cat": 0.5, "dog": None}}
+    assert evaluation.undefined == {"by_class": ("dog",)}
 
 
 def test_odd_boxes_are_counted_and_said(truth: Truth) -> None:
-    judged = score(protocol(), truth, found(truth, ROWS), replicates=0)
-    assert judged.counts == {"images": 8, "inverted_boxes": 1, "rows": 4}
-    assert judged.notes == ("1 inverted box, kept", "a note")
+    evaluation = score(protocol(), truth, found(truth, ROWS), replicates=0)
+    assert evaluation.counts == {"images": 8, "inverted_boxes": 1, "rows": 4}
+    assert evaluation.notes == ("1 inverted box, kept", "a note")
 
 
 def test_missing_images_are_refused_by_name_and_number(truth: Truth) -> None:
@@ -109,14 +113,14 @@ def test_missing_images_are_refused_by_name_and_number(truth: Truth) -> None:
 
 
 def test_missing_images_may_be_allowed_and_are_counted_and_said(truth: Truth) -> None:
-    judged = score(protocol(), truth, found(truth, ROWS[:2], ids=("a", "b")), allow_missing=True, replicates=0)
-    assert judged.counts["missing_images"] == 6
-    assert "do not cover 6 of 8 images of toy test: c, d, e, f, g ...; they count as unanswered" in judged.notes[0]
+    evaluation = score(protocol(), truth, found(truth, ROWS[:2], ids=("a", "b")), allow_missing=True, replicates=0)
+    assert evaluation.counts["missing_images"] == 6
+    assert "do not cover 6 of 8 images of toy test: c, d, e, f, g ...; they count as unanswered" in evaluation.notes[0]
 
 
 def test_predictions_of_another_split_are_said_to_be(truth: Truth) -> None:
-    judged = score(protocol(), truth, found(truth, ROWS, split="test_subset"), replicates=0)
-    assert judged.notes[0] == "made for the split test_subset, scored on test"
+    evaluation = score(protocol(), truth, found(truth, ROWS, split="test_subset"), replicates=0)
+    assert evaluation.notes[0] == "made for the split test_subset, scored on test"
 
 
 def test_predictions_of_no_accepted_kind_are_refused(truth: Truth) -> None:
@@ -135,14 +139,14 @@ def test_intervals_enclose_and_repeat_with_the_seed(truth: Truth) -> None:
 
 
 def test_an_empty_split_has_no_numbers(truth: Truth) -> None:
-    judged = score(protocol(), truth.subset((), split="none"), found(truth.subset((), split="none"), []))
-    assert judged.metrics == {"overall": None, "by_class": None}
-    assert judged.intervals == {}
+    evaluation = score(protocol(), truth.subset((), split="none"), found(truth.subset((), split="none"), []))
+    assert evaluation.metrics == {"overall": None, "by_class": None}
+    assert evaluation.intervals == {}
 
 
 def recorded(truth: Truth, bound: BoundProtocol, **who: Any) -> Any:
-    judged: Judged = score(bound, truth, found(truth, ROWS), replicates=10)
-    return result_of(bound, truth, judged, **{"method": "me", "predictions": "p1", **who})
+    evaluation: Evaluation = score(bound, truth, found(truth, ROWS), replicates=10)
+    return make_result(bound, truth, evaluation, **{"method": "me", "predictions": "p1", **who})
 
 
 def test_the_record_holds_what_was_found_and_who_predicted(truth: Truth) -> None:
@@ -174,6 +178,8 @@ def test_a_moved_switch_moves_digest_and_address_and_the_same_scoring_does_not(t
 
 def test_every_class_with_a_number_has_an_interval_of_the_same_draws(truth: Truth) -> None:
     rows = [(image, position / 8) for position, image in enumerate("abcdefgh", start=1)]
-    judged = score(protocol(), truth, found(truth, rows), replicates=30)
-    assert judged.class_intervals == {"by_class": {"cat": judged.intervals["by_class"]}}  # the only class that has one
+    evaluation = score(protocol(), truth, found(truth, rows), replicates=30)
+    assert evaluation.class_intervals == {
+        "by_class": {"cat": evaluation.intervals["by_class"]}
+    }  # the only class that has one
     assert score(protocol(), truth, found(truth, rows), replicates=0).class_intervals == {}

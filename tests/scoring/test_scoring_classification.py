@@ -125,11 +125,11 @@ def test_three_images_ranked_true_false_true() -> None:
     scores = {("a", "cat"): 0.9, ("b", "cat"): 0.7, ("c", "cat"): 0.5}
     expected = {"11-point": (6 + 10 / 3) / 11, "area": 5 / 6, "non-interpolated": 5 / 6}
     for form, value in expected.items():
-        judged = judge(bound("voc07-cls", ap=form), truth, predicted(truth, "scores", rows_of(scores)))
-        assert judged.metrics == pytest.approx(
+        evaluation = judge(bound("voc07-cls", ap=form), truth, predicted(truth, "scores", rows_of(scores)))
+        assert evaluation.metrics == pytest.approx(
             {"mAP": value, "P_C": 0.5, "R_C": 0.5, "F1_C": 0.5, "P_O": 0.5, "R_O": 0.5, "F1_O": 0.5}
         )
-        assert judged.undefined["mAP"] == ("dog", "eel")
+        assert evaluation.undefined["mAP"] == ("dog", "eel")
 
 
 def test_scores_that_are_no_probabilities_are_said_to_be_none() -> None:

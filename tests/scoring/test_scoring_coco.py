@@ -18,7 +18,7 @@ from scoring_cases import bound, judge, predicted, truth_of
 from bench.core.boxes import to_coco
 from bench.data.ground_truth import Objects, Truth, labels_of
 from bench.errors import RequestError
-from bench.predictions.table import About, Predictions, Resolved, resolve
+from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
 
 SIDE = 160
 CLASSES = ("cat", "dog", "eel", "fox")
@@ -78,7 +78,7 @@ def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[Truth, 
     return truth, found
 
 
-def given_to(truth: Truth, found: dict[str, Any], kind: str, order: Any = None) -> dict[str, Resolved]:
+def given_to(truth: Truth, found: dict[str, Any], kind: str, order: Any = None) -> dict[str, ResolvedPredictions]:
     order = np.arange(len(found["image"])) if order is None else order
     columns: dict[str, Any] = {
         "image": [truth.ids[row] for row in found["image"][order]],
@@ -124,11 +124,11 @@ def reference(truth: Truth, found: dict[str, Any], kind: str) -> list[float]:
             "categories": [{"id": row + 1, "name": name} for row, name in enumerate(truth.classes)],
         }
         objects.createIndex()
-        judged = COCOeval(objects, objects.loadRes(results), "bbox" if kind == "boxes" else "segm")
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    return [float(value) for value in judged.stats]
+        evaluation = COCOeval(objects, objects.loadRes(results), "bbox" if kind == "boxes" else "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
@@ -137,9 +137,9 @@ def reference(truth: Truth, found: dict[str, Any], kind: str) -> list[float]:
 def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> None:
     truth, found = random_case(seed)
     protocol = bound("coco14-det", region="box" if kind == "boxes" else "mask")
-    judged = judge(protocol, truth, given_to(truth, found, kind))
+    evaluation = judge(protocol, truth, given_to(truth, found, kind))
     expected = [None if value < 0 else pytest.approx(value, abs=1e-12) for value in reference(truth, found, kind)]
-    assert list(judged.metrics.values()) == expected
+    assert list(evaluation.metrics.values()) == expected
 
 
 @pytest.mark.parametrize("kind", ["boxes", "segments"])
@@ -197,9 +197,9 @@ def test_how_much_is_looked_at_in_one_go_moves_nothing(monkeypatch: pytest.Monke
 
 def test_every_defined_metric_has_an_interval() -> None:
     truth, found = random_case(3)
-    judged = judge(bound("coco14-det"), truth, given_to(truth, found, "boxes"), replicates=100)
-    for metric, value in judged.metrics.items():
-        low, high = judged.intervals[metric]
+    evaluation = judge(bound("coco14-det"), truth, given_to(truth, found, "boxes"), replicates=100)
+    for metric, value in evaluation.metrics.items():
+        low, high = evaluation.intervals[metric]
         assert 0 <= low <= (value or 0) <= high <= 1
 
 
@@ -223,17 +223,17 @@ def test_one_object_found_and_one_missed_by_hand() -> None:
     # recall 1/2 at precision 1: recall points 0 ... .50 of 101, so AP = 51 / 101 at every IoU; one object is large.
     truth = truth_of([("a", "cat", (0, 0, 100, 100), False), ("b", "cat", (0, 0, 10, 10), False)], size=(200, 200))
     found = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 100, 100)])
-    judged = judge(bound("coco14-det"), truth, found, replicates=10)
-    assert judged.metrics["AP"] == judged.metrics["AP50"] == pytest.approx(51 / 101)
-    assert (judged.metrics["AP_large"], judged.metrics["AP_small"], judged.metrics["AP_medium"]) == (
+    evaluation = judge(bound("coco14-det"), truth, found, replicates=10)
+    assert evaluation.metrics["AP"] == evaluation.metrics["AP50"] == pytest.approx(51 / 101)
+    assert (evaluation.metrics["AP_large"], evaluation.metrics["AP_small"], evaluation.metrics["AP_medium"]) == (
         pytest.approx(1.0),
         0.0,
         None,
     )
-    assert judged.metrics["AR_100"] == 0.5
-    assert judged.undefined["AP"] == ("dog", "eel")
+    assert evaluation.metrics["AR_100"] == 0.5
+    assert evaluation.undefined["AP"] == ("dog", "eel")
     # A replicate that holds neither image is undefined, as is one without the large object.
-    assert judged.intervals.keys() == judged.metrics.keys() - {"AP_medium", "AR_medium"}
+    assert evaluation.intervals.keys() == evaluation.metrics.keys() - {"AP_medium", "AR_medium"}
 
 
 def test_a_detection_of_a_crowd_is_ignored() -> None:
@@ -266,6 +266,6 @@ def test_without_any_object_nothing_is_defined_and_odd_boxes_are_no_trouble() ->
     assert set(judge(bound("coco14-det"), empty, predicted(empty, "boxes", rows)).metrics.values()) == {None}
     # The inverted box is false. The endless one is of no size that COCO knows (up to 1e10), and is ignored as there.
     truth = truth_of([("b", "cat", (0, 0, 4, 4), False)])
-    judged = judge(bound("coco14-det"), truth, predicted(truth, "boxes", rows))
-    assert judged.metrics["AP"] == pytest.approx(1 / 2)
-    assert judged.counts["inverted_boxes"] == 1
+    evaluation = judge(bound("coco14-det"), truth, predicted(truth, "boxes", rows))
+    assert evaluation.metrics["AP"] == pytest.approx(1 / 2)
+    assert evaluation.counts["inverted_boxes"] == 1

@@ -16,7 +16,7 @@ from test_scoring_coco import CLASSES, SIDE, given_to, reference, rle
 from bench.core.bootstrap import class_mean
 from bench.core.boxes import from_coco
 from bench.data.ground_truth import Objects, Truth, labels_of
-from bench.scoring.score import summary
+from bench.scoring.score import summarise_outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
 
@@ -68,10 +68,10 @@ def hostile(seed: int) -> tuple[Truth, dict[str, Any]]:
 def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> None:
     truth, found = hostile(seed)
     protocol = bound("coco14-det", region="box" if kind == "boxes" else "mask")
-    judged = judge(protocol, truth, given_to(truth, found, kind))
+    evaluation = judge(protocol, truth, given_to(truth, found, kind))
     expected = [None if value < 0 else pytest.approx(value, abs=1e-12) for value in reference(truth, found, kind)]
-    assert list(judged.metrics.values()) == expected
-    redone = summary(protocol, judged.outcomes, CLASSES, np.ones((1, len(truth.ids))))
+    assert list(evaluation.metrics.values()) == expected
+    redone = summarise_outcomes(protocol, evaluation.outcomes, CLASSES, np.ones((1, len(truth.ids))))
     assert [
         None if np.isnan(value) else value for value in (class_mean(each)[0] for each in redone.values())
     ] == expected
@@ -93,11 +93,11 @@ def test_without_any_detection_they_are_those_of_pycocotools_too(seed: int) -> N
             categories = [{"id": label, "name": name} for label, name in enumerate(CLASSES)]
             each.dataset = {"images": [{"id": one} for one in number], "categories": categories, "annotations": listed}
             each.createIndex()
-        judged = COCOeval(objects, results, "bbox")
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    expected = [None if value < 0 else value for value in judged.stats]
+        evaluation = COCOeval(objects, results, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    expected = [None if value < 0 else value for value in evaluation.stats]
     assert list(judge(bound("coco14-det"), truth, given_to(truth, nothing, "boxes")).metrics.values()) == expected
 
 

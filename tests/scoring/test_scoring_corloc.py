@@ -72,9 +72,9 @@ def test_only_the_top_box_of_a_present_class_is_judged() -> None:
         ("d", "eel", 1, 0, 0, 1, 1),
     ]
     found = predicted(truth, "boxes", rows)
-    judged = judge(bound("voc07-corloc"), truth, found)
-    assert judged.metrics == {"CorLoc": 0.5}
-    assert judged.counts["pairs_without_box"] == 1
+    evaluation = judge(bound("voc07-corloc"), truth, found)
+    assert evaluation.metrics == {"CorLoc": 0.5}
+    assert evaluation.counts["pairs_without_box"] == 1
     assert judge(bound("voc07-corloc-any"), truth, found).metrics == {"CorLoc": 0.75}
 
 
@@ -102,8 +102,8 @@ def test_the_whole_image_as_the_box_scores_on_voc07_what_the_docs_say(
     truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("trainval")
     shown = zip(*np.nonzero(truth.labels >= 0), strict=True)
     rows = [(truth.ids[image], truth.classes[label], 1.0, 0, 0, *truth.size[image]) for image, label in shown]
-    judged = judge(bound("voc07-corloc", **change), truth, predicted(truth, "boxes", rows))
-    assert (round(judged.metrics["CorLoc"] or 0, 4), judged.counts["pairs"]) == expected
+    evaluation = judge(bound("voc07-corloc", **change), truth, predicted(truth, "boxes", rows))
+    assert (round(evaluation.metrics["CorLoc"] or 0, 4), evaluation.counts["pairs"]) == expected
 
 
 def test_an_interval_encloses_the_share_and_is_repeatable() -> None:

@@ -9,7 +9,7 @@ from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted
 from test_scoring_coco import given_to, random_case
 
 from bench.data.ground_truth import Truth
-from bench.scoring.average_precision import Ranked, precision_recall
+from bench.scoring.average_precision import RankedHits, precision_recall
 
 MADE = [
     ("voc07-det", "boxes", {}, "mAP_area"),
@@ -18,7 +18,7 @@ MADE = [
 ]
 
 
-def areas(ranked: Ranked) -> list[float | None]:
+def areas(ranked: RankedHits) -> list[float | None]:
     """Under the envelope of each curve, by a sum over hits; None where there is nothing to find."""
     found: list[float | None] = []
     for (recall, precision), positives in zip(precision_recall(ranked), ranked.positives, strict=True):
@@ -38,9 +38,9 @@ def test_the_area_under_a_curve_is_the_average_precision(
     if kind == "scores":
         rows = [(image, label, (7 * place % 12) / 12) for place, (image, label) in enumerate(pairs())]
     protocol = bound(name, **changes)
-    judged = judge(protocol, truth, predicted(truth, kind, rows))
-    expected = [value and pytest.approx(value) for value in judged.per_class[metric].values()]
-    assert areas(protocol.family.ranked(judged.outcomes, len(truth.classes))) == expected  # type: ignore[attr-defined]
+    evaluation = judge(protocol, truth, predicted(truth, kind, rows))
+    expected = [value and pytest.approx(value) for value in evaluation.per_class[metric].values()]
+    assert areas(protocol.family.rank_hits(evaluation.outcomes, len(truth.classes))) == expected  # type: ignore[attr-defined]
 
 
 def pairs() -> list[tuple[str, str]]:
@@ -51,16 +51,18 @@ def pairs() -> list[tuple[str, str]]:
 def test_cocos_curve_at_one_half_gives_ap50_at_its_recall_points(seed: int) -> None:
     truth, found = random_case(seed)
     protocol = bound("coco14-det")
-    judged = judge(protocol, truth, given_to(truth, found, "boxes"))
-    ranked = protocol.family.ranked(judged.outcomes, len(truth.classes))  # type: ignore[attr-defined]
-    for (recall, precision), expected in zip(precision_recall(ranked), judged.per_class["AP50"].values(), strict=True):
+    evaluation = judge(protocol, truth, given_to(truth, found, "boxes"))
+    ranked = protocol.family.rank_hits(evaluation.outcomes, len(truth.classes))  # type: ignore[attr-defined]
+    for (recall, precision), expected in zip(
+        precision_recall(ranked), evaluation.per_class["AP50"].values(), strict=True
+    ):
         best = [precision[recall >= point].max(initial=0) for point in np.linspace(0, 1, 101)]
         assert expected is None or np.mean(best) == pytest.approx(expected, abs=0.011)  # a point at a hit may round
 
 
 def test_a_curve_by_hand() -> None:
     """Hits at places 1 and 3 of four, three to find; nothing to find of the second class, nothing ranked of a third."""
-    ranked = Ranked(np.array([0, 0, 0, 0, 1]), np.array([1, 0, 1, 0, 0], dtype=bool), np.array([3, 0, 2]))
+    ranked = RankedHits(np.array([0, 0, 0, 0, 1]), np.array([1, 0, 1, 0, 0], dtype=bool), np.array([3, 0, 2]))
     (recall, precision), *others = precision_recall(ranked)
     assert recall.tolist() == pytest.approx([1 / 3, 2 / 3])
     assert precision.tolist() == pytest.approx([1, 2 / 3])

@@ -66,10 +66,10 @@ SWITCHES = st.fixed_dictionaries(
 @given(cases(), SWITCHES)
 def test_equals_a_slow_reference_under_every_switch(case: Any, how: dict[str, Any]) -> None:
     truth, rows = case
-    judged = judge(bound("voc07-det", **how), truth, predicted(truth, "boxes", rows))
+    evaluation = judge(bound("voc07-det", **how), truth, predicted(truth, "boxes", rows))
     for label in CLASSES:
         expected = slow_average_precision(*slow_verdicts(truth, rows, label, how))
-        found = (judged.per_class["mAP_11pt"][label], judged.per_class["mAP_area"][label])
+        found = (evaluation.per_class["mAP_11pt"][label], evaluation.per_class["mAP_area"][label])
         assert found == ((None, None) if expected is None else pytest.approx([float(e) for e in expected], abs=1e-12))
 
 
@@ -78,9 +78,9 @@ def test_two_of_three_objects_found_with_a_mistake_between() -> None:
     # Area: 1/3 * 1 + 1/3 * 2/3 = 5/9. Eleven points: recall .0 .1 .2 .3 at 1, .4 .5 .6 at 2/3: (4 + 2) / 11.
     truth = truth_of([(image, "cat", (0, 0, 4, 4), False) for image in "abc"])
     rows = [("a", "cat", 0.9, 0, 0, 4, 4), ("b", "cat", 0.8, 6, 6, 9, 9), ("c", "cat", 0.7, 0, 0, 4, 4)]
-    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
-    assert judged.metrics == {"mAP_11pt": pytest.approx(6 / 11), "mAP_area": pytest.approx(5 / 9)}
-    assert judged.undefined == {"mAP_11pt": ("dog", "eel"), "mAP_area": ("dog", "eel")}
+    evaluation = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert evaluation.metrics == {"mAP_11pt": pytest.approx(6 / 11), "mAP_area": pytest.approx(5 / 9)}
+    assert evaluation.undefined == {"mAP_11pt": ("dog", "eel"), "mAP_area": ("dog", "eel")}
 
 
 def test_recall_of_exactly_three_tenths_is_reached() -> None:
@@ -102,24 +102,28 @@ def test_a_detection_whose_best_object_is_taken_is_false_even_if_another_would_d
     # Both detections overlap the first object most; the second object (IoU .6) is never asked for.
     truth = truth_of([("a", "cat", (0, 0, 10, 4), False), ("a", "cat", (0, 1, 10, 5), False)])
     rows = [("a", "cat", 0.9, 0, 0, 10, 4), ("a", "cat", 0.8, 0, 0, 10, 4)]
-    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
-    assert (judged.counts["true_positives"], judged.counts["duplicates"]) == (1, 1)
+    evaluation = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert (evaluation.counts["true_positives"], evaluation.counts["duplicates"]) == (1, 1)
 
 
 def test_a_detection_of_a_difficult_object_is_neither_true_nor_false() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), True), ("b", "cat", (0, 0, 4, 4), False)])
     rows = [("a", "cat", 0.9, 0, 0, 4, 4), ("b", "cat", 0.8, 0, 0, 4, 4)]
-    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
-    assert judged.metrics["mAP_area"] == 1.0
-    assert (judged.counts["ignored"], judged.counts["true_positives"], judged.counts["objects"]) == (1, 1, 1)
+    evaluation = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert evaluation.metrics["mAP_area"] == 1.0
+    assert (evaluation.counts["ignored"], evaluation.counts["true_positives"], evaluation.counts["objects"]) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_inverted_and_outside_boxes_are_counted_and_false() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
     rows = [("a", "cat", 0.9, 4, 4, 0, 0), ("a", "cat", 0.8, -5, 0, 4, 1e308), ("a", "cat", 0.7, 0, 0, 4, 4)]
-    judged = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
-    assert judged.metrics["mAP_area"] == pytest.approx(1 / 3)
-    assert (judged.counts["inverted_boxes"], judged.counts["boxes_outside_image"]) == (1, 1)
+    evaluation = judge(bound("voc07-det"), truth, predicted(truth, "boxes", rows))
+    assert evaluation.metrics["mAP_area"] == pytest.approx(1 / 3)
+    assert (evaluation.counts["inverted_boxes"], evaluation.counts["boxes_outside_image"]) == (1, 1)
 
 
 def test_no_detections_at_all_score_zero() -> None:
@@ -130,9 +134,9 @@ def test_no_detections_at_all_score_zero() -> None:
 def test_without_any_object_nothing_is_defined() -> None:
     truth = truth_of([])
     found = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 4, 4)])
-    judged = judge(bound("voc07-det"), truth, found, replicates=5)
-    assert judged.metrics == {"mAP_11pt": None, "mAP_area": None}
-    assert judged.intervals == {}
+    evaluation = judge(bound("voc07-det"), truth, found, replicates=5)
+    assert evaluation.metrics == {"mAP_11pt": None, "mAP_area": None}
+    assert evaluation.intervals == {}
 
 
 def test_devkit_rounding_makes_ties_of_close_scores() -> None:

@@ -50,9 +50,9 @@ def test_a_map_equals_a_slow_reference_and_no_factor_moves_it(
     truth: Truth, maps: Any, difficult: str, factor: float
 ) -> None:
     found = arrays(truth, "objectness", [(image, None, one * np.float32(factor)) for image, one in maps.items()])
-    judged = judge(bound("voc07-energy", difficult_objects=difficult), truth, found)
+    evaluation = judge(bound("voc07-energy", difficult_objects=difficult), truth, found)
     expected = slow_energy(truth, lambda i, x, y: Fraction(float(maps[i][y, x])) if i in maps else 0, difficult)
-    assert same(judged.metrics["object_energy"], expected)
+    assert same(evaluation.metrics["object_energy"], expected)
 
 
 ROWS = st.lists(
@@ -71,12 +71,12 @@ def test_scored_boxes_equal_a_slow_reference_in_any_order(
     rows = [(i, c, s, *(side + 0.25 * shifted for side in map(float, box))) for i, c, s, box, shifted in drawn]
     moved = truth.subset(random.sample(IDS, 4), split="test")
     found = predicted(moved, "boxes", random.sample(rows, len(rows)))
-    judged = judge(bound("voc07-energy", difficult_objects=difficult), moved, found)
+    evaluation = judge(bound("voc07-energy", difficult_objects=difficult), moved, found)
 
     def energy(image: str, x: int, y: int) -> Fraction:
         return Fraction(sum(row[2] for row in rows if row[0] == image and inside(x, y, row[3:])))
 
-    assert same(judged.metrics["object_energy"], slow_energy(truth, energy, difficult))
+    assert same(evaluation.metrics["object_energy"], slow_energy(truth, energy, difficult))
 
 
 def test_a_small_map_is_enlarged_before_it_is_summed() -> None:

@@ -86,9 +86,9 @@ SWITCHES = st.fixed_dictionaries(
 @given(single(), SWITCHES)
 def test_equals_a_slow_reference_under_every_switch(case: Any, how: dict[str, Any]) -> None:
     truth, rows, scores = case
-    judged = judge(bound("ilsvrc-loc", **how), truth, given_to(truth, rows, scores))
+    evaluation = judge(bound("ilsvrc-loc", **how), truth, given_to(truth, rows, scores))
     expected = slow_errors(truth, rows, scores, how)
-    assert judged.metrics == {name: pytest.approx(expected[name]) for name in judged.metrics}
+    assert evaluation.metrics == {name: pytest.approx(expected[name]) for name in evaluation.metrics}
 
 
 def example() -> tuple[Truth, list[Any]]:
@@ -117,24 +117,28 @@ def test_four_images_by_hand() -> None:
 def test_class_scores_of_a_second_file_choose_the_class_and_keep_the_boxes() -> None:
     truth, rows = example()
     found = predicted(truth, "boxes", rows) | predicted(truth, "scores", [("a", "cat", 0.9), ("a", "dog", 0.2)])
-    judged = judge(bound("cub-loc"), truth, found).metrics
-    assert (judged["top1_loc_error"], judged["top1_cls_error"], judged["gt_known_loc_error"]) == (0.75, 0.75, 0.5)
+    evaluation = judge(bound("cub-loc"), truth, found).metrics
+    assert (evaluation["top1_loc_error"], evaluation["top1_cls_error"], evaluation["gt_known_loc_error"]) == (
+        0.75,
+        0.75,
+        0.5,
+    )
 
 
 def test_blacklisted_images_leave_localization_and_not_classification() -> None:
     truth, rows = example()
     truth = replace(truth, blacklist=np.array([image == "d" for image in IDS]))
-    judged = judge(bound("ilsvrc-loc"), truth, predicted(truth, "boxes", rows))
-    assert judged.metrics["top1_loc_error"] == pytest.approx(2 / 3)
-    assert judged.metrics["top1_cls_error"] == 0.5
-    assert (judged.counts["judged"], judged.counts["blacklisted"]) == (3, 1)
+    evaluation = judge(bound("ilsvrc-loc"), truth, predicted(truth, "boxes", rows))
+    assert evaluation.metrics["top1_loc_error"] == pytest.approx(2 / 3)
+    assert evaluation.metrics["top1_cls_error"] == 0.5
+    assert (evaluation.counts["judged"], evaluation.counts["blacklisted"]) == (3, 1)
 
 
 def test_two_boxes_of_one_class_take_two_of_the_five_places() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)], ids=("a",))
     rows = [("a", "dog", 1 - n / 10, 6, 6, 9, 9) for n in range(5)] + [("a", "cat", 0.1, 0, 0, 4, 4)]
-    judged = judge(bound("cub-loc"), truth, predicted(truth, "boxes", rows)).metrics
-    assert (judged["top5_loc_error"], judged["gt_known_loc_error"]) == (1.0, 0.0)
+    evaluation = judge(bound("cub-loc"), truth, predicted(truth, "boxes", rows)).metrics
+    assert (evaluation["top5_loc_error"], evaluation["gt_known_loc_error"]) == (1.0, 0.0)
 
 
 def test_class_scores_alone_are_refused() -> None:
@@ -145,6 +149,6 @@ def test_class_scores_alone_are_refused() -> None:
 
 def test_an_interval_encloses_the_error() -> None:
     truth, rows = example()
-    judged = judge(bound("cub-loc"), truth, predicted(truth, "boxes", rows), replicates=100)
-    assert all(low <= (judged.metrics[name] or 0) <= high for name, (low, high) in judged.intervals.items())
-    assert len(judged.intervals) == 5
+    evaluation = judge(bound("cub-loc"), truth, predicted(truth, "boxes", rows), replicates=100)
+    assert all(low <= (evaluation.metrics[name] or 0) <= high for name, (low, high) in evaluation.intervals.items())
+    assert len(evaluation.intervals) == 5

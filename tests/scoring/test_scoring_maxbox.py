@@ -112,9 +112,9 @@ def maps_of(truth: Truth, maps: dict[str, Any]) -> Any:
 def test_both_versions_equal_their_references(seed: int, grain: int, ends: str) -> None:
     truth, maps = made(seed, grain=grain)
     scaled = {image: released(one) for image, one in maps.items()}
-    judged = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, maps)).metrics
-    assert judged["MaxBoxAccV2"] == pytest.approx(slow_v2(truth, scaled, ends), abs=1e-6)
-    assert judged["MaxBoxAcc"] == pytest.approx(loop_v1(truth, scaled, ends), abs=1e-6)
+    evaluation = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, maps)).metrics
+    assert evaluation["MaxBoxAccV2"] == pytest.approx(slow_v2(truth, scaled, ends), abs=1e-6)
+    assert evaluation["MaxBoxAcc"] == pytest.approx(loop_v1(truth, scaled, ends), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -149,8 +149,8 @@ def test_the_ends_of_a_box_by_hand(ends: str, hits: float) -> None:
     # Foreground 10 x 10, truth 10 x 7 in it: IoU .7 exactly. wsolevaluation: 11 * 8 / (11 * 11) = .727 ... the truth
     # grows too; of a truth 7 x 10 that ends with the map, only the truth does: 8 * 11 / ... by the clip at 223.
     truth = one_box((0, 0, 10, 7))
-    judged = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, {"a": square(0, 0, 10, 10)})).metrics
-    assert judged["MaxBoxAccV2"] == 1.0
+    evaluation = judge(bound("cub-maxbox", box_ends=ends), truth, maps_of(truth, {"a": square(0, 0, 10, 10)})).metrics
+    assert evaluation["MaxBoxAccV2"] == 1.0
     last = one_box((SIDE - 2, 0, SIDE, 200))
     found = maps_of(last, {"a": square(SIDE - 2, 0, SIDE, 200)})
     assert judge(bound("cub-maxbox", box_ends=ends), last, found).metrics["MaxBoxAccV2"] == pytest.approx(hits)
@@ -160,8 +160,8 @@ def test_a_hole_is_a_contour_of_its_own_and_the_largest_is_around_it() -> None:
     ring = square(50, 50, 150, 150)
     ring[81:109, 81:109] = 0
     truth = one_box((80, 80, 110, 110))
-    judged = judge(bound("cub-maxbox"), truth, maps_of(truth, {"a": ring})).metrics
-    assert (judged["MaxBoxAcc"], judged["MaxBoxAccV2"]) == (0.0, 1.0)
+    evaluation = judge(bound("cub-maxbox"), truth, maps_of(truth, {"a": ring})).metrics
+    assert (evaluation["MaxBoxAcc"], evaluation["MaxBoxAccV2"]) == (0.0, 1.0)
 
 
 def test_the_best_threshold_is_one_for_all_images_and_a_fixed_one_is_beside_it() -> None:
@@ -171,8 +171,8 @@ def test_the_best_threshold_is_one_for_all_images_and_a_fixed_one_is_beside_it()
     truth = truth_of(
         [("b", "cat", (0, 0, 40, 40), False), ("a", "cat", (0, 0, 100, 100), False)], ids=IDS, size=(SIDE, SIDE)
     )
-    judged = judge(bound("cub-maxbox", fixed_threshold=0.7), truth, maps_of(truth, {"a": both, "b": both})).metrics
-    assert judged == {"MaxBoxAccV2": 0.5, "MaxBoxAcc": 0.5, "BoxAccV2": 0.5, "BoxAcc": 0.5}
+    evaluation = judge(bound("cub-maxbox", fixed_threshold=0.7), truth, maps_of(truth, {"a": both, "b": both})).metrics
+    assert evaluation == {"MaxBoxAccV2": 0.5, "MaxBoxAcc": 0.5, "BoxAccV2": 0.5, "BoxAcc": 0.5}
 
 
 def test_a_fixed_threshold_is_the_tau_of_that_name() -> None:
@@ -195,10 +195,10 @@ def test_the_best_thresholds_are_said_so_that_those_of_another_split_can_be_fixe
 def test_a_flat_map_a_map_of_another_class_and_none_are_misses() -> None:
     truth = truth_of([(image, "cat", (0, 0, 99, 99), False) for image in "bad"], ids=("b", "a", "d"), size=SIZE)
     rows = [("b", "cat", np.full((7, 7), 3.0, np.float32)), ("a", "dog", square(0, 0, 50, 70))]
-    judged = judge(bound("cub-maxbox"), truth, arrays(truth, "maps", rows), replicates=10)
-    assert judged.metrics["MaxBoxAccV2"] == 0
-    assert judged.counts["images_without_map"] == 1
-    assert judged.intervals["MaxBoxAcc"] == (0.0, 0.0)
+    evaluation = judge(bound("cub-maxbox"), truth, arrays(truth, "maps", rows), replicates=10)
+    assert evaluation.metrics["MaxBoxAccV2"] == 0
+    assert evaluation.counts["images_without_map"] == 1
+    assert evaluation.intervals["MaxBoxAcc"] == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", ["cub-maxbox", "ilsvrc-maxbox"])

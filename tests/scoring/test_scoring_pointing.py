@@ -77,12 +77,12 @@ SWITCHES = st.fixed_dictionaries(
 @given(truths(), POINTS, SWITCHES)
 def test_equals_a_slow_reference_under_every_switch(truth: Truth, points: Any, how: dict[str, Any]) -> None:
     rows = [(*pair, 1.0, *map(float, point)) for pair, point in points.items()]
-    judged = judge(bound("voc07-point", **how), truth, predicted(truth, "points", rows)).per_class
+    evaluation = judge(bound("voc07-point", **how), truth, predicted(truth, "points", rows)).per_class
     for label in CLASSES:
         verdicts = slow_verdicts(truth, points, label, how)
         difficult = [hit for hit, is_difficult in verdicts if is_difficult]
-        assert judged["accuracy"][label] == _share([hit for hit, _ in verdicts])
-        assert judged["accuracy_difficult"][label] == _share(difficult)
+        assert evaluation["accuracy"][label] == _share([hit for hit, _ in verdicts])
+        assert evaluation["accuracy_difficult"][label] == _share(difficult)
 
 
 def _share(hits: list[bool]) -> Any:
@@ -113,9 +113,9 @@ def test_a_square_reaches_further_at_the_corners_than_a_circle() -> None:
 
 def test_a_pair_without_a_point_is_a_miss() -> None:
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False), ("b", "cat", (0, 0, 4, 4), False)])
-    judged = judge(bound("voc07-point"), truth, predicted(truth, "points", [("a", "cat", 1.0, 1, 1)]))
-    assert judged.metrics["accuracy"] == 0.5
-    assert judged.counts["pairs_without_point"] == 1
+    evaluation = judge(bound("voc07-point"), truth, predicted(truth, "points", [("a", "cat", 1.0, 1, 1)]))
+    assert evaluation.metrics["accuracy"] == 0.5
+    assert evaluation.counts["pairs_without_point"] == 1
 
 
 def test_the_difficult_subset_takes_the_union_of_boxes_and_another_clear_class() -> None:
@@ -161,13 +161,15 @@ MASK_SWITCHES = st.fixed_dictionaries(
 def test_against_masks_it_equals_a_slow_reference_over_their_pixels(objects: Any, points: Any, how: Any) -> None:
     truth = with_masks(objects)
     rows = [(*pair, 1.0, *map(float, point)) for pair, point in points.items()]
-    judged = judge(bound("coco14-point", **how), truth, predicted(truth, "points", rows)).per_class["accuracy"]["cat"]
+    evaluation = judge(bound("coco14-point", **how), truth, predicted(truth, "points", rows)).per_class["accuracy"][
+        "cat"
+    ]
     hits = []
     for image in {image for image, _ in objects}:
         pixels = [(x, y, x + 1, y + 1) for name, mask in objects if name == image for y, x in np.argwhere(mask)]
         point = points.get((image, "cat"))
         hits.append(point is not None and slow_hit(point, pixels, {**how, "box_region": "pixels"}))
-    assert judged == _share(hits)
+    assert evaluation == _share(hits)
 
 
 def test_a_point_in_the_box_and_off_the_mask_misses_unless_near() -> None:
@@ -191,8 +193,8 @@ def test_a_map_points_where_it_is_highest_at_the_size_of_the_image() -> None:
         ("a", "cat", np.array([[0, 1], [0, 0]], np.float32)),
         ("b", "dog", np.array([[0, 1], [0, 0]], np.float32)),
     ]
-    judged = judge(bound("voc07-point", tolerance=1.0), truth, arrays(truth, "maps", maps))
-    assert judged.per_class["accuracy"] == {"cat": 1.0, "dog": 0.0, "eel": None}
+    evaluation = judge(bound("voc07-point", tolerance=1.0), truth, arrays(truth, "maps", maps))
+    assert evaluation.per_class["accuracy"] == {"cat": 1.0, "dog": 0.0, "eel": None}
 
 
 @pytest.mark.voc2007
@@ -218,6 +220,6 @@ def test_the_centre_of_every_voc07_image_scores_as_published_and_as_the_docs_say
     truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("test")
     pairs = zip(*np.nonzero(truth.labels >= 0), strict=True)
     rows = [(truth.ids[image], truth.classes[label], 1.0, *(truth.size[image] / 2)) for image, label in pairs]
-    judged = judge(bound("voc07-point", **change), truth, predicted(truth, "points", rows))
-    found = tuple(round(value or 0, 4) for value in judged.metrics.values())
-    assert (*found, judged.counts["pairs"], judged.counts["pairs_difficult"]) == expected
+    evaluation = judge(bound("voc07-point", **change), truth, predicted(truth, "points", rows))
+    found = tuple(round(value or 0, 4) for value in evaluation.metrics.values())
+    assert (*found, evaluation.counts["pairs"], evaluation.counts["pairs_difficult"]) == expected

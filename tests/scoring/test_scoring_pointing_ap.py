@@ -61,10 +61,10 @@ def test_equals_a_slow_reference_under_every_switch_in_any_order(
 ) -> None:
     rows = random.sample([(*pair, *map(float, point)) for pair, point in points.items()], len(points))
     moved = truth.subset(random.sample(IDS, 4), split="test")
-    judged = judge(bound("voc12-point-pred", **how), moved, predicted(moved, "points", rows)).per_class["mAP"]
+    evaluation = judge(bound("voc12-point-pred", **how), moved, predicted(moved, "points", rows)).per_class["mAP"]
     for label in CLASSES:
         expected = slow_average_precision(truth, points, label, how)
-        assert judged[label] == (None if expected is None else pytest.approx(float(expected), abs=1e-12))
+        assert evaluation[label] == (None if expected is None else pytest.approx(float(expected), abs=1e-12))
 
 
 def test_a_confident_point_beside_a_grown_box_costs_precision() -> None:

@@ -4,7 +4,6 @@ split that was scored in parts has the number that it has as a whole, and nothin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,9 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, arrays, bound, judge, predicted, truth_of
 
-from bench.core.bootstrap import class_mean
 from bench.data.ground_truth import Masks, Truth
-from bench.errors import RequestError
-from bench.predictions.table import KINDS, Resolved
+from bench.predictions.table import KINDS, ResolvedPredictions
 from bench.scoring.protocol import BoundProtocol
-from bench.scoring.score import merged, summary
 
 Generator = np.random.Generator
 IDS = ("7", "31", "102", "5", "40", "33")
@@ -134,15 +130,15 @@ class Drawn(NamedTuple):
     truth: Truth
     rows: list[Any]
 
-    def found(self, truth: Truth, rows: list[Any]) -> dict[str, Resolved]:
+    def found(self, truth: Truth, rows: list[Any]) -> dict[str, ResolvedPredictions]:
         """Those of the rows that are of the truth, as predictions."""
         mine = [row for row in rows if row[0] in truth.index]
         return predicted(truth, self.kind, mine) if self.kind in KINDS else arrays(truth, self.kind, mine)
 
     def numbers(self, truth: Truth, rows: list[Any]) -> dict[str, float | None]:
-        judged = judge(self.protocol, truth, self.found(truth, rows))
-        by_class = {f"{metric} {c}": v for metric, values in judged.per_class.items() for c, v in values.items()}
-        return {**judged.metrics, **by_class}
+        evaluation = judge(self.protocol, truth, self.found(truth, rows))
+        by_class = {f"{metric} {c}": v for metric, values in evaluation.per_class.items() for c, v in values.items()}
+        return {**evaluation.metrics, **by_class}
 
 
 @pytest.fixture(params=[(name, seed) for name in CASES for seed in SEEDS], ids=lambda param: f"{param[0]}-{param[1]}")
@@ -200,49 +196,26 @@ def test_a_false_answer_of_score_zero_never_raises_average_precision(name: str, 
     assert all((after[metric] or 0) <= (before[metric] or 0) + 1e-12 for metric in before)
 
 
-def test_a_split_scored_in_parts_has_the_number_of_the_whole(drawn: Drawn) -> None:
-    parts = [drawn.truth.subset(ids, split="part") for ids in (IDS[3:5], IDS[:3], IDS[5:])]
-    tied = [(*row[:2], round(row[2] * 8) / 8, *row[3:]) if isinstance(row[2], float) else row for row in drawn.rows]
-    outcomes = [(part, judge(drawn.protocol, part, drawn.found(part, tied)).outcomes) for part in parts]
-    whole = judge(drawn.protocol, drawn.truth, drawn.found(drawn.truth, tied), replicates=5)
-    classes = tuple(json.loads(whole.outcomes.schema.metadata[b"classes"]))
-    values = summary(drawn.protocol, merged(drawn.truth, outcomes), classes, np.ones((1, len(IDS))))
-    found = {name: class_mean(value)[0] for name, value in values.items()}
-    assert {name: None if np.isnan(value) else value for name, value in found.items()} == close(whole.metrics)
-
-
 def test_every_number_has_an_interval_that_holds_it_and_is_of_fractions(drawn: Drawn) -> None:
     few = [row for row in drawn.rows if row[0] in IDS[:2]]
     for rows in (drawn.rows, few):
-        judged = judge(drawn.protocol, drawn.truth, drawn.found(drawn.truth, rows), replicates=40)
-        assert judged.intervals.keys() == {name for name, value in judged.metrics.items() if value is not None}
-        for name, (low, high) in judged.intervals.items():
-            value = judged.metrics[name]
+        evaluation = judge(drawn.protocol, drawn.truth, drawn.found(drawn.truth, rows), replicates=40)
+        assert evaluation.intervals.keys() == {name for name, value in evaluation.metrics.items() if value is not None}
+        for name, (low, high) in evaluation.intervals.items():
+            value = evaluation.metrics[name]
             assert value is not None
             assert 0 <= low <= value <= high <= 1
 
 
-def test_parts_that_are_not_the_split_are_refused(tmp_path: Path) -> None:
-    case, generator = CASES["corloc"], np.random.default_rng(0)
-    truth = drawn_truth(generator, case, tmp_path)
-    drawn = Drawn(bound(case.protocol), case.kind, truth, case.rows(generator, truth))
-    half = truth.subset(IDS[:3], split="half")
-    outcomes = judge(drawn.protocol, half, drawn.found(half, drawn.rows)).outcomes
-    with pytest.raises(RequestError, match="each of the 6 images of toy test once, but they hold 3, 3 of them"):
-        merged(truth, [(half, outcomes)])
-    with pytest.raises(RequestError, match="but they hold 6, 3 of them"):
-        merged(truth, [(half, outcomes), (half, outcomes)])
-
-
 def test_a_split_without_images_has_no_numbers(drawn: Drawn) -> None:
     empty = drawn.truth.subset((), split="none")
-    judged = judge(drawn.protocol, empty, drawn.found(empty, []), replicates=5)
-    assert set(judged.metrics.values()) == {None}
-    assert judged.intervals == {}
+    evaluation = judge(drawn.protocol, empty, drawn.found(empty, []), replicates=5)
+    assert set(evaluation.metrics.values()) == {None}
+    assert evaluation.intervals == {}
 
 
 def test_a_split_without_objects_or_without_answers_is_no_trouble(drawn: Drawn) -> None:
     bare = drawn.truth.subset(IDS[-1:], split="bare")  # its only image shows nothing
     for truth, rows in ((drawn.truth, []), (bare, drawn.rows), (bare, [])):
-        judged = judge(drawn.protocol, truth, drawn.found(truth, rows), replicates=5)
-        assert all(value is None or 0 <= value <= 1 for value in judged.metrics.values())
+        evaluation = judge(drawn.protocol, truth, drawn.found(truth, rows), replicates=5)
+        assert all(value is None or 0 <= value <= 1 for value in evaluation.metrics.values())

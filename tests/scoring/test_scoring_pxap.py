@@ -70,9 +70,9 @@ def given_to(truth: Truth, maps: list[Any], factor: float = 1.0) -> Any:
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_a_slow_reference_in_any_order_of_images(seed: int, tmp_path: Path) -> None:
     truth, maps, expected = drawn(seed, tmp_path)
-    judged = judge(bound("openimages-pxap"), truth, given_to(truth, maps), replicates=20)
-    assert judged.metrics["PxAP"] == pytest.approx(expected, abs=1e-12)
-    low, high = judged.intervals["PxAP"]
+    evaluation = judge(bound("openimages-pxap"), truth, given_to(truth, maps), replicates=20)
+    assert evaluation.metrics["PxAP"] == pytest.approx(expected, abs=1e-12)
+    low, high = evaluation.intervals["PxAP"]
     assert low < expected < high
     moved = truth.subset(IDS[::-1], split="test")
     found = given_to(moved, maps, 2.0)
@@ -88,9 +88,9 @@ def test_half_a_map_by_hand(tmp_path: Path) -> None:
     plain = with_masks(tmp_path, [([upper], None)] + [([], np.ones((9, 9)))] * 3)
     assert judge(bound("openimages-pxap"), plain, arrays(plain, "maps", found)).metrics["PxAP"] == pytest.approx(0.5)
     ignoring = with_masks(tmp_path, [([upper], left > 0)] + [([], np.ones((9, 9)))] * 3)
-    judged = judge(bound("openimages-pxap"), ignoring, arrays(ignoring, "maps", found))
-    assert judged.metrics["PxAP"] == pytest.approx(1 / 2 + 1 / 3)
-    assert judged.counts["images_without_map"] == 3
+    evaluation = judge(bound("openimages-pxap"), ignoring, arrays(ignoring, "maps", found))
+    assert evaluation.metrics["PxAP"] == pytest.approx(1 / 2 + 1 / 3)
+    assert evaluation.counts["images_without_map"] == 3
 
 
 def test_a_truth_without_masks_of_objects_is_refused() -> None:

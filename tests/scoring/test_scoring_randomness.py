@@ -65,17 +65,17 @@ def test_equals_a_slow_reference_under_every_switch_order_and_factor(
     rows = [(image, label, *box, score) for image, label, score, *box in boxes]
     moved = truth.subset(random.sample(IDS, 4), split="test")
     scaled = [(*row[:6], row[6] * factor) for row in random.sample(rows, len(rows))]
-    judged = judge(bound("voc07-randomness", **how), moved, predicted(moved, "proposals", scaled)).metrics
-    for name, expected in zip(judged, slow_means(truth, rows, how), strict=True):
-        assert judged[name] == (None if expected is None else pytest.approx(float(expected), abs=1e-12))
+    evaluation = judge(bound("voc07-randomness", **how), moved, predicted(moved, "proposals", scaled)).metrics
+    for name, expected in zip(evaluation, slow_means(truth, rows, how), strict=True):
+        assert evaluation[name] == (None if expected is None else pytest.approx(float(expected), abs=1e-12))
 
 
 def test_two_proposals_by_hand() -> None:
     # IoU 1 with probability 3/4, IoU 0 with 1/4: accuracy .75, variance .75 * .0625 + .25 * .5625 = .1875
     truth = truth_of([("a", "cat", (0, 0, 4, 4), False)])
     rows = [("a", "cat", 0, 0, 4, 4, 0.3), ("a", "cat", 6, 6, 9, 9, 0.1)]
-    judged = judge(bound("voc07-randomness"), truth, predicted(truth, "proposals", rows))
-    assert judged.metrics == {
+    evaluation = judge(bound("voc07-randomness"), truth, predicted(truth, "proposals", rows))
+    assert evaluation.metrics == {
         "localization_accuracy": pytest.approx(0.75),
         "localization_variance": pytest.approx(0.1875),
     }

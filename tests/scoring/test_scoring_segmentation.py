@@ -65,12 +65,14 @@ def test_equals_a_slow_reference_in_any_order_of_images(
     with tempfile.TemporaryDirectory() as folder:
         truth = with_masks(Path(folder), true).subset([IDS[row] for row in order], split="test")
         given_ = arrays(truth, "masks", [(IDS[row], None, mask) for row, mask in found.items()])
-        judged = judge(bound("voc07-seg"), truth, given_)
+        evaluation = judge(bound("voc07-seg"), truth, given_)
     expected = slow_iou(true, found)
-    assert list(judged.per_class["mIoU"]) == list(NAMES)
-    assert list(judged.per_class["mIoU"].values()) == [None if one is None else pytest.approx(one) for one in expected]
+    assert list(evaluation.per_class["mIoU"]) == list(NAMES)
+    assert list(evaluation.per_class["mIoU"].values()) == [
+        None if one is None else pytest.approx(one) for one in expected
+    ]
     defined = [one for one in expected if one is not None]
-    assert judged.metrics["mIoU"] == (pytest.approx(np.mean(defined)) if defined else None)
+    assert evaluation.metrics["mIoU"] == (pytest.approx(np.mean(defined)) if defined else None)
 
 
 def test_two_images_are_one_confusion_matrix(tmp_path: Path) -> None:
@@ -79,26 +81,26 @@ def test_two_images_are_one_confusion_matrix(tmp_path: Path) -> None:
     nothing = np.full((1, 1), 255)
     truth = with_masks(tmp_path, [cat, half, nothing, nothing])
     rows = [("b", None, cat.astype(np.uint8)), ("d", None, np.zeros((2, 2), np.uint8))]
-    judged = judge(bound("voc07-seg"), truth, arrays(truth, "masks", rows), replicates=20)
-    assert judged.per_class["mIoU"] == {"background": pytest.approx(4 / 7), "cat": 0.25, "dog": None, "eel": None}
+    evaluation = judge(bound("voc07-seg"), truth, arrays(truth, "masks", rows), replicates=20)
+    assert evaluation.per_class["mIoU"] == {"background": pytest.approx(4 / 7), "cat": 0.25, "dog": None, "eel": None}
     without = judge(bound("voc07-seg", background=False), truth, arrays(truth, "masks", rows))
     assert without.metrics["mIoU"] == 0.25
-    assert "mIoU" in judged.intervals
+    assert "mIoU" in evaluation.intervals
 
 
 def test_a_pixel_without_an_answer_is_a_miss_and_not_a_false_one(tmp_path: Path) -> None:
     truth = with_masks(tmp_path, [np.array([[1, 1, 2, 2]])] + [np.full((1, 1), 255)] * 3)
     rows = [("b", None, np.array([[1, 255, 2, 2]], np.uint8))]
-    judged = judge(bound("voc07-seg"), truth, arrays(truth, "masks", rows))
-    assert judged.per_class["mIoU"] == {"background": None, "cat": 0.5, "dog": 1.0, "eel": None}
-    assert judged.counts["pixels_without_answer"] == 1
+    evaluation = judge(bound("voc07-seg"), truth, arrays(truth, "masks", rows))
+    assert evaluation.per_class["mIoU"] == {"background": None, "cat": 0.5, "dog": 1.0, "eel": None}
+    assert evaluation.counts["pixels_without_answer"] == 1
 
 
 def test_pixels_are_counted_to_the_last_one_however_many(tmp_path: Path) -> None:
     large = np.zeros((4097, 4097), np.uint8)
     truth = with_masks(tmp_path, [large] + [np.full((1, 1), 255)] * 3)
-    judged = judge(bound("voc07-seg"), truth, arrays(truth, "masks", [("b", None, large)]))
-    assert judged.counts["pixels"] == 4097**2
+    evaluation = judge(bound("voc07-seg"), truth, arrays(truth, "masks", [("b", None, large)]))
+    assert evaluation.counts["pixels"] == 4097**2
 
 
 def test_masks_come_from_a_folder_of_indexed_png(tmp_path: Path) -> None:
@@ -112,9 +114,9 @@ def test_masks_come_from_a_folder_of_indexed_png(tmp_path: Path) -> None:
         palette.save(tmp_path / "mine" / f"{image}.png")
     (tmp_path / "mine" / "other.png").write_bytes(b"never read")
     found = read_any(tmp_path / "mine", truth, ["masks"])
-    judged = judge(bound("voc12-seg"), truth, {"masks": resolve(found, truth)})
-    assert judged.metrics == {"mIoU": 1.0}
-    assert "1 .png file of no image of toy test, left unread" in judged.notes
+    evaluation = judge(bound("voc12-seg"), truth, {"masks": resolve(found, truth)})
+    assert evaluation.metrics == {"mIoU": 1.0}
+    assert "1 .png file of no image of toy test, left unread" in evaluation.notes
 
 
 def test_a_class_that_there_is_not_and_a_truth_without_masks_are_refused(tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def test_equals_a_slow_reference_in_any_order_of_rows(case: Any, mean_over: str,
     labels, scores = case
     truth = truth_of(labels)
     rows = random.sample([(*pair, value) for pair, value in scores.items()], len(scores))
-    judged = judge(bound("ilsvrc-cls", mean_over=mean_over), truth, predicted(truth, "scores", rows))
+    evaluation = judge(bound("ilsvrc-cls", mean_over=mean_over), truth, predicted(truth, "scores", rows))
     place = {image: slow_place(scores, image, CLASSES[label]) for image, label in zip(IDS, labels, strict=True)}
     for k in (1, 5):
         wrong = [place[image] >= k for image in IDS]
         by_class = [np.mean([w for w, c in zip(wrong, labels, strict=True) if c == one]) for one in set(labels)]
         expected = np.mean(wrong) if mean_over == "images" else np.mean(by_class)
-        assert judged.metrics[f"top{k}_cls_error"] == pytest.approx(expected)
+        assert evaluation.metrics[f"top{k}_cls_error"] == pytest.approx(expected)
 
 
 def test_accuracy_over_images_and_over_classes_by_hand() -> None:
@@ -60,5 +60,5 @@ def test_accuracy_over_images_and_over_classes_by_hand() -> None:
 def test_a_tie_goes_to_the_first_class() -> None:
     truth = truth_of([1, 1, 1, 1])
     rows = [(image, label, 0.5) for image in IDS for label in "qp"]
-    judged = judge(bound("ilsvrc-cls"), truth, predicted(truth, "scores", rows)).metrics
-    assert judged == {"top1_cls_error": 1.0, "top5_cls_error": 0.0}
+    evaluation = judge(bound("ilsvrc-cls"), truth, predicted(truth, "scores", rows)).metrics
+    assert evaluation == {"top1_cls_error": 1.0, "top5_cls_error": 0.0}
