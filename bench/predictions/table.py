@@ -1,7 +1,7 @@
-"""What a method says about a split, on disk: the kinds of prediction, their columns, and our own parquet form.
+"""Predictions for a split, on disk: the kinds of prediction, their columns, and our own parquet format.
 
-Formats of others (COCO JSON, VOC text) are in `formats.py`, kinds that are folders in `folders.py`. Reading never
-executes anything: parquet only.
+Foreign formats (COCO JSON, VOC text) are in `formats/`, kinds stored as folders in `arrays.py`. Reading never executes
+code: parquet only.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ KINDS: dict[str, tuple[str, ...]] = {
     "proposals": ("image", "label", "x1", "y1", "x2", "y2", "probability"),
     "segments": ("image", "label", "score", "segment"),
 }
-"""Columns of the kinds that are tables; a segment is COCO's compressed run lengths, at the image's size."""
+"""Columns of the kinds stored as tables; a segment is COCO's compressed run lengths, at the image's size."""
 
 FOLDERS: dict[str, tuple[str, ...]] = {
     "masks": ("image",),
     "maps": ("image", "label"),
     "objectness": ("image",),
 }
-"""What each array of the kinds that are folders belongs to: a mask or an objectness map is one an image."""
+"""Index columns of the kinds stored as folders of arrays; masks and objectness have one array per image."""
 
 ONE_PER_PAIR = ("scores", "points", *FOLDERS)
-"""Kinds that say one thing for each image and class, or each image."""
+"""Kinds with at most one prediction per image and class, or per image."""
 
 Arrays = Callable[[], Iterator[NDArray[Any]]]
 """The arrays of a folder's rows, in their order, one in memory at a time."""
 
 MAX_ROWS = 10_000_000
-"""A file of more rows is refused before it is read: a few compressed kilobytes can claim any number."""
+"""A file with more rows is refused before it is read: a few compressed kilobytes can claim any number."""
 
 MAX_BYTES = 3 << 28
-"""A table that says that it unpacks to more is refused before it is read."""
+"""A table whose metadata gives a larger unpacked size is refused before it is read."""
 
 MAX_TEXT_BYTES = 1 << 28
-"""A file whose columns of text come to more is refused."""
+"""A file with more text in its columns is refused."""
 
 _COLUMNS = {**KINDS, **FOLDERS}
 _TEXT = ["image", "label", "segment"]
@@ -61,7 +61,7 @@ _KEY = b"weakloc"
 
 @dataclass(frozen=True)
 class About:
-    """Who made predictions and for which images: an image of `ids` without rows has no detections."""
+    """Who made predictions, and for which images. An image of `ids` without rows has no detections."""
 
     made_by: str
     dataset: str | None = None
@@ -75,7 +75,7 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of one kind, not yet held against a truth: a table with its columns, and a folder's arrays."""
+    """Predictions of one kind, not yet matched with a ground truth: a table with its columns, and a folder's arrays."""
 
     kind: str
     table: pa.Table
@@ -96,11 +96,11 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class ResolvedPredictions:
-    """Predictions held against a truth: columns as arrays, rows in file order.
+    """Predictions matched with a ground truth: columns as arrays, rows in file order.
 
-    image, label: (n,) int32, indices into the truth's ids and classes; -1 where a kind has no classes. columns: the
-    numeric ones, (n,) float64. covered: (N,) bool, the images that the file speaks for. counts: what was odd but kept.
-    notes: what to know. arrays: of a folder, the n arrays. segments: of that kind, n run lengths, not checked.
+    image, label: (n,) int32, indices into the ground truth's ids and classes; label is -1 for a kind without classes.
+    columns: the numeric ones, (n,) float64. covered: (N,) bool, the images that the file covers. counts: oddities that
+    were kept. notes: remarks for the result. arrays: n arrays, of a folder. segments: n run lengths, not validated.
     """
 
     kind: str
@@ -125,7 +125,7 @@ class ResolvedPredictions:
 
 
 def locate_predictions(folder: Path, kind: str) -> Path:
-    """Where a kind is, in a folder of several: a file, or a folder of its own."""
+    """Return the path of a kind in a folder of predictions: a file, or a folder of its own."""
     return folder / (kind if kind in FOLDERS else f"{kind}.parquet")
 
 
@@ -135,19 +135,19 @@ def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
 
 
 def write_rows(path: Path, kind: str, table: pa.Table, about: About, at_once: int | None = None) -> None:
-    """Write a table of whatever columns as `write` does, in row groups of `at_once` rows."""
+    """Write a table with any columns as `write` does, in row groups of `at_once` rows."""
     note = {"kind": kind, "made_by": about.made_by, "dataset": about.dataset, "split": about.split, **about.extra}
     note["ids"] = None if about.ids is None else list(about.ids)
     split = [field.name for field in table.schema if pa.types.is_float64(field.type)]  # half the time to read
     texts = [field.name for field in table.schema if field.name not in split]
     described = table.replace_schema_metadata({_KEY: json.dumps(note)})
     with atomic(path) as part:
-        how = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
-        pq.write_table(described, part, row_group_size=at_once, **how)
+        options = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
+        pq.write_table(described, part, row_group_size=at_once, **options)
 
 
 class _Note(BaseModel):
-    """What our parquet files say about themselves, in their metadata."""
+    """The metadata of our parquet files."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -159,61 +159,67 @@ class _Note(BaseModel):
 
 
 def read(path: Path, *kinds: str) -> Predictions:
-    """Read parquet predictions of one of `kinds` (any, if none is given); a file that says no kind is the first.
+    """Read parquet predictions of one of `kinds` (default: any); a file that names no kind is taken as the first.
 
-    Raises BadFileError where the file is no parquet, is of another kind, or lacks a column.
+    Raises BadFileError if the file is not parquet, is of another kind, or lacks a column.
     """
     try:
         with pq.ParquetFile(ordinary(path)) as file:
-            note = _note(path, file.schema_arrow)
-            kind = _kind(path, note.kind, kinds)
+            note = _read_note(path, file.schema_arrow)
+            kind = _resolve_kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             _check_size(path, kind, file.metadata)
         with pq.ParquetFile(path, read_dictionary=[name for name in _TEXT if name in _COLUMNS[kind]]) as file:
             table = file.read(columns=list(_COLUMNS[kind]))
             if len(table) != file.metadata.num_rows:
-                raise BadFileError(path, f"says that it has {file.metadata.num_rows} rows, but it has {len(table)}")
-        if (text := sum(map(_unpacked, table.select([n for n in _TEXT if n in table.column_names])))) > MAX_TEXT_BYTES:
+                raise BadFileError(path, f"its metadata gives {file.metadata.num_rows} rows, but it has {len(table)}")
+        if (
+            text := sum(map(_count_text_bytes, table.select([n for n in _TEXT if n in table.column_names])))
+        ) > MAX_TEXT_BYTES:
             raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({first_line(error)})") from None
     ids = None if note.ids is None else tuple(note.ids)
     about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
-    return Predictions(kind, _without_gaps(path, table.select(list(_COLUMNS[kind]))), about, str(path))
+    return Predictions(kind, _refuse_nulls(path, table.select(list(_COLUMNS[kind]))), about, str(path))
 
 
 def resolve(predictions: Predictions, truth: Truth) -> ResolvedPredictions:
-    """Hold predictions against a truth.
+    """Match predictions with a ground truth.
 
-    Raises BadFileError for predictions on another dataset, and, naming the row, for an image or class that the truth
-    does not have, for a value that is not finite, and for a second score or point of an image and class. Inverted
-    boxes and boxes outside their image are counted and kept; another split whose images are all here is noted.
+    Raises BadFileError for predictions on another dataset and, naming the row, for an unknown image or class, a value
+    that is not finite, and a second score or point of an image and class. Inverted boxes and boxes outside their image
+    are counted and kept; predictions made for another split are noted if this split has all their images.
     """
     table, source, about = predictions.table, predictions.source, predictions.about
     if about.dataset not in (None, truth.dataset):
-        raise BadFileError(source, f"holds predictions on {about.dataset}, but the truth is that of {truth.dataset}")
-    image = _indices(source, table["image"], truth.index, _image_of(truth, about))
+        raise BadFileError(
+            source, f"holds predictions on {about.dataset}, but the ground truth is that of {truth.dataset}"
+        )
+    image = _look_up(source, table["image"], truth.index, _describe_image(truth, about))
     label = np.full(len(image), -1, dtype=np.int32)
     if "label" in _COLUMNS[predictions.kind]:
-        label = _indices(source, table["label"], truth.class_index, f"class of {truth.dataset}")
-    columns = {name: _finite(source, name, table[name]) for name in _COLUMNS[predictions.kind] if name not in _TEXT}
+        label = _look_up(source, table["label"], truth.class_index, f"class of {truth.dataset}")
+    columns = {
+        name: _require_finite(source, name, table[name]) for name in _COLUMNS[predictions.kind] if name not in _TEXT
+    }
     if predictions.kind in ONE_PER_PAIR:
         _check_single(source, truth, image, label)
     notes = predictions.notes
     if about.split not in (None, truth.split):
         notes += (f"made for the split {about.split}, scored on {truth.split}",)
-    covered = _covered(source, truth, about, image)
+    covered = _find_covered(source, truth, about, image)
     resolved = ResolvedPredictions(predictions.kind, image, label, columns, covered, {}, notes)
     if predictions.arrays is not None:
         resolved = replace(resolved, arrays=predictions.arrays)
     if "segment" in table.column_names:
         resolved = replace(resolved, segments=tuple(table["segment"].cast(pa.binary()).to_pylist()))
     if "x1" in columns:
-        resolved.counts.update(_odd_boxes(resolved.box.T, truth.size.T.take(image, axis=1)))
+        resolved.counts.update(_count_odd_boxes(resolved.box.T, truth.size.T.take(image, axis=1)))
     return resolved
 
 
-def _note(path: Path, schema: pa.Schema) -> _Note:
+def _read_note(path: Path, schema: pa.Schema) -> _Note:
     raw = (schema.metadata or {}).get(_KEY, b"{}")
     try:
         return _Note.model_validate_json(raw)
@@ -223,10 +229,10 @@ def _note(path: Path, schema: pa.Schema) -> _Note:
         raise BadFileError(path, f"its weakloc metadata is malformed ({where}: {first['msg']})") from None
 
 
-def _kind(path: Path, said: str | None, accepted: Sequence[str]) -> str:
-    kind = said or next(iter(accepted), None)
+def _resolve_kind(path: Path, named: str | None, accepted: Sequence[str]) -> str:
+    kind = named or next(iter(accepted), None)
     if kind not in _COLUMNS:
-        raise BadFileError(path, f"does not say its kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
+        raise BadFileError(path, f"names no known kind; expected one of {', '.join(KINDS)}, but got {kind!r}")
     if accepted and kind not in accepted:
         raise WrongKindError(path, [kind], accepted)
     return kind
@@ -251,15 +257,15 @@ def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
         raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
 
 
-def _unpacked(column: pa.ChunkedArray) -> int:
-    """Bytes of text that a column stands for, whose values are kept once and pointed at."""
+def _count_text_bytes(column: pa.ChunkedArray) -> int:
+    """Count the bytes of text in a dictionary-encoded column once it is unpacked."""
     import pyarrow.compute as pc  # a tenth of a second, which no table needs
 
     lengths = [pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks]
     return sum(pc.sum(length).as_py() or 0 for length in lengths)
 
 
-def _without_gaps(path: Path, table: pa.Table) -> pa.Table:
+def _refuse_nulls(path: Path, table: pa.Table) -> pa.Table:
     for name in table.column_names:
         if table[name].null_count:
             row = table[name].is_null().index(True).as_py()
@@ -272,20 +278,22 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
-def _image_of(truth: Truth, about: About) -> str:
+def _describe_image(truth: Truth, about: About) -> str:
     made_for = "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
     return f"image of {truth.dataset} {truth.split}{made_for}"
 
 
-def _covered(source: str, truth: Truth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """The images (N,) that the file speaks for: those it lists, or else those it has rows of."""
+def _find_covered(source: str, truth: Truth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which images (N,) the file covers: those it lists, or else those it has rows of."""
     covered = np.zeros(len(truth.ids), dtype=np.bool_)
     if about.ids is None:
         covered[image] = True
         return covered
     for position, name in enumerate(about.ids):
         if name not in truth.index:
-            raise BadFileError(source, f"Unknown {_image_of(truth, about)} {name!r}", row=f"{position} of its ids")
+            raise BadFileError(
+                source, f"Unknown {_describe_image(truth, about)} {name!r}", row=f"{position} of its ids"
+            )
         if covered[truth.index[name]]:
             raise BadFileError(source, f"image {name!r} is listed twice", row=f"{position} of its ids")
         covered[truth.index[name]] = True
@@ -308,8 +316,8 @@ def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: ND
         )
 
 
-def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
-    """Place of each string in `index`, whose values count from 0: (n,) int32."""
+def _look_up(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
+    """Look up each string in `index`, whose values count from 0: (n,) int32."""
     if not len(column):
         return np.zeros(0, dtype=np.int32)
     if not pa.types.is_dictionary(column.type):
@@ -318,15 +326,15 @@ def _indices(source: str, column: pa.ChunkedArray, index: dict[str, int], what: 
     names, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
     import pyarrow.compute as pc
 
-    places = pc.index_in(names, value_set=pa.array(list(index), names.type))
-    found: NDArray[np.int32] = places.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
-    if (found < 0).any():
-        row = int(np.argmax(found < 0))
-        raise BadFileError(source, _unknown(names[codes[row]], index, what), row=row)
-    return found
+    positions = pc.index_in(names, value_set=pa.array(list(index), names.type))
+    indices: NDArray[np.int32] = positions.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
+    if (indices < 0).any():
+        row = int(np.argmax(indices < 0))
+        raise BadFileError(source, _describe_unknown(names[codes[row]], index, what), row=row)
+    return indices
 
 
-def _unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
+def _describe_unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
     try:
         text = str(name.as_py())
     except UnicodeDecodeError as error:
@@ -334,7 +342,7 @@ def _unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
     return f"Unknown {what} {text!r}." if len(index) > 200 else str(UnknownNameError(what, text, index))
 
 
-def _finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
+def _require_finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
     values = np.asarray(column.to_numpy(), dtype=np.float64)
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
@@ -342,8 +350,8 @@ def _finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float
     return values
 
 
-def _odd_boxes(corners: NDArray[np.float64], size: NDArray[np.int32]) -> dict[str, int]:
-    """How many boxes are inverted or outside their image: corners (4, n), sizes (2, n)."""
+def _count_odd_boxes(corners: NDArray[np.float64], size: NDArray[np.int32]) -> dict[str, int]:
+    """Count the boxes that are inverted or outside their image: corners (4, n), sizes (2, n)."""
     inverted = (corners[2:] <= corners[:2]).any(axis=0)
     outside = ((corners[:2] < 0) | (corners[2:] > size)).any(axis=0)
     return {"inverted_boxes": int(inverted.sum()), "boxes_outside_image": int(outside.sum())}

@@ -178,7 +178,7 @@ def _collect_notes(truth: Truth, kinds: Mapping[str, ResolvedPredictions]) -> tu
 
 
 def describe_odd_boxes(counts: Mapping[str, int]) -> list[str]:
-    """What `Resolved.counts` says, where it says anything."""
+    """Describe the boxes that `ResolvedPredictions.counts` counts as odd, one text for each kind that occurs."""
     names = {
         "inverted_boxes": ("inverted box", "inverted boxes"),
         "boxes_outside_image": ("box outside its image", "boxes outside their images"),

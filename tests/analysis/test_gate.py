@@ -217,4 +217,6 @@ def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
     checks = gate(published, read(results / "baselines"))
     assert [check.status for check in checks].count("unchanged") >= 20
     regressed = [check for check in checks if check.status == "regressed"]
-    assert not regressed, f"{FORMATS['text'](table_of(regressed))}\nIf that is meant: python -m bench gate --accept REASON"
+    assert not regressed, (
+        f"{FORMATS['text'](table_of(regressed))}\nTo accept this: python -m bench gate --accept REASON"
+    )

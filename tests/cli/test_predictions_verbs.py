@@ -241,7 +241,7 @@ def broken_map(folder: Path) -> Path:
     ("protocol", "made", "says"),
     [
         ("voc07-det", other_split, "row 1: Unknown image of voc2007 test (the file was made for trainval) '000077'"),
-        ("voc07-det", other_dataset, "holds predictions on voc2012, but the truth is that of voc2007"),
+        ("voc07-det", other_dataset, "holds predictions on voc2012, but the ground truth is that of voc2007"),
         ("voc07-det", missing_images, "The boxes do not cover 2 of 4 images of voc2007 test: 000001, 000002."),
         ("voc07-det", image_twice, "row 4 of its ids: image '000002' is listed twice"),
         ("voc07-cls", two_scores, "s.csv, row 1: image '000001', class 'dog': a second score"),

@@ -76,7 +76,7 @@ def test_an_image_without_rows_is_covered_if_the_file_lists_it(tmp_path: Path, t
 def test_a_file_that_says_no_kind_is_of_the_first_kind_accepted(tmp_path: Path) -> None:
     pq.write_table(table(), tmp_path / "p.parquet")
     assert read(tmp_path / "p.parquet", "boxes", "scores").kind == "boxes"
-    refused(tmp_path / "p.parquet", "does not say its kind; expected one of scores, boxes, points, proposals")
+    refused(tmp_path / "p.parquet", "names no known kind; expected one of scores, boxes, points, proposals")
 
 
 def test_another_kind_than_accepted_is_refused(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_more_rows_than_can_be_right_are_refused_before_they_are_read(
 @pytest.mark.parametrize(
     ("note", "rule"),
     [
-        ({"dataset": "voc2007"}, "holds predictions on voc2007, but the truth is that of toy"),
+        ({"dataset": "voc2007"}, "holds predictions on voc2007, but the ground truth is that of toy"),
         ({"ids": ["000001", "000001"]}, "row 1 of its ids: image '000001' is listed twice"),
         ({"ids": ["000001", "x"], "split": "val"}, r"Unknown image of toy test \(the file was made for val\) 'x'"),
         ({"ids": ["000002"]}, "row 0: image '000001' is not among the ids it lists"),
