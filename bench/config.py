@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic._internal._model_construction import ModelMetaclass
+from pydantic.fields import FieldInfo
 
+from bench.core.setting_names import RENAMED as RENAMED
+from bench.core.setting_names import use_current_names
+from bench.errors import RequestError
 from bench.predictions.decode import BoxRule, MaskRule
 from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, installed
 
@@ -28,10 +33,42 @@ def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> 
     return Field(default, description=text, json_schema_extra={"stage": "prediction", "file": file}, **rules)
 
 
-class BaseConfig(BaseModel):
+class _RenamingMeta(ModelMetaclass):
+    """Renames fields with which a subclass redefines an inherited setting under its former name."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> type:
+        # Before pydantic sees the class: from then on the set of its fields is fixed.
+        inherited = {field for base in bases for field in getattr(base, "__pydantic_fields__", {})}
+        annotations = namespace.get("__annotations__", {})
+        for old, new in RENAMED.items():
+            if isinstance(namespace.get(old), FieldInfo) and new in inherited and old not in inherited:
+                if old not in annotations:
+                    raise TypeError(f"{name}: the setting {old} is now called {new}: rename the field.")
+                annotations[new], namespace[new] = annotations.pop(old), namespace.pop(old)
+        return super().__new__(mcs, name, bases, namespace, **options)
+
+
+class BaseConfig(BaseModel, metaclass=_RenamingMeta):
     """Base of every method's settings: frozen, closed, each field made by `training()` or `prediction()`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_current_names(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        try:
+            return use_current_names(settings, cls.model_fields)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting that is read by its former name."""
+            new = RENAMED.get(name)
+            return getattr(self, new) if new in type(self).model_fields else super().__getattr__(name)
 
     def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
         """The settings that belong to one stage, as JSON values."""
@@ -60,15 +97,15 @@ class TrainedConfig(BaseConfig):
 
     net: str = training("vgg16", "backbone, by name (methods/nets)")
     weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel)", file=True)
-    size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
+    input_size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
     epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
     batch_size: int = training(16, "images a step", ge=1)
     lr: float = training(0.001, "learning rate", gt=0)
-    head_lr: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
+    head_lr_multiplier: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
     lr_drop: float = training(0.75, "fraction of the epochs after which the learning rate is divided by 10", gt=0, le=1)
     momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
-    clip: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
+    grad_clip_norm: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
     flip: bool = training(True, "mirror each training image with probability one half")
     precision: Literal["auto", "float32", "bfloat16"] = training(
         "auto", "arithmetic of the network's forward pass; auto: bfloat16 where the device has it, else float32"
@@ -76,23 +113,27 @@ class TrainedConfig(BaseConfig):
     difficult_labels: Literal["ignore", "negative", "positive"] = training(
         "ignore", "what the loss does with a class that is present only as difficult"
     )
-    snapshots: tuple[int, ...] = training((), "epochs whose weights are kept beside the last ones, for epoch")
-    epoch: int = prediction(0, "predict with the weights after this epoch, one of snapshots; 0: the last", ge=0)
+    snapshots: tuple[int, ...] = training(
+        (), "epochs whose weights are kept beside the last ones, for checkpoint_epoch"
+    )
+    checkpoint_epoch: int = prediction(
+        0, "predict with the weights after this epoch, one of snapshots; 0: the last", ge=0
+    )
     flip_test: bool = prediction(False, "average the prediction with that of the mirrored image")
 
     @model_validator(mode="after")
     def _epoch_is_kept(self) -> TrainedConfig:
         if late := [one for one in self.snapshots if not 0 < one <= self.epochs]:
             raise ValueError(f"snapshots={late[0]} is none of epochs 1 ... {self.epochs}")
-        if self.epoch not in (0, *self.snapshots):
-            raise ValueError(f"epoch={self.epoch} needs snapshots={self.epoch}: only their weights are kept")
+        if (epoch := self.checkpoint_epoch) not in (0, *self.snapshots):
+            raise ValueError(f"checkpoint_epoch={epoch} needs snapshots={epoch}: only their weights are kept")
         return self
 
 
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
-    accumulate: int = training(
+    grad_accumulation_steps: int = training(
         1, "parts in which a batch goes through the net, for memory; what ranks images ranks a part", ge=1, later=True
     )
     box_rule: BoxRule = prediction(
@@ -112,7 +153,9 @@ class MapConfig(TrainedConfig):
     crf_smoothness_xy: float = prediction(3.0, "that kernel's width in pixels (SEC: 3)", gt=0)
     crf_steps: int = prediction(10, "iterations of its mean field (SEC: 10)", ge=1)
     half_maps: bool = prediction(False, "store maps in half precision")
-    test_scales: tuple[Side, ...] = prediction((), "sides of the input whose predictions are averaged; empty: size")
+    test_scales: tuple[Side, ...] = prediction(
+        (), "sides of the input whose predictions are averaged; empty: input_size"
+    )
 
     @model_validator(mode="after")
     def _crf_is_installed(self) -> MapConfig:
@@ -130,8 +173,10 @@ class MapConfig(TrainedConfig):
 class ProposalConfig(TrainedConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
 
-    size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
-    scales: tuple[Side, ...] = training((), "larger sides to draw from at training and to average at test; empty: size")
+    input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
+    scales: tuple[Side, ...] = training(
+        (), "larger sides to draw from at training and to average at test; empty: input_size"
+    )
     batch_size: int = training(1, "images a step", ge=1)
     proposals: str = training(
         "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
@@ -141,8 +186,8 @@ class ProposalConfig(TrainedConfig):
         "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
     )
     roi_pooling: Literal["max", "align"] = training("max", "RoI pooling as Fast R-CNN's, or RoIAlign")
-    freeze: bool = training(False, "keep what the weights set as it is: only new layers learn, much faster")
+    freeze_backbone: bool = training(False, "keep what the weights set as it is: only new layers learn, much faster")
     max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
-    nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
-    score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
-    max_boxes: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
+    nms_iou: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
+    score_threshold: float = prediction(1e-6, "boxes that score less are not written", ge=0)
+    max_detections: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)

@@ -97,7 +97,7 @@ class Method(nn.Module, ABC):
         self.config, self.task = config, task
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that pretrained weights did not set: they learn `head_lr` times faster."""
+        """Parameters that pretrained weights did not set: they learn `head_lr_multiplier` times faster."""
         return []
 
     def watched(self) -> dict[str, list[nn.Parameter]]:

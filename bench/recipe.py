@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from bench.core.setting_names import current_name, use_current_names
 from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def settle(
         raise UnknownNameError(f"variant of {cls.name}", variant, cls.variants)
     layers = {
         DEFAULT: {key: info.get_default(call_default_factory=True) for key, info in fields.items()},
-        f"recipe of {dataset}": {key: value for key, value in recipe.items() if key in fields},
+        f"recipe of {dataset}": {key: value for key, value in recipe.items() if current_name(key, fields) in fields},
         f"recipe of {cls.name} for {dataset}": cls.recipes.get(dataset, {}),
         f"variant {variant}": cls.variants[variant] if variant is not None else {},
         USER: settings,
     }
     settled: dict[str, Setting] = {}
     for origin, layer in layers.items():
-        for key, value in layer.items():
+        for key, value in use_current_names(layer, fields).items():
             if key not in fields:
                 hint = f"python -m bench show {cls.name}"
                 raise UnknownNameError(f"config field of {cls.name}", key, fields, hint=hint)

@@ -1,8 +1,8 @@
 """The mean of several runs: what they score on average, box by box, overlaps suppressed afterwards; it learns nothing.
 
 Name runs on the same images, `--set runs=A+B+C`. Boxes are averaged proposal by proposal, so the runs must share their
-proposals and have suppressed none: `--set nms=1,max_boxes=2000` predicts again and trains nothing. What is not among
-the 2,000 best scores that a run has written of an image counts as 0 there.
+proposals and have suppressed none: `--set nms_iou=1,max_detections=2000` predicts again and trains nothing. What is not
+among the 2,000 best scores that a run has written of an image counts as 0 there.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class EnsembleConfig(BaseConfig):
     """Which runs, and how boxes are suppressed, in the words of `ProposalConfig`."""
 
     runs: tuple[str, ...] = prediction((), "runs by address, or how one begins, or files of predictions; joined by +")
-    nms: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
-    score_floor: float = prediction(1e-6, "boxes that score less are not written", ge=0)
-    max_boxes: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
+    nms_iou: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
+    score_threshold: float = prediction(1e-6, "boxes that score less are not written", ge=0)
+    max_detections: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
 
 
 class Ensemble(Predictor):
@@ -84,19 +84,25 @@ class Ensemble(Predictor):
 
     def _decoded(self, boxes: FloatArray, scores: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
         config = self.config
-        return detections(boxes, scores, nms=config.nms, score_floor=config.score_floor, max_boxes=config.max_boxes)
+        return detections(
+            boxes,
+            scores,
+            nms_iou=config.nms_iou,
+            score_threshold=config.score_threshold,
+            max_detections=config.max_detections,
+        )
 
 
 def _refuse_cut(run: Path, said: ResolvedPredictions) -> None:
     """Raise RequestError for boxes of a run of ours of which too few were written."""
     config = _made_by(run).get("config", {})
-    nms, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)
+    nms_iou, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)  # addresses keep the former names
     full = len(said.image) > 0 and np.bincount(said.image).max() >= most
-    if nms < 1 or (most < ENOUGH and full):
-        cut = f"nms={nms}" if nms < 1 else f"max_boxes={most}"
+    if nms_iou < 1 or (most < ENOUGH and full):
+        cut = f"nms_iou={nms_iou}" if nms_iou < 1 else f"max_detections={most}"
         raise RequestError(
             f"{run.name} has only some of its boxes ({cut}), but an ensemble averages the scores of proposals. "
-            f"Run it again with --set nms=1,max_boxes={ENOUGH}, which trains nothing, and name that run."
+            f"Run it again with --set nms_iou=1,max_detections={ENOUGH}, which trains nothing, and name that run."
         )
 
 

@@ -47,7 +47,7 @@ class Spg(ImageMethod):
             "epochs": 40,
             "batch_size": 8,
             "lr": 0.03,
-            "clip": 5.0,
+            "grad_clip_norm": 5.0,
             "width": 32,
             "mask_width": 32,
             "guidance": 0.1,  # a net that starts from nothing has no attention to be guided by

@@ -23,7 +23,7 @@ class SpnConfig(ImageConfig):
     """Settings of SPN."""
 
     lr: float = training(0.01, "learning rate", gt=0)
-    head_lr: float = training(1.0, "learning rate of the new layers, as a multiple of lr", gt=0)
+    head_lr_multiplier: float = training(1.0, "learning rate of the new layers, as a multiple of lr", gt=0)
     neck: int = training(1024, "channels of the new 3x3 convolution before the soft proposal; 0: none", ge=0)
     groups: int = training(2, "groups of that convolution", ge=1)
     dropout: float = training(0.5, "share of the summed features dropped at training", ge=0, lt=1)

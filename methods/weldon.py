@@ -29,7 +29,7 @@ class WeldonConfig(PooledConfig):
     """Settings of WELDON."""
 
     net: str = training("resnet101", "backbone, by name (methods/nets)")
-    size: int = training(448, "side of the square input in pixels", ge=32, le=4096)
+    input_size: int = training(448, "side of the square input in pixels", ge=32, le=4096)
     dropout: float = training(0.0, "share of the features dropped before the maps at training", ge=0, lt=1)
     loss: Literal["multi-label", "softmax", "ap"] = training(  # type: ignore[assignment]
         "multi-label",
@@ -43,14 +43,16 @@ class WeldonConfig(PooledConfig):
         None, "how many of the lowest regions count, or which share of them; none: as k_plus; 0: no lowest", ge=0
     )
     halve: bool = training(True, "half the sum of highest and lowest (Eq. 11); off: the sum")
-    scales: tuple[Side, ...] = training((), "sides of the input whose scores are averaged, at most size; empty: size")
+    scales: tuple[Side, ...] = training(
+        (), "sides of the input whose scores are averaged, at most input_size; empty: input_size"
+    )
 
     @model_validator(mode="after")
     def _ranks_what_decouples(self) -> WeldonConfig:
         if self.loss == "ap" and self.k_minus not in (None, self.k_plus):
             raise ValueError("loss=ap needs k_minus = k_plus: only then is its inference exact (Proposition 1)")
-        if self.scales and max(self.scales) > self.size:
-            raise ValueError(f"scales may not be above size ({self.size}), but one is {max(self.scales)}")
+        if self.scales and max(self.scales) > self.input_size:
+            raise ValueError(f"scales may not be above input_size ({self.input_size}), but one is {max(self.scales)}")
         return self
 
 
@@ -59,20 +61,20 @@ class Weldon(PooledMaps):
 
     Config = WeldonConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        "a": {"freeze": True, "k_plus": 1, "k_minus": 0},
+        "a": {"freeze_backbone": True, "k_plus": 1, "k_minus": 0},
         "a+b": {"k_plus": 1, "k_minus": 0},
         "a+b+c": {"k_plus": 30, "k_minus": 0},
         "a+b+d": {"k_plus": 1, "k_minus": 1},
         "a+b+c+d": {"k_plus": 30, "k_minus": 30},
         "ap": {"loss": "ap", "k_plus": 1, "k_minus": 1},
-        "multi-scale": {"size": 747, "scales": tuple(K_BY_SIZE), "k_plus": None, "k_minus": None},
+        "multi-scale": {"input_size": 747, "scales": tuple(K_BY_SIZE), "k_plus": None, "k_minus": None},
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8}}
     config: WeldonConfig
 
     def pool(self, maps: Tensor) -> Tensor:
         """Negative-evidence pooling of maps of the config's size."""
-        return self._pooled(maps, self.config.size)
+        return self._pooled(maps, self.config.input_size)
 
     def forward(self, images: Tensor) -> Maps:
         """Logits (B, C) and class maps (B, C, h, w): the means over the scales, maps at the size of the largest."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.core.files import Places, digest
+from bench.core.setting_names import use_former_names
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def look_over(
         stage = job.config.stage("training") if job.learns else job.config.model_dump(mode="json")
         config = {key: value for key, value in stage.items() if key in job.learner.Config.model_fields}
         learned = [job.train.split, request.seed] if job.learns else []
-        key = digest([job.learner.name, config, job.dataset.name, dict(request.data_options), *learned])
+        key = digest(
+            [job.learner.name, use_former_names(config), job.dataset.name, dict(request.data_options), *learned]
+        )
         able.append(request)
         found.append(Training(job.learner.name, key, job.learns))
     return able, found, refused

@@ -86,7 +86,14 @@ class Subject:
 
     def config(self, variant: str | None, **settings: Any) -> BaseConfig:
         """The recipe of `shapes`, made tiny. Raises as `registry.configure`."""
-        tiny = {"size": SIDE, "scales": (), "batch_size": 2, "precision": "float32", "flip": False, "min_proposal": 0}
+        tiny = {
+            "input_size": SIDE,
+            "scales": (),
+            "batch_size": 2,
+            "precision": "float32",
+            "flip": False,
+            "min_proposal": 0,
+        }
         given = {**tiny, **self.earlier(self.truth(4)), **settings}
         mine = {key: value for key, value in given.items() if key in self.cls.Config.model_fields}
         return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)

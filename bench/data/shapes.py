@@ -57,11 +57,11 @@ class ShapesDataset(VocDataset):
         self.recipe = {
             "net": "tiny",
             "weights": "none",
-            "size": options.size,
+            "input_size": options.size,
             "epochs": 12,
             "batch_size": 16,
             "lr": 0.05,
-            "head_lr": 1.0,
+            "head_lr_multiplier": 1.0,
             "precision": "float32",  # a net this small spends more on casting than it saves
         }
         self.how_to_get = f"Delete {folder.parent.parent}: it is made again when it is used."

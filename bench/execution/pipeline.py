@@ -111,7 +111,9 @@ def _reported(request: Request, report: Report) -> Iterator[None]:
         report.failed[str(request)] = error
     except torch.OutOfMemoryError as error:
         said = str(error).splitlines()[0]
-        report.failed[str(request)] = RunError(f"Not enough memory ({said}). Try a smaller batch_size, size or scales.")
+        report.failed[str(request)] = RunError(
+            f"Not enough memory ({said}). Try a smaller batch_size, input_size or scales."
+        )
 
 
 def _resolved(job: Job) -> str:
@@ -238,7 +240,9 @@ def _predicted(
 
     method = _built(job)
     if job.training is not None and process_group.leads():
-        checkpoint.load_weights(means.store.training(job.training.address), _learner(method), method.config.epoch)
+        checkpoint.load_weights(
+            means.store.training(job.training.address), _learner(method), method.config.checkpoint_epoch
+        )
     collectives.spread(method)
     return predict(
         method,

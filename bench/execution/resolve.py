@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.core.files import Places, array_digest, file_digest
 from bench.core.progress import SILENT, Progress
+from bench.core.setting_names import use_former_names
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.ground_truth import Truth
 from bench.data.proposals import Proposals, load_proposals
@@ -178,11 +179,11 @@ class Job:
         )
 
     def _addressed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A config for an address: files are there by their digest, earlier runs by their address, proposals apart."""
+        """Return a config as addresses hold it: former names, digests of files and prior runs, no proposals."""
         named = {key: Path(config[key]) for key in self.config.files() - {"weights", "proposals"} if key in config}
         contents = {key: file_digest(path) for key, path in named.items() if path.is_file()}
         kept = {key: value for key, value in config.items() if key != "proposals"}
-        return kept | contents | prior_runs.digest_prior_runs(config)
+        return use_former_names(kept | contents | prior_runs.digest_prior_runs(config))
 
     def public_config(self) -> dict[str, Any]:
         """The config for a record that others read: of this machine's files it gives the names alone."""

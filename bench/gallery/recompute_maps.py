@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.core.files import read_json
+from bench.core.setting_names import use_current_names
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def recompute_maps(
     except ValidationError as error:
         raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
     net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
-    checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.epoch)
+    checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.checkpoint_epoch)
     with torch.inference_mode():
         split, rows = Split(truth, Images(dataset)), range(len(truth.ids))
         made = of_maps(net, split, ["maps"], rows, torch.device("cpu"), 0)
@@ -63,4 +64,5 @@ def _settings(result: Result, store: Store, fields: set[str]) -> dict[str, Any]:
     training = read_json(store.training(cast("str", result.training)) / "config.json")["config"]
     prediction = read_json(store.predictions(result.predictions) / "config.json")["config"]
     chosen = {**training, **prediction, "weights": "none"}
-    return {key: value for key, value in chosen.items() if key in fields}
+    current = use_current_names(chosen, fields)
+    return {key: value for key, value in current.items() if key in fields}

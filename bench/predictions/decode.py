@@ -112,13 +112,13 @@ def mask_of(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def detections(
-    boxes: ArrayLike, scores: ArrayLike, *, nms: float, score_floor: float, max_boxes: int
+    boxes: ArrayLike, scores: ArrayLike, *, nms_iou: float, score_threshold: float, max_detections: int
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Labels (n,), scores (n,) and boxes (n, 4) that are left of proposals (R, 4) or (R, C, 4) scored (R, C).
 
-    Scores under `score_floor` go; then, class by class, every box whose IoU with a better one is above `nms` (greedy
-    non-maximum suppression, Felzenszwalb et al. 2010); then all but the best `max_boxes` of the image. Order: score
-    descending, then proposal, then class. Raises RunError for a score that is not a number.
+    Scores under `score_threshold` go; then, class by class, every box whose IoU with a better one is above `nms_iou`
+    (greedy non-maximum suppression, Felzenszwalb et al. 2010); then all but the best `max_detections` of the image.
+    Order: score descending, then proposal, then class. Raises RunError for a score that is not a number.
     """
     from torch import from_numpy
     from torchvision.ops import nms as suppressed
@@ -129,11 +129,11 @@ def detections(
         raise RunError("Scores of proposals must be numbers, but the method gave NaN.")
     kept = [np.zeros((0, 2), dtype=np.int64)]
     for label in range(score.shape[1]):
-        rows = np.flatnonzero(score[:, label] >= score_floor)
-        best = rows[suppressed(from_numpy(box[rows, label]), from_numpy(score[rows, label]), nms).numpy()]
+        rows = np.flatnonzero(score[:, label] >= score_threshold)
+        best = rows[suppressed(from_numpy(box[rows, label]), from_numpy(score[rows, label]), nms_iou).numpy()]
         kept.append(np.stack([best, np.full_like(best, label)], axis=1))
     row, label_of = np.concatenate(kept).T
-    order = np.lexsort((label_of, row, -score[row, label_of]))[:max_boxes]
+    order = np.lexsort((label_of, row, -score[row, label_of]))[:max_detections]
     row, label_of = row[order], label_of[order]
     return label_of, score[row, label_of], box[row, label_of]
 

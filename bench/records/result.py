@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.core.files import read_json, write_json
+from bench.core.setting_names import RENAMED
 from bench.errors import BadFileError
 
-SCHEMA = 1
+SCHEMA = 2
 
 SYNTHETIC = frozenset({"shapes"})
 """Datasets whose pictures are generated: their results are named so and stand beside no others."""
@@ -143,4 +144,12 @@ def _from_0(raw: dict[str, Any]) -> dict[str, Any]:
     return {**moved, "metrics": raw.get("scores", {})}
 
 
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _from_0}
+def _from_1(raw: dict[str, Any]) -> dict[str, Any]:
+    """Rename the settings of schema 1 (release 0.1)."""
+    config = raw.get("config")
+    if not isinstance(config, dict):
+        return raw
+    return {**raw, "config": {RENAMED.get(name, name): value for name, value in config.items()}}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _from_0, 1: _from_1}

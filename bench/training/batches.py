@@ -85,7 +85,7 @@ def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
 def sizes(config: TrainedConfig) -> tuple[int, ...]:
     """The sizes of the input: one, or a proposal method's scales."""
     scales = config.scales if isinstance(config, ProposalConfig) else ()
-    return scales or (config.size,)
+    return scales or (config.input_size,)
 
 
 class Feed(ABC):
@@ -133,14 +133,14 @@ class MapFeed(Feed):
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """All of a step at once, or in parts whose gradients are added."""
-        places, parts = self.places(number), getattr(self.config, "accumulate", 1)
+        places, parts = self.places(number), getattr(self.config, "grad_accumulation_steps", 1)
         return [part for place in range(parts) if (part := dealt(places, place, parts))]
 
     def _example(self, plan: Plan, places: range) -> Example:
         return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]
 
     def _image(self, plan: Plan, place: int) -> Tensor:
-        image = self.images.square(self.ids[plan.order[place]], self.config.size)
+        image = self.images.square(self.ids[plan.order[place]], self.config.input_size)
         return image.flip(-1) if plan.mirrored[place] else image
 
 

@@ -145,8 +145,8 @@ class _Training:
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})
         terms = collectives.summed([one for one in self.method.parameters() if one.requires_grad], terms)
         _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.watched().items()})
-        if config.clip:
-            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip)
+        if config.grad_clip_norm:
+            nn.utils.clip_grad_norm_(self.method.parameters(), config.grad_clip_norm)
         self.optimiser.step()
         return terms
 
@@ -176,17 +176,17 @@ class _Training:
 
     def _advice(self, epoch: int) -> str:
         kept = f"The checkpoint of epoch {epoch} is kept in {self.folder}. " if epoch else ""
-        return f"{kept}Try a smaller lr, clip=10, or precision=float32."
+        return f"{kept}Try a smaller lr, grad_clip_norm=10, or precision=float32."
 
 
 def _optimiser(method: Method) -> optim.SGD:
-    """SGD over two groups: what pretrained weights set, and what is new, which learns `head_lr` times faster."""
+    """Build SGD over two groups: old parameters, and new ones, which learn `head_lr_multiplier` times faster."""
     config = method.config
     new = {id(parameter) for parameter in method.new_parameters()}
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for parameter in method.parameters():
         groups[id(parameter) in new].append(parameter)
-    rates = (config.lr, config.lr * config.head_lr)
+    rates = (config.lr, config.lr * config.head_lr_multiplier)
     return optim.SGD(
         [{"params": group, "lr": rate, "base": rate} for group, rate in zip(groups, rates, strict=True)],
         momentum=config.momentum,

@@ -113,7 +113,7 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
 def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
-    sizes = config.test_scales or (config.size,)
+    sizes = config.test_scales or (config.input_size,)
     batches = [rows[first : first + config.batch_size] for first in range(0, len(rows), config.batch_size)]
 
     def load(number: int) -> list[torch.Tensor]:

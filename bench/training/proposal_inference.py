@@ -37,9 +37,9 @@ def of_proposals(
         label, value, box = detections(
             boxes if moved is None else moved,
             values,
-            nms=config.nms,
-            score_floor=config.score_floor,
-            max_boxes=config.max_boxes,
+            nms_iou=config.nms_iou,
+            score_threshold=config.score_threshold,
+            max_detections=config.max_detections,
         )
         kept.append((np.full(len(label), row), label, value, *box.T))
         for shown in np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT) if "proposals" in kinds else ():

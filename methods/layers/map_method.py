@@ -21,7 +21,7 @@ class ImageConfig(MapConfig):
     loss: Literal["multi-label", "softmax"] = training(
         "multi-label", "a logistic loss for each class, or, where an image has one class, softmax over all classes"
     )
-    freeze: bool = training(False, "keep what the weights set as it is: only new layers learn")
+    freeze_backbone: bool = training(False, "keep what the weights set as it is: only new layers learn")
 
 
 class ImageMethod(MapMethod):
@@ -33,12 +33,12 @@ class ImageMethod(MapMethod):
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=roi_head)
         for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(not config.freeze or name not in self.backbone.pretrained)
+            parameter.requires_grad_(not config.freeze_backbone or name not in self.backbone.pretrained)
 
     def train(self, mode: bool = True) -> ImageMethod:
         """As every module's; a frozen backbone keeps its statistics and drops nothing."""
         super().train(mode)
-        if self.config.freeze and self.backbone.pretrained:
+        if self.config.freeze_backbone and self.backbone.pretrained:
             self.backbone.eval()
         return self
 

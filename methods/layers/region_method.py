@@ -26,7 +26,7 @@ class RegionNet(ProposalMethod):
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=config.roi_head, roi_pooling=config.roi_pooling)
         for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(not config.freeze or name not in self.backbone.pretrained)
+            parameter.requires_grad_(not config.freeze_backbone or name not in self.backbone.pretrained)
 
     @abstractmethod
     def score(self, features: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ from bench.method import Task
 from bench.training.batches import Images, MapFeed
 from bench.training.loop import build, fit
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("cat", "dog")
 
 
@@ -79,7 +81,7 @@ def test_the_loop_trains_as_fast_as_a_bare_one(
 ) -> None:
     size, number = (224, 256) if full else (128, 32)
     dataset, folders = photographs(number), count()
-    settings = {"net": "tiny", "size": size, "epochs": 2, "batch_size": 8}
+    settings = {"net": "tiny", "input_size": size, "epochs": 2, "batch_size": 8}
     images = Images(dataset)
     pixels = torch.stack([images.square(image, size) for image in dataset.ids])
 

@@ -116,6 +116,7 @@ def complaints(tmp_path: Path, shared: Places) -> Callable[..., str]:
     return check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.methods())
 def test_every_method_of_this_repository_keeps_the_contract(name: str, shared: Places) -> None:
     findings = check_method(name, shared)
@@ -150,8 +151,16 @@ COUNTS = """self.seen = getattr(self, "seen", 0) + self.training
         ("maps(images)", "maps(images) + __import__('random').random()", "seed .*: .* from torch's generator"),
         (f"return {MEAN}", COUNTS, "saved and loaded.*: .* neither a parameter nor a buffer"),
         ("Config = MapConfig", "class Config(MapConfig):\n        gain: float = 1.0", "gain belongs to no stage"),
-        ("Config = MapConfig", "Config = MapConfig\n    variants = {'small': {'size': 8}}", "built: small: .*size=8"),
-        ("Config = MapConfig", "Config = MapConfig\n    recipes = {'voc2007': {'sise': 8}}", "Did you mean: size?"),
+        (
+            "Config = MapConfig",
+            "Config = MapConfig\n    variants = {'small': {'size': 8}}",
+            "built: small: .*input_size=8",
+        ),
+        (
+            "Config = MapConfig",
+            "Config = MapConfig\n    recipes = {'voc2007': {'inputsize': 8}}",
+            "Did you mean: input_size?",
+        ),
         ("Config = MapConfig", "Config = MapConfig\n    default_variant = 'big'", "default variant 'big' is none"),
         (
             "Config = MapConfig",

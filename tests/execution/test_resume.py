@@ -32,6 +32,8 @@ from bench.records.result import Result
 from bench.records.store import Store
 from bench.training.checkpoint import done
 
+pytestmark = pytest.mark.slow
+
 TINY = {"train": 20, "val": 10, "test": 8, "size": 64, "classes": 4}
 IMPORTED_BEFORE = [
     *(

@@ -62,7 +62,7 @@ def test_an_image_without_any_present_class_erases_nothing() -> None:
 
 
 def test_what_b_learns_says_nothing_about_a() -> None:
-    method = made(Acol, freeze=False)
+    method = made(Acol, freeze_backbone=False)
     method.loss(IMAGES, LABELS)["classifier B"].backward()
     assert all(parameter.grad is None for parameter in method.classifiers[0].parameters())
     assert all(parameter.grad is not None for parameter in method.classifiers[1].parameters())

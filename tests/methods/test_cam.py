@@ -58,7 +58,7 @@ def test_frozen_only_new_layers_learn(tmp_path: Path) -> None:
     torch.save(
         {f"trunk.{name}": value for name, value in cam().backbone.trunk.state_dict().items()}, tmp_path / "w.pth"
     )
-    method = Cam(Cam.Config(net="tiny", weights=str(tmp_path / "w.pth"), freeze=True, neck=8), TASK).train()
+    method = Cam(Cam.Config(net="tiny", weights=str(tmp_path / "w.pth"), freeze_backbone=True, neck=8), TASK).train()
     assert {id(one) for one in method.parameters() if one.requires_grad} == {id(one) for one in method.new_parameters()}
     assert method.neck.training
     assert not method.backbone.training

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.core.files import write_json
+from bench.core.setting_names import use_former_names
 from bench.data.ground_truth import Truth, labels_of, no_objects
 from bench.errors import BadFileError, RequestError
 from bench.predictions.decode import detections
@@ -32,7 +33,7 @@ def run(folder: Path, kind: str, rows: list[tuple[Any, ...]], **config: float) -
     schema = pa.schema([(name, pa.string() if name in ("image", "label") else pa.float64()) for name in KINDS[kind]])
     table = pa.Table.from_pylist([dict(zip(KINDS[kind], row, strict=True)) for row in rows], schema=schema)
     write(folder / f"{kind}.parquet", kind, table, About("hand", "made-up", "test", IDS))
-    write_json(folder / "config.json", {"config": config})
+    write_json(folder / "config.json", {"config": use_former_names(config)})
     return str(folder)
 
 
@@ -59,7 +60,7 @@ def test_overlaps_are_suppressed_by_the_mean_score_not_by_that_of_a_run(truth: T
     one = run(tmp_path / "1", "boxes", [("a", "cat", 0.6, *LEFT), ("a", "cat", 0.5, *MOST)])
     two = run(tmp_path / "2", "boxes", [("a", "cat", 0.1, *LEFT), ("a", "cat", 0.4, *MOST)])
     assert rows(ensemble(truth, one, two)["boxes"]) == [("a", "cat", pytest.approx(0.45), *MOST)]
-    assert len(ensemble(truth, one, two, nms=1.0)["boxes"]) == 2
+    assert len(ensemble(truth, one, two, nms_iou=1.0)["boxes"]) == 2
 
 
 def test_it_is_the_decoding_of_the_mean_of_all_scores(truth: Truth, tmp_path: Path) -> None:
@@ -71,8 +72,8 @@ def test_it_is_the_decoding_of_the_mean_of_all_scores(truth: Truth, tmp_path: Pa
     for number, mine in enumerate(scores):
         found = [("b", CLASSES[c], mine[r, c], *boxes[r]) for r in rng.permutation(len(boxes)) for c in (1, 0)]
         runs.append(run(tmp_path / str(number), "boxes", found))
-    label, score, box = detections(boxes, scores.mean(0), nms=0.3, score_floor=0.4, max_boxes=9)
-    table = ensemble(truth, *runs, score_floor=0.4, max_boxes=9)["boxes"]
+    label, score, box = detections(boxes, scores.mean(0), nms_iou=0.3, score_threshold=0.4, max_detections=9)
+    table = ensemble(truth, *runs, score_threshold=0.4, max_detections=9)["boxes"]
     assert table["label"].to_pylist() == [CLASSES[one] for one in label]
     np.testing.assert_allclose(table["score"].to_numpy(), score)
     np.testing.assert_array_equal([table[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], box.T)
@@ -113,16 +114,18 @@ def test_files_of_anybody_are_members_too(truth: Truth, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_boxes_were_suppressed_is_refused_with_what_to_do(truth: Truth, tmp_path: Path) -> None:
-    one = run(tmp_path / "abc", "boxes", [("a", "cat", 0.5, *LEFT)], nms=0.3)
-    with pytest.raises(RequestError, match=r"abc has only some of its boxes \(nms=0\.3\).* nms=1,max_boxes=2000"):
+    one = run(tmp_path / "abc", "boxes", [("a", "cat", 0.5, *LEFT)], nms_iou=0.3)
+    with pytest.raises(
+        RequestError, match=r"abc has only some of its boxes \(nms_iou=0\.3\).* nms_iou=1,max_detections=2000"
+    ):
         ensemble(truth, one)
 
 
 def test_a_run_of_which_few_boxes_were_written_is_refused(truth: Truth, tmp_path: Path) -> None:
     few = [("a", "cat", 0.5, *LEFT), ("a", "dog", 0.4, *RIGHT)]
-    with pytest.raises(RequestError, match=r"\(max_boxes=2\)"):
-        ensemble(truth, run(tmp_path / "cut", "boxes", few, max_boxes=2))
-    assert len(rows(ensemble(truth, run(tmp_path / "whole", "boxes", few, max_boxes=3))["boxes"])) == 2
+    with pytest.raises(RequestError, match=r"\(max_detections=2\)"):
+        ensemble(truth, run(tmp_path / "cut", "boxes", few, max_detections=2))
+    assert len(rows(ensemble(truth, run(tmp_path / "whole", "boxes", few, max_detections=3))["boxes"])) == 2
 
 
 def test_runs_on_other_proposals_are_refused(truth: Truth, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_a_published_file_gives_the_features_it_stands_for(
     assert loaded.new_parameters() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "suffix"), [(matconvnet, ".mat"), (caffe, ".caffemodel")])
 def test_fully_connected_layers_are_read_whether_stored_as_such_or_as_convolutions(
     tmp_path: Path, write: Any, suffix: str

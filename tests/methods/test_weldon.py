@@ -23,7 +23,7 @@ SQUARE = interpolate(IMAGES, (64, 64))
 @pytest.mark.parametrize(("size", "k"), [(224, 5), (230, 5), (448, 50), (747, 100), (1000, 100), (64, 5)])
 def test_k_follows_the_size_of_the_image(size: int, k: int) -> None:
     maps = torch.randn(1, 2, 30, 30)
-    assert made(Weldon, size=size).pool(maps).equal(negative_evidence(maps, k, k))
+    assert made(Weldon, input_size=size).pool(maps).equal(negative_evidence(maps, k, k))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_k_can_be_given_for_both_or_each(settings: dict[str, float], pooled: tup
 
 def config(variant: str, **settings: Any) -> Any:
     weldon, _ = registry.parse("weldon")
-    recipe = {"net": "tiny", "weights": "none", "size": 64}
+    recipe = {"net": "tiny", "weights": "none", "input_size": 64}
     return registry.configure(weldon, variant, dataset="made-up", recipe=recipe, settings=settings)
 
 
@@ -54,7 +54,7 @@ def test_rows_of_the_ablation_are_max_pooling_and_mantra(variant: str, cls: Any)
 
 
 def test_the_first_row_of_the_ablation_learns_new_layers_alone() -> None:
-    assert [config(row).freeze for row in ("a", "a+b", "a+b+c", "a+b+d", "a+b+c+d")] == [True, *[False] * 4]
+    assert [config(row).freeze_backbone for row in ("a", "a+b", "a+b+c", "a+b+d", "a+b+c+d")] == [True, *[False] * 4]
 
 
 def test_ap_ranks_the_batch_by_its_scores() -> None:
@@ -73,23 +73,23 @@ def test_ap_needs_as_many_lowest_as_highest_regions() -> None:
 
 
 def test_scales_are_averaged_each_with_its_own_k() -> None:
-    method, one, other = (made(Weldon, size=64, scales=scales) for scales in ((64, 48), (64,), (48,)))
+    method, one, other = (made(Weldon, input_size=64, scales=scales) for scales in ((64, 48), (64,), (48,)))
     found = method(SQUARE)
     torch.testing.assert_close(found.scores, (one(SQUARE).scores + other(SQUARE).scores) / 2)
     assert found.maps.shape == one(SQUARE).maps.shape
     resized = interpolate(SQUARE, (48, 48), mode="bilinear", antialias=True)
-    torch.testing.assert_close(other(SQUARE).scores, made(Weldon, size=48)(resized).scores)
+    torch.testing.assert_close(other(SQUARE).scores, made(Weldon, input_size=48)(resized).scores)
     assert method.loss(SQUARE, LABELS)["classification"].isfinite()
 
 
 @pytest.mark.parametrize("side", [48, 64, 320])
 def test_an_image_of_another_size_has_the_k_of_its_own(side: int) -> None:
     image = interpolate(IMAGES, (side, side))
-    torch.testing.assert_close(made(Weldon, size=448)(image).scores, made(Weldon, size=side)(image).scores)
+    torch.testing.assert_close(made(Weldon, input_size=448)(image).scores, made(Weldon, input_size=side)(image).scores)
 
 
 def test_a_scale_above_the_size_of_the_images_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"scales may not be above size \(64\), but one is 747"):
+    with pytest.raises(RequestError, match=r"scales may not be above input_size \(64\), but one is 747"):
         config("a+b", scales="64+747")
 
 

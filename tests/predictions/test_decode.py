@@ -18,7 +18,7 @@ from bench.predictions.decode import boxes_of, detections, mask_of, peak, peaks,
 RULES = ("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax")
 COMPONENTS = ("every-component", "every-component-minmax", "mean-components")
 WHOLE = [0, 0, 6, 4]
-OPTIONS = {"nms": 0.3, "score_floor": 0.25, "max_boxes": 6}
+OPTIONS = {"nms_iou": 0.3, "score_threshold": 0.25, "max_detections": 6}
 
 
 def box_of(map_, width, height, *, rule, threshold):
@@ -195,7 +195,7 @@ def test_an_empty_map_is_refused():
 
 
 def kept(boxes, scores, **settings_):
-    options = {"nms": 0.3, "score_floor": 0.0, "max_boxes": 100, **settings_}
+    options = {"nms_iou": 0.3, "score_threshold": 0.0, "max_detections": 100, **settings_}
     return [array.tolist() for array in detections(boxes, scores, **options)]
 
 
@@ -204,8 +204,8 @@ FAR = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]
 
 def test_a_box_is_dropped_when_its_iou_with_a_better_one_is_above_the_threshold():
     half = [[0, 0, 10, 10], [0, 0, 10, 5]]
-    assert kept(half, [[0.5], [0.9]], nms=0.49)[1] == [0.9]
-    assert kept(half, [[0.5], [0.9]], nms=0.5)[1] == [0.9, 0.5]
+    assert kept(half, [[0.5], [0.9]], nms_iou=0.49)[1] == [0.9]
+    assert kept(half, [[0.5], [0.9]], nms_iou=0.5)[1] == [0.9, 0.5]
 
 
 def test_suppression_stays_within_a_class():
@@ -224,11 +224,11 @@ def test_of_two_equal_scores_the_first_proposal_suppresses_the_second():
 
 
 def test_scores_under_the_floor_go_and_scores_at_it_stay():
-    assert kept(FAR, [[0.25], [0.5], [0.125]], score_floor=0.25)[1] == [0.5, 0.25]
+    assert kept(FAR, [[0.25], [0.5], [0.125]], score_threshold=0.25)[1] == [0.5, 0.25]
 
 
 def test_the_best_boxes_of_all_classes_together_are_kept():
-    assert kept(FAR, [[0.1, 0.6], [0.9, 0.2], [0.3, 0.4]], max_boxes=3)[:2] == [[0, 1, 1], [0.9, 0.6, 0.4]]
+    assert kept(FAR, [[0.1, 0.6], [0.9, 0.2], [0.3, 0.4]], max_detections=3)[:2] == [[0, 1, 1], [0.9, 0.6, 0.4]]
 
 
 def test_no_proposals_give_no_boxes():
@@ -240,16 +240,16 @@ def test_a_score_that_is_not_a_number_is_refused():
         kept(FAR, [[0.1], [float("nan")], [0.2]])
 
 
-def slowly(boxes, scores, *, nms, score_floor, max_boxes):
+def slowly(boxes, scores, *, nms_iou, score_threshold, max_detections):
     """Greedy suppression as one would tell it, over all classes at once."""
     left = [(-scores[row][label], row, label) for row in range(len(boxes)) for label in range(len(scores[0]))]
     taken = []
     for negative, row, label in sorted(left):
         rivals = [boxes[other] for _, other, same in taken if same == label]
-        if -negative < score_floor or any(iou([boxes[row]], [rival])[0, 0] > nms for rival in rivals):
+        if -negative < score_threshold or any(iou([boxes[row]], [rival])[0, 0] > nms_iou for rival in rivals):
             continue
         taken.append((-negative, row, label))
-    return [[label, score, boxes[row]] for score, row, label in taken[:max_boxes]]
+    return [[label, score, boxes[row]] for score, row, label in taken[:max_detections]]
 
 
 @settings(max_examples=40, deadline=None)

@@ -101,7 +101,7 @@ def test_a_kind_that_its_runs_lack_is_asked_for_from_them(shared: Places, member
 
 
 def test_what_one_protocol_lacks_does_not_keep_another_from_its_result(shared: Places, members: list[Result]) -> None:
-    names, settings = ("voc07-cls", "voc07-det"), {"runs": members[0].address, "nms": 0.29}
+    names, settings = ("voc07-cls", "voc07-det"), {"runs": members[0].address, "nms_iou": 0.29}
     asked = [
         Request("ensemble", registry.protocol(name), settings=settings, data="shapes", data_options=TINY)
         for name in names
@@ -126,7 +126,7 @@ def test_a_result_whose_predictions_are_not_kept_says_so(shared: Places, members
 
 
 def trained(places: Places, method: str, protocol: str, **settings: Any) -> Result | BenchError:
-    small = {"net": "tiny", "weights": "none", "size": 64, "epochs": 1, "min_proposal": 0}
+    small = {"net": "tiny", "weights": "none", "input_size": 64, "epochs": 1, "min_proposal": 0}
     return ran(places, method, protocol, **small, **settings)
 
 

@@ -82,7 +82,7 @@ def test_scaled_boxes_follow_each_axis() -> None:
 def test_proposals_lose_the_small_in_original_pixels_and_then_the_surplus(tmp_path: Path) -> None:
     rows = [(0, 0, 16, 12), (0, 0, 9, 12), (4, 0, 32, 24), (0, 0, 10, 10)]
     photographs = Photographs(tmp_path, 1)
-    method = made(Corners, size=64, min_proposal=10, max_proposals=2, flip=False)
+    method = made(Corners, input_size=64, min_proposal=10, max_proposals=2, flip=False)
     found = feed(method, photographs, boxes(photographs, rows))
     [(image, proposals, _)] = found.step(plan(method.config, 1, 0, 0), 0)
     assert image.shape == (1, 3, 48, 64)
@@ -106,7 +106,7 @@ def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) 
     photographs = Photographs(tmp_path, 1)
     rows, scores = np.array([[0, 0, 5, 5], [4, 0, 20, 24]]), np.array([0.75, 0.25])
     proposals = Proposals.gather(photographs.ids, [rows] * len(photographs.ids), [scores] * len(photographs.ids))
-    config = Wsddn.Config(net="tiny", weights="none", size=64, min_proposal=10, proposals="p.npz", box_scores=10)
+    config = Wsddn.Config(net="tiny", weights="none", input_size=64, min_proposal=10, proposals="p.npz", box_scores=10)
     of = photographs.ids[0]
     assert considered(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
     assert considered(proposals, config.model_copy(update={"box_scores": 0.0}), of).tolist() == [[4, 0, 20, 24]]

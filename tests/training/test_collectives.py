@@ -25,8 +25,17 @@ from bench.training import checkpoint, predict, process_group
 from bench.training.batches import Images
 from bench.training.loop import build
 
+pytestmark = pytest.mark.slow
+
 TOGETHER = [(0, 0, 16, 24), (16, 0, 32, 24), (0, 0, 32, 24), (4, 4, 20, 20)]
-TINY = {"net": "tiny", "weights": "none", "size": 64, "precision": "float32", "momentum": 0.0, "weight_decay": 0.0}
+TINY = {
+    "net": "tiny",
+    "weights": "none",
+    "input_size": 64,
+    "precision": "float32",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+}
 METHODS: dict[str, dict[str, Any]] = {
     "cam": {"dropout": 0.0},
     "acol": {"width": 8, "loss": "softmax"},

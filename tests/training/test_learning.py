@@ -24,6 +24,8 @@ from bench.training.batches import Images, feed_of
 from bench.training.loop import build, fit
 from bench.training.predict import Split, predict
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -197,14 +197,14 @@ class Pulled(Colours):
 
 
 def test_updates_are_sgd_and_new_layers_learn_faster(run: Path, photographs: Photographs) -> None:
-    settings = {"momentum": 0.5, "weight_decay": 0.01, "lr": 0.1, "head_lr": 3.0, "lr_drop": 1.0}
+    settings = {"momentum": 0.5, "weight_decay": 0.01, "lr": 0.1, "head_lr_multiplier": 3.0, "lr_drop": 1.0}
     method = train(made(Pulled, epochs=2, batch_size=4, **settings), run, photographs)
     assert method.maps.weight.detach().flatten().tolist() == pytest.approx([updates(settings, [1.0] * 6, 0.1)] * 6)
     assert method.maps.bias.tolist() == pytest.approx([updates(settings, [1.0] * 6, 0.3)] * 2)
 
 
 def test_gradients_are_clipped_to_a_norm(run: Path, photographs: Photographs) -> None:
-    settings = {"momentum": 0.0, "weight_decay": 0.0, "lr": 1.0, "clip": 0.5}
+    settings = {"momentum": 0.0, "weight_decay": 0.0, "lr": 1.0, "grad_clip_norm": 0.5}
     method = train(made(Pulled, epochs=1, batch_size=10, **settings), run, photographs)
     moved = torch.cat([value.detach().flatten() for value in method.parameters()])
     assert moved.norm().item() == pytest.approx(0.5, rel=1e-4)
@@ -214,7 +214,7 @@ def test_gradients_are_clipped_to_a_norm(run: Path, photographs: Photographs) ->
 def test_a_batch_in_parts_is_one_update_from_the_mean_gradient(
     tmp_path: Path, photographs: Photographs, parts: int
 ) -> None:
-    ways = [made(Colours, batch_size=5, epochs=1, accumulate=parts) for parts in (1, parts)]
+    ways = [made(Colours, batch_size=5, epochs=1, grad_accumulation_steps=parts) for parts in (1, parts)]
     for number, method in enumerate(ways):
         method.drop = nn.Identity()  # which draws for all that it is given
         train(method, tmp_path / str(number), photographs)
@@ -351,13 +351,13 @@ def test_an_interruption_costs_no_snapshot(run: Path, tmp_path: Path, photograph
     ("settings", "says"),
     [
         ({"snapshots": (2, 9)}, "snapshots=9 is none of epochs 1 ... 4"),
-        ({"snapshots": (2,), "epoch": 3}, "epoch=3 needs snapshots=3"),
+        ({"snapshots": (2,), "checkpoint_epoch": 3}, "checkpoint_epoch=3 needs snapshots=3"),
     ],
 )
 def test_an_epoch_that_is_not_kept_cannot_be_asked_for(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         made(Colours, epochs=4, **settings)
-    assert made(Colours, epochs=4, snapshots=(2, 3), epoch=3).config.epoch == 3
+    assert made(Colours, epochs=4, snapshots=(2, 3), checkpoint_epoch=3).config.checkpoint_epoch == 3
 
 
 def test_what_a_method_watches_is_logged_as_the_norm_of_its_gradient(run: Path, photographs: Photographs) -> None:

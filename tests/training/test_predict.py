@@ -20,7 +20,7 @@ from bench.method import Maps
 from bench.predictions.decode import boxes_of, detections, mask_of, shares_of
 from bench.predictions.dense_crf import DenseCrf, refined
 from bench.predictions.formats import read_any
-from bench.predictions.table import Resolved, resolve
+from bench.predictions.table import ResolvedPredictions, resolve
 from bench.training import predict as module
 from bench.training.batches import Images
 from bench.training.predict import Split, predict
@@ -46,7 +46,7 @@ def predicted(
     return predict(method, split, kinds, folder, **{"device": CPU, **more})[0]
 
 
-def drawn(photographs: Photographs, folder: Path, kind: str) -> tuple[Resolved, list[np.ndarray]]:
+def drawn(photographs: Photographs, folder: Path, kind: str) -> tuple[ResolvedPredictions, list[np.ndarray]]:
     """What was left of a kind that is a folder, and its arrays."""
     truth = photographs.truth("test")
     found = resolve(read_any(folder / "parts" / kind, truth, [kind]), truth)
@@ -73,13 +73,13 @@ def test_a_map_method_speaks_for_every_image_and_class(photographs: Photographs,
 def test_a_proposal_method_writes_what_suppression_leaves_and_the_best_score(
     photographs: Photographs, tmp_path: Path
 ) -> None:
-    method, proposals = made(Corners, nms=0.4), boxes(photographs, HALVES)
+    method, proposals = made(Corners, nms_iou=0.4), boxes(photographs, HALVES)
     tables = predicted(method, photographs, tmp_path / "p", "boxes", "scores", proposals=proposals)
     with torch.no_grad():
         each = method(torch.zeros(1, 3, 24, 32), torch.tensor(HALVES, dtype=torch.float32))
     np.testing.assert_allclose(scores(tables["scores"]), each.amax(0).expand(8, 2), rtol=1e-5)
-    settings = {"score_floor": method.config.score_floor, "max_boxes": 100}
-    label, score, box = detections(HALVES, each.double().numpy(), nms=0.4, **settings)
+    settings = {"score_threshold": method.config.score_threshold, "max_detections": 100}
+    label, score, box = detections(HALVES, each.double().numpy(), nms_iou=0.4, **settings)
     assert 2 <= len(label) < 6
     first = tables["boxes"].slice(0, len(label))
     assert set(first["image"].to_pylist()) == {"00"}
@@ -100,7 +100,7 @@ def test_images_without_large_enough_proposals_have_scores_of_0_and_no_boxes(
 
 
 def test_every_proposal_of_the_classes_that_an_image_shows_is_written(photographs: Photographs, tmp_path: Path) -> None:
-    method, proposals = made(Corners, nms=0.1, max_boxes=1, min_proposal=0), boxes(photographs, HALVES)
+    method, proposals = made(Corners, nms_iou=0.1, max_detections=1, min_proposal=0), boxes(photographs, HALVES)
     table = predicted(method, photographs, tmp_path / "p", "proposals", proposals=proposals)["proposals"]
     with torch.no_grad():
         each = method(torch.zeros(1, 3, 24, 32), torch.tensor(HALVES, dtype=torch.float32)).numpy()
@@ -173,7 +173,7 @@ def test_every_component_is_a_row_of_boxes_with_the_score_of_its_class(
 
 
 def test_scales_and_mirror_images_of_proposals_are_averaged(photographs: Photographs, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"scales": (32, 64), "flip_test": True, "nms": 1.0, "min_proposal": 0}
+    settings: dict[str, Any] = {"scales": (32, 64), "flip_test": True, "nms_iou": 1.0, "min_proposal": 0}
     method, proposals = made(Corners, **settings), boxes(photographs, HALVES[:1])
     tables = predicted(method, photographs, tmp_path / "p", "scores", proposals=proposals)
     with torch.no_grad():

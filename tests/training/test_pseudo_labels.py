@@ -74,7 +74,7 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
 
 def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs, tmp_path: Path) -> None:
     file = run(tmp_path / "r.parquet", photographs, [("00", "cat", 0.9, 0.0, 4.0, 8.0, 12.0)])
-    config = PseudoConfig(pseudo=file, net="none", weights="none", size=64, min_proposal=0)
+    config = PseudoConfig(pseudo=file, net="none", weights="none", input_size=64, min_proposal=0)
     feed, _ = feed_of(config, Images(photographs), photographs.truth("train"), boxes(photographs, [WHOLE]))
     seen = set()
     for epoch in range(8):
@@ -112,7 +112,7 @@ class Shifted(Corners):
 def test_boxes_that_a_method_moves_are_written_of_each_class_in_the_original_image(
     photographs: Photographs, tmp_path: Path, views: dict[str, Any]
 ) -> None:
-    method = made(Shifted, nms=1.0, min_proposal=0, **views)
+    method = made(Shifted, nms_iou=1.0, min_proposal=0, **views)
     given: Proposals = boxes(photographs, [(0, 8, 16, 24), (8, 4, 32, 20)])
     split = Split(photographs.truth("train"), Images(photographs), given)
     table = predict(method, split, ["boxes"], tmp_path / "p", device=torch.device("cpu"))[0]["boxes"]
@@ -127,7 +127,7 @@ def test_boxes_that_a_method_moves_are_written_of_each_class_in_the_original_ima
 
 def test_suppression_looks_at_each_classs_own_boxes() -> None:
     moved = np.array([[[0, 0, 10, 10], [0, 0, 10, 10]], [[0, 0, 10, 10], [50, 0, 60, 10]]], float)
-    label, score, box = detections(moved, [[0.9, 0.8], [0.7, 0.6]], nms=0.5, score_floor=0, max_boxes=9)
+    label, score, box = detections(moved, [[0.9, 0.8], [0.7, 0.6]], nms_iou=0.5, score_threshold=0, max_detections=9)
     assert label.tolist() == [0, 1, 1]
     assert score.tolist() == [0.9, 0.8, 0.6]
     assert box.tolist() == [[0, 0, 10, 10], [0, 0, 10, 10], [50, 0, 60, 10]]

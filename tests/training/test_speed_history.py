@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.registry import ROOT
+
+pytestmark = pytest.mark.slow
 
 CLOCK = """
 import itertools

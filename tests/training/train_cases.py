@@ -21,7 +21,14 @@ from bench.training.loop import build, fit
 
 CPU = torch.device("cpu")
 TASK = Task("toy", ("cat", "dog"))
-FLAT: dict[str, Any] = {"net": "none", "weights": "none", "precision": "float32", "size": 32, "lr": 0.1, "head_lr": 1.0}
+FLAT: dict[str, Any] = {
+    "net": "none",
+    "weights": "none",
+    "precision": "float32",
+    "input_size": 32,
+    "lr": 0.1,
+    "head_lr_multiplier": 1.0,
+}
 
 
 class Photographs(Dataset):

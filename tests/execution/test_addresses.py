@@ -1,0 +1,75 @@
+"""Addresses of release 0.1: whoever asks for what was trained and predicted then finds it, under either name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import registry
+from bench.config import RENAMED
+from bench.core.files import Places
+from bench.data.proposals import Proposals
+from bench.execution.resolve import Request, Shelf, look_up
+from bench.records.store import PredictionsKey, TrainingKey
+
+FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
+"""Of each method and variant: settings, configs as they were addressed (of later rows what differs), addresses."""
+
+DATA = {"train": 20, "val": 10, "test": 8, "size": 64, "classes": 4}
+
+
+class NoProposals(Shelf):
+    """Computes no proposals: the digests of those of release 0.1 are put in anyway."""
+
+    def proposals(self, *_: Any) -> Proposals:
+        return Proposals.gather((), [], [])
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return NoProposals(Places(tmp_path_factory.mktemp("runs")))
+
+
+def keys(
+    shelf: Shelf, method: str, protocol: str, settings: dict[str, str]
+) -> tuple[TrainingKey | None, PredictionsKey]:
+    """The keys of a request, with the digests that data and proposals had when the fixture was made."""
+    request = Request(method, registry.protocol(protocol), settings=settings, data="shapes", data_options=DATA)
+    job = look_up(request, shelf, device=torch.device("cpu"), threads=1)
+    digests, training, predictions = FIXTURE["digests"][protocol], job.training, job.predictions
+    scored = predictions.proposals is not None
+    predictions = replace(predictions, proposals=digests["proposals"] if scored else None)
+    if training is None:
+        return None, replace(predictions, images=digests["images_of_predictors"])
+    training = replace(
+        training,
+        data=digests["data"],
+        labels=digests["labels"],
+        proposals=digests["training_proposals"] if scored else None,
+    )
+    return training, replace(predictions, images=digests["images"], training=training.address)
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["former-names", "present-names"])
+@pytest.mark.parametrize("method", FIXTURE["methods"])
+def test_addresses_do_not_move(shelf: Shelf, method: str, renamed: bool) -> None:
+    rows = FIXTURE["methods"][method]
+    for row in rows:
+        settings = {RENAMED.get(key, key) if renamed else key: value for key, value in row["settings"].items()}
+        for protocol, (trained, predicted) in row["addresses"].items():
+            training, predictions = keys(shelf, method, protocol, settings)
+            if training is not None:
+                config = {**rows[0]["training_config"], **row["training_config"]}
+                assert as_json(training)["config"] == config
+                assert training.address == trained
+            assert as_json(predictions)["config"] == {**rows[0]["prediction_config"], **row["prediction_config"]}
+            assert predictions.address == predicted
+
+
+def as_json(key: TrainingKey | PredictionsKey) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(asdict(key))))
