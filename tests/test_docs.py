@@ -22,13 +22,13 @@ from tools.docs import FOLDER, remade
 if TYPE_CHECKING:
     from conftest import Answer
 
-PAGES = sorted(FOLDER.glob("*.md"))
+PAGES = sorted(FOLDER.rglob("*.md"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_a_page_says_of_the_protocols_is_what_their_files_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    assert remade(page) == page, f"docs/{path.name} is behind the protocols' files; run: python -m tools.docs"
+    assert remade(page) == page, f"{path.name} is behind the protocols' files; run: python -m tools.docs"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -65,6 +65,7 @@ def test_the_examples_of_scoring_a_file_do_what_the_page_says(here: Callable[...
             assert OutputChecker().check_output(block, said, ELLIPSIS | NORMALIZE_WHITESPACE), f"{block}\nis\n{said}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "row"), [("adding-a-method.md", "top:few"), ("adding-a-protocol.md", "largest-pro")])
 def test_a_page_followed_word_by_word_in_a_copy_gives_a_row_in_the_table(
     page: str, row: str, bench: Callable[..., Answer], tmp_path: Path
@@ -115,9 +116,13 @@ def _anchor(line: str) -> str:
 
 def test_the_navigation_has_every_page_once() -> None:
     nav = yaml.safe_load((registry.ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    assert sorted(one if isinstance(one, str) else next(iter(one.values())) for one in nav) == [
-        one.name for one in PAGES
-    ]
+    assert sorted(_leaves(nav)) == sorted(str(page.relative_to(FOLDER)) for page in PAGES)
+
+
+def _leaves(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    return [leaf for entry in (nav.values() if isinstance(nav, dict) else nav) for leaf in _leaves(entry)]
 
 
 @pytest.mark.parametrize("name", sorted(registry.protocols()))

@@ -32,29 +32,51 @@ def test_the_two_commands_stand_under_their_marks_in_one_line_each() -> None:
     assert [block(f"<!-- {mark} -->").count("\n") for mark in ("run", "test")] == [1, 1]
 
 
-@pytest.mark.parametrize(("command", "code"), [("echo one $CI", 0), ("false\necho two", 1)])
-def test_ci_runs_the_test_command_as_it_stands_with_a_slurm_and_fails_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+@pytest.mark.parametrize(
+    ("command", "broken", "code"),
+    [("echo one $CI", "", 0), ("false\necho two", "", 1), ("echo one $CI", "mypy", 1), ("echo one $CI", "python", 1)],
+)
+def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, broken: str, code: int
 ) -> None:
-    cluster = tmp_path / "tests" / "slurm" / "cluster.sh"
-    cluster.parent.mkdir(parents=True)
-    cluster.write_text('#!/bin/sh\necho "$1 ${SLURM_CONF:-}" >> verbs\n')
-    cluster.chmod(0o755)
+    fakes = {"tests/slurm/cluster.sh": 'echo "cluster $1 ${SLURM_CONF:-}" >> log'}
+    for tool in ("pip", "ruff", "mypy", "mkdocs", "python"):
+        fakes[f".venv/bin/{tool}"] = f'echo "{tool} $*" >> log' + ("; exit 1" if tool == broken else "")
+    for program in ("pdflatex", "chromium", "pg_ctlcluster"):  # so that nothing is installed
+        fakes[program] = ""
+    for name, text in fakes.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_text((registry.ROOT / ".ci" / "run").read_text())
     (tmp_path / "README.md").write_text(
         f"```bash\nexit 7\n```\n<!-- test -->\n\n```bash\n{command}\n```\n```\nexit 8\n```\n"
     )
-    for program in ("pdflatex", "chromium", "pg_ctlcluster"):  # so that nothing is installed
-        (tmp_path / program).touch(mode=0o755)
     monkeypatch.delenv("SLURM_CONF", raising=False)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     run = ["env", f"PATH={path}", "bash", str(tmp_path / ".ci" / "run")]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == code
-    assert done.stdout.removeprefix(f"{command}\n") == ("one true\n" if code == 0 else "")
-    up, down = (tmp_path / "verbs").read_text().splitlines()
-    assert (up, down.startswith("down /")) == ("up ", True)
+    assert done.stdout.startswith(f"{command}\n" + ("" if command.startswith("false") else "one true\n"))
+    log = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+    words = [" ".join(line.split()[:2]) for line in log]
+    steps = [
+        "pip install",
+        "ruff check",
+        "ruff format",
+        "mypy",
+        "mkdocs build",
+        "cluster up",
+        "python -m",
+    ]
+    if not code:
+        assert words == [*steps, "cluster down"]
+        assert [line for line in log if line.startswith("python")] == [
+            "python -m pytest -q -m slow -n 0 --durations=20"
+        ]
+    assert "\ntwo\n" not in done.stdout
+    assert ("step slow tests" in done.stdout) == (code == 0)
 
 
 def test_the_table_it_shows_is_that_of_the_published_results(bench: Callable[..., Answer]) -> None:

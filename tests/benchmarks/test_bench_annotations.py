@@ -10,6 +10,8 @@ from timing import times_faster
 
 from bench.data.voc import CLASSES, VocDataset
 
+pytestmark = pytest.mark.slow
+
 ITEM = """<object><name>{}</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult>
 <bndbox><xmin>10</xmin><ymin>20</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"""
 TEXT = f"""<annotation><size><width>100</width><height>80</height><depth>3</depth></size>

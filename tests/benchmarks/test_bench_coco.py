@@ -23,6 +23,8 @@ from bench.data.ground_truth import Truth
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
 
+pytestmark = pytest.mark.slow
+
 Metrics = dict[str, float | None]
 PROTOCOL = registry.bind(registry.protocol("coco14-det"))
 

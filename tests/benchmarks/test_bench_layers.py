@@ -18,6 +18,8 @@ from methods.layers.divergence import pairwise_cosine
 from methods.layers.pooling import negative_evidence
 from methods.layers.soft_proposal import dissimilarity, stable_state, walk
 
+pytestmark = pytest.mark.slow
+
 BATCH = 16
 
 

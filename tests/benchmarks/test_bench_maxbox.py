@@ -19,8 +19,10 @@ from timing import peak_mib, times_faster
 from bench import registry
 from bench.core.boxes import iou
 from bench.data.ground_truth import Truth
-from bench.predictions.table import Resolved
+from bench.predictions.table import ResolvedPredictions
 from bench.scoring.score import score
+
+pytestmark = pytest.mark.slow
 
 SIDE, TAUS, IOUS = 224, np.arange(0, 1, 0.001), np.array([0.3, 0.5, 0.7])
 Maps = list[np.ndarray]
@@ -44,7 +46,7 @@ def ours(truth: Truth, maps: Maps) -> dict[str, float | None]:
     rows = np.arange(len(maps), dtype=np.int32)
     shown = np.argmax(truth.labels, axis=1).astype(np.int32)
     covered = np.ones(len(maps), dtype=np.bool_)
-    found = Resolved("maps", rows, shown, {}, covered, {}, (), lambda: iter(maps))
+    found = ResolvedPredictions("maps", rows, shown, {}, covered, {}, (), lambda: iter(maps))
     protocol = registry.bind(registry.protocol("cub-maxbox"))
     return dict(score(protocol, truth, {"maps": found}, replicates=0).metrics)
 

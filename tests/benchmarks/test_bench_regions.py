@@ -22,6 +22,8 @@ from methods.layers.pseudo import best_apart
 from methods.layers.refinement import targets
 from methods.melm import Melm
 
+pytestmark = pytest.mark.slow
+
 PROPOSALS, CLASSES, TOP = 2000, 20, 200
 Box = tuple[float, float, float, float]
 

@@ -23,6 +23,8 @@ from bench.predictions.arrays import read_folder
 from bench.predictions.table import resolve
 from bench.scoring.score import score
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = registry.bind(registry.protocol("voc12-seg"))
 NAMES = 1 + len(CLASSES)
 

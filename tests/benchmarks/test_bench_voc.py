@@ -18,6 +18,8 @@ from bench.data.ground_truth import Truth
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
 
+pytestmark = pytest.mark.slow
+
 Metrics = dict[str, float]
 PROTOCOL = registry.bind(registry.protocol("voc07-det"))
 

@@ -26,6 +26,8 @@ from bench.records.result import Result
 from bench.site.build import write
 from bench.site.paths import method_page
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
 COUNT = 1000

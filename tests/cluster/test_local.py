@@ -18,6 +18,8 @@ from slurm import status
 from slurm.status import Status
 from slurm.submission import Submission, find
 
+pytestmark = pytest.mark.slow
+
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
 DATA = ("--data", "shapes", "--data-option", ",".join(f"{key}={value}" for key, value in TINY.items()))
 BREAKS = '''"""Breaks while there is a file that says how."""

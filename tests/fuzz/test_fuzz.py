@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def fuzzed(folder: Path, *what: str) -> list[dict[str, Any]]:
     """What the fuzzer prints, run in a folder in which nothing must appear."""

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
+import pytest
 from slurm_cluster import DATA, MEANS, Checkout, ended, until
 
 from bench.core.files import Places
 from bench.records.store import Store
 from slurm.status import Status
+
+pytestmark = pytest.mark.slow
 
 SPOTS = '''"""Points at one spot of the image, whatever the class: a variant each, as `center` is of the middle."""
 from typing import ClassVar

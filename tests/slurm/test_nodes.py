@@ -20,6 +20,8 @@ from bench.records.store import Store
 from bench.training import checkpoint
 from bench.training.loop import build
 
+pytestmark = pytest.mark.slow
+
 ASKED = ("--method", "cam,wsddn", "--protocol", "voc07-cls", *DATA, *MEANS)
 ONE_STEP = ("--set", "epochs=1,batch_size=12,dropout=0,precision=float32")
 

@@ -17,6 +17,8 @@ from slurm.attempts import lives
 from slurm.status import Status
 from slurm.submission import Submission
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("preempted", "warned", "cut", "killed", "raising", "crashed")
 AGAIN = {"preempted": "Preempted.", "warned": "Out of time.", "crashed": "Its node failed."}
 FAILED = {

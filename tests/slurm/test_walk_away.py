@@ -10,7 +10,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from slurm_cluster import DATA, MEANS, Checkout, ended, until
+
+pytestmark = pytest.mark.slow
 
 MATRIX = ("--method", "cam,gmp,lse", "--protocol", "voc07-point,voc07-corloc", "--seed", "0,1", "--set", "epochs=1")
 

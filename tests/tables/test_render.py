@@ -168,6 +168,7 @@ def test_latex_escapes_what_latex_reads() -> None:
     assert r"\cmidrule(lr){2-3}" in body
 
 
+@pytest.mark.slow
 def test_latex_compiles(tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex: apt-get install texlive-latex-recommended")

@@ -11,8 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.core.files import Places, write_json, write_text
 from bench.tracking.live_curves import EXPERIMENT, follow
+
+pytestmark = pytest.mark.slow
 
 
 def begun(places: Places, address: str, epochs: int) -> Path:

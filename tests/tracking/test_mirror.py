@@ -192,6 +192,7 @@ def test_the_store_is_the_one_that_the_environment_names(
     assert mirror.run("by-environment").info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_eight_at_once_on_a_fresh_store_all_succeed(tmp_path: Path) -> None:
     for number in range(3):
         record(tmp_path / "runs", f"r{number}")

@@ -19,6 +19,8 @@ import pytest
 from bench.core.files import Places
 from bench.tracking.mirror import ADDRESS, sync
 
+pytestmark = pytest.mark.slow
+
 JOBS, EPOCHS = 16, 5
 JOB = """
 import json, sys, time
