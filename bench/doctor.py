@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench.core.files import Places
 from bench.data.datasets import DATASETS, open_dataset
-from bench.errors import MissingDataError, amount
+from bench.errors import MissingDataError, format_count
 from bench.predictions.dense_crf import HOW_TO_INSTALL
 from bench.records.result import SYNTHETIC
 
@@ -83,7 +83,7 @@ def _dataset(name: str, places: Places) -> Check:
     except MissingDataError as error:
         looked = "no data root is set" if places.data_root is None else f"looked in {error.looked_in}"
         return Check(name, False, looked, error.how)
-    return Check(name, True, f"{amount(len(splits), 'split')}; python -m bench data check {name} counts them")
+    return Check(name, True, f"{format_count(len(splits), 'split')}; python -m bench data check {name} counts them")
 
 
 def _scheduler() -> Iterator[Check]:

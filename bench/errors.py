@@ -43,11 +43,11 @@ class UnknownNameError(RequestError):
         text = f"Unknown {what} {name!r}."
         if near:
             text += f" Did you mean: {', '.join(near)}?"
-        text += f" Available: {listing(self.known, 5 if hint else 20)}"
+        text += f" Available: {format_names(self.known, 5 if hint else 20)}"
         super().__init__(f"{text} ({hint})." if hint else f"{text}.")
 
 
-def listing(names: Sequence[str], most: int = 5) -> str:
+def format_names(names: Sequence[str], most: int = 5) -> str:
     """Names for a message, the first few of many."""
     shown = ", ".join(names[:most]) or "none"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
@@ -67,7 +67,7 @@ class BadFileError(RequestError):
     def __init__(self, file: Path | str, rule: str, *, row: int | str | None = None) -> None:
         self.file, self.rule, self.row = str(file), rule, row
         where = "" if row is None else f", row {row}"
-        super().__init__(printable(f"{file}{where}: {rule}"))
+        super().__init__(escape_text(f"{file}{where}: {rule}"))
 
 
 class WrongKindError(BadFileError):
@@ -78,7 +78,7 @@ class WrongKindError(BadFileError):
         super().__init__(file, f"holds {seen}{' or '.join(kinds)}; expected {' or '.join(expected) or 'no table'}")
 
 
-def printable(text: str, most: int = 1500) -> str:
+def escape_text(text: str, most: int = 1500) -> str:
     r"""Text of a file for a message: one line, cut where it is long, without what moves a terminal.
 
     >>> printable("a\x1b[2Jb")
@@ -88,7 +88,7 @@ def printable(text: str, most: int = 1500) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
 
 
-def amount(count: int, noun: str, plural: str = "") -> str:
+def format_count(count: int, noun: str, plural: str = "") -> str:
     """A number of things, for a message.
 
     >>> amount(1, "image"), amount(1000, "image"), amount(0, "inverted box", "inverted boxes")

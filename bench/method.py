@@ -18,7 +18,7 @@ from pydantic import create_model
 from torch import Tensor, nn
 
 from bench.config import BaseConfig, MapConfig, ProposalConfig, TrainedConfig, prediction, training
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 
 __all__ = [
     "Attribution",
@@ -73,7 +73,7 @@ class Predictor(ABC):
         self.config = config
 
     @abstractmethod
-    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+    def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """Tables of every kind in `kinds`. Of the truth it may use ids, sizes and classes only."""
 
 
@@ -100,7 +100,7 @@ class Method(nn.Module, ABC):
         """Parameters that pretrained weights did not set: they learn `head_lr_multiplier` times faster."""
         return []
 
-    def watched(self) -> dict[str, list[nn.Parameter]]:
+    def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by a name under which the log has the norm of their gradient, the mean over an epoch's steps."""
         return {}
 
@@ -118,7 +118,7 @@ class MapMethod(Method):
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
 
-        A term is a mean over the images, or computed from rows that went through `bench.training.collectives.gathered`:
+        A term is a mean over the images, or computed from rows that went through `bench.training.collectives.all_gather`:
         then several processes that share a batch learn as one.
         """
 
@@ -186,9 +186,9 @@ class Attribution(MapMethod):
         """The base's."""
         return self.base.new_parameters()
 
-    def watched(self) -> dict[str, list[nn.Parameter]]:
+    def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """The base's."""
-        return self.base.watched()
+        return self.base.gradient_groups()
 
 
 class ProposalMethod(Method):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.method import Predictor
 
 
@@ -20,7 +20,7 @@ class Center(Predictor):
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
-    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+    def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """One point an image and class."""
         row, label = np.indices(truth.labels.shape).reshape(2, -1)
         x, y = truth.size[row].T / 2

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from bench.errors import RequestError
 from bench.method import Maps, Task, training
 from bench.method import prediction as at_test
-from bench.training.collectives import gathered
+from bench.training.collectives import all_gather
 from methods.hierarchies import levels_of
 from methods.layers.divergence import pairwise_cosine
 from methods.layers.hierarchy import Level, hierarchy
@@ -121,7 +121,7 @@ class Danet(ImageMethod):
     def _alike_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
         """The sum over levels of the similarity of a present name's maps, mean over images and names."""
         present = [level.labels(labels) > 0 for level in self.levels]
-        sums = [gathered(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
+        sums = [all_gather(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
         return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
 
     def _alike_in_all(self, found: list[Tensor], labels: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class Danet(ImageMethod):
         size = own[0].shape[2:]
         together = torch.cat([interpolate(one, size, mode="bilinear", align_corners=True) for one in own], dim=1)
         count = together.shape[1] // 2
-        mean = gathered(pairwise_cosine(self._some(together, count))) / max(1, count * (count - 1) // 2)
+        mean = all_gather(pairwise_cosine(self._some(together, count))) / max(1, count * (count - 1) // 2)
         return mean.abs().sum() / max(1, len(mean))
 
 

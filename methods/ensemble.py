@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
 from bench.core.files import read_json
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.method import BaseConfig, Predictor, prediction
 from bench.predictions import prior_runs
@@ -45,7 +45,7 @@ class Ensemble(Predictor):
     kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     config: EnsembleConfig
 
-    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+    def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """The kinds that every run made. Raises RequestError for a run on other images, or whose boxes are not all."""
         made = {
             kind: [prior_runs.read_prior_predictions(run, kind, truth) for run in self.config.runs]
@@ -55,14 +55,14 @@ class Ensemble(Predictor):
         mean = {"boxes": self._boxes, "scores": self._scores}
         return {kind: mean[kind](truth, said) for kind, said in whole.items()}
 
-    def _scores(self, truth: Truth, said: Sequence[ResolvedPredictions]) -> pa.Table:
+    def _scores(self, truth: GroundTruth, said: Sequence[ResolvedPredictions]) -> pa.Table:
         total = np.zeros(truth.labels.shape)
         for one in said:
             total[one.image, one.label] += one.score
         image, label = np.indices(total.shape).reshape(2, -1)
         return _table("scores", truth, image, label, total.ravel() / len(said))
 
-    def _boxes(self, truth: Truth, said: Sequence[ResolvedPredictions]) -> pa.Table:
+    def _boxes(self, truth: GroundTruth, said: Sequence[ResolvedPredictions]) -> pa.Table:
         for run, one in zip(self.config.runs, said, strict=True):
             _refuse_cut(Path(run), one)
         _refuse_other_proposals([Path(run) for run in self.config.runs])
@@ -121,7 +121,7 @@ def _made_by(run: Path) -> dict[str, Any]:
 
 
 def _table(
-    kind: str, truth: Truth, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
+    kind: str, truth: GroundTruth, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
 ) -> pa.Table:
     names = [
         pa.array(names, pa.string()).take(pa.array(index))

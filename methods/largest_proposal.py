@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from bench.core.boxes import area
-from bench.data.ground_truth import Truth
-from bench.data.proposals import filtered
+from bench.data.ground_truth import GroundTruth
+from bench.data.proposals import drop_small_boxes
 from bench.method import BaseConfig, Predictor, prediction
 
 
@@ -33,7 +33,7 @@ class LargestProposal(Predictor):
     needs_proposals: ClassVar[bool] = True
     config: LargestProposalConfig
 
-    def predict(self, truth: Truth, proposals: Any) -> dict[str, pa.Table]:
+    def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """One box an image and class, of `proposals.of(id)` (n, 4)."""
         largest = [self._largest(proposals.of(name)) for name in truth.ids]
         count = np.array([len(box) for box in largest])  # 0 or 1
@@ -51,5 +51,5 @@ class LargestProposal(Predictor):
 
     def _largest(self, proposals: np.ndarray) -> np.ndarray:
         """The largest proposal (1, 4), or (0, 4) where there is none."""
-        kept = filtered(proposals, self.config.min_proposal)
+        kept = drop_small_boxes(proposals, self.config.min_proposal)
         return kept[area(kept).argmax()][None] if len(kept) else kept.reshape(0, 4)

@@ -173,7 +173,7 @@ class Melm(RegionMethod):
         entropy, absence, local = (torch.stack(terms).mean() for terms in zip(*passes, strict=True))
         return dict(zip(self.names, (entropy, absence, self.config.lam * local), strict=True))
 
-    def watched(self) -> dict[str, list[nn.Parameter]]:
+    def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """The layers of both kinds of branch, whose gradients Figure 8 b follows."""
         return {"global": list(self.discovery.parameters()), "local": list(self.localization.parameters())}
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from bench.method import Maps, Task, training
-from bench.training.collectives import gathered
+from bench.training.collectives import all_gather
 from methods.layers.erasing import attention
 from methods.layers.map_method import ImageConfig, ImageMethod, map_layer, neck
 
@@ -102,5 +102,5 @@ def guided(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
     target = guide > torch.where(top > high, high, 0.7 * top)
     marked = target | (guide < low)
     losses = binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
-    total, count = gathered((losses * marked).sum()[None]).sum(), gathered(marked.sum()[None]).sum()
+    total, count = all_gather((losses * marked).sum()[None]).sum(), all_gather(marked.sum()[None]).sum()
     return total / count.clamp(min=1)

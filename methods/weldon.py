@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from bench.config import Side
 from bench.method import Maps, training
-from bench.training.collectives import gathered
+from bench.training.collectives import all_gather
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
 from methods.layers.map_method import PooledConfig, PooledMaps
 from methods.layers.pooling import negative_evidence
@@ -89,7 +89,7 @@ class Weldon(PooledMaps):
         """The ranking loss, or a classification loss over the classes whose label is known."""
         if self.config.loss != "ap":
             return super().loss(images, labels)
-        return {"ranking": ap_ranking_loss(gathered(self(images).scores), gathered(labels), pairs=self.config.ap_pairs)}
+        return {"ranking": ap_ranking_loss(all_gather(self(images).scores), all_gather(labels), pairs=self.config.ap_pairs)}
 
     def _scaled(self, images: Tensor, side: int) -> Maps:
         resized = interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)

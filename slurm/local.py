@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import registry
 from bench.core.files import read_json
-from bench.core.lease import Holder, process
+from bench.core.lease import Holder, describe_process
 from bench.errors import RunError
 from slurm.plan import Array
 from slurm.profile import Resources
@@ -90,7 +90,7 @@ def _start(attempt: Path) -> None:
         visible = tuple(range(lane * gpus, (lane + 1) * gpus))
         executor.update_parameters(timeout_min=_NEVER, gpus_per_node=gpus, visible_gpus=visible)
         job = executor.submit(Task(attempt, jobs))
-        sent.append(Sent("local", job.job_id, jobs, asdict(process(int(job.job_id)))))
+        sent.append(Sent("local", job.job_id, jobs, asdict(describe_process(int(job.job_id)))))
         submit_ids(attempt, sent)
 
 

@@ -54,15 +54,15 @@ def look_over(
     """
     import torch
 
-    from bench.execution.resolve import Shelf, look_up
+    from bench.execution.resolve import DatasetCache, resolve_request
 
-    shelf = Shelf(places)
+    shelf = DatasetCache(places)
     able: list[Request] = []
     found: list[Training] = []
     refused: dict[str, BenchError] = {}
     for request in requests:
         try:
-            job = look_up(request, shelf, device=torch.device("cpu"), threads=threads or 0)
+            job = resolve_request(request, shelf, device=torch.device("cpu"), threads=threads or 0)
         except BenchError as error:
             refused[str(request)] = error
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.files import read_json
-from bench.core.lease import standing
+from bench.core.lease import find_holder
 from bench.errors import RunError
 from slurm import local, scheduler
 from slurm.attempts import lives
@@ -67,7 +67,7 @@ def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[s
         return Status(number, "failed" if failed else "done", failed, restarts=restarts)
     if sent is None:
         return Status(number, "failed", "It was never taken by the cluster.")
-    if standing(submission.job_folder(number) / "lease") is not None:
+    if find_holder(submission.job_folder(number) / "lease") is not None:
         path = submission.job_folder(number) / "progress.json"
         return Status(number, "running", "", read_json(path) if path.exists() else None, restarts)
     if reason := ends.get(sent.id, [""])[-1]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.core.files import DIGEST_LENGTH, Places, file_digest, read_json, write_json
-from bench.core.provenance import revision
+from bench.core.provenance import read_revision
 from bench.errors import RequestError, RunError, UnknownNameError
 from slurm.plan import Array, Job
 
@@ -177,7 +177,7 @@ def find(name: str | None, places: Places) -> Submission:
 
 def code() -> dict[str, Any]:
     """The code that runs: a digest of its files, and git's revision of them."""
-    return {"digest": _digest(), **revision(registry.ROOT)}
+    return {"digest": _digest(), **read_revision(registry.ROOT)}
 
 
 def _digest() -> str:

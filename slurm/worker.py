@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.files import write_text
-from bench.core.progress import SILENT, follows
+from bench.core.progress import SILENT, is_follower
 from bench.errors import BenchError, LostError
 from slurm import attempts, ranks
 from slurm.progress import Written
@@ -36,7 +36,7 @@ PATIENCE = 10.0
 LOOK = 5.0
 """Seconds between two looks for what another process of a job has said."""
 
-FAREWELL = 300.0
+SHUTDOWN_GRACE_S = 300.0
 """Seconds that a cluster which told a job to stop has to end its task, before the job counts as failed."""
 
 
@@ -107,7 +107,7 @@ def _listen(submission: Submission, number: int, *, lost: bool) -> None:
     """Wait for what ends the whole task, and for the one of several processes that knows why the job ended."""
     for _ in range(1 if ranks.size() == 1 else 60 if lost else 15):
         if attempts.told(submission.job_folder(number)):
-            time.sleep(FAREWELL)
+            time.sleep(SHUTDOWN_GRACE_S)
         if submission.outcome(number) is not None:
             return
         time.sleep(1)
@@ -153,7 +153,7 @@ def work(attempt: Path, number: int) -> None:
     try:
         _work(attempt, number)
     except KeyboardInterrupt:
-        if not follows():
+        if not is_follower():
             attempts.stop(read(attempt.parent.parent).job_folder(number), attempts.TOLD)
         os._exit(1)
 
@@ -165,16 +165,16 @@ def _work(attempt: Path, number: int) -> None:
 
     submission = read(attempt.parent.parent)
     folder = submission.job_folder(number)
-    progress = SILENT if follows() else Written(folder)
+    progress = SILENT if is_follower() else Written(folder)
     lease = claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress)
     with process_group.joined(pick_device(submission.means.device)), process_group.claimed(lease) as check:
         if check is None:
             return
-        leads = process_group.leads()
+        leads = process_group.is_main()
         if leads:
             attempts.begin(folder)
         try:
-            process_group.everywhere(lambda: refuse_other_code(submission, attempt), str)
+            process_group.main_first(lambda: refuse_other_code(submission, attempt), str)
         except BenchError as error:
             if leads:
                 submission.end(number, failed={"": str(error)})

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from bench.core.progress import SILENT, Progress
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.protocol import BoundProtocol, Conventions
@@ -55,7 +55,7 @@ class Audit:
 
 def audit(
     protocol: BoundProtocol,
-    truth: Truth,
+    truth: GroundTruth,
     predictions: Mapping[str, ResolvedPredictions],
     *,
     allow_missing: bool = False,

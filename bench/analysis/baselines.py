@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.core.files import atomic, write_text
-from bench.core.provenance import now, revision
-from bench.records.collection import Kept
-from bench.records.replicates import beside
+from bench.core.files import atomic_file, write_text
+from bench.core.provenance import current_time, read_revision
+from bench.records.collection import StoredResult
+from bench.records.replicates import replicates_path
 from bench.records.result import Result, read_result, write_result
 from bench.tables.leaderboard import rows_of
 from bench.tables.numbers import percent
@@ -27,7 +27,7 @@ Row = tuple[Result, ...]
 """Results that differ in their seed only."""
 
 
-def latest(kept: Iterable[Kept]) -> list[Row]:
+def latest(kept: Iterable[StoredResult]) -> list[Row]:
     """Of every thing that was judged the latest results, one a seed."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
@@ -45,7 +45,7 @@ def baseline_of(result: Result, accepted: Iterable[Row]) -> Row:
     return next((row for row in accepted if same_thing(row[0], result)), ())
 
 
-def accept(results: Iterable[Kept], folder: Path, reason: str) -> list[str]:
+def accept(results: Iterable[StoredResult], folder: Path, reason: str) -> list[str]:
     """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words."""
     moved = []
     baselines = read(folder)
@@ -57,15 +57,15 @@ def accept(results: Iterable[Kept], folder: Path, reason: str) -> list[str]:
         _on_record(folder / LEDGER, one.result, [other.result for other in former], reason)
         for other in former:
             other.record.unlink()
-            beside(other.record).unlink(missing_ok=True)
+            replicates_path(other.record).unlink(missing_ok=True)
         was = "".join(f", was {_values(other.result)}" for other in former)
         moved.append(f"{_named(one.result)}: {_values(one.result)}{was}")
     return moved
 
 
-def read(folder: Path) -> list[Kept]:
+def read(folder: Path) -> list[StoredResult]:
     """The baselines of a folder."""
-    return [Kept(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
+    return [StoredResult(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
 
 
 def same_thing(a: Result, b: Result) -> bool:
@@ -86,20 +86,20 @@ def _what(result: Result) -> tuple[Any, ...]:
     return result.protocol, result.label, result.dataset, result.split, result.train_split
 
 
-def _copied(one: Kept, folder: Path) -> None:
+def _copied(one: StoredResult, folder: Path) -> None:
     """Replicates, then the record, whose presence means that all is there."""
     record = folder / one.result.file_name
-    if beside(one.record).exists():
-        with atomic(beside(record)) as part:
-            shutil.copyfile(beside(one.record), part)
+    if replicates_path(one.record).exists():
+        with atomic_file(replicates_path(record)) as part:
+            shutil.copyfile(replicates_path(one.record), part)
     write_result(record, one.result)
 
 
 def _on_record(ledger: Path, result: Result, former: Sequence[Result], reason: str) -> None:
     line = {
-        "when": now(),
+        "when": current_time(),
         "reason": reason,
-        "revision": revision(Path(__file__).parent)["revision"],
+        "revision": read_revision(Path(__file__).parent)["revision"],
         "protocol": result.protocol,
         "dataset": result.dataset,
         "split": result.split,

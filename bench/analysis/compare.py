@@ -15,11 +15,11 @@ from functools import partial
 import numpy as np
 
 from bench import registry
-from bench.core.bootstrap import bootstrap, interval_of_difference, p_value
+from bench.core.bootstrap import bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
-from bench.errors import BadFileError, RequestError, amount
-from bench.records.collection import Kept
-from bench.records.replicates import beside, read_replicates
+from bench.errors import BadFileError, RequestError, format_count
+from bench.records.collection import StoredResult
+from bench.records.replicates import replicates_path, read_replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
@@ -61,7 +61,7 @@ class Comparison:
     per_class: dict[str, dict[str, Difference]]
 
 
-def compare(a: Kept, b: Kept, *, per_class: bool = False, anyway: bool = False) -> Comparison:
+def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway: bool = False) -> Comparison:
     """Compare two results by the metrics that both have.
 
     Raises RequestError where they were judged differently, unless `anyway`; where they have no metric in common, or
@@ -84,7 +84,7 @@ def tables_of(found: Comparison) -> list[Table]:
     """The metrics, then the classes of each metric that has them; per cent."""
     a, b = found.a, found.b
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
-    title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {amount(a.images, 'image')}, per cent"
+    title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {format_count(a.images, 'image')}, per cent"
     remarks = [f"A: {_name(a)}", f"B: {_name(b)}"]
     if lower := [name for name in found.metrics if not a.higher_is_better[name]]:
         remarks.append(f"Lower is better: {', '.join(lower)}.")
@@ -131,7 +131,7 @@ def _difference(
         return Difference(a, b)
     count = min(map(len, draws))
     apart = draws[0][:count] - draws[1][:count][:: 1 if paired else -1]
-    return Difference(a, b, a - b, interval_of_difference(apart, a - b), p_value(apart, a - b))
+    return Difference(a, b, a - b, difference_interval(apart, a - b), p_value(apart, a - b))
 
 
 def _unlike(a: Result, b: Result) -> tuple[str, ...]:
@@ -144,14 +144,14 @@ def _unlike(a: Result, b: Result) -> tuple[str, ...]:
     if a.dataset != b.dataset:
         unlike.append(f"dataset {b.dataset}, not {a.dataset}")
     elif a.ids_digest != b.ids_digest:
-        there, here = (f"{one.split}, {amount(one.images, 'image')}" for one in (b, a))
+        there, here = (f"{one.split}, {format_count(one.images, 'image')}" for one in (b, a))
         unlike.append(f"other images: {there}, not {here}")
     elif a.truth_digest != b.truth_digest:
         unlike.append("the same images with other annotations")
     return tuple(unlike)
 
 
-def _draws(a: Kept, b: Kept, *, paired: bool) -> tuple[Draws, Draws]:
+def _draws(a: StoredResult, b: StoredResult, *, paired: bool) -> tuple[Draws, Draws]:
     """The replicates beside two records. Raises RequestError where there are none, or of other draws."""
     found = []
     for one in (a, b):
@@ -160,14 +160,14 @@ def _draws(a: Kept, b: Kept, *, paired: bool) -> tuple[Draws, Draws]:
         if missing := [
             name for name, value in one.result.metrics.items() if value is not None and name not in replicates.values
         ]:
-            raise BadFileError(beside(one.record), f"no replicates of {missing[0]}: score the predictions again")
+            raise BadFileError(replicates_path(one.record), f"no replicates of {missing[0]}: score the predictions again")
         found.append(replicates)
     if paired and found[0].draws != found[1].draws:
         raise RequestError(f"{a.record} and {b.record} are of different bootstrap draws: score one of them again.")
     return found[0].values, found[1].values
 
 
-def _by_class(a: Kept, b: Kept, *, paired: bool) -> dict[str, dict[str, Difference]]:
+def _by_class(a: StoredResult, b: StoredResult, *, paired: bool) -> dict[str, dict[str, Difference]]:
     """Differences by metric and class."""
     values = a.result.per_class, b.result.per_class
     both = [name for name in values[0] if name in values[1]]
@@ -178,7 +178,7 @@ def _by_class(a: Kept, b: Kept, *, paired: bool) -> dict[str, dict[str, Differen
     }
 
 
-def _draws_by_class(one: Kept) -> dict[str, Draws]:
+def _draws_by_class(one: StoredResult) -> dict[str, Draws]:
     """Replicates of each metric and class, from outcomes.
 
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.

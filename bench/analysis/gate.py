@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.analysis.baselines import Row, baseline_of, latest
-from bench.core.bootstrap import interval_of_difference
-from bench.records.collection import Kept
+from bench.core.bootstrap import difference_interval
+from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import distinct, letters, other_conventions
@@ -54,7 +54,7 @@ class GateCheck:
     note: str = ""
 
 
-def gate(results: Sequence[Kept], baselines: Sequence[Kept], tolerance: float = TOLERANCE) -> list[GateCheck]:
+def gate(results: Sequence[StoredResult], baselines: Sequence[StoredResult], tolerance: float = TOLERANCE) -> list[GateCheck]:
     """Compare the latest results with their baselines, metric by metric, in the order of `STATUSES`."""
     records = {one.result.address: one.record for one in (*results, *baselines)}
     accepted = latest(baselines)
@@ -143,7 +143,7 @@ def _estimate_noise(
     draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
     new, old = (replicates_of(row, metric, draws) for row in rows)
     if new is not None and old is not None and new[0] == old[0]:
-        return interval_of_difference(new[1] - old[1], difference), "paired"
+        return difference_interval(new[1] - old[1], difference), "paired"
     widths = [_half_width(metric, row) for row in rows]
     if None in widths:
         return None, "no noise known"

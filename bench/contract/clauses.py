@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import registry
 from bench.contract.subject import Caught, OddImages, Subject
-from bench.data.ground_truth import ABSENT, Truth, no_objects
+from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
 from bench.method import Maps, ProposalMethod
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, resolve
 from bench.scoring.score import describe_odd_boxes
@@ -178,7 +178,7 @@ def any_size(subject: Subject) -> Iterator[str]:
     yield from _odd_tables(subject, tables, truth)
 
 
-def _odd_tables(subject: Subject, tables: Mapping[str, pa.Table], truth: Truth) -> Iterator[str]:
+def _odd_tables(subject: Subject, tables: Mapping[str, pa.Table], truth: GroundTruth) -> Iterator[str]:
     if not subject.cls.kinds:
         yield "it claims no kind of prediction: set `kinds`"
     for kind in subject.cls.kinds:
@@ -190,7 +190,7 @@ def _odd_tables(subject: Subject, tables: Mapping[str, pa.Table], truth: Truth) 
             yield from _odd_table(subject.cls.name, kind, tables[kind], truth)
 
 
-def _odd_table(name: str, kind: str, table: pa.Table, truth: Truth) -> Iterator[str]:
+def _odd_table(name: str, kind: str, table: pa.Table, truth: GroundTruth) -> Iterator[str]:
     found = resolve(Predictions(kind, table.select(list(_COLUMNS[kind])), About(name), f"its {kind}"), truth)
     if not len(found.image):
         yield f"{kind}: none for any image"
@@ -237,7 +237,7 @@ def gpu(subject: Subject) -> Iterator[str]:
 def blind(subject: Subject) -> Iterator[str]:
     """The same predictions again, and where labels and objects are hidden."""
     method, truth = subject.built(), subject.truth(4)
-    hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=no_objects())
+    hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
     tables = subject.predicted(method, truth)
     yield from _differing(tables, subject.predicted(method, truth))
     if any(_differing(tables, subject.predicted(method, hidden))):

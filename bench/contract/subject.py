@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.core.files import array_digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import ABSENT, PRESENT, Truth, no_objects
+from bench.data.ground_truth import ABSENT, PRESENT, GroundTruth, empty_objects
 from bench.data.proposals import Proposals
 from bench.errors import BenchError
 from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, locate_predictions, write
 from bench.training import loop
-from bench.training.batches import Example, Images, feed_of, plan
+from bench.training.batches import Example, Images, make_batch_source, plan
 from bench.training.device import STEP, as_input, seed_torch
 from bench.training.map_inference import OF_MAPS
 from bench.training.predict import Split, predict
@@ -110,7 +110,7 @@ class Subject:
         cls = cast("type[MapMethod | ProposalMethod]", self.cls)
         return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
 
-    def earlier(self, truth: Truth) -> dict[str, Any]:
+    def earlier(self, truth: GroundTruth) -> dict[str, Any]:
         """Settings that name a run to build on: one that found every class in each image's upper left quarter."""
         folder = self.folder / f"earlier-{array_digest(truth.ids)}"
         if not folder.exists():
@@ -124,12 +124,12 @@ class Subject:
                 write(locate_predictions(folder, kind), kind, table, about)
         return {"runs": (str(folder),), "pseudo": str(folder)}
 
-    def truth(self, images: int) -> Truth:
+    def truth(self, images: int) -> GroundTruth:
         """The first images of the training list."""
         whole = self.dataset.truth("train")
         return whole.subset(whole.ids[:images], split="train")
 
-    def proposals(self, truth: Truth) -> Proposals | None:
+    def proposals(self, truth: GroundTruth) -> Proposals | None:
         """Boxes between the quarters of each image, for a method that looks at any."""
         if not self.needs_proposals:
             return None
@@ -138,7 +138,7 @@ class Subject:
     def examples(self, method: Any, images: int) -> list[Example]:
         """What `loss` takes, as the harness makes it of the first images."""
         truth = self.truth(images)
-        feed, _ = feed_of(method.config, Images(self.dataset), truth, self.proposals(truth))
+        feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         step = feed.step(plan(method.config, images, seed=0, epoch=0), 0)
         return [(as_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
 
@@ -153,7 +153,7 @@ class Subject:
     def trained(self, name: str, images: int, epochs: int) -> Any:
         """The method after some epochs, trained in the folder `name`."""
         method, truth = self.built(epochs=epochs), self.truth(images)
-        feed, _ = feed_of(method.config, Images(self.dataset), truth, self.proposals(truth))
+        feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         loop.fit(method, feed, self.folder / name, seed=0, device=self.device)
         return method
 
@@ -162,7 +162,7 @@ class Subject:
         """The method after a short training in the folder `once`."""
         return self.trained("once", 4, 2)
 
-    def predicted(self, method: Any, truth: Truth, **given: Any) -> dict[str, pa.Table]:
+    def predicted(self, method: Any, truth: GroundTruth, **given: Any) -> dict[str, pa.Table]:
         """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours.
 
         Of a kind that is a folder, what each array is of, and its digest.
@@ -211,12 +211,12 @@ class OddImages(Dataset):
         """One list of all."""
         return ("odd",)
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """The images, each of the first class, without objects."""
         labels = np.full((len(ODD), len(self.classes)), ABSENT, dtype=np.int8)
         labels[:, 0] = PRESENT
         size = np.array(list(ODD.values()), dtype=np.int32)
-        return Truth(self.name, split, self.classes, tuple(ODD), size, labels, no_objects())
+        return GroundTruth(self.name, split, self.classes, tuple(ODD), size, labels, empty_objects())
 
     def image_path(self, image: str) -> Path:
         """A PNG."""

@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 Metrics = dict[str, FloatArray]
 
 
-def replicate_weights(images: int, replicates: int, seed: int) -> Iterator[FloatArray]:
+def draw_weights(images: int, replicates: int, seed: int) -> Iterator[FloatArray]:
     """Weights (b, N) of `replicates` bootstrap replicates in all, some at a time."""
     generator = np.random.default_rng(seed)
     at_once = max(1, _CHUNK // max(images, 1))
@@ -41,7 +41,7 @@ def replicate_weights(images: int, replicates: int, seed: int) -> Iterator[Float
 
 def bootstrap(summarise: Callable[[FloatArray], Metrics], images: int, *, replicates: int, seed: int) -> Metrics:
     """Every metric under resampled images: `summarise` maps weights (b, N) to values (b, ...)."""
-    parts = [summarise(weights) for weights in replicate_weights(images, replicates, seed)] if images else []
+    parts = [summarise(weights) for weights in draw_weights(images, replicates, seed)] if images else []
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
@@ -57,12 +57,12 @@ def class_mean(values: FloatArray) -> FloatArray:
 
 def interval(values: FloatArray, value: float) -> tuple[float, float] | None:
     """Interval of `value` from its replicates (B,), undefined ones left out; None if none is defined, or it is not."""
-    return _middle(_centred(values, value))
+    return _quantile_interval(_centre(values, value))
 
 
-def interval_of_difference(values: FloatArray, value: float) -> tuple[float, float] | None:
+def difference_interval(values: FloatArray, value: float) -> tuple[float, float] | None:
     """Interval of a difference of fractions from its replicates (B,); None as for `interval`."""
-    found = _middle(_apart(values, value))
+    found = _quantile_interval(_centre_difference(values, value))
     return found and (max(found[0], -1.0), min(found[1], 1.0))
 
 
@@ -72,14 +72,14 @@ def p_value(values: FloatArray, value: float) -> float | None:
     Twice the smaller share of replicates on either side of 0, those at 0 on both, the split itself counted as one more
     (Davison and Hinkley, 1997, Section 4.2): under .05 where the interval leaves 0 out.
     """
-    moved = _apart(values, value)
+    moved = _centre_difference(values, value)
     if not len(moved):
         return None
     tail = min((moved <= _ROUNDING).sum(), (moved >= -_ROUNDING).sum())
     return min(1.0, 2 * (float(tail) + 1) / (len(moved) + 1))
 
 
-def ranks(values: FloatArray, replicates: FloatArray) -> list[int]:
+def rank_values(values: FloatArray, replicates: FloatArray) -> list[int]:
     """Rank of n numbers, higher ones better: 1 + how many are significantly better; (n,), and (n, B) from one draw.
 
     One is significantly better than another where it is higher and the p-value of their difference is under .05, which
@@ -92,12 +92,12 @@ def ranks(values: FloatArray, replicates: FloatArray) -> list[int]:
         apart = float(values[one] - values[mine])
         if apart > reach[one] + reach[mine] + _ROUNDING:  # no replicate of the difference gets to 0
             return True
-        return apart > 0 and _differ(replicates[one] - replicates[mine], apart)
+        return apart > 0 and _is_significant(replicates[one] - replicates[mine], apart)
 
     return [1 + sum(better(one, mine) for one in range(len(values))) for mine in range(len(values))]
 
 
-def over_seeds(replicates: FloatArray) -> FloatArray:
+def average_over_seeds(replicates: FloatArray) -> FloatArray:
     """Replicates (B,) of the mean over S seeds, from those of each (S, B) on the same images.
 
     Each draws seeds too, one fewer than there are, so that the mean varies with the seeds by their variance / S (Rao
@@ -110,30 +110,30 @@ def over_seeds(replicates: FloatArray) -> FloatArray:
     return np.asarray(np.take_along_axis(replicates, drawn, axis=0).mean(axis=0))
 
 
-def _differ(values: FloatArray, value: float) -> bool:
+def _is_significant(values: FloatArray, value: float) -> bool:
     p = p_value(values, value)
     return p is not None and p < 1 - LEVEL
 
 
-def _centred(values: FloatArray, value: float) -> FloatArray:
+def _centre(values: FloatArray, value: float) -> FloatArray:
     defined = values[np.isfinite(values)]
     return defined - defined.mean() + value if len(defined) and np.isfinite(value) else defined[:0]
 
 
-def _apart(values: FloatArray, value: float) -> FloatArray:
+def _centre_difference(values: FloatArray, value: float) -> FloatArray:
     """Replicates of a difference, moved; those on which both agree are left at 0."""
-    moved = _centred(values, value)
+    moved = _centre(values, value)
     return np.where(np.abs(values[np.isfinite(values)]) <= _ROUNDING, 0.0, moved) if len(moved) else moved
 
 
-def _middle(values: FloatArray) -> tuple[float, float] | None:
+def _quantile_interval(values: FloatArray) -> tuple[float, float] | None:
     if not len(values):
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def totals(
+def count_by_class(
     weights: FloatArray,
     image: NDArray[np.integer],
     label: NDArray[np.integer],

@@ -20,17 +20,17 @@ def from_voc(boxes: ArrayLike) -> FloatArray:
     >>> from_voc([[1, 1, 10, 20]])
     array([[ 0.,  0., 10., 20.]])
     """
-    return np.subtract(_rows(boxes), [1.0, 1.0, 0.0, 0.0])
+    return np.subtract(_as_rows(boxes), [1.0, 1.0, 0.0, 0.0])
 
 
 def to_voc(boxes: ArrayLike) -> FloatArray:
     """Half-open corners (N, 4) to VOC's 1-based inclusive `xmin, ymin, xmax, ymax`."""
-    return np.add(_rows(boxes), [1.0, 1.0, 0.0, 0.0])
+    return np.add(_as_rows(boxes), [1.0, 1.0, 0.0, 0.0])
 
 
 def from_coco(boxes: ArrayLike) -> FloatArray:
     """COCO's `x, y, width, height` (N, 4) to half-open corners."""
-    rows = _rows(boxes)
+    rows = _as_rows(boxes)
     with np.errstate(over="ignore"):
         return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
 
@@ -43,7 +43,7 @@ def to_coco(boxes: ArrayLike) -> FloatArray:
     >>> 33.3 + 100.0 - 33.3, to_coco(from_coco([[33.3, 0.0, 100.0, 1.0]])).tolist()
     (100.00000000000001, [[33.3, 0.0, 100.0, 1.0]])
     """
-    start, end = np.hsplit(_rows(boxes), 2)
+    start, end = np.hsplit(_as_rows(boxes), 2)
     with np.errstate(over="ignore", invalid="ignore"):
         side = end - start
         short = np.round(side, 9)
@@ -52,7 +52,7 @@ def to_coco(boxes: ArrayLike) -> FloatArray:
 
 def area(boxes: ArrayLike) -> FloatArray:
     """Areas (N,) of boxes (N, 4); an inverted box has area 0."""
-    rows = _rows(boxes)
+    rows = _as_rows(boxes)
     with np.errstate(over="ignore", invalid="ignore"):  # infinite extent times nothing is not a number
         sides = np.maximum(rows[:, 2:] - rows[:, :2], 0.0)
         return np.asarray(sides[:, 0] * sides[:, 1])
@@ -64,17 +64,17 @@ def iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
     >>> iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [1, 0, 3, 2], [2, 0, 4, 2]]).round(3)
     array([[1.   , 0.333, 0.   ]])
     """
-    one, two = _rows(a), _rows(b)
-    return _ratio(one.T[:, :, None], two.T[:, None, :], area(one)[:, None] + area(two)[None, :])
+    one, two = _as_rows(a), _as_rows(b)
+    return _iou_of_corners(one.T[:, :, None], two.T[:, None, :], area(one)[:, None] + area(two)[None, :])
 
 
 def paired_iou(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Intersection over union (N,) of box i of `a` (N, 4) with box i of `b` (N, 4)."""
-    one, two = _rows(a), _rows(b)
-    return _ratio(one.T, two.T, area(one) + area(two))
+    one, two = _as_rows(a), _as_rows(b)
+    return _iou_of_corners(one.T, two.T, area(one) + area(two))
 
 
-def best_overlaps(
+def find_best_overlaps(
     boxes: FloatArray,
     key: NDArray[np.int64],
     objects: FloatArray,
@@ -92,35 +92,35 @@ def best_overlaps(
     trim = np.array([[0.0], [0.0], [0.0], [0.0]] if plus_one else [[0.0], [0.0], [1.0], [1.0]])
     corners, others = np.ascontiguousarray(boxes.T), np.ascontiguousarray(objects[by_key].T) - trim
     best, which = np.zeros(len(boxes)), np.full(len(boxes), -1, dtype=np.int64)
-    of = _place(keys, key)
+    of = _look_up(keys, key)
     candidates = np.flatnonzero(of >= 0)
     for start in range(0, len(candidates), _ROWS):
         rows = candidates[start : start + _ROWS]
         group = of[rows]
         mine = corners.take(rows, axis=1) - trim
-        best[rows], found = _best_of_run(mine, others, first[group], number[group])
+        best[rows], found = _best_in_group(mine, others, first[group], number[group])
         which[rows] = by_key[found]
     return best, which
 
 
-def _place(keys: NDArray[np.int64], key: NDArray[np.int64]) -> NDArray[np.int32]:
+def _look_up(keys: NDArray[np.int64], key: NDArray[np.int64]) -> NDArray[np.int32]:
     """Where each `key` (n,) is among the sorted `keys`, -1 where it is not; by a table, since keys are cells."""
     table = np.zeros(max(keys.max(initial=-1), key.max(initial=-1)) + 1, dtype=np.int32)
     table[keys] = np.arange(1, len(keys) + 1)
     return np.asarray(table[key] - 1)
 
 
-def _best_of_run(
+def _best_in_group(
     boxes: FloatArray, objects: FloatArray, first: NDArray[np.int64], number: NDArray[np.int64]
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """For box i of (4, n), the first largest IoU (n,) with the `number[i]` objects of (4, m) from `first[i]` on."""
     mine, theirs = area(boxes.T), area(objects.T)
-    best = _ratio(boxes, objects.take(first, axis=1), mine + theirs[first])
+    best = _iou_of_corners(boxes, objects.take(first, axis=1), mine + theirs[first])
     which, rows = first.copy(), np.arange(len(first))
     for step in range(1, number.max(initial=1)):
         rows = rows[number[rows] > step]
         now = first[rows] + step  # take, since indexing columns by an array is several times slower
-        overlap = _ratio(boxes.take(rows, axis=1), objects.take(now, axis=1), mine[rows] + theirs[now])
+        overlap = _iou_of_corners(boxes.take(rows, axis=1), objects.take(now, axis=1), mine[rows] + theirs[now])
         better = overlap > best[rows]
         improved = rows[better]
         best[improved], which[improved] = overlap[better], now[better]
@@ -129,7 +129,7 @@ def _best_of_run(
 
 def union_area(boxes: ArrayLike) -> float:
     """Area of the union of boxes (N, 4), exact: the plane is cut along every edge."""
-    rows = _rows(boxes)
+    rows = _as_rows(boxes)
     xs, ys = np.unique(rows[:, [0, 2]]), np.unique(rows[:, [1, 3]])
     if len(xs) < 2 or len(ys) < 2:
         return 0.0
@@ -139,11 +139,11 @@ def union_area(boxes: ArrayLike) -> float:
     return float((np.diff(ys)[:, None] * np.diff(xs)[None, :])[covered].sum())
 
 
-def _rows(boxes: ArrayLike) -> FloatArray:
+def _as_rows(boxes: ArrayLike) -> FloatArray:
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _ratio(a: FloatArray, b: FloatArray, areas: FloatArray) -> FloatArray:
+def _iou_of_corners(a: FloatArray, b: FloatArray, areas: FloatArray) -> FloatArray:
     """IoU of boxes with their corners along the first axis, (4, ...) each, and the sum of their areas (...)."""
     with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
         sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)

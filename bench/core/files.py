@@ -22,7 +22,7 @@ DIGEST_LENGTH = 20
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to `path` when the block ends well, removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
@@ -53,14 +53,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def ordinary(path: Path) -> Path:
+def require_regular_file(path: Path) -> Path:
     """The path, of a file. Raises BadFileError for what else may be there, such as a pipe: it may be waited for."""
     if path.exists() and not path.is_file():
         raise BadFileError(path, "expected an ordinary file")
     return path
 
 
-def files_in(folder: Path, pattern: str) -> list[Path]:
+def list_files(folder: Path, pattern: str) -> list[Path]:
     """What matches in a folder and below, sorted. Raises BadFileError where a folder cannot be listed."""
     try:
         return sorted(folder.rglob(pattern))
@@ -70,7 +70,7 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    with atomic(path) as part:
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

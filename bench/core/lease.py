@@ -49,7 +49,7 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether it is known to have ended; of processes on other hosts and in other containers nothing is known."""
-        return (self.host, self.space) == (socket.gethostname(), _space()) and _start_of(self.pid) != self.started
+        return (self.host, self.space) == (socket.gethostname(), _process_namespace()) and _start_time(self.pid) != self.started
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise BusyError unless this process still holds: call it before publishing anything."""
-        if _latest(self.path.parent) != int(self.path.stem) or not self._is_ours():
+        if _latest_number(self.path.parent) != int(self.path.stem) or not self._is_ours():
             raise BusyError(
                 f"{self.path.parent.parent} was deleted, or taken over by another process because this one gave no "
                 "sign of life. Run the same command again: it goes on from what is there."
@@ -74,7 +74,7 @@ class Lease:
 
     def _is_ours(self) -> bool:
         """False when somebody deleted the folder, even if others work there again."""
-        return self.path.exists() and _read(self.path) == self.holder
+        return self.path.exists() and _read_holder(self.path) == self.holder
 
 
 @contextmanager
@@ -90,12 +90,12 @@ def claim(
 
     While another process holds it, says who, and waits.
     """
-    lease = _acquired(folder, unless, progress, patience, poll)
+    lease = _acquire(folder, unless, progress, patience, poll)
     if lease is None:
         yield None
         return
     over = threading.Event()
-    threading.Thread(target=_beat, args=(lease.path, over, patience / 8), daemon=True).start()
+    threading.Thread(target=_send_heartbeats, args=(lease.path, over, patience / 8), daemon=True).start()
     try:
         yield lease
     except FileNotFoundError:  # who took over sweeps away what this process had begun to write
@@ -107,12 +107,12 @@ def claim(
             lease.give_up()
 
 
-def _acquired(
+def _acquire(
     folder: Path, unless: Callable[[], bool], progress: Progress, patience: float, poll: float
 ) -> Lease | None:
     seen: Holder | None = None
     while not unless():
-        lease, holder = _try(folder, patience)
+        lease, holder = _try_once(folder, patience)
         if lease is not None and unless():  # finished between our first look and our claim
             lease.give_up()
             return None
@@ -125,15 +125,15 @@ def _acquired(
     return None
 
 
-def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
+def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     """A lease, or who else holds; neither when another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
-    me = process(os.getpid())
+    me = describe_process(os.getpid())
     offer = folder / f".{me.token}.part"
     try:
         offer.write_text(json.dumps(asdict(me)), encoding="utf-8")
-        number = _latest(folder)
-        holder = _standing(folder / f"{number}.json", offer.stat().st_mtime - patience) if number else None
+        number = _latest_number(folder)
+        holder = _read_active_holder(folder / f"{number}.json", offer.stat().st_mtime - patience) if number else None
         if holder is not None:
             return None, holder
         mine = folder / f"{number + 1}.json"
@@ -146,52 +146,52 @@ def _try(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
     return Lease(mine, me), None
 
 
-def process(pid: int) -> Holder:
+def describe_process(pid: int) -> Holder:
     """A process of this machine, as one that holds is remembered."""
     return Holder(
         host=socket.gethostname(),
         pid=pid,
-        started=_start_of(pid),
+        started=_start_time(pid),
         job=os.environ.get("SLURM_JOB_ID"),
         token=uuid.uuid4().hex,
-        space=_space(),
+        space=_process_namespace(),
     )
 
 
-def standing(folder: Path, patience: float = PATIENCE) -> Holder | None:
+def find_holder(folder: Path, patience: float = PATIENCE) -> Holder | None:
     """Who holds a folder now, for those who only look; None for nobody, or nobody who gives a sign of life."""
     try:
-        return _standing(folder / f"{_latest(folder)}.json", time.time() - patience)
+        return _read_active_holder(folder / f"{_latest_number(folder)}.json", time.time() - patience)
     except FileNotFoundError:
         return None
 
 
-def _standing(path: Path, oldest: float) -> Holder | None:
+def _read_active_holder(path: Path, oldest: float) -> Holder | None:
     """Who holds by this file; None if given up or stale. `oldest` is of the file system's clock, not of ours."""
     try:
-        holder = _read(path)
+        holder = _read_holder(path)
     except ValueError:  # the machine went down before the file's content reached its disk
         return None
     stale = holder.released or holder.is_dead or path.stat().st_mtime < oldest
     return None if stale else holder
 
 
-def _read(path: Path) -> Holder:
+def _read_holder(path: Path) -> Holder:
     return Holder(**read_json(path))
 
 
-def _latest(folder: Path) -> int:
+def _latest_number(folder: Path) -> int:
     """The highest number in a folder; 0 for none."""
     return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
 
 
-def _beat(path: Path, over: threading.Event, every: float) -> None:
+def _send_heartbeats(path: Path, over: threading.Event, every: float) -> None:
     while not over.wait(every):
         with suppress(OSError):  # the folder is gone, or cannot be written just now: `check` will tell
             os.utime(path)
 
 
-def _space() -> str | None:
+def _process_namespace() -> str | None:
     """Linux's name of the namespace of process numbers; None elsewhere."""
     try:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 it is no path
@@ -199,10 +199,10 @@ def _space() -> str | None:
         return None
 
 
-def _start_of(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """When a process of this machine began, in the kernel's own ticks; None if it ended (a zombie has)."""
     if not Path("/proc/self/stat").exists():
-        return _alive(pid)
+        return _probe(pid)
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -210,7 +210,7 @@ def _start_of(pid: int) -> str | None:
     return None if state in "ZX" else fields[18]
 
 
-def _alive(pid: int) -> str | None:
+def _probe(pid: int) -> str | None:
     """What can be said where there is no /proc: that a process of this number is there."""
     try:
         os.kill(pid, 0)

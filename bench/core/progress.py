@@ -41,7 +41,7 @@ class _Silent:
         pass
 
 
-def follows() -> bool:
+def is_follower() -> bool:
     """Whether this is one of several processes of a run (see `train.distributed`), and not the one that speaks."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0"
 

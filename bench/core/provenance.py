@@ -16,24 +16,24 @@ import bench
 PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "pyarrow", "pillow")
 
 
-def provenance(device: str) -> dict[str, Any]:
+def collect_provenance(device: str) -> dict[str, Any]:
     """Revision and whether dirty, versions, device and driver; `device` is torch's name for it."""
     return {
-        **revision(Path(bench.__file__).resolve().parent),
-        "packages": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        **read_revision(Path(bench.__file__).resolve().parent),
+        "packages": {name: _package_version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
-        **_device(device),
+        **_describe_device(device),
     }
 
 
-def revision(folder: Path) -> dict[str, Any]:
+def read_revision(folder: Path) -> dict[str, Any]:
     """Git's revision of the code in `folder`, and whether anything differs from it; both None without git."""
-    head = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=normal")
+    head = _run_git(folder, "rev-parse", "HEAD")
+    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal")
     return {"revision": head, "dirty": None if changes is None else bool(changes)}
 
 
-def now() -> str:
+def current_time() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -46,7 +46,7 @@ def peak_memory_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _run_git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except OSError:
@@ -54,36 +54,36 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> str | None:
+def _package_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _device(device: str) -> dict[str, Any]:
+def _describe_device(device: str) -> dict[str, Any]:
     import torch
 
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
         return {"device": name, "driver": _nvidia_driver(), "cuda": torch.version.cuda}
-    return {"device": f"{_processor()}, {torch.get_num_threads()} threads", "driver": None}
+    return {"device": f"{_processor_name()}, {torch.get_num_threads()} threads", "driver": None}
 
 
 def _nvidia_driver() -> str | None:
-    return _found(r"Kernel Module.*?(\d+\.\d+[.\d]*)", Path("/proc/driver/nvidia/version"))
+    return _search_file(r"Kernel Module.*?(\d+\.\d+[.\d]*)", Path("/proc/driver/nvidia/version"))
 
 
-def _processor() -> str:
-    return _found(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo")) or platform.machine()
+def _processor_name() -> str:
+    return _search_file(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo")) or platform.machine()
 
 
 def processor_has(*flags: str) -> bool:
     """Whether the processor says that it has any of these instructions; False where it says nothing."""
-    return _found(rf"^flags\s*:.*\b({'|'.join(flags)})\b", Path("/proc/cpuinfo")) is not None
+    return _search_file(rf"^flags\s*:.*\b({'|'.join(flags)})\b", Path("/proc/cpuinfo")) is not None
 
 
-def _found(pattern: str, path: Path) -> str | None:
+def _search_file(pattern: str, path: Path) -> str | None:
     """What a file says of this machine, where it has such a file."""
     try:
         match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)

@@ -64,7 +64,7 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitCheck:
     """One split on disk; `problem` says what is wrong with it: its truth is incomplete, or a count is off."""
 
     name: str
@@ -74,11 +74,11 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Inventory:
+class DatasetCheck:
     """One dataset; `missing` says where it was looked for and how to get it."""
 
     name: str
-    splits: tuple[Split, ...] = ()
+    splits: tuple[SplitCheck, ...] = ()
     missing: str = ""
 
     @property
@@ -91,26 +91,26 @@ class Inventory:
         return {**asdict(self), "ok": self.ok}
 
 
-def take(name: str, places: Places, progress: Progress = SILENT) -> Inventory:
+def check_dataset(name: str, places: Places, progress: Progress = SILENT) -> DatasetCheck:
     """Count one dataset's splits. Raises UnknownNameError for a dataset that nobody knows."""
     try:
         dataset = open_dataset(name, places)
         splits = dataset.splits()
     except MissingDataError as error:
-        return Inventory(name, missing=str(error))
+        return DatasetCheck(name, missing=str(error))
     found = []
     with progress.task(f"count {name}", len(splits), unit="splits") as step:
         for split in splits:
-            found.append(_counted(dataset, split))
+            found.append(_check_split(dataset, split))
             step()
-    return Inventory(name, tuple(found))
+    return DatasetCheck(name, tuple(found))
 
 
-def _counted(dataset: Dataset, name: str) -> Split:
+def _check_split(dataset: Dataset, name: str) -> SplitCheck:
     try:
         truth = dataset.truth(name)
     except MissingDataError as error:
-        return Split(name, problem=str(error))
+        return SplitCheck(name, problem=str(error))
     objects, labels = truth.objects, truth.labels
     counts = Counts(
         images=len(truth.ids),
@@ -120,9 +120,9 @@ def _counted(dataset: Dataset, name: str) -> Split:
         difficult_only=int((labels == ONLY_DIFFICULT).sum()),
     )
     photographs = len(truth.ids) - len(dataset.missing_images(truth.ids))
-    return Split(name, counts, photographs, _difference(counts, PUBLISHED.get(dataset.name, {}).get(name, {})))
+    return SplitCheck(name, counts, photographs, _compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {})))
 
 
-def _difference(counts: Counts, published: Mapping[str, int]) -> str:
+def _compare_counts(counts: Counts, published: Mapping[str, int]) -> str:
     mine = asdict(counts)
     return "; ".join(f"{mine[key]} {key}, published {value}" for key, value in published.items() if mine[key] != value)

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from bench.core.boxes import from_coco
 from bench.core.files import digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Objects, Truth, labels_of
-from bench.data.lists import LONGEST_SIDE, check_name, need
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.lists import LONGEST_SIDE, check_name, require_file
 from bench.data.rle import to_rle
-from bench.data.truth_cache import cached_table, fingerprint
+from bench.data.truth_cache import load_or_parse, fingerprint
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 CLASSES = (
@@ -62,13 +62,13 @@ class CocoDataset(Dataset):
         """Those of train and val whose annotations are on disk."""
         return tuple(split for split in _SPLITS if self._annotations(split).is_file())
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """Boxes, crowds, areas and segments of a split."""
         table = self._table(split)
         size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
-        objects = _objects(table)
-        labels = labels_of(len(size), len(CLASSES), objects)
-        return Truth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
+        objects = _to_objects(table)
+        labels = derive_labels(len(size), len(CLASSES), objects)
+        return GroundTruth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id, under the name that the annotations give it."""
@@ -83,10 +83,10 @@ class CocoDataset(Dataset):
     def _table(self, split: str) -> pa.Table:
         if split not in _SPLITS:
             raise self.no_split(split)
-        path = need(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
+        path = require_file(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
         made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
         kept = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
-        return cached_table(kept, made_from, lambda: parse_instances(path))
+        return load_or_parse(kept, made_from, lambda: parse_instances(path))
 
     def _names(self, split: str) -> dict[str, str]:
         """From image id to file name."""
@@ -101,14 +101,14 @@ def parse_instances(path: Path) -> pa.Table:
 
     Raises BadFileError, naming the entry, where it is not COCO's form with COCO's 80 categories.
     """
-    document = _document(path)
+    document = _read_document(path)
     _check_categories(path, document)
     images: dict[int, dict[str, Any]] = {}
-    for row, entry in enumerate(_list(path, document, "images")):
-        image = _image(path, entry, f"{row} of images")
+    for row, entry in enumerate(_get_list(path, document, "images")):
+        image = _parse_image(path, entry, f"{row} of images")
         if images.setdefault(int(image["id"]), image) is not image:
             raise BadFileError(path, f"image id {image['id']} is there twice", row=f"{row} of images")
-    _add_annotations(path, _list(path, document, "annotations"), images)
+    _add_annotations(path, _get_list(path, document, "annotations"), images)
     in_order = [images[key] for key in sorted(images)]
     return pa.table({name: pa.array([one[name] for one in in_order], kind) for name, kind in _COLUMNS.items()})
 
@@ -126,7 +126,7 @@ _COLUMNS = {
 }
 
 
-def _objects(table: pa.Table) -> Objects:
+def _to_objects(table: pa.Table) -> Objects:
     counts = pc.list_value_length(table["label"]).to_numpy()
     label, crowd, area, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "crowd", "area", "box"))
     return Objects(
@@ -140,7 +140,7 @@ def _objects(table: pa.Table) -> Objects:
     )
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -150,7 +150,7 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _get_list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
     entries = document.get(key)
     if not isinstance(entries, list):
         raise BadFileError(path, f"expected a list {key!r}, but got {type(entries).__name__}")
@@ -161,7 +161,7 @@ def _list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]
 
 
 def _check_categories(path: Path, document: dict[str, Any]) -> None:
-    found = {str(entry.get("id")): entry.get("name") for entry in _list(path, document, "categories")}
+    found = {str(entry.get("id")): entry.get("name") for entry in _get_list(path, document, "categories")}
     for number, name in zip(CATEGORY_IDS, CLASSES, strict=True):
         if found.get(str(number)) != name:
             raise BadFileError(path, f"category {number} must be {name!r}, but it is {found.get(str(number))!r}")
@@ -169,13 +169,13 @@ def _check_categories(path: Path, document: dict[str, Any]) -> None:
         raise BadFileError(path, f"expected COCO's {len(CLASSES)} categories, but got {len(found)}")
 
 
-def _image(path: Path, entry: dict[str, Any], row: str) -> dict[str, Any]:
-    number = _whole(path, entry, "id", row, low=0, high=2**63 - 1)
+def _parse_image(path: Path, entry: dict[str, Any], row: str) -> dict[str, Any]:
+    number = _parse_integer(path, entry, "id", row, low=0, high=2**63 - 1)
     name = entry.get("file_name")
     if not isinstance(name, str) or "/" in name:
         raise BadFileError(path, f"file_name must be the name of a file, but got {name!r}", row=row)
     check_name(path, name, row)
-    sides = {side: _whole(path, entry, side, row, low=1, high=LONGEST_SIDE) for side in ("width", "height")}
+    sides = {side: _parse_integer(path, entry, side, row, low=1, high=LONGEST_SIDE) for side in ("width", "height")}
     return {"id": str(number), "file": name, **sides, "label": [], "crowd": [], "area": [], "box": [], "segment": []}
 
 
@@ -184,37 +184,37 @@ def _add_annotations(path: Path, entries: list[dict[str, Any]], images: dict[int
     seen: set[int] = set()
     for position, entry in enumerate(entries):
         row = f"{position} of annotations"
-        number = _whole(path, entry, "id", row, low=0, high=2**63 - 1)
+        number = _parse_integer(path, entry, "id", row, low=0, high=2**63 - 1)
         if number in seen:
             raise BadFileError(path, f"annotation id {number} is there twice", row=row)
         seen.add(number)
-        image = images.get(_whole(path, entry, "image_id", row, low=0, high=2**63 - 1))
-        label = label_of.get(_whole(path, entry, "category_id", row, low=0, high=2**63 - 1))
+        image = images.get(_parse_integer(path, entry, "image_id", row, low=0, high=2**63 - 1))
+        label = label_of.get(_parse_integer(path, entry, "category_id", row, low=0, high=2**63 - 1))
         if image is None or label is None:
             what = "image_id" if image is None else "category_id"
             raise BadFileError(path, f"unknown {what} {entry[what]}", row=row)
         image["label"].append(label)
-        image["crowd"].append(bool(_whole(path, {"iscrowd": 0, **entry}, "iscrowd", row, low=0, high=1)))
-        image["area"] += _numbers(path, [entry.get("area")], "area", row, count=1, low=(0.0,))
-        image["box"] += _numbers(path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0))
-        image["segment"].append(_segment(path, entry, image, row))
+        image["crowd"].append(bool(_parse_integer(path, {"iscrowd": 0, **entry}, "iscrowd", row, low=0, high=1)))
+        image["area"] += _parse_numbers(path, [entry.get("area")], "area", row, count=1, low=(0.0,))
+        image["box"] += _parse_numbers(path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0))
+        image["segment"].append(_parse_segment(path, entry, image, row))
 
 
-def _segment(path: Path, entry: dict[str, Any], image: dict[str, Any], row: str) -> bytes:
+def _parse_segment(path: Path, entry: dict[str, Any], image: dict[str, Any], row: str) -> bytes:
     try:
         return to_rle(entry.get("segmentation"), image["width"], image["height"])
     except ValueError as error:
         raise BadFileError(path, f"segmentation: {error}", row=row) from None
 
 
-def _whole(path: Path, entry: dict[str, Any], key: str, row: str, *, low: int, high: int) -> int:
+def _parse_integer(path: Path, entry: dict[str, Any], key: str, row: str, *, low: int, high: int) -> int:
     value = entry.get(key)
     if type(value) is not int or not low <= value <= high:
         raise BadFileError(path, f"{key} must be a whole number from {low} to {high}, but got {value!r:.80}", row=row)
     return value
 
 
-def _numbers(path: Path, values: Any, key: str, row: str, *, count: int, low: tuple[float, ...]) -> list[float]:
+def _parse_numbers(path: Path, values: Any, key: str, row: str, *, count: int, low: tuple[float, ...]) -> list[float]:
     """`count` finite numbers, each at least its `low`."""
     listed = values if isinstance(values, list) else []
     good = [

@@ -19,12 +19,12 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import atomic, file_digest
+from bench.core.files import atomic_file, file_digest
 from bench.core.progress import Progress
 from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, RunError
 
-Boxes = NDArray[np.int32]
+SearchBoxes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Search:
     """
 
     title: str
-    find: Callable[[NDArray[np.uint8]], Boxes]
+    find: Callable[[NDArray[np.uint8]], SearchBoxes]
     folder: Path
 
 
-def corners(found: object) -> Boxes:
+def to_corners(found: object) -> SearchBoxes:
     """OpenCV's x, y, width, height (n, 4), each once, as half-open corners in the same order."""
     rows = np.asarray(found, dtype=np.int32).reshape(-1, 4)
     boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
     return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
 
 
-def search_all(search: Search, images: Sequence[Path], progress: Progress, workers: int) -> list[Boxes]:
+def search_all(search: Search, images: Sequence[Path], progress: Progress, workers: int) -> list[SearchBoxes]:
     """Proposals of every image, those already in the cache read from it, the others computed by `workers` processes.
 
     Raises BadFileError for an image that cannot be read, RunError if a worker dies; what was done stays done.
     """
-    entries = [_entry(search.folder, image) for image in images]
-    found = {entry: boxes for entry in set(entries) if (boxes := _read(entry)) is not None}
+    entries = [_cache_path(search.folder, image) for image in images]
+    found = {entry: boxes for entry in set(entries) if (boxes := _read_cached(entry)) is not None}
     todo = {entry: image for entry, image in zip(entries, images, strict=True) if entry not in found}
     if todo:
         with progress.task(search.title, len(found) + len(todo), start=len(found)) as step:
@@ -62,20 +62,20 @@ def search_all(search: Search, images: Sequence[Path], progress: Progress, worke
     return [found[entry] for entry in entries]
 
 
-def _entry(folder: Path, image: Path) -> Path:
+def _cache_path(folder: Path, image: Path) -> Path:
     name = file_digest(image)
     return folder / name[:2] / f"{name}.npy"
 
 
-def _read(entry: Path) -> Boxes | None:
+def _read_cached(entry: Path) -> SearchBoxes | None:
     try:
-        boxes: Boxes = np.load(entry, allow_pickle=False)
+        boxes: SearchBoxes = np.load(entry, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return boxes if boxes.dtype == np.int32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None
 
 
-def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[tuple[Path, Boxes]]:
+def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[tuple[Path, SearchBoxes]]:
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
     try:
         jobs = {pool.submit(_search_one, search, image, entry): entry for entry, image in todo.items()}
@@ -91,13 +91,13 @@ def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[t
         pool.shutdown(cancel_futures=True)
 
 
-def _search_one(search: Search, image: Path, entry: Path) -> Boxes | str:
+def _search_one(search: Search, image: Path, entry: Path) -> SearchBoxes | str:
     """Proposals of one image, written to the cache; the broken rule if it cannot be read."""
     try:
         boxes = search.find(read_pixels(image))
     except BadFileError as error:
         return error.rule
-    with atomic(entry) as part, part.open("wb") as file:
+    with atomic_file(entry) as part, part.open("wb") as file:
         np.save(file, boxes)
     return boxes
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, from_coco
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Objects, Truth, single_labels
-from bench.data.lists import index_of, need, number, read_rows, whole
+from bench.data.ground_truth import Objects, GroundTruth, encode_labels
+from bench.data.lists import index_ids, require_file, parse_number, read_rows, parse_integer
 from bench.data.pixels import read_size
-from bench.data.wsol import PREFIX, image_sizes, metadata_folder, wsol_splits, wsol_truth
+from bench.data.wsol import PREFIX, read_sizes, metadata_folder, list_splits, read_ground_truth
 from bench.errors import BadFileError, MissingDataError
 
 _SPLITS = ("test", "train")
@@ -40,17 +40,17 @@ class CubDataset(Dataset):
 
     def splits(self) -> tuple[str, ...]:
         """Train and test, and those of wsolevaluation; its val is CUBV2, whose photographs go to `images` too."""
-        return (*_SPLITS, *(PREFIX + split for split in wsol_splits(self.metadata)))
+        return (*_SPLITS, *(PREFIX + split for split in list_splits(self.metadata)))
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """One class and one box an image."""
         if split not in self.splits():
             raise self.no_split(split)
         if split.startswith(PREFIX):
             folder = self.metadata / split.removeprefix(PREFIX)
-            return wsol_truth(self.name, split, folder, self.classes, self.folder)
+            return read_ground_truth(self.name, split, folder, self.classes, self.folder)
         ids = self._column("images.txt")
-        index_of(self.folder / "images.txt", ids)
+        index_ids(self.folder / "images.txt", ids)
         in_training = self._whole("train_test_split.txt", len(ids), low=0, high=1)
         label = self._whole("image_class_labels.txt", len(ids), low=1, high=len(self.classes)) - 1
         box = self._boxes(len(ids))
@@ -58,8 +58,8 @@ class CubDataset(Dataset):
         image = np.arange(len(rows), dtype=np.int32)
         objects = Objects(image, label[rows], box[rows], np.zeros(len(rows), dtype=np.bool_))
         names = tuple(ids[row] for row in rows)
-        labels = single_labels(label[rows], len(self.classes))
-        return Truth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
+        labels = encode_labels(label[rows], len(self.classes))
+        return GroundTruth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id."""
@@ -67,12 +67,12 @@ class CubDataset(Dataset):
 
     def _whole(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
         path, texts = self.folder / name, self._column(name, images)
-        return np.array([whole(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32)
+        return np.array([parse_integer(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32)
 
     def _boxes(self, images: int) -> FloatArray:
         path = self.folder / "bounding_boxes.txt"
         rows = self._rows(path.name, 5, images)
-        box = np.array([[number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
+        box = np.array([[parse_number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
         if (flat := (box[:, 2:] <= 0).any(axis=1)).any():
             raise BadFileError(path, "a box needs a width and a height above 0", row=int(np.argmax(flat)))
         return from_coco(box)
@@ -82,7 +82,7 @@ class CubDataset(Dataset):
 
     def _rows(self, name: str, fields: int, images: int | None) -> list[list[str]]:
         """Fields of each line of a list whose first field counts from 1."""
-        path = need(self.folder / name, f"{name} of {self.name}", self.how_to_get)
+        path = require_file(self.folder / name, f"{name} of {self.name}", self.how_to_get)
         rows = read_rows(path, fields)
         for row, found in enumerate(rows):
             if found[0] != str(row + 1):
@@ -94,7 +94,7 @@ class CubDataset(Dataset):
     def _sizes(self, ids: tuple[str, ...], split: str) -> NDArray[np.int32]:
         listed = self.metadata / split / "image_sizes.txt"
         if listed.is_file():
-            return image_sizes(listed, {name: row for row, name in enumerate(ids)})
+            return read_sizes(listed, {name: row for row, name in enumerate(ids)})
         if missing := self.missing_images(ids):
             what = f"Sizes of {self.name} {split}"
             how = (

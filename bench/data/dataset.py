@@ -11,7 +11,7 @@ from bench.core.files import digest
 from bench.errors import MissingDataError, UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.data.ground_truth import Truth
+    from bench.data.ground_truth import GroundTruth
 
 
 class Dataset(ABC):
@@ -28,7 +28,7 @@ class Dataset(ABC):
         """Names of its id lists."""
 
     @abstractmethod
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """The truth of a split; needs no photograph.
 
         Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
@@ -38,7 +38,7 @@ class Dataset(ABC):
         """What to raise for a split that it does not have."""
         return UnknownNameError(f"split of {self.name}", split, self.splits(), hint=f"python -m bench show {self.name}")
 
-    def unjudged(self, split: str) -> Truth:
+    def unjudged(self, split: str) -> GroundTruth:
         """The images of a split, to predict on, where its annotations may be kept by others: their ids and sizes.
 
         Labels and objects may be missing from it. Raises as `truth`.

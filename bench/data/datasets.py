@@ -53,14 +53,14 @@ def open_dataset(name: str, places: Places, options: Mapping[str, Any] = Mapping
         from bench.data.shapes import open_shapes
 
         return open_shapes(places, options)
-    data_root = _data_root(name, places)
+    data_root = _require_data_root(name, places)
     try:
-        return _opened(name, data_root, places.cache, options)
+        return _open_reader(name, data_root, places.cache, options)
     except MissingDataError as error:
-        raise _found_beside(error, data_root) from None
+        raise _suggest_data_root(error, data_root) from None
 
 
-def _opened(name: str, data_root: Path, cache: Path, options: Mapping[str, Any]) -> Dataset:
+def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, Any]) -> Dataset:
     if name == "ilsvrc2012":
         from bench.data.ilsvrc import open_dataset as open_ilsvrc
 
@@ -76,14 +76,14 @@ def _opened(name: str, data_root: Path, cache: Path, options: Mapping[str, Any])
     return VocDataset(name, folder, cache, lists=data_root / "lists" / name)
 
 
-def _data_root(name: str, places: Places) -> Path:
+def _require_data_root(name: str, places: Places) -> Path:
     if places.data_root is None:
         how = "Give --data-root DIR, or set BENCH_DATA, to the folder that holds VOCdevkit, coco, ILSVRC ..."
         raise MissingDataError(name, Path("nowhere (no data root is set)"), how)
     return places.data_root
 
 
-def _found_beside(error: MissingDataError, data_root: Path) -> MissingDataError:
+def _suggest_data_root(error: MissingDataError, data_root: Path) -> MissingDataError:
     """The same error; where a folder above the data root or in it holds what was looked for, that is the answer."""
     if data_root not in error.looked_in.parents:
         return error

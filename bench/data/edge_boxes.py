@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.files import Places, digest, file_digest
-from bench.data.computed import Boxes, Search, corners
+from bench.data.computed import SearchBoxes, Search, to_corners
 from bench.errors import BadFileError, MissingDataError
 
 VERSION = 1
@@ -29,7 +29,7 @@ HOW_TO_GET = (
 _COUNTS = ("numberOfTrees", "numberOfTreesToEvaluate", "stride", "shrinkNumber", "patchSize", "patchInnerSize")
 
 
-def edge_boxes(pixels: NDArray[np.uint8], model: str) -> Boxes:
+def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
     """Proposals (n, 4) of RGB pixels (h, w, 3), best first, each once: half-open corners.
 
     There are none in a blank image, and none where a side is under the 32 pixels that the forest looks at.
@@ -37,15 +37,15 @@ def edge_boxes(pixels: NDArray[np.uint8], model: str) -> Boxes:
     import cv2
 
     if min(pixels.shape[:2]) < PATCH:
-        return corners([])
-    forest = _forest(model)
+        return to_corners([])
+    forest = _load_forest(model)
     edges = forest.detectEdges(pixels.astype(np.float32) / 255)
     directions = forest.computeOrientation(edges)
     search = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST)
-    return corners(search.getBoundingBoxes(forest.edgesNms(edges, directions), directions)[0])
+    return to_corners(search.getBoundingBoxes(forest.edgesNms(edges, directions), directions)[0])
 
 
-def edge_search(places: Places) -> Search:
+def build_edge_boxes_search(places: Places) -> Search:
     """The search with the model under the data root, kept apart by the model's content and by OpenCV's version.
 
     Raises MissingDataError without the model, BadFileError for a file that is none.
@@ -57,20 +57,20 @@ def edge_search(places: Places) -> Search:
     model = places.data_root / "edge-boxes" / "model.yml.gz"
     if not model.is_file():
         raise MissingDataError("EdgeBoxes' model", model, HOW_TO_GET)
-    _check(model)
+    _check_model(model)
     kept = digest([VERSION, MOST, file_digest(model), cv2.__version__])
     return Search("EdgeBoxes", partial(edge_boxes, model=str(model)), places.cache / "proposals" / f"edge-boxes-{kept}")
 
 
 @lru_cache(maxsize=1)
-def _forest(model: str) -> Any:
+def _load_forest(model: str) -> Any:
     """The forest, read once a process: it takes seconds."""
     import cv2
 
     return cv2.ximgproc.createStructuredEdgeDetection(model)
 
 
-def _check(model: Path) -> None:
+def _check_model(model: Path) -> None:
     """Raise BadFileError for what OpenCV's own reader, which checks nothing, would crash on."""
     import cv2
 

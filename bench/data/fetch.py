@@ -71,49 +71,49 @@ def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
     """
     path = folder / file.name
     if path.is_file():
-        _check(file, path, progress)
+        _check_download(file, path, progress)
         return path
     part = path.with_name(f".{path.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(_ATTEMPTS):
-        before = _length(part)
+        before = _file_size(part)
         try:
             if not before or before != file.size:
-                _receive(file, part, progress)
+                _receive_rest(file, part, progress)
             break
         except urllib.error.HTTPError as error:
             raise RunError(f"{file.url}: the host says {error.code} {error.reason}.") from None
         except (OSError, http.client.HTTPException) as error:
-            if attempt + 1 == _ATTEMPTS or (attempt and _length(part) <= before):
-                raise RunError(f"{file.url}: {_why(error)}. Run again: {_length(part)} bytes are kept.") from None
+            if attempt + 1 == _ATTEMPTS or (attempt and _file_size(part) <= before):
+                raise RunError(f"{file.url}: {_describe_failure(error)}. Run again: {_file_size(part)} bytes are kept.") from None
             time.sleep(attempt)
-    _check(file, part, progress)
+    _check_download(file, part, progress)
     part.replace(path)
-    _validator(part).unlink(missing_ok=True)
+    _tag_path(part).unlink(missing_ok=True)
     return path
 
 
-def _receive(file: File, part: Path, progress: Progress) -> None:
+def _receive_rest(file: File, part: Path, progress: Progress) -> None:
     """Receive what is missing of a file; raises ConnectionError if less came than was announced."""
-    if (asked := _ask(file, part)) is None:
+    if (asked := _request(file, part)) is None:
         return
     with asked as answer:
-        start = _length(part) if answer.status == http.client.PARTIAL_CONTENT else 0
+        start = _file_size(part) if answer.status == http.client.PARTIAL_CONTENT else 0
         length = answer.headers.get("Content-Length")
         total = None if length is None else start + int(length)
         if file.size and total and total != file.size:
             raise RunError(f"{file.url}: expected {file.size} bytes, but the host offers {total}.")
-        write_text(_validator(part), _called(answer))
+        write_text(_tag_path(part), _version_tag(answer))
         with (
             progress.task(file.name, total or 0, start=start, unit="bytes") as step,
             part.open("ab" if start else "wb") as out,
         ):
             _copy(answer, out, step)
-    if total is not None and _length(part) != total:
-        raise ConnectionError(f"the connection broke after {_length(part)} of {total} bytes")
+    if total is not None and _file_size(part) != total:
+        raise ConnectionError(f"the connection broke after {_file_size(part)} of {total} bytes")
 
 
-def _ask(file: File, part: Path) -> Any:
+def _request(file: File, part: Path) -> Any:
     """The host's answer: the rest of the file, or all of it if it cannot go on; None if nothing is left."""
     headers = {"User-Agent": "weakloc", "Accept-Encoding": "identity"}
     try:
@@ -123,21 +123,21 @@ def _ask(file: File, part: Path) -> Any:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         error.close()
-        if error.headers.get("Content-Range") == f"bytes */{_length(part)}":
+        if error.headers.get("Content-Range") == f"bytes */{_file_size(part)}":
             return None
         return urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=_TIMEOUT)
 
 
 def _resume_headers(file: File, part: Path) -> dict[str, str]:
     """Ask for the rest, if it is still the rest of the same file: the host can say, or else the checksum will."""
-    validator, length = _validator(part), _length(part)
+    validator, length = _tag_path(part), _file_size(part)
     called = validator.read_text() if validator.is_file() else ""
     if not length or not (called or file.md5):
         return {}
     return {"Range": f"bytes={length}-"} | ({"If-Range": called} if called else {})
 
 
-def _called(answer: Any) -> str:
+def _version_tag(answer: Any) -> str:
     """What the host calls this version of the file, if anything exact."""
     tag = str(answer.headers.get("ETag") or "W/")
     return str(answer.headers.get("Last-Modified") or "") if tag.startswith("W/") else tag
@@ -149,32 +149,32 @@ def _copy(answer: Any, out: Any, step: Step) -> None:
         step(len(block))
 
 
-def _check(file: File, path: Path, progress: Progress) -> None:
+def _check_download(file: File, path: Path, progress: Progress) -> None:
     """Raises RunError, and removes the file, if it has another length or checksum than it should."""
-    if file.size not in (None, _length(path)):
-        _refuse(path, f"has {_length(path)} bytes, expected {file.size}")
+    if file.size not in (None, _file_size(path)):
+        _remove_and_raise(path, f"has {_file_size(path)} bytes, expected {file.size}")
     if file.md5 is None:
         progress.say(f"{file.name}: no checksum is publicly known; only its length could be checked")
         return
     with path.open("rb") as content:
         found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != file.md5:
-        _refuse(path, f"has the MD5 checksum {found}, expected {file.md5}")
+        _remove_and_raise(path, f"has the MD5 checksum {found}, expected {file.md5}")
 
 
-def _refuse(path: Path, why: str) -> None:
+def _remove_and_raise(path: Path, why: str) -> None:
     path.unlink()
-    _validator(path).unlink(missing_ok=True)
+    _tag_path(path).unlink(missing_ok=True)
     raise RunError(f"{path}: {why}. It was removed; run again to download it anew.")
 
 
-def _validator(part: Path) -> Path:
+def _tag_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.etag")
 
 
-def _length(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _why(error: Exception) -> str:
+def _describe_failure(error: Exception) -> str:
     return str(getattr(error, "reason", error)) or type(error).__name__

@@ -82,7 +82,7 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """The truth of one split.
 
     ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 where only the
@@ -149,7 +149,7 @@ class Truth:
         """One key (n,) for each image and class: the cell of `labels` in row-major order."""
         return image.astype(np.int64) * len(self.classes) + label
 
-    def subset(self, ids: Sequence[str], *, split: str) -> Truth:
+    def subset(self, ids: Sequence[str], *, split: str) -> GroundTruth:
         """The truth of some of the images, in the order given.
 
         Raises UnknownNameError for an id that is not here, and RequestError for one given twice.
@@ -177,7 +177,7 @@ class Truth:
         )
 
 
-def labels_of(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
+def derive_labels(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
     """Image labels (N, C) from objects: +1, or 0 where every object of the class is difficult, or -1."""
     labels = np.full((images, classes), ABSENT, dtype=np.int8)
     labels[objects.image, objects.label] = ONLY_DIFFICULT
@@ -186,14 +186,14 @@ def labels_of(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
     return labels
 
 
-def single_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
+def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
     """Image labels (N, C) where each image shows one class: label (N,), class indices."""
     labels = np.full((len(label), classes), ABSENT, dtype=np.int8)
     labels[np.arange(len(label)), label] = PRESENT
     return labels
 
 
-def no_objects() -> Objects:
+def empty_objects() -> Objects:
     """What a split without boxes has."""
     none = np.zeros(0, dtype=np.int32)
     return Objects(none, none, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import PRESENT, Truth, labels_of, no_objects, single_labels
-from bench.data.lists import index_of, need, read_lines, read_rows, whole
+from bench.data.ground_truth import PRESENT, GroundTruth, derive_labels, empty_objects, encode_labels
+from bench.data.lists import index_ids, require_file, read_lines, read_rows, parse_integer
 from bench.data.voc import Annotations, Columns
-from bench.data.wsol import PREFIX, metadata_folder, wsol_splits, wsol_truth
+from bench.data.wsol import PREFIX, metadata_folder, list_splits, read_ground_truth
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 
 _WORDNET_ID = r"n[0-9]{8}"
@@ -53,18 +53,18 @@ class ClsLocDataset(Dataset):
         """Those of train and val that are listed, and those of wsolevaluation."""
         sets = self.folder / "ImageSets" / "CLS-LOC"
         own = [split for split, file in _LISTS.items() if (sets / file).is_file()]
-        return (*own, *(PREFIX + split for split in wsol_splits(self._metadata)))
+        return (*own, *(PREFIX + split for split in list_splits(self._metadata)))
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """One class an image; of val the boxes too. The labels of train take 1.3 GB."""
         if split not in self.splits():
             raise self.no_split(split)
         if split.startswith(PREFIX):
             folder = self._metadata / split.removeprefix(PREFIX)
-            return wsol_truth(self.name, split, folder, self.classes, self.folder)
+            return read_ground_truth(self.name, split, folder, self.classes, self.folder)
         path = self.folder / "ImageSets" / "CLS-LOC" / _LISTS[split]
         ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
-        index_of(path, ids)
+        index_ids(path, ids)
         return self._train(path, ids) if split == "train" else self._val(path, ids)
 
     def image_path(self, image: str) -> Path:
@@ -74,24 +74,24 @@ class ClsLocDataset(Dataset):
             return data / image
         return data / ("train" if "/" in image else "val") / f"{image}.JPEG"
 
-    def _train(self, path: Path, ids: tuple[str, ...]) -> Truth:
+    def _train(self, path: Path, ids: tuple[str, ...]) -> GroundTruth:
         index = {name: label for label, name in enumerate(self.classes)}
         label = np.array([index.get(image.partition("/")[0], -1) for image in ids])
         if (label < 0).any():
             row = int(np.argmin(label))
             raise BadFileError(path, f"expected class/name with a known WordNet id, but got {ids[row][:80]!r}", row=row)
         size = np.zeros((len(ids), 2), dtype=np.int32)
-        labels = single_labels(label, len(self.classes))
-        return Truth(self.name, "train", self.classes, ids, size, labels, no_objects())
+        labels = encode_labels(label, len(self.classes))
+        return GroundTruth(self.name, "train", self.classes, ids, size, labels, empty_objects())
 
-    def _val(self, path: Path, ids: tuple[str, ...]) -> Truth:
-        size, objects = _from_zero(self._annotations.of(ids))
-        labels = labels_of(len(ids), len(self.classes), objects)
+    def _val(self, path: Path, ids: tuple[str, ...]) -> GroundTruth:
+        size, objects = _shift_to_zero_based(self._annotations.of(ids))
+        labels = derive_labels(len(ids), len(self.classes), objects)
         if ((labels == PRESENT).sum(axis=1) != 1).any():
             image = ids[int(np.argmax((labels == PRESENT).sum(axis=1) != 1))]
             annotation = self.folder / "Annotations" / "CLS-LOC" / "val" / f"{image}.xml"
             raise BadFileError(annotation, "expected objects of exactly one class")
-        return Truth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(path, ids))
+        return GroundTruth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(path, ids))
 
     def _blacklisted(self, ids_from: Path, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
         """The images (N,) whose number, at the end of their id, is listed."""
@@ -102,14 +102,14 @@ class ClsLocDataset(Dataset):
             f"It is data/{name} of that year's development kit. --data-option blacklist=none goes without it: "
             "localization is then judged on all images."
         )
-        path = need(self._lists / name, "The list of blacklisted images", how)
-        listed = {_number(path, fields[0], row) for row, fields in enumerate(read_rows(path, 1))}
-        number = [_number(ids_from, image.rpartition("_")[2], row) for row, image in enumerate(ids)]
+        path = require_file(self._lists / name, "The list of blacklisted images", how)
+        listed = {_parse_image_number(path, fields[0], row) for row, fields in enumerate(read_rows(path, 1))}
+        number = [_parse_image_number(ids_from, image.rpartition("_")[2], row) for row, image in enumerate(ids)]
         return np.array([one in listed for one in number], dtype=np.bool_)
 
     def _classes(self, path: Path) -> tuple[str, ...]:
-        lines = read_lines(need(path, f"Classes of {self.name}", self.how_to_get))
-        return _wordnet_ids(path, [line.split()[0] for line in lines])
+        lines = read_lines(require_file(path, f"Classes of {self.name}", self.how_to_get))
+        return _check_wordnet_ids(path, [line.split()[0] for line in lines])
 
 
 class DetDataset(Dataset):
@@ -122,8 +122,8 @@ class DetDataset(Dataset):
             "image-net.org gives ILSVRC DET and its development kit to registered people; unpack both in "
             f"{data_root}, and put val1.txt and val2.txt (R-CNN's halves of val) into {data_root / 'lists' / name}."
         )
-        path = need(self.folder / "devkit" / "data" / "map_det.txt", f"Classes of {name}", self.how_to_get)
-        self.classes = _wordnet_ids(path, [line.split()[0] for line in read_lines(path)])
+        path = require_file(self.folder / "devkit" / "data" / "map_det.txt", f"Classes of {name}", self.how_to_get)
+        self.classes = _check_wordnet_ids(path, [line.split()[0] for line in read_lines(path)])
         self._lists = (data_root / "lists" / name, self.folder / "ImageSets" / "DET")
         folder = self.folder / "Annotations" / "DET" / "val"
         self._annotations = Annotations(name, folder, self.classes, cache, self.how_to_get)
@@ -133,16 +133,16 @@ class DetDataset(Dataset):
         added = {path.stem for path in self._lists[0].glob("*.txt")}
         return tuple(sorted(added | {"val"} if (self._lists[1] / "val.txt").is_file() else added))
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """Boxes of all 200 classes."""
         if split not in self.splits():
             raise self.no_split(split)
         path = next(file for folder in self._lists if (file := folder / f"{split}.txt").is_file())
         ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
-        index_of(path, ids)
-        size, objects = _from_zero(self._annotations.of(ids))
-        return Truth(
-            self.name, split, self.classes, ids, size, labels_of(len(ids), len(self.classes), objects), objects
+        index_ids(path, ids)
+        size, objects = _shift_to_zero_based(self._annotations.of(ids))
+        return GroundTruth(
+            self.name, split, self.classes, ids, size, derive_labels(len(ids), len(self.classes), objects), objects
         )
 
     def image_path(self, image: str) -> Path:
@@ -150,19 +150,19 @@ class DetDataset(Dataset):
         return self.folder / "Data" / "DET" / "val" / f"{image}.JPEG"
 
 
-def _wordnet_ids(path: Path, names: list[str]) -> tuple[str, ...]:
+def _check_wordnet_ids(path: Path, names: list[str]) -> tuple[str, ...]:
     for row, name in enumerate(names):
         if not re.fullmatch(_WORDNET_ID, name) or names.index(name) != row:
             raise BadFileError(path, f"expected a WordNet id, each once, but got {name[:80]!r}", row=row)
     return tuple(sorted(names))
 
 
-def _number(path: Path, text: str, row: int) -> int:
+def _parse_image_number(path: Path, text: str, row: int) -> int:
     """The number that a val image is known by."""
-    return whole(path, text, row, low=1, high=99_999_999)
+    return parse_integer(path, text, row, low=1, high=99_999_999)
 
 
-def _from_zero(columns: Columns) -> Columns:
+def _shift_to_zero_based(columns: Columns) -> Columns:
     """VOC's reader takes corners to count from 1."""
     size, objects = columns
     return size, replace(objects, box=objects.box + 1.0)

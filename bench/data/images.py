@@ -21,7 +21,7 @@ def read_image(path: Path) -> Tensor:
 
 def warp(image: Tensor, size: int) -> Tensor:
     """An image (3, H, W), uint8, as float32 (3, size, size) in [0, 1], whatever its aspect."""
-    return _resized(image, size, size)
+    return _resize(image, size, size)
 
 
 def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
@@ -32,10 +32,10 @@ def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
     height, width = image.shape[1:]
     scale = larger_side / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    return _resized(image, h, w), w / width, h / height
+    return _resize(image, h, w), w / width, h / height
 
 
-def _resized(image: Tensor, height: int, width: int) -> Tensor:
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
     """Bilinear with half-pixel centres, antialiased when it shrinks."""
     values = image[None].float() / 255
     if image.shape[1:] == (height, width):

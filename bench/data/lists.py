@@ -25,7 +25,7 @@ def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | Non
     for row, found in enumerate(rows):
         if len(found) not in wanted:
             expected = " or ".join(map(str, wanted))
-            raise BadFileError(path, f"expected {expected} fields, but got {_shown(' '.join(found))}", row=row)
+            raise BadFileError(path, f"expected {expected} fields, but got {_quote(' '.join(found))}", row=row)
     return rows
 
 
@@ -40,46 +40,46 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def need(path: Path, what: str, how: str) -> Path:
+def require_file(path: Path, what: str, how: str) -> Path:
     """The same path. Raises MissingDataError if no file is there."""
     if not path.is_file():
         raise MissingDataError(what, path, how)
     return path
 
 
-def index_of(path: Path, ids: Sequence[str]) -> dict[str, int]:
+def index_ids(path: Path, ids: Sequence[str]) -> dict[str, int]:
     """From id to its row. Raises BadFileError for an id twice, or one that is no path below a folder."""
     index: dict[str, int] = {}
     for row, name in enumerate(ids):
         check_name(path, name, row)
         if index.setdefault(name, row) != row:
-            raise BadFileError(path, f"id {_shown(name)} is there twice", row=row)
+            raise BadFileError(path, f"id {_quote(name)} is there twice", row=row)
     return index
 
 
 def check_name(path: Path, name: str, row: int | str) -> None:
     """Raise BadFileError where a name from a file cannot be that of a file below a folder."""
     if _UNSAFE.search(name):
-        raise BadFileError(path, f"expected the name of a file, but got {_shown(name)}", row=row)
+        raise BadFileError(path, f"expected the name of a file, but got {_quote(name)}", row=row)
 
 
-def whole(path: Path, text: str, row: int, *, low: int, high: int) -> int:
+def parse_integer(path: Path, text: str, row: int, *, low: int, high: int) -> int:
     """A whole number in low ... high; raises BadFileError for anything else."""
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
-        raise BadFileError(path, f"expected a whole number from {low} to {high}, but got {_shown(text)}", row=row)
+        raise BadFileError(path, f"expected a whole number from {low} to {high}, but got {_quote(text)}", row=row)
     return int(text)
 
 
-def number(path: Path, text: str, row: int) -> float:
+def parse_number(path: Path, text: str, row: int) -> float:
     """A finite number; raises BadFileError for anything else."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BadFileError(path, f"expected a number, but got {_shown(text)}", row=row)
+        raise BadFileError(path, f"expected a number, but got {_quote(text)}", row=row)
     return value
 
 
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text[:80])

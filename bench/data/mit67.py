@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Truth, no_objects, single_labels
-from bench.data.lists import index_of, need, read_lines
+from bench.data.ground_truth import GroundTruth, empty_objects, encode_labels
+from bench.data.lists import index_ids, require_file, read_lines
 from bench.errors import BadFileError, MissingDataError
 
 _LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
@@ -37,22 +37,22 @@ class Mit67Dataset(Dataset):
         """The two lists."""
         return tuple(_LISTS)
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """One class an image; no objects, sizes 0."""
         if split not in _LISTS:
             raise self.no_split(split)
         ids, index = self._ids[split], {name: label for label, name in enumerate(self.classes)}
-        labels = single_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
-        return Truth(self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, no_objects())
+        labels = encode_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
+        return GroundTruth(self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, empty_objects())
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id."""
         return self.folder / "Images" / image
 
     def _read(self, name: str) -> tuple[str, ...]:
-        path = need(self.folder / name, f"{name} of {self.name}", self.how_to_get)
+        path = require_file(self.folder / name, f"{name} of {self.name}", self.how_to_get)
         ids = tuple(line.strip() for line in read_lines(path))
-        index_of(path, ids)
+        index_ids(path, ids)
         for row, image in enumerate(ids):
             if image.count("/") != 1:
                 raise BadFileError(path, f"expected class/name, but got {image[:80]!r}", row=row)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import ordinary
+from bench.core.files import require_regular_file
 from bench.errors import BadFileError
 
 
@@ -21,13 +21,13 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     An orientation in its EXIF data is not applied: boxes are drawn on the pixels as stored. Raises BadFileError
     where the file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return np.array(image.convert("RGB"))
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
     """The numbers (H, W) that an indexed or 8-bit grey PNG stores. Raises BadFileError as `read_pixels` does."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         if image.mode not in ("P", "L"):
             raise BadFileError(path, f"expected an indexed PNG (or 8-bit grey), but its pixels are {image.mode}")
         return np.array(image)
@@ -42,7 +42,7 @@ def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:
     image.save(file, format="PNG", optimize=False)
 
 
-def nearest(indices: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def resize_nearest(indices: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Numbers (h, w) at another size (height, width): each pixel is that at the same place, to the nearest."""
     rows, columns = indices.shape
     y, x = (np.arange(height) * 2 + 1) * rows // (2 * height), (np.arange(width) * 2 + 1) * columns // (2 * width)
@@ -51,20 +51,20 @@ def nearest(indices: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
 
 def read_size(path: Path) -> tuple[int, int]:
     """Width and height of a JPEG or PNG file, from its header. Raises BadFileError as `read_pixels` does."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         width, height = image.size
         return width, height
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_image(path: Path) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(ordinary(path), formats=("JPEG", "PNG")) as image:
+            with Image.open(require_regular_file(path), formats=("JPEG", "PNG")) as image:
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadFileError(path, f"too large an image ({error})") from None

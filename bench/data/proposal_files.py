@@ -20,7 +20,7 @@ from bench.errors import BadFileError
 Rows = NDArray[Any]
 
 
-class Content(NamedTuple):
+class FileContent(NamedTuple):
     """What a file holds: names of N images (None: they are in the order of the ids asked for), and N arrays each."""
 
     names: list[str] | None
@@ -36,21 +36,21 @@ def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Row
     """
     reader, columns, shift = READERS[path.suffix]
     content = reader(path)
-    rows = list(zip(ids, _rows_of(path, content, ids), strict=True))
-    boxes = [_boxes(path, image, content.boxes[row])[:, columns] + shift for image, row in rows]
+    rows = list(zip(ids, _match_rows(path, content, ids), strict=True))
+    boxes = [_parse_boxes(path, image, content.boxes[row])[:, columns] + shift for image, row in rows]
     for image, one in zip(ids, boxes, strict=True):
         if (one[:, 2:] < one[:, :2]).any():
             raise BadFileError(path, "inverted box", row=image)
     if content.scores is None:
         return boxes, None
-    scores = [_array(content.scores[row]).reshape(-1) for _, row in rows]
+    scores = [_to_array(content.scores[row]).reshape(-1) for _, row in rows]
     for image, one, score in zip(ids, boxes, scores, strict=True):
         if score.shape != one.shape[:1] or not _are_numbers(score):
             raise BadFileError(path, f"expected {len(one)} finite scores, as many as boxes", row=image)
     return boxes, scores
 
 
-def read_mat(path: Path) -> Content:
+def read_mat(path: Path) -> FileContent:
     """MATLAB, as released with Selective Search, Fast R-CNN and WSDDN (`SelectiveSearchVOC2007trainval.mat`).
 
     `images`: cell of N names; `boxes`: cell of N arrays (n, 4), 1-based inclusive [ymin xmin ymax xmax];
@@ -63,14 +63,14 @@ def read_mat(path: Path) -> Content:
         found = loadmat(path, variable_names=["images", "boxes", "boxScores"])
         names = [str(np.asarray(cell).item()) for cell in found["images"].ravel()]
         scores = list(found["boxScores"].ravel()) if "boxScores" in found else None
-        return Content(names, list(found["boxes"].ravel()), scores)
+        return FileContent(names, list(found["boxes"].ravel()), scores)
     except NotImplementedError:
         raise BadFileError(path, "a MATLAB 7.3 file, which is not read; save it with -v7") from None
     except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, zlib.error) as error:
         raise BadFileError(path, f"not a .mat file with cells `images` and `boxes` ({error})") from None
 
 
-def read_pkl(path: Path) -> Content:
+def read_pkl(path: Path) -> FileContent:
     """Pickles of arrays, as distributed with Detectron, OICR and PCL; boxes are 0-based inclusive [x1 y1 x2 y2].
 
     A dict of `boxes` (N arrays), `indexes` or `ids` (N names or numbers) and perhaps `scores` (N arrays); or a dict
@@ -78,23 +78,23 @@ def read_pkl(path: Path) -> Content:
     """
     found = read_arrays(path)
     if isinstance(found, list | Array):
-        return Content(None, _listed(path, found), None)
+        return FileContent(None, _parse_list(path, found), None)
     if not isinstance(found, dict):
         raise BadFileError(path, f"expected a dict or a list, but got {type(found).__name__}")
     if "boxes" not in found:
-        return Content([_name(path, key) for key in found], list(found.values()), None)
+        return FileContent([_parse_name(path, key) for key in found], list(found.values()), None)
     names = found.get("indexes", found.get("ids"))
     if names is None:
         raise BadFileError(path, "has `boxes`, but neither `indexes` nor `ids`")
     scores = found.get("scores")
-    return Content(
-        [_name(path, name) for name in _listed(path, names)],
-        _listed(path, found["boxes"]),
-        None if scores is None else _listed(path, scores),
+    return FileContent(
+        [_parse_name(path, name) for name in _parse_list(path, names)],
+        _parse_list(path, found["boxes"]),
+        None if scores is None else _parse_list(path, scores),
     )
 
 
-def read_npz(path: Path) -> Content:
+def read_npz(path: Path) -> FileContent:
     """Our own layout, as `save_npz` writes it: `ids` (N,), `offsets` (N + 1,), `boxes` (P, 4), perhaps `scores` (P,).
 
     Boxes are half-open corners; image i has the rows offsets[i] to offsets[i + 1].
@@ -106,13 +106,13 @@ def read_npz(path: Path) -> Content:
         offsets, boxes, scores = found["offsets"].astype(np.int64), found["boxes"], found.get("scores")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadFileError(path, f"not a .npz file with `ids`, `offsets` and `boxes` ({error})") from None
-    if boxes.ndim != 2 or not _rises(offsets, len(names), len(boxes)):
+    if boxes.ndim != 2 or not _are_offsets(offsets, len(names), len(boxes)):
         raise BadFileError(path, f"`offsets` must rise from 0 to the number of boxes in {len(names) + 1} steps")
     pieces = offsets[1:-1]
-    return Content(names, np.split(boxes, pieces), None if scores is None else np.split(scores, pieces))
+    return FileContent(names, np.split(boxes, pieces), None if scores is None else np.split(scores, pieces))
 
 
-def _rows_of(path: Path, content: Content, ids: Sequence[str]) -> list[int]:
+def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[int]:
     """Where in the file each of `ids` is."""
     found = len(content.boxes)
     if content.names is None and found != len(ids):
@@ -135,7 +135,7 @@ def _as_number(image: str) -> str:
     return str(int(digits)) if digits.isdecimal() else image
 
 
-def _name(path: Path, name: Any) -> str:
+def _parse_name(path: Path, name: Any) -> str:
     if isinstance(name, bytes):
         return name.decode("latin1")
     if isinstance(name, float | np.floating) and name.is_integer():
@@ -145,14 +145,14 @@ def _name(path: Path, name: Any) -> str:
     return str(name)
 
 
-def _listed(path: Path, values: Any) -> list[Any]:
+def _parse_list(path: Path, values: Any) -> list[Any]:
     plain = values.value if isinstance(values, Array) else values
     if not isinstance(plain, list | tuple) and not (isinstance(plain, np.ndarray) and plain.ndim):
         raise BadFileError(path, f"expected a list with an entry an image, but got {type(plain).__name__}")
     return list(plain)
 
 
-def _array(raw: Any) -> Rows:
+def _to_array(raw: Any) -> Rows:
     try:
         return np.asarray(raw.value if isinstance(raw, Array) else raw)
     except ValueError:
@@ -163,8 +163,8 @@ def _are_numbers(array: Rows) -> bool:
     return array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
 
 
-def _boxes(path: Path, image: str, raw: Any) -> NDArray[np.float64]:
-    array = _array(raw)
+def _parse_boxes(path: Path, image: str, raw: Any) -> NDArray[np.float64]:
+    array = _to_array(raw)
     if array.size == 0:
         return np.zeros((0, 4))
     if array.ndim != 2 or array.shape[1] != 4 or not _are_numbers(array):
@@ -172,13 +172,13 @@ def _boxes(path: Path, image: str, raw: Any) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _rises(offsets: NDArray[np.int64], images: int, boxes: int) -> bool:
+def _are_offsets(offsets: NDArray[np.int64], images: int, boxes: int) -> bool:
     if offsets.shape != (images + 1,):
         return False
     return offsets[0] == 0 and offsets[-1] == boxes and bool((np.diff(offsets) >= 0).all())
 
 
-READERS: dict[str, tuple[Callable[[Path], Content], list[int], NDArray[np.float64]]] = {
+READERS: dict[str, tuple[Callable[[Path], FileContent], list[int], NDArray[np.float64]]] = {
     ".mat": (read_mat, [1, 0, 3, 2], np.array([-1.0, -1.0, 0.0, 0.0])),
     ".pkl": (read_pkl, [0, 1, 2, 3], np.array([0.0, 0.0, 1.0, 1.0])),
     ".npz": (read_npz, [0, 1, 2, 3], np.zeros(4)),

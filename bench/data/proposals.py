@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import Places, array_digest, atomic
+from bench.core.files import Places, array_digest, atomic_file
 from bench.core.progress import SILENT, Progress
 from bench.data.dataset import Dataset
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
@@ -99,15 +99,15 @@ def load_proposals(
 
 def _search(spec: str, places: Places) -> Search:
     if spec == "edge-boxes":
-        from bench.data.edge_boxes import edge_search
+        from bench.data.edge_boxes import build_edge_boxes_search
 
-        return edge_search(places)
-    from bench.data.selective_search import fast_search
+        return build_edge_boxes_search(places)
+    from bench.data.selective_search import build_selective_search
 
-    return fast_search(places.cache)
+    return build_selective_search(places.cache)
 
 
-def filtered(boxes: FloatBoxes, min_side: float) -> FloatBoxes:
+def drop_small_boxes(boxes: FloatBoxes, min_side: float) -> FloatBoxes:
     """The boxes (n, 4) of which no side is under `min_side` pixels, in the same order; further columns stay."""
     return boxes[((boxes[:, 2:4] - boxes[:, :2]) >= min_side).all(axis=1)]
 
@@ -122,5 +122,5 @@ def save_npz(path: Path, proposals: Proposals) -> None:
     arrays: dict[str, Any] = {"ids": np.array(proposals.ids), "offsets": proposals.offsets, "boxes": proposals.boxes}
     if proposals.scores is not None:
         arrays["scores"] = proposals.scores
-    with atomic(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)

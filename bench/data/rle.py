@@ -23,7 +23,7 @@ def to_rle(segmentation: Any, width: int, height: int) -> bytes:
     from pycocotools import mask
 
     if isinstance(segmentation, list):
-        polygons = [_polygon(points, width, height) for points in segmentation]
+        polygons = [_check_polygon(points, width, height) for points in segmentation]
         if not polygons:
             raise ValueError("a segmentation needs at least one polygon")
         parts = mask.frPyObjects(polygons, height, width)
@@ -32,25 +32,25 @@ def to_rle(segmentation: Any, width: int, height: int) -> bytes:
         raise ValueError(f"expected polygons, or run lengths of size {[height, width]}")
     counts = segmentation.get("counts")
     if isinstance(counts, str | bytes):
-        return checked_rle(counts, width, height)
+        return check_rle(counts, width, height)
     _check_runs(counts, width, height)
     return bytes(mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"])
 
 
-def checked_rle(counts: str | bytes, width: int, height: int) -> bytes:
+def check_rle(counts: str | bytes, width: int, height: int) -> bytes:
     """The same compressed run lengths. Raises ValueError where they are not those of a width x height image."""
     text = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
-    _check_runs(run_lengths(text), width, height)
+    _check_runs(decode_runs(text), width, height)
     return text
 
 
 def to_mask(counts: bytes, width: int, height: int) -> NDArray[np.bool_]:
     """The pixels (H, W) of checked run lengths; pycocotools' own decoder warns under numpy 2."""
-    runs = run_lengths(counts)
+    runs = decode_runs(counts)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def run_lengths(counts: bytes) -> list[int]:
+def decode_runs(counts: bytes) -> list[int]:
     """The runs that compressed text stands for: 5 bits a character, low ones first, differences to the last but one.
 
     Raises ValueError for text that stands for nothing.
@@ -80,7 +80,7 @@ def _check_runs(runs: Any, width: int, height: int) -> None:
         raise ValueError(f"run lengths make {sum(runs)} pixels, but the image has {width * height}")
 
 
-def _polygon(points: Any, width: int, height: int) -> list[float]:
+def _check_polygon(points: Any, width: int, height: int) -> list[float]:
     """A polygon's corners, at most one image side outside, as its outline is walked pixel by pixel; not for ever."""
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         raise ValueError("a polygon needs three corners or more, as x, y, x, y ...")
@@ -88,12 +88,12 @@ def _polygon(points: Any, width: int, height: int) -> list[float]:
         if not all(type(value) in (int, float) and -side <= value <= 2 * side for value in points[axis::2]):
             raise ValueError(f"a polygon's corners must be numbers within the {width}x{height} image")
     most = width * height + 4 * (width + height)
-    if len(points) * 3 * max(width, height) > 2 * most and _outline(points) > most:
+    if len(points) * 3 * max(width, height) > 2 * most and _outline_length(points) > most:
         raise ValueError(f"a polygon's outline must not be longer than the image has pixels and a bit ({most})")
     return points
 
 
-def _outline(points: list[float]) -> float:
+def _outline_length(points: list[float]) -> float:
     """Length of a closed outline, in pixels that are walked."""
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
     return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())

@@ -30,7 +30,7 @@ LEAST_VISIBLE, DIFFICULT_VISIBLE, DIFFICULT_SIDE = 0.3, 0.55, 0.14
 
 
 @dataclass(frozen=True)
-class Kind:
+class ShapeClass:
     """A class: its body (its family), its part, the part's colour, and its context, if it has one."""
 
     body: str
@@ -44,8 +44,8 @@ class Kind:
         return f"{self.body}-{self.part}"
 
 
-KINDS = tuple(
-    Kind(body, part, _PART_COLOURS[(row + column) % 4], CONTEXTS[row] if part == "stripes" and row < 3 else None)
+SHAPE_CLASSES = tuple(
+    ShapeClass(body, part, _PART_COLOURS[(row + column) % 4], CONTEXTS[row] if part == "stripes" and row < 3 else None)
     for column, part in enumerate(PARTS)
     for row, body in enumerate(BODIES)
 )
@@ -53,10 +53,10 @@ KINDS = tuple(
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class VisibleObject:
     """An object as the finished picture shows it. box: half-open corners, tight around its visible pixels."""
 
-    kind: Kind
+    kind: ShapeClass
     box: tuple[int, int, int, int]
     difficult: bool
     truncated: bool
@@ -68,40 +68,40 @@ class Scene:
 
     pixels: NDArray[np.uint8]
     owner: NDArray[np.uint8]
-    objects: tuple[Seen, ...]
+    objects: tuple[VisibleObject, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Object:
+class _PlacedObject:
     """An object on a canvas wider than the picture by `margin`, so that what is cut off can be counted."""
 
-    kind: Kind
+    kind: ShapeClass
     body: Floats
     part: Floats
     ink: Mask
 
 
-def draw_scene(rng: Rng, kinds: Sequence[Kind], first: int, size: int) -> Scene:
+def draw_scene(rng: Rng, kinds: Sequence[ShapeClass], first: int, size: int) -> Scene:
     """A picture of `size` pixels a side with one to three objects, of which one is of class `first` and not difficult.
 
     Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again; when
     that has failed often, there is one object only.
     """
-    backdrop, value = _backdrop(rng, size)
+    backdrop, value = _draw_backdrop(rng, size)
     labels, tiny = _draw_labels(rng, len(kinds), first)
     for attempt in count():
         if attempt == PATIENCE:
             labels, tiny = [first], []
         objects = [_place(rng, kinds[label], size, tiny=False) for label in labels]
         objects += [_place(rng, kinds[label], size, tiny=True) for label in tiny]
-        owner = _owner(objects, size)
-        seen = [_see(one, owner == number, size) for number, one in enumerate(objects, start=1)]
+        owner = _compute_owners(objects, size)
+        seen = [_measure_visibility(one, owner == number, size) for number, one in enumerate(objects, start=1)]
         clear = {one.kind for one in seen if one is not None and not one.difficult}
         if None not in seen and kinds[first] in clear:
             break
     pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in labels])
     for one in objects:
-        pixels = _painted(rng, pixels, one, value)
+        pixels = _paint(rng, pixels, one, value)
     pixels += rng.normal(0, 0.015, pixels.shape)
     return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, seen)))
 
@@ -115,65 +115,65 @@ def _draw_labels(rng: Rng, classes: int, first: int) -> tuple[list[int], list[in
     return [labels[place] for place in order], tiny
 
 
-def _owner(objects: Sequence[_Object], size: int) -> NDArray[np.uint8]:
+def _compute_owners(objects: Sequence[_PlacedObject], size: int) -> NDArray[np.uint8]:
     owner = np.zeros((size, size), np.uint8)
     for number, one in enumerate(objects, start=1):
-        owner[_inside(np.maximum(one.body, one.part), size) > 0.5] = number
+        owner[_crop(np.maximum(one.body, one.part), size) > 0.5] = number
     return owner
 
 
-def _see(one: _Object, visible: Mask, size: int) -> Seen | None:
+def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> VisibleObject | None:
     """What is left of an object in the picture; None when it cannot be recognised any more."""
     whole = np.maximum(one.body, one.part) > 0.5
     part = one.part > 0.5
-    share = min(visible.sum() / whole.sum(), (visible & _inside(part, size)).sum() / part.sum())
+    share = min(visible.sum() / whole.sum(), (visible & _crop(part, size)).sum() / part.sum())
     if share < LEAST_VISIBLE:
         return None
     ys, xs = np.nonzero(visible)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
     small = min(box[2] - box[0], box[3] - box[1]) < DIFFICULT_SIDE * size
-    return Seen(one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_inside(whole, size).sum() < whole.sum()))
+    return VisibleObject(one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_crop(whole, size).sum() < whole.sum()))
 
 
-def _place(rng: Rng, kind: Kind, size: int, *, tiny: bool) -> _Object:
+def _place(rng: Rng, kind: ShapeClass, size: int, *, tiny: bool) -> _PlacedObject:
     margin = size // 4
     radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(0.16, 0.32))
     x, y = rng.uniform(0.16 * size, 0.84 * size, 2)
     angle, stretch = rng.uniform(-0.35, 0.35), rng.uniform(0.85, 1.15)
     grid = np.arange(-margin, size + margin) + 0.5
-    u, v = _turned(grid[None, :] - x, grid[:, None] - y, angle)
+    u, v = _rotate(grid[None, :] - x, grid[:, None] - y, angle)
     u, v = u / (radius * stretch), v / (radius / stretch)
     direction = rng.uniform(0, 2 * np.pi)
-    border = _border(kind.body, direction) * rng.uniform(0.75, 0.95)
+    border = _border_radius(kind.body, direction) * rng.uniform(0.75, 0.95)
     part_radius = rng.uniform(0.3, 0.38)
     pu, pv = (u - border * np.cos(direction)) / part_radius, (v - border * np.sin(direction)) / part_radius
     body = _coverage(_BODY_SHAPES[kind.body](u, v), radius)
     part = _coverage(np.maximum(np.abs(pu), np.abs(pv)) * 0.7 + np.hypot(pu, pv) * 0.3 - 1, radius * part_radius)
-    return _Object(kind, body, part, _PART_PATTERNS[kind.part](pu, pv) > 0)
+    return _PlacedObject(kind, body, part, _PART_PATTERNS[kind.part](pu, pv) > 0)
 
 
-def _painted(rng: Rng, pixels: Floats, one: _Object, backdrop_value: float) -> Floats:
+def _paint(rng: Rng, pixels: Floats, one: _PlacedObject, backdrop_value: float) -> Floats:
     size = len(pixels)
-    body, part, ink = (_inside(layer, size) for layer in (one.body, one.part, one.ink))
-    paint = _texture(rng, body.shape, _body_colour(rng, backdrop_value), 0.035)
+    body, part, ink = (_crop(layer, size) for layer in (one.body, one.part, one.ink))
+    paint = _draw_texture(rng, body.shape, _draw_body_colour(rng, backdrop_value), 0.035)
     paint = _blend(paint, part, np.where(ink[..., None], one.kind.colour, _PART_GROUNDS[one.kind.part]))
     return _blend(pixels, np.maximum(body, part), paint)
 
 
-def _body_colour(rng: Rng, backdrop_value: float) -> Floats:
+def _draw_body_colour(rng: Rng, backdrop_value: float) -> Floats:
     """Nearly grey, and lighter or darker than the backdrop; it says nothing about the class."""
     step = rng.uniform(0.22, 0.35)
     value = backdrop_value + (step if backdrop_value < 0.5 else -step)
     return np.asarray(value + rng.uniform(-0.06, 0.06, 3))
 
 
-def _backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
+def _draw_backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
     """Clutter: a soft texture with blobs and bars of dull colours; and how light it is."""
     value = rng.uniform(0.25, 0.75)
-    pixels = _texture(rng, (size, size), value + rng.uniform(-0.08, 0.08, 3), 0.06)
+    pixels = _draw_texture(rng, (size, size), value + rng.uniform(-0.08, 0.08, 3), 0.06)
     grid = np.arange(size) + 0.5
     for _ in range(int(rng.integers(6, 15))):
-        u, v = _turned(grid[None, :] - rng.uniform(0, size), grid[:, None] - rng.uniform(0, size), rng.uniform(0, 3.14))
+        u, v = _rotate(grid[None, :] - rng.uniform(0, size), grid[:, None] - rng.uniform(0, size), rng.uniform(0, 3.14))
         long, wide = size * rng.uniform(0.03, 0.16), size * rng.uniform(0.02, 0.06)
         shape = _BODY_SHAPES["disc" if rng.random() < 0.6 else "slab"](u / long, v / wide)
         pixels = _blend(pixels, _coverage(shape, wide) * rng.uniform(0.4, 0.9), value + rng.uniform(-0.3, 0.3, 3))
@@ -193,7 +193,7 @@ def _add_contexts(rng: Rng, pixels: Floats, names: Sequence[str | None]) -> Floa
     return pixels
 
 
-def _inside(canvas: NDArray[Any], size: int) -> NDArray[Any]:
+def _crop(canvas: NDArray[Any], size: int) -> NDArray[Any]:
     margin = (len(canvas) - size) // 2
     return canvas[margin : margin + size, margin : margin + size]
 
@@ -210,26 +210,26 @@ def _coverage(shape: Floats, radius: float) -> Floats:
     return (0.5 - shape * radius).clip(0, 1)
 
 
-def _texture(rng: Rng, shape: tuple[int, ...], colour: Floats, strength: float) -> Floats:
+def _draw_texture(rng: Rng, shape: tuple[int, ...], colour: Floats, strength: float) -> Floats:
     """A colour with soft lumps of about 8 pixels."""
     height, width = shape
     lumps = rng.normal(0, strength, (height // 8 + 2, width // 8 + 2))
     y, x = np.arange(height) / 8, np.arange(width) / 8
-    rows = _between(lumps, y)
-    return np.asarray(colour + _between(rows.T, x).T[..., None])
+    rows = _interpolate(lumps, y)
+    return np.asarray(colour + _interpolate(rows.T, x).T[..., None])
 
 
-def _between(values: Floats, places: Floats) -> Floats:
+def _interpolate(values: Floats, places: Floats) -> Floats:
     low = places.astype(int)
     share = (places - low)[:, None]
     return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
 
 
-def _turned(x: NDArray[Any], y: NDArray[Any], angle: float) -> tuple[Floats, Floats]:
+def _rotate(x: NDArray[Any], y: NDArray[Any], angle: float) -> tuple[Floats, Floats]:
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
-def _border(body: str, direction: float) -> float:
+def _border_radius(body: str, direction: float) -> float:
     """How far the body reaches from its centre in a direction."""
     steps = np.linspace(0, 1.5, 151)
     inside = _BODY_SHAPES[body](steps * np.cos(direction), steps * np.sin(direction)) < 0

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.files import digest
-from bench.data.computed import Boxes, Search, corners
+from bench.data.computed import SearchBoxes, Search, to_corners
 
 VERSION = 1
 BASE_K, INC_K, SIGMA = 150, 150, 0.8
 
 
-def selective_search(pixels: NDArray[np.uint8]) -> Boxes:
+def selective_search(pixels: NDArray[np.uint8]) -> SearchBoxes:
     """Proposals (n, 4) of RGB pixels (h, w, 3), best first, each once: half-open corners."""
     import cv2
 
@@ -23,10 +23,10 @@ def selective_search(pixels: NDArray[np.uint8]) -> Boxes:
     search.setBaseImage(np.ascontiguousarray(pixels[:, :, ::-1]))
     search.switchToSelectiveSearchFast(BASE_K, INC_K, SIGMA)
     ctypes.CDLL(None).srand(0)  # it ranks by C's rand(), which OpenCV's own seed does not reach
-    return corners(search.process())
+    return to_corners(search.process())
 
 
-def fast_search(cache: Path) -> Search:
+def build_selective_search(cache: Path) -> Search:
     """The search, kept apart by its parameters and by OpenCV's version."""
     import cv2
 

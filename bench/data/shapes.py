@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.core.boxes import to_voc
 from bench.core.files import Places, digest
 from bench.data.pixels import write_indices
-from bench.data.scenes import KINDS, Scene, draw_scene
+from bench.data.scenes import SHAPE_CLASSES, Scene, draw_scene
 from bench.data.voc import VocDataset
 from bench.errors import RequestError, UnknownNameError
 
@@ -42,14 +42,14 @@ class ShapesOptions(BaseModel):
     test: int = Field(150, ge=1, le=100_000)
     size: int = Field(128, ge=64, le=1024)
     seed: int = Field(0, ge=0)
-    classes: int = Field(len(KINDS), ge=2, le=len(KINDS))
+    classes: int = Field(len(SHAPE_CLASSES), ge=2, le=len(SHAPE_CLASSES))
 
 
 class ShapesDataset(VocDataset):
     """The synthetic set; `families` gives the body of each class, `contexts` what never comes without it."""
 
     def __init__(self, folder: Path, cache: Path, options: ShapesOptions) -> None:
-        kinds = KINDS[: options.classes]
+        kinds = SHAPE_CLASSES[: options.classes]
         super().__init__("shapes", folder, cache, tuple(kind.name for kind in kinds))
         self.options = options
         self.families = {kind.name: kind.body for kind in kinds}
@@ -75,8 +75,8 @@ def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
     chosen = parse_options(options)
     root = places.cache / f"shapes-{digest([VERSION, chosen.model_dump()])}"
     if not root.is_dir():
-        make(root, chosen)
-    return ShapesDataset(_folder(root), places.cache, chosen)
+        write_dataset(root, chosen)
+    return ShapesDataset(_voc_folder(root), places.cache, chosen)
 
 
 def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
@@ -91,12 +91,12 @@ def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
         raise RequestError(f"Option {first['loc'][0]} of shapes: {first['msg']}, but got {first['input']!r}.") from None
 
 
-def make(root: Path, options: ShapesOptions) -> None:
+def write_dataset(root: Path, options: ShapesOptions) -> None:
     """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes at it the first wins."""
     root.parent.mkdir(parents=True, exist_ok=True)
     part = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
-        _write_set(_folder(part), options)
+        _write_set(_voc_folder(part), options)
         part.rename(root)
     except OSError:
         if not root.is_dir():
@@ -105,14 +105,14 @@ def make(root: Path, options: ShapesOptions) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _folder(root: Path) -> Path:
+def _voc_folder(root: Path) -> Path:
     return root / "VOCdevkit" / "VOC2007"
 
 
 def _write_set(folder: Path, options: ShapesOptions) -> None:
     for name in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Main", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
-    kinds = KINDS[: options.classes]
+    kinds = SHAPE_CLASSES[: options.classes]
     lists: dict[str, dict[str, Scene]] = {name: {} for name in _LISTS}
     number = 0
     for code, name in enumerate(_LISTS):
@@ -132,29 +132,29 @@ def _write_image(folder: Path, image: str, scene: Scene) -> None:
     photograph = Image.fromarray(scene.pixels)
     photograph.save(folder / "JPEGImages" / f"{image}.jpg", quality=90, subsampling=0, optimize=False)
     write_indices(folder / "SegmentationClass" / f"{image}.png", class_mask(scene))
-    xml = _annotation(image, scene)
+    xml = _build_annotation(image, scene)
     ElementTree.indent(xml, "\t")
     (folder / "Annotations" / f"{image}.xml").write_text(ElementTree.tostring(xml, "unicode") + "\n", encoding="utf-8")
 
 
-def _annotation(image: str, scene: Scene) -> ElementTree.Element:
+def _build_annotation(image: str, scene: Scene) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
-    _texts(root, folder="VOC2007", filename=f"{image}.jpg")
+    _add_texts(root, folder="VOC2007", filename=f"{image}.jpg")
     height, width, depth = scene.pixels.shape
-    _texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
-    _texts(root, segmented=1)
+    _add_texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
+    _add_texts(root, segmented=1)
     for seen in scene.objects:
         item = ElementTree.SubElement(root, "object")
-        _texts(item, name=seen.kind.name, pose="Unspecified")
-        _texts(item, truncated=int(seen.truncated), difficult=int(seen.difficult))
+        _add_texts(item, name=seen.kind.name, pose="Unspecified")
+        _add_texts(item, truncated=int(seen.truncated), difficult=int(seen.difficult))
         corners = to_voc(seen.box)[0].astype(int)
-        _texts(
+        _add_texts(
             ElementTree.SubElement(item, "bndbox"), **dict(zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
         )
     return root
 
 
-def _texts(parent: ElementTree.Element, **values: Any) -> None:
+def _add_texts(parent: ElementTree.Element, **values: Any) -> None:
     for name, value in values.items():
         ElementTree.SubElement(parent, name).text = str(value)
 
@@ -164,7 +164,7 @@ def class_mask(scene: Scene) -> NDArray[np.uint8]:
 
     Unlike VOC's, the border lies wholly outside the objects, so boxes are tight around masks.
     """
-    codes = [0, *(1 + KINDS.index(seen.kind) for seen in scene.objects)]
+    codes = [0, *(1 + SHAPE_CLASSES.index(seen.kind) for seen in scene.objects)]
     mask = np.array(codes, np.uint8)[scene.owner]
     wide = np.pad(scene.owner > 0, 1)
     near = wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]

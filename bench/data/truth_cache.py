@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import array_digest, atomic
+from bench.core.files import array_digest, atomic_file
 
 _KEY = b"made_from"
 
@@ -29,17 +29,17 @@ def fingerprint(folder: Path, names: Sequence[str], *more: tuple[str, ...]) -> s
     return array_digest(tuple(names), np.array(numbers, dtype=np.int64), *more)
 
 
-def cached_table(path: Path, made_from: str, parse: Callable[[], pa.Table]) -> pa.Table:
+def load_or_parse(path: Path, made_from: str, parse: Callable[[], pa.Table]) -> pa.Table:
     """The table at `path` if it was made from the same files, else what `parse` gives, kept there atomically."""
-    if (found := _read(path, made_from)) is not None:
+    if (found := _read_cached(path, made_from)) is not None:
         return found
     table = parse().replace_schema_metadata({_KEY: made_from})
-    with atomic(path) as part:
+    with atomic_file(path) as part:
         pq.write_table(table, part)
     return table
 
 
-def _read(path: Path, made_from: str) -> pa.Table | None:
+def _read_cached(path: Path, made_from: str) -> pa.Table | None:
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowException):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from bench.core.files import atomic
+from bench.core.files import atomic_file
 from bench.errors import BadFileError
 
 _EXPANSION = 100
@@ -26,11 +26,11 @@ def unpack(path: Path, target: Path, *, inside: str = "") -> None:
     """
     target.mkdir(parents=True, exist_ok=True)
     if path.suffix not in (".zip", ".tar", ".tgz", ".gz"):
-        with atomic(target / path.name) as part:
+        with atomic_file(target / path.name) as part:
             shutil.copyfile(path, part)
         return
     with tempfile.TemporaryDirectory(dir=target, prefix=".unpack-") as staging:
-        with _damage_named(path):
+        with _report_damage(path):
             (_unzip if path.suffix == ".zip" else _untar)(path, Path(staging))
         root = Path(staging, inside)
         if not root.is_dir():
@@ -78,7 +78,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from bench.core.boxes import from_voc
 from bench.core.files import digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Masks, Objects, Truth, labels_of, no_objects
-from bench.data.lists import need
+from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels, empty_objects
+from bench.data.lists import require_file
 from bench.data.pixels import read_size
-from bench.data.truth_cache import cached_table, fingerprint
+from bench.data.truth_cache import load_or_parse, fingerprint
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (
@@ -81,8 +81,8 @@ class Annotations:
             raise MissingDataError(f"{missing.name} of {self._name}", missing, self._how) from None
         if made_from not in self._parsed:
             path = self._cache / "truth" / f"{self._name}-{digest([str(self._folder.resolve()), names])}.parquet"
-            table = cached_table(path, made_from, lambda: parse_annotations(self._folder, names, self._classes))
-            self._parsed[made_from] = _columns(table)
+            table = load_or_parse(path, made_from, lambda: parse_annotations(self._folder, names, self._classes))
+            self._parsed[made_from] = _to_columns(table)
         return self._parsed[made_from]
 
 
@@ -114,15 +114,15 @@ class VocDataset(Dataset):
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """The truth of a list; a list of one class gives its ids, with the truth of all classes."""
         ids = read_ids(self._list(split))
         size, objects = self.annotations(ids)
-        labels = labels_of(len(ids), len(self.classes), objects)
+        labels = derive_labels(len(ids), len(self.classes), objects)
         masks = self._masks(ids) if split.startswith(_SEGMENTATION) else None
-        return Truth(self.name, split, self.classes, ids, size, labels, objects, masks)
+        return GroundTruth(self.name, split, self.classes, ids, size, labels, objects, masks)
 
-    def unjudged(self, split: str) -> Truth:
+    def unjudged(self, split: str) -> GroundTruth:
         """The images of a list, such as a test set of which the server has the annotations.
 
         Sizes are the photographs', 0 where there is none.
@@ -130,8 +130,8 @@ class VocDataset(Dataset):
         ids = read_ids(self._list(split))
         paths = [self.image_path(image) for image in ids]
         size = np.array([read_size(path) if path.is_file() else (0, 0) for path in paths], dtype=np.int32)
-        none = no_objects()
-        return Truth(self.name, split, self.classes, ids, size, labels_of(len(ids), len(self.classes), none), none)
+        none = empty_objects()
+        return GroundTruth(self.name, split, self.classes, ids, size, derive_labels(len(ids), len(self.classes), none), none)
 
     def annotations(self, ids: Sequence[str]) -> Columns:
         """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
@@ -157,7 +157,7 @@ class VocDataset(Dataset):
         raise self.no_split(split)
 
     def _masks(self, ids: Sequence[str]) -> Masks:
-        paths = [need(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]
+        paths = [require_file(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]
         return Masks(indexed=True, files=tuple((path,) for path in paths), ignore=(None,) * len(paths))
 
 
@@ -188,15 +188,15 @@ def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
 
     Raises BadFileError, naming the file, the object (from 0) and the rule.
     """
-    root = _safe_xml(path)
-    width, height = (int(_number(path, root, f"size/{side}", None)) for side in ("width", "height"))
+    root = _parse_xml(path)
+    width, height = (int(_parse_number(path, root, f"size/{side}", None)) for side in ("width", "height"))
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise BadFileError(path, f"<size> must be 1 to {_LONGEST_SIDE} pixels a side, but says {width}x{height}")
     found = Annotation(width, height, [], [], [])
     for row, item in enumerate(root.iterfind("object")):
-        found.label.append(_label(path, item, class_index, row))
-        found.box.append(_box(path, item, row))
-        found.difficult.append(_difficult(path, item, row))
+        found.label.append(_parse_label(path, item, class_index, row))
+        found.box.append(_parse_box(path, item, row))
+        found.difficult.append(_parse_difficult(path, item, row))
     return found
 
 
@@ -214,7 +214,7 @@ def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ..
     return pa.table(columns)
 
 
-def _columns(table: pa.Table) -> Columns:
+def _to_columns(table: pa.Table) -> Columns:
     size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
     counts = pc.list_value_length(table["label"]).to_numpy()
     image = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -222,7 +222,7 @@ def _columns(table: pa.Table) -> Columns:
     return size, Objects(image, label, from_voc(box), difficult)
 
 
-def _safe_xml(path: Path) -> ElementTree.Element:
+def _parse_xml(path: Path) -> ElementTree.Element:
     """Parse as UTF-8 whatever the file declares, so that a document type cannot hide in another encoding."""
     try:
         text = path.read_bytes().decode("utf-8")
@@ -236,7 +236,7 @@ def _safe_xml(path: Path) -> ElementTree.Element:
     return root
 
 
-def _number(path: Path, parent: ElementTree.Element, name: str, row: int | None) -> float:
+def _parse_number(path: Path, parent: ElementTree.Element, name: str, row: int | None) -> float:
     text = parent.findtext(name)
     try:
         value = float(text or "")
@@ -247,15 +247,15 @@ def _number(path: Path, parent: ElementTree.Element, name: str, row: int | None)
     return value
 
 
-def _label(path: Path, item: ElementTree.Element, class_index: Mapping[str, int], row: int) -> int:
+def _parse_label(path: Path, item: ElementTree.Element, class_index: Mapping[str, int], row: int) -> int:
     name = (item.findtext("name") or "").strip()
     if name not in class_index:
         raise BadFileError(path, str(UnknownNameError("class", name, class_index)), row=row)
     return class_index[name]
 
 
-def _box(path: Path, item: ElementTree.Element, row: int) -> list[float]:
-    box = [_number(path, item, f"bndbox/{corner}", row) for corner in _CORNERS]
+def _parse_box(path: Path, item: ElementTree.Element, row: int) -> list[float]:
+    box = [_parse_number(path, item, f"bndbox/{corner}", row) for corner in _CORNERS]
     (x1, y1, x2, y2) = from_voc(box)[0]
     if x2 <= x1 or y2 <= y1:
         raise BadFileError(
@@ -264,7 +264,7 @@ def _box(path: Path, item: ElementTree.Element, row: int) -> list[float]:
     return box
 
 
-def _difficult(path: Path, item: ElementTree.Element, row: int) -> bool:
+def _parse_difficult(path: Path, item: ElementTree.Element, row: int) -> bool:
     text = (item.findtext("difficult") or "0").strip()
     if text not in {"0", "1"}:
         raise BadFileError(path, f"<difficult> must be 0 or 1, but got {text!r}", row=row)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import ABSENT, PRESENT, Objects, Truth
-from bench.data.lists import check_name, need, read_rows, whole
+from bench.data.ground_truth import ABSENT, PRESENT, Objects, GroundTruth
+from bench.data.lists import check_name, require_file, read_rows, parse_integer
 from bench.data.voc import CLASSES, Annotations
 from bench.errors import BadFileError, MissingDataError
 
@@ -62,7 +62,7 @@ class ActionDataset(Dataset):
         own = [split for split in _SPLITS if (self._sets / f"{ACTIONS[0]}_{split}.txt").is_file()]
         return (*own, *(IMAGES + split for split in own))
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """What persons, or images, show; an object for each person and action."""
         if split not in self.splits():
             raise self.no_split(split)
@@ -76,7 +76,7 @@ class ActionDataset(Dataset):
         labels = np.full((len(ids), len(ACTIONS)), ABSENT, dtype=np.int8)
         np.maximum.at(labels, row, persons.labels)
         size = size if split.startswith(IMAGES) else size[shown_on]
-        return Truth(self.name, split, ACTIONS, ids, size, labels, _objects(persons, row, box))
+        return GroundTruth(self.name, split, ACTIONS, ids, size, labels, _build_objects(persons, row, box))
 
     def image_path(self, image: str) -> Path:
         """The photograph of an image, or that a person is on: the whole of it."""
@@ -95,14 +95,14 @@ class ActionDataset(Dataset):
 
     def _list(self, name: str) -> dict[tuple[str, int], int]:
         """1, 0 or -1 of each image and person's number."""
-        path = need(self._sets / name, f"{name} of {self.name}", self.how_to_get)
+        path = require_file(self._sets / name, f"{name} of {self.name}", self.how_to_get)
         found: dict[tuple[str, int], int] = {}
         for row, (image, number, value) in enumerate(read_rows(path, 3)):
             check_name(path, image, row)
-            person = image, whole(path, number, row, low=1, high=_MOST_PERSONS)
+            person = image, parse_integer(path, number, row, low=1, high=_MOST_PERSONS)
             if person in found:
                 raise BadFileError(path, f"person {number} of {image} is there twice", row=row)
-            found[person] = whole(path, value, row, low=-1, high=1)
+            found[person] = parse_integer(path, value, row, low=-1, high=1)
         return found
 
     def _boxes(
@@ -125,7 +125,7 @@ def _person_ids(persons: _Persons) -> tuple[str, ...]:
     return tuple(f"{image}_{number}" for image, number in zip(persons.image, persons.number, strict=True))
 
 
-def _objects(persons: _Persons, row: NDArray[np.int32], box: FloatArray) -> Objects:
+def _build_objects(persons: _Persons, row: NDArray[np.int32], box: FloatArray) -> Objects:
     """An object for each person and action, on the truth's row of the person."""
     who, label = np.nonzero(persons.labels == PRESENT)
     order = np.argsort(row[who], kind="stable")

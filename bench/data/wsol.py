@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Masks, Objects, Truth, no_objects, single_labels
-from bench.data.lists import LONGEST_SIDE, check_name, index_of, need, number, read_lines, read_rows, whole
+from bench.data.ground_truth import Masks, Objects, GroundTruth, empty_objects, encode_labels
+from bench.data.lists import LONGEST_SIDE, check_name, index_ids, require_file, parse_number, read_lines, read_rows, parse_integer
 from bench.errors import BadFileError, MissingDataError
 
 PREFIX = "wsolevaluation/"
@@ -38,112 +38,112 @@ class OpenImagesDataset(Dataset):
         self.how_to_get = f"{HOW} Photographs and masks (linked from its README) go to {folder}."
         if not (splits := self.splits()):
             raise MissingDataError(f"wsolevaluation's lists of {name}", metadata, HOW)
-        self.classes = _classes_from_folders(metadata / splits[0] / "class_labels.txt")
+        self.classes = _read_classes(metadata / splits[0] / "class_labels.txt")
 
     def splits(self) -> tuple[str, ...]:
         """The splits that have lists."""
-        return wsol_splits(self.metadata)
+        return list_splits(self.metadata)
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         """Labels of a split, and of val and test the masks, whose files must be on disk."""
         if split not in self.splits():
             raise self.no_split(split)
-        return wsol_truth(self.name, split, self.metadata / split, self.classes, self.folder)
+        return read_ground_truth(self.name, split, self.metadata / split, self.classes, self.folder)
 
     def image_path(self, image: str) -> Path:
         """The photograph of an id."""
         return self.folder / image
 
 
-def wsol_splits(metadata: Path) -> tuple[str, ...]:
+def list_splits(metadata: Path) -> tuple[str, ...]:
     """Splits of one dataset's metadata folder: `train`, `val` (train-fullsup), `test`, those that are there."""
     return tuple(sorted(path.parent.name for path in metadata.glob("*/image_ids.txt")))
 
 
-def wsol_truth(dataset: str, split: str, folder: Path, classes: tuple[str, ...], masks: Path) -> Truth:
+def read_ground_truth(dataset: str, split: str, folder: Path, classes: tuple[str, ...], masks: Path) -> GroundTruth:
     """The truth of one folder of lists; mask files are below `masks`.
 
     `localization.txt` may be missing for `train`: no objects then. Raises MissingDataError and BadFileError.
     """
-    path = need(folder / "image_ids.txt", f"ids of {dataset} {split}", HOW)
+    path = require_file(folder / "image_ids.txt", f"ids of {dataset} {split}", HOW)
     ids = tuple(line.strip() for line in read_lines(path))
-    index = index_of(path, ids)
-    label = _labels(need(folder / "class_labels.txt", f"labels of {dataset} {split}", HOW), index, len(classes))
-    size = image_sizes(folder / "image_sizes.txt", index)
-    found, mask_files = _localization(folder, index, label, masks)
-    return Truth(dataset, split, classes, ids, size, single_labels(label, len(classes)), found, mask_files)
+    index = index_ids(path, ids)
+    label = _read_labels(require_file(folder / "class_labels.txt", f"labels of {dataset} {split}", HOW), index, len(classes))
+    size = read_sizes(folder / "image_sizes.txt", index)
+    found, mask_files = _read_localization(folder, index, label, masks)
+    return GroundTruth(dataset, split, classes, ids, size, encode_labels(label, len(classes)), found, mask_files)
 
 
-def image_sizes(path: Path, index: dict[str, int]) -> NDArray[np.int32]:
+def read_sizes(path: Path, index: dict[str, int]) -> NDArray[np.int32]:
     """Width and height (N, 2) of each image; all 0 if there is no list. Raises BadFileError."""
     size = np.zeros((len(index), 2), dtype=np.int32)
     if not path.is_file():
         return size
     for row, (image, width, height) in enumerate(read_rows(path, 3, separator=",")):
-        size[_at(path, image, index, row)] = [
-            whole(path, side, row, low=1, high=LONGEST_SIDE) for side in (width, height)
+        size[_row_of(path, image, index, row)] = [
+            parse_integer(path, side, row, low=1, high=LONGEST_SIDE) for side in (width, height)
         ]
-    _all_named(path, index, size[:, 0] > 0)
+    _require_all_images(path, index, size[:, 0] > 0)
     return size
 
 
-def _labels(path: Path, index: dict[str, int], classes: int) -> NDArray[np.int64]:
+def _read_labels(path: Path, index: dict[str, int], classes: int) -> NDArray[np.int64]:
     label = np.full(len(index), -1, dtype=np.int64)
     for row, (image, text) in enumerate(read_rows(path, 2, separator=",")):
-        label[_at(path, image, index, row)] = whole(path, text, row, low=0, high=classes - 1)
-    _all_named(path, index, label >= 0)
+        label[_row_of(path, image, index, row)] = parse_integer(path, text, row, low=0, high=classes - 1)
+    _require_all_images(path, index, label >= 0)
     return label
 
 
-def _localization(
+def _read_localization(
     folder: Path, index: dict[str, int], label: NDArray[np.int64], masks: Path
 ) -> tuple[Objects, Masks | None]:
     path = folder / "localization.txt"
     if folder.name == "train" and not path.is_file():
-        return no_objects(), None
-    rows = read_rows(need(path, "wsolevaluation's localization.txt", HOW), (3, 5), separator=",")
+        return empty_objects(), None
+    rows = read_rows(require_file(path, "wsolevaluation's localization.txt", HOW), (3, 5), separator=",")
     if len(rows[0]) == 3:
-        return no_objects(), _masks(path, rows, index, masks)
-    return _boxes(path, rows, index, label), None
+        return empty_objects(), _parse_masks(path, rows, index, masks)
+    return _parse_boxes(path, rows, index, label), None
 
 
-def _boxes(path: Path, rows: list[list[str]], index: dict[str, int], label: NDArray[np.int64]) -> Objects:
-    _same_form(path, rows, 5)
-    image = np.array([_at(path, fields[0], index, row) for row, fields in enumerate(rows)], dtype=np.int32)
-    box = np.array([[number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
+def _parse_boxes(path: Path, rows: list[list[str]], index: dict[str, int], label: NDArray[np.int64]) -> Objects:
+    _require_field_count(path, rows, 5)
+    image = np.array([_row_of(path, fields[0], index, row) for row, fields in enumerate(rows)], dtype=np.int32)
+    box = np.array([[parse_number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
     if (inverted := (box[:, 2:] < box[:, :2]).any(axis=1)).any():
         raise BadFileError(path, "inverted box: expected x0 <= x1 and y0 <= y1", row=int(np.argmax(inverted)))
-    _all_named(path, index, np.bincount(image, minlength=len(index)) > 0)
+    _require_all_images(path, index, np.bincount(image, minlength=len(index)) > 0)
     order = np.argsort(image, kind="stable")
     image = image[order]
     return Objects(image, label[image].astype(np.int32), box[order], np.zeros(len(image), dtype=np.bool_))
 
 
-def _masks(path: Path, rows: list[list[str]], index: dict[str, int], folder: Path) -> Masks:
-    _same_form(path, rows, 3)
+def _parse_masks(path: Path, rows: list[list[str]], index: dict[str, int], folder: Path) -> Masks:
+    _require_field_count(path, rows, 3)
     files: list[list[Path]] = [[] for _ in index]
     ignore: list[Path | None] = [None] * len(index)
     for row, (image, mask, ignored) in enumerate(rows):
-        at = _at(path, image, index, row)
+        at = _row_of(path, image, index, row)
         for name in filter(None, (mask, ignored)):
             check_name(path, name, row)
-            need(folder / name, f"mask {name}", f"Unpack wsolevaluation's masks of OpenImages in {folder}.")
+            require_file(folder / name, f"mask {name}", f"Unpack wsolevaluation's masks of OpenImages in {folder}.")
         if not mask or (ignored and files[at]):
             raise BadFileError(
                 path, "expected a mask, and what to ignore with the first mask of an image only", row=row
             )
         files[at].append(folder / mask)
         ignore[at] = folder / ignored if ignored else ignore[at]
-    _all_named(path, index, np.array([bool(masks) for masks in files]))
+    _require_all_images(path, index, np.array([bool(masks) for masks in files]))
     return Masks(indexed=False, files=tuple(map(tuple, files)), ignore=tuple(ignore))
 
 
-def _classes_from_folders(path: Path) -> tuple[str, ...]:
+def _read_classes(path: Path) -> tuple[str, ...]:
     """The class of each label: the folder of its images, as `01226z` of `test/01226z/7af766bd43da900b.jpg`."""
     found: dict[int, str] = {}
-    for row, (image, text) in enumerate(read_rows(need(path, "wsolevaluation's class labels", HOW), 2, separator=",")):
+    for row, (image, text) in enumerate(read_rows(require_file(path, "wsolevaluation's class labels", HOW), 2, separator=",")):
         name = re.fullmatch(r"[^/]+/([^/]+)/[^/]+", image)
-        label = whole(path, text, row, low=0, high=999)
+        label = parse_integer(path, text, row, low=0, high=999)
         if name is None or found.setdefault(label, name[1]) != name[1]:
             raise BadFileError(
                 path, f"label {label} must have one folder, split/class/name, but got {image!r}", row=row
@@ -153,19 +153,19 @@ def _classes_from_folders(path: Path) -> tuple[str, ...]:
     return tuple(found[label] for label in range(len(found)))
 
 
-def _at(path: Path, image: str, index: dict[str, int], row: int) -> int:
+def _row_of(path: Path, image: str, index: dict[str, int], row: int) -> int:
     if image not in index:
         raise BadFileError(path, f"image {image[:80]!r} is not in image_ids.txt", row=row)
     return index[image]
 
 
-def _all_named(path: Path, index: dict[str, int], named: NDArray[np.bool_]) -> None:
+def _require_all_images(path: Path, index: dict[str, int], named: NDArray[np.bool_]) -> None:
     if not named.all():
         missing = list(index)[int(np.argmin(named))]
         raise BadFileError(path, f"says nothing of {int((~named).sum())} images (first: {missing})")
 
 
-def _same_form(path: Path, rows: list[list[str]], fields: int) -> None:
+def _require_field_count(path: Path, rows: list[list[str]], fields: int) -> None:
     for row, found in enumerate(rows):
         if len(found) != fields:
             raise BadFileError(path, f"expected {fields} fields as in the first row, but got {len(found)}", row=row)

@@ -19,8 +19,8 @@ import pyarrow as pa
 from bench.core import provenance
 from bench.core.files import Places, read_json, write_json
 from bench.core.progress import SILENT, Progress
-from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, amount
-from bench.execution.resolve import CACHE, Job, Request, Shelf, look_up
+from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
+from bench.execution.resolve import CACHE, ResolvedRun, Request, DatasetCache, resolve_request
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
@@ -44,7 +44,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Means:
+class ExecutionOptions:
     """What every step needs."""
 
     store: Store
@@ -78,17 +78,17 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
-    shelf = Shelf(places, progress, workers)
+    shelf = DatasetCache(places, progress, workers)
     counted = torch.get_num_threads() if chosen.type == "cpu" else 0
-    means = _Means(Store(places), chosen, workers, progress, cache << 20)
+    means = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20)
     report = Report()
-    jobs: list[Job] = []
+    jobs: list[ResolvedRun] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     with process_group.joined(chosen):
         for request in requests:
             with _reported(request, report):
-                find = partial(look_up, request, shelf, device=chosen, threads=counted)
-                job = process_group.everywhere(find, lambda job: job.predictions.address)
+                find = partial(resolve_request, request, shelf, device=chosen, threads=counted)
+                job = process_group.main_first(find, lambda job: job.predictions.address)
                 progress.say(_resolved(job))
                 kinds[job.predictions.address].update(job.kinds)
                 jobs.append(job)
@@ -116,17 +116,17 @@ def _reported(request: Request, report: Report) -> Iterator[None]:
         )
 
 
-def _resolved(job: Job) -> str:
+def _resolved(job: ResolvedRun) -> str:
     """What a request came to, and where it will be."""
     learned = f"trained on {job.train.split} as {job.training.address}, " if job.training else ""
     name = job.cls.name if job.variant is None else f"{job.cls.name}:{job.variant}"
     return (
         f"{name}, seed {job.request.seed}: {job.bound.record.name} on {job.dataset.name} {job.test.split} "
-        f"({amount(len(job.test.ids), 'image')}), {learned}predicted as {job.predictions.address}"
+        f"({format_count(len(job.test.ids), 'image')}), {learned}predicted as {job.predictions.address}"
     )
 
 
-def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
+def _run(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> list[Result]:
     """The result of a job, from the store if it is there; `kinds` are predicted in one pass.
 
     Of several processes only the first one has it. Raises RequestError, when all is predicted, where the truth is kept
@@ -134,12 +134,12 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     """
     address = compute_result_address(job.bound, job.test, job.predictions.address)
     path = means.store.result(address)
-    there, missing = process_group.decided((path.exists(), _missing(job, kinds, means)))
+    there, missing = process_group.broadcast((path.exists(), _missing(job, kinds, means)))
     if not there and missing:
-        with process_group.together():
+        with process_group.abort_together():
             _train(job, means)
             _predict(job, kinds, means)
-    if not process_group.leads():
+    if not process_group.is_main():
         return []
     if there:  # kept under the name of who asked first; a variant may be asked for setting by setting
         return [_confessed(job, read_result(path), means).model_copy(update={"variant": job.variant})]
@@ -149,7 +149,7 @@ def _run(job: Job, kinds: Sequence[str], means: _Means) -> list[Result]:
     return [_score(job, means)]
 
 
-def _confessed(job: Job, result: Result, means: _Means) -> Result:
+def _confessed(job: ResolvedRun, result: Result, means: ExecutionOptions) -> Result:
     """A stored result, with what is said now of what tuned it, if that is more than its record says."""
     if SUPERVISION.index(job.request.tuned_on) <= SUPERVISION.index(result.tuned_on):
         return result
@@ -158,31 +158,31 @@ def _confessed(job: Job, result: Result, means: _Means) -> Result:
     return said
 
 
-def _missing(job: Job, kinds: Sequence[str], means: _Means) -> list[str]:
+def _missing(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> list[str]:
     """The kinds that are not predicted yet."""
     folder = means.store.predictions(job.predictions.address)
     return [kind for kind in kinds if not locate_predictions(folder, kind).exists()]
 
 
-def _train(job: Job, means: _Means) -> None:
+def _train(job: ResolvedRun, means: ExecutionOptions) -> None:
     if job.training is None:
         return
     if error := means.diverged.get(job.training.address):
         raise error
     from bench.training import checkpoint, loop
-    from bench.training.batches import Images, feed_of
+    from bench.training.batches import Images, make_batch_source
 
     folder = means.store.training(job.training.address)
     claim = means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress)
     with process_group.claimed(claim) as check:
         if check is None:
             return
-        if process_group.leads():
+        if process_group.is_main():
             means.store.opened(folder, job.training)
         method = _learner(_built(job))
-        feed, left_out = feed_of(method.config, Images(job.dataset, means.cache), job.train, job.proposals(job.train))
+        feed, left_out = make_batch_source(method.config, Images(job.dataset, means.cache), job.train, job.proposals(job.train))
         if left_out:
-            means.progress.say(f"Without proposals, and so left out: {amount(left_out, 'image')} of {job.train.split}.")
+            means.progress.say(f"Without proposals, and so left out: {format_count(left_out, 'image')} of {job.train.split}.")
         try:
             loop.fit(
                 method,
@@ -199,17 +199,17 @@ def _train(job: Job, means: _Means) -> None:
             raise
 
 
-def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
+def _predict(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> None:
     folder = means.store.predictions(job.predictions.address)
     claim = means.store.claim(folder, unless=lambda: not _missing(job, kinds, means), progress=means.progress)
     with process_group.claimed(claim) as check:
         if check is None:
             return
-        if process_group.leads():
+        if process_group.is_main():
             means.store.opened(folder, job.predictions)
-        wanted = process_group.decided(_missing(job, kinds, means))
+        wanted = process_group.broadcast(_missing(job, kinds, means))
         tables, took = _predicted(job, wanted, means, check)
-        if not process_group.leads():
+        if not process_group.is_main():
             return
         about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
         check()
@@ -223,7 +223,7 @@ def _predict(job: Job, kinds: Sequence[str], means: _Means) -> None:
 
 
 def _predicted(
-    job: Job, kinds: Sequence[str], means: _Means, check: Callable[[], None]
+    job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions, check: Callable[[], None]
 ) -> tuple[Mapping[str, pa.Table], dict[str, float]]:
     """Tables of the kinds, and what they took. Raises RequestError where the job's own cannot be made."""
     if issubclass(job.cls, Predictor):
@@ -239,11 +239,11 @@ def _predicted(
     from bench.training.predict import Split, predict
 
     method = _built(job)
-    if job.training is not None and process_group.leads():
+    if job.training is not None and process_group.is_main():
         checkpoint.load_weights(
             means.store.training(job.training.address), _learner(method), method.config.checkpoint_epoch
         )
-    collectives.spread(method)
+    collectives.broadcast_state(method)
     return predict(
         method,
         Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),
@@ -256,7 +256,7 @@ def _predicted(
     )
 
 
-def _score(job: Job, means: _Means) -> Result:
+def _score(job: ResolvedRun, means: ExecutionOptions) -> Result:
     folder = means.store.predictions(job.predictions.address)
     predictions = {kind: read_any(locate_predictions(folder, kind), job.test, [kind]) for kind in job.kinds}
     begin = time.monotonic()
@@ -269,12 +269,12 @@ def _score(job: Job, means: _Means) -> Result:
         **_who(job, means),
         **_cost(job, means, seconds),
         predictions_digest={kind: found.digest for kind, found in predictions.items()},
-        provenance=provenance.provenance(str(means.device)) | {"processes": process_group.size()},
+        provenance=provenance.collect_provenance(str(means.device)) | {"processes": process_group.size()},
     )
     return means.store.record(result, judged.outcomes, judged.replicates)
 
 
-def _who(job: Job, means: _Means) -> dict[str, Any]:
+def _who(job: ResolvedRun, means: ExecutionOptions) -> dict[str, Any]:
     """Who predicted, and from what."""
     proposals = job.proposals(job.test)
     return {
@@ -291,7 +291,7 @@ def _who(job: Job, means: _Means) -> dict[str, Any]:
     }
 
 
-def _cost(job: Job, means: _Means, scoring: float) -> dict[str, Any]:
+def _cost(job: ResolvedRun, means: ExecutionOptions, scoring: float) -> dict[str, Any]:
     """Seconds and images a second of training, prediction and scoring, and the most memory, here or at training."""
     folder = means.store.predictions(job.predictions.address)
     took = {"prediction": read_json(folder / f"{job.kinds[0]}.json")}
@@ -305,7 +305,7 @@ def _cost(job: Job, means: _Means, scoring: float) -> dict[str, Any]:
     }
 
 
-def _built(job: Job) -> MapMethod | ProposalMethod:
+def _built(job: ResolvedRun) -> MapMethod | ProposalMethod:
     """The method with its initial weights."""
     from bench.training.loop import build
 

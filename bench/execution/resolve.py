@@ -13,7 +13,7 @@ from bench.core.files import Places, array_digest, file_digest
 from bench.core.progress import SILENT, Progress
 from bench.core.setting_names import use_former_names
 from bench.data.datasets import Dataset, data_digest, open_dataset
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals, load_proposals
 from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.method import Attribution, Predictor
@@ -52,14 +52,14 @@ class Request:
 
 
 @dataclass
-class Shelf:
+class DatasetCache:
     """What jobs share while a product of requests is run: datasets, truths and proposals are read once."""
 
     places: Places
     progress: Progress = SILENT
     workers: int = 2
     _datasets: dict[Any, Dataset] = field(default_factory=dict)
-    _truths: dict[Any, Truth] = field(default_factory=dict)
+    _truths: dict[Any, GroundTruth] = field(default_factory=dict)
     _proposals: dict[Any, Proposals] = field(default_factory=dict)
     _data: dict[Any, str] = field(default_factory=dict)
 
@@ -70,14 +70,14 @@ class Shelf:
             self._datasets[key] = open_dataset(name, self.places, options)
         return self._datasets[key]
 
-    def truth(self, dataset: Dataset, split: str) -> Truth:
+    def truth(self, dataset: Dataset, split: str) -> GroundTruth:
         """The truth of a split."""
         key = (id(dataset), split)
         if key not in self._truths:
             self._truths[key] = dataset.truth(split)
         return self._truths[key]
 
-    def proposals(self, spec: str, dataset: Dataset, truth: Truth) -> Proposals:
+    def proposals(self, spec: str, dataset: Dataset, truth: GroundTruth) -> Proposals:
         """Region proposals of a split, computed where they are not there yet."""
         key = (spec, id(dataset), truth.split)
         if key not in self._proposals:
@@ -85,7 +85,7 @@ class Shelf:
             self._proposals[key] = found
         return self._proposals[key]
 
-    def data(self, dataset: Dataset, truth: Truth) -> str:
+    def data(self, dataset: Dataset, truth: GroundTruth) -> str:
         """The data digest of a split; its photographs have to be there."""
         key = (id(dataset), truth.split)
         if key not in self._data:
@@ -95,7 +95,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class ResolvedRun:
     """A request, looked up. `threads`: what computes on a CPU, 0 on a GPU."""
 
     request: Request
@@ -104,14 +104,14 @@ class Job:
     config: BaseConfig
     bound: BoundProtocol
     dataset: Dataset
-    train: Truth
-    test: Truth
+    train: GroundTruth
+    test: GroundTruth
     kinds: tuple[str, ...]
     """Kinds that the protocol is given, the one that it needs first."""
     missing: MissingDataError | None
     """Why nobody here can judge: the truth of the split is kept by others."""
     threads: int
-    shelf: Shelf
+    shelf: DatasetCache
 
     @property
     def learns(self) -> bool:
@@ -123,7 +123,7 @@ class Job:
         """The method whose training it is: this one, or the base of an attribution."""
         return self.cls.Base if issubclass(self.cls, Attribution) else self.cls
 
-    def proposals(self, truth: Truth) -> Proposals | None:
+    def proposals(self, truth: GroundTruth) -> Proposals | None:
         """Region proposals of a split; None for a method that does not look at any.
 
         Raises BadFileError for a file without the scores that `box_scores` needs.
@@ -192,7 +192,7 @@ class Job:
         return config | names | prior_runs.name_prior_runs(config)
 
 
-def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: int) -> Job:
+def resolve_request(request: Request, shelf: DatasetCache, *, device: torch.device, threads: int) -> ResolvedRun:
     """Everything a request names.
 
     Raises RequestError of some kind for whatever is not there or does not go together.
@@ -208,7 +208,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
     learns = not issubclass(cls, Predictor)
     kinds = _kinds(cls, record)
     test, missing = _test(shelf, dataset, test_split)
-    return Job(
+    return ResolvedRun(
         request=request,
         cls=cls,
         variant=variant,
@@ -224,7 +224,7 @@ def look_up(request: Request, shelf: Shelf, *, device: torch.device, threads: in
     )
 
 
-def need_images(dataset: Dataset, truth: Truth) -> None:
+def need_images(dataset: Dataset, truth: GroundTruth) -> None:
     """Raise MissingDataError for photographs that are not on disk, naming the lists that are complete."""
     if not (missing := dataset.missing_images(truth.ids)):
         return
@@ -258,7 +258,7 @@ def _settled(config: BaseConfig, device: torch.device) -> BaseConfig:
     return config.model_copy(update={"precision": settled_precision("auto", device)})
 
 
-def _test(shelf: Shelf, dataset: Dataset, split: str) -> tuple[Truth, MissingDataError | None]:
+def _test(shelf: DatasetCache, dataset: Dataset, split: str) -> tuple[GroundTruth, MissingDataError | None]:
     """The truth of what is predicted; or only its images, and what is missing.
 
     Raises MissingDataError where the images are missing too.

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import read_pixels
 from bench.errors import BenchError, MissingDataError, RequestError
 from bench.gallery.drawing import canvas
 from bench.gallery.image_card import TAU, Example, Maps, Run, example, goodness
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.records.store import Store
 
@@ -40,7 +40,7 @@ class Sheet:
     notes: tuple[str, ...]
 
 
-def sheet(kept: Kept, places: Places, number: int, options: Mapping[str, Any] = MappingProxyType({})) -> Sheet:
+def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str, Any] = MappingProxyType({})) -> Sheet:
     """The `number` images that a kept result is worst and best on; options: those of its dataset.
 
     Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
@@ -77,7 +77,7 @@ def sheet(kept: Kept, places: Places, number: int, options: Mapping[str, Any] = 
     return Sheet(result, examples, notes)
 
 
-def _kept_files(kept: Kept, places: Places) -> tuple[Path, Path]:
+def _kept_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
     """Outcomes and predictions of a result. Raises MissingDataError."""
     result = kept.result
     again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
@@ -91,7 +91,7 @@ def _kept_files(kept: Kept, places: Places) -> tuple[Path, Path]:
     return outcomes, folder
 
 
-def _chosen(outcomes: pa.Table, truth: Truth, number: int) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
+def _chosen(outcomes: pa.Table, truth: GroundTruth, number: int) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
     """Rows of the images to show, by title, and what every image (N,) was judged as; NaN: not by itself."""
     image = outcomes["image"].to_numpy()
     good = goodness(outcomes)
@@ -114,7 +114,7 @@ def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dic
 
 
 def _maps(
-    result: Result, store: Store, dataset: Dataset, truth: Truth, rows: Sequence[int]
+    result: Result, store: Store, dataset: Dataset, truth: GroundTruth, rows: Sequence[int]
 ) -> tuple[Maps, tuple[str, ...]]:
     """Maps of some images, kept or made again, and why there are none."""
     from bench.gallery.recompute_maps import recompute_maps

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.pixels import nearest, voc_palette
+from bench.data.pixels import resize_nearest, voc_palette
 from bench.predictions.decode import enlarged
 
 Colour = tuple[int, int, int]
@@ -74,7 +74,7 @@ def painted(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
     """An image (H, W, 3) under a mask (h, w) in VOC's colours."""
     height, width = pixels.shape[:2]
     colours = np.array(voc_palette(), dtype=np.float32).reshape(-1, 3)
-    return _over(pixels, colours[nearest(mask, width, height)])
+    return _over(pixels, colours[resize_nearest(mask, width, height)])
 
 
 def _over(pixels: NDArray[np.uint8], colours: NDArray[np.floating]) -> NDArray[np.uint8]:

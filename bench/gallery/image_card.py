@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, iou
-from bench.data.ground_truth import ONLY_DIFFICULT, Truth
+from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.data.pixels import read_indices, voc_palette
 from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, drawn, heated, painted
 from bench.predictions.table import ResolvedPredictions
@@ -40,7 +40,7 @@ class Example:
 class Run:
     """What is known of a run, and of its truth."""
 
-    truth: Truth
+    truth: GroundTruth
     found: dict[str, ResolvedPredictions]
     outcomes: pa.Table
     masks: dict[int, NDArray[Any]]

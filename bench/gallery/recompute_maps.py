@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.data.dataset import Dataset
-    from bench.data.ground_truth import Truth
+    from bench.data.ground_truth import GroundTruth
     from bench.records.result import Result
     from bench.records.store import Store
 
 
 def recompute_maps(
-    result: Result, store: Store, dataset: Dataset, truth: Truth
+    result: Result, store: Store, dataset: Dataset, truth: GroundTruth
 ) -> dict[tuple[str, str], NDArray[np.floating]]:
     """Maps by image and class, of all images of a truth; none of a method that has none.
 

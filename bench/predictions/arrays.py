@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.core.files import files_in, ordinary
-from bench.data.ground_truth import PRESENT, Truth
+from bench.core.files import list_files, require_regular_file
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.data.pixels import read_indices
-from bench.errors import BadFileError, WrongKindError, amount, first_line
+from bench.errors import BadFileError, WrongKindError, format_count, first_line
 from bench.predictions.table import FOLDERS, About, Predictions, read, write_rows
 
 _KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
@@ -51,15 +51,15 @@ _MOST_NUMBERS = 1 << 26
 """Numbers of a shard's row group: one that has more is refused before it is read, a few kilobytes can claim them."""
 
 
-def read_folder(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions | None:
+def read_folder(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions | None:
     """Read masks, maps or objectness; None where the folder holds neither parquet, `.npy` nor `.png` files.
 
     Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
     """
     for suffix, possible in _KINDS_OF.items():
-        files = files_in(folder, f"*{suffix}")
+        files = list_files(folder, f"*{suffix}")
         kind = next((kind for kind in kinds if kind in possible), None)
-        if files and kind is None and not files_in(folder, "comp*.txt"):
+        if files and kind is None and not list_files(folder, "comp*.txt"):
             raise WrongKindError(folder, possible, kinds, seen=f"{suffix} files, that is ")
         if files and kind is not None:
             return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
@@ -93,7 +93,7 @@ def read_map(path: Path) -> NDArray[np.floating]:
     Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
     """
     try:
-        if ordinary(path).stat().st_size > 8 * _LARGEST + _HEADER:
+        if require_regular_file(path).stat().st_size > 8 * _LARGEST + _HEADER:
             raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -105,7 +105,7 @@ def read_map(path: Path) -> NDArray[np.floating]:
     return _checked(path, stored, None)
 
 
-def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predictions:
+def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Predictions:
     suffix = files[0].suffix
     root, split = _masks_of(folder, truth) if kind == "masks" else (folder, None)
     files = [file for file in files if file.is_relative_to(root)]
@@ -119,7 +119,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predicti
         columns["label"] = pa.array(_only_classes(folder, found, truth), pa.string())
     one = read_indices if kind == "masks" else read_map
     others = len(named) - len(found)
-    unread = f"{amount(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
+    unread = f"{format_count(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
     return Predictions(
         kind,
         pa.table(columns),
@@ -130,9 +130,9 @@ def _files(folder: Path, kind: str, files: list[Path], truth: Truth) -> Predicti
     )
 
 
-def _masks_of(folder: Path, truth: Truth) -> tuple[Path, str | None]:
+def _masks_of(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
     """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
-    named = [(one, match) for one in (folder, *files_in(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
+    named = [(one, match) for one in (folder, *list_files(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
     if not named:
         return folder, None
     if len(named) > 1:
@@ -142,7 +142,7 @@ def _masks_of(folder: Path, truth: Truth) -> tuple[Path, str | None]:
     return root, truth.split if truth.split == f"Segmentation/{match[1]}" else match[1]
 
 
-def _only_classes(folder: Path, images: Sequence[str], truth: Truth) -> list[str]:
+def _only_classes(folder: Path, images: Sequence[str], truth: GroundTruth) -> list[str]:
     shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
     if (several := shown.sum(axis=1) != 1).any():
         name = images[int(several.argmax())]

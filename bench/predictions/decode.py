@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.core.boxes import FloatArray
-from bench.data.pixels import nearest
+from bench.data.pixels import resize_nearest
 from bench.errors import RunError
 
 BoxRule = Literal[
@@ -166,7 +166,7 @@ def _argmax(large: Map) -> tuple[int, int]:
 def _foreground(small: Map, large: Map, rule: BoxRule, threshold: float) -> NDArray[np.bool_]:
     height, width = large.shape
     if rule == "mean":
-        return nearest((small >= small.mean()).view(np.uint8), width, height).view(np.bool_)
+        return resize_nearest((small >= small.mean()).view(np.uint8), width, height).view(np.bool_)
     if rule == "mean-components":
         return np.asarray(large >= large.mean())
     top, floor = float(large.max()), float(large.min()) if rule.endswith("-minmax") else 0.0

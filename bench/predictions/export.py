@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.boxes import to_coco, to_voc
-from bench.core.files import atomic, write_text
-from bench.data.ground_truth import Truth
-from bench.data.pixels import nearest, write_indices
+from bench.core.files import atomic_file, write_text
+from bench.data.ground_truth import GroundTruth
+from bench.data.pixels import resize_nearest, write_indices
 from bench.errors import RequestError
 from bench.predictions.formats.coco import category_ids
 from bench.predictions.table import ResolvedPredictions
@@ -37,7 +37,7 @@ KINDS = {"coco": ("boxes", "segments"), "voc-server": ("boxes", "scores", "masks
 _COMPETITIONS = {"scores": 2, "boxes": 4, "masks": 6}
 
 
-def write_coco(path: Path, found: ResolvedPredictions, truth: Truth) -> None:
+def write_coco(path: Path, found: ResolvedPredictions, truth: GroundTruth) -> None:
     """Write boxes or segments as COCO results JSON, atomically; a corner may come back other in its last digit.
 
     Raises RequestError for ids that are no numbers.
@@ -46,7 +46,7 @@ def write_coco(path: Path, found: ResolvedPredictions, truth: Truth) -> None:
     write_text(path, f"[{rows}]\n")
 
 
-def write_voc_server(path: Path, found: ResolvedPredictions, truth: Truth, *, own_data: bool = False) -> None:
+def write_voc_server(path: Path, found: ResolvedPredictions, truth: GroundTruth, *, own_data: bool = False) -> None:
     """Write boxes, scores or masks as the tar that VOC's server takes, gzipped if its name says so, atomically.
 
     own_data: whether VOC's own photographs were all that was learned from. Raises RequestError for another dataset
@@ -56,7 +56,7 @@ def write_voc_server(path: Path, found: ResolvedPredictions, truth: Truth, *, ow
         raise RequestError(f"VOC's server judges the years of VOC, but these predictions are on {truth.dataset}.")
     competition = _COMPETITIONS[found.kind] - own_data
     files = _masks(found, truth, competition) if found.kind == "masks" else _texts(found, truth, competition)
-    with atomic(path) as part, ExitStack() as stack:
+    with atomic_file(path) as part, ExitStack() as stack:
         out: Any = stack.enter_context(part.open("wb"))
         if path.suffix in (".gz", ".tgz"):
             out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
@@ -67,7 +67,7 @@ def write_voc_server(path: Path, found: ResolvedPredictions, truth: Truth, *, ow
                 archive.addfile(info, io.BytesIO(content))
 
 
-def coco_results(found: ResolvedPredictions, truth: Truth) -> list[dict[str, Any]]:
+def coco_results(found: ResolvedPredictions, truth: GroundTruth) -> list[dict[str, Any]]:
     """Boxes or segments as COCO results: `image_id` the id's number, `category_id` COCO's own or 1 + the class's index.
 
     Raises RequestError where the ids are no numbers.
@@ -87,7 +87,7 @@ def coco_results(found: ResolvedPredictions, truth: Truth) -> list[dict[str, Any
     ]
 
 
-def voc_files(found: ResolvedPredictions, truth: Truth, competition: int) -> dict[str, str]:
+def voc_files(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> dict[str, str]:
     """Boxes or scores as VOC's text files, name to content, one for each class; in full precision."""
     lines: dict[str, list[str]] = {name: [] for name in truth.classes}
     numbers = [[score] for score in found.score.tolist()]
@@ -99,19 +99,19 @@ def voc_files(found: ResolvedPredictions, truth: Truth, competition: int) -> dic
     return {f"{start}_{name}.txt": "".join(f"{line}\n" for line in rows) for name, rows in lines.items()}
 
 
-def _image_numbers(truth: Truth) -> list[int]:
+def _image_numbers(truth: GroundTruth) -> list[int]:
     try:
         return [int(name) for name in truth.ids]
     except ValueError:
         raise RequestError(f"COCO JSON cannot name the images of {truth.dataset}, whose ids are no numbers.") from None
 
 
-def _texts(found: ResolvedPredictions, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
+def _texts(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> Iterator[tuple[str, bytes]]:
     for name, text in sorted(voc_files(found, truth, competition).items()):
         yield f"Main/{name}", text.encode()
 
 
-def _masks(found: ResolvedPredictions, truth: Truth, competition: int) -> Iterator[tuple[str, bytes]]:
+def _masks(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> Iterator[tuple[str, bytes]]:
     """Each image's mask at the image's size. Raises RequestError for a pixel of no class."""
     folder = f"Segmentation/comp{competition}_{truth.split.removeprefix('Segmentation/')}_cls"
     for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):
@@ -120,5 +120,5 @@ def _masks(found: ResolvedPredictions, truth: Truth, competition: int) -> Iterat
             most = len(truth.classes)
             raise RequestError(f"VOC's server takes pixels of 0 ... {most}, but the mask of {name!r} has {mask.max()}.")
         content = io.BytesIO()
-        write_indices(content, nearest(mask, width, height) if width else mask)
+        write_indices(content, resize_nearest(mask, width, height) if width else mask)
         yield f"{folder}/{name}.png", content.getvalue()

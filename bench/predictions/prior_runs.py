@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from bench.core.files import file_digest
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
 from bench.predictions.table import KINDS, Predictions, ResolvedPredictions, locate_predictions, resolve
@@ -50,7 +50,7 @@ def name_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     return _map_runs(lambda run: Path(run).name, config)
 
 
-def read_prior_predictions(run: str, kind: str, truth: Truth) -> ResolvedPredictions | None:
+def read_prior_predictions(run: str, kind: str, truth: GroundTruth) -> ResolvedPredictions | None:
     """Read a run's predictions of a kind on the images of `truth`; None if the run made none of that kind.
 
     Raises BadFileError, and RequestError if the run lacks some of the images.
@@ -63,7 +63,7 @@ def read_prior_predictions(run: str, kind: str, truth: Truth) -> ResolvedPredict
     return resolve(_select_images(truth, predictions, path.name), truth) if predictions.kind == kind else None
 
 
-def _select_images(truth: Truth, predictions: Predictions, run: str) -> Predictions:
+def _select_images(truth: GroundTruth, predictions: Predictions, run: str) -> Predictions:
     """Return the predictions on the images of `truth`. Raises RequestError if some images are not covered."""
     about, image = predictions.about, predictions.table["image"]
     ids = set(_image_ids(image, run)) if about.ids is None else set(about.ids)

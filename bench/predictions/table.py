@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.core.files import atomic, digest, file_digest, ordinary
-from bench.data.ground_truth import Truth
-from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line, printable
+from bench.core.files import atomic_file, digest, file_digest, require_regular_file
+from bench.data.ground_truth import GroundTruth
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line, escape_text
 
 KINDS: dict[str, tuple[str, ...]] = {
     "scores": ("image", "label", "score"),
@@ -70,7 +70,7 @@ class About:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "made_by", printable(self.made_by, most=100))
+        object.__setattr__(self, "made_by", escape_text(self.made_by, most=100))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ def write_rows(path: Path, kind: str, table: pa.Table, about: About, at_once: in
     split = [field.name for field in table.schema if pa.types.is_float64(field.type)]  # half the time to read
     texts = [field.name for field in table.schema if field.name not in split]
     described = table.replace_schema_metadata({_KEY: json.dumps(note)})
-    with atomic(path) as part:
+    with atomic_file(path) as part:
         options = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
         pq.write_table(described, part, row_group_size=at_once, **options)
 
@@ -164,7 +164,7 @@ def read(path: Path, *kinds: str) -> Predictions:
     Raises BadFileError if the file is not parquet, is of another kind, or lacks a column.
     """
     try:
-        with pq.ParquetFile(ordinary(path)) as file:
+        with pq.ParquetFile(require_regular_file(path)) as file:
             note = _read_note(path, file.schema_arrow)
             kind = _resolve_kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
@@ -184,7 +184,7 @@ def read(path: Path, *kinds: str) -> Predictions:
     return Predictions(kind, _refuse_nulls(path, table.select(list(_COLUMNS[kind]))), about, str(path))
 
 
-def resolve(predictions: Predictions, truth: Truth) -> ResolvedPredictions:
+def resolve(predictions: Predictions, truth: GroundTruth) -> ResolvedPredictions:
     """Match predictions with a ground truth.
 
     Raises BadFileError for predictions on another dataset and, naming the row, for an unknown image or class, a value
@@ -278,12 +278,12 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
-def _describe_image(truth: Truth, about: About) -> str:
+def _describe_image(truth: GroundTruth, about: About) -> str:
     made_for = "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
     return f"image of {truth.dataset} {truth.split}{made_for}"
 
 
-def _find_covered(source: str, truth: Truth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _find_covered(source: str, truth: GroundTruth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return which images (N,) the file covers: those it lists, or else those it has rows of."""
     covered = np.zeros(len(truth.ids), dtype=np.bool_)
     if about.ids is None:
@@ -303,7 +303,7 @@ def _find_covered(source: str, truth: Truth, about: About, image: NDArray[np.int
     return covered
 
 
-def _check_single(source: str, truth: Truth, image: NDArray[np.int32], label: NDArray[np.int32]) -> None:
+def _check_single(source: str, truth: GroundTruth, image: NDArray[np.int32], label: NDArray[np.int32]) -> None:
     pair = truth.pair(image, label)
     order = np.argsort(pair, kind="stable")
     again = order[1:][pair[order[1:]] == pair[order[:-1]]]

@@ -10,28 +10,28 @@ from bench.errors import UnknownNameError
 from bench.records.result import Result, read_result
 
 
-class Kept(NamedTuple):
+class StoredResult(NamedTuple):
     """A result and the file that it was read from."""
 
     result: Result
     record: Path
 
 
-def kept(places: Places, published: Path) -> list[Kept]:
+def list_results(places: Places, published: Path) -> list[StoredResult]:
     """Published results and those of the runs folder, by the names of their files, each address once."""
     records = [*sorted(published.rglob("[!.]*.json")), *sorted((places.runs / "results").glob("[!.]*.json"))]
-    every = [Kept(read_result(record), record) for record in records]
+    every = [StoredResult(read_result(record), record) for record in records]
     return list({one.result.address: one for one in every}.values())
 
 
-def find(name: str, places: Places, published: Path) -> Kept:
+def find_result(name: str, places: Places, published: Path) -> StoredResult:
     """One kept result, by the path of its record or by the beginning of its address.
 
     Raises UnknownNameError where no address, or more than one, begins so; BadFileError for a file that is no record.
     """
     if name.endswith(".json"):
-        return Kept(read_result(Path(name)), Path(name))
-    known = kept(places, published)
+        return StoredResult(read_result(Path(name)), Path(name))
+    known = list_results(places, published)
     found = [one for one in known if one.result.address.startswith(name)]
     if len(found) != 1:
         addresses = [one.result.address for one in found or known]

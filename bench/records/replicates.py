@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.bootstrap import Metrics, replicate_weights
+from bench.core.bootstrap import Metrics, draw_weights
 from bench.core.boxes import FloatArray
 from bench.core.files import array_digest
 from bench.errors import BadFileError
@@ -28,30 +28,30 @@ class Replicates(NamedTuple):
     values: Metrics
 
 
-def table_of(values: Metrics, images: int, seed: int) -> pa.Table:
+def build_table(values: Metrics, images: int, seed: int) -> pa.Table:
     """What is kept of replicates that `seed` drew of so many images."""
-    first = next(replicate_weights(images, 1, seed)) if images else np.zeros(0)
+    first = next(draw_weights(images, 1, seed)) if images else np.zeros(0)
     return pa.table(values).replace_schema_metadata({_DRAWS: array_digest(first)})
 
 
-def beside(record: Path) -> Path:
+def replicates_path(record: Path) -> Path:
     """Where the replicates of a record are."""
     return record.with_suffix(".replicates.parquet")
 
 
 def read_replicates(record: Path) -> Replicates | None:
     """The replicates beside a record, if there are any. Raises BadFileError."""
-    path = beside(record)
+    path = replicates_path(record)
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
         draws = table.schema.metadata[_DRAWS].decode()
-        return Replicates(draws, {name: _array(table[name]) for name in table.column_names})
+        return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"no bootstrap replicates: {error}") from None
 
 
-def _array(column: pa.ChunkedArray) -> FloatArray:
+def _column_values(column: pa.ChunkedArray) -> FloatArray:
     """A column (B,); pyarrow's own `to_numpy` imports pandas, and tables are to come at once."""
     return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)

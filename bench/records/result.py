@@ -138,7 +138,7 @@ def write_result(path: Path, result: Result) -> None:
     write_json(path, result.model_dump(mode="json", by_alias=True))
 
 
-def _from_0(raw: dict[str, Any]) -> dict[str, Any]:
+def _migrate_from_0(raw: dict[str, Any]) -> dict[str, Any]:
     """Schema 0 (never released; it keeps the migration path exercised) called the metrics `scores`."""
     moved = {key: value for key, value in raw.items() if key != "scores"}
     return {**moved, "metrics": raw.get("scores", {})}
@@ -152,4 +152,4 @@ def _from_1(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "config": {RENAMED.get(name, name): value for name, value in config.items()}}
 
 
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _from_0, 1: _from_1}
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _migrate_from_0, 1: _from_1}

@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import Places, atomic, digest, file_digest, write_json
+from bench.core.files import Places, atomic_file, digest, file_digest, write_json
 from bench.core.lease import PATIENCE, Lease, claim
 from bench.core.progress import SILENT, Progress
 from bench.errors import MissingDataError, UnknownNameError
 from bench.records import training_log
-from bench.records.replicates import beside
+from bench.records.replicates import replicates_path
 from bench.records.result import Result, read_result, write_result
 from bench.records.training_log import LOG
 
@@ -126,9 +126,9 @@ class Store:
         Returns the record as written, with the digest of its outcomes.
         """
         path = self.outcomes(result.address)
-        for table, to in ((outcomes, path), (replicates, beside(self.result(result.address)))):
+        for table, to in ((outcomes, path), (replicates, replicates_path(self.result(result.address)))):
             if table is not None:
-                with atomic(to) as part:
+                with atomic_file(to) as part:
                     pq.write_table(table, part, compression="zstd")
         written = result.model_copy(update={"outcomes_digest": file_digest(path)})
         write_result(self.result(result.address), written)
@@ -141,14 +141,14 @@ class Store:
         """
         result = read_result(self.result(self.complete(address)))
         record = into / result.file_name
-        outcomes, replicates = self.outcomes(result.address), beside(self.result(result.address))
+        outcomes, replicates = self.outcomes(result.address), replicates_path(self.result(result.address))
         log = self.training(result.training or "") / LOG
-        beside_it = {replicates: beside(record), log: training_log.beside(record)}
+        beside_it = {replicates: replicates_path(record), log: training_log.log_path(record)}
         copies = {file: copy for file, copy in beside_it.items() if file.exists()}
         if outcomes.stat().st_size <= SMALL:
             copies = {outcomes: record.with_suffix(".parquet"), **copies}
         for file, copy in copies.items():
-            with atomic(copy) as part:
+            with atomic_file(copy) as part:
                 shutil.copyfile(file, part)
         write_result(record, result)
         return [record, *copies.values()]

@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 
 from bench.errors import BadFileError
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 
 LOG = "log.jsonl"
 
 
-def beside(record: Path) -> Path:
+def log_path(record: Path) -> Path:
     """Where the log of a published record's training is."""
     return record.with_suffix(f".{LOG}")
 
 
-def read_history(one: Kept) -> list[dict[str, float]]:
+def read_training_log(one: StoredResult) -> list[dict[str, float]]:
     """The figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); none without a log. Raises BadFileError."""
     training = Path(one.result.training or "").name
-    paths = [beside(one.record), one.record.parent.parent / "trainings" / training / LOG]
+    paths = [log_path(one.record), one.record.parent.parent / "trainings" / training / LOG]
     path = next((path for path in paths if path.is_file()), None)
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path else []

@@ -10,13 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 
 Integers = NDArray[np.integer]
 Flags = NDArray[np.bool_]
 
 
-def rank_rows(truth: Truth, image: Integers, label: Integers, score: FloatArray, *, stable: bool = True) -> Integers:
+def rank_rows(truth: GroundTruth, image: Integers, label: Integers, score: FloatArray, *, stable: bool = True) -> Integers:
     """Return the order (n,) of rows: by class, then score descending, then image id, then file order.
 
     image, label, score: (n,). Not `stable`: rows of equal score stay as numpy's unstable argsort leaves them, as in

@@ -24,7 +24,7 @@ from bench.errors import BadFileError, RequestError, UnknownNameError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bench.data.ground_truth import Truth
+    from bench.data.ground_truth import GroundTruth
     from bench.predictions.table import ResolvedPredictions
 
 Replicates = dict[str, NDArray[np.float64]]
@@ -75,7 +75,7 @@ class Family(Interface):
     """Metric name to whether higher is better."""
     Conventions: type[Conventions]
 
-    def score(self, truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Any) -> FamilyScore:
+    def score(self, truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Any) -> FamilyScore:
         """Evaluate predictions, by kind. A pure function."""
         ...
 

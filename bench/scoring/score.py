@@ -15,10 +15,10 @@ import pyarrow as pa
 from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.boxes import FloatArray
 from bench.core.files import digest
-from bench.data.ground_truth import Truth
-from bench.errors import RequestError, amount
+from bench.data.ground_truth import GroundTruth
+from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
-from bench.records.replicates import table_of
+from bench.records.replicates import build_table
 from bench.records.result import Result
 from bench.scoring.protocol import BoundProtocol
 
@@ -46,7 +46,7 @@ class Evaluation:
 
 def score(
     protocol: BoundProtocol,
-    truth: Truth,
+    truth: GroundTruth,
     predictions: Mapping[str, ResolvedPredictions],
     *,
     allow_missing: bool = False,
@@ -82,7 +82,7 @@ def score(
         counts={"images": len(truth.ids), **_count_oddities(kinds), **scored.counts},
         notes=(*_collect_notes(truth, kinds), *scored.notes),
         outcomes=scored.outcomes.replace_schema_metadata({"classes": json.dumps(classes)}),
-        replicates=table_of(means, images, seed),
+        replicates=build_table(means, images, seed),
     )
 
 
@@ -94,13 +94,13 @@ def summarise_outcomes(
     return {name: values[name] for name in protocol.metrics}
 
 
-def compute_result_address(protocol: BoundProtocol, truth: Truth, predictions: str) -> str:
+def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predictions: str) -> str:
     """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
     identity = [protocol.record.name, protocol.digest(truth.classes)]
     return digest({"predictions": predictions, "protocol": identity, "truth": truth.digest})
 
 
-def make_result(protocol: BoundProtocol, truth: Truth, evaluation: Evaluation, **origin: Any) -> Result:
+def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluation, **origin: Any) -> Result:
     """Make the record of an evaluation. origin: fields about the predictions, at least `method` and `predictions`.
 
     `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks every result so.
@@ -143,7 +143,7 @@ def _select_kinds(
     return kinds
 
 
-def refuse_missing(truth: Truth, kinds: Mapping[str, ResolvedPredictions], allow_missing: bool) -> None:
+def refuse_missing(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions], allow_missing: bool) -> None:
     """Raise RequestError for images that the predictions, by kind, do not cover, unless `allow_missing`."""
     for kind, resolved in kinds.items():
         if not allow_missing and not resolved.covered.all():
@@ -153,7 +153,7 @@ def refuse_missing(truth: Truth, kinds: Mapping[str, ResolvedPredictions], allow
             )
 
 
-def _describe_missing(truth: Truth, resolved: ResolvedPredictions) -> str:
+def _describe_missing(truth: GroundTruth, resolved: ResolvedPredictions) -> str:
     missing = np.flatnonzero(~resolved.covered)
     names = ", ".join(truth.ids[image] for image in missing[:_SHOWN])
     more = " ..." if len(missing) > _SHOWN else ""
@@ -167,7 +167,7 @@ def _count_oddities(kinds: Mapping[str, ResolvedPredictions]) -> dict[str, int]:
     return {name: count for name, count in {**missing, **odd}.items() if count}
 
 
-def _collect_notes(truth: Truth, kinds: Mapping[str, ResolvedPredictions]) -> tuple[str, ...]:
+def _collect_notes(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions]) -> tuple[str, ...]:
     notes: list[str] = []
     for kind, resolved in kinds.items():
         notes += resolved.notes
@@ -183,7 +183,7 @@ def describe_odd_boxes(counts: Mapping[str, int]) -> list[str]:
         "inverted_boxes": ("inverted box", "inverted boxes"),
         "boxes_outside_image": ("box outside its image", "boxes outside their images"),
     }
-    return [amount(count, *names[key]) for key, count in counts.items() if count]
+    return [format_count(count, *names[key]) for key, count in counts.items() if count]
 
 
 def _compute_intervals(

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench import registry
 from bench.core.files import atomic_folder
 from bench.errors import RequestError
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.site import index, method, protocol, run
 from bench.site.parts import UP, boards, markup
 from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
@@ -33,7 +33,7 @@ _MARK = ".weakloc-site"
 """The file that lists what the folder of a site holds, so that the next one may take its place."""
 
 
-def write(known: Sequence[Kept], out: Path, pictures: Mapping[str, str] = NO_PICTURES) -> list[Path]:
+def write(known: Sequence[StoredResult], out: Path, pictures: Mapping[str, str] = NO_PICTURES) -> list[Path]:
     """Write the site of these results as a folder, in the place of the last one; the files written.
 
     pictures: the page of a result's pictures (`bench.site.sheet`), by its address.
@@ -65,7 +65,7 @@ def _check_replaceable(out: Path) -> None:
         raise RequestError(f"{out} holds {others[0]}, which `report` did not write: name another folder.")
 
 
-def pages(known: Sequence[Kept], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
+def pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
     """Every page: the index, one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]

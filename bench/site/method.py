@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import registry
 from bench.analysis.trend import table_of, trends
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.site.parts import UP, Board, markup, runs
 from bench.site.paths import paper_page, protocol_page
@@ -28,7 +28,7 @@ AGAINST = ("table", "row", "column", "reported", "measured", "difference", "not 
 MEASURED = AGAINST.index("measured")
 
 
-def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Kept], found: Found) -> dict[str, Any]:
+def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[StoredResult], found: Found) -> dict[str, Any]:
     """What its template shows."""
     own = [one for one in known if one.result.method == name]
     results = [one.result for one in own]
@@ -101,7 +101,7 @@ def _against(rows: Sequence[Row]) -> Table:
     return Table("Means that papers report, per cent", AGAINST, tuple(rows), remarks=(LEGEND,))
 
 
-def _trainings(own: Sequence[Kept]) -> Iterator[Any]:
+def _trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
     """The losses of each training of which a log is kept, once."""
     seen: set[str | None] = set()
     for one in own:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.html import html
@@ -32,13 +32,13 @@ class Board:
     of: tuple[tuple[Result, ...], ...]
 
 
-def boards(known: Sequence[Kept]) -> list[Board]:
+def boards(known: Sequence[StoredResult]) -> list[Board]:
     """The leaderboard of each protocol and dataset with results, real data first."""
     places = {(one.result.protocol, one.result.dataset) for one in known}
     return [_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
 
 
-def _board(protocol: str, dataset: str, known: Sequence[Kept]) -> Board:
+def _board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
     table = widened(board(protocol, dataset, known))
     chosen = [one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
     of = best_first(rows_of(chosen))

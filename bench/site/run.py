@@ -8,10 +8,10 @@ from typing import Any
 
 from bench import registry
 from bench.errors import BadFileError
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.outcomes import read_outcomes
 from bench.records.result import SYNTHETIC, Result
-from bench.records.training_log import read_history
+from bench.records.training_log import read_training_log
 from bench.scoring.average_precision import precision_recall
 from bench.site.charts import Chart, chart, envelope
 from bench.site.parts import flat, markup, plain
@@ -42,7 +42,7 @@ class Bar:
     interval: str
 
 
-def values(one: Kept) -> dict[str, Any]:
+def values(one: StoredResult) -> dict[str, Any]:
     """What its template shows. Raises BadFileError for what is beside the record and is not what it should be."""
     result = one.result
     shown = result.model_dump(mode="json", by_alias=True)
@@ -90,7 +90,7 @@ def _share(value: float, whole: float) -> float:
     return round(100 * max(value, 0.0) / whole, 2)
 
 
-def _curves(one: Kept) -> list[Chart]:
+def _curves(one: StoredResult) -> list[Chart]:
     """A precision-recall curve a class, where the family ranks and outcomes are kept; of classes with any to find."""
     ranked = getattr(registry.family(one.result.family), "rank_hits", None)
     outcomes = read_outcomes(one.record) if ranked else None
@@ -109,9 +109,9 @@ def _curves(one: Kept) -> list[Chart]:
     ]
 
 
-def losses(one: Kept) -> list[Chart]:
+def losses(one: StoredResult) -> list[Chart]:
     """The loss of each epoch and its terms, where a log is kept."""
-    epochs = read_history(one)
+    epochs = read_training_log(one)
     if len(epochs) < 2:
         return []
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]

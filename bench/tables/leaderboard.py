@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.errors import amount
+from bench.errors import format_count
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
@@ -158,9 +158,9 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
     if result.digest != usual.digest:
         remarks.append(other_conventions(result, usual))
     if result.truth_digest != usual.truth_digest and not result.partial:
-        remarks.append(f"judged on other images or annotations: {result.split}, {amount(result.images, 'image')}")
+        remarks.append(f"judged on other images or annotations: {result.split}, {format_count(result.images, 'image')}")
     if result.partial:
-        remarks.append(f"partial: judged on {result.split}, {amount(result.images, 'image')}")
+        remarks.append(f"partial: judged on {result.split}, {format_count(result.images, 'image')}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
     if result.tuned_on != "none":

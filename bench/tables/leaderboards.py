@@ -9,14 +9,14 @@ from bench import registry
 from bench.tables.papers import reported_tables
 
 if TYPE_CHECKING:
-    from bench.records.collection import Kept
+    from bench.records.collection import StoredResult
     from bench.scoring.protocol import BoundProtocol
     from bench.tables.matching import Matches
     from bench.tables.model import Table
     from bench.tables.reported import ReportedTable
 
 
-def board(protocol: str, dataset: str, known: Sequence[Kept]) -> Table:
+def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
     """The leaderboard of a protocol on a dataset. Raises UnknownNameError."""
     from bench.records.replicates import read_replicates
     from bench.tables.leaderboard import leaderboard
@@ -28,7 +28,7 @@ def board(protocol: str, dataset: str, known: Sequence[Kept]) -> Table:
     return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
 
 
-def paper_table(name: str, known: Sequence[Kept]) -> Table:
+def paper_table(name: str, known: Sequence[StoredResult]) -> Table:
     """A paper's table with the measured numbers beneath the printed ones. Raises UnknownNameError."""
     from bench.tables.reported import load_table
 
@@ -48,7 +48,7 @@ def beside(table: ReportedTable, found: Matches) -> Table:
     return table_beside(table, found, directions)
 
 
-def matched(known: Sequence[Kept]) -> dict[str, tuple[ReportedTable, Matches]]:
+def matched(known: Sequence[StoredResult]) -> dict[str, tuple[ReportedTable, Matches]]:
     """Every paper table by name, with what was measured of it."""
     from bench.tables.reported import load_table
 
@@ -68,7 +68,7 @@ def counted(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tupl
         yield name, table.title, {"cells": numbers, "measured": len(measured), "marked": len(marked)}
 
 
-def _matches(table: ReportedTable, known: Sequence[Kept], bound: Mapping[str, BoundProtocol]) -> Matches:
+def _matches(table: ReportedTable, known: Sequence[StoredResult], bound: Mapping[str, BoundProtocol]) -> Matches:
     from bench.records.replicates import read_replicates
     from bench.tables.matching import matches
 

@@ -1,6 +1,6 @@
-"""Ranks of a leaderboard's rows by one metric, as `bench.core.bootstrap.ranks` has it: rows within noise share a rank.
+"""Ranks of a leaderboard's rows by one metric, as `bench.core.bootstrap.rank_values` has it: rows within noise share a rank.
 
-A row is the results of some seeds; it is ranked by their mean, as `bench.core.bootstrap.over_seeds` has it.
+A row is the results of some seeds; it is ranked by their mean, as `bench.core.bootstrap.average_over_seeds` has it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.core.bootstrap import over_seeds, ranks
+from bench.core.bootstrap import average_over_seeds, rank_values
 from bench.core.boxes import FloatArray
 from bench.records.replicates import Replicates
 from bench.records.result import Result
@@ -33,7 +33,7 @@ def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
         return {}
     sign = 1 if rows[0][0].higher_is_better.get(metric, True) else -1
     means = [statistics.fmean(values_of(row, metric)) for row in rows if row[0].address in replicates]
-    places = ranks(sign * np.array(means), sign * np.stack(list(replicates.values())))
+    places = rank_values(sign * np.array(means), sign * np.stack(list(replicates.values())))
     return dict(zip(replicates, places, strict=True))
 
 
@@ -57,4 +57,4 @@ def replicates_of(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int],
     kinds = {(kind, len(one)) for kind, one in values}
     if len(kinds) != 1 or len(values) < len(found):
         return None
-    return kinds.pop(), over_seeds(np.stack([one for _, one in values]))
+    return kinds.pop(), average_over_seeds(np.stack([one for _, one in values]))

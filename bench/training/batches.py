@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, PRESENT, Truth
+from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.data.images import fit, read_image, warp
 from bench.data.pixels import read_pixels
-from bench.data.proposals import Proposals, filtered
+from bench.data.proposals import Proposals, drop_small_boxes
 from bench.errors import RequestError
 from bench.method import ProposalConfig, TrainedConfig
 from bench.training.device import PLAN, entropy
@@ -88,7 +88,7 @@ def sizes(config: TrainedConfig) -> tuple[int, ...]:
     return scales or (config.input_size,)
 
 
-class Feed(ABC):
+class BatchSource(ABC):
     """The training images of one run. `labels`: (N, C) float32 in {+1, 0, -1}."""
 
     def __init__(self, images: Images, ids: tuple[str, ...], labels: Tensor, config: TrainedConfig) -> None:
@@ -101,7 +101,7 @@ class Feed(ABC):
         """Steps an epoch; the last may be smaller."""
         return -(-len(self.ids) // self.config.batch_size)
 
-    def places(self, number: int) -> range:
+    def positions(self, number: int) -> range:
         """The places in a plan that a step takes."""
         first = number * self.config.batch_size
         return range(first, min(first + self.config.batch_size, len(self.ids)))
@@ -109,7 +109,7 @@ class Feed(ABC):
     def step(self, plan: Plan, number: int, rank: int = 0, size: int = 1) -> list[Example]:
         """The examples of a step for one of `size` processes, one a pass; without images of a pass, that of another."""
         passes = self.passes(number, size)
-        return [self._example(plan, dealt(places, rank, size) or places[:1]) for places in passes]
+        return [self._example(plan, shard(places, rank, size) or places[:1]) for places in passes]
 
     @abstractmethod
     def passes(self, number: int, size: int = 1) -> list[range]:
@@ -119,22 +119,22 @@ class Feed(ABC):
     def _example(self, plan: Plan, places: range) -> Example: ...
 
 
-def dealt(places: range, rank: int, size: int) -> range:
+def shard(places: range, rank: int, size: int) -> range:
     """What one of `size` processes has of places, as many as the others or one more.
 
-    >>> [list(dealt(range(10, 15), rank, 4)) for rank in range(4)]
+    >>> [list(shard(range(10, 15), rank, 4)) for rank in range(4)]
     [[10], [11], [12], [13, 14]]
     """
     return places[len(places) * rank // size : len(places) * (rank + 1) // size]
 
 
-class MapFeed(Feed):
+class MapBatchSource(BatchSource):
     """An example a pass: images (B, 3, size, size), labels (B, C)."""
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """All of a step at once, or in parts whose gradients are added."""
-        places, parts = self.places(number), getattr(self.config, "grad_accumulation_steps", 1)
-        return [part for place in range(parts) if (part := dealt(places, place, parts))]
+        places, parts = self.positions(number), getattr(self.config, "grad_accumulation_steps", 1)
+        return [part for place in range(parts) if (part := shard(places, place, parts))]
 
     def _example(self, plan: Plan, places: range) -> Example:
         return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]
@@ -144,7 +144,7 @@ class MapFeed(Feed):
         return image.flip(-1) if plan.mirrored[place] else image
 
 
-class ProposalFeed(Feed):
+class ProposalBatchSource(BatchSource):
     """An example an image: image (1, 3, h, w), proposals (R, 4) in its pixels, labels (C,).
 
     Where there are pseudo objects, their boxes (S, 4) too, and their classes (S,).
@@ -165,7 +165,7 @@ class ProposalFeed(Feed):
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """One image a process."""
-        places = self.places(number)
+        places = self.positions(number)
         return [places[first : first + size] for first in range(0, len(places), size)]
 
     def _example(self, plan: Plan, places: range) -> Example:
@@ -185,18 +185,18 @@ class ProposalFeed(Feed):
         return *example, placed(boxes), torch.from_numpy(classes)
 
 
-def feed_of(config: TrainedConfig, images: Images, truth: Truth, proposals: Proposals | None) -> tuple[Feed, int]:
+def make_batch_source(config: TrainedConfig, images: Images, truth: GroundTruth, proposals: Proposals | None) -> tuple[BatchSource, int]:
     """The feed for a method of this config, and how many images it leaves out because they have no proposals.
 
     Raises RequestError if nothing is left.
     """
     labels = torch.from_numpy(effective_labels(truth.labels, config.difficult_labels))
     if not isinstance(config, ProposalConfig) or proposals is None:
-        return MapFeed(images, truth.ids, labels, config), 0
-    has = [row for row, name in enumerate(truth.ids) if len(filtered(proposals.of(name), config.min_proposal))]
+        return MapBatchSource(images, truth.ids, labels, config), 0
+    has = [row for row, name in enumerate(truth.ids) if len(drop_small_boxes(proposals.of(name), config.min_proposal))]
     ids = tuple(truth.ids[row] for row in has)
     pseudo = pseudo_objects(run, truth) if (run := getattr(config, "pseudo", None)) is not None else None
-    return ProposalFeed(images, ids, labels[has], config, proposals, pseudo), len(truth.ids) - len(ids)
+    return ProposalBatchSource(images, ids, labels[has], config, proposals, pseudo), len(truth.ids) - len(ids)
 
 
 def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.float32]:
@@ -212,7 +212,7 @@ def considered(proposals: Proposals, config: ProposalConfig, image: str) -> NDAr
         if (scores := proposals.scores_of(image)) is None:
             raise TypeError("box_scores weighs proposals by their scores, and was given none")
         boxes = np.column_stack([boxes, scores])
-    return filtered(boxes, config.min_proposal)
+    return drop_small_boxes(boxes, config.min_proposal)
 
 
 def scaled(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
@@ -227,7 +227,7 @@ def mirrored(boxes: Tensor, width: int) -> Tensor:
     return torch.stack([width - x2, y1, width - x1, y2, *more], dim=1)
 
 
-def ahead(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
+def prefetch(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
     """`make(0) ... make(count - 1)` in order, ahead of need by threads: decoding and resizing release the GIL."""
     if workers < 1:
         yield from map(make, range(count))

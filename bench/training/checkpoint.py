@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn, optim
 
-from bench.core.files import atomic, read_json, write_json, write_text
+from bench.core.files import atomic_file, read_json, write_json, write_text
 from bench.errors import BadFileError
 
 Epoch = dict[str, float]
@@ -98,7 +98,7 @@ def _write_log(folder: Path, history: list[Epoch]) -> None:
 
 
 def _save(path: Path, value: Any) -> None:
-    with atomic(path) as part:
+    with atomic_file(path) as part:
         torch.save(value, part)
 
 

@@ -14,19 +14,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn, optim
 
-from bench.training.process_group import decided, leads, rank, size, talk
+from bench.training.process_group import as_run_error, broadcast, is_main, rank, size
 
 _share = 1.0
 
 
-def spread(method: nn.Module, optimiser: optim.Optimizer | None = None, more: Any = None) -> Any:
+def broadcast_state(method: nn.Module, optimiser: optim.Optimizer | None = None, more: Any = None) -> Any:
     """Bring every process's method and optimiser to where the first one's are, and give all its `more`."""
     if size() == 1:
         return more
     file = io.BytesIO()
-    if leads():
+    if is_main():
         torch.save((method.state_dict(), optimiser.state_dict() if optimiser else None, more), file)
-    sent = io.BytesIO(decided(file.getvalue()))
+    sent = io.BytesIO(broadcast(file.getvalue()))
     weights, of_optimiser, more = torch.load(sent, map_location="cpu", weights_only=True)
     method.load_state_dict(weights)
     if optimiser is not None:
@@ -34,7 +34,7 @@ def spread(method: nn.Module, optimiser: optim.Optimizer | None = None, more: An
     return more
 
 
-def summed(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+def all_reduce(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """The sums over processes: of gradients, in their place, and of terms (scalars).
 
     A parameter without a gradient in any process is left without.
@@ -44,7 +44,7 @@ def summed(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict
     there = torch.tensor([parameter.grad is not None for parameter in parameters])
     gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
     flat = torch.cat([*(one.flatten() for one in gradients), *(one[None] for one in terms.values())])
-    with talk():
+    with as_run_error():
         dist.all_reduce(there, dist.ReduceOp.MAX)
         dist.all_reduce(flat)
     *sums, values = torch.split(flat, [*(one.numel() for one in gradients), len(terms)])
@@ -54,7 +54,7 @@ def summed(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict
 
 
 @contextmanager
-def sharing(share: float) -> Iterator[None]:
+def loss_share(share: float) -> Iterator[None]:
     """Say what share of a pass's images this process has; 0 for one that stands in, whose loss counts nothing."""
     global _share
     before, _share = _share, share
@@ -64,21 +64,21 @@ def sharing(share: float) -> Iterator[None]:
         _share = before
 
 
-def gathered(rows: Tensor) -> Tensor:
+def all_gather(rows: Tensor) -> Tensor:
     """Rows (n, ...) of this process and of all the others, for a loss that is no mean over the images of a batch.
 
     What is computed from them is the whole batch's. Gradients arrive as the harness, which weighs a process's loss by
     its share of the images, needs them to sum to those of one process.
     """
-    return rows if size() == 1 else _Gathered.apply(rows, _share)
+    return rows if size() == 1 else _AllGather.apply(rows, _share)
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, share: float) -> Tensor:
         own = rows.detach() if share else rows.detach()[:0]
         counts = [torch.zeros((), dtype=torch.int64) for _ in range(size())]
-        with talk():
+        with as_run_error():
             dist.all_gather(counts, torch.tensor(len(own)))
             most = max(map(int, counts))
             padded = torch.cat([own, own.new_zeros((most - len(own), *own.shape[1:]))])
@@ -100,6 +100,6 @@ def average_statistics(method: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             for statistic in (module.running_mean, module.running_var):
                 if statistic is not None:
-                    with talk():
+                    with as_run_error():
                         dist.all_reduce(statistic)
                     statistic.div_(size())

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn, optim
 
 from bench.core.progress import SILENT, Progress, Step
-from bench.core.provenance import peak_memory_mib, provenance
+from bench.core.provenance import peak_memory_mib, collect_provenance
 from bench.errors import DivergedError
 from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.training import checkpoint, collectives, process_group
-from bench.training.batches import Example, Feed, Plan, ahead, dealt, plan
+from bench.training.batches import Example, BatchSource, Plan, prefetch, shard, plan
 from bench.training.checkpoint import Epoch
 from bench.training.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch, terminated
 
@@ -34,7 +34,7 @@ Terms = dict[str, Tensor]
 VERSION = 1
 """Bumped by hand whenever the same config, data and seed would train to other weights."""
 
-LOOK_EVERY = 20
+LOG_EVERY = 20
 """Steps between two looks at the losses: each look waits for the GPU."""
 
 
@@ -46,7 +46,7 @@ def build(cls: type[T], config: TrainedConfig, task: Task, seed: int) -> T:
 
 def fit(
     method: MapMethod | ProposalMethod,
-    feed: Feed,
+    feed: BatchSource,
     folder: Path,
     *,
     seed: int,
@@ -62,8 +62,8 @@ def fit(
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
-    there = checkpoint.resume(folder, method, training.optimiser) if process_group.leads() else []
-    history = collectives.spread(method, training.optimiser, there)
+    there = checkpoint.resume(folder, method, training.optimiser) if process_group.is_main() else []
+    history = collectives.broadcast_state(method, training.optimiser, there)
     begun = history.pop() if history and "step" in history[-1] else Epoch()
     images, epochs = len(feed.ids), method.config.epochs
     done = images * len(history) + feed.config.batch_size * int(begun.get("step", 0))
@@ -76,12 +76,12 @@ def fit(
             history.append(training.run_epoch(epoch, step, begun, stopped))
             begun = Epoch()
             check()
-            if process_group.leads():
+            if process_group.is_main():
                 _save(folder, method, training.optimiser, history)
-            if process_group.anyone(stopped()):
+            if process_group.any_rank(stopped()):
                 raise KeyboardInterrupt
     check()
-    if process_group.leads():
+    if process_group.is_main():
         _finish(folder, method, history, images, device)
 
 
@@ -90,7 +90,7 @@ class _Training:
     """What every step of a training needs."""
 
     method: MapMethod | ProposalMethod
-    feed: Feed
+    feed: BatchSource
     optimiser: optim.SGD
     folder: Path
     seed: int
@@ -105,14 +105,14 @@ class _Training:
         self.method.train()
         rank, size = process_group.rank(), process_group.size()
         steps = range(int(begun.get("step", 0)), self.feed.steps)
-        with closing(ahead(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
+        with closing(prefetch(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
             for number, batch in zip(steps, batches, strict=False):
                 seed_torch(STEP, self.seed, epoch, number, rank)
                 _add(total, self._update(batch, self.feed.passes(number, size), norms))
-                last = process_group.anyone(stopped()) or number + 1 == self.feed.steps
-                looking = number % LOOK_EVERY == 0 or last
+                last = process_group.any_rank(stopped()) or number + 1 == self.feed.steps
+                looking = number % LOG_EVERY == 0 or last
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
-                step(len(self.feed.places(number)), **figures)
+                step(len(self.feed.positions(number)), **figures)
                 if last:
                     break
         self._refuse_broken(epoch)
@@ -135,16 +135,16 @@ class _Training:
         config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
         for places, (images, *rest) in zip(passes, batch, strict=True):
-            own = len(dealt(places, process_group.rank(), process_group.size()))
+            own = len(shard(places, process_group.rank(), process_group.size()))
             over = count / own if own else math.inf  # who stands in counts nothing
-            with autocast(self.device, config.precision), collectives.sharing(own / len(places)):
+            with autocast(self.device, config.precision), collectives.loss_share(own / len(places)):
                 found = self.method.loss(
                     as_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
                 )
             (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})
-        terms = collectives.summed([one for one in self.method.parameters() if one.requires_grad], terms)
-        _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.watched().items()})
+        terms = collectives.all_reduce([one for one in self.method.parameters() if one.requires_grad], terms)
+        _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.gradient_groups().items()})
         if config.grad_clip_norm:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.grad_clip_norm)
         self.optimiser.step()
@@ -233,5 +233,5 @@ def _finish(folder: Path, method: Method, history: list[Epoch], images: int, dev
         seconds=seconds,
         images_per_second=images * len(history) / seconds if seconds else None,
         peak_memory_mib=peak_memory_mib(),
-        provenance=provenance(str(device)) | {"processes": process_group.size()},
+        provenance=collect_provenance(str(device)) | {"processes": process_group.size()},
     )

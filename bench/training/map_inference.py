@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import ONLY_DIFFICULT, Truth
+from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.errors import RunError
 from bench.method import MapConfig, MapMethod, Maps
 from bench.predictions.decode import mask_of, peaks, points_and_boxes, shares_of
 from bench.predictions.dense_crf import refined
 from bench.predictions.table import KINDS
-from bench.training.batches import ahead
+from bench.training.batches import prefetch
 from bench.training.device import as_input, autocast
 from bench.training.prediction_parts import Drawn, Made, Split, table
 
@@ -58,7 +58,7 @@ def of_maps(
         mask = _mask(one, split, config) if "masks" in kinds else None
         return _placed(kinds, one, tuple(truth.size[one.row].tolist()), config), mask
 
-    placed, masks = zip(*ahead(decode, len(mapped), workers), strict=True)
+    placed, masks = zip(*prefetch(decode, len(mapped), workers), strict=True)
     made: dict[str, pa.Table | Drawn] = {}
     for kind in kinds:
         if kind in KINDS:
@@ -90,7 +90,7 @@ def _placed(
     return found
 
 
-def _table(truth: Truth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]) -> pa.Table:
+def _table(truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]) -> pa.Table:
     """A kind of all images; `placed`: of each image and written class, its rows."""
     rows = np.concatenate([[len(some) for some in one] for one in placed]).astype(np.int64)
     image = np.concatenate([np.full(len(one.label), one.row) for one in mapped]).repeat(rows)
@@ -120,7 +120,7 @@ def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, 
         names = [truth.ids[row] for row in batches[number]]
         return [torch.stack([split.images.square(name, size) for name in names]) for size in sizes]
 
-    for batch, loaded in zip(batches, ahead(load, len(batches), workers), strict=True):
+    for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
         found = [one for images in loaded for one in _views(method, as_input(images, device), device)]
         scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0).double().cpu().numpy()
         maps = _averaged([one.maps for one in found])

@@ -53,7 +53,7 @@ def predict(
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
     kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
-    todo = process_group.decided([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
+    todo = process_group.broadcast([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
     images = sum(map(len, todo))
     with (
         deterministic(device),
@@ -64,14 +64,14 @@ def predict(
             each = todo[turn : turn + process_group.size()]
             own = each[process_group.rank() :][:1]
             mine = [_made(method, split, kinds, rows, device, workers) for rows in own]
-            for rows, (made,) in zip(each, process_group.collected(mine), strict=False):
+            for rows, (made,) in zip(each, process_group.gather(mine), strict=False):
                 check()
                 for kind in kinds:
                     kept.write(kind, rows, made[kind])
                 step(len(rows))
     seconds = time.monotonic() - begin
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
-    whole = [kind for kind in kinds if kind not in FOLDERS] if process_group.leads() else []
+    whole = [kind for kind in kinds if kind not in FOLDERS] if process_group.is_main() else []
     return {kind: kept.table(kind, parts) for kind in whole}, took
 
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
-from bench.core.files import atomic
-from bench.data.ground_truth import Truth
+from bench.core.files import atomic_file
+from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import write_indices
 from bench.data.proposals import Proposals
 from bench.errors import RunError
@@ -41,7 +41,7 @@ class Drawn:
 class Split:
     """What is predicted: a truth (its labels only where a reading says so), with its photographs and proposals."""
 
-    truth: Truth
+    truth: GroundTruth
     images: Images
     proposals: Proposals | None = None
 
@@ -66,11 +66,11 @@ class Parts:
         """Write a part, atomically or mask by mask."""
         paths = self._paths(kind, rows)
         if not isinstance(made, Drawn):
-            with atomic(paths[0]) as part:
+            with atomic_file(paths[0]) as part:
                 pq.write_table(made, part)
         elif kind == "masks":
             for path, mask in zip(paths, made.arrays, strict=True):
-                with atomic(path) as part:
+                with atomic_file(path) as part:
                     write_indices(part, mask)
         else:
             write_shard(paths[0], kind, made.images, made.arrays, self.about, made.labels, half=made.half)
@@ -86,7 +86,7 @@ class Parts:
         return [parts / kind / name if kind in FOLDERS else parts / f"{kind}-{name}"]
 
 
-def table(truth: Truth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray) -> pa.Table:
+def table(truth: GroundTruth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray) -> pa.Table:
     """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
     if not all(np.isfinite(value).all() for value in values):
         raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")

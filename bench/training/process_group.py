@@ -55,13 +55,13 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this is the first process."""
     return rank() == 0
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def abort_together() -> Iterator[None]:
     """What fails in the block fails in this process alone, and ends them all: raises LostError.
 
     But for DivergedError: every process finds the same loss.
@@ -74,37 +74,37 @@ def together() -> Iterator[None]:
         raise LostError(f"{_name()}: {str(error).partition(chr(10))[0]}") from None
 
 
-def decided(value: T) -> T:
+def broadcast(value: T) -> T:
     """What the first process says."""
     if size() == 1:
         return value
     told = [value]
-    with talk():
+    with as_run_error():
         dist.broadcast_object_list(told, src=0)
     return told[0]
 
 
-def anyone(value: bool) -> bool:
+def any_rank(value: bool) -> bool:
     """Whether any process says so."""
     if size() == 1:
         return value
     told = torch.tensor(int(value))
-    with talk():
+    with as_run_error():
         dist.all_reduce(told, dist.ReduceOp.MAX)
     return bool(told)
 
 
-def collected(value: T) -> list[T]:
+def gather(value: T) -> list[T]:
     """What each process says, in order, for the first one; nothing for the others."""
     if size() == 1:
         return [value]
-    told: list[Any] | None = [None] * size() if leads() else None
-    with talk():
+    told: list[Any] | None = [None] * size() if is_main() else None
+    with as_run_error():
         dist.gather_object(value, told, dst=0)
     return told or []
 
 
-def everywhere(make: Callable[[], T], key: Callable[[T], str]) -> T:
+def main_first(make: Callable[[], T], key: Callable[[T], str]) -> T:
     """What each process makes, the first one before the others, and of which `key` is everywhere the same.
 
     Raises everywhere what `make` raises anywhere, and RequestError where keys differ.
@@ -113,15 +113,15 @@ def everywhere(make: Callable[[], T], key: Callable[[T], str]) -> T:
         return make()
     made, said, error = [], "", None
     for turn in (True, False):
-        if turn == leads():
+        if turn == is_main():
             try:
                 made.append(make())
                 said = key(made[0])
             except BenchError as raised:
                 error = raised
-        decided(None)
+        broadcast(None)
     told: list[Any] = [None] * size()
-    with talk():
+    with as_run_error():
         dist.all_gather_object(told, (_name(), None if error is None else str(error), said))
     if error is not None:
         raise error
@@ -136,11 +136,11 @@ def everywhere(make: Callable[[], T], key: Callable[[T], str]) -> T:
 @contextmanager
 def claimed(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
     """What checks a lease, which the first process takes for all (the others check nothing); None as from `claim`."""
-    if not leads():
-        yield (lambda: None) if decided(False) else None
+    if not is_main():
+        yield (lambda: None) if broadcast(False) else None
         return
     with claim as lease:
-        yield lease.check if decided(lease is not None) and lease is not None else None
+        yield lease.check if broadcast(lease is not None) and lease is not None else None
 
 
 def _name() -> str:
@@ -148,7 +148,7 @@ def _name() -> str:
 
 
 @contextmanager
-def talk() -> Iterator[None]:
+def as_run_error() -> Iterator[None]:
     """Raise LostError when another process is gone."""
     try:
         yield

@@ -17,7 +17,7 @@ from bench.data.ground_truth import ONLY_DIFFICULT
 from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS
-from bench.training.batches import ahead, considered, mirrored, scaled, sizes
+from bench.training.batches import prefetch, considered, mirrored, scaled, sizes
 from bench.training.device import as_input, autocast
 from bench.training.prediction_parts import Made, Split, table
 
@@ -73,7 +73,7 @@ def _scored(
     def load(number: int) -> list[tuple[torch.Tensor, float, float]]:
         return [split.images.fitted(ids[rows[number]], size) for size in sizes(config)]
 
-    for row, views in zip(rows, ahead(load, len(rows), workers), strict=True):
+    for row, views in zip(rows, prefetch(load, len(rows), workers), strict=True):
         boxes = considered(proposals, config, ids[row])
         if not len(boxes):
             yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.ground_truth import ABSENT, Truth
+from bench.data.ground_truth import ABSENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions import prior_runs
 
@@ -33,7 +33,7 @@ class PseudoObjects:
         return self.box[first:last], self.label[first:last]
 
 
-def pseudo_objects(run: str, truth: Truth) -> PseudoObjects:
+def pseudo_objects(run: str, truth: GroundTruth) -> PseudoObjects:
     """The best box, of equals the first, of each class that an image of a truth shows; none where a run has none.
 
     Uses the ids and labels of `truth` only. Raises as `prior_runs.read_prior_predictions`, and RequestError for a run

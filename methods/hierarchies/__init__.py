@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from bench.data.lists import need, read_lines
+from bench.data.lists import require_file, read_lines
 from bench.errors import BadFileError, RequestError
 from bench.method import Task
 from methods.hierarchies import cub, shapes, voc
@@ -31,7 +31,7 @@ def levels_of(task: Task, source: str) -> tuple[Level, ...]:
             raise RequestError(f"No hierarchy of the classes of {task.dataset} is known. {_HOW}")
         own = _OWN[task.dataset].ancestors(task.classes)
         return _built(task, own, f"The hierarchy of {task.dataset}")
-    path = need(Path(source), "Hierarchy", _HOW)
+    path = require_file(Path(source), "Hierarchy", _HOW)
     read = read_is_a(path, task.classes) if path.name.endswith("is_a.txt") else _read(path)
     return _built(task, read, path)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.data.scenes import KINDS
+from bench.data.scenes import SHAPE_CLASSES
 
 _OUTLINES = {"disc": "compact", "slab": "compact", "wedge": "pointed", "cross": "pointed"}
 
-_ANCESTORS = {kind.name: (_OUTLINES[kind.body], kind.body) for kind in KINDS}
+_ANCESTORS = {kind.name: (_OUTLINES[kind.body], kind.body) for kind in SHAPE_CLASSES}
 
 
 def ancestors(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:

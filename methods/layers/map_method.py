@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import RequestError
 from bench.method import MapConfig, MapMethod, Maps, Task, training
-from bench.training.collectives import gathered
+from bench.training.collectives import all_gather
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
 from methods.nets import RoiHead, build
 from methods.nets.backbone import conv3x3
@@ -45,7 +45,7 @@ class ImageMethod(MapMethod):
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of logits (B, C) by labels (B, C) in {+1, 0, -1}."""
         loss = softmax_log_loss if self.config.loss == "softmax" else multi_label_soft_margin
-        return loss(gathered(logits), gathered(labels))
+        return loss(all_gather(logits), all_gather(labels))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """The softmax or the sigmoid of scores (B, C), as they were learned."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import class_mean, ratio, totals
+from bench.core.bootstrap import class_mean, ratio, count_by_class
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import RankedHits, average_precisions, rank_rows
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """F1 over classes: the mean of each class's, or the harmonic mean of P_C and R_C."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge every image and class. Outcomes in ranking order: `score`, `positive`, `decided`, `ranked`."""
     found = predictions["scores"]
     scores = np.full(truth.labels.shape, -np.inf)
@@ -74,10 +74,10 @@ def summarise(
     image, label, positive, decided, ranked = (
         outcomes[name].to_numpy() for name in ("image", "label", "positive", "decided", "ranked")
     )
-    positives = totals(weights, image, label, len(classes), positive)
+    positives = count_by_class(weights, image, label, len(classes), positive)
     forms = average_precisions(image[ranked], label[ranked], positive[ranked], positives, weights)
-    chosen = totals(weights, image, label, len(classes), decided)
-    true = totals(weights, image, label, len(classes), decided & positive)
+    chosen = count_by_class(weights, image, label, len(classes), decided)
+    true = count_by_class(weights, image, label, len(classes), decided & positive)
     return {
         "mAP": forms.select(conventions.ap),
         **_macro(true, chosen, positives, conventions),
@@ -91,7 +91,7 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     return RankedHits(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
 
 
-def _decided(truth: Truth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
+def _decided(truth: GroundTruth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
     """Which classes (N, C) are decided present; of equal scores the first class is the better."""
     if conventions.decision == "threshold":
         return scores > conventions.threshold

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.bootstrap import ratio, totals
+from bench.core.bootstrap import ratio, count_by_class
 from bench.core.boxes import FloatArray, area, to_coco
-from bench.data.ground_truth import Truth
-from bench.data.rle import checked_rle
+from bench.data.ground_truth import GroundTruth
+from bench.data.rle import check_rle
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -63,7 +63,7 @@ class Conventions(protocol.Conventions):
     """What overlaps: boxes, or segments."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """All twelve metrics, by class. Outcomes: detections and objects in ranking order.
 
     A detection is a `hit` or `ignored`, in each range of sizes, at the IoUs whose bits are set; its `place` is that in
@@ -92,7 +92,7 @@ def summarise(
     bounds = np.searchsorted(label, np.arange(len(classes) + 1))
     precision, recall = [], {}
     for size, name in enumerate(SIZES):
-        positives = totals(weights, image, label, len(classes), (wanted >> size & 1).astype(np.bool_))
+        positives = count_by_class(weights, image, label, len(classes), (wanted >> size & 1).astype(np.bool_))
         hit, ignored = (outcomes[f"{what}_{name}"].to_numpy() for what in ("hit", "ignored"))
         by_class = [
             _average_precision(image[rows], hit[rows], ignored[rows], positives[:, c], draws)
@@ -102,7 +102,7 @@ def summarise(
         rows = np.flatnonzero(hit)
         rows = rows[np.nonzero(_flags(hit[rows]))[0]]  # one for each IoU at which it hits
         for most in _MOST if name == "all" else (MOST,):
-            hits = totals(weights, image[rows], label[rows], len(classes), place[rows] < most)
+            hits = count_by_class(weights, image[rows], label[rows], len(classes), place[rows] < most)
             recall[size, most] = ratio(hits / len(IOUS), positives)
     return {name: precision[size][at].mean(axis=0) for name, (at, size) in _PRECISIONS.items()} | {
         name: recall[which] for name, which in _RECALLS.items()
@@ -149,7 +149,7 @@ def _flags(bits: Integers) -> Flags:
     return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
 
 
-def _outcomes(truth: Truth, found: ResolvedPredictions, matches: Matches) -> pa.Table:
+def _outcomes(truth: GroundTruth, found: ResolvedPredictions, matches: Matches) -> pa.Table:
     o, kept = truth.objects, np.flatnonzero(matches.place < MOST)
     none, every = np.zeros(len(o), dtype=np.uint16), np.full(len(o), EVERY_IOU, dtype=np.uint16)
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
@@ -177,7 +177,7 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     return RankedHits(label[judged], hit[judged] & 1 > 0, positives)
 
 
-def _matches(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> Matches:
+def _matches(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None) -> Matches:
     if masks is not None:
         return match(truth, found, mask_sizes(masks[0]), mask_overlaps(truth, *masks))
     with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
@@ -185,7 +185,7 @@ def _matches(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> M
     return match(truth, found, size, box_overlaps(truth, found))
 
 
-def _engine(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> dict[str, FloatArray]:
+def _engine(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None) -> dict[str, FloatArray]:
     """All twelve metrics by class (C,), as hotcoco computes them."""
     import hotcoco
 
@@ -212,7 +212,7 @@ def _engine(truth: Truth, found: ResolvedPredictions, masks: Masks | None) -> di
     return whole | {name: recall[:, :, size, _MOST.index(most)].mean(axis=0) for name, (size, most) in _RECALLS.items()}
 
 
-def _dataset(truth: Truth, number: NDArray[np.int64], masks: Masks | None) -> Any:
+def _dataset(truth: GroundTruth, number: NDArray[np.int64], masks: Masks | None) -> Any:
     """The truth as hotcoco takes it."""
     import hotcoco
 
@@ -233,16 +233,16 @@ def _dataset(truth: Truth, number: NDArray[np.int64], masks: Masks | None) -> An
     )
 
 
-def _masks(truth: Truth, found: ResolvedPredictions) -> Masks:
+def _masks(truth: GroundTruth, found: ResolvedPredictions) -> Masks:
     o = truth.objects
     mine = [_mask(truth, *one) for one in zip(found.image.tolist(), found.segments, strict=True)]
     return mine, [_mask(truth, *one) for one in zip(o.image.tolist(), o.segment or (), strict=True)]
 
 
-def _mask(truth: Truth, image: int, counts: bytes) -> dict[str, Any]:
+def _mask(truth: GroundTruth, image: int, counts: bytes) -> dict[str, Any]:
     """Run lengths of an image's size. Raises RequestError where they are not."""
     width, height = map(int, truth.size[image])
     try:
-        return {"size": [height, width], "counts": checked_rle(counts, width, height).decode("ascii")}
+        return {"size": [height, width], "counts": check_rle(counts, width, height).decode("ascii")}
     except ValueError as error:
         raise RequestError(f"A segment of image {truth.ids[image]!r}: {error}.") from None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, area, to_coco
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.average_precision import rank_within_images
 
@@ -54,7 +54,7 @@ class Matches(NamedTuple):
     ignored: Integers
 
 
-def things_of(truth: Truth) -> Things:
+def things_of(truth: GroundTruth) -> Things:
     """The objects of a truth."""
     o = truth.objects
     crowd = np.zeros(len(o), dtype=np.bool_) if o.crowd is None else o.crowd
@@ -67,7 +67,7 @@ def outside(size: FloatArray) -> Flags:
     return np.asarray((size[:, None] < low) | (size[:, None] > high))
 
 
-def match(truth: Truth, found: ResolvedPredictions, size: FloatArray, overlaps: Overlaps) -> Matches:
+def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, overlaps: Overlaps) -> Matches:
     """Match detections of `size` (n,) square pixels; those beyond the first `MOST` of a group find nothing."""
     key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
     place = rank_within_images(key, np.zeros_like(key), found.score)
@@ -102,7 +102,7 @@ def _choose(
     taken[theirs, size, iou] = ~things.crowd[theirs]
 
 
-def box_overlaps(truth: Truth, found: ResolvedPredictions) -> Overlaps:
+def box_overlaps(truth: GroundTruth, found: ResolvedPredictions) -> Overlaps:
     """IoU of boxes, as from `x, y, width, height` to the last bit; of a crowd region the share of the detection."""
     mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), things_of(truth).crowd
 
@@ -125,7 +125,7 @@ def mask_sizes(masks: list[Any]) -> FloatArray:
     return np.asarray(mask.area(masks), dtype=np.float64).reshape(-1)
 
 
-def mask_overlaps(truth: Truth, mine: list[Any], theirs: list[Any]) -> Overlaps:
+def mask_overlaps(truth: GroundTruth, mine: list[Any], theirs: list[Any]) -> Overlaps:
     """IoU of masks, run lengths as hotcoco takes them; of a crowd region the share of the detection."""
     from hotcoco import mask
 

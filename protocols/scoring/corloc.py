@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import ratio, totals
-from bench.core.boxes import best_overlaps
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.bootstrap import ratio, count_by_class
+from bench.core.boxes import find_best_overlaps
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and positive class. Outcomes: one row each, `hit` where localized."""
     least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
@@ -65,8 +65,8 @@ def summarise(
 ) -> Replicates:
     """Share of hits: (B, C) by class, or (B,) over all pairs."""
     image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
-    hits = totals(weights, image, label, len(classes), hit)
-    pairs = totals(weights, image, label, len(classes))
+    hits = count_by_class(weights, image, label, len(classes), hit)
+    pairs = count_by_class(weights, image, label, len(classes))
     if conventions.mean_over == "images":
         return {"CorLoc": ratio(hits.sum(axis=1), pairs.sum(axis=1))}
     return {"CorLoc": ratio(hits, pairs)}
@@ -82,12 +82,12 @@ def _judged(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: C
 
 
 def _on_object(
-    truth: Truth, found: ResolvedPredictions, rows: NDArray[np.int64], conventions: Conventions
+    truth: GroundTruth, found: ResolvedPredictions, rows: NDArray[np.int64], conventions: Conventions
 ) -> NDArray[np.bool_]:
     """Whether each of these boxes passes the threshold with any object of its class."""
     objects = truth.objects
     if conventions.difficult_objects == "ignore":
         objects = objects.where(~objects.difficult)
     key, object_key = truth.pair(found.image[rows], found.label[rows]), truth.pair(objects.image, objects.label)
-    overlap, _ = best_overlaps(found.box[rows], key, objects.box, object_key, plus_one=conventions.plus_one)
+    overlap, _ = find_best_overlaps(found.box[rows], key, objects.box, object_key, plus_one=conventions.plus_one)
     return np.asarray(COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold))

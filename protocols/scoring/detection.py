@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import totals
-from bench.core.boxes import FloatArray, best_overlaps, from_voc, to_voc
-from bench.data.ground_truth import Objects, Truth
+from bench.core.bootstrap import count_by_class
+from bench.core.boxes import FloatArray, find_best_overlaps, from_voc, to_voc
+from bench.data.ground_truth import Objects, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import average_precisions, rank_rows
@@ -45,12 +45,12 @@ class Conventions(protocol.Conventions):
     """Equal scores: by image id, then file order; or as an unstable sort leaves them."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
     scores, boxes = _rounded(found, conventions)
     key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
-    overlap, which = best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
+    overlap, which = find_best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
     matched = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
     sought = ~_ignoring(objects, conventions)
     ignored = matched.copy()
@@ -82,7 +82,7 @@ def summarise(
     """Average precision by class (B, C) in both forms."""
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
     sought, judged = np.flatnonzero(hit | missed), ~missed
-    positives = totals(weights, image[sought], label[sought], len(classes))
+    positives = count_by_class(weights, image[sought], label[sought], len(classes))
     precision = average_precisions(image[judged], label[judged], hit[judged], positives, weights)
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
@@ -95,7 +95,7 @@ def _rows(
     return pa.table({"image": image, "label": label, "score": score, "hit": hit, "missed": all_missed})
 
 
-def _objects(truth: Truth, conventions: Conventions) -> Objects:
+def _objects(truth: GroundTruth, conventions: Conventions) -> Objects:
     return truth.objects.where(~truth.objects.difficult) if conventions.difficult == "remove" else truth.objects
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.predictions.decode import enlarged
 from bench.predictions.table import ResolvedPredictions
@@ -33,7 +33,7 @@ class Conventions(protocol.Conventions):
     """Whether energy on a difficult object is on an object."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
 
     Raises RequestError for energy below 0.
@@ -61,7 +61,7 @@ def summarise(
     return {"object_energy": ratio(drawn @ outcomes["energy"].to_numpy(), drawn.sum(axis=1))}
 
 
-def _energies(truth: Truth, predictions: Mapping[str, ResolvedPredictions]) -> Iterator[tuple[int, FloatArray]]:
+def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]) -> Iterator[tuple[int, FloatArray]]:
     """The energy (H, W) of each image that has an answer, one at a time."""
     if "objectness" in predictions:
         maps = predictions["objectness"]
@@ -99,6 +99,6 @@ def _bounds(boxes: FloatArray, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return np.ceil(np.clip(boxes, 0, limits) - 0.5).astype(np.int64)
 
 
-def _refuse(truth: Truth, image: int, least: float) -> None:
+def _refuse(truth: GroundTruth, image: int, least: float) -> None:
     if least < 0:
         raise RequestError(f"Energy must not be below 0, but image {truth.ids[image]!r} has {least:g}.")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.core.bootstrap import ratio
-from bench.core.boxes import best_overlaps
-from bench.data.ground_truth import PRESENT, Truth
+from bench.core.boxes import find_best_overlaps
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import rank_within_images
@@ -44,7 +44,7 @@ class Conventions(protocol.Conventions):
     """Whether images that the dataset blacklists count for localization; for classification they always do."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
     boxes = predictions["boxes"]
     best = _best_of_pairs(boxes)
@@ -95,7 +95,7 @@ def _best_of_pairs(boxes: ResolvedPredictions) -> NDArray[np.int64]:
 
 
 def _places(
-    truth: Truth, classes: ResolvedPredictions, boxes: ResolvedPredictions, best: NDArray[np.int64]
+    truth: GroundTruth, classes: ResolvedPredictions, boxes: ResolvedPredictions, best: NDArray[np.int64]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """The place of each class score in its image, and the place of the class of each of the best boxes."""
     place = rank_within_images(classes.image, classes.label, classes.score)
@@ -106,20 +106,20 @@ def _places(
     return place, box_place
 
 
-def _of_shown_class(truth: Truth, found: ResolvedPredictions) -> Flags:
+def _of_shown_class(truth: GroundTruth, found: ResolvedPredictions) -> Flags:
     """Whether each row (n,) is of a class that its image shows."""
     return np.asarray(truth.labels[found.image, found.label] == PRESENT)
 
 
-def _on_object(truth: Truth, boxes: ResolvedPredictions, conventions: Conventions) -> Flags:
+def _on_object(truth: GroundTruth, boxes: ResolvedPredictions, conventions: Conventions) -> Flags:
     """Whether each box (n,) passes the threshold with an object of its class in its image."""
     objects = truth.objects
     key, object_key = truth.pair(boxes.image, boxes.label), truth.pair(objects.image, objects.label)
-    overlap, _ = best_overlaps(boxes.box, key, objects.box, object_key, plus_one=conventions.plus_one)
+    overlap, _ = find_best_overlaps(boxes.box, key, objects.box, object_key, plus_one=conventions.plus_one)
     return np.asarray(COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold))
 
 
-def _images(truth: Truth, image: NDArray[np.integer], hit: Flags) -> Flags:
+def _images(truth: GroundTruth, image: NDArray[np.integer], hit: Flags) -> Flags:
     """The images (N,) that have a row that hits."""
     found = np.zeros(len(truth.ids), dtype=np.bool_)
     found[image[hit]] = True

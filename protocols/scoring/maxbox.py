@@ -19,7 +19,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray, iou
-from bench.data.ground_truth import PRESENT, Truth
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -47,7 +47,7 @@ class Conventions(protocol.Conventions):
     """The tau of BoxAcc and BoxAccV2, chosen without the evaluated images."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
 
     Raises RequestError where the sizes of the images are not known.
@@ -101,7 +101,7 @@ def _best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
     return (f"the best thresholds are {first} of MaxBoxAcc, and {', '.join(others)} of MaxBoxAccV2 at IoU {ious}",)
 
 
-def maps_of_shown(truth: Truth, maps: ResolvedPredictions) -> Iterator[tuple[int, FloatArray]]:
+def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tuple[int, FloatArray]]:
     """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:

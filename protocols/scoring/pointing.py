@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import ratio, totals
+from bench.core.bootstrap import ratio, count_by_class
 from bench.core.boxes import FloatArray, area, union_area
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Objects, Truth
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Objects, GroundTruth
 from bench.data.rle import to_mask
 from bench.errors import RequestError
 from bench.predictions.decode import peak
@@ -55,7 +55,7 @@ class Conventions(Tolerance):
     """... and at least one other class has such an object."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
     least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
@@ -82,15 +82,15 @@ def summarise(
     image, label, hit, difficult = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "difficult"))
     names = len(classes)
     return {
-        "accuracy": ratio(totals(weights, image, label, names, hit), totals(weights, image, label, names)),
+        "accuracy": ratio(count_by_class(weights, image, label, names, hit), count_by_class(weights, image, label, names)),
         "accuracy_difficult": ratio(
-            totals(weights, image, label, names, hit & difficult),
-            totals(weights, image, label, names, difficult),
+            count_by_class(weights, image, label, names, hit & difficult),
+            count_by_class(weights, image, label, names, difficult),
         ),
     }
 
 
-def peaks_of(truth: Truth, maps: ResolvedPredictions) -> ResolvedPredictions:
+def peaks_of(truth: GroundTruth, maps: ResolvedPredictions) -> ResolvedPredictions:
     """Points from score maps: each the maximum of its map enlarged to its image, which is its score too."""
     size = truth.size[maps.image]
     found = [(*peak(one, *map(int, size[row])), float(one.max())) for row, one in enumerate(maps.arrays())]
@@ -98,7 +98,7 @@ def peaks_of(truth: Truth, maps: ResolvedPredictions) -> ResolvedPredictions:
     return ResolvedPredictions("points", maps.image, maps.label, {"score": value, "x": x, "y": y}, maps.covered, {})
 
 
-def hits(truth: Truth, points: ResolvedPredictions, conventions: Tolerance) -> NDArray[np.bool_]:
+def hits(truth: GroundTruth, points: ResolvedPredictions, conventions: Tolerance) -> NDArray[np.bool_]:
     """Whether each point (n,) is near enough to any object of its class in its image.
 
     Raises RequestError where the dataset has no masks and the switches ask for them.
@@ -129,7 +129,7 @@ def _distance(point: FloatArray, objects: Objects, conventions: Tolerance) -> Fl
 
 
 def _mask_distance(
-    truth: Truth, point: FloatArray, objects: Objects, from_box: FloatArray, conventions: Tolerance
+    truth: GroundTruth, point: FloatArray, objects: Objects, from_box: FloatArray, conventions: Tolerance
 ) -> FloatArray:
     """Distance (m,) of point i to the nearest pixel of object i's mask; infinite where that is out of reach."""
     if objects.segment is None:
@@ -151,7 +151,7 @@ def _length(gap: FloatArray, conventions: Tolerance) -> FloatArray:
         return np.asarray(np.hypot(*gap.T) if conventions.tolerance_shape == "euclid" else gap.max(axis=1))
 
 
-def _difficult_subset(truth: Truth, conventions: Conventions) -> NDArray[np.bool_]:
+def _difficult_subset(truth: GroundTruth, conventions: Conventions) -> NDArray[np.bool_]:
     """Image and class (N, C): small in the image, and not alone in it."""
     least = PRESENT if conventions.subset_distractor == "non-difficult" else ONLY_DIFFICULT
     distractors = truth.labels >= least
@@ -160,7 +160,7 @@ def _difficult_subset(truth: Truth, conventions: Conventions) -> NDArray[np.bool
     return np.asarray(accompanied & (_covered(truth, limit) < limit))
 
 
-def _covered(truth: Truth, limit: FloatArray) -> FloatArray:
+def _covered(truth: GroundTruth, limit: FloatArray) -> FloatArray:
     """Union area (N, C) of all boxes of a class in an image; their sum where that is under the limit (N, 1) already."""
     objects = truth.objects
     covered = np.zeros(truth.labels.shape)

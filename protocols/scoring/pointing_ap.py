@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.bootstrap import totals
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.bootstrap import count_by_class
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.average_precision import average_precisions, rank_rows
 from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
@@ -35,7 +35,7 @@ class Conventions(Tolerance):
     """What an image is for a class of which all its objects are difficult."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
@@ -62,7 +62,7 @@ def summarise(
 ) -> Replicates:
     """Average precision by class (B, C)."""
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
-    positives = totals(weights, image, label, len(classes), hit | missed)
+    positives = count_by_class(weights, image, label, len(classes), hit | missed)
     found = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
     return {"mAP": found.select(conventions.ap)}
 

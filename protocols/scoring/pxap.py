@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Masks, Truth
+from bench.data.ground_truth import Masks, GroundTruth
 from bench.data.pixels import read_pixels
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -34,7 +34,7 @@ class Conventions(protocol.Conventions):
     """PxAP has no switches: there is one released evaluation."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Count pixels. Outcomes: a row an image, `object` and `other` its pixels at each threshold.
 
     An image without a map has one of zeros. Raises RequestError where the truth has no masks of objects.

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
-from bench.core.boxes import FloatArray, best_overlaps
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Truth
+from bench.core.boxes import FloatArray, find_best_overlaps
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -39,7 +39,7 @@ class Conventions(protocol.Conventions):
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image and shown class. Outcomes: one row each, its `accuracy`, `variance` and `weight` in the means.
 
     A pair whose proposals have no probability has accuracy 0 and no variance. Raises RequestError for a probability
@@ -78,13 +78,13 @@ def summarise(
     }
 
 
-def _overlaps(truth: Truth, found: ResolvedPredictions, conventions: Conventions) -> FloatArray:
+def _overlaps(truth: GroundTruth, found: ResolvedPredictions, conventions: Conventions) -> FloatArray:
     """IoU (n,) of each proposal with the nearest object of its class in its image."""
     objects = truth.objects
     if conventions.difficult_objects == "ignore":
         objects = objects.where(~objects.difficult)
     key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
-    return best_overlaps(found.box, key, objects.box, object_key, plus_one=conventions.plus_one)[0]
+    return find_best_overlaps(found.box, key, objects.box, object_key, plus_one=conventions.plus_one)[0]
 
 
 def _moments(
@@ -105,7 +105,7 @@ def _sums(row: NDArray[np.int64], values: FloatArray, pairs: int) -> FloatArray:
 
 
 def _weight(
-    truth: Truth, image: NDArray[np.int32], label: NDArray[np.int32], pair: NDArray[np.int64], conventions: Conventions
+    truth: GroundTruth, image: NDArray[np.int32], label: NDArray[np.int32], pair: NDArray[np.int64], conventions: Conventions
 ) -> FloatArray:
     """How much each pair (P,) counts in the means."""
     if conventions.mean_over == "pairs":

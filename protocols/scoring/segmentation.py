@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Masks, Truth
-from bench.data.pixels import nearest, read_indices
+from bench.data.ground_truth import Masks, GroundTruth
+from bench.data.pixels import resize_nearest, read_indices
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -42,7 +42,7 @@ class Conventions(protocol.Conventions):
     """Whether background is one of the classes of the mean."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Count pixels. Outcomes: a row for each image and class in it: pixels `true`, `predicted`, and `shared`.
 
     Raises RequestError where the truth has no class masks, BadFileError for a mask with classes that there are not.
@@ -92,7 +92,7 @@ def _counted(true: Mask, mask: Mask, names: int) -> Integers:
 
     height, width = true.shape
     if mask.shape != true.shape:
-        mask = nearest(mask, width, height)
+        mask = resize_nearest(mask, width, height)
     pairs = np.zeros((256, 256), dtype=np.int64)
     step = max(1, _EXACT // width)
     for rows in (slice(row, row + step) for row in range(0, height, step)):

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.bootstrap import class_mean, ratio, totals
-from bench.data.ground_truth import PRESENT, Truth
+from bench.core.bootstrap import class_mean, ratio, count_by_class
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import rank_within_images
@@ -31,7 +31,7 @@ class Conventions(protocol.Conventions):
     """The share of images, or the mean of the classes' shares."""
 
 
-def score(truth: Truth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
+def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Judge each image that shows a class. Outcomes: one row each, `top1` and `top5` where it is among the best."""
     found = predictions["scores"]
     right = truth.labels[found.image, found.label] == PRESENT
@@ -51,8 +51,8 @@ def summarise(
 ) -> Replicates:
     """Accuracy (B, C) by class or (B,) over images, and the errors (B,) likewise averaged."""
     image, label, top1, top5 = (outcomes[name].to_numpy() for name in ("image", "label", "top1", "top5"))
-    images = totals(weights, image, label, len(classes))
-    first, fifth = (totals(weights, image, label, len(classes), hit) for hit in (top1, top5))
+    images = count_by_class(weights, image, label, len(classes))
+    first, fifth = (count_by_class(weights, image, label, len(classes), hit) for hit in (top1, top5))
     if conventions.mean_over == "images":
         images, first, fifth = (counts.sum(axis=1) for counts in (images, first, fifth))
     accuracy = ratio(first, images)

@@ -13,13 +13,13 @@ import pytest
 
 from bench import registry
 from bench.analysis.compare import Comparison, compare, tables_of
-from bench.core.bootstrap import replicate_weights
+from bench.core.bootstrap import draw_weights
 from bench.core.files import Places
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
-from bench.records.collection import Kept
-from bench.records.replicates import beside
+from bench.records.collection import StoredResult
+from bench.records.replicates import replicates_path
 from bench.records.result import write_result
 from bench.records.store import Store
 from bench.scoring.score import make_result, score
@@ -30,34 +30,34 @@ CLASSES = ("cat", "dog")
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     """A cat of 8 x 8 in every image, and a dog beside it in every third."""
     image = np.sort(np.concatenate([np.arange(N), np.arange(0, N, 3)])).astype(np.int32)
     label = np.concatenate([[0, 1] if number % 3 == 0 else [0] for number in range(N)]).astype(np.int32)
     box = np.array([[0.0, 0.0, 8.0, 8.0], [16.0, 0.0, 24.0, 8.0]])[label]
     objects = Objects(image, label, box, np.zeros(len(image), dtype=np.bool_))
     ids = tuple(f"{number:06}" for number in range(N))
-    return Truth("voc2007", "test", CLASSES, ids, np.full((N, 2), 32), labels_of(N, 2, objects), objects)
+    return GroundTruth("voc2007", "test", CLASSES, ids, np.full((N, 2), 32), derive_labels(N, 2, objects), objects)
 
 
-Keep = Callable[..., Kept]
+Keep = Callable[..., StoredResult]
 
 
 @pytest.fixture
-def keep(truth: Truth, places: Places) -> Keep:
+def keep(truth: GroundTruth, places: Places) -> Keep:
     """`keep("a", found, protocol=..., truth=..., iou_threshold=...)`: scored and recorded; found: (M,) objects."""
 
-    def record(name: str, found: Any, *, protocol: str = "voc07-corloc", on: Truth = truth, **switches: Any) -> Kept:
+    def record(name: str, found: Any, *, protocol: str = "voc07-corloc", on: GroundTruth = truth, **switches: Any) -> StoredResult:
         bound = registry.bind(registry.protocol(protocol).with_conventions(switches))
         evaluation = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
         store = Store(places)
         result = make_result(bound, on, evaluation, method=name, predictions=name)
-        return Kept(store.record(result, evaluation.outcomes, evaluation.replicates), store.result(result.address))
+        return StoredResult(store.record(result, evaluation.outcomes, evaluation.replicates), store.result(result.address))
 
     return record
 
 
-def boxes(truth: Truth, found: np.ndarray) -> ResolvedPredictions:
+def boxes(truth: GroundTruth, found: np.ndarray) -> ResolvedPredictions:
     """A box for each object: on it where it is found, else far away; scores fall."""
     o = truth.objects
     corners = np.where(found[:, None], o.box, o.box + 100.0).T
@@ -65,13 +65,13 @@ def boxes(truth: Truth, found: np.ndarray) -> ResolvedPredictions:
     return ResolvedPredictions("boxes", o.image, o.label, columns, np.ones(len(truth.ids), dtype=np.bool_), {})
 
 
-def some(share: float, seed: int, truth: Truth) -> np.ndarray:
+def some(share: float, seed: int, truth: GroundTruth) -> np.ndarray:
     return np.random.default_rng(seed).random(len(truth.objects)) < share
 
 
-def by_hand(truth: Truth, a: np.ndarray, b: np.ndarray) -> tuple[list[float], list[list[float]]]:
+def by_hand(truth: GroundTruth, a: np.ndarray, b: np.ndarray) -> tuple[list[float], list[list[float]]]:
     """CorLoc of a minus that of b, and the same by class, in every replicate: counted image by image."""
-    drawn, o = np.concatenate(list(replicate_weights(N, 1000, 0))), truth.objects
+    drawn, o = np.concatenate(list(draw_weights(N, 1000, 0))), truth.objects
     by_class = []
     for weights in drawn.tolist():
         shares = []
@@ -84,7 +84,7 @@ def by_hand(truth: Truth, a: np.ndarray, b: np.ndarray) -> tuple[list[float], li
     return [sum(shares) / 2 for shares in by_class], by_class
 
 
-def test_differences_are_of_pairs_and_intervals_and_p_values_as_defined(truth: Truth, keep: Keep) -> None:
+def test_differences_are_of_pairs_and_intervals_and_p_values_as_defined(truth: GroundTruth, keep: Keep) -> None:
     a, b = some(0.7, 1, truth), some(0.5, 2, truth)
     found = compare(keep("a", a), keep("b", b), per_class=True)
     overall, by_class = by_hand(truth, a, b)
@@ -98,7 +98,7 @@ def test_differences_are_of_pairs_and_intervals_and_p_values_as_defined(truth: T
         assert line.p == pytest.approx(min(1.0, 2 * (tail + 1) / 1001))
 
 
-def test_a_result_does_not_differ_from_itself(truth: Truth, keep: Keep) -> None:
+def test_a_result_does_not_differ_from_itself(truth: GroundTruth, keep: Keep) -> None:
     one = keep("a", some(0.6, 1, truth))
     found = compare(one, one, per_class=True)
     for line in [*found.metrics.values(), *found.per_class["CorLoc"].values()]:
@@ -106,7 +106,7 @@ def test_a_result_does_not_differ_from_itself(truth: Truth, keep: Keep) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["voc07-corloc", "voc07-det"])
-def test_the_other_way_round_everything_is_negated(protocol: str, truth: Truth, keep: Keep) -> None:
+def test_the_other_way_round_everything_is_negated(protocol: str, truth: GroundTruth, keep: Keep) -> None:
     a, b = keep("a", some(0.7, 1, truth), protocol=protocol), keep("b", some(0.5, 2, truth), protocol=protocol)
     there, back = compare(a, b, per_class=True), compare(b, a, per_class=True)
     for metric, line in there.metrics.items():
@@ -121,14 +121,14 @@ def assert_negated(line: Any, back: Any) -> None:
     assert back.p == line.p
 
 
-def test_by_class_and_overall_come_from_the_same_draws(truth: Truth, keep: Keep) -> None:
+def test_by_class_and_overall_come_from_the_same_draws(truth: GroundTruth, keep: Keep) -> None:
     found = compare(keep("a", some(0.7, 1, truth)), keep("b", np.ones(len(truth.objects))), per_class=True)
     wide = [line.interval[1] - line.interval[0] for line in found.per_class["CorLoc"].values() if line.interval]
     low, high = found.metrics["CorLoc"].interval or (0, 0)
     assert 0 < high - low < sum(wide) / 2
 
 
-def test_a_clear_improvement_is_significant_and_a_coin_toss_is_not(truth: Truth, keep: Keep) -> None:
+def test_a_clear_improvement_is_significant_and_a_coin_toss_is_not(truth: GroundTruth, keep: Keep) -> None:
     clear = compare(keep("a", some(0.9, 1, truth)), keep("b", some(0.4, 2, truth))).metrics["CorLoc"]
     assert (clear.p or 1) < 0.05
     assert (clear.interval or (0, 0))[0] > 0
@@ -136,7 +136,7 @@ def test_a_clear_improvement_is_significant_and_a_coin_toss_is_not(truth: Truth,
     assert (even.p or 0) > 0.05
 
 
-def test_pairs_see_what_two_intervals_hide(truth: Truth, keep: Keep) -> None:
+def test_pairs_see_what_two_intervals_hide(truth: GroundTruth, keep: Keep) -> None:
     # b finds what a finds but for every tenth object: alone each is known to ten points, their difference to four.
     a = some(0.6, 1, truth)
     b = a & (np.arange(len(a)) % 10 > 0)
@@ -145,11 +145,11 @@ def test_pairs_see_what_two_intervals_hide(truth: Truth, keep: Keep) -> None:
     assert (compare(one, other).metrics["CorLoc"].p or 1) < 0.05
 
 
-def annotated_otherwise(truth: Truth) -> Truth:
+def annotated_otherwise(truth: GroundTruth) -> GroundTruth:
     return replace(truth, objects=replace(truth.objects, box=truth.objects.box + 0.5))
 
 
-def half(truth: Truth) -> Truth:
+def half(truth: GroundTruth) -> GroundTruth:
     return truth.subset(truth.ids[::2], split="test_half")
 
 
@@ -163,7 +163,7 @@ def half(truth: Truth) -> Truth:
     ],
 )
 def test_results_judged_differently_are_refused_or_marked(
-    how: dict[str, Any], says: str, truth: Truth, keep: Keep
+    how: dict[str, Any], says: str, truth: GroundTruth, keep: Keep
 ) -> None:
     on = how.get("on", lambda same: same)(truth)
     one = keep("one", some(0.7, 1, truth))
@@ -177,7 +177,7 @@ def test_results_judged_differently_are_refused_or_marked(
     assert found.paired == ("on" not in how)
 
 
-def test_without_pairs_the_draws_are_independent(truth: Truth, keep: Keep) -> None:
+def test_without_pairs_the_draws_are_independent(truth: GroundTruth, keep: Keep) -> None:
     found = some(0.6, 1, truth)
     one, other = keep("one", found), keep("other", found, on=annotated_otherwise(truth))
     line = compare(one, other, anyway=True).metrics["CorLoc"]
@@ -186,7 +186,7 @@ def test_without_pairs_the_draws_are_independent(truth: Truth, keep: Keep) -> No
     assert (line.interval or (0, 0))[1] == pytest.approx((high - low) / 2 * 2**0.5, rel=0.15)
 
 
-def test_without_replicates_outcomes_or_a_common_metric_it_says_what_is_missing(truth: Truth, keep: Keep) -> None:
+def test_without_replicates_outcomes_or_a_common_metric_it_says_what_is_missing(truth: GroundTruth, keep: Keep) -> None:
     one, other = keep("one", some(0.6, 1, truth)), keep("other", some(0.6, 2, truth))
     detected = keep("detected", some(0.6, 1, truth), protocol="voc07-det")
     with pytest.raises(RequestError, match="have no metric in common"):
@@ -195,34 +195,34 @@ def test_without_replicates_outcomes_or_a_common_metric_it_says_what_is_missing(
     assert compare(one, other).metrics
     with pytest.raises(RequestError, match=r"has no outcomes beside it \(large ones stay in the runs folder\)"):
         compare(one, other, per_class=True)
-    beside(one.record).unlink()
+    replicates_path(one.record).unlink()
     with pytest.raises(RequestError, match="no bootstrap replicates beside it: score the predictions again"):
         compare(one, other)
-    beside(one.record).write_bytes(b"PAR1")
+    replicates_path(one.record).write_bytes(b"PAR1")
     with pytest.raises(BadFileError, match="no bootstrap replicates"):
         compare(one, other)
 
 
-def test_replicates_of_other_draws_are_no_pairs(truth: Truth, keep: Keep) -> None:
+def test_replicates_of_other_draws_are_no_pairs(truth: GroundTruth, keep: Keep) -> None:
     one, other = keep("one", some(0.6, 1, truth)), keep("other", some(0.6, 2, truth))
-    table = pq.read_table(beside(one.record)).replace_schema_metadata({"draws": "other"})
-    pq.write_table(table, beside(one.record))
+    table = pq.read_table(replicates_path(one.record)).replace_schema_metadata({"draws": "other"})
+    pq.write_table(table, replicates_path(one.record))
     with pytest.raises(RequestError, match="are of different bootstrap draws: score one of them again"):
         compare(one, other)
 
 
-def test_replicates_that_lack_a_metric_are_named(truth: Truth, keep: Keep) -> None:
+def test_replicates_that_lack_a_metric_are_named(truth: GroundTruth, keep: Keep) -> None:
     one, other = keep("one", some(0.6, 1, truth)), keep("other", some(0.6, 2, truth))
-    table = pq.read_table(beside(one.record))
+    table = pq.read_table(replicates_path(one.record))
     renamed = table.rename_columns([f"other {name}" for name in table.column_names])
-    pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), beside(one.record))
+    pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), replicates_path(one.record))
     with pytest.raises(BadFileError, match=r"replicates\.parquet: no replicates of CorLoc"):
         compare(one, other)
 
 
 @pytest.mark.parametrize("spoil", ["column", "classes", "number", "truncated", "switch"])
 def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
-    spoil: str, truth: Truth, keep: Keep, tmp_path: Path
+    spoil: str, truth: GroundTruth, keep: Keep, tmp_path: Path
 ) -> None:
     one = keep("one", some(0.6, 1, truth), protocol="voc07-det")
     path = one.record.with_suffix(".parquet")
@@ -234,31 +234,31 @@ def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
     elif spoil == "truncated":
         path.write_bytes(path.read_bytes()[:100])
     elif spoil == "switch":
-        one = Kept(one.result.model_copy(update={"conventions": {"renamed_since": True}}), one.record)
+        one = StoredResult(one.result.model_copy(update={"conventions": {"renamed_since": True}}), one.record)
     else:
         moved = one.result.model_copy(update={"per_class": {"mAP_area": {"cat": 0.5, "dog": 0.5}}})
         write_result(one.record, moved)
-        one = Kept(moved, one.record)
+        one = StoredResult(moved, one.record)
     with pytest.raises(BadFileError, match="outcomes of another version of the scoring: score the predictions again"):
         compare(one, one, per_class=True)
 
 
-def test_a_metric_over_images_has_no_classes(truth: Truth, keep: Keep) -> None:
+def test_a_metric_over_images_has_no_classes(truth: GroundTruth, keep: Keep) -> None:
     one = keep("one", some(0.6, 1, truth), mean_over="images")
     with pytest.raises(RequestError, match="have no metric by class in common"):
         compare(one, one, per_class=True)
 
 
-def test_what_is_undefined_has_no_difference(truth: Truth, keep: Keep) -> None:
+def test_what_is_undefined_has_no_difference(truth: GroundTruth, keep: Keep) -> None:
     nothing = truth.objects.where(np.zeros(len(truth.objects), dtype=np.bool_))
-    empty = replace(truth, objects=nothing, labels=labels_of(N, 2, nothing))
+    empty = replace(truth, objects=nothing, labels=derive_labels(N, 2, nothing))
     one = keep("one", [], on=empty)
     line = compare(one, one).metrics["CorLoc"]
     assert (line.a, line.difference, line.interval, line.p) == (None, None, None, None)
 
 
 @pytest.fixture
-def found(truth: Truth, keep: Keep) -> Comparison:
+def found(truth: GroundTruth, keep: Keep) -> Comparison:
     a, b = np.ones(len(truth.objects)), np.arange(len(truth.objects)) % 2
     return compare(keep("all", a), keep("half", b), per_class=True)
 

@@ -15,9 +15,9 @@ import pytest
 from bench import registry
 from bench.analysis.baselines import LEDGER, accept, latest, read
 from bench.analysis.gate import GateCheck, gate, table_of
-from bench.records.collection import Kept
-from bench.records.replicates import beside
-from bench.records.replicates import table_of as replicates_of
+from bench.records.collection import StoredResult
+from bench.records.replicates import replicates_path
+from bench.records.replicates import build_table as replicates_of
 from bench.records.result import Result, read_result, write_result
 from bench.tables.render import FORMATS
 
@@ -41,7 +41,7 @@ COMMON: dict[str, Any] = {
 IMAGES = np.random.default_rng(0).normal(0, 0.03, 400)
 """How a number moves with the draw of the images; more than what is to be caught."""
 
-Make = Callable[..., Kept]
+Make = Callable[..., StoredResult]
 
 
 @pytest.fixture
@@ -50,20 +50,20 @@ def make(tmp_path: Path) -> Make:
 
     def record(
         folder: str, value: float | None, *, metric: str = "mAP", own: float = 0.001, kept: bool = True, **more: Any
-    ) -> Kept:
+    ) -> StoredResult:
         address = f"{folder}-{value}-{metric}-{more}".replace("/", "")[:120]
         fields = {"address": address, "predictions": address, "metrics": {metric: value}, "created": folder, **more}
-        one = Kept(Result(**{**COMMON, **fields}), tmp_path / folder / f"{address}.json")
+        one = StoredResult(Result(**{**COMMON, **fields}), tmp_path / folder / f"{address}.json")
         write_result(one.record, one.result)
         if kept and value is not None:
             noise = np.random.default_rng(crc32(address.encode())).normal(0, own, len(IMAGES))
-            pq.write_table(replicates_of({metric: value + IMAGES + noise}, 100, 0), beside(one.record))
+            pq.write_table(replicates_of({metric: value + IMAGES + noise}, 100, 0), replicates_path(one.record))
         return one
 
     return record
 
 
-def only(new: Kept, old: Kept, **more: Any) -> GateCheck:
+def only(new: StoredResult, old: StoredResult, **more: Any) -> GateCheck:
     (check,) = gate([new], [old], **more)
     return check
 
@@ -115,7 +115,7 @@ def test_without_replicates_noise_is_of_both_intervals_and_that_is_said(make: Ma
 
 def test_replicates_of_other_draws_are_no_pairs(make: Make) -> None:
     new, old = (make(folder, 0.47, intervals={"mAP": (0.44, 0.50)}) for folder in ("2", "1"))
-    pq.write_table(replicates_of({"mAP": 0.47 + IMAGES}, 100, 1), beside(new.record))
+    pq.write_table(replicates_of({"mAP": 0.47 + IMAGES}, 100, 1), replicates_path(new.record))
     assert only(new, old).pairing == "unpaired"
 
 
@@ -213,7 +213,7 @@ def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_r
 
 def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
     results = registry.ROOT / "results"
-    published = [Kept(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))]
+    published = [StoredResult(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))]
     checks = gate(published, read(results / "baselines"))
     assert [check.status for check in checks].count("unchanged") >= 20
     regressed = [check for check in checks if check.status == "regressed"]

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.data.voc import CLASSES
 
 
-def voc_truth(runs: Path, images: int) -> Truth:
+def voc_truth(runs: Path, images: int) -> GroundTruth:
     """Some images of VOC 2007 test, where BENCH_DATA has its annotations; else as many generated ones."""
     root = Path(os.environ.get("BENCH_DATA", "")).absolute()
     if not (root / "VOCdevkit" / "VOC2007" / "Annotations").is_dir():
@@ -23,7 +23,7 @@ def voc_truth(runs: Path, images: int) -> Truth:
     return truth if images >= len(truth.ids) else truth.subset(truth.ids[:images], split="test")
 
 
-def made_truth(images: int, classes: tuple[str, ...], *, objects: int, difficult: float = 0.2) -> Truth:
+def made_truth(images: int, classes: tuple[str, ...], *, objects: int, difficult: float = 0.2) -> GroundTruth:
     """Images of 500 x 375 with one object or more, `objects` in the mean, a share of them difficult."""
     generator = np.random.default_rng(0)
     image = np.sort(np.concatenate([np.arange(images), generator.integers(0, images, images * (objects - 1))]))
@@ -37,10 +37,10 @@ def made_truth(images: int, classes: tuple[str, ...], *, objects: int, difficult
         generator.random(len(image)) < difficult,
     )
     ids = tuple(f"{number:06d}" for number in range(1, images + 1))
-    return Truth("made", "test", classes, ids, size, labels_of(images, len(classes), made), made)
+    return GroundTruth("made", "test", classes, ids, size, derive_labels(images, len(classes), made), made)
 
 
-def detections(truth: Truth, rows: int, seed: int = 0) -> pa.Table:
+def detections(truth: GroundTruth, rows: int, seed: int = 0) -> pa.Table:
     """Boxes, image by image: half of a class that the image shows, a tenth near an object, with scores all over."""
     generator = np.random.default_rng(seed)
     o = truth.objects

@@ -19,7 +19,7 @@ from timing import peak_mib, times_faster
 from bench import registry
 from bench.core.boxes import area, to_coco
 from bench.data.coco import CLASSES
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
 
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     """Detections in a file, their truth, and whether there are as many as the targets are set for."""
 
     file: Path
-    truth: Truth
+    truth: GroundTruth
     full: bool
 
 
@@ -46,12 +46,12 @@ def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> Case:
     return Case(folder / "boxes.parquet", truth, full)
 
 
-def ours(file: Path, truth: Truth, replicates: int = 0) -> Metrics:
+def ours(file: Path, truth: GroundTruth, replicates: int = 0) -> Metrics:
     found = {"boxes": resolve(read(file, "boxes"), truth)}
     return dict(score(PROTOCOL, truth, found, replicates=replicates).metrics)
 
 
-def dataset(truth: Truth) -> COCO:
+def dataset(truth: GroundTruth) -> COCO:
     o = truth.objects
     objects = zip(o.image.tolist(), o.label.tolist(), to_coco(o.box).tolist(), area(o.box).tolist(), strict=True)
     built = COCO()
@@ -67,7 +67,7 @@ def dataset(truth: Truth) -> COCO:
     return built
 
 
-def plain(file: Path, truth: Truth, objects: COCO) -> Metrics:
+def plain(file: Path, truth: GroundTruth, objects: COCO) -> Metrics:
     table = pq.read_table(file)
     image = np.array(table["image"].to_pylist()).astype(int)
     label = np.array([truth.class_index[name] + 1 for name in table["label"].to_pylist()])

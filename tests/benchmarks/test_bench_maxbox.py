@@ -18,7 +18,7 @@ from timing import peak_mib, times_faster
 
 from bench import registry
 from bench.core.boxes import iou
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.score import score
 
@@ -28,7 +28,7 @@ SIDE, TAUS, IOUS = 224, np.arange(0, 1, 0.001), np.array([0.3, 0.5, 0.7])
 Maps = list[np.ndarray]
 
 
-def bumps(truth: Truth) -> Maps:
+def bumps(truth: GroundTruth) -> Maps:
     """A map of 14 x 14 an image: a bump on its object, two elsewhere and some noise, as activation maps are."""
     generator = np.random.default_rng(0)
     return [_bumps(generator, box / [500, 375, 500, 375]) for box in truth.objects.box]
@@ -42,7 +42,7 @@ def _bumps(generator: np.random.Generator, box: np.ndarray) -> np.ndarray:
     return np.maximum(bumps + generator.normal(0, 0.05, (14, 14)), 0).astype(np.float32)
 
 
-def ours(truth: Truth, maps: Maps) -> dict[str, float | None]:
+def ours(truth: GroundTruth, maps: Maps) -> dict[str, float | None]:
     rows = np.arange(len(maps), dtype=np.int32)
     shown = np.argmax(truth.labels, axis=1).astype(np.int32)
     covered = np.ones(len(maps), dtype=np.bool_)
@@ -51,7 +51,7 @@ def ours(truth: Truth, maps: Maps) -> dict[str, float | None]:
     return dict(score(protocol, truth, {"maps": found}, replicates=0).metrics)
 
 
-def plain(truth: Truth, maps: Maps) -> dict[str, float | None]:
+def plain(truth: GroundTruth, maps: Maps) -> dict[str, float | None]:
     """As wsolevaluation does it, but for the ends of boxes."""
     hits = np.zeros((1 + len(IOUS), len(TAUS)))
     for row, found in enumerate(maps):
@@ -73,14 +73,14 @@ def plain(truth: Truth, maps: Maps) -> dict[str, float | None]:
 
 
 @pytest.fixture(scope="module")
-def case(full: bool) -> tuple[Truth, Maps]:
+def case(full: bool) -> tuple[GroundTruth, Maps]:
     number = 60 if full else 6
     truth = made.made_truth(number, ("bird",), objects=1, difficult=0)
     return truth, bumps(truth)
 
 
 def test_it_comes_faster_than_from_a_loop_over_thresholds(
-    case: tuple[Truth, Maps], full: bool, benchmark: Callable[..., Any]
+    case: tuple[GroundTruth, Maps], full: bool, benchmark: Callable[..., Any]
 ) -> None:
     truth, maps = case
     found, expected = benchmark(ours, truth, maps), plain(truth, maps)
@@ -88,5 +88,5 @@ def test_it_comes_faster_than_from_a_loop_over_thresholds(
     assert times_faster(lambda: ours(truth, maps), lambda: plain(truth, maps), rounds=3) > (3 if full else 1.5)
 
 
-def test_it_takes_less_than_two_gib(case: tuple[Truth, Maps]) -> None:
+def test_it_takes_less_than_two_gib(case: tuple[GroundTruth, Maps]) -> None:
     assert peak_mib(ours, *case) < 2048

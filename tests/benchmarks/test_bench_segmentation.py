@@ -16,7 +16,7 @@ from PIL import Image
 from timing import peak_mib, times_faster
 
 from bench import registry
-from bench.data.ground_truth import Masks, Truth
+from bench.data.ground_truth import Masks, GroundTruth
 from bench.data.pixels import read_indices, write_indices
 from bench.data.voc import CLASSES
 from bench.predictions.arrays import read_folder
@@ -29,7 +29,7 @@ PROTOCOL = registry.bind(registry.protocol("voc12-seg"))
 NAMES = 1 + len(CLASSES)
 
 
-def write_masks(folder: Path, truth: Truth, shift: int) -> tuple[Path, ...]:
+def write_masks(folder: Path, truth: GroundTruth, shift: int) -> tuple[Path, ...]:
     """Ellipses in the objects' boxes, a ring of silence around each, as VOC's masks have."""
     folder.mkdir()
     o, files = truth.objects, tuple(folder / f"{name}.png" for name in truth.ids)
@@ -44,7 +44,7 @@ def write_masks(folder: Path, truth: Truth, shift: int) -> tuple[Path, ...]:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> tuple[Path, Truth]:
+def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> tuple[Path, GroundTruth]:
     folder = tmp_path_factory.mktemp("masks")
     truth = made.made_truth(1449 if full else 100, CLASSES, objects=2)
     files = write_masks(folder / "truth", truth, 0)
@@ -53,13 +53,13 @@ def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> tuple[Path, Tr
     return folder / "found", replace(truth, masks=masks)
 
 
-def ours(folder: Path, truth: Truth) -> float | None:
+def ours(folder: Path, truth: GroundTruth) -> float | None:
     found = read_folder(folder, truth, ("masks",))
     assert found is not None
     return score(PROTOCOL, truth, {"masks": resolve(found, truth)}, replicates=0).metrics["mIoU"]
 
 
-def plain(folder: Path, truth: Truth) -> float:
+def plain(folder: Path, truth: GroundTruth) -> float:
     """From one confusion matrix, counted pixel by pixel; what has no answer is in a last column."""
     confusion = np.zeros((NAMES, NAMES + 1), dtype=np.int64)
     for file in files_of(truth):
@@ -70,13 +70,13 @@ def plain(folder: Path, truth: Truth) -> float:
     return float(np.mean(shared / (confusion.sum(axis=1) + confusion[:, :NAMES].sum(axis=0) - shared)))
 
 
-def files_of(truth: Truth) -> list[Path]:
+def files_of(truth: GroundTruth) -> list[Path]:
     assert truth.masks is not None
     return [file for (file,) in truth.masks.files]
 
 
 def test_scoring_takes_few_times_as_long_as_reading_the_masks(
-    case: tuple[Path, Truth], benchmark: Callable[..., Any]
+    case: tuple[Path, GroundTruth], benchmark: Callable[..., Any]
 ) -> None:
     folder, truth = case
     assert benchmark(ours, *case) == pytest.approx(plain(*case), abs=1e-12)
@@ -85,5 +85,5 @@ def test_scoring_takes_few_times_as_long_as_reading_the_masks(
     assert reading < 5
 
 
-def test_it_takes_less_than_two_gib(case: tuple[Path, Truth]) -> None:
+def test_it_takes_less_than_two_gib(case: tuple[Path, GroundTruth]) -> None:
     assert peak_mib(ours, *case) < 2048

@@ -19,7 +19,7 @@ from torchvision.models import resnet18
 from bench import registry
 from bench.data.dataset import Dataset
 from bench.method import Task
-from bench.training.batches import Images, MapFeed
+from bench.training.batches import Images, MapBatchSource
 from bench.training.loop import build, fit
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_the_loop_trains_as_fast_as_a_bare_one(
 
     def ours() -> None:
         method = learner(**settings)
-        feed = MapFeed(images, dataset.ids, labels(number), method.config)
+        feed = MapBatchSource(images, dataset.ids, labels(number), method.config)
         fit(method, feed, tmp_path / f"run-{next(folders)}", seed=0, device=torch.device("cpu"))
 
     def theirs() -> None:

@@ -14,7 +14,7 @@ from timing import peak_mib, times_faster
 
 from bench import registry
 from bench.core.boxes import to_voc
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
 
@@ -28,7 +28,7 @@ class Case(NamedTuple):
     """Detections in a file, their truth, and whether there are as many as the targets are set for."""
 
     file: Path
-    truth: Truth
+    truth: GroundTruth
     full: bool
 
 
@@ -41,12 +41,12 @@ def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> Case:
     return Case(folder / "boxes.parquet", truth, full)
 
 
-def ours(file: Path, truth: Truth, replicates: int = 0) -> Metrics:
+def ours(file: Path, truth: GroundTruth, replicates: int = 0) -> Metrics:
     found = {"boxes": resolve(read(file, "boxes"), truth)}
     return dict(score(PROTOCOL, truth, found, replicates=replicates).metrics)
 
 
-def objects_of(truth: Truth) -> list[dict[str, Any]]:
+def objects_of(truth: GroundTruth) -> list[dict[str, Any]]:
     """Of each class, its objects by image, in VOC's inclusive corners."""
     o, classes = truth.objects, [dict[str, Any]() for _ in truth.classes]
     for image, label, box, difficult in zip(o.image.tolist(), o.label.tolist(), o.box, o.difficult, strict=True):
@@ -56,7 +56,7 @@ def objects_of(truth: Truth) -> list[dict[str, Any]]:
     return [{image: (np.array(boxes), flags) for image, (boxes, flags) in found.items()} for found in classes]
 
 
-def plain(file: Path, truth: Truth, objects: list[dict[str, Any]]) -> Metrics:
+def plain(file: Path, truth: GroundTruth, objects: list[dict[str, Any]]) -> Metrics:
     table = pq.read_table(file)
     image, label = (np.array(table[name].to_pylist()) for name in ("image", "label"))
     scores, *corners = (table[name].to_numpy() for name in ("score", "x1", "y1", "x2", "y2"))

@@ -20,8 +20,8 @@ import pytest
 from bench import registry
 from bench.cli.table import MEASURED
 from bench.core.files import Places
-from bench.records.collection import Kept, kept
-from bench.records.replicates import beside, table_of
+from bench.records.collection import StoredResult, list_results
+from bench.records.replicates import replicates_path, build_table
 from bench.records.result import Result
 from bench.site.build import write
 from bench.site.paths import method_page
@@ -44,7 +44,7 @@ class Site(NamedTuple):
     pages: tuple[str, ...]
 
 
-def generated(folder: Path) -> list[Kept]:
+def generated(folder: Path) -> list[StoredResult]:
     """Results of 25 methods with 40 settings each; those of nearly the same number share a rank."""
     bound = registry.bind(registry.protocol("voc10-det"))
     random, known = np.random.default_rng(0), []
@@ -75,15 +75,15 @@ def generated(folder: Path) -> list[Kept]:
             created=f"2026-01-{1 + number % 28:02d}T00:00:00+00:00",
         )
         record = folder / f"{number}.json"
-        pq.write_table(table_of({"mAP_area": values}, 100, 0), beside(record))
-        known.append(Kept(result, record))
+        pq.write_table(build_table({"mAP_area": values}, 100, 0), replicates_path(record))
+        known.append(StoredResult(result, record))
     return known
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
-    published = kept(Places(folder / "runs"), MEASURED)
+    published = list_results(Places(folder / "runs"), MEASURED)
     (folder / "records").mkdir()
     known = [*published, *generated(folder / "records")]
     roots = folder / "one", folder / "two"
@@ -270,7 +270,7 @@ def test_a_leaderboard_of_a_thousand_rows_answers_within_a_second_of_work(browse
 def take_picture(path: Path) -> None:
     """The leaderboard of CorLoc from what is published, down to its notes."""
     with TemporaryDirectory() as folder, chromium() as browser:
-        write(kept(Places(Path(folder) / "runs"), MEASURED), Path(folder) / "site")
+        write(list_results(Places(Path(folder) / "runs"), MEASURED), Path(folder) / "site")
         page = browser.new_page(viewport={"width": 1100, "height": 600}, device_scale_factor=1.5)
         page.goto((Path(folder) / "site" / "protocol" / "voc07-corloc.html").as_uri())
         board = page.locator(".board").bounding_box()

@@ -13,7 +13,7 @@ from bench.core.files import Places
 from bench.errors import BadFileError, UnknownNameError
 from bench.execution.resolve import Request
 from slurm import scheduler
-from slurm.plan import Array, Job, Training, arrays_of, jobs_of, look_over
+from slurm.plan import Array, ResolvedRun, Training, arrays_of, jobs_of, look_over
 from slurm.profile import PROFILES, Resources, read_profile
 
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
@@ -37,7 +37,7 @@ def test_every_request_is_in_one_job_and_equal_trainings_in_the_same(drawn: list
 
 @given(some.lists(some.tuples(some.sampled_from(["cam", "center"]), some.booleans())), some.integers(1, 4))
 def test_every_job_is_in_one_task_of_what_it_asks_for(drawn: list[tuple[str, bool]], pack: int) -> None:
-    jobs = [Job(method, learns, ()) for method, learns in drawn]
+    jobs = [ResolvedRun(method, learns, ()) for method, learns in drawn]
     arrays = arrays_of(jobs, range(len(jobs)), read_profile("gpu", {"pack": pack}))
     assert sorted(one for array in arrays for task in array.tasks for one in task) == list(range(len(jobs)))
     sizes = [(jobs[task[0]].learns, len(task)) for array in arrays for task in array.tasks]
@@ -45,7 +45,7 @@ def test_every_job_is_in_one_task_of_what_it_asks_for(drawn: list[tuple[str, boo
 
 
 def test_a_method_of_its_own_needs_goes_into_an_array_of_its_own(profile: Path) -> None:
-    jobs = [Job(method, True, ()) for method in ("cam", "melm", "cam", "cam", "melm")]
+    jobs = [ResolvedRun(method, True, ()) for method in ("cam", "melm", "cam", "cam", "melm")]
     small, large = arrays_of(jobs, [0, 1, 2, 3, 4], read_profile(str(profile), {}))
     assert small == Array(Resources(memory="8G", pack=2), ((0, 2), (3,)))
     assert large == Array(Resources(memory="64G", pack=2), ((1, 4),))

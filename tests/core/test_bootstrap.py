@@ -11,18 +11,18 @@ from bench.core.bootstrap import (
     bootstrap,
     class_mean,
     interval,
-    interval_of_difference,
-    over_seeds,
+    difference_interval,
+    average_over_seeds,
     p_value,
-    ranks,
+    rank_values,
     ratio,
-    replicate_weights,
-    totals,
+    draw_weights,
+    count_by_class,
 )
 
 
 def all_weights(images: int, replicates: int, seed: int) -> np.ndarray:
-    return np.concatenate(list(replicate_weights(images, replicates, seed)))
+    return np.concatenate(list(draw_weights(images, replicates, seed)))
 
 
 def test_a_replicate_draws_as_many_images_as_there_are() -> None:
@@ -77,20 +77,20 @@ def test_one_image_alone_is_no_difference_whichever_it_is(seed: int) -> None:
     outcomes = np.zeros(145)
     outcomes[seed] = 1.0
     drawn = bootstrap(lambda w: {"difference": w @ outcomes / 145}, 145, replicates=1000, seed=seed)["difference"]
-    low, high = interval_of_difference(drawn, 1 / 145) or (1, 0)
+    low, high = difference_interval(drawn, 1 / 145) or (1, 0)
     assert low == 0 < high
     assert 0.6 < (p_value(drawn, 1 / 145) or 0) < 0.9
 
 
 def test_a_difference_of_fractions_is_at_most_1() -> None:
-    assert interval_of_difference(np.linspace(-1.0, 0.9, 96) - 0.05, -0.9) == (-1.0, pytest.approx(-0.04, abs=0.1))
+    assert difference_interval(np.linspace(-1.0, 0.9, 96) - 0.05, -0.9) == (-1.0, pytest.approx(-0.04, abs=0.1))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.floats(-1, 1))
 def test_two_numbers_swapped_negate_the_interval_and_keep_the_p_value(values: list[float], value: float) -> None:
     draws = np.array(values)
-    low, high = interval_of_difference(draws, value) or (0, 0)
-    assert interval_of_difference(-draws, -value) == (pytest.approx(-high, abs=1e-12), pytest.approx(-low, abs=1e-12))
+    low, high = difference_interval(draws, value) or (0, 0)
+    assert difference_interval(-draws, -value) == (pytest.approx(-high, abs=1e-12), pytest.approx(-low, abs=1e-12))
     assert p_value(-draws, -value) == p_value(draws, value)
     assert 0 < (p_value(draws, value) or 0) <= 1
 
@@ -125,7 +125,7 @@ def test_of_normal_outcomes_nineteen_intervals_in_twenty_hold_the_truth_and_one_
 def test_the_interval_and_the_p_value_say_the_same() -> None:
     draws = np.random.default_rng(0).gamma(2, 0.1, 1000)
     for value in np.linspace(0.001, 0.6, 60):
-        low, high = interval_of_difference(draws, value) or (0, 0)
+        low, high = difference_interval(draws, value) or (0, 0)
         if abs(low) > 0.002:  # at the edge itself p counts the split as one replicate more
             assert (low <= 0 <= high) == (p_value(draws, value) >= 0.05)
 
@@ -139,15 +139,15 @@ def spread(values: list[float], deviation: float, count: int = 2000) -> tuple[np
 
 def test_numbers_within_noise_share_a_rank() -> None:
     # A difference of two has a deviation of .014: .01 is noise, .05 and more is not.
-    assert ranks(*spread([0.50, 0.45, 0.51, 0.20], 0.01)) == [1, 3, 1, 4]
-    assert ranks(*spread([0.50, 0.45, 0.51, 0.20], 1e-6)) == [2, 3, 1, 4]
-    assert ranks(*spread([0.50, 0.45, 0.51, 0.20], 1.0)) == [1, 1, 1, 1]
-    assert ranks(*spread([0.5], 0.01)) == [1]
+    assert rank_values(*spread([0.50, 0.45, 0.51, 0.20], 0.01)) == [1, 3, 1, 4]
+    assert rank_values(*spread([0.50, 0.45, 0.51, 0.20], 1e-6)) == [2, 3, 1, 4]
+    assert rank_values(*spread([0.50, 0.45, 0.51, 0.20], 1.0)) == [1, 1, 1, 1]
+    assert rank_values(*spread([0.5], 0.01)) == [1]
 
 
 def test_a_chain_of_neighbours_within_noise_is_set_apart_by_its_ends() -> None:
     # Neighbours differ by 1.4 deviations of their difference, the ends by 2.8: only the last is worse than the first.
-    assert ranks(*spread([0.54, 0.52, 0.50], 0.01)) == [1, 1, 2]
+    assert rank_values(*spread([0.54, 0.52, 0.50], 0.01)) == [1, 1, 2]
 
 
 @pytest.mark.parametrize("count", [0, 20, 60])
@@ -161,27 +161,27 @@ def test_ranks_are_those_that_every_pairs_p_value_gives(count: int) -> None:
         p = p_value(draws[one] - draws[mine], values[one] - values[mine])
         return values[one] > values[mine] and p is not None and p < 0.05
 
-    assert ranks(values, draws) == [1 + sum(better(one, mine) for one in range(30)) for mine in range(30)]
+    assert rank_values(values, draws) == [1 + sum(better(one, mine) for one in range(30)) for mine in range(30)]
 
 
 def test_ranks_come_from_pairs_that_vary_together() -> None:
     values, draws = spread([0.50, 0.49], 0.0001)
-    assert ranks(values, draws + np.random.default_rng(1).normal(0, 0.5, 2000)) == [1, 2]
+    assert rank_values(values, draws + np.random.default_rng(1).normal(0, 0.5, 2000)) == [1, 2]
 
 
 def test_the_mean_over_seeds_varies_with_images_and_with_seeds() -> None:
     # Seeds .1, .2, .3 without any noise of images: variance .01 / 3.
     alike = np.repeat([[0.1], [0.2], [0.3]], 20_000, axis=1)
-    assert over_seeds(alike).mean() == pytest.approx(0.2, abs=0.002)
-    assert over_seeds(alike).var() == pytest.approx(0.01 / 3, rel=0.05)
+    assert average_over_seeds(alike).mean() == pytest.approx(0.2, abs=0.002)
+    assert average_over_seeds(alike).var() == pytest.approx(0.01 / 3, rel=0.05)
     noise = np.random.default_rng(0).normal(0, 1, 50)
-    assert over_seeds(np.stack([noise] * 4)) == pytest.approx(noise)
-    assert over_seeds(noise[None]).tolist() == noise.tolist()
+    assert average_over_seeds(np.stack([noise] * 4)) == pytest.approx(noise)
+    assert average_over_seeds(noise[None]).tolist() == noise.tolist()
 
 
 def test_as_many_seeds_are_paired() -> None:
     seeds = np.random.default_rng(0).normal(0, 1, (3, 100))
-    assert over_seeds(seeds + 0.5) - over_seeds(seeds) == pytest.approx(0.5)
+    assert average_over_seeds(seeds + 0.5) - average_over_seeds(seeds) == pytest.approx(0.5)
 
 
 def test_the_mean_is_over_defined_classes() -> None:
@@ -193,8 +193,8 @@ def test_the_mean_is_over_defined_classes() -> None:
 def test_totals_count_rows_by_class_as_often_as_their_image() -> None:
     # image 0 holds two rows of class 1, image 1 one of class 0; image 0 is drawn three times, image 1 never.
     image, label = np.array([0, 0, 1]), np.array([1, 1, 0])
-    assert totals(np.array([[3.0, 0.0]]), image, label, 2).tolist() == [[0.0, 6.0]]
-    assert totals(np.array([[3.0, 1.0]]), image, label, 2, np.array([True, False, True])).tolist() == [[1.0, 3.0]]
+    assert count_by_class(np.array([[3.0, 0.0]]), image, label, 2).tolist() == [[0.0, 6.0]]
+    assert count_by_class(np.array([[3.0, 1.0]]), image, label, 2, np.array([True, False, True])).tolist() == [[1.0, 3.0]]
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

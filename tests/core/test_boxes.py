@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from bench.core.boxes import area, best_overlaps, from_coco, from_voc, iou, paired_iou, to_coco, to_voc, union_area
+from bench.core.boxes import area, find_best_overlaps, from_coco, from_voc, iou, paired_iou, to_coco, to_voc, union_area
 
 WHOLE = arrays(np.float64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.integers(0, 12).map(float))
 PROPER = WHOLE.map(lambda b: np.concatenate([b[:, :2], b[:, :2] + b[:, 2:] % 7 + 1], axis=1))
@@ -86,7 +86,7 @@ def test_the_best_overlap_is_the_first_largest_among_the_same_key(
     plus_one: bool, boxes: np.ndarray, objects: np.ndarray, data: st.DataObject
 ) -> None:
     key, object_key = (data.draw(arrays(np.int64, len(rows), elements=st.integers(0, 2))) for rows in (boxes, objects))
-    best, which = best_overlaps(boxes, key, objects, object_key, plus_one=plus_one)
+    best, which = find_best_overlaps(boxes, key, objects, object_key, plus_one=plus_one)
     trim = [0, 0, 0, 0] if plus_one else [0, 0, 1, 1]
     table = np.where(key[:, None] == object_key, iou(boxes - trim, objects - trim), -1.0)
     for row, overlaps in enumerate(table):
@@ -98,9 +98,9 @@ def test_overlaps_do_not_depend_on_how_the_work_is_cut(monkeypatch: pytest.Monke
     generator = np.random.default_rng(0)
     boxes, objects = (np.sort(generator.integers(0, 20, (n, 2, 2)), axis=1).reshape(n, 4) * 1.0 for n in (200, 30))
     keys = generator.integers(0, 5, 200), generator.integers(0, 5, 30)
-    whole = best_overlaps(boxes, keys[0], objects, keys[1])
+    whole = find_best_overlaps(boxes, keys[0], objects, keys[1])
     monkeypatch.setattr("bench.core.boxes._ROWS", 7)
-    cut = best_overlaps(boxes, keys[0], objects, keys[1])
+    cut = find_best_overlaps(boxes, keys[0], objects, keys[1])
     assert all((one == two).all() for one, two in zip(whole, cut, strict=True))
 
 

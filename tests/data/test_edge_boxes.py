@@ -14,7 +14,7 @@ from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.core.progress import SILENT
 from bench.data.computed import search_all
-from bench.data.edge_boxes import MOST, edge_boxes, edge_search
+from bench.data.edge_boxes import MOST, edge_boxes, build_edge_boxes_search
 from bench.data.proposals import load_proposals
 from bench.errors import BadFileError, MissingDataError
 
@@ -84,11 +84,11 @@ def test_blank_and_tiny_images_have_no_boxes(equipped: Places, size: tuple[int, 
 
 def test_processes_find_the_same_and_keep_it_apart_by_model(equipped: Places, tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.png")
-    search = edge_search(equipped)
+    search = build_edge_boxes_search(equipped)
     (found,) = search_all(search, [tmp_path / "a.png"], SILENT, 1)
     assert found.tolist() == edge_boxes(picture(), model(equipped)).tolist()
     Path(model(equipped)).write_bytes(gzip.compress(FOREST.replace("0.5", "0.6").encode()))
-    assert edge_search(equipped).folder != search.folder
+    assert build_edge_boxes_search(equipped).folder != search.folder
 
 
 def test_it_is_asked_for_by_name(equipped: Places, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_without_its_model_it_says_which_file_and_where_to_get_it(tmp_path: Path
         with pytest.raises(
             MissingDataError, match=r"EdgeBoxes' model not found: .*opencv_extra.*edge-boxes/model\.yml\.gz"
         ):
-            edge_search(places)
+            build_edge_boxes_search(places)
 
 
 @pytest.mark.parametrize("content", ["", "no model", "%YAML:1.0\n---\na: 3\n", "%YAML:1.0\n---\noptions: 3\n"])
@@ -111,7 +111,7 @@ def test_without_its_model_it_says_which_file_and_where_to_get_it(tmp_path: Path
 def test_a_file_that_is_no_model_is_refused_before_it_is_used(equipped: Places, content: str, packed: bool) -> None:
     Path(model(equipped)).write_bytes(gzip.compress(content.encode()) if packed else content.encode())
     with pytest.raises(BadFileError, match=r"model\.yml\.gz: not a model of OpenCV's structured edge detection"):
-        edge_search(equipped)
+        build_edge_boxes_search(equipped)
 
 
 @pytest.mark.parametrize("broken", ["numberOfTrees: 1", "stride: 2", "featureIds:"])
@@ -120,4 +120,4 @@ def test_a_model_that_opencv_would_crash_on_is_refused(equipped: Places, broken:
     changed = FOREST.replace(broken, f"{name}: 0" if "1" in broken or "2" in broken else "other:")
     Path(model(equipped)).write_bytes(gzip.compress(changed.encode()))
     with pytest.raises(BadFileError, match="not a model"):
-        edge_search(equipped)
+        build_edge_boxes_search(equipped)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.coco import CATEGORY_IDS, CLASSES, parse_instances
-from bench.data.wsol import wsol_truth
+from bench.data.wsol import read_ground_truth
 from bench.errors import BadFileError
 
 COCO: dict[str, Any] = {
@@ -93,7 +93,7 @@ def test_lists_with_any_bytes_replaced_are_read_or_refused(
         (tmp_path / other).write_text(text)
     content = LISTS[name].encode()
     (tmp_path / name).write_bytes(content[:at] + new + content[at + cut :])
-    found = outcome(lambda: wsol_truth("cub", "test", tmp_path, ("a", "b"), tmp_path))
+    found = outcome(lambda: read_ground_truth("cub", "test", tmp_path, ("a", "b"), tmp_path))
     if isinstance(found, str):
         assert found.startswith(str(tmp_path))
         assert "\n" not in found

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench.data.images import fit, read_image, warp
-from bench.data.pixels import nearest
+from bench.data.pixels import resize_nearest
 from bench.errors import BadFileError
 
 GRADIENT = np.stack(np.meshgrid(np.arange(60) * 4, np.arange(40) * 6), axis=-1).astype(np.uint8)
@@ -143,6 +143,6 @@ def test_a_box_follows_its_object_when_fitted() -> None:
 
 def test_numbers_at_another_size_are_those_at_the_same_place() -> None:
     numbers = np.array([[1, 2], [3, 4]], np.uint8)
-    assert nearest(numbers, 4, 2).tolist() == [[1, 1, 2, 2], [3, 3, 4, 4]]
-    assert nearest(numbers, 3, 1).tolist() == [[3, 4, 4]]
-    assert nearest(nearest(numbers, 6, 10), 2, 2).tolist() == numbers.tolist()
+    assert resize_nearest(numbers, 4, 2).tolist() == [[1, 1, 2, 2], [3, 3, 4, 4]]
+    assert resize_nearest(numbers, 3, 1).tolist() == [[3, 4, 4]]
+    assert resize_nearest(resize_nearest(numbers, 6, 10), 2, 2).tolist() == numbers.tolist()

@@ -10,7 +10,7 @@ import scipy.io
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.proposals import Proposals, filtered, load_proposals, save_npz
+from bench.data.proposals import Proposals, drop_small_boxes, load_proposals, save_npz
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 IDS = ("000005", "000007")
@@ -175,8 +175,8 @@ def test_other_words_and_missing_files_are_told_apart(tmp_path: Path) -> None:
 
 def test_boxes_with_a_small_side_are_filtered_and_the_order_kept() -> None:
     boxes = np.array([[0, 0, 8, 8], [0, 0, 7.9, 90], [5, 5, 20, 13], [0, 0, 90, 2]], np.float32)
-    assert filtered(boxes, 8).tolist() == [[0, 0, 8, 8], [5, 5, 20, 13]]
-    assert len(filtered(boxes, 0)) == 4
+    assert drop_small_boxes(boxes, 8).tolist() == [[0, 0, 8, 8], [5, 5, 20, 13]]
+    assert len(drop_small_boxes(boxes, 0)) == 4
 
 
 def test_selective_search_of_a_dataset_is_repeatable_and_covers_its_images(places: Places) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.core.files import Places
-from bench.data.check import PUBLISHED, Counts, take
+from bench.data.check import PUBLISHED, Counts, check_dataset
 from bench.data.datasets import DATASETS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_only_what_is_published_of_a_split_is_held_against_it(root: Path, places: Places) -> None:
-    train, test = take("mit67", Places(places.runs, root)).splits
+    train, test = check_dataset("mit67", Places(places.runs, root)).splits
     assert train.problem == ""
     assert test.problem == "2 images, published 1340"
 

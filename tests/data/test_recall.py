@@ -11,9 +11,9 @@ import pytest
 from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.data.proposals import Proposals, save_npz
-from bench.data.recall import Recall, recalls
+from bench.data.recall import Recall, compute_recalls
 
 IDS = ("a", "b", "c")
 OBJECTS = [  # image, label, box, difficult
@@ -24,7 +24,7 @@ OBJECTS = [  # image, label, box, difficult
 ]
 
 
-def truth(rows: list[tuple[int, int, tuple[int, ...], bool]] = OBJECTS, *, crowd: bool = False) -> Truth:
+def truth(rows: list[tuple[int, int, tuple[int, ...], bool]] = OBJECTS, *, crowd: bool = False) -> GroundTruth:
     image, label, box, difficult = zip(*rows, strict=True) if rows else ((), (), (), ())
     objects = Objects(
         np.array(image, np.int32),
@@ -34,7 +34,7 @@ def truth(rows: list[tuple[int, int, tuple[int, ...], bool]] = OBJECTS, *, crowd
         crowd=np.array(difficult, np.bool_) if crowd else None,
     )
     size = np.full((3, 2), 100, np.int32)
-    return Truth("made-up", "val", ("cat", "dog"), IDS, size, labels_of(3, 2, objects), objects)
+    return GroundTruth("made-up", "val", ("cat", "dog"), IDS, size, derive_labels(3, 2, objects), objects)
 
 
 def given(*boxes: list[tuple[float, ...]]) -> Proposals:
@@ -42,7 +42,7 @@ def given(*boxes: list[tuple[float, ...]]) -> Proposals:
 
 
 def test_an_object_is_covered_by_a_proposal_of_its_own_image_by_the_iou() -> None:
-    found = recalls(given([(0, 0, 10, 5), (20, 20, 40, 35)], [(20, 20, 40, 40)], []), truth())
+    found = compute_recalls(given([(0, 0, 10, 5), (20, 20, 40, 35)], [(20, 20, 40, 40)], []), truth())
     assert found == [
         Recall("cat", 2, 1.5, 2, (0.5, 0.0)),  # IoU .5 exactly in a, nothing in b
         Recall("dog", 1, 2.0, 1, (1.0, 1.0)),  # IoU .75
@@ -52,25 +52,25 @@ def test_an_object_is_covered_by_a_proposal_of_its_own_image_by_the_iou() -> Non
 
 def test_the_best_of_all_proposals_counts_whatever_their_order() -> None:
     many = [(0.0, 0.0, 10.0, 10.0 - step) for step in range(9)]
-    assert recalls(given(many, [], []), truth())[0].recall == (0.5, 0.5)
-    assert recalls(given(many[::-1], [], []), truth())[0].recall == (0.5, 0.5)
+    assert compute_recalls(given(many, [], []), truth())[0].recall == (0.5, 0.5)
+    assert compute_recalls(given(many[::-1], [], []), truth())[0].recall == (0.5, 0.5)
 
 
 def test_difficult_objects_and_crowds_are_not_counted() -> None:
     everything = given([(0, 0, 10, 10)], [(0, 0, 10, 10)], [])
-    assert recalls(everything, truth())[0] == Recall("cat", 2, 1.0, 2, (1.0, 1.0))
+    assert compute_recalls(everything, truth())[0] == Recall("cat", 2, 1.0, 2, (1.0, 1.0))
     crowded = truth([(0, 0, (0, 0, 10, 10), False), (1, 0, (50, 50, 60, 60), True)], crowd=True)
-    assert recalls(everything, crowded)[0].objects == 1
+    assert compute_recalls(everything, crowded)[0].objects == 1
 
 
 def test_small_proposals_are_left_out_where_that_is_asked() -> None:
     thin = given([(0, 0, 10, 7), (0, 0, 10, 10)], [(0, 0, 10, 7)], [])
-    assert [one.recall for one in recalls(thin, truth(), min_side=8)[:1]] == [(0.5, 0.5)]
-    assert recalls(thin, truth(), min_side=8)[-1].proposals == pytest.approx(1 / 3)
+    assert [one.recall for one in compute_recalls(thin, truth(), min_side=8)[:1]] == [(0.5, 0.5)]
+    assert compute_recalls(thin, truth(), min_side=8)[-1].proposals == pytest.approx(1 / 3)
 
 
 def test_without_objects_or_proposals_nothing_is_claimed() -> None:
-    assert recalls(given([], [], []), truth([])) == [
+    assert compute_recalls(given([], [], []), truth([])) == [
         Recall("cat", 0, None, 0, (None, None)),
         Recall("dog", 0, None, 0, (None, None)),
         Recall("all", 3, 0.0, 0, (None, None)),
@@ -86,7 +86,7 @@ def test_it_equals_counting_object_by_object() -> None:
 
     boxes = [some(count) for count in (40, 0, 25)]
     rows = [(0 if i < 9 else 2, i % 2, tuple(box), False) for i, box in enumerate(some(15))]
-    found = recalls(Proposals.gather(IDS, boxes), truth(rows))
+    found = compute_recalls(Proposals.gather(IDS, boxes), truth(rows))
     for label in (0, 1):
         best = [iou([box], boxes[i]).max() for i, c, box, _ in rows if c == label]
         assert found[label].recall == tuple(pytest.approx(np.mean([b >= t for b in best])) for t in (0.5, 0.7))

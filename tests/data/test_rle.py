@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from bench.data.rle import checked_rle, run_lengths, to_mask, to_rle
+from bench.data.rle import check_rle, decode_runs, to_mask, to_rle
 
 
 def test_a_rectangle_covers_its_pixels() -> None:
@@ -38,9 +38,9 @@ def test_compressed_text_is_read_as_pycocotools_wrote_it(pixels: list[list[bool]
     flat = picture.ravel(order="F")
     ends = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff([0, *ends, len(flat)]).tolist()
-    assert run_lengths(counts) == ([0, *runs] if flat[0] else runs)
+    assert decode_runs(counts) == ([0, *runs] if flat[0] else runs)
     assert (to_mask(counts, width, height) == picture).all()
-    assert checked_rle(counts.decode(), width, height) == counts
+    assert check_rle(counts.decode(), width, height) == counts
     assert to_rle({"size": [height, width], "counts": runs if not flat[0] else [0, *runs]}, width, height) == counts
 
 

@@ -13,9 +13,9 @@ from PIL import Image
 from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.data.datasets import data_digest, open_dataset
-from bench.data.proposals import filtered, load_proposals
-from bench.data.scenes import KINDS, Scene, draw_scene
-from bench.data.shapes import ShapesDataset, make, parse_options
+from bench.data.proposals import drop_small_boxes, load_proposals
+from bench.data.scenes import SHAPE_CLASSES, Scene, draw_scene
+from bench.data.shapes import ShapesDataset, write_dataset, parse_options
 from bench.errors import MissingDataError, RequestError, UnknownNameError
 
 LISTS = ("train", "val", "trainval", "test")
@@ -35,7 +35,7 @@ def shapes(kept: Places) -> ShapesDataset:
 
 
 def scenes(images: int, size: int = 128) -> list[Scene]:
-    return [draw_scene(np.random.default_rng([7, index]), KINDS, index % 12, size) for index in range(images)]
+    return [draw_scene(np.random.default_rng([7, index]), SHAPE_CLASSES, index % 12, size) for index in range(images)]
 
 
 def content(folder: Path) -> str:
@@ -130,7 +130,7 @@ def test_other_options_give_another_set(shapes: ShapesDataset, places: Places, c
 def test_classes_share_bodies_and_no_two_share_a_part(shapes: ShapesDataset) -> None:
     assert sorted(shapes.families.values()).count("disc") == 3
     assert set(shapes.families.values()) == {"disc", "slab", "wedge", "cross"}
-    assert len({(kind.part, kind.colour) for kind in KINDS}) == len(KINDS) == 12
+    assert len({(kind.part, kind.colour) for kind in SHAPE_CLASSES}) == len(SHAPE_CLASSES) == 12
     assert set(shapes.contexts) == {"disc-stripes", "slab-stripes", "wedge-stripes"}
 
 
@@ -167,7 +167,7 @@ def test_selective_search_proposes_its_objects(shapes: ShapesDataset, kept: Plac
     clear = truth.objects.where(~truth.objects.difficult)
     best = np.concatenate(
         [
-            iou(clear.box[clear.image == row], filtered(proposals.of(image), 8)).max(axis=1)
+            iou(clear.box[clear.image == row], drop_small_boxes(proposals.of(image), 8)).max(axis=1)
             for row, image in enumerate(truth.ids)
         ]
     )
@@ -188,9 +188,9 @@ def test_a_set_is_made_once_and_appears_whole(places: Places) -> None:
 
 def test_of_two_makers_the_first_wins_and_the_second_is_fine(tmp_path: Path) -> None:
     options = parse_options({"train": 1, "val": 1, "test": 1, "size": 64})
-    make(tmp_path / "set", options)
+    write_dataset(tmp_path / "set", options)
     before = content(tmp_path)
-    make(tmp_path / "set", options)
+    write_dataset(tmp_path / "set", options)
     assert content(tmp_path) == before
 
 

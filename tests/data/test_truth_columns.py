@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.core.files import array_digest
-from bench.data.ground_truth import Masks, Objects, Truth, labels_of, no_objects, single_labels
+from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels, empty_objects, encode_labels
 
 PLAIN = Objects(
     np.array([0, 1, 1], np.int32),
@@ -20,11 +20,11 @@ PLAIN = Objects(
 RICH = replace(PLAIN, crowd=np.array([True, False, False]), area=np.array([1.0, 2.0, 3.0]), segment=(b"a", b"bc", b""))
 
 
-def truth(objects: Objects, masks: Masks | None = None, blacklist: list[bool] | None = None) -> Truth:
+def truth(objects: Objects, masks: Masks | None = None, blacklist: list[bool] | None = None) -> GroundTruth:
     size = np.array([[10, 10], [20, 20]], np.int32)
     listed = None if blacklist is None else np.array(blacklist)
-    labels = labels_of(2, 2, objects)
-    return Truth("made-up", "test", ("cat", "dog"), ("a", "b"), size, labels, objects, masks, listed)
+    labels = derive_labels(2, 2, objects)
+    return GroundTruth("made-up", "test", ("cat", "dog"), ("a", "b"), size, labels, objects, masks, listed)
 
 
 def test_without_extra_columns_the_digest_is_that_of_the_required_ones() -> None:
@@ -47,7 +47,7 @@ def test_without_extra_columns_the_digest_is_that_of_the_required_ones() -> None
         truth(RICH, blacklist=[True, False]),
     ],
 )
-def test_each_extra_column_is_in_the_digest(changed: Truth) -> None:
+def test_each_extra_column_is_in_the_digest(changed: GroundTruth) -> None:
     assert changed.digest != truth(RICH).digest
     assert changed.digest == replace(changed).digest
 
@@ -90,5 +90,5 @@ def test_mask_files_count_by_their_contents_not_their_places(tmp_path: Path) -> 
 
 
 def test_single_labels_are_present_once_and_absent_otherwise() -> None:
-    assert single_labels(np.array([2, 0]), 3).tolist() == [[-1, -1, 1], [1, -1, -1]]
-    assert len(no_objects()) == 0
+    assert encode_labels(np.array([2, 0]), 3).tolist() == [[-1, -1, 1], [1, -1, -1]]
+    assert len(empty_objects()) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
-from bench.data.wsol import wsol_splits, wsol_truth
+from bench.data.wsol import list_splits, read_ground_truth
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
@@ -62,7 +62,7 @@ def openimages(tmp_path: Path, places: Places) -> Callable[[], Dataset]:
 
 
 def test_boxes_stand_as_they_are_listed_with_each_image_in_its_place(boxes: Path, tmp_path: Path) -> None:
-    truth = wsol_truth("cub", "test", boxes, CLASSES, tmp_path)
+    truth = read_ground_truth("cub", "test", boxes, CLASSES, tmp_path)
     assert truth.ids[1] == "002.Laysan_Albatross/b.jpg"
     assert truth.size.tolist() == [[500, 335], [480, 500], [300, 200]]
     assert truth.labels.tolist() == [[1, -1], [-1, 1], [1, -1]]
@@ -75,16 +75,16 @@ def test_boxes_stand_as_they_are_listed_with_each_image_in_its_place(boxes: Path
 def test_training_images_need_no_localization_but_others_do(boxes: Path, tmp_path: Path) -> None:
     (boxes / "localization.txt").unlink()
     with pytest.raises(MissingDataError, match="fetch wsolevaluation"):
-        wsol_truth("cub", "test", boxes, CLASSES, tmp_path)
+        read_ground_truth("cub", "test", boxes, CLASSES, tmp_path)
     train = boxes.rename(boxes.with_name("train"))
-    truth = wsol_truth("cub", "train", train, CLASSES, tmp_path)
+    truth = read_ground_truth("cub", "train", train, CLASSES, tmp_path)
     assert len(truth.objects) == 0
     assert truth.labels[1].tolist() == [-1, 1]
 
 
 def test_splits_are_the_folders_that_hold_ids(boxes: Path) -> None:
     (boxes.parent / "empty").mkdir()
-    assert wsol_splits(boxes.parent) == ("test",)
+    assert list_splits(boxes.parent) == ("test",)
 
 
 def test_masks_and_what_they_ignore_are_found_beside_the_photographs(
@@ -147,7 +147,7 @@ def test_an_unknown_split_is_refused(openimages: Callable[[], Dataset]) -> None:
 def test_a_list_that_breaks_a_rule_is_refused(boxes: Path, name: str, text: str, message: str) -> None:
     (boxes / name).write_text(text)
     with pytest.raises(BadFileError) as caught:
-        wsol_truth("cub", "test", boxes, CLASSES, boxes)
+        read_ground_truth("cub", "test", boxes, CLASSES, boxes)
     assert str(caught.value).startswith(str(boxes / name))
     assert message in str(caught.value)
 
@@ -186,4 +186,4 @@ def test_a_list_of_masks_that_breaks_a_rule_is_refused(
 def test_bytes_that_are_no_text_are_refused(boxes: Path) -> None:
     (boxes / "image_ids.txt").write_bytes(b"\xff\xfe" + np.arange(9, dtype=np.uint8).tobytes())
     with pytest.raises(BadFileError, match="not UTF-8 text"):
-        wsol_truth("cub", "test", boxes, CLASSES, boxes)
+        read_ground_truth("cub", "test", boxes, CLASSES, boxes)

@@ -14,7 +14,7 @@ from bench import registry
 from bench.config import RENAMED
 from bench.core.files import Places
 from bench.data.proposals import Proposals
-from bench.execution.resolve import Request, Shelf, look_up
+from bench.execution.resolve import Request, DatasetCache, resolve_request
 from bench.records.store import PredictionsKey, TrainingKey
 
 FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
@@ -23,7 +23,7 @@ FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
 DATA = {"train": 20, "val": 10, "test": 8, "size": 64, "classes": 4}
 
 
-class NoProposals(Shelf):
+class NoProposals(DatasetCache):
     """Computes no proposals: the digests of those of release 0.1 are put in anyway."""
 
     def proposals(self, *_: Any) -> Proposals:
@@ -31,16 +31,16 @@ class NoProposals(Shelf):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> DatasetCache:
     return NoProposals(Places(tmp_path_factory.mktemp("runs")))
 
 
 def keys(
-    shelf: Shelf, method: str, protocol: str, settings: dict[str, str]
+    shelf: DatasetCache, method: str, protocol: str, settings: dict[str, str]
 ) -> tuple[TrainingKey | None, PredictionsKey]:
     """The keys of a request, with the digests that data and proposals had when the fixture was made."""
     request = Request(method, registry.protocol(protocol), settings=settings, data="shapes", data_options=DATA)
-    job = look_up(request, shelf, device=torch.device("cpu"), threads=1)
+    job = resolve_request(request, shelf, device=torch.device("cpu"), threads=1)
     digests, training, predictions = FIXTURE["digests"][protocol], job.training, job.predictions
     scored = predictions.proposals is not None
     predictions = replace(predictions, proposals=digests["proposals"] if scored else None)
@@ -57,7 +57,7 @@ def keys(
 
 @pytest.mark.parametrize("renamed", [False, True], ids=["former-names", "present-names"])
 @pytest.mark.parametrize("method", FIXTURE["methods"])
-def test_addresses_do_not_move(shelf: Shelf, method: str, renamed: bool) -> None:
+def test_addresses_do_not_move(shelf: DatasetCache, method: str, renamed: bool) -> None:
     rows = FIXTURE["methods"][method]
     for row in rows:
         settings = {RENAMED.get(key, key) if renamed else key: value for key, value in row["settings"].items()}

@@ -20,7 +20,7 @@ from bench.data.datasets import open_dataset
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import DivergedError, MissingDataError, RequestError, RunError
 from bench.execution.pipeline import Report, Request, run
-from bench.execution.resolve import Job, Shelf, look_up
+from bench.execution.resolve import ResolvedRun, DatasetCache, resolve_request
 from bench.records.store import Store
 
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
@@ -318,10 +318,10 @@ def test_what_tuned_a_run_is_recorded_and_never_taken_back(places: Places) -> No
 def test_a_file_that_a_setting_names_counts_by_its_content_and_is_recorded_by_its_name(
     places: Places, tmp_path: Path
 ) -> None:
-    def job(name: str, content: str) -> Job:
+    def job(name: str, content: str) -> ResolvedRun:
         (tmp_path / name).write_text(content)
         request = asked("danet", hierarchy=str(tmp_path / name))
-        return look_up(request, Shelf(places), device=torch.device("cpu"), threads=1)
+        return resolve_request(request, DatasetCache(places), device=torch.device("cpu"), threads=1)
 
     addresses = [job(name, content).training.address for name, content in [("a", "x"), ("b", "x"), ("a", "y")]]  # type: ignore[union-attr]
     assert addresses[0] == addresses[1] != addresses[2]

@@ -16,7 +16,7 @@ from mutate import Planted, chunk
 from seeds import HEIGHT, IDS, WIDTH
 from tables import claimed, long_names, long_segments, long_shard, nested, new_names, noted, rows
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.predictions.table import MAX_ROWS
 
 
@@ -30,7 +30,7 @@ class Bomb(NamedTuple):
     switches: dict[str, str] = {}
     slow: bool = False
 
-    def asked(self, truth: Truth, folder: Path) -> Asked:
+    def asked(self, truth: GroundTruth, folder: Path) -> Asked:
         """Write it."""
         return Asked(self.make(folder), self.protocol, self.switches, held=False)
 

@@ -34,7 +34,7 @@ from seeds import FORMATS, truth_in
 
 from bench import registry
 from bench.core.provenance import peak_memory_mib
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import BenchError
 from bench.predictions.formats import read_all
 from bench.predictions.table import resolve
@@ -65,7 +65,7 @@ class Said(NamedTuple):
     mib: float = 0.0
 
 
-Make = Callable[[Truth, Path], Asked]
+Make = Callable[[GroundTruth, Path], Asked]
 """Writes predictions of a truth into an empty folder."""
 
 for _slow in ("cv2", "hotcoco", "scipy.sparse"):
@@ -74,7 +74,7 @@ for _slow in ("cv2", "hotcoco", "scipy.sparse"):
 _done: list[str] = []
 
 
-def mutant(name: str, seed: int, truth: Truth, folder: Path) -> Asked:
+def mutant(name: str, seed: int, truth: GroundTruth, folder: Path) -> Asked:
     """A broken file of a format."""
     draw = random.Random(f"{name} {seed}")
     path = FORMATS[name].make(folder, truth, draw)
@@ -83,7 +83,7 @@ def mutant(name: str, seed: int, truth: Truth, folder: Path) -> Asked:
     return Asked(path, protocol, switches)
 
 
-def judged(asked: Asked, truth: Truth) -> Said:
+def judged(asked: Asked, truth: GroundTruth) -> Said:
     """What a file comes to: a number, of the rows that it holds, or a message that can be shown."""
     bound = _bound(asked.protocol, **asked.switches)
     try:
@@ -139,7 +139,7 @@ def _heard(child: Connection) -> Said | None:
         return None
 
 
-def _reader(makes: Sequence[Make], truth: Truth, folder: Path, parent: Connection) -> None:
+def _reader(makes: Sequence[Make], truth: GroundTruth, folder: Path, parent: Connection) -> None:
     faulthandler.enable()
     sys.addaudithook(lambda event, _: _done.append(event) if event in NEVER else None)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
@@ -151,7 +151,7 @@ def _reader(makes: Sequence[Make], truth: Truth, folder: Path, parent: Connectio
         parent.send(_attempt(asked, truth))
 
 
-def _attempt(asked: Asked, truth: Truth) -> Said:
+def _attempt(asked: Asked, truth: GroundTruth) -> Said:
     _done.clear()
     begin = time.process_time()
     try:

@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools import mask
 from seeds import CLASSES, HEIGHT, IDS, WIDTH
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_mask
 from bench.predictions.table import FOLDERS, KINDS, ResolvedPredictions
 
@@ -23,7 +23,7 @@ Rows = list[tuple[Any, ...]]
 """Image, class (empty where the kind has none), then numbers, or the shape and the content of an array."""
 
 
-def rows_read(found: ResolvedPredictions, truth: Truth) -> Rows:
+def rows_read(found: ResolvedPredictions, truth: GroundTruth) -> Rows:
     """What a reader made of a file, sorted."""
     names = [
         (truth.ids[image], truth.classes[label] if label >= 0 else "")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 from pycocotools import mask
 
-from bench.data.ground_truth import Masks, Objects, Truth, labels_of
+from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels
 from bench.predictions.arrays import write_shard
 from bench.predictions.table import KINDS, About, write
 
@@ -25,11 +25,11 @@ WIDTH, HEIGHT = 24, 16
 class Format(NamedTuple):
     """How a good file is made of a truth in a folder, and the protocols that take it, with their switches."""
 
-    make: Callable[[Path, Truth, random.Random], Path]
+    make: Callable[[Path, GroundTruth, random.Random], Path]
     protocols: Sequence[tuple[str, dict[str, str]]]
 
 
-def truth_in(folder: Path) -> Truth:
+def truth_in(folder: Path) -> GroundTruth:
     """Six images, an object or two each: boxes, run lengths, and class masks in a folder."""
     draw = random.Random(0)
     boxes = [(row, row % 3, *_box(draw), False) for row in range(6)] + [(0, 1, *_box(draw), True)]
@@ -48,7 +48,7 @@ def truth_in(folder: Path) -> Truth:
     files = [_mask(folder / f"{name}.png", made.label[row] + 1) for row, name in enumerate(IDS)]
     masks = Masks(indexed=True, files=tuple((file,) for file in files), ignore=(None,) * len(files))
     size = np.tile(np.array([WIDTH, HEIGHT], np.int32), (len(IDS), 1))
-    return Truth("toy", "test", CLASSES, IDS, size, labels_of(len(IDS), len(CLASSES), made), made, masks)
+    return GroundTruth("toy", "test", CLASSES, IDS, size, derive_labels(len(IDS), len(CLASSES), made), made, masks)
 
 
 def _box(draw: random.Random) -> tuple[float, float, float, float]:
@@ -84,10 +84,10 @@ def _rows(draw: random.Random, columns: Sequence[str]) -> pa.Table:
     return pa.table({name: [row[name] for row in rows] for name in columns})
 
 
-def table_of(kind: str) -> Callable[[Path, Truth, random.Random], Path]:
+def table_of(kind: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
     """Makes our own parquet of a kind."""
 
-    def make(folder: Path, truth: Truth, draw: random.Random) -> Path:
+    def make(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
         path = folder / "made.parquet"
         write(path, kind, _rows(draw, KINDS[kind]), About("fuzz", "toy", "test", IDS if draw.random() < 0.5 else None))
         return path
@@ -95,10 +95,10 @@ def table_of(kind: str) -> Callable[[Path, Truth, random.Random], Path]:
     return make
 
 
-def coco_of(region: str) -> Callable[[Path, Truth, random.Random], Path]:
+def coco_of(region: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
     """Makes COCO results with a box, or a segment, an entry."""
 
-    def make(folder: Path, truth: Truth, draw: random.Random) -> Path:
+    def make(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
         entries = []
         for row in _rows(draw, KINDS["boxes"]).to_pylist():
             box = [row["x1"], row["y1"], row["x2"] - row["x1"], row["y2"] - row["y1"]]
@@ -125,10 +125,10 @@ def _segment(draw: random.Random, box: list[float]) -> Any:
     return {"size": [HEIGHT, WIDTH], "counts": ([0] if flat[0] else []) + counts}
 
 
-def voc_of(task: str) -> Callable[[Path, Truth, random.Random], Path]:
+def voc_of(task: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
     """Makes a folder of VOC's text files: `det` or `cls`."""
 
-    def make(folder: Path, truth: Truth, draw: random.Random) -> Path:
+    def make(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
         rows = _rows(draw, KINDS["boxes"]).to_pylist()
         into = folder / "made"
         into.mkdir()
@@ -142,10 +142,10 @@ def voc_of(task: str) -> Callable[[Path, Truth, random.Random], Path]:
     return make
 
 
-def csv_of(layout: str) -> Callable[[Path, Truth, random.Random], Path]:
+def csv_of(layout: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
     """Makes a CSV of scores, long or wide."""
 
-    def make(folder: Path, truth: Truth, draw: random.Random) -> Path:
+    def make(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
         rows = _rows(draw, KINDS["scores"]).to_pylist()
         lines = ["image,label,score", *(f"{row['image']},{row['label']},{row['score']}" for row in rows)]
         if layout == "wide":
@@ -158,7 +158,7 @@ def csv_of(layout: str) -> Callable[[Path, Truth, random.Random], Path]:
     return make
 
 
-def npy(folder: Path, truth: Truth, draw: random.Random) -> Path:
+def npy(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
     """A folder of maps as `.npy`, of the images that show one class."""
     into = folder / "made"
     into.mkdir()
@@ -168,7 +168,7 @@ def npy(folder: Path, truth: Truth, draw: random.Random) -> Path:
     return into
 
 
-def shards(folder: Path, truth: Truth, draw: random.Random) -> Path:
+def shards(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
     """A folder with one shard of maps."""
     into, generator = folder / "made", np.random.default_rng(draw.randrange(99))
     into.mkdir()
@@ -180,7 +180,7 @@ def shards(folder: Path, truth: Truth, draw: random.Random) -> Path:
     return into
 
 
-def masks(folder: Path, truth: Truth, draw: random.Random) -> Path:
+def masks(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
     """A folder of masks."""
     into = folder / "made"
     for name in IDS:

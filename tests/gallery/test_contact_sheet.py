@@ -17,7 +17,7 @@ from PIL import Image
 from bench import registry
 from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.errors import MissingDataError, RequestError
 from bench.execution.pipeline import Request, run
 from bench.gallery.contact_sheet import Sheet, sheet
@@ -26,7 +26,7 @@ from bench.gallery.image_card import Run, example, goodness
 from bench.gallery.recompute_maps import recompute_maps
 from bench.predictions.decode import peak
 from bench.predictions.table import ResolvedPredictions
-from bench.records.collection import Kept, find
+from bench.records.collection import StoredResult, find_result
 from bench.records.store import Store
 from bench.site.sheet import page
 
@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, dict[str, st
 
 def shown(made: tuple[Places, dict[str, str]], name: str, number: int = 4) -> Sheet:
     places, addresses = made
-    return sheet(find(addresses[name], places, places.runs / "none"), places, number, TINY)
+    return sheet(find_result(addresses[name], places, places.runs / "none"), places, number, TINY)
 
 
 def dataset(made: tuple[Places, dict[str, str]]) -> Dataset:
@@ -91,7 +91,7 @@ def test_boxes_say_how_far_they_overlap(made: Any) -> None:
 
 def test_maps_that_were_not_kept_are_made_again(made: Any) -> None:
     places, addresses = made
-    kept = find(addresses["cam voc07-point"], places, places.runs / "none")
+    kept = find_result(addresses["cam voc07-point"], places, places.runs / "none")
     data = dataset(made)
     truth = data.truth("test")
     maps = recompute_maps(kept.result, Store(places), data, truth.subset(truth.ids[1:3], split="test"))
@@ -142,21 +142,21 @@ def test_photographs_that_are_missing_are_named_and_boxes_drawn_on_an_empty_canv
 
 def test_a_result_whose_predictions_are_not_kept_says_what_to_do(made: Any, tmp_path: Path) -> None:
     places, addresses = made
-    kept = find(addresses["cam voc07-corloc"], places, places.runs / "none")
+    kept = find_result(addresses["cam voc07-corloc"], places, places.runs / "none")
     with pytest.raises(
         MissingDataError, match=r"predictions of result .*Run it again: .*--method cam --protocol voc07-co"
     ):
-        sheet(Kept(kept.result, tmp_path / "published.json"), Places(tmp_path / "empty"), 2, TINY)
+        sheet(StoredResult(kept.result, tmp_path / "published.json"), Places(tmp_path / "empty"), 2, TINY)
     with pytest.raises(MissingDataError, match="outcomes per image"):
-        sheet(Kept(kept.result, tmp_path / "published.json"), places, 2, TINY)
-    theirs = Kept(kept.result.model_copy(update={"method": "mine"}), kept.record)
+        sheet(StoredResult(kept.result, tmp_path / "published.json"), places, 2, TINY)
+    theirs = StoredResult(kept.result.model_copy(update={"method": "mine"}), kept.record)
     with pytest.raises(MissingDataError, match="scored from a file"):
         sheet(theirs, Places(tmp_path / "empty"), 2, TINY)
 
 
 def test_another_truth_than_the_judged_one_is_refused(made: Any) -> None:
     places, addresses = made
-    kept = find(addresses["center voc07-point"], places, places.runs / "none")
+    kept = find_result(addresses["center voc07-point"], places, places.runs / "none")
     with pytest.raises(RequestError, match=r"is not what result .* was judged on.*--data-option"):
         sheet(kept, places, 2, {**TINY, "test": 5})
 
@@ -185,7 +185,7 @@ def test_cliques_are_drawn_each_in_a_colour_and_that_of_the_most_probable_propos
     found = ResolvedPredictions("proposals", image, label, columns, np.ones(1, bool), {})
     objects = Objects(image[:1], label[:1], corners[:1], np.zeros(1, bool))
     size = np.array([[100, 100]], np.int32)
-    truth = Truth("toy", "test", ("cat", "dog"), ("1",), size, labels_of(1, 2, objects), objects)
+    truth = GroundTruth("toy", "test", ("cat", "dog"), ("1",), size, derive_labels(1, 2, objects), objects)
     outcomes = pa.table({"image": [0], "label": [1], "accuracy": [0.5]})
 
     def pictures(tau: float) -> list[Picture]:

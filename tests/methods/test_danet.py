@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 
 from bench import registry
-from bench.data.scenes import KINDS
+from bench.data.scenes import SHAPE_CLASSES
 from bench.errors import RequestError
 from bench.method import Task
 from methods.danet import Danet, of_equal_rank
 from methods.layers.divergence import pairwise_cosine
 
-TASK = Task("shapes", tuple(kind.name for kind in KINDS))
-OUTLINES = ["compact" if kind.body in ("disc", "slab") else "pointed" for kind in KINDS]
-BODIES = [kind.body for kind in KINDS]
+TASK = Task("shapes", tuple(kind.name for kind in SHAPE_CLASSES))
+OUTLINES = ["compact" if kind.body in ("disc", "slab") else "pointed" for kind in SHAPE_CLASSES]
+BODIES = [kind.body for kind in SHAPE_CLASSES]
 LABELS = -torch.ones(2, 12)
 LABELS[0, 3], LABELS[1, 5] = 1, 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.scenes import KINDS
+from bench.data.scenes import SHAPE_CLASSES
 from bench.data.voc import CLASSES as VOC
 from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.method import Task
@@ -123,7 +123,7 @@ def test_a_bird_is_where_the_taxonomy_has_it(bird: str, order: str, family: str)
 
 @pytest.mark.parametrize(
     ("task", "counts"),
-    [(Task("voc2007", VOC), [4, 13, 20]), (Task("shapes", tuple(kind.name for kind in KINDS)), [2, 4, 12])],
+    [(Task("voc2007", VOC), [4, 13, 20]), (Task("shapes", tuple(kind.name for kind in SHAPE_CLASSES)), [2, 4, 12])],
 )
 def test_voc_and_shapes_have_three_levels(task: Task, counts: list[int]) -> None:
     assert [len(level.names) for level in levels_of(task, "dataset")] == counts

@@ -238,8 +238,8 @@ def test_a_read_out_that_the_network_lacks_is_refused() -> None:
 
 
 def test_it_watches_the_gradients_of_both_kinds_of_branch() -> None:
-    assert {name: len(layers) for name, layers in melm().watched().items()} == {"global": 2, "local": 4}
-    assert melm(branches=0, readout="d").watched()["local"] == []
+    assert {name: len(layers) for name, layers in melm().gradient_groups().items()} == {"global": 2, "local": 4}
+    assert melm(branches=0, readout="d").gradient_groups()["local"] == []
 
 
 OPEN = [name for name, info in MelmConfig.model_fields.items() if str(info.description).startswith("*")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.predictions.table import KINDS
 from methods.center import Center
 from methods.largest_proposal import LargestProposal, LargestProposalConfig
@@ -25,7 +25,7 @@ def truth(**sizes):
     none = np.zeros(0, dtype=np.int32)
     objects = Objects(none, none, np.zeros((0, 4)), none.astype(np.bool_))
     size = np.array(list(sizes.values()), dtype=np.int32).reshape(-1, 2)
-    return Truth("made-up", "test", CLASSES, tuple(sizes), size, labels_of(len(sizes), 2, objects), objects)
+    return GroundTruth("made-up", "test", CLASSES, tuple(sizes), size, derive_labels(len(sizes), 2, objects), objects)
 
 
 def rows(table):

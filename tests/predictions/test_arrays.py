@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.data.ground_truth import Truth, no_objects, single_labels
+from bench.data.ground_truth import GroundTruth, empty_objects, encode_labels
 from bench.errors import BadFileError
 from bench.predictions.arrays import read_folder, read_map, write_shard
 from bench.predictions.formats import read_any
@@ -22,9 +22,9 @@ MAPS = [np.array([[0.5, 0.25]], np.float32), np.eye(3, dtype=np.float32), np.arr
 
 
 @pytest.fixture
-def truth() -> Truth:
-    labels = single_labels(np.array([0, 1, 1]), 2)
-    return Truth("toy", "test", ("cat", "dog"), IDS, np.full((3, 2), 9, np.int32), labels, no_objects())
+def truth() -> GroundTruth:
+    labels = encode_labels(np.array([0, 1, 1]), 2)
+    return GroundTruth("toy", "test", ("cat", "dog"), IDS, np.full((3, 2), 9, np.int32), labels, empty_objects())
 
 
 def npy_folder(folder: Path) -> Path:
@@ -43,7 +43,7 @@ def content(found: ResolvedPredictions) -> list[Any]:
 EXPECTED = [(0, 0, MAPS[0].tolist()), (1, 1, MAPS[1].tolist()), (2, 1, MAPS[2].tolist())]
 
 
-def test_npy_files_are_maps_of_the_class_that_their_image_shows(tmp_path: Path, truth: Truth) -> None:
+def test_npy_files_are_maps_of_the_class_that_their_image_shows(tmp_path: Path, truth: GroundTruth) -> None:
     found = read_any(npy_folder(tmp_path), truth, ["maps"])
     resolved = resolve(found, truth)
     assert content(resolved) == content(resolved) == EXPECTED
@@ -53,14 +53,14 @@ def test_npy_files_are_maps_of_the_class_that_their_image_shows(tmp_path: Path, 
     assert read_any(tmp_path, truth, ["maps"]).digest != before
 
 
-def test_npy_files_are_objectness_where_that_is_asked_for(tmp_path: Path, truth: Truth) -> None:
+def test_npy_files_are_objectness_where_that_is_asked_for(tmp_path: Path, truth: GroundTruth) -> None:
     resolved = resolve(read_any(npy_folder(tmp_path), truth, ["objectness", "boxes"]), truth)
     assert resolved.kind == "objectness"
     assert content(resolved) == [(image, -1, one) for image, _, one in EXPECTED]
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_shards_come_back_as_they_were_written(half: bool, tmp_path: Path, truth: Truth) -> None:
+def test_shards_come_back_as_they_were_written(half: bool, tmp_path: Path, truth: GroundTruth) -> None:
     about = About("cam", "toy", "test")
     write_shard(tmp_path / "1.parquet", "maps", IDS[:2], MAPS[:2], about, ["cat", "dog"], half=half)
     write_shard(tmp_path / "2.parquet", "maps", IDS[2:], MAPS[2:], about, ["dog"], half=half)
@@ -69,30 +69,30 @@ def test_shards_come_back_as_they_were_written(half: bool, tmp_path: Path, truth
     assert content(resolve(found, truth)) == EXPECTED
 
 
-def test_shards_of_objectness_have_no_classes(tmp_path: Path, truth: Truth) -> None:
+def test_shards_of_objectness_have_no_classes(tmp_path: Path, truth: GroundTruth) -> None:
     write_shard(tmp_path / "1.parquet", "objectness", IDS[:1], MAPS[:1], About("spn"))
     resolved = resolve(read_any(tmp_path, truth, ["objectness"]), truth)
     assert content(resolved) == [(0, -1, MAPS[0].tolist())]
     assert resolved.covered.tolist() == [True, False, False]
 
 
-def test_an_image_twice_is_refused(tmp_path: Path, truth: Truth) -> None:
+def test_an_image_twice_is_refused(tmp_path: Path, truth: GroundTruth) -> None:
     for name in ("1", "2"):
         write_shard(tmp_path / f"{name}.parquet", "objectness", IDS[:1], MAPS[:1], About("spn"))
     with pytest.raises(BadFileError, match=r"row 1: image 'val2/1/0\.jpeg': a second row for the same image"):
         resolve(read_any(tmp_path, truth, ["objectness"]), truth)
 
 
-def test_a_folder_of_another_kind_or_another_split_is_refused(tmp_path: Path, truth: Truth) -> None:
+def test_a_folder_of_another_kind_or_another_split_is_refused(tmp_path: Path, truth: GroundTruth) -> None:
     npy_folder(tmp_path)
     with pytest.raises(BadFileError, match=r"holds \.npy files, that is maps or objectness; expected masks"):
         read_folder(tmp_path, truth, ["masks"])
-    other = Truth("toy", "val", ("cat", "dog"), ("x",), truth.size[:1], truth.labels[:1], no_objects())
+    other = GroundTruth("toy", "val", ("cat", "dog"), ("x",), truth.size[:1], truth.labels[:1], empty_objects())
     with pytest.raises(BadFileError, match=r"no file is of an image of toy val; expected x\.npy"):
         read_folder(tmp_path, other, ["maps"])
 
 
-def test_a_map_of_an_image_that_shows_two_classes_needs_a_shard(tmp_path: Path, truth: Truth) -> None:
+def test_a_map_of_an_image_that_shows_two_classes_needs_a_shard(tmp_path: Path, truth: GroundTruth) -> None:
     truth.labels[1] = 1
     with pytest.raises(BadFileError, match="'000002' shows several or none: use shards"):
         read_folder(npy_folder(tmp_path), truth, ["maps"])
@@ -157,7 +157,7 @@ def test_nothing_is_unpickled_and_nothing_large_is_believed(tmp_path: Path) -> N
         ({"height": [-1], "width": [-1], "map": [[1.0]]}, "row 0: expected -1 x -1 numbers"),
     ],
 )
-def test_a_shard_that_breaks_a_rule_is_refused(columns: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_shard_that_breaks_a_rule_is_refused(columns: Any, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     pq.write_table(pa.table({"image": [IDS[0]], **columns}), tmp_path / "s.parquet")
     with pytest.raises(BadFileError, match=rule):
         list(resolve(read_any(tmp_path, truth, ["objectness"]), truth).arrays())

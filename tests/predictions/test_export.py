@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.ground_truth import Truth, labels_of, no_objects
+from bench.data.ground_truth import GroundTruth, derive_labels, empty_objects
 from bench.data.pixels import read_indices, write_indices
 from bench.errors import RequestError
 from bench.predictions.export import coco_results, voc_files, write_coco, write_voc_server
@@ -25,9 +25,9 @@ CLASSES = ("cat", "dog")
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     size = np.array([[8, 6], [10, 4], [5, 5]], np.int32)
-    return Truth("voc2012", "test", CLASSES, IDS, size, labels_of(3, 2, no_objects()), no_objects())
+    return GroundTruth("voc2012", "test", CLASSES, IDS, size, derive_labels(3, 2, empty_objects()), empty_objects())
 
 
 def made(kind: str, **columns: Any) -> ResolvedPredictions:
@@ -71,14 +71,14 @@ def same(found: ResolvedPredictions, expected: ResolvedPredictions) -> None:
     ids=["boxes", "scores"],
 )
 def test_tables_are_the_servers_text_files_and_read_back_to_the_last_digit(
-    found: ResolvedPredictions, names: list[str], truth: Truth, tmp_path: Path
+    found: ResolvedPredictions, names: list[str], truth: GroundTruth, tmp_path: Path
 ) -> None:
     write_voc_server(tmp_path / "out.tar", found, truth)
     assert unpacked(tmp_path / "out.tar", tmp_path / "in") == [f"results/VOC2012/{name}" for name in names]
     same(resolve(read_any(tmp_path / "in", truth, [found.kind]), truth), found)
 
 
-def test_masks_are_indexed_images_of_the_photographs_size(truth: Truth, tmp_path: Path) -> None:
+def test_masks_are_indexed_images_of_the_photographs_size(truth: GroundTruth, tmp_path: Path) -> None:
     truth = replace(truth, split="Segmentation/test")
     given = [np.array([[0, 1], [2, 0]], np.uint8), np.full((4, 10), 2, np.uint8), np.zeros((5, 5), np.uint8)]
     write_voc_server(tmp_path / "out.tgz", masks(given), truth, own_data=True)
@@ -102,7 +102,7 @@ def test_colours_are_vocs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.tar", "out.tgz", "out.tar.gz"])
-def test_the_same_predictions_are_the_same_bytes(name: str, truth: Truth, tmp_path: Path) -> None:
+def test_the_same_predictions_are_the_same_bytes(name: str, truth: GroundTruth, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write_voc_server(tmp_path / folder / name, made("boxes", **BOXES), truth)
     assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -111,7 +111,7 @@ def test_the_same_predictions_are_the_same_bytes(name: str, truth: Truth, tmp_pa
     assert ((tmp_path / "one" / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("gz")
 
 
-def test_what_the_server_would_refuse_is_refused_and_nothing_is_written(truth: Truth, tmp_path: Path) -> None:
+def test_what_the_server_would_refuse_is_refused_and_nothing_is_written(truth: GroundTruth, tmp_path: Path) -> None:
     silent = [np.full((6, 8), 255, np.uint8)] * 3
     with pytest.raises(RequestError, match=r"takes pixels of 0 \.\.\. 2, but the mask of '2007_000027' has 255"):
         write_voc_server(tmp_path / "out.tar", masks(silent), truth)
@@ -120,7 +120,7 @@ def test_what_the_server_would_refuse_is_refused_and_nothing_is_written(truth: T
     assert list(tmp_path.iterdir()) == []
 
 
-def test_coco_results_read_back(truth: Truth, tmp_path: Path) -> None:
+def test_coco_results_read_back(truth: GroundTruth, tmp_path: Path) -> None:
     found = made("boxes", **BOXES)
     write_coco(tmp_path / "out.json", found, truth)
     first = json.loads((tmp_path / "out.json").read_text())[0]
@@ -128,7 +128,7 @@ def test_coco_results_read_back(truth: Truth, tmp_path: Path) -> None:
     same(resolve(read_any(tmp_path / "out.json", truth, ["boxes"]), truth), found)
 
 
-def test_coco_segments_read_back(truth: Truth, tmp_path: Path) -> None:
+def test_coco_segments_read_back(truth: GroundTruth, tmp_path: Path) -> None:
     whole = {"size": [6, 8], "counts": [0, 48]}
     entry = {"image_id": 2007000027, "category_id": 1, "score": 0.25, "segmentation": whole}
     (tmp_path / "in.json").write_text(json.dumps([entry]))
@@ -138,7 +138,7 @@ def test_coco_segments_read_back(truth: Truth, tmp_path: Path) -> None:
     assert (again.segments, again.score.tolist()) == (found.segments, [0.25])
 
 
-def test_no_predictions_are_an_empty_list_and_empty_files(truth: Truth, tmp_path: Path) -> None:
+def test_no_predictions_are_an_empty_list_and_empty_files(truth: GroundTruth, tmp_path: Path) -> None:
     none = replace(made("boxes", **BOXES), image=np.zeros(0, np.int32), label=np.zeros(0, np.int32))
     none = replace(none, columns={name: np.zeros(0) for name in BOXES})
     write_coco(tmp_path / "out.json", none, truth)
@@ -146,7 +146,7 @@ def test_no_predictions_are_an_empty_list_and_empty_files(truth: Truth, tmp_path
     assert voc_files(none, truth, 4) == {f"comp4_det_test_{name}.txt": "" for name in CLASSES}
 
 
-def test_ids_that_are_no_numbers_have_no_coco_form(truth: Truth) -> None:
+def test_ids_that_are_no_numbers_have_no_coco_form(truth: GroundTruth) -> None:
     with pytest.raises(RequestError, match="cannot name the images of voc2012, whose ids are no numbers"):
         coco_results(made("boxes", **BOXES), replace(truth, ids=("a", "b", "c")))
 
@@ -157,7 +157,7 @@ def test_corners_of_one_decimal_come_back_but_for_their_last_digit(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
 ) -> None:
     size = np.full((3, 2), 500, np.int32)
-    truth = Truth("voc2012", "test", CLASSES, IDS, size, labels_of(3, 2, no_objects()), no_objects())
+    truth = GroundTruth("voc2012", "test", CLASSES, IDS, size, derive_labels(3, 2, empty_objects()), empty_objects())
     numbers = np.array(rows, np.float64).reshape(-1, 5)
     columns = {name: numbers[:, at] / 10 for at, name in enumerate(("x1", "y1", "x2", "y2"))}
     zeros = np.zeros(len(rows), np.int32)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.errors import BadFileError
 from bench.predictions.export import coco_results, voc_files
 from bench.predictions.formats import read_all, read_any
@@ -22,14 +22,14 @@ IDS = ("000005", "000012", "2007_000027")
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
     size = np.full((3, 2), 500, dtype=np.int32)
-    return Truth("toy", "test_subset", CLASSES, IDS, size, labels_of(3, 3, none), none)
+    return GroundTruth("toy", "test_subset", CLASSES, IDS, size, derive_labels(3, 3, none), none)
 
 
 @pytest.fixture
-def dyadic(tmp_path: Path, truth: Truth) -> Path:
+def dyadic(tmp_path: Path, truth: GroundTruth) -> Path:
     """Forty boxes with corners and scores that binary fractions hold exactly, as our own parquet."""
     generator = np.random.default_rng(0)
     numbers = generator.integers(0, 4000, (40, 4)) / 8
@@ -61,7 +61,7 @@ def voc_folder(folder: Path, **files: str) -> Path:
     return folder
 
 
-def refused(path: Path, truth: Truth, rule: str, named: Path | None = None) -> None:
+def refused(path: Path, truth: GroundTruth, rule: str, named: Path | None = None) -> None:
     with pytest.raises(BadFileError, match=rule) as caught:
         resolve(read_any(path, truth, ["boxes"]), truth)
     assert str(caught.value).startswith(str(named or path))
@@ -74,7 +74,7 @@ def rows(found: ResolvedPredictions) -> list[Any]:
     )
 
 
-def test_the_same_dyadic_boxes_are_the_same_in_every_format(tmp_path: Path, truth: Truth, dyadic: Path) -> None:
+def test_the_same_dyadic_boxes_are_the_same_in_every_format(tmp_path: Path, truth: GroundTruth, dyadic: Path) -> None:
     own = resolve(read_any(dyadic, truth, ["boxes"]), truth)
     coco = resolve(read_any(coco_file(tmp_path, coco_results(own, truth)), truth, ["boxes"]), truth)
     (tmp_path / "voc").mkdir()
@@ -86,12 +86,12 @@ def test_the_same_dyadic_boxes_are_the_same_in_every_format(tmp_path: Path, trut
     assert voc.covered.all()
 
 
-def test_a_coco_box_by_hand(tmp_path: Path, truth: Truth) -> None:
+def test_a_coco_box_by_hand(tmp_path: Path, truth: GroundTruth) -> None:
     found = resolve(read_any(coco_file(tmp_path, [entry(image_id=2007000027, category_id=3)]), truth, ["boxes"]), truth)
     assert rows(found) == [(2, 2, 0.5, [10, 20, 40, 60])]
 
 
-def test_a_voc_line_by_hand(tmp_path: Path, truth: Truth) -> None:
+def test_a_voc_line_by_hand(tmp_path: Path, truth: GroundTruth) -> None:
     folder = voc_folder(tmp_path, **{"comp4_det_test_subset_tv__monitor": "000005 0.5 11 21 40 60\n\n"})
     found = read_any(folder, truth, ["boxes"])
     assert rows(resolve(found, truth)) == [(0, 2, 0.5, [10, 20, 40, 60])]
@@ -99,19 +99,19 @@ def test_a_voc_line_by_hand(tmp_path: Path, truth: Truth) -> None:
     assert found.notes == (absent, "2 of 3 images have no boxes")
 
 
-def test_a_voc_folder_of_class_scores(tmp_path: Path, truth: Truth) -> None:
+def test_a_voc_folder_of_class_scores(tmp_path: Path, truth: GroundTruth) -> None:
     files = {f"comp1_cls_test_subset_{name.replace('-', '__')}": "000005 0.25\n000012 -1e-3\n" for name in CLASSES}
     found = read_any(voc_folder(tmp_path, **files), truth, ["scores"])
     assert found.notes == ("1 of 3 images has no scores",)
     assert resolve(found, truth).score.tolist() == [0.25, -0.001] * 3
 
 
-def test_predictions_made_for_another_split_are_said_to_be(tmp_path: Path, truth: Truth) -> None:
+def test_predictions_made_for_another_split_are_said_to_be(tmp_path: Path, truth: GroundTruth) -> None:
     found = resolve(read_any(voc_folder(tmp_path, comp3_det_test_bicycle="000005 1 1 1 2 2"), truth, ["boxes"]), truth)
     assert found.notes[2] == "made for the split test, scored on test_subset"
 
 
-def test_content_decides_and_not_the_name(tmp_path: Path, truth: Truth, dyadic: Path) -> None:
+def test_content_decides_and_not_the_name(tmp_path: Path, truth: GroundTruth, dyadic: Path) -> None:
     named = dyadic.rename(tmp_path / "results.json")
     assert read_any(named, truth, ["boxes"]).about.made_by == "test"
     marked = tmp_path / "results.parquet"
@@ -119,14 +119,14 @@ def test_content_decides_and_not_the_name(tmp_path: Path, truth: Truth, dyadic: 
     assert len(read_any(marked, truth, ["boxes"]).table) == 1
 
 
-def test_no_detections_in_coco_are_none_on_every_image(tmp_path: Path, truth: Truth) -> None:
+def test_no_detections_in_coco_are_none_on_every_image(tmp_path: Path, truth: GroundTruth) -> None:
     found = resolve(read_any(coco_file(tmp_path, []), truth, ["boxes"]), truth)
     assert len(found.image) == 0
     assert found.covered.all()
     assert found.notes == ("the file has no boxes: all 3 images count as images without any",)
 
 
-def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: Truth) -> None:
+def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: GroundTruth) -> None:
     found = [entry(image_id=int(name)) for name in truth.ids]
     for some, notes in ((found[:1] * 2, ("2 of 3 images have no boxes",)), (found, ())):
         assert read_any(coco_file(tmp_path, some), truth, ["boxes"]).notes == notes
@@ -162,14 +162,14 @@ def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: Truth) -> 
         ([entry(bbox=[1e308, 0, 1e308, 1])], "row 0: column 'x2' must be finite"),
     ],
 )
-def test_a_broken_coco_file_is_named_with_row_and_rule(content: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_broken_coco_file_is_named_with_row_and_rule(content: Any, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     refused(coco_file(tmp_path, content), truth, rule)
 
 
-def test_ids_that_are_no_numbers_have_no_coco_form(tmp_path: Path, truth: Truth) -> None:
-    named = Truth("toy", "all", CLASSES, ("a", "b", "c"), truth.size, truth.labels, truth.objects)
+def test_ids_that_are_no_numbers_have_no_coco_form(tmp_path: Path, truth: GroundTruth) -> None:
+    named = GroundTruth("toy", "all", CLASSES, ("a", "b", "c"), truth.size, truth.labels, truth.objects)
     refused(coco_file(tmp_path, [entry()]), named, "whose ids are no numbers")
-    double = Truth("toy", "all", CLASSES, ("5", "05", "6"), truth.size, truth.labels, truth.objects)
+    double = GroundTruth("toy", "all", CLASSES, ("5", "05", "6"), truth.size, truth.labels, truth.objects)
     refused(coco_file(tmp_path, [entry()]), double, "two have the same number")
 
 
@@ -178,7 +178,7 @@ def test_coco_itself_has_gaps_in_its_category_ids(tmp_path: Path) -> None:
 
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
     size = np.full((1, 2), 500, dtype=np.int32)
-    truth = Truth("coco2014", "val", COCO, ("42",), size, labels_of(1, 80, none), none)
+    truth = GroundTruth("coco2014", "val", COCO, ("42",), size, derive_labels(1, 80, none), none)
     file = coco_file(tmp_path, [entry(image_id=42, category_id=90)])
     found = resolve(read_any(file, truth, ["boxes", "segments"]), truth)
     assert COCO[found.label[0]] == "toothbrush"
@@ -186,7 +186,7 @@ def test_coco_itself_has_gaps_in_its_category_ids(tmp_path: Path) -> None:
     refused(coco_file(tmp_path, [entry(image_id=42, category_id=12)]), truth, r"unknown category_id 12: .* 1 \.\.\. 90")
 
 
-def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: Truth) -> None:
+def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: GroundTruth) -> None:
     whole = {"size": [500, 500], "counts": [0, 250_000]}
     rows_ = [entry(segmentation=whole), entry(segmentation=[[0, 0, 0, 500, 500, 500, 500, 0]], image_id=12, score=1)]
     found = resolve(read_any(coco_file(tmp_path, rows_), truth, ["segments"]), truth)
@@ -204,14 +204,14 @@ def test_coco_segments_are_run_lengths_of_their_image(tmp_path: Path, truth: Tru
         (None, "row 0: segmentation: expected polygons"),
     ],
 )
-def test_a_broken_segment_is_named(segmentation: Any, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_broken_segment_is_named(segmentation: Any, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     file = coco_file(tmp_path, [entry(segmentation=segmentation)])
     with pytest.raises(BadFileError, match=rule):
         read_any(file, truth, ["segments"])
 
 
 def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_both(
-    tmp_path: Path, truth: Truth
+    tmp_path: Path, truth: GroundTruth
 ) -> None:
     both = entry(segmentation={"size": [500, 500], "counts": [0, 250_000]})
     only = {key: value for key, value in both.items() if key != "bbox"}
@@ -239,34 +239,34 @@ def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_b
         ("000005,1,1,1,2,2", "unknown image"),
     ],
 )
-def test_a_broken_voc_line_is_named_with_file_row_and_rule(line: str, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_broken_voc_line_is_named_with_file_row_and_rule(line: str, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     folder = voc_folder(tmp_path, comp3_det_test_subset_bicycle=f"000005 1 1 1 2 2\n{line}\n")
     refused(folder, truth, f"row 1: {rule}", folder / "comp3_det_test_subset_bicycle.txt")
 
 
-def test_a_voc_file_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
+def test_a_voc_file_that_is_no_text_is_named(tmp_path: Path, truth: GroundTruth) -> None:
     file = tmp_path / "comp3_det_test_subset_bicycle.txt"
     file.write_bytes(b"\xff\xfe0\x00")
     refused(tmp_path, truth, "not readable as UTF-8 text", file)
 
 
-def test_a_voc_file_of_an_unknown_class_is_named(tmp_path: Path, truth: Truth) -> None:
+def test_a_voc_file_of_an_unknown_class_is_named(tmp_path: Path, truth: GroundTruth) -> None:
     folder = voc_folder(tmp_path, comp3_det_test_subset_bicicle="")
     rule = r"Unknown class of toy 'bicicle'\. Did you mean: bicycle"
     refused(folder, truth, rule, folder / "comp3_det_test_subset_bicicle.txt")
 
 
-def test_a_folder_without_voc_files_says_what_it_expected(tmp_path: Path, truth: Truth) -> None:
+def test_a_folder_without_voc_files_says_what_it_expected(tmp_path: Path, truth: GroundTruth) -> None:
     voc_folder(tmp_path, readme="hello", comp3_cls_test_bicycle="")
     refused(tmp_path, truth, "a folder without VOC text files; expected names like comp4_det_test_subset_aeroplane.txt")
 
 
-def test_two_sets_of_voc_files_in_one_folder_are_refused(tmp_path: Path, truth: Truth) -> None:
+def test_two_sets_of_voc_files_in_one_folder_are_refused(tmp_path: Path, truth: GroundTruth) -> None:
     voc_folder(tmp_path, comp3_det_test_bicycle="", comp4_det_test_bicycle="")
     refused(tmp_path, truth, r"holds several sets of VOC text files \(comp3 on test, comp4 on test\)")
 
 
-def test_voc_files_are_found_below_the_folder_that_is_named(tmp_path: Path, truth: Truth) -> None:
+def test_voc_files_are_found_below_the_folder_that_is_named(tmp_path: Path, truth: GroundTruth) -> None:
     main = tmp_path / "results" / "VOC2012" / "Main"
     main.mkdir(parents=True)
     voc_folder(main, comp4_det_test_subset_bicycle="000005 0.5 11 21 40 60")
@@ -277,7 +277,7 @@ def test_voc_files_are_found_below_the_folder_that_is_named(tmp_path: Path, trut
         read_any(tmp_path, truth, ["boxes"])
 
 
-def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: Truth) -> None:
+def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: GroundTruth) -> None:
     voc_folder(tmp_path, comp1_cls_test_subset_bicycle="000005 1\n000005 2\n")
     with pytest.raises(
         BadFileError, match=r"comp1_cls_test_subset_bicycle\.txt, row 1: a second score of image '000005'"
@@ -285,7 +285,7 @@ def test_a_second_score_of_an_image_is_named(tmp_path: Path, truth: Truth) -> No
         read_any(tmp_path, truth, ["scores"])
 
 
-def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> None:
+def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: GroundTruth) -> None:
     with pytest.raises(BadFileError, match="holds boxes; expected points"):
         read_any(coco_file(tmp_path, [entry()]), truth, ["points", "maps"])
     with pytest.raises(BadFileError, match="holds boxes; expected scores"):
@@ -304,16 +304,16 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: Truth) -> No
         (b"[\xff]", "not valid JSON"),
     ],
 )
-def test_what_is_in_no_format_is_refused(content: bytes, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_what_is_in_no_format_is_refused(content: bytes, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     (tmp_path / "p.parquet").write_bytes(content)
     refused(tmp_path / "p.parquet", truth, rule)
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path, truth: Truth) -> None:
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path, truth: GroundTruth) -> None:
     refused(tmp_path / "none.parquet", truth, "No such file or directory")
 
 
-def test_nothing_in_a_pickle_is_executed(tmp_path: Path, truth: Truth) -> None:
+def test_nothing_in_a_pickle_is_executed(tmp_path: Path, truth: GroundTruth) -> None:
     class Bomb:
         def __reduce__(self) -> Any:
             return (Path.touch, (tmp_path / "executed",))
@@ -343,7 +343,7 @@ def scores(found: ResolvedPredictions) -> list[Any]:
     ],
     ids=["long", "long with more", "wide", "wide, quoted"],
 )
-def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth) -> None:
+def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: GroundTruth) -> None:
     found = resolve(read_any(csv_file(tmp_path, text), truth, ["boxes", "scores"]), truth)
     assert (found.kind, scores(found)) == ("scores", [(0, 1, 0.5), (2, 2, -0.001)])
     assert found.covered.tolist() == [True, False, True]
@@ -369,14 +369,14 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Truth
         ("image,bicycle\n000005," + "1" * 200_000, "row 0: not readable as CSV"),
     ],
 )
-def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     with pytest.raises(BadFileError, match=rule) as caught:
         resolve(read_any(csv_file(tmp_path, text), truth, ["scores"]), truth)
     assert str(caught.value).startswith(str(tmp_path / "scores.csv"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: Truth) -> None:
+def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: GroundTruth) -> None:
     (tmp_path / "scores.csv").write_bytes(b"image,bicycle\n\xff\xfe,1\n")
     with pytest.raises(BadFileError, match="not readable as UTF-8 text"):
         read_any(tmp_path / "scores.csv", truth, ["scores"])

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench.predictions.table as predictions
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.errors import BadFileError
 from bench.predictions.table import KINDS, About, Predictions, read, resolve, write
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
     size = np.full((3, 2), 100, dtype=np.int32)
-    return Truth("toy", "test", ("cat", "dog"), ("000001", "000002", "000003"), size, labels_of(3, 2, none), none)
+    return GroundTruth("toy", "test", ("cat", "dog"), ("000001", "000002", "000003"), size, derive_labels(3, 2, none), none)
 
 
 def table(kind: str = "boxes", rows: int = 2, **changes: Any) -> pa.Table:
@@ -33,7 +33,7 @@ def table(kind: str = "boxes", rows: int = 2, **changes: Any) -> pa.Table:
     return pa.table({**columns, **changes})
 
 
-def refused(path: Path, rule: str, truth: Truth | None = None) -> None:
+def refused(path: Path, rule: str, truth: GroundTruth | None = None) -> None:
     with pytest.raises(BadFileError, match=rule) as caught:
         read(path) if truth is None else resolve(read(path), truth)
     assert str(path) in str(caught.value)
@@ -47,7 +47,7 @@ def with_note(path: Path, note: Any, content: pa.Table | None = None) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_comes_back_as_it_was_written(kind: str, tmp_path: Path, truth: Truth) -> None:
+def test_every_kind_comes_back_as_it_was_written(kind: str, tmp_path: Path, truth: GroundTruth) -> None:
     about = About("melm", "toy", "test", truth.ids, {"nms": 0.3})
     write(tmp_path / "p.parquet", kind, table(kind), about)
     found = read(tmp_path / "p.parquet")
@@ -61,12 +61,12 @@ def test_every_kind_comes_back_as_it_was_written(kind: str, tmp_path: Path, trut
     assert resolved.covered.all()
 
 
-def test_extra_columns_are_ignored(tmp_path: Path, truth: Truth) -> None:
+def test_extra_columns_are_ignored(tmp_path: Path, truth: GroundTruth) -> None:
     path = with_note(tmp_path / "p.parquet", {"kind": "boxes"}, table(remark=["x", "y"]))
     assert len(resolve(read(path), truth).image) == 2
 
 
-def test_an_image_without_rows_is_covered_if_the_file_lists_it(tmp_path: Path, truth: Truth) -> None:
+def test_an_image_without_rows_is_covered_if_the_file_lists_it(tmp_path: Path, truth: GroundTruth) -> None:
     listed = read(with_note(tmp_path / "a.parquet", {"kind": "boxes", "ids": ["000001", "000003"]}))
     assert resolve(listed, truth).covered.tolist() == [True, False, True]
     unlisted = read(with_note(tmp_path / "b.parquet", {"kind": "boxes"}))
@@ -113,12 +113,12 @@ def test_a_column_twice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_column_is_named_with_its_row(
-    changes: dict[str, Any], rule: str, tmp_path: Path, truth: Truth
+    changes: dict[str, Any], rule: str, tmp_path: Path, truth: GroundTruth
 ) -> None:
     refused(with_note(tmp_path / "p.parquet", {"kind": "boxes"}, table(**changes)), rule, truth)
 
 
-def test_text_that_is_not_utf_8_is_refused(tmp_path: Path, truth: Truth) -> None:
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path, truth: GroundTruth) -> None:
     wrong = pa.array([b"\xff\xfe", b"000001"], pa.binary()).view(pa.string())
     path = with_note(tmp_path / "p.parquet", {"kind": "boxes"}, table(image=wrong))
     refused(path, "not UTF-8|not a readable parquet", truth)
@@ -131,7 +131,7 @@ def test_what_is_no_parquet_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
-def test_a_truncated_parquet_is_refused(share: float, tmp_path: Path, truth: Truth) -> None:
+def test_a_truncated_parquet_is_refused(share: float, tmp_path: Path, truth: GroundTruth) -> None:
     whole = with_note(tmp_path / "p.parquet", {"kind": "boxes"}).read_bytes()
     (tmp_path / "p.parquet").write_bytes(whole[: int(len(whole) * share)])
     refused(tmp_path / "p.parquet", "not a readable parquet file", truth)
@@ -160,30 +160,30 @@ def test_more_rows_than_can_be_right_are_refused_before_they_are_read(
         ({"ids": ["000002"]}, "row 0: image '000001' is not among the ids it lists"),
     ],
 )
-def test_what_a_file_says_about_itself_must_hold(note: dict[str, Any], rule: str, tmp_path: Path, truth: Truth) -> None:
+def test_what_a_file_says_about_itself_must_hold(note: dict[str, Any], rule: str, tmp_path: Path, truth: GroundTruth) -> None:
     refused(with_note(tmp_path / "p.parquet", {"kind": "boxes", **note}), rule, truth)
 
 
-def test_another_split_whose_images_are_all_here_is_noted(tmp_path: Path, truth: Truth) -> None:
+def test_another_split_whose_images_are_all_here_is_noted(tmp_path: Path, truth: GroundTruth) -> None:
     found = read(with_note(tmp_path / "p.parquet", {"kind": "boxes", "split": "test_subset"}))
     assert resolve(found, truth).notes == ("made for the split test_subset, scored on test",)
 
 
 @pytest.mark.parametrize("kind", ["scores", "points"])
-def test_a_second_row_for_an_image_and_class_is_refused(kind: str, tmp_path: Path, truth: Truth) -> None:
+def test_a_second_row_for_an_image_and_class_is_refused(kind: str, tmp_path: Path, truth: GroundTruth) -> None:
     double = table(kind, label=["cat", "cat"])
     rule = "row 1: image '000001', class 'cat': a second row"
     refused(with_note(tmp_path / "p.parquet", {"kind": kind}, double), rule, truth)
 
 
-def test_odd_boxes_are_counted_and_kept(truth: Truth) -> None:
+def test_odd_boxes_are_counted_and_kept(truth: GroundTruth) -> None:
     odd = table(x1=[50.0, -1.0], y1=[0.0, 0.0], x2=[50.0, 10.0], y2=[10.0, 101.0])
     resolved = resolve(Predictions("boxes", odd, About("x"), "odd.parquet"), truth)
     assert resolved.counts == {"inverted_boxes": 1, "boxes_outside_image": 1}
     assert resolved.box.tolist() == [[50, 0, 50, 10], [-1, 0, 10, 101]]
 
 
-def test_a_table_without_rows_is_all_right(truth: Truth) -> None:
+def test_a_table_without_rows_is_all_right(truth: GroundTruth) -> None:
     empty = Predictions("boxes", table(rows=2).slice(0, 0), About("x", ids=truth.ids), "empty.parquet")
     assert len(resolve(empty, truth).image) == 0
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.files import Places
 from bench.errors import BadFileError, UnknownNameError
-from bench.records.collection import find, kept
+from bench.records.collection import find_result, list_results
 from bench.records.result import Result, write_result
 
 FIELDS: dict[str, Any] = {
@@ -29,21 +29,21 @@ def published(places: Places, tmp_path: Path) -> Path:
 
 
 def test_each_address_once_the_run_before_its_copy(places: Places, published: Path) -> None:
-    found = {one.result.address: one.record.parent.name for one in kept(places, published)}
+    found = {one.result.address: one.record.parent.name for one in list_results(places, published)}
     assert found == {"aa1": "results", "aa2": "results", "bb": "measured"}
 
 
 def test_by_the_beginning_of_its_address_or_by_its_path(places: Places, published: Path) -> None:
-    assert find("b", places, published).record == published / "x.x.bb.json"
-    assert find("aa1", places, published).result.address == "aa1"
+    assert find_result("b", places, published).record == published / "x.x.bb.json"
+    assert find_result("aa1", places, published).result.address == "aa1"
     copy = published / "x.x.aa2.json"
-    assert find(str(copy), places, published).record == copy
+    assert find_result(str(copy), places, published).record == copy
 
 
 def test_what_is_not_one_result_is_refused(places: Places, published: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown result 'aa'\. Did you mean: aa2, aa1"):
-        find("aa", places, published)
+        find_result("aa", places, published)
     with pytest.raises(UnknownNameError, match="Unknown result 'cc'"):
-        find("cc", places, published)
+        find_result("cc", places, published)
     with pytest.raises(BadFileError, match="not a result record"):
-        find("nothing.json", places, published)
+        find_result("nothing.json", places, published)

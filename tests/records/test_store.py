@@ -21,7 +21,7 @@ from bench import registry
 from bench.core.files import Places, file_digest
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from bench.execution.resolve import Job, Request, Shelf, look_up
+from bench.execution.resolve import ResolvedRun, Request, DatasetCache, resolve_request
 from bench.records.result import Result
 from bench.records.store import SMALL, Store
 from bench.scoring.score import compute_result_address
@@ -44,21 +44,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 
 @pytest.fixture
-def job(runs: Places) -> Callable[..., Job]:
+def job(runs: Places) -> Callable[..., ResolvedRun]:
     """`job("cam", seed=1, box_threshold=0.3)`: a request looked up; what is no part of a request is a setting."""
 
-    def look(method: str = "cam", protocol: str = "voc07-point", *, threads: int = 1, **more: Any) -> Job:
+    def look(method: str = "cam", protocol: str = "voc07-point", *, threads: int = 1, **more: Any) -> ResolvedRun:
         conventions = more.pop("conventions", {})
         given = {key: more.pop(key) for key in ("seed", "split", "train_split") if key in more}
         options = TINY | more.pop("data_options", {})
         record = registry.protocol(protocol).with_conventions(conventions)
         request = Request(method, record, settings=more, data="shapes", data_options=options, **given)
-        return look_up(request, Shelf(runs), device=CPU, threads=threads)
+        return resolve_request(request, DatasetCache(runs), device=CPU, threads=threads)
 
     return look
 
 
-def addresses(job: Job) -> Addresses:
+def addresses(job: ResolvedRun) -> Addresses:
     training = None if job.training is None else job.training.address
     return Addresses(
         training, job.predictions.address, compute_result_address(job.bound, job.test, job.predictions.address)
@@ -69,12 +69,12 @@ def differing(one: Addresses, other: Addresses) -> set[str]:
     return {name for name in Addresses._fields if getattr(one, name) != getattr(other, name)}
 
 
-def moved(job: Job, other: Job) -> set[str]:
+def moved(job: ResolvedRun, other: ResolvedRun) -> set[str]:
     """Which of the addresses differ."""
     return differing(addresses(job), addresses(other))
 
 
-def saved_proposals(path: Path, *jobs: Job, shift: float = 0.0, only: str | None = None) -> str:
+def saved_proposals(path: Path, *jobs: ResolvedRun, shift: float = 0.0, only: str | None = None) -> str:
     """A proposals file for the images of all lists; those of `only` are shifted."""
     ids = [image for job in jobs for truth in (job.train, job.test) for image in truth.ids]
     boxes = [np.array([[0, 0, 20, 20 + (shift if only in (None, image) else 0)]]) for image in ids]
@@ -232,13 +232,13 @@ from pathlib import Path
 import torch, bench
 from bench import registry
 from bench.core.files import Places
-from bench.execution.resolve import Request, Shelf, look_up
+from bench.execution.resolve import Request, DatasetCache, resolve_request
 from bench.core.provenance import revision
 
 def address():
     record = registry.protocol("voc07-point")
     request = Request("cam", record, data="shapes", data_options={"train": 8, "val": 4, "test": 6, "size": 64})
-    return look_up(request, Shelf(Places(Path(sys.argv[1]))), device=torch.device("cpu"), threads=1).predictions.address
+    return resolve_request(request, DatasetCache(Places(Path(sys.argv[1]))), device=torch.device("cpu"), threads=1).predictions.address
 
 def git(*arguments):
     subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *arguments], check=True, capture_output=True)

@@ -11,9 +11,9 @@ from test_store import record
 
 from bench.core.files import Places, write_text
 from bench.errors import BadFileError
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.store import Store
-from bench.records.training_log import beside, read_history
+from bench.records.training_log import log_path, read_training_log
 
 OUTCOMES = pa.table({"image": [0]})
 
@@ -24,14 +24,14 @@ def test_the_log_of_its_training_is_published_with_a_result(places: Places, tmp_
     epochs = [{"epoch": 1.0, "loss": 3.5}, {"epoch": 2.0, "loss": 2.5}]
     write_text(store.training("7") / "log.jsonl", "".join(f"{json.dumps(one)}\n" for one in epochs))
     published = store.publish("aa", tmp_path / "measured")[0]
-    assert read_history(Kept(kept, published)) == read_history(Kept(kept, store.result("aa"))) == epochs
+    assert read_training_log(StoredResult(kept, published)) == read_training_log(StoredResult(kept, store.result("aa"))) == epochs
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"loss": "x"}', '{"loss": null}', "\xff"])
 def test_without_a_log_there_is_no_history_and_another_file_in_its_place_is_refused(places: Places, text: str) -> None:
     store = Store(places)
-    kept = Kept(store.record(record("aa"), OUTCOMES), store.result("aa"))
-    assert read_history(kept) == []
-    beside(kept.record).write_bytes(text.encode("latin-1"))
+    kept = StoredResult(store.record(record("aa"), OUTCOMES), store.result("aa"))
+    assert read_training_log(kept) == []
+    log_path(kept.record).write_bytes(text.encode("latin-1"))
     with pytest.raises(BadFileError, match="no log of a training"):
-        read_history(kept)
+        read_training_log(kept)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 import protocols
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.predictions.table import KINDS, About, Predictions, ResolvedPredictions, resolve
 from bench.scoring.protocol import BoundProtocol, read_record
 from bench.scoring.score import Evaluation, score
@@ -30,7 +30,7 @@ def truth_of(
     ids: tuple[str, ...] = IDS,
     classes: tuple[str, ...] = CLASSES,
     size: tuple[int, int] = (WIDTH, HEIGHT),
-) -> Truth:
+) -> GroundTruth:
     """A truth from (image, class, box, difficult)."""
     rows = sorted((ids.index(image), position) for position, (image, *_) in enumerate(objects))
     made = Objects(
@@ -40,11 +40,11 @@ def truth_of(
         np.array([objects[row][3] for _, row in rows], dtype=np.bool_),
     )
     sizes = np.full((len(ids), 2), size, dtype=np.int32)
-    return Truth("toy", "test", classes, ids, sizes, labels_of(len(ids), len(classes), made), made)
+    return GroundTruth("toy", "test", classes, ids, sizes, derive_labels(len(ids), len(classes), made), made)
 
 
 def predicted(
-    truth: Truth, kind: str, rows: Sequence[Sequence[Any]], *, ids: Any = "all"
+    truth: GroundTruth, kind: str, rows: Sequence[Sequence[Any]], *, ids: Any = "all"
 ) -> dict[str, ResolvedPredictions]:
     """Predictions from rows in the order of the kind's columns, which speak for all images."""
     types = [pa.string(), pa.string()] + [pa.float64()] * (len(KINDS[kind]) - 2)
@@ -53,7 +53,7 @@ def predicted(
     return {kind: resolve(Predictions(kind, pa.table(columns), about, "made.parquet"), truth)}
 
 
-def arrays(truth: Truth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, ResolvedPredictions]:
+def arrays(truth: GroundTruth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, ResolvedPredictions]:
     """Masks, maps or objectness from (image, class or None, array)."""
     image = np.array([truth.index[name] for name, *_ in rows], dtype=np.int32)
     label = np.array([-1 if name is None else truth.class_index[name] for _, name, _ in rows], dtype=np.int32)
@@ -68,12 +68,12 @@ def bound(name: str, **changes: Any) -> BoundProtocol:
     return BoundProtocol(record, family)
 
 
-def judge(protocol: BoundProtocol, truth: Truth, predictions: dict[str, ResolvedPredictions], **how: Any) -> Evaluation:
+def judge(protocol: BoundProtocol, truth: GroundTruth, predictions: dict[str, ResolvedPredictions], **how: Any) -> Evaluation:
     """Score without intervals."""
     return score(protocol, truth, predictions, **{"replicates": 0, **how})
 
 
-def repeated(truth: Truth, times: Sequence[int]) -> tuple[Truth, list[tuple[str, str]]]:
+def repeated(truth: GroundTruth, times: Sequence[int]) -> tuple[GroundTruth, list[tuple[str, str]]]:
     """The truth with image i there `times[i]` times, as a bootstrap replicate has it, and (old, new) ids."""
     names = [(old, f"{old}{copy}") for old, count in zip(truth.ids, times, strict=True) for copy in range(count)]
     o = truth.objects
@@ -104,7 +104,7 @@ def boxes() -> st.SearchStrategy[tuple[int, int, int, int]]:
     return st.tuples(corner, side, side).map(lambda b: (b[0][0], b[0][1], b[0][0] + b[1], b[0][1] + b[2]))
 
 
-def truths() -> st.SearchStrategy[Truth]:
+def truths() -> st.SearchStrategy[GroundTruth]:
     """Up to ten objects in four images, most in two of them; some classes and images stay without any."""
     image = st.sampled_from([*IDS, *IDS[1:3], *IDS[1:3]])
     thing = st.tuples(image, st.sampled_from([*CLASSES, "cat", "cat"]), boxes(), st.booleans())
@@ -112,7 +112,7 @@ def truths() -> st.SearchStrategy[Truth]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, distinct: bool = False) -> tuple[Truth, list[tuple[Any, ...]]]:
+def cases(draw: st.DrawFn, *, distinct: bool = False) -> tuple[GroundTruth, list[tuple[Any, ...]]]:
     """A truth and rows of boxes, most near an object; scores of few values, so that ties are common, or distinct."""
     truth = draw(truths())
     anywhere = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES), boxes())
@@ -123,7 +123,7 @@ def cases(draw: st.DrawFn, *, distinct: bool = False) -> tuple[Truth, list[tuple
     return truth, [(image, label, score, *map(float, box)) for (image, label, box), score in rows]
 
 
-def _near(truth: Truth) -> st.SearchStrategy[Any]:
+def _near(truth: GroundTruth) -> st.SearchStrategy[Any]:
     """An object's image and class, and its box, some corners moved by a pixel."""
     o = truth.objects
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.scoring.average_precision import average_precision, average_precisions, rank_rows
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
-    return Truth("toy", "test", ("cat", "dog"), ("b", "a"), np.ones((2, 2), np.int32), labels_of(2, 2, none), none)
+    return GroundTruth("toy", "test", ("cat", "dog"), ("b", "a"), np.ones((2, 2), np.int32), derive_labels(2, 2, none), none)
 
 
-def test_rows_go_by_class_then_score_then_image_id_then_file_order(truth: Truth) -> None:
+def test_rows_go_by_class_then_score_then_image_id_then_file_order(truth: GroundTruth) -> None:
     image = np.array([0, 1, 0, 1, 1])
     label = np.array([1, 1, 0, 1, 1])
     score = np.array([0.5, 0.5, 0.1, 0.9, 0.5])
@@ -24,7 +24,7 @@ def test_rows_go_by_class_then_score_then_image_id_then_file_order(truth: Truth)
     assert rank_rows(truth, image, label, score).tolist() == [2, 3, 1, 4, 0]
 
 
-def test_without_ties_the_unstable_order_is_the_same(truth: Truth) -> None:
+def test_without_ties_the_unstable_order_is_the_same(truth: GroundTruth) -> None:
     score = np.random.default_rng(0).permutation(50) / 50
     image = label = np.zeros(50, dtype=np.int32)
     assert (rank_rows(truth, image, label, score) == rank_rows(truth, image, label, score, stable=False)).all()

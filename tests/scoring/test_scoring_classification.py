@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, judge, predicted, truth_of, truths
 from sklearn.metrics import average_precision_score
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 
 PAIRS = [(image, label) for image in IDS for label in CLASSES]
 SCORES = st.dictionaries(st.sampled_from(PAIRS), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
@@ -25,7 +25,7 @@ def rows_of(scores: dict[Any, float]) -> list[Any]:
     return [(*pair, score) for pair, score in scores.items()]
 
 
-def labelled(truth: Truth, label: str, difficult_only: str) -> dict[str, bool]:
+def labelled(truth: GroundTruth, label: str, difficult_only: str) -> dict[str, bool]:
     """Positive or negative, of each image that counts for a class."""
     values = {image: int(truth.labels[truth.index[image], truth.class_index[label]]) for image in truth.ids}
     if difficult_only == "ignore":
@@ -63,7 +63,7 @@ SWITCHES = st.fixed_dictionaries(
 
 
 @given(truths(), SCORES, SWITCHES)
-def test_average_precision_equals_a_slow_reference(truth: Truth, scores: Any, how: dict[str, Any]) -> None:
+def test_average_precision_equals_a_slow_reference(truth: GroundTruth, scores: Any, how: dict[str, Any]) -> None:
     found = judge(bound("voc07-cls", **how), truth, predicted(truth, "scores", rows_of(scores))).per_class["mAP"]
     for label in CLASSES:
         labels = labelled(truth, label, how["difficult_only"])
@@ -73,7 +73,7 @@ def test_average_precision_equals_a_slow_reference(truth: Truth, scores: Any, ho
 
 
 @given(truths(), SCORES, SWITCHES)
-def test_precision_recall_and_f1_equal_a_slow_reference(truth: Truth, scores: Any, how: dict[str, Any]) -> None:
+def test_precision_recall_and_f1_equal_a_slow_reference(truth: GroundTruth, scores: Any, how: dict[str, Any]) -> None:
     metrics = judge(bound("voc07-cls", **how), truth, predicted(truth, "scores", rows_of(scores))).metrics
     counts = []
     for label in CLASSES:
@@ -107,7 +107,7 @@ def slow_decided(scores: dict[Any, float], image: str, label: str, how: dict[str
 
 
 @given(truths(), DISTINCT)
-def test_the_non_interpolated_form_equals_scikit_learn(truth: Truth, scores: dict[Any, float]) -> None:
+def test_the_non_interpolated_form_equals_scikit_learn(truth: GroundTruth, scores: dict[Any, float]) -> None:
     found = judge(
         bound("voc07-cls", ap="non-interpolated"), truth, predicted(truth, "scores", rows_of(scores))
     ).per_class["mAP"]

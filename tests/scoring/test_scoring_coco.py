@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from scoring_cases import bound, judge, predicted, truth_of
 
 from bench.core.boxes import to_coco
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.errors import RequestError
 from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
 
@@ -40,7 +40,7 @@ def random_boxes(generator: np.random.Generator, rows: int) -> Any:
     return np.concatenate([start, start + side], axis=1).astype(np.float64)
 
 
-def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[Truth, dict[str, Any]]:
+def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[GroundTruth, dict[str, Any]]:
     """Crowds, empty images, classes without objects, ties, over 100 detections in an image, near and far boxes."""
     generator = np.random.default_rng(seed)
     rows = int(generator.integers(1, 40))
@@ -58,7 +58,7 @@ def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[Truth, 
     )
     ids = tuple(str(number) for number in sorted(generator.choice(2000, images, replace=False)))
     size = np.full((images, 2), SIDE, dtype=np.int32)
-    truth = Truth("toy", "val", CLASSES, ids, size, labels_of(images, len(CLASSES), objects), objects)
+    truth = GroundTruth("toy", "val", CLASSES, ids, size, derive_labels(images, len(CLASSES), objects), objects)
     count = int(generator.integers(1, 250))
     near = generator.integers(0, rows, count)
     where = np.where(
@@ -78,7 +78,7 @@ def random_case(seed: int, *, images: int = 6, most: int = 130) -> tuple[Truth, 
     return truth, found
 
 
-def given_to(truth: Truth, found: dict[str, Any], kind: str, order: Any = None) -> dict[str, ResolvedPredictions]:
+def given_to(truth: GroundTruth, found: dict[str, Any], kind: str, order: Any = None) -> dict[str, ResolvedPredictions]:
     order = np.arange(len(found["image"])) if order is None else order
     columns: dict[str, Any] = {
         "image": [truth.ids[row] for row in found["image"][order]],
@@ -92,7 +92,7 @@ def given_to(truth: Truth, found: dict[str, Any], kind: str, order: Any = None) 
     return {kind: resolve(Predictions(kind, pa.table(columns), About("x", ids=truth.ids), "p.parquet"), truth)}
 
 
-def reference(truth: Truth, found: dict[str, Any], kind: str) -> list[float]:
+def reference(truth: GroundTruth, found: dict[str, Any], kind: str) -> list[float]:
     """pycocotools' twelve numbers."""
     o, sizes = truth.objects, {"height": SIDE, "width": SIDE}
     annotations = [
@@ -169,7 +169,7 @@ def test_a_replicate_equals_scoring_a_split_that_holds_its_images_as_often(seed:
         assert drawn[metric][0].tolist() == pytest.approx(named, abs=1e-12, nan_ok=True)
 
 
-def repeated(truth: Truth, found: dict[str, Any], times: Any) -> tuple[Truth, dict[str, Any]]:
+def repeated(truth: GroundTruth, found: dict[str, Any], times: Any) -> tuple[GroundTruth, dict[str, Any]]:
     """Truth and detections with image i there `times[i]` times, its copies next to each other."""
     copies = [(image, copy) for image, count in enumerate(times) for copy in range(count)]
     o, of = truth.objects, np.array([image for image, _ in copies], dtype=np.int64)
@@ -179,7 +179,7 @@ def repeated(truth: Truth, found: dict[str, Any], times: Any) -> tuple[Truth, di
         image=np.repeat(np.arange(len(of)), list(map(len, rows))).astype(np.int32),
     )
     ids = tuple(f"{truth.ids[image]}{copy}" for image, copy in copies)
-    labels = labels_of(len(ids), len(CLASSES), objects)
+    labels = derive_labels(len(ids), len(CLASSES), objects)
     larger = replace(truth, ids=ids, size=truth.size[of], labels=labels, objects=objects)
     mine = [np.flatnonzero(found["image"] == image) for image in of]
     kept = {name: column[np.concatenate(mine).astype(np.int64)] for name, column in found.items()}

@@ -15,7 +15,7 @@ from test_scoring_coco import CLASSES, SIDE, given_to, reference, rle
 
 from bench.core.bootstrap import class_mean
 from bench.core.boxes import from_coco
-from bench.data.ground_truth import Objects, Truth, labels_of
+from bench.data.ground_truth import Objects, GroundTruth, derive_labels
 from bench.scoring.score import summarise_outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
@@ -27,7 +27,7 @@ def on_a_grid(generator: np.random.Generator, rows: int) -> Any:
     return np.concatenate([generator.integers(0, 3, (rows, 2)), generator.integers(1, 4, (rows, 2))], axis=1) * step
 
 
-def hostile(seed: int) -> tuple[Truth, dict[str, Any]]:
+def hostile(seed: int) -> tuple[GroundTruth, dict[str, Any]]:
     """Up to 8 objects in up to 4 images, most detections on one of them; ids in no order, perhaps decimals."""
     generator = np.random.default_rng(seed)
     images, rows, count = (int(generator.integers(*ends)) for ends in ((1, 5), (0, 9), (1, 25)))
@@ -50,7 +50,7 @@ def hostile(seed: int) -> tuple[Truth, dict[str, Any]]:
     )
     ids = tuple(str(number) for number in generator.choice(30, images, replace=False))
     size = np.full((images, 2), SIDE, dtype=np.int32)
-    truth = Truth("toy", "val", CLASSES, ids, size, labels_of(images, len(CLASSES), objects), objects)
+    truth = GroundTruth("toy", "val", CLASSES, ids, size, derive_labels(images, len(CLASSES), objects), objects)
     on_object, of = generator.random(count) < (0.7 if rows else 0), generator.integers(0, max(rows, 1), count)
     anywhere = on_a_grid(generator, count) + shift
     halved = box[of] / generator.choice([1, 1, 1, 2], (count, 1)) ** [0, 0, 1, 0] if rows else anywhere
@@ -110,7 +110,7 @@ def test_halves_of_objects_at_decimals_count_where_pycocotools_counts_them() -> 
     )
     ids = tuple(str(number) for number in range(100))
     size = np.full((100, 2), SIDE, dtype=np.int32)
-    truth = Truth("toy", "val", CLASSES, ids, size, labels_of(100, len(CLASSES), objects), objects)
+    truth = GroundTruth("toy", "val", CLASSES, ids, size, derive_labels(100, len(CLASSES), objects), objects)
     halves = from_coco(xywh * [1, 1, 0.5, 1])
     found = {"image": np.arange(100), "label": none, "score": np.ones(100), "box": halves}
     expected = reference(truth, found, "boxes")[1]

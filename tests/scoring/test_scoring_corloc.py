@@ -14,10 +14,10 @@ from scoring_cases import CLASSES, IDS, bound, cases, judge, overlap, predicted,
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 
 
-def slow_hits(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> list[bool]:
+def slow_hits(truth: GroundTruth, rows: list[Any], label: str, how: dict[str, Any]) -> list[bool]:
     """Hit or miss of each image that counts for a class."""
     o, hits = truth.objects, []
     for image in truth.ids:

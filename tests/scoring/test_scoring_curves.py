@@ -8,7 +8,7 @@ from hypothesis import given
 from scoring_cases import CLASSES, IDS, bound, cases, judge, predicted
 from test_scoring_coco import given_to, random_case
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.scoring.average_precision import RankedHits, precision_recall
 
 MADE = [
@@ -30,7 +30,7 @@ def areas(ranked: RankedHits) -> list[float | None]:
 @pytest.mark.parametrize(("name", "kind", "changes", "metric"), MADE, ids=[name for name, *_ in MADE])
 @given(case=cases(distinct=True))
 def test_the_area_under_a_curve_is_the_average_precision(
-    name: str, kind: str, changes: dict[str, str], metric: str, case: tuple[Truth, list]
+    name: str, kind: str, changes: dict[str, str], metric: str, case: tuple[GroundTruth, list]
 ) -> None:
     truth, rows = case
     if kind == "points":

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, bound, cases, judge, overlap, predicted, repeated, truth_of
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from protocols.scoring.detection import printed
 
 
-def slow_verdicts(truth: Truth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
+def slow_verdicts(truth: GroundTruth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
     """True or false for each counted detection of a class, best first, and the number of objects to find."""
     o, column = truth.objects, truth.class_index[label]
     objects = [

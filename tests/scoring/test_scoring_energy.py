@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn_arrays
 from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, boxes, judge, predicted, truth_of, truths
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 
 PIXELS = [(x, y) for x in range(WIDTH) for y in range(HEIGHT)]
@@ -22,7 +22,7 @@ def inside(x: int, y: int, box: Any) -> bool:
     return bool(box[0] <= x + 0.5 < box[2] and box[1] <= y + 0.5 < box[3])
 
 
-def slow_energy(truth: Truth, energy: Any, difficult: str) -> Fraction | None:
+def slow_energy(truth: GroundTruth, energy: Any, difficult: str) -> Fraction | None:
     """Mean over images with objects of the share of `energy(image, x, y)` on a box, in exact fractions."""
     o, shares = truth.objects, []
     for row, image in enumerate(truth.ids):
@@ -47,7 +47,7 @@ FULL = drawn_arrays(np.float32, (HEIGHT, WIDTH), elements=st.sampled_from([0.0, 
 @settings(max_examples=30)
 @given(truths(), st.dictionaries(st.sampled_from(IDS), FULL), DIFFICULT, st.sampled_from([0.5, 8.0]))
 def test_a_map_equals_a_slow_reference_and_no_factor_moves_it(
-    truth: Truth, maps: Any, difficult: str, factor: float
+    truth: GroundTruth, maps: Any, difficult: str, factor: float
 ) -> None:
     found = arrays(truth, "objectness", [(image, None, one * np.float32(factor)) for image, one in maps.items()])
     evaluation = judge(bound("voc07-energy", difficult_objects=difficult), truth, found)
@@ -66,7 +66,7 @@ ROWS = st.lists(
 @settings(max_examples=30)
 @given(truths(), ROWS, DIFFICULT, st.randoms(use_true_random=False))
 def test_scored_boxes_equal_a_slow_reference_in_any_order(
-    truth: Truth, drawn: Any, difficult: str, random: Any
+    truth: GroundTruth, drawn: Any, difficult: str, random: Any
 ) -> None:
     rows = [(i, c, s, *(side + 0.25 * shifted for side in map(float, box))) for i, c, s, box, shifted in drawn]
     moved = truth.subset(random.sample(IDS, 4), split="test")

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, boxes, judge, overlap, predicted, truth_of
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 
 
-def slow_errors(truth: Truth, rows: list[Any], scores: dict[Any, float] | None, how: dict[str, Any]) -> dict[str, Any]:
+def slow_errors(truth: GroundTruth, rows: list[Any], scores: dict[Any, float] | None, how: dict[str, Any]) -> dict[str, Any]:
     """Each error from its definition, image by image."""
     misses: dict[str, list[bool]] = {f"{name}_error": [] for name in ("top1_loc", "top5_loc", "gt_known_loc")}
     misses |= {"top1_cls_error": [], "top5_cls_error": []}
@@ -45,7 +45,7 @@ def slow_errors(truth: Truth, rows: list[Any], scores: dict[Any, float] | None, 
 
 
 @st.composite
-def single(draw: st.DrawFn) -> tuple[Truth, list[Any], Any]:
+def single(draw: st.DrawFn) -> tuple[GroundTruth, list[Any], Any]:
     """One class an image, boxes of any class near its objects, perhaps class scores, perhaps a blacklist."""
     shown = [draw(st.sampled_from(CLASSES)) for _ in IDS]
     objects = [
@@ -66,7 +66,7 @@ def single(draw: st.DrawFn) -> tuple[Truth, list[Any], Any]:
     return truth, rows, scores
 
 
-def given_to(truth: Truth, rows: Any, scores: Any) -> dict[str, Any]:
+def given_to(truth: GroundTruth, rows: Any, scores: Any) -> dict[str, Any]:
     found = predicted(truth, "boxes", rows)
     if scores is not None:
         found |= predicted(truth, "scores", [(*pair, value) for pair, value in scores.items()])
@@ -91,7 +91,7 @@ def test_equals_a_slow_reference_under_every_switch(case: Any, how: dict[str, An
     assert evaluation.metrics == {name: pytest.approx(expected[name]) for name in evaluation.metrics}
 
 
-def example() -> tuple[Truth, list[Any]]:
+def example() -> tuple[GroundTruth, list[Any]]:
     # a: the right class is second, its box right. b: right class first, box wrong. c: all right. d: no answer.
     truth = truth_of([(image, "cat", (0, 0, 4, 4), False) for image in IDS])
     rows = [

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 from scoring_cases import arrays, bound, judge, truth_of
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from protocols.scoring.maxbox import SIDE, TAUS, scaled_map
 
@@ -19,7 +19,7 @@ SIZE = (400, 300)
 BOTH_ENDS = ("tight", "wsolevaluation")
 
 
-def made(seed: int, *, grain: int) -> tuple[Truth, dict[str, Any]]:
+def made(seed: int, *, grain: int) -> tuple[GroundTruth, dict[str, Any]]:
     """Two images with a box or two, and maps with blobs, holes and a flat floor."""
     generator = np.random.default_rng(seed)
     objects, maps = [], {}
@@ -35,7 +35,7 @@ def made(seed: int, *, grain: int) -> tuple[Truth, dict[str, Any]]:
     return truth_of(objects, ids=IDS, size=SIZE), maps
 
 
-def truth_boxes(truth: Truth, row: int) -> list[list[int]]:
+def truth_boxes(truth: GroundTruth, row: int) -> list[list[int]]:
     boxes = truth.objects.box[truth.objects.image == row]
     return [[int(corner * SIDE / side) for corner, side in zip(box, SIZE * 2, strict=True)] for box in boxes]
 
@@ -63,7 +63,7 @@ def contour_boxes(foreground: Any, ends: str) -> list[list[int]]:
     return boxes or [[0, 0, 0, 0]]
 
 
-def slow_v2(truth: Truth, maps: dict[str, Any], ends: str) -> float:
+def slow_v2(truth: GroundTruth, maps: dict[str, Any], ends: str) -> float:
     """The mean over IoU .3, .5, .7 of the best share over thresholds, over every different foreground."""
     shares = {least: np.zeros(len(TAUS)) for least in (0.3, 0.5, 0.7)}
     for row, image in enumerate(truth.ids):
@@ -79,7 +79,7 @@ def slow_v2(truth: Truth, maps: dict[str, Any], ends: str) -> float:
     return float(np.mean([hits.max() / len(truth.ids) for hits in shares.values()]))
 
 
-def loop_v1(truth: Truth, maps: dict[str, Any], ends: str) -> float:
+def loop_v1(truth: GroundTruth, maps: dict[str, Any], ends: str) -> float:
     """The best share over all thousand thresholds of the largest contour's box at IoU .5."""
     hits = np.zeros(len(TAUS))
     for row, image in enumerate(truth.ids):
@@ -103,7 +103,7 @@ def released(small: Any) -> Any:
     return large / large.max()
 
 
-def maps_of(truth: Truth, maps: dict[str, Any]) -> Any:
+def maps_of(truth: GroundTruth, maps: dict[str, Any]) -> Any:
     return arrays(truth, "maps", [(image, "cat", one) for image, one in maps.items()])
 
 
@@ -140,7 +140,7 @@ def square(x1: int, y1: int, x2: int, y2: int) -> Any:
     return found
 
 
-def one_box(box: tuple[int, ...]) -> Truth:
+def one_box(box: tuple[int, ...]) -> GroundTruth:
     return truth_of([("a", "cat", box, False)], ids=("a",), size=(SIDE, SIDE))
 
 

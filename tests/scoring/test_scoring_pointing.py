@@ -17,7 +17,7 @@ from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, judge, pre
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 
 PIXELS = [(x, y) for x in range(WIDTH) for y in range(HEIGHT)]
@@ -35,7 +35,7 @@ def slow_hit(point: Any, boxes: list[Any], how: dict[str, Any]) -> bool:
     return False
 
 
-def slow_verdicts(truth: Truth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> list[tuple[bool, bool]]:
+def slow_verdicts(truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> list[tuple[bool, bool]]:
     """Of each pair that counts: whether it hits, and whether it is in the difficult subset."""
     o, verdicts = truth.objects, []
     for image in truth.ids:
@@ -75,7 +75,7 @@ SWITCHES = st.fixed_dictionaries(
 
 
 @given(truths(), POINTS, SWITCHES)
-def test_equals_a_slow_reference_under_every_switch(truth: Truth, points: Any, how: dict[str, Any]) -> None:
+def test_equals_a_slow_reference_under_every_switch(truth: GroundTruth, points: Any, how: dict[str, Any]) -> None:
     rows = [(*pair, 1.0, *map(float, point)) for pair, point in points.items()]
     evaluation = judge(bound("voc07-point", **how), truth, predicted(truth, "points", rows)).per_class
     for label in CLASSES:
@@ -137,7 +137,7 @@ def test_points_of_absent_classes_and_far_away_are_no_trouble() -> None:
     assert judge(bound("voc07-point"), truth, predicted(truth, "points", rows)).metrics["accuracy"] == 0
 
 
-def with_masks(objects: list[tuple[str, Any]]) -> Truth:
+def with_masks(objects: list[tuple[str, Any]]) -> GroundTruth:
     """Cats with masks (HEIGHT, WIDTH), and boxes tight around them, a pixel short at the end."""
     boxes = [[x.min(), y.min(), x.max(), y.max()] for y, x in (np.nonzero(mask) for _, mask in objects)]
     truth = truth_of([(image, "cat", box, False) for (image, _), box in zip(objects, boxes, strict=True)])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, bound, judge, predicted, truth_of, truths
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 
 POINTS = st.dictionaries(
     st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES)),
@@ -25,7 +25,7 @@ SWITCHES = st.fixed_dictionaries(
 )
 
 
-def slow_average_precision(truth: Truth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> Fraction | None:
+def slow_average_precision(truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> Fraction | None:
     """Area under the envelope of one class, from the definition: a point hits within a box grown on every side."""
     o, grow = truth.objects, how["tolerance"]
     kind: dict[str, str] = {}
@@ -57,7 +57,7 @@ def slow_average_precision(truth: Truth, points: dict[Any, Any], label: str, how
 @settings(max_examples=60)
 @given(truths(), POINTS, SWITCHES, st.randoms(use_true_random=False))
 def test_equals_a_slow_reference_under_every_switch_in_any_order(
-    truth: Truth, points: Any, how: Any, random: Any
+    truth: GroundTruth, points: Any, how: Any, random: Any
 ) -> None:
     rows = random.sample([(*pair, *map(float, point)) for pair, point in points.items()], len(points))
     moved = truth.subset(random.sample(IDS, 4), split="test")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, arrays, bound, judge, predicted, truth_of
 
-from bench.data.ground_truth import Masks, Truth
+from bench.data.ground_truth import Masks, GroundTruth
 from bench.predictions.table import KINDS, ResolvedPredictions
 from bench.scoring.protocol import BoundProtocol
 
@@ -29,14 +29,14 @@ class Case(NamedTuple):
 
     protocol: str
     kind: str
-    rows: Callable[[Generator, Truth], list[Any]]
+    rows: Callable[[Generator, GroundTruth], list[Any]]
     shows_one_class: bool = False
     masks: str = ""
     ranks: bool = False
     """Whether it is judged by the order of scores; else by the boxes or maps themselves."""
 
 
-def drawn_truth(generator: Generator, case: Case, folder: Path) -> Truth:
+def drawn_truth(generator: Generator, case: Case, folder: Path) -> GroundTruth:
     """Objects near each other, some difficult, none in the last image; masks in files if the family asks for them."""
     shown = {image: CLASSES[generator.integers(3)] for image in IDS}
     objects = []
@@ -60,7 +60,7 @@ def drawn_masks(generator: Generator, form: str, folder: Path) -> Masks:
     return Masks(indexed=form == "indexed", files=tuple(files), ignore=(None,) * len(IDS))
 
 
-def some_boxes(generator: Generator, truth: Truth) -> list[Any]:
+def some_boxes(generator: Generator, truth: GroundTruth) -> list[Any]:
     """Boxes, most near an object; the scores are all different and none is 0."""
     o, rows = truth.objects, []
     for value in generator.permutation(40) + 1:
@@ -73,31 +73,31 @@ def some_boxes(generator: Generator, truth: Truth) -> list[Any]:
     return rows
 
 
-def some_scores(generator: Generator, truth: Truth) -> list[Any]:
+def some_scores(generator: Generator, truth: GroundTruth) -> list[Any]:
     pairs = [(image, label) for image in truth.ids for label in truth.classes if generator.random() < 0.8]
     return [(*pair, value / 64) for pair, value in zip(pairs, generator.permutation(len(pairs)) + 1, strict=True)]
 
 
-def some_points(generator: Generator, truth: Truth) -> list[Any]:
+def some_points(generator: Generator, truth: GroundTruth) -> list[Any]:
     return [(*row, *map(float, generator.integers(0, SIDE, 2))) for row in some_scores(generator, truth)]
 
 
-def some_proposals(generator: Generator, truth: Truth) -> list[Any]:
+def some_proposals(generator: Generator, truth: GroundTruth) -> list[Any]:
     return [(image, label, *box, value) for image, label, value, *box in some_boxes(generator, truth)]
 
 
-def some_maps(generator: Generator, truth: Truth) -> list[Any]:
+def some_maps(generator: Generator, truth: GroundTruth) -> list[Any]:
     return [
         (image, truth.classes[truth.labels[row].argmax()], generator.random((5, 6)).astype(np.float32))
         for row, image in enumerate(truth.ids)
     ]
 
 
-def some_objectness(generator: Generator, truth: Truth) -> list[Any]:
+def some_objectness(generator: Generator, truth: GroundTruth) -> list[Any]:
     return [(image, None, generator.random((5, 6)).astype(np.float32)) for image in truth.ids]
 
 
-def some_masks(generator: Generator, truth: Truth) -> list[Any]:
+def some_masks(generator: Generator, truth: GroundTruth) -> list[Any]:
     return [(image, None, generator.integers(0, 4, (4, 5)).astype(np.uint8)) for image in truth.ids]
 
 
@@ -127,15 +127,15 @@ class Drawn(NamedTuple):
 
     protocol: BoundProtocol
     kind: str
-    truth: Truth
+    truth: GroundTruth
     rows: list[Any]
 
-    def found(self, truth: Truth, rows: list[Any]) -> dict[str, ResolvedPredictions]:
+    def found(self, truth: GroundTruth, rows: list[Any]) -> dict[str, ResolvedPredictions]:
         """Those of the rows that are of the truth, as predictions."""
         mine = [row for row in rows if row[0] in truth.index]
         return predicted(truth, self.kind, mine) if self.kind in KINDS else arrays(truth, self.kind, mine)
 
-    def numbers(self, truth: Truth, rows: list[Any]) -> dict[str, float | None]:
+    def numbers(self, truth: GroundTruth, rows: list[Any]) -> dict[str, float | None]:
         evaluation = judge(self.protocol, truth, self.found(truth, rows))
         by_class = {f"{metric} {c}": v for metric, values in evaluation.per_class.items() for c, v in values.items()}
         return {**evaluation.metrics, **by_class}

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, predicted, truth_of
 
-from bench.data.ground_truth import Masks, Truth, no_objects, single_labels
+from bench.data.ground_truth import Masks, GroundTruth, empty_objects, encode_labels
 from bench.errors import RequestError
 from protocols.scoring.maxbox import SIDE
 
 
-def with_masks(folder: Path, images: list[tuple[list[Any], Any]]) -> Truth:
+def with_masks(folder: Path, images: list[tuple[list[Any], Any]]) -> GroundTruth:
     """A truth of cats with the masks of each image's objects, and what is ignored."""
     files: list[Any] = []
     ignored: list[Any] = []
@@ -28,9 +28,9 @@ def with_masks(folder: Path, images: list[tuple[list[Any], Any]]) -> Truth:
             Image.fromarray(np.asarray(ignore, dtype=bool)).save(folder / f"{row}-ignore.png")
         files.append(tuple(names))
         ignored.append(None if ignore is None else folder / f"{row}-ignore.png")
-    labels = single_labels(np.zeros(4, dtype=int), len(CLASSES))
+    labels = encode_labels(np.zeros(4, dtype=int), len(CLASSES))
     masks_ = Masks(indexed=False, files=tuple(files), ignore=tuple(ignored))
-    return replace(truth_of([]), labels=labels, objects=no_objects(), masks=masks_)
+    return replace(truth_of([]), labels=labels, objects=empty_objects(), masks=masks_)
 
 
 def spanning(found: Any) -> Any:
@@ -53,7 +53,7 @@ def slow_pxap(maps: list[Any], masks: list[Any], ignored: list[Any]) -> float:
     return area
 
 
-def drawn(seed: int, folder: Path) -> tuple[Truth, list[Any], float]:
+def drawn(seed: int, folder: Path) -> tuple[GroundTruth, list[Any], float]:
     generator = np.random.default_rng(seed)
     maps = [np.round(generator.random((SIDE, SIDE)), generator.integers(1, 5)).astype(np.float32) for _ in IDS]
     objects = [[generator.random((SIDE, SIDE)) < 0.2 for _ in range(generator.integers(1, 3))] for _ in IDS]
@@ -63,7 +63,7 @@ def drawn(seed: int, folder: Path) -> tuple[Truth, list[Any], float]:
     return truth, maps, slow_pxap([spanning(one) for one in maps], together, ignored)
 
 
-def given_to(truth: Truth, maps: list[Any], factor: float = 1.0) -> Any:
+def given_to(truth: GroundTruth, maps: list[Any], factor: float = 1.0) -> Any:
     return arrays(truth, "maps", [(name, "cat", one * np.float32(factor)) for name, one in zip(IDS, maps, strict=True)])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CLASSES, IDS, bound, cases, judge, overlap, predicted, truth_of
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 
 SWITCHES = st.fixed_dictionaries(
@@ -23,7 +23,7 @@ SWITCHES = st.fixed_dictionaries(
 )
 
 
-def slow_means(truth: Truth, rows: list[Any], how: dict[str, Any]) -> tuple[Fraction | None, Fraction | None]:
+def slow_means(truth: GroundTruth, rows: list[Any], how: dict[str, Any]) -> tuple[Fraction | None, Fraction | None]:
     """Both means from the definition; a pair without probability has accuracy 0 and no variance."""
     o, found = truth.objects, []
     for image in truth.ids:

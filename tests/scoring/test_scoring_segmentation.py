@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays as drawn_arrays
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, truth_of
 
-from bench.data.ground_truth import Masks, Truth
+from bench.data.ground_truth import Masks, GroundTruth
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
 from bench.predictions.table import resolve
@@ -23,7 +23,7 @@ from bench.predictions.table import resolve
 NAMES = ("background", *CLASSES)
 
 
-def with_masks(folder: Path, masks: list[Any]) -> Truth:
+def with_masks(folder: Path, masks: list[Any]) -> GroundTruth:
     """A truth whose masks are files."""
     for image, mask in zip(IDS, masks, strict=True):
         Image.fromarray(np.asarray(mask, dtype=np.uint8)).save(folder / f"{image}.png")

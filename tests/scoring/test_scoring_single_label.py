@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import IDS, bound, judge, predicted
 
-from bench.data.ground_truth import Truth, no_objects, single_labels
+from bench.data.ground_truth import GroundTruth, empty_objects, encode_labels
 
 CLASSES = tuple("pqrstuvw")
 
 
-def truth_of(labels: list[int]) -> Truth:
+def truth_of(labels: list[int]) -> GroundTruth:
     size = np.zeros((len(labels), 2), np.int32)
-    return Truth("toy", "test", CLASSES, IDS, size, single_labels(np.array(labels), len(CLASSES)), no_objects())
+    return GroundTruth("toy", "test", CLASSES, IDS, size, encode_labels(np.array(labels), len(CLASSES)), empty_objects())
 
 
 PAIRS = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES))

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from bench import registry
-from bench.records.collection import Kept
+from bench.records.collection import StoredResult
 from bench.records.result import Result, write_result
 from bench.site.build import HERE, pages, write
 
 EVIL = '<script>alert("x")</script>&../..'
 
 
-def made(folder: Path, address: str, method: str = "center", **more: Any) -> Kept:
+def made(folder: Path, address: str, method: str = "center", **more: Any) -> StoredResult:
     bound = registry.bind(registry.protocol("voc07-point"))
     fields: dict[str, Any] = {
         "address": address,
@@ -38,13 +38,13 @@ def made(folder: Path, address: str, method: str = "center", **more: Any) -> Kep
         "per_class": {"accuracy": {"cat": 0.5, "dog": None}},
         "created": "2025-01-01",
     }
-    one = Kept(Result(**{**fields, **more}), folder / f"{len(list(folder.glob('*')))}.json")
+    one = StoredResult(Result(**{**fields, **more}), folder / f"{len(list(folder.glob('*')))}.json")
     write_result(one.record, one.result)
     return one
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> list[Kept]:
+def known(tmp_path_factory: pytest.TempPathFactory) -> list[StoredResult]:
     """A usual result, one on generated data, and one whose every text is an attack."""
     folder = tmp_path_factory.mktemp("results")
     odd = {"variant": EVIL, "split": EVIL, "notes": (EVIL,), "config": {"net": EVIL}, "partial": True}
@@ -56,7 +56,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> list[Kept]:
 
 
 @pytest.fixture(scope="module")
-def found(known: list[Kept]) -> dict[str, str]:
+def found(known: list[StoredResult]) -> dict[str, str]:
     """The pages of these results."""
     return pages(known)
 
@@ -106,7 +106,7 @@ def test_there_is_a_page_for_everything(found: dict[str, str]) -> None:
 
 
 def test_every_link_leads_to_a_page_and_none_elsewhere(
-    known: list[Kept], found: dict[str, str], tmp_path: Path
+    known: list[StoredResult], found: dict[str, str], tmp_path: Path
 ) -> None:
     written = {path.relative_to(tmp_path / "out").as_posix() for path in write(known, tmp_path / "out")}
     for name, text in found.items():
@@ -117,13 +117,13 @@ def test_every_link_leads_to_a_page_and_none_elsewhere(
             assert link in ("data:,", "#main") or "/".join(parts).partition("#")[0] in written, (name, link)
 
 
-def test_assets_load_nothing(known: list[Kept]) -> None:
+def test_assets_load_nothing(known: list[StoredResult]) -> None:
     for path in (HERE / "assets").iterdir():
         assert not re.search(r"https?:|//\w|@import|url\(|fetch|import ", path.read_text())
 
 
 def test_nothing_that_a_record_says_is_markup_or_a_path(
-    known: list[Kept], found: dict[str, str], tmp_path: Path
+    known: list[StoredResult], found: dict[str, str], tmp_path: Path
 ) -> None:
     assert {_Page(text).tags.count("script") for text in found.values()} == {1}  # our own
     assert not [name for name, text in found.items() if "<script>" in text or 'alert("x")' in text]
@@ -133,7 +133,7 @@ def test_nothing_that_a_record_says_is_markup_or_a_path(
     assert not [name for name in found if ".." in PurePosixPath(name).parts]
 
 
-def test_the_same_results_give_the_same_bytes_in_any_order(known: list[Kept], found: dict[str, str]) -> None:
+def test_the_same_results_give_the_same_bytes_in_any_order(known: list[StoredResult], found: dict[str, str]) -> None:
     assert list(found.items()) == list(pages(known[::-1]).items())
 
 
@@ -148,7 +148,7 @@ def test_a_class_without_a_number_is_undefined(found: dict[str, str]) -> None:
     assert '<th scope="row">dog</th><td>undefined</td>' in found[f"run/{'a' * 20}.html"]
 
 
-def test_pictures_have_pages_that_their_runs_lead_to(known: list[Kept], found: dict[str, str]) -> None:
+def test_pictures_have_pages_that_their_runs_lead_to(known: list[StoredResult], found: dict[str, str]) -> None:
     address = "a" * 20
     more = pages(known, {address: "<title>pictures</title>"})
     assert more[f"pictures/{address}.html"] == "<title>pictures</title>"
@@ -161,7 +161,7 @@ def test_without_results_there_is_a_site(tmp_path: Path) -> None:
     assert "No results yet" in pages([])["method/melm.html"]
 
 
-def test_a_site_is_written_from_the_command_line(here, known: list[Kept], tmp_path: Path) -> None:
+def test_a_site_is_written_from_the_command_line(here, known: list[StoredResult], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "results"
     folder.mkdir(parents=True)
     for one in known[:2]:
@@ -171,7 +171,7 @@ def test_a_site_is_written_from_the_command_line(here, known: list[Kept], tmp_pa
     assert "center" in (tmp_path / "site" / "index.html").read_text()
 
 
-def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[Kept], tmp_path: Path) -> None:
+def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[StoredResult], tmp_path: Path) -> None:
     out = tmp_path / "site"
     write(known, out)
     written = write(known[:1], out)
@@ -179,7 +179,7 @@ def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[Kept], tmp
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_what_is_no_site_is_never_replaced(here, known: list[Kept], tmp_path: Path) -> None:
+def test_what_is_no_site_is_never_replaced(here, known: list[StoredResult], tmp_path: Path) -> None:
     write(known, tmp_path / "site")
     (tmp_path / "site" / "run" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("")

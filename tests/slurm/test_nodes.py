@@ -14,7 +14,7 @@ from slurm_cluster import DATA, MEANS, Checkout, ask, ended, until, wait_for
 from torch import Tensor, nn
 
 from bench.core.files import Places
-from bench.execution.resolve import Shelf, look_up
+from bench.execution.resolve import DatasetCache, resolve_request
 from bench.method import Task
 from bench.records.store import Store
 from bench.training import checkpoint
@@ -60,7 +60,7 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
     here, there = Store(Places(tmp_path / "runs")), Store(Places(tmp_path / "elsewhere"))
     for job, one in zip(submission.jobs, ours, strict=True):
         (request,) = submission.requests_of(job)
-        asked = look_up(request, Shelf(submission.places), device=torch.device("cpu"), threads=1)
+        asked = resolve_request(request, DatasetCache(submission.places), device=torch.device("cpu"), threads=1)
         method = build(asked.cls, asked.config, Task(asked.dataset.name, asked.dataset.classes), 0)
         first = {name: value.clone() for name, value in method.state_dict().items()}
         shared, alone = (weights(store.training(one["training"]), method) for store in (here, there))

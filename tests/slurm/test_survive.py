@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import DATA, MEANS, SCRIPT, Checkout, ask, ended, until, wait_for
 
-from bench.core.lease import standing
+from bench.core.lease import find_holder
 from slurm.attempts import lives
 from slurm.status import Status
 from slurm.submission import Submission
@@ -122,7 +122,7 @@ def disturb(submission: Submission, nodes: Path, folder: Path) -> None:
     ask(SCRIPT, "crash", nodes, ask("squeue", "-h", "-j", tasks["crashed"], "-o", "%N").strip())
     end_in(100, tasks["warned"])  # it is told 90 seconds before
     end_in(5, tasks["cut"])
-    holder = standing(submission.job_folder(NAMES.index("killed")) / "lease")
+    holder = find_holder(submission.job_folder(NAMES.index("killed")) / "lease")
     assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
     (folder / "raising.go").touch()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from measured import found, result
 
-from bench.core.bootstrap import interval, over_seeds
+from bench.core.bootstrap import interval, average_over_seeds
 from bench.records.replicates import Replicates
 from bench.tables.matching import Measured
 
@@ -127,5 +127,5 @@ def test_seeds_are_one_number_with_an_interval_over_images_and_seeds() -> None:
 
     of_same_draws = mean(lambda _: "d")
     assert of_same_draws.value == pytest.approx(0.44)
-    assert of_same_draws.interval == interval(over_seeds(np.stack(list(draws.values()))), of_same_draws.value)
+    assert of_same_draws.interval == interval(average_over_seeds(np.stack(list(draws.values()))), of_same_draws.value)
     assert mean(lambda address: address).interval is None

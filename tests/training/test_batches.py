@@ -17,7 +17,7 @@ from train_cases import FLAT, Colours, Corners, Photographs, boxes, feed, made
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, RequestError
 from bench.method import MapConfig, ProposalConfig
-from bench.training.batches import Images, ahead, considered, effective_labels, feed_of, mirrored, plan, scaled
+from bench.training.batches import Images, prefetch, considered, effective_labels, make_batch_source, mirrored, plan, scaled
 from methods.wsddn import Wsddn
 
 
@@ -121,11 +121,11 @@ def test_images_without_proposals_are_left_out_and_counted(tmp_path: Path) -> No
     large, small = np.array([[0, 0, 20, 20]]), np.array([[0, 0, 2, 2]])
     proposals = Proposals.gather(photographs.ids, [small, large, np.zeros((0, 4))])
     config, truth = ProposalConfig(**{**FLAT, "min_proposal": 8}), photographs.truth("train")
-    found, left_out = feed_of(config, Images(photographs), truth, proposals)
+    found, left_out = make_batch_source(config, Images(photographs), truth, proposals)
     assert (found.ids, left_out) == (("01",), 2)
     assert found.labels.tolist() == photographs.labels[[1]].tolist()
     with pytest.raises(RequestError, match="no image to train on"):
-        feed_of(config.model_copy(update={"min_proposal": 30}), Images(photographs), truth, proposals)
+        make_batch_source(config.model_copy(update={"min_proposal": 30}), Images(photographs), truth, proposals)
 
 
 def test_images_stay_in_memory_while_they_fit_the_budget(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_work_ahead_comes_in_order(workers: int) -> None:
         time.sleep(0.001 * (number % 3))
         return number
 
-    assert list(ahead(make, 20, workers)) == list(range(20))
-    assert list(ahead(make, 0, workers)) == []
+    assert list(prefetch(make, 20, workers)) == list(range(20))
+    assert list(prefetch(make, 0, workers)) == []
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -162,7 +162,7 @@ def test_an_error_comes_where_its_item_would_have_come(workers: int) -> None:
             raise BadFileError("4.png", "is broken")
         return number
 
-    items = ahead(make, 10, workers)
+    items = prefetch(make, 10, workers)
     assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(BadFileError, match=r"4\.png: is broken"):
         next(items)
@@ -170,7 +170,7 @@ def test_an_error_comes_where_its_item_would_have_come(workers: int) -> None:
 
 def test_work_ahead_is_bounded_and_stops_when_nobody_wants_more() -> None:
     begun: list[int] = []
-    items = ahead(lambda number: begun.append(number) or number, 100, 2)
+    items = prefetch(lambda number: begun.append(number) or number, 100, 2)
     assert next(items) == 0
     items.close()
     assert len(begun) <= 5
@@ -181,7 +181,7 @@ def test_work_ahead_leaves_the_threads_of_the_computation_alone() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        list(ahead(lambda _: torch.rand(8, 8) @ torch.rand(8, 8), 4, 2))
+        list(prefetch(lambda _: torch.rand(8, 8) @ torch.rand(8, 8), 4, 2))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -95,7 +95,7 @@ def gradients(folder: Path, name: str, count: int) -> tuple[dict[str, Any], dict
     photographs = some(folder, count)
     train(method, run, photographs, boxes(photographs, TOGETHER))
     found = {key: None if one.grad is None else one.grad.numpy() for key, one in method.named_parameters()}
-    return found, log(run)[0] if process_group.leads() else {}
+    return found, log(run)[0] if process_group.is_main() else {}
 
 
 def all_gradients(folder: Path) -> dict[tuple[str, int], Any]:
@@ -179,7 +179,7 @@ def interrupted(folder: Path, run: str, rank: int, happens: Callable[[], None]) 
         if next(checks) == 2 and process_group.rank() == rank:
             happens()
 
-    with process_group.together():
+    with process_group.abort_together():
         trained(folder, folder / run, check=check)
 
 
@@ -225,7 +225,7 @@ def unlike(key: str) -> str:
             raise RequestError("labels.csv is not there")
         return key + str(process_group.rank() if key == "other" else 0)
 
-    return process_group.everywhere(find, str)
+    return process_group.main_first(find, str)
 
 
 @pytest.mark.parametrize(("key", "says"), [("absent", "labels.csv is not there"), ("other", "other data, weights")])

@@ -15,12 +15,12 @@ import torch
 
 from bench import registry
 from bench.core.files import Places
-from bench.data.ground_truth import Truth
-from bench.execution.resolve import Request, Shelf, look_up
+from bench.data.ground_truth import GroundTruth
+from bench.execution.resolve import Request, DatasetCache, resolve_request
 from bench.method import Task
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
-from bench.training.batches import Images, feed_of
+from bench.training.batches import Images, make_batch_source
 from bench.training.loop import build, fit
 from bench.training.predict import Split, predict
 
@@ -30,24 +30,24 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> DatasetCache:
     """One synthetic set, and its proposals, for all of them."""
-    return Shelf(Places(tmp_path_factory.mktemp("learning") / "runs"))
+    return DatasetCache(Places(tmp_path_factory.mktemp("learning") / "runs"))
 
 
-def shuffled(truth: Truth) -> Truth:
+def shuffled(truth: GroundTruth) -> GroundTruth:
     """The same images with one another's labels."""
     return replace(truth, labels=np.random.default_rng(0).permutation(truth.labels))
 
 
-def classification(shelf: Shelf, method: str, folder: Path, *, shuffle: bool) -> float:
+def classification(shelf: DatasetCache, method: str, folder: Path, *, shuffle: bool) -> float:
     """Mean average precision on the test split after training by the recipe, from true labels or shuffled ones."""
     protocol = registry.protocol("voc07-cls").with_conventions({"ap": "area"})
-    job = look_up(Request(method, protocol, data="shapes"), shelf, device=CPU, threads=1)
+    job = resolve_request(Request(method, protocol, data="shapes"), shelf, device=CPU, threads=1)
     model = build(job.cls, job.config, Task("shapes", job.dataset.classes), 0)
     images = Images(job.dataset)
     labels = shuffled(job.train) if shuffle else job.train
-    fit(model, feed_of(job.config, images, labels, job.proposals(job.train))[0], folder, seed=0, device=CPU)
+    fit(model, make_batch_source(job.config, images, labels, job.proposals(job.train))[0], folder, seed=0, device=CPU)
     tables, _ = predict(model, Split(job.test, images, job.proposals(job.test)), ["scores"], folder, device=CPU)
     write(folder / "scores.parquet", "scores", tables["scores"], About(method, ids=job.test.ids))
     found = resolve(read(folder / "scores.parquet", "scores"), job.test)
@@ -58,7 +58,7 @@ def classification(shelf: Shelf, method: str, folder: Path, *, shuffle: bool) ->
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("method", ["cam", "wsddn", "melm"])
-def test_true_labels_teach_and_shuffled_ones_do_not(method: str, shelf: Shelf, tmp_path: Path) -> None:
+def test_true_labels_teach_and_shuffled_ones_do_not(method: str, shelf: DatasetCache, tmp_path: Path) -> None:
     truth = shelf.truth(shelf.dataset("shapes", {}), "test")
     chance = float((truth.labels > 0).mean())
     nothing = classification(shelf, method, tmp_path / "shuffled", shuffle=True)

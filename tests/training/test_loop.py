@@ -112,7 +112,7 @@ class Terminated(Colours):
             os.kill(os.getpid(), signal.SIGTERM)
         return super().loss(images, labels)
 
-    def watched(self) -> dict[str, list[torch.nn.Parameter]]:
+    def gradient_groups(self) -> dict[str, list[torch.nn.Parameter]]:
         return {"maps": list(self.maps.parameters())}
 
 
@@ -362,7 +362,7 @@ def test_an_epoch_that_is_not_kept_cannot_be_asked_for(settings: dict[str, Any],
 
 def test_what_a_method_watches_is_logged_as_the_norm_of_its_gradient(run: Path, photographs: Photographs) -> None:
     class Watched(Corners):
-        def watched(self) -> dict[str, list[torch.nn.Parameter]]:
+        def gradient_groups(self) -> dict[str, list[torch.nn.Parameter]]:
             return {"all": list(self.linear.parameters()), "bias": [self.linear.bias]}
 
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 10, "momentum": 0.0, "weight_decay": 0.0, "min_proposal": 0}

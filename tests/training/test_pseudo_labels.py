@@ -16,7 +16,7 @@ from bench.errors import RequestError
 from bench.method import ProposalConfig, training
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS, About, write
-from bench.training.batches import Images, feed_of, plan
+from bench.training.batches import Images, make_batch_source, plan
 from bench.training.predict import Split, predict
 from bench.training.pseudo_labels import pseudo_objects
 
@@ -75,7 +75,7 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
 def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs, tmp_path: Path) -> None:
     file = run(tmp_path / "r.parquet", photographs, [("00", "cat", 0.9, 0.0, 4.0, 8.0, 12.0)])
     config = PseudoConfig(pseudo=file, net="none", weights="none", input_size=64, min_proposal=0)
-    feed, _ = feed_of(config, Images(photographs), photographs.truth("train"), boxes(photographs, [WHOLE]))
+    feed, _ = make_batch_source(config, Images(photographs), photographs.truth("train"), boxes(photographs, [WHOLE]))
     seen = set()
     for epoch in range(8):
         chosen = plan(config, 3, seed=0, epoch=epoch)

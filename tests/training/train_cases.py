@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Truth, no_objects
+from bench.data.ground_truth import GroundTruth, empty_objects
 from bench.data.proposals import Proposals
 from bench.method import MapConfig, MapMethod, Maps, ProposalConfig, ProposalMethod, Task
-from bench.training.batches import Feed, Images, feed_of
+from bench.training.batches import BatchSource, Images, make_batch_source
 from bench.training.loop import build, fit
 
 CPU = torch.device("cpu")
@@ -47,9 +47,9 @@ class Photographs(Dataset):
     def splits(self) -> tuple[str, ...]:
         return (self.split,)
 
-    def truth(self, split: str) -> Truth:
+    def truth(self, split: str) -> GroundTruth:
         size = np.tile(np.array([[32, 24]], np.int32), (len(self.ids), 1))
-        return Truth("toy", split, self.classes, self.ids, size, self.labels, no_objects())
+        return GroundTruth("toy", split, self.classes, self.ids, size, self.labels, empty_objects())
 
     def image_path(self, image: str) -> Path:
         self.opened.append(image)
@@ -107,9 +107,9 @@ def boxes(photographs: Photographs, rows: Sequence[Sequence[float]]) -> Proposal
     return Proposals.gather(photographs.ids, [each] * len(photographs.ids))
 
 
-def feed(method: Any, photographs: Photographs, proposals: Proposals | None = None) -> Feed:
+def feed(method: Any, photographs: Photographs, proposals: Proposals | None = None) -> BatchSource:
     """The method's feed of all the photographs."""
-    return feed_of(method.config, Images(photographs), photographs.truth("train"), proposals)[0]
+    return make_batch_source(method.config, Images(photographs), photographs.truth("train"), proposals)[0]
 
 
 def train(method: Any, folder: Path, photographs: Photographs, proposals: Proposals | None = None, **more: Any) -> Any:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.core.files import ordinary
-from bench.data.ground_truth import Truth
+from bench.core.files import require_regular_file
+from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError
 from bench.predictions.arrays import read_folder
 from bench.predictions.formats.coco import read_coco
@@ -19,7 +19,7 @@ from bench.predictions.formats.voc import read_voc
 from bench.predictions.table import KINDS, Predictions, read
 
 
-def read_any(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
+def read_any(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
     """Read predictions of one of `kinds`, the first of what the file holds.
 
     Raises BadFileError, naming file, row and rule.
@@ -27,7 +27,7 @@ def read_any(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     return read_all(path, truth, kinds)[0]
 
 
-def read_all(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions]:
+def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predictions]:
     """Read what a file or folder holds of `kinds`: one kind, but of a COCO JSON perhaps boxes and segments.
 
     Raises BadFileError, naming file, row and rule.
@@ -36,7 +36,7 @@ def read_all(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions
     if path.is_dir():
         return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
     try:
-        with ordinary(path).open("rb") as file:
+        with require_regular_file(path).open("rb") as file:
             start = file.read(64)
     except OSError as error:
         raise BadFileError(path, f"not a readable file ({error.strerror})") from None

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from bench.core.boxes import from_coco
 from bench.data.coco import CATEGORY_IDS, CLASSES
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
 from bench.errors import BadFileError
 from bench.predictions.formats.rows import Row, accept, of_all_images, of_rows
@@ -36,7 +36,7 @@ class _CocoNames(NamedTuple):
     labels: dict[int, int]
 
 
-def read_coco(path: Path, truth: Truth, kinds: Sequence[str]) -> list[Predictions]:
+def read_coco(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predictions]:
     """Boxes and segments, those of `kinds` that every entry has. Raises BadFileError, naming the row."""
     try:
         entries = json.loads(_content(path).decode("utf-8-sig"))
@@ -68,7 +68,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def category_ids(truth: Truth) -> Sequence[int]:
+def category_ids(truth: GroundTruth) -> Sequence[int]:
     """The `category_id` of each class."""
     return CATEGORY_IDS if truth.classes == CLASSES else range(1, len(truth.classes) + 1)
 
@@ -78,7 +78,7 @@ def _only_segments(entries: list[Any], with_segment: list[bool]) -> bool:
     return all(with_segment) and not all("bbox" in entry for entry in entries)
 
 
-def _coco_segments(path: Path, truth: Truth, names: _CocoNames, entries: list[Any]) -> Predictions:
+def _coco_segments(path: Path, truth: GroundTruth, names: _CocoNames, entries: list[Any]) -> Predictions:
     rows = [_coco_pair(path, truth, names, row, entry, "segmentation") for row, entry in enumerate(entries)]
     segments = []
     for row, ((image, _), entry) in enumerate(zip(rows, entries, strict=True)):
@@ -95,7 +95,7 @@ def _coco_segments(path: Path, truth: Truth, names: _CocoNames, entries: list[An
     return Predictions("segments", pa.table(columns), About(made_by=path.stem), str(path))
 
 
-def _image_numbers(path: Path, truth: Truth) -> dict[int, int]:
+def _image_numbers(path: Path, truth: GroundTruth) -> dict[int, int]:
     """From COCO's number of an image to its index."""
     try:
         numbers = {int(name): index for index, name in enumerate(truth.ids)}
@@ -108,7 +108,7 @@ def _image_numbers(path: Path, truth: Truth) -> dict[int, int]:
     return numbers
 
 
-def _coco_row(path: Path, truth: Truth, names: _CocoNames, row: int, entry: Any) -> Row:
+def _coco_row(path: Path, truth: GroundTruth, names: _CocoNames, row: int, entry: Any) -> Row:
     image, label = _coco_pair(path, truth, names, row, entry, "bbox")
     bbox = entry["bbox"]
     if not isinstance(bbox, list) or len(bbox) != 4:
@@ -118,7 +118,7 @@ def _coco_row(path: Path, truth: Truth, names: _CocoNames, row: int, entry: Any)
     return image, label, [entry["score"], *bbox]
 
 
-def _coco_pair(path: Path, truth: Truth, names: _CocoNames, row: int, entry: Any, *more: str) -> tuple[int, int]:
+def _coco_pair(path: Path, truth: GroundTruth, names: _CocoNames, row: int, entry: Any, *more: str) -> tuple[int, int]:
     """Image and class of an entry that has all it needs, and a score that is a number."""
 
     def refuse(rule: str) -> NoReturn:

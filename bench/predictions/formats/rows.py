@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from bench.core.boxes import FloatArray
-from bench.core.files import ordinary
-from bench.data.ground_truth import Truth
-from bench.errors import BadFileError, WrongKindError, amount
+from bench.core.files import require_regular_file
+from bench.data.ground_truth import GroundTruth
+from bench.errors import BadFileError, WrongKindError, format_count
 from bench.predictions.table import KINDS, About, Predictions
 
 MAX_LINES = 5_000_000
@@ -43,7 +43,7 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
     """
     try:
-        with ordinary(path).open(encoding="utf-8-sig", newline="") as file:
+        with require_regular_file(path).open(encoding="utf-8-sig", newline="") as file:
             yield _lines(path, file)
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
@@ -66,10 +66,10 @@ def number_of(text: str) -> float:
     return value if math.isfinite(value) and "_" not in text else math.nan
 
 
-def of_all_images(found: Predictions, truth: Truth) -> Predictions:
+def of_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
     """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
     without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
-    note = f"{without} of {amount(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
+    note = f"{without} of {format_count(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
     if not len(found.table):
         note = f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
     notes = (*found.notes, note) if without else found.notes
@@ -78,7 +78,7 @@ def of_all_images(found: Predictions, truth: Truth) -> Predictions:
 
 def of_rows(
     path: Path,
-    truth: Truth,
+    truth: GroundTruth,
     kind: str,
     rows: Iterable[Row],
     about: About,

@@ -12,7 +12,7 @@ import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.data.ground_truth import Truth
+from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
 from bench.predictions.formats.rows import Row, accept, lines_of, number_of, of_rows
 from bench.predictions.table import About, Predictions
@@ -30,13 +30,13 @@ def is_csv(start: bytes) -> bool:
     return start.startswith((b"image,", b'"image",'))
 
 
-def read_csv(path: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
+def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
     """Read class scores. Raises BadFileError, naming file, row and rule."""
     accept(path, "scores", kinds)
     return of_rows(path, truth, "scores", _rows(path, truth), About(made_by=path.stem))
 
 
-def _rows(path: Path, truth: Truth) -> Iterator[Row]:
+def _rows(path: Path, truth: GroundTruth) -> Iterator[Row]:
     seen: set[int] = set()
     with lines_of(path) as lines:
         for row, image, label, text in _cells(path, truth, lines):
@@ -54,7 +54,7 @@ def _rows(path: Path, truth: Truth) -> Iterator[Row]:
             yield of_image, of_class, [_number(path, row, text)]
 
 
-def _cells(path: Path, truth: Truth, text: Iterator[str]) -> Cells:
+def _cells(path: Path, truth: GroundTruth, text: Iterator[str]) -> Cells:
     """Every score of the file; blank lines are passed over."""
     row = -1
     try:
@@ -74,7 +74,7 @@ def _cells(path: Path, truth: Truth, text: Iterator[str]) -> Cells:
         raise BadFileError(path, f"not readable as CSV in UTF-8 ({error})", row=row + 1) from None
 
 
-def _is_long(path: Path, truth: Truth, header: list[str]) -> bool:
+def _is_long(path: Path, truth: GroundTruth, header: list[str]) -> bool:
     """Whether the columns are those of a long file and not those of a wide one."""
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.core.boxes import from_voc
-from bench.core.files import files_in
-from bench.data.ground_truth import Truth
+from bench.core.files import list_files
+from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
 from bench.predictions.formats.rows import Row, accept, lines_of, number_of, of_all_images, of_rows
 from bench.predictions.table import About, Predictions
@@ -29,7 +29,7 @@ _COLUMNS = {"det": ("score", "xmin", "ymin", "xmax", "ymax"), "cls": ("score",)}
 _KIND = {"det": "boxes", "cls": "scores"}
 
 
-def read_voc(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
+def read_voc(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
     """Read a folder, or one above it such as `results`. Raises BadFileError, naming file, row and rule."""
     comp, split, files = _voc_files(folder, truth)
     task = _TASKS[comp]
@@ -41,10 +41,10 @@ def read_voc(folder: Path, truth: Truth, kinds: Sequence[str]) -> Predictions:
     return of_all_images(replace(found, notes=notes if absent else ()), truth)
 
 
-def _voc_files(folder: Path, truth: Truth) -> tuple[str, str, dict[int, Path]]:
+def _voc_files(folder: Path, truth: GroundTruth) -> tuple[str, str, dict[int, Path]]:
     """The competition, the split, and the file of each class (by index) in a folder."""
     found: dict[tuple[str, str], dict[int, Path]] = {}
-    for file in files_in(folder, "comp*.txt"):
+    for file in list_files(folder, "comp*.txt"):
         match = _VOC_NAME.fullmatch(file.name)
         if match is None or _TASKS[match[1]] != match[2]:
             continue
@@ -62,7 +62,7 @@ def _voc_files(folder: Path, truth: Truth) -> tuple[str, str, dict[int, Path]]:
     return comp, split, files
 
 
-def _split_and_class(file: Path, truth: Truth, name: str) -> tuple[str, int]:
+def _split_and_class(file: Path, truth: GroundTruth, name: str) -> tuple[str, int]:
     for label, class_name in enumerate(truth.classes):
         if name.endswith(f"_{class_name}"):
             return name.removesuffix(f"_{class_name}"), label
@@ -70,7 +70,7 @@ def _split_and_class(file: Path, truth: Truth, name: str) -> tuple[str, int]:
     raise BadFileError(file, str(unknown))
 
 
-def _voc_rows(file: Path, truth: Truth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
+def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
     seen = set()
     with lines_of(file) as lines:
