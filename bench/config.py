@@ -19,7 +19,7 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 
 
 def training(default: Any, text: str, *, file: bool = False, later: bool = False, **rules: Any) -> Any:
-    """A config field that determines the trained weights: changing it trains again.
+    """Declare a setting that determines the trained weights: changing it retrains.
 
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
     were trainings, which its default describes: they keep their address, and the default must never change.
@@ -29,7 +29,7 @@ def training(default: Any, text: str, *, file: bool = False, later: bool = False
 
 
 def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
-    """A config field that only changes what trained weights predict; file: as for `training`."""
+    """Declare a setting that only changes what trained weights predict; file: as for `training`."""
     return Field(default, description=text, json_schema_extra={"stage": "prediction", "file": file}, **rules)
 
 
@@ -71,13 +71,13 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
             return getattr(self, new) if new in type(self).model_fields else super().__getattr__(name)
 
     def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
-        """The settings that belong to one stage, as JSON values."""
+        """Return the settings of one stage, as JSON values."""
         fields = type(self).model_fields
         mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
         return self.model_dump(mode="json", include=mine)
 
     def addressed(self) -> dict[str, Any]:
-        """The training settings that an address is made of: without those that came later and are at their default."""
+        """Return the training settings that enter an address: not those added later that have their default."""
         settings, fields = self.stage("training"), type(self).model_fields
         later = {key for key in settings if dict(fields[key].json_schema_extra or {}).get("later")}  # type: ignore[arg-type]
         return {

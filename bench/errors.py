@@ -89,7 +89,7 @@ def escape_text(text: str, most: int = 1500) -> str:
 
 
 def format_count(count: int, noun: str, plural: str = "") -> str:
-    """A number of things, for a message.
+    """Format a number of things for a message.
 
     >>> amount(1, "image"), amount(1000, "image"), amount(0, "inverted box", "inverted boxes")
     ('1 image', '1000 images', '0 inverted boxes')
@@ -98,7 +98,7 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says, in a line; its name if it says nothing."""
+    """Return the first line of another library's error, or its name if it has no text."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

@@ -145,7 +145,7 @@ class Attribution(MapMethod):
 
     @classmethod
     def on(cls, base: type[MapMethod]) -> type[Attribution]:
-        """This attribution of a base, with the base's settings, recipes and variants."""
+        """Bind this attribution to a base, with the base's settings, recipes and variants."""
         named: Any = (str, training(base.name, str(cls.Own.model_fields["base"].description)))
         shared = {name: getattr(base, name) for name in ("recipes", "variants", "default_variant")}
         config = create_model("Config", __base__=(base.Config, cls.Own), base=named)
@@ -160,10 +160,10 @@ class Attribution(MapMethod):
 
     @abstractmethod
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Maps (B, h, w) of how images (B, 3, H, W) show the classes (B,) int64; gradients are enabled."""
+        """Compute maps (B, h, w) of the evidence for classes (B,) int64 in images (B, 3, H, W); gradients are enabled."""
 
     def forward(self, images: Tensor) -> Maps:
-        """The base's scores (B, C), and maps (B, C, h, w)."""
+        """Return the base's scores (B, C), and maps (B, C, h, w)."""
         scores = self.base(images).scores
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
             labels = torch.arange(len(self.task.classes), device=images.device)
@@ -171,23 +171,23 @@ class Attribution(MapMethod):
         return Maps(scores, torch.stack([map.detach() for map in maps], dim=1))
 
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
-        """What `explain` gives for each of `labels`; to override where one pass of the images serves them all."""
+        """Call `explain` for each of `labels`. Override it if one pass over the images serves all of them."""
         return [self.explain(images.detach().clone(), classes) for classes in labels]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The base's."""
+        """Return the base's."""
         return self.base.loss(images, labels)
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """The base's."""
+        """Return the base's."""
         return self.base.probabilities(scores)
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """The base's."""
+        """Return the base's."""
         return self.base.new_parameters()
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The base's."""
+        """Return the base's."""
         return self.base.gradient_groups()
 
 

@@ -28,13 +28,13 @@ class Life:
 
 
 def lives(folder: Path) -> Sequence[Life]:
-    """The lives of a job so far, by its folder."""
+    """Read the attempts of a job so far, from its folder."""
     path = folder / "lives.json"
     return [Life(**said) for said in read_json(path)] if path.exists() else []
 
 
 def this() -> Life:
-    """The life that this process of a task leads."""
+    """Return the attempt that this process belongs to."""
     from submitit import JobEnvironment
 
     return Life(JobEnvironment().job_id, int(os.environ.get("SLURM_RESTART_COUNT", 0)))

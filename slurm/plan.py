@@ -48,7 +48,7 @@ class Array:
 def look_over(
     requests: Sequence[Request], places: Places, threads: int | None
 ) -> tuple[list[Request], list[Training], dict[str, BenchError]]:
-    """The requests that can run, what each learns from, and what is wrong with the others.
+    """Return the requests that can run, what each trains on, and what is wrong with the others.
 
     Equal keys come from all that determines a training's address; images and proposals are not read.
     """
@@ -90,7 +90,7 @@ def jobs_of(trainings: Sequence[Training]) -> list[Job]:
 
 
 def arrays_of(jobs: Sequence[Job], chosen: Sequence[int], profile: Profile) -> list[Array]:
-    """The chosen jobs, those that ask for the same in one array, packed as the profile says."""
+    """Group the chosen jobs with equal resources into arrays, packed as the profile says."""
     groups: defaultdict[tuple[Resources, int], list[int]] = defaultdict(list)
     for number in chosen:
         resources = profile.resources(jobs[number].method)

@@ -79,7 +79,7 @@ class Profile:
     given: Mapping[str, Any]
 
     def resources(self, method: str) -> Resources:
-        """What a job of a method asks for. Raises BadFileError for a value that no key takes."""
+        """Return the resources for jobs of a method. Raises BadFileError for an invalid value."""
         merged = {**self.values, **self.methods.get(method, {}), **self.given}
         try:
             return Resources.model_validate(merged)
@@ -89,7 +89,7 @@ class Profile:
 
 
 def read_profile(name: str, given: Mapping[str, Any]) -> Profile:
-    """A profile of this package by its name, or anybody's by the path of its .toml file; `given` wins over it.
+    """Read a built-in profile by name, or any profile by the path of its .toml file; `given` overrides it.
 
     Raises UnknownNameError for a profile, key or method that is not there; BadFileError for what is no TOML.
     """

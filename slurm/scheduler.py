@@ -60,7 +60,7 @@ def need() -> None:
 
 
 def scripts(attempt: Path, arrays: Sequence[Array]) -> list[str]:
-    """What sbatch would be given, an array each."""
+    """Return the sbatch script of each array."""
     found = []
     for array in arrays:
         executor = _executor(attempt, array.resources)
@@ -115,12 +115,12 @@ def cancel(sent: Iterable[Sent]) -> None:
 
 
 def _queued() -> set[str]:
-    """What waits or runs. Raises RunError."""
+    """List the jobs that wait or run. Raises RunError."""
     return set(_answer(["squeue", "--me", "--noheader", "--array", "--format=%i"], "nobody knows what runs").split())
 
 
 def _states(ids: Sequence[str]) -> dict[str, list[str]]:
-    """The states of each life, in order, of what accounting knows. Raises RunError where there is none to ask."""
+    """Read the states of each attempt, in order, from accounting. Raises RunError if there is no accounting."""
     arrays = ",".join(sorted({name.partition("_")[0] for name in ids}))
     if not arrays:
         return {}
@@ -134,7 +134,7 @@ def _states(ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _answer(command: Sequence[str], without: str) -> str:
-    """What a command of SLURM says. Raises RunError, which says what it means to go without."""
+    """Run a SLURM command and return its output. Raises RunError, which explains the consequence."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
@@ -182,7 +182,7 @@ def _parameters(attempt: Path, resources: Resources) -> dict[str, Any]:
 
 
 def _option(line: str) -> tuple[str, str | bool]:
-    """An option of sbatch as submitit takes it.
+    """Convert an sbatch option to the form that submitit takes.
 
     >>> _option("--mail-type=END"), _option("#SBATCH --exclusive")
     (('mail-type', 'END'), ('exclusive', True))
@@ -192,5 +192,5 @@ def _option(line: str) -> tuple[str, str | bool]:
 
 
 def _import_path() -> str:
-    """The code that was submitted first, then what the environment has."""
+    """Return an import path with the submitted code first, then the environment."""
     return f"{shlex.quote(str(registry.ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"

@@ -88,7 +88,7 @@ class Submission:
             registry.use_plugin(Path(plugin))
 
     def requests_of(self, job: Job) -> list[Request]:
-        """The requests of a job, its plugins in use."""
+        """Return the requests of a job, after loading its plugins."""
         from bench.execution.resolve import Request
         from bench.scoring.protocol import Record
 
@@ -96,12 +96,12 @@ class Submission:
         return [Request(**{**one, "protocol": Record.model_validate(one["protocol"])}) for one in said]
 
     def name_of(self, number: int) -> str:
-        """A request as a person says it."""
+        """Name a request for people."""
         said = self.requests[number]
         return f"{said['method']} under {said['protocol']['name']}, seed {said['seed']}"
 
     def attempts(self) -> list[Path]:
-        """The files of the times that jobs were sent out, in order."""
+        """List the files of each sending of jobs, in order."""
         return sorted((self.folder / "attempts").glob("[0-9]*.json"), key=lambda path: path.name.split(".")[0].zfill(9))
 
     def sent(self) -> dict[int, Sent]:
@@ -132,7 +132,7 @@ def submit_ids(attempt: Path, sent: Sequence[Sent]) -> None:
 
 
 def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, means: Means) -> Submission:
-    """A new submission, written down."""
+    """Create a submission and write it down."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     folder = places.runs.resolve() / "submissions" / name
     write_json(
@@ -150,7 +150,7 @@ def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, mea
 
 
 def read(folder: Path) -> Submission:
-    """A submission, from its folder."""
+    """Read a submission from its folder."""
     said = read_json(folder / "submission.json")
     return Submission(
         folder=folder,
@@ -164,7 +164,7 @@ def read(folder: Path) -> Submission:
 
 
 def find(name: str | None, places: Places) -> Submission:
-    """A submission by how its name begins; without a name, the last. Raises UnknownNameError."""
+    """Find a submission by the beginning of its name; without one, the latest. Raises UnknownNameError."""
     files = sorted((places.runs.resolve() / "submissions").glob("*/submission.json"))
     known = [path.parent.name for path in files]
     found = known[-1:] if name is None else [one for one in known if one.startswith(name)]
@@ -176,7 +176,7 @@ def find(name: str | None, places: Places) -> Submission:
 
 
 def code() -> dict[str, Any]:
-    """The code that runs: a digest of its files, and git's revision of them."""
+    """Identify the running code: a digest of its files, and git's revision."""
     return {"digest": _digest(), **read_revision(registry.ROOT)}
 
 
@@ -211,7 +211,7 @@ def _sources() -> Iterator[Path]:
 
 
 def _said(request: Request) -> dict[str, Any]:
-    """A request as JSON."""
+    """Convert a request to JSON values."""
     return {
         "method": request.method,
         "protocol": request.protocol.model_dump(mode="json"),

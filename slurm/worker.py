@@ -56,7 +56,7 @@ class Task:
             waiting = self._worked(submission, waiting)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Called before the cluster ends this task: everything is on disk, and the same call goes on from there."""
+        """Return the call that continues this task after the cluster ends it; all state is on disk."""
         from submitit.core.utils import DelayedSubmission
 
         why = self.cause()
@@ -93,7 +93,7 @@ class Task:
 
 
 def _error(working: Future[None], submission: Submission, number: int) -> BaseException | None:
-    """What a job raised here; of several processes, none waits for one that has said that the job failed."""
+    """Return the error that a job raised here; no process waits for one that has reported failure."""
     while True:
         try:
             return working.exception(timeout=None if ranks.size() == 1 else LOOK)

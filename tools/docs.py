@@ -24,7 +24,7 @@ _PART = re.compile(r"(<!-- made: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def remade(page: str) -> str:
-    """A page with every such part made anew."""
+    """Rebuild every generated part of a page."""
     bound = [registry.bind(read_record(Path(one.origin))) for one in registry.protocols().values()]
     return _PART.sub(lambda part: f"{part[1]}{_made(part[2], bound)}\n{part[3]}", page)
 
@@ -58,7 +58,7 @@ def _kinds(bound: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
 
 
 def _switch(name: str, field: FieldInfo, family: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
-    """A row for each value of a switch that some protocols have for one reason."""
+    """Return a row for each value of a convention, with the protocols that share it and its source."""
     choices = ", ".join(f"`{_text(one)}`" for one in get_args(field.annotation))
     meaning = f"**{name}**{choices and f' ({choices})'}: {field.description}"
     chosen = [(_text(one.record.conventions[name]), one.record.sources[name], one.record.name) for one in family]

@@ -32,13 +32,13 @@ STEPS = 24
 
 
 def summary(subject: Subject) -> Iterator[str]:
-    """A line for `bench list`."""
+    """Check that the method has a summary line for `bench list`."""
     if not subject.listed.summary.strip():
         yield f"{Path(subject.listed.origin).name} has no docstring: its first line is what `list` shows"
 
 
 def fields(subject: Subject) -> Iterator[str]:
-    """What determines weights is told from what does not, and `bench show` can say what each field is."""
+    """Check that every setting declares its stage and has a description for `bench show`."""
     for name, info in subject.cls.Config.model_fields.items():
         extra = info.json_schema_extra
         if not isinstance(extra, dict) or extra.get("stage") not in ("training", "prediction"):
@@ -155,7 +155,7 @@ def _total(terms: Mapping[str, Tensor]) -> float:
 
 
 def learns(subject: Subject) -> Iterator[str]:
-    """The loss falls on two images."""
+    """Check that the loss falls on two images."""
     subject.trained("learns", 2, STEPS)
     log = (subject.folder / "learns" / "log.jsonl").read_text(encoding="utf-8")
     losses = [float(json.loads(line)["loss"]) for line in log.splitlines()]
@@ -166,14 +166,14 @@ def learns(subject: Subject) -> Iterator[str]:
 
 def predicts(subject: Subject) -> Iterator[str]:
     """Every kind that it claims, right in columns, names and values."""
-    truth = subject.truth(4)
+    truth = subject.ground_truth(4)
     yield from _odd_tables(subject, subject.predicted(subject.built(), truth), truth)
 
 
 def any_size(subject: Subject) -> Iterator[str]:
     """Images of odd sizes; where it looks at proposals, one and none."""
     odd = OddImages(subject.folder / "odd", subject.dataset.classes)
-    truth, proposals = odd.truth("odd"), odd.proposals() if subject.needs_proposals else None
+    truth, proposals = odd.ground_truth("odd"), odd.proposals() if subject.needs_proposals else None
     tables = subject.predicted(subject.built(), truth, dataset=odd, proposals=proposals)
     yield from _odd_tables(subject, tables, truth)
 
@@ -202,14 +202,14 @@ def _odd_table(name: str, kind: str, table: pa.Table, truth: GroundTruth) -> Ite
 
 
 def repeats(subject: Subject) -> Iterator[str]:
-    """The same seed, the same numbers, to the last bit."""
+    """Check that the same seed gives the same numbers to the last bit."""
     import torch
 
     first, second = subject.once.state_dict(), subject.trained("again", 4, 2).state_dict()
     differing = [name for name in first if not torch.equal(first[name], second[name])]
     if differing:
         yield f"two trainings differ (first in {differing[0]}): all that is random has to come from torch's generator"
-    truth = subject.truth(2)
+    truth = subject.ground_truth(2)
     yield from _differing(subject.predicted(subject.once, truth), subject.predicted(subject.once, truth))
 
 
@@ -220,8 +220,8 @@ def _differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) ->
 
 
 def loads(subject: Subject) -> Iterator[str]:
-    """What was learned is all in the weights' file."""
-    truth, other = subject.truth(2), subject.built(seed=1, epochs=2)
+    """Check that the file of weights holds everything that was learned."""
+    truth, other = subject.ground_truth(2), subject.built(seed=1, epochs=2)
     trained = subject.predicted(subject.once, truth)
     checkpoint.load_weights(subject.folder / "once", other)
     if any(_differing(trained, subject.predicted(other, truth))):
@@ -229,14 +229,14 @@ def loads(subject: Subject) -> Iterator[str]:
 
 
 def gpu(subject: Subject) -> Iterator[str]:
-    """A step and a prediction on the first GPU."""
-    there, truth = replace(subject, device=pick_device("auto")), subject.truth(4)
+    """Check a training step and a prediction on the first GPU."""
+    there, truth = replace(subject, device=pick_device("auto")), subject.ground_truth(4)
     yield from _odd_tables(there, there.predicted(there.trained("gpu", 4, 1), truth), truth)
 
 
 def blind(subject: Subject) -> Iterator[str]:
-    """The same predictions again, and where labels and objects are hidden."""
-    method, truth = subject.built(), subject.truth(4)
+    """Check that predictions repeat, and do not change when labels and objects are hidden."""
+    method, truth = subject.built(), subject.ground_truth(4)
     hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
     tables = subject.predicted(method, truth)
     yield from _differing(tables, subject.predicted(method, truth))

@@ -77,7 +77,7 @@ class Subject:
         return "proposals" in self.cls.Config.model_fields
 
     def told(self, error: Exception) -> str:
-        """An exception in one line, with the line of the method's own file."""
+        """Describe an exception in one line, with the line of the method's own file."""
         if isinstance(error, BenchError):
             return str(error)
         own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == self.listed.origin]
@@ -85,7 +85,7 @@ class Subject:
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{where}"
 
     def config(self, variant: str | None, **settings: Any) -> BaseConfig:
-        """The recipe of `shapes`, made tiny. Raises as `registry.configure`."""
+        """Return the recipe of `shapes`, made tiny. Raises as `registry.configure`."""
         tiny = {
             "input_size": SIDE,
             "scales": (),
@@ -94,16 +94,16 @@ class Subject:
             "flip": False,
             "min_proposal": 0,
         }
-        given = {**tiny, **self.earlier(self.truth(4)), **settings}
+        given = {**tiny, **self.earlier(self.ground_truth(4)), **settings}
         mine = {key: value for key, value in given.items() if key in self.cls.Config.model_fields}
         return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
 
     def built(self, *, seed: int = 0, **settings: Any) -> Any:
-        """The method with its initial weights."""
+        """Build the method with its initial weights."""
         return self.built_as(self.variant, seed=seed, **settings)
 
     def built_as(self, variant: str | None, *, seed: int = 0, **settings: Any) -> Any:
-        """A variant of the method with its initial weights."""
+        """Build a variant of the method with its initial weights."""
         config = self.config(variant, **settings)
         if issubclass(self.cls, Predictor):
             return self.cls(config)
@@ -111,7 +111,7 @@ class Subject:
         return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
 
     def earlier(self, truth: GroundTruth) -> dict[str, Any]:
-        """Settings that name a run to build on: one that found every class in each image's upper left quarter."""
+        """Return settings that name a prior run: one that found every class in the upper left quarter of each image."""
         folder = self.folder / f"earlier-{array_digest(truth.ids)}"
         if not folder.exists():
             image, label = (np.repeat(truth.ids, len(truth.classes)), np.tile(truth.classes, len(truth.ids)))
@@ -124,26 +124,26 @@ class Subject:
                 write(locate_predictions(folder, kind), kind, table, about)
         return {"runs": (str(folder),), "pseudo": str(folder)}
 
-    def truth(self, images: int) -> GroundTruth:
-        """The first images of the training list."""
-        whole = self.dataset.truth("train")
+    def ground_truth(self, images: int) -> GroundTruth:
+        """Return the first images of the training list."""
+        whole = self.dataset.ground_truth("train")
         return whole.subset(whole.ids[:images], split="train")
 
     def proposals(self, truth: GroundTruth) -> Proposals | None:
         """Boxes between the quarters of each image, for a method that looks at any."""
         if not self.needs_proposals:
             return None
-        return Proposals.gather(truth.ids, [between_quarters(*size) for size in truth.size])
+        return Proposals.from_arrays(truth.ids, [between_quarters(*size) for size in truth.size])
 
     def examples(self, method: Any, images: int) -> list[Example]:
-        """What `loss` takes, as the harness makes it of the first images."""
-        truth = self.truth(images)
+        """Return the arguments of `loss` that the harness makes of the first images."""
+        truth = self.ground_truth(images)
         feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         step = feed.step(plan(method.config, images, seed=0, epoch=0), 0)
         return [(as_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
 
     def loss(self, method: Any, *example: Tensor) -> dict[str, Tensor]:
-        """The terms of a loss, detached; whatever the method draws at random is the same each time."""
+        """Compute the terms of a loss, detached, with the same random draws each time."""
         seed_torch(STEP, 0)
         terms = method.train().loss(*example)
         if not isinstance(terms, dict):
@@ -151,8 +151,8 @@ class Subject:
         return {name: value.detach() for name, value in terms.items()}
 
     def trained(self, name: str, images: int, epochs: int) -> Any:
-        """The method after some epochs, trained in the folder `name`."""
-        method, truth = self.built(epochs=epochs), self.truth(images)
+        """Train the method for some epochs in the folder `name`."""
+        method, truth = self.built(epochs=epochs), self.ground_truth(images)
         feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         loop.fit(method, feed, self.folder / name, seed=0, device=self.device)
         return method
@@ -211,18 +211,18 @@ class OddImages(Dataset):
         """One list of all."""
         return ("odd",)
 
-    def truth(self, split: str) -> GroundTruth:
-        """The images, each of the first class, without objects."""
+    def ground_truth(self, split: str) -> GroundTruth:
+        """Return the images, each labelled with the first class, without objects."""
         labels = np.full((len(ODD), len(self.classes)), ABSENT, dtype=np.int8)
         labels[:, 0] = PRESENT
         size = np.array(list(ODD.values()), dtype=np.int32)
         return GroundTruth(self.name, split, self.classes, tuple(ODD), size, labels, empty_objects())
 
     def image_path(self, image: str) -> Path:
-        """A PNG."""
+        """Return the path of a PNG."""
         return self.folder / f"{image}.png"
 
     def proposals(self) -> Proposals:
         """Boxes between the quarters, but one for `wide` and none for `bare`."""
         boxes = {name: between_quarters(*size) for name, size in ODD.items()}
-        return Proposals.gather(tuple(ODD), [boxes["tall"], boxes["wide"][:1], boxes["tiny"], boxes["bare"][:0]])
+        return Proposals.from_arrays(tuple(ODD), [boxes["tall"], boxes["wide"][:1], boxes["tiny"], boxes["bare"][:0]])

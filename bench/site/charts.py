@@ -49,7 +49,7 @@ def chart(
     across: tuple[float, float] | None = None,
     span: tuple[float, float] | None = None,
 ) -> Chart:
-    """A chart of points (x, y) by name, on axes that hold all of them, and y = 0. across, span: of x and y, if given.
+    """Draw a chart of named points (x, y) on axes that include all of them and y = 0. across, span: ranges of x and y.
 
     >>> drawn = chart("loss", {"all": [(1, 4.0), (2, 1.0)]}, ("epoch 1", "2"), "loss")
     >>> drawn.lines[0].points, drawn.low, drawn.high
@@ -73,7 +73,7 @@ def _line(name: str, places: Points, last: float) -> Line:
 
 
 def envelope(recall: FloatArray, precision: FloatArray, points: int = 100) -> Points:
-    """The best precision at each recall or more, at so many recalls: what average precision is the area under."""
+    """Compute the precision envelope at evenly spaced recalls: average precision is the area under it."""
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.linspace(0, 1, points + 1)
     first = np.searchsorted(recall, places - 1e-9)

@@ -20,7 +20,7 @@ PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
 
 
 def values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
-    """What its template shows; protocols and methods by name, with their lines."""
+    """Return the template's values; protocols and methods by name, with their summaries."""
     results = [result for board in boards for row in board.of for result in row]
     by_method = _listed(methods, method_page, (result.method for result in results))
     by_protocol = _listed(protocols, protocol_page, (result.protocol for result in results))
@@ -39,7 +39,7 @@ def _table(title: str, columns: tuple[str, ...], rows: Any) -> Table:
 
 
 def _best(board: Board) -> Row:
-    """The first row of a leaderboard."""
+    """Return the first row of a leaderboard."""
     first, results = board.table.rows[0], [result for row in board.of for result in row]
     metric = next(iter(board.of[0][0].metrics), "")
     value = first[board.table.columns.index(metric)] if metric else Cell()
@@ -63,7 +63,7 @@ def _listed(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iter
 
 
 def _papers(found: Found) -> Iterator[Row]:
-    """The papers' tables by the first sentence of their captions."""
+    """List the papers' tables by the first sentence of their captions."""
     for name, caption, counts in counted(found):
         title = re.split(r"(?<=\.) (?=[A-Z†])", caption)[0]
         numbers = [Cell(count, str(count or "")) for count in counts.values()]

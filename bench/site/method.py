@@ -29,7 +29,7 @@ MEASURED = AGAINST.index("measured")
 
 
 def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[StoredResult], found: Found) -> dict[str, Any]:
-    """What its template shows."""
+    """Return the template's values."""
     own = [one for one in known if one.result.method == name]
     results = [one.result for one in own]
     moved = [trend for trend in trends(results) if len(trend.points) > 1]
@@ -48,7 +48,7 @@ def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Sto
 
 
 def _of(board: Board, name: str) -> Table:
-    """The rows of a leaderboard that are of this method, as they stand there."""
+    """Return the rows of a leaderboard that belong to this method."""
     rows = tuple(row for row, of in zip(board.table.rows, board.of, strict=True) if of[0].method == name)
     marks = {mark for row in rows for cell in row for mark in cell.marks}
     notes = {mark: note for mark, note in board.table.notes.items() if mark in marks}
@@ -72,7 +72,7 @@ def _variants(name: str, results: Sequence[Result], found: Found) -> Table:
 
 
 def _reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:
-    """The numbers of a paper's table that are of this method and no class, each with what was measured of it."""
+    """List a paper table's numbers for this method (not per class), each with the measured value."""
     heads = {column.key: f"{column.group or ''} {column.head}".strip() for column in table.columns}
     for number in table.numbers():
         if number.metric is None or number.class_ is not None or number.unit != "percent":
@@ -102,7 +102,7 @@ def _against(rows: Sequence[Row]) -> Table:
 
 
 def _trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
-    """The losses of each training of which a log is kept, once."""
+    """Return the loss curves of each training with a log, once."""
     seen: set[str | None] = set()
     for one in own:
         if one.result.training not in seen and (charts := losses(one)):

@@ -33,7 +33,7 @@ class Board:
 
 
 def boards(known: Sequence[StoredResult]) -> list[Board]:
-    """The leaderboard of each protocol and dataset with results, real data first."""
+    """Build the leaderboard of each protocol and dataset with results, real data first."""
     places = {(one.result.protocol, one.result.dataset) for one in known}
     return [_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
 
@@ -49,7 +49,7 @@ def _board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
 
 
 def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
-    """The name leads to the method, the first number to the run, if it is of one."""
+    """Link the name to the method, and the first number to its run if there is exactly one."""
     cells = list(row)
     if column and len(results) == 1:
         cells[column] = replace(cells[column], link=UP + run_page(results[0].address))
@@ -58,7 +58,7 @@ def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
 
 
 def runs(results: Sequence[Result]) -> Table:
-    """A row for each result, the latest first."""
+    """Return a row for each result, latest first."""
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
     namesakes = defaultdict(list)
     for result in latest:
@@ -88,12 +88,12 @@ def _run(result: Result, name: str) -> Row:
 
 
 def plain(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
-    """A table of words."""
+    """Build a table of text."""
     return Table(title, columns, tuple(tuple(Cell(text, text) for text in row) for row in rows))
 
 
 def flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """The fields of a record and of what is in it, with their values as text; empty ones left out."""
+    """Flatten a record into field names and values as text, without empty ones."""
     for key, value in record.items():
         if isinstance(value, dict):
             yield from flat(value, f"{above}{key}.")
@@ -102,5 +102,5 @@ def flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]
 
 
 def markup(table: Table) -> Markup:
-    """A table as HTML."""
+    """Render a table as HTML."""
     return Markup(html(table))  # which escapes all that it is given

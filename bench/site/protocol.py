@@ -14,7 +14,7 @@ from bench.site.paths import method_page, paper_page
 
 
 def values(name: str, boards: Sequence[Board], results: Sequence[Result], printed: Mapping[str, str]) -> dict[str, Any]:
-    """What its template shows; `printed`: title of each paper table that has its numbers."""
+    """Return the template's values; `printed`: titles of the paper tables with its numbers."""
     record = registry.protocol(name)
     switches = [(key, str(value), record.sources.get(key, "")) for key, value in record.conventions.items()]
     own = [result for result in results if result.protocol == name]
@@ -31,7 +31,7 @@ def values(name: str, boards: Sequence[Board], results: Sequence[Result], printe
 
 
 def drawn(trend: Trend) -> Chart:
-    """The first metric over the points of a trend, per cent: a line for each stretch of the same settings."""
+    """Draw the primary metric over a trend, in per cent: a line for each run of equal settings."""
     metric = next(iter(trend.points[0].values))
     lines: dict[str, list[tuple[float, float]]] = {metric: []}
     for place, point in enumerate(trend.points):

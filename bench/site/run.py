@@ -43,7 +43,7 @@ class Bar:
 
 
 def values(one: StoredResult) -> dict[str, Any]:
-    """What its template shows. Raises BadFileError for what is beside the record and is not what it should be."""
+    """Return the template's values. Raises BadFileError for a damaged file beside the record."""
     result = one.result
     shown = result.model_dump(mode="json", by_alias=True)
     metrics = [
@@ -91,7 +91,7 @@ def _share(value: float, whole: float) -> float:
 
 
 def _curves(one: StoredResult) -> list[Chart]:
-    """A precision-recall curve a class, where the family ranks and outcomes are kept; of classes with any to find."""
+    """Draw a precision-recall curve for each class with positives, if the family ranks and outcomes are stored."""
     ranked = getattr(registry.family(one.result.family), "rank_hits", None)
     outcomes = read_outcomes(one.record) if ranked else None
     if ranked is None or outcomes is None:
@@ -110,7 +110,7 @@ def _curves(one: StoredResult) -> list[Chart]:
 
 
 def losses(one: StoredResult) -> list[Chart]:
-    """The loss of each epoch and its terms, where a log is kept."""
+    """Draw the loss of each epoch and its terms, if there is a log."""
     epochs = read_training_log(one)
     if len(epochs) < 2:
         return []

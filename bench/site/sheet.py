@@ -9,7 +9,7 @@ from bench.site.build import HERE, renderer
 
 
 def page(sheet: Sheet) -> str:
-    """The page of a sheet."""
+    """Render the page of a contact sheet."""
     result = sheet.result
     return str(
         renderer()(

@@ -68,7 +68,7 @@ def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) ->
 
 @contextmanager
 def opened(places: Places, uri: str | None = None, progress: Progress = SILENT) -> Iterator[MlflowClient]:
-    """A client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
+    """Open a client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
     runs = places.runs.resolve()
     uri = _uri(uri, runs)
     with _locked(_lock_of(uri, runs), progress), _quiet():
@@ -115,7 +115,7 @@ def _add(client: MlflowClient, store: Store, record: Path) -> None:
     from mlflow.entities import Param
 
     result = read_result(record)
-    log = None if result.training is None else store.training(result.training) / "log.jsonl"
+    log = None if result.training is None else store.training_folder(result.training) / "log.jsonl"
     when = _milliseconds(result, record)
     metrics = _metrics(result, log, when)
     params = [Param(key, _text(value)) for key, value in {**result.config, "seed": result.seed}.items()]
@@ -126,14 +126,14 @@ def _add(client: MlflowClient, store: Store, record: Path) -> None:
         client.log_batch(run, metrics=metrics[start : start + BATCH])
     for start in range(0, len(params), PARAMS):
         client.log_batch(run, params=params[start : start + PARAMS])
-    for file in (record, store.outcomes(result.address), log):
+    for file in (record, store.outcomes_path(result.address), log):
         if file is not None and file.is_file():
             client.log_artifact(run, str(file))
     client.set_terminated(run, end_time=when)
 
 
 def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
-    """The result's figures, and the training's as `train/...`, an epoch a step."""
+    """Return the result's metrics, and the training's as `train/...` with one step per epoch."""
     from mlflow.entities import Metric
 
     figures: dict[str, float | None] = dict(result.metrics)
@@ -163,7 +163,7 @@ def curves(log: Path) -> list[tuple[str, float, int]]:
 
 
 def _tags(result: Result) -> dict[str, str]:
-    """What runs are filtered by."""
+    """Return the tags that runs are filtered by."""
     names = "method variant protocol dataset split train_split seed digest truth_digest partial tuned_on training"
     tags: dict[str, Any] = {f"weakloc.{name}": getattr(result, name) for name in names.split()}
     tags |= {
@@ -175,7 +175,7 @@ def _tags(result: Result) -> dict[str, str]:
 
 
 def experiment(client: MlflowClient, name: str, runs: Path) -> str:
-    """An experiment's id. A server keeps files where it will, everything else keeps them beside the runs."""
+    """Return an experiment's id, creating it if needed. Artifacts go beside the runs unless a server stores them."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -200,12 +200,12 @@ def _milliseconds(result: Result, record: Path) -> int:
 
 
 def _text(value: Any) -> str:
-    """A value as MLflow's filters find it: strings bare, the rest as JSON, cut where a store would refuse it."""
+    """Format a value for MLflow's filters: strings bare, the rest as JSON, cut to what stores accept."""
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:VALUE]
 
 
 def _client(uri: str) -> MlflowClient:
-    """A client of a store that answers. Raises RunError."""
+    """Connect to a store and check that it answers. Raises RunError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow tells its makers of each call otherwise
     try:
         _knock(uri)
@@ -241,12 +241,12 @@ def _opened(uri: str) -> MlflowClient:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """The file of a store in SQLite; None for any other store."""
+    """Return the file of an SQLite store; None for any other store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def _lock_of(uri: str, runs: Path) -> Path:
-    """What one sync at a time holds: a file beside SQLite's, or else in the runs folder."""
+    """Return the path of the lock that one sync at a time holds: beside SQLite's file, else in the runs folder."""
     file = _sqlite_file(uri)
     return runs / "sync.lock" if file is None else file.with_name(f"{file.name}.lock")
 
