@@ -118,7 +118,8 @@ class MapMethod(Method):
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
 
-        A term is a mean over the images, or computed from rows that went through `bench.training.collectives.all_gather`:
+        A term is a mean over the images, or computed from rows passed through
+        `bench.training.collectives.all_gather`:
         then several processes that share a batch learn as one.
         """
 
@@ -160,7 +161,10 @@ class Attribution(MapMethod):
 
     @abstractmethod
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute maps (B, h, w) of the evidence for classes (B,) int64 in images (B, 3, H, W); gradients are enabled."""
+        """Compute maps (B, h, w) of the evidence for classes (B,) int64 in images (B, 3, H, W).
+
+        Gradients are enabled.
+        """
 
     def forward(self, images: Tensor) -> Maps:
         """Return the base's scores (B, C), and maps (B, C, h, w)."""

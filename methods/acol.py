@@ -59,7 +59,7 @@ class Acol(ImageMethod):
         return Maps(scores, maps.amax(dim=0))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss of each classifier; the classes that are present erase."""
+        """Compute the classification loss of each classifier; the classes that are present erase."""
         features = self._features(images)
         maps = self._maps(features, labels > 0, self.classifiers[0](features).float())
         losses = [self.classification(one.mean(dim=(2, 3)), labels) for one in maps]

@@ -36,7 +36,7 @@ class CMwp(Excitation):
         return self.saliency, self.config.contrast_layer
 
     def reached(self, trace: Trace) -> Tensor:
-        """The difference of what is for the class and what is against it."""
+        """Compute the difference between evidence for the class and against it."""
         contrast = self.config.contrast_layer
         difference = trace.down(contrast) - trace.down(contrast, negated=True)
         return trace.down(self.saliency, start=(contrast, difference)).sum(dim=1).clamp(min=0)

@@ -20,5 +20,5 @@ class Cam(PooledMaps):
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
 
     def pool(self, maps: Tensor) -> Tensor:
-        """The mean over the map."""
+        """Compute the mean over the map."""
         return maps.mean(dim=(2, 3))

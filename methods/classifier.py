@@ -36,5 +36,5 @@ class Classifier(ImageMethod):
         return Maps(scores, scores[:, :, None, None])
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss over the classes whose label is known."""
+        """Compute the classification loss over the classes whose label is known."""
         return {"classification": self.classification(self(images).scores, labels)}

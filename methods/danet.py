@@ -78,7 +78,7 @@ class Danet(ImageMethod):
         )
 
     def forward(self, images: Tensor) -> Maps:
-        """The classes' logits (B, C), and their fused maps (B, C, h, w) at the size of the first level's."""
+        """Compute the classes' logits (B, C), and their fused maps (B, C, h, w) at the size of the first level's."""
         found = self._maps(images)
         logits = [one.mean(dim=(2, 3, 4)) for one in found]
         ranked = self.config.fusion == "ranks"
@@ -91,7 +91,7 @@ class Danet(ImageMethod):
         return Maps(logits[-1], torch.stack(fused).mean(dim=0))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """A classification loss of each level, and the similarity of the maps of what is present."""
+        """Compute a classification loss per level, and the similarity of the maps of present names."""
         found = [self._some(one, round(self.config.kept * self.config.maps)) for one in self._maps(images)]
         terms = {
             f"level {number}": self._weight(level) * self.classification(maps.mean(dim=(2, 3, 4)), level.labels(labels))
@@ -103,29 +103,29 @@ class Danet(ImageMethod):
         return terms
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        """The maps (B, n, K, h, w) of each level's n names."""
+        """Compute the maps (B, n, K, h, w) of each level's n names."""
         stages = self.backbone.stages(images)[-len(self.levels) :]
         flat = [head(stage).float() for head, stage in zip(self.heads, stages, strict=True)]
         return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
 
     def _some(self, maps: Tensor, count: int) -> Tensor:
-        """Some of the K maps (..., K, h, w), drawn at random."""
+        """Draw some of the K maps (..., K, h, w) at random."""
         return maps[..., torch.randperm(maps.shape[-3])[: max(1, count)].to(maps.device), :, :]
 
     def _weight(self, level: Level) -> float:
-        """What a level's loss counts. A multi-label loss is a mean over classes already."""
+        """Return the weight of a level's loss. A multi-label loss is already a mean over classes."""
         if self.config.balance == "even":
             return 0.5
         return 1 / len(level.names) if self.config.loss == "softmax" else 1.0
 
     def _alike_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
-        """The sum over levels of the similarity of a present name's maps, mean over images and names."""
+        """Compute the sum over levels of the similarity of a present name's maps, mean over images and names."""
         present = [level.labels(labels) > 0 for level in self.levels]
         sums = [all_gather(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
         return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
 
     def _alike_in_all(self, found: list[Tensor], labels: Tensor) -> Tensor:
-        """The mean similarity, without its sign, of half the maps of a present class and its ancestors."""
+        """Compute the mean similarity, without its sign, of half the maps of a present class and its ancestors."""
         image, name = (labels > 0).nonzero(as_tuple=True)
         own = [maps[image, level.index(name)] for level, maps in zip(self.levels, found, strict=True)]
         size = own[0].shape[2:]
@@ -136,7 +136,7 @@ class Danet(ImageMethod):
 
 
 def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
-    """What each head learns. Raises RequestError for more levels than the hierarchy has."""
+    """Return the labels of each head. Raises RequestError for more levels than the hierarchy has."""
     if config.levels == 1 or config.supervise == "classes":
         return hierarchy(task.classes, dict.fromkeys(task.classes, ())) * config.levels
     levels = levels_of(task, config.hierarchy)

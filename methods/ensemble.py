@@ -46,7 +46,7 @@ class Ensemble(Predictor):
     config: EnsembleConfig
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """The kinds that every run made. Raises RequestError for a run on other images, or whose boxes are not all."""
+        """Average the kinds that all runs have. Raises RequestError for other images or suppressed boxes."""
         made = {
             kind: [prior_runs.read_prior_predictions(run, kind, truth) for run in self.config.runs]
             for kind in self.kinds
@@ -115,7 +115,7 @@ def _refuse_other_proposals(runs: Sequence[Path]) -> None:
 
 
 def _made_by(run: Path) -> dict[str, Any]:
-    """What a run of ours says of itself; nothing for a file of anybody's."""
+    """Return the metadata of one of our runs; nothing for an outside file."""
     path = run / "config.json"
     return dict(read_json(path)) if path.exists() else {}
 

@@ -87,7 +87,7 @@ class FastRcnn(RegionNet):
         return dict(zip(self.names, terms, strict=True))
 
     def assigned(self, boxes: Tensor, objects: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """What each of boxes (R, 4) is, 1 + class, BACKGROUND or IGNORED (R,), and the object it overlaps most (R,)."""
+        """Assign boxes (R, 4) to 1 + class, BACKGROUND or IGNORED (R,), and to the object of largest overlap (R,)."""
         overlap, of = iou(objects, boxes).max(dim=0)
         other = torch.where(overlap >= self.config.background, BACKGROUND, IGNORED)
         return torch.where(overlap >= self.config.foreground, classes[of] + 1, other), of

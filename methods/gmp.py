@@ -16,5 +16,5 @@ class Gmp(PooledMaps):
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
 
     def pool(self, maps: Tensor) -> Tensor:
-        """The maximum over the map."""
+        """Compute the maximum over the map."""
         return maps.amax(dim=(2, 3))

@@ -33,9 +33,9 @@ class Has(PooledMaps):
     config: HasConfig
 
     def pool(self, maps: Tensor) -> Tensor:
-        """The mean over the map."""
+        """Compute the mean over the map."""
         return maps.mean(dim=(2, 3))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss of images with patches hidden."""
+        """Compute the classification loss of images with patches hidden."""
         return super().loss(hide(images, self.config.patches, self.config.hidden, self.backbone.mean), labels)

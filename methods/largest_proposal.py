@@ -50,6 +50,6 @@ class LargestProposal(Predictor):
         return {"boxes": pa.table(columns)}
 
     def _largest(self, proposals: np.ndarray) -> np.ndarray:
-        """The largest proposal (1, 4), or (0, 4) where there is none."""
+        """Return the largest proposal (1, 4), or (0, 4) where there is none."""
         kept = drop_small_boxes(proposals, self.config.min_proposal)
         return kept[area(kept).argmax()][None] if len(kept) else kept.reshape(0, 4)

@@ -25,5 +25,5 @@ class Lse(PooledMaps):
     config: LseConfig
 
     def pool(self, maps: Tensor) -> Tensor:
-        """The soft maximum over the map."""
+        """Compute the soft maximum over the map."""
         return generalised(maps, self.config.beta, self.config.beta)

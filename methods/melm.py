@@ -166,7 +166,10 @@ class Melm(RegionMethod):
         return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The terms of Eq. 7 (`global`, `absence`) and lambda times Eq. 11 (`local`), each the mean over the passes."""
+        """Compute the terms of Eq. 7 (`global`, `absence`) and lambda times Eq. 11 (`local`).
+
+        Each is the mean over the passes.
+        """
         known = labels != 0
         present = labels[known] > 0
         passes = [self._losses(one, boxes, present) for one in self._passes(features, known)]
@@ -174,11 +177,11 @@ class Melm(RegionMethod):
         return dict(zip(self.names, (entropy, absence, self.config.lam * local), strict=True))
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The layers of both kinds of branch, whose gradients Figure 8 b follows."""
+        """Return the layers of both kinds of branch, whose gradients Figure 8 b follows."""
         return {"global": list(self.discovery.parameters()), "local": list(self.localization.parameters())}
 
     def image_scores(self, scores: Tensor) -> Tensor:
-        """The best proposal's score, or, where p is one softmax over all proposals, their sum."""
+        """Compute the best proposal's score, or, where p is one softmax over all proposals, their sum."""
         joint = self.config.readout == "d" or not self.config.background
         return scores.sum(dim=0).clamp(max=1) if joint else scores.amax(dim=0)
 
@@ -242,7 +245,7 @@ class Melm(RegionMethod):
         )
 
     def _partition(self, scores: Tensor, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """The proposals that discovery looks at (n,), and the name of every proposal's clique (R,): its first member.
+        """Return the proposals that discovery uses (n,), and every proposal's clique (R,), named by its first member.
 
         Proposals that are not partitioned are alone; the entropy model does not look at them, two streams do.
         """
@@ -263,7 +266,7 @@ class Melm(RegionMethod):
 
     @torch.no_grad()
     def _localized(self, one: Pass, boxes: Tensor, classes: Tensor, inside: Tensor) -> Seeds:
-        """The object h* in each discovered clique (Eq. 8); inside: (S, R) bool, the cliques."""
+        """Compute the object h* in each discovered clique (Eq. 8); inside: (S, R) bool, the cliques."""
         if self.config.localize == "image":
             return best_of_each(one.scores, classes)
         if self.config.localize == "probability":

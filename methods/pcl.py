@@ -40,7 +40,7 @@ class Pcl(RefinedMethod):
     config: PclConfig
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """The cluster loss, with background as in OICR."""
+        """Compute the cluster loss, with background as in OICR."""
         config, background = self.config, scores.shape[1]
         seeds, worth = cluster_seeds(
             boxes,

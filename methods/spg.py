@@ -70,7 +70,7 @@ class Spg(ImageMethod):
         return Maps(maps.mean(dim=(2, 3)), maps)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss, and what each mask says where it is given seeds; without a class there are none."""
+        """Compute the classification loss and each mask's loss at its seeds; without a class there are no seeds."""
         conv4, conv5 = self.backbone.stages(images)[-2:]
         features = self.features(conv5)
         maps = self.maps(features).float()
@@ -91,7 +91,9 @@ def _at(maps: Tensor, size: torch.Size) -> Tensor:
 
 
 def guided(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
-    """The mean cross entropy of mask logits (N, h, w) where the guide (N, h, w) is below or above its seeds, else 0.
+    """Compute the mean cross entropy of mask logits (N, h, w) at the guide's seeds.
+
+    Seeds are where the guide (N, h, w) is below the low or above the high threshold; without any the loss is 0.
 
     An image whose guide is nowhere above has its foreground above .7 of the guide's maximum (as in the released code).
     The guide is a constant: nothing is learned by what gives the seeds.

@@ -56,7 +56,7 @@ class Spn(ImageMethod):
         self.output = linear(config.neck or self.backbone.channels, len(task.classes))
 
     def proposal(self, features: Tensor) -> Tensor:
-        """The objectness M (B, h, w) of features (B, K, h, w), which sums to 1."""
+        """Compute the objectness M (B, h, w) of features (B, K, h, w), which sums to 1."""
         config, (height, width) = self.config, features.shape[2:]
         cells = height * width
         epsilon = config.epsilon * (cells**0.5 if config.epsilon_of == "side" else cells)
@@ -75,5 +75,5 @@ class Spn(ImageMethod):
         return Maps(scores.float(), maps.float(), proposal)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss over the classes whose label is known."""
+        """Compute the classification loss over the classes whose label is known."""
         return {"classification": self.classification(self(images).scores, labels)}

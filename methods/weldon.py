@@ -86,7 +86,7 @@ class Weldon(PooledMaps):
         return Maps(torch.stack([one.scores for one in found]).mean(0), torch.stack(maps).mean(0))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The ranking loss, or a classification loss over the classes whose label is known."""
+        """Compute the ranking loss, or a classification loss over the classes whose label is known."""
         if self.config.loss != "ap":
             return super().loss(images, labels)
         return {"ranking": ap_ranking_loss(all_gather(self(images).scores), all_gather(labels), pairs=self.config.ap_pairs)}

@@ -58,11 +58,11 @@ class Wsddn(RegionMethod):
         self.detection = linear(self.backbone.roi_channels, len(task.classes))
 
     def score(self, features: Tensor) -> Tensor:
-        """The product of both streams (R, C); a class's scores sum to at most 1 in an image."""
+        """Compute the product of both streams (R, C); a class's scores sum to at most 1 in an image."""
         return self._log_scores(features, slice(None)).exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The binary log loss and, where its weight is not 0, the spatial regulariser."""
+        """Compute the binary log loss and, where its weight is not 0, the spatial regulariser."""
         known = labels != 0
         labels = labels[known]
         log_scores = self._log_scores(features, known)
@@ -75,7 +75,7 @@ class Wsddn(RegionMethod):
         return terms
 
     def image_scores(self, scores: Tensor) -> Tensor:
-        """An image's score is the sum of its regions'."""
+        """Return the image's scores: the sum of its regions' scores."""
         return scores.sum(dim=0).clamp(max=1)
 
     def _log_scores(self, features: Tensor, classes: Tensor | slice) -> Tensor:

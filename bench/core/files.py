@@ -23,7 +23,10 @@ DIGEST_LENGTH = 20
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` when the block ends well, removed otherwise."""
+    """Yield a temporary path beside `path` to write to.
+
+    It is renamed to `path` if the block succeeds, and removed otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -38,7 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` to write into; it takes the place of `path` when the block ends well."""
+    """Yield a new folder beside `path` to write into; it replaces `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     part.mkdir()
@@ -54,14 +57,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def require_regular_file(path: Path) -> Path:
-    """The path, of a file. Raises BadFileError for what else may be there, such as a pipe: it may be waited for."""
+    """Return the path of a regular file. Raises BadFileError for anything else, such as a pipe, which could block."""
     if path.exists() and not path.is_file():
         raise BadFileError(path, "expected an ordinary file")
     return path
 
 
 def list_files(folder: Path, pattern: str) -> list[Path]:
-    """What matches in a folder and below, sorted. Raises BadFileError where a folder cannot be listed."""
+    """List what matches in a folder and below, sorted. Raises BadFileError if a folder cannot be read."""
     try:
         return sorted(folder.rglob(pattern))
     except OSError as error:

@@ -67,13 +67,13 @@ class Lease:
                 "sign of life. Run the same command again: it goes on from what is there."
             )
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         """Say that the work may be claimed again; the number stays taken."""
         if self._is_ours():
             write_json(self.path, asdict(replace(self.holder, released=True)))
 
     def _is_ours(self) -> bool:
-        """False when somebody deleted the folder, even if others work there again."""
+        """Return whether this lease still exists: false if its folder was deleted, even if others use it again."""
         return self.path.exists() and _read_holder(self.path) == self.holder
 
 
@@ -104,7 +104,7 @@ def claim(
     finally:
         over.set()
         with suppress(FileNotFoundError):
-            lease.give_up()
+            lease.release()
 
 
 def _acquire(
@@ -114,7 +114,7 @@ def _acquire(
     while not unless():
         lease, holder = _try_once(folder, patience)
         if lease is not None and unless():  # finished between our first look and our claim
-            lease.give_up()
+            lease.release()
             return None
         if lease is not None:
             return lease
@@ -126,7 +126,7 @@ def _acquire(
 
 
 def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
-    """A lease, or who else holds; neither when another process was faster just now."""
+    """Return a lease, or its current holder; neither if another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
     me = describe_process(os.getpid())
     offer = folder / f".{me.token}.part"
@@ -147,7 +147,7 @@ def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | Non
 
 
 def describe_process(pid: int) -> Holder:
-    """A process of this machine, as one that holds is remembered."""
+    """Describe a process of this machine as a holder."""
     return Holder(
         host=socket.gethostname(),
         pid=pid,
@@ -181,7 +181,7 @@ def _read_holder(path: Path) -> Holder:
 
 
 def _latest_number(folder: Path) -> int:
-    """The highest number in a folder; 0 for none."""
+    """Return the highest lease number in a folder; 0 if there is none."""
     return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
 
 
@@ -211,7 +211,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def _probe(pid: int) -> str | None:
-    """What can be said where there is no /proc: that a process of this number is there."""
+    """Return what is known without /proc: whether a process of this number exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -34,12 +34,12 @@ def read_revision(folder: Path) -> dict[str, Any]:
 
 
 def current_time() -> str:
-    """The time, in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has held so far, in MiB."""
+    """Return the peak memory of this process so far, in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -84,7 +84,7 @@ def processor_has(*flags: str) -> bool:
 
 
 def _search_file(pattern: str, path: Path) -> str | None:
-    """What a file says of this machine, where it has such a file."""
+    """Search a file that describes this machine, if it exists."""
     try:
         match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:

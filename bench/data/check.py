@@ -108,7 +108,7 @@ def check_dataset(name: str, places: Places, progress: Progress = SILENT) -> Dat
 
 def _check_split(dataset: Dataset, name: str) -> SplitCheck:
     try:
-        truth = dataset.truth(name)
+        truth = dataset.ground_truth(name)
     except MissingDataError as error:
         return SplitCheck(name, problem=str(error))
     objects, labels = truth.objects, truth.labels
@@ -119,7 +119,7 @@ def _check_split(dataset: Dataset, name: str) -> SplitCheck:
         pairs=int((labels != ABSENT).sum()),
         difficult_only=int((labels == ONLY_DIFFICULT).sum()),
     )
-    photographs = len(truth.ids) - len(dataset.missing_images(truth.ids))
+    photographs = len(truth.ids) - len(dataset.list_missing_images(truth.ids))
     return SplitCheck(name, counts, photographs, _compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {})))
 
 

@@ -62,7 +62,7 @@ class CocoDataset(Dataset):
         """Those of train and val whose annotations are on disk."""
         return tuple(split for split in _SPLITS if self._annotations(split).is_file())
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """Boxes, crowds, areas and segments of a split."""
         table = self._table(split)
         size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
@@ -71,7 +71,7 @@ class CocoDataset(Dataset):
         return GroundTruth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id, under the name that the annotations give it."""
+        """Return the photograph of an id, under the name that the annotations give it."""
         for split in sorted(self.splits(), key=lambda split: split not in self._file_names):
             if name := self._names(split).get(image):
                 return self.folder / f"{split}{self.year}" / name
@@ -82,7 +82,7 @@ class CocoDataset(Dataset):
 
     def _table(self, split: str) -> pa.Table:
         if split not in _SPLITS:
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         path = require_file(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
         made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
         kept = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
@@ -97,7 +97,7 @@ class CocoDataset(Dataset):
 
 
 def parse_instances(path: Path) -> pa.Table:
-    """An instances file as columns: a row an image, by id; objects as lists, boxes as x, y, width, height.
+    """Parse an instances file into columns: one row per image, by id; boxes as x, y, width, height.
 
     Raises BadFileError, naming the entry, where it is not COCO's form with COCO's 80 categories.
     """

@@ -111,7 +111,7 @@ def _prepare_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would wait for it for ever."""
+    """End this worker when its parent dies: a killed parent cannot end its workers itself."""
     if parent := parent_process():
         connection.wait([parent.sentinel])
         os._exit(1)

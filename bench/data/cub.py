@@ -42,10 +42,10 @@ class CubDataset(Dataset):
         """Train and test, and those of wsolevaluation; its val is CUBV2, whose photographs go to `images` too."""
         return (*_SPLITS, *(PREFIX + split for split in list_splits(self.metadata)))
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """One class and one box an image."""
         if split not in self.splits():
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         if split.startswith(PREFIX):
             folder = self.metadata / split.removeprefix(PREFIX)
             return read_ground_truth(self.name, split, folder, self.classes, self.folder)
@@ -62,7 +62,7 @@ class CubDataset(Dataset):
         return GroundTruth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id."""
+        """Return the photograph of an id."""
         return self.folder / "images" / image
 
     def _whole(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
@@ -95,7 +95,7 @@ class CubDataset(Dataset):
         listed = self.metadata / split / "image_sizes.txt"
         if listed.is_file():
             return read_sizes(listed, {name: row for row, name in enumerate(ids)})
-        if missing := self.missing_images(ids):
+        if missing := self.list_missing_images(ids):
             what = f"Sizes of {self.name} {split}"
             how = (
                 f"Put wsolevaluation's list there, or the photographs ({len(missing)} are missing) into {self.folder}."

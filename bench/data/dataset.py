@@ -28,34 +28,34 @@ class Dataset(ABC):
         """Names of its id lists."""
 
     @abstractmethod
-    def truth(self, split: str) -> GroundTruth:
-        """The truth of a split; needs no photograph.
+    def ground_truth(self, split: str) -> GroundTruth:
+        """Return the ground truth of a split; no photographs are needed.
 
         Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
         """
 
-    def no_split(self, split: str) -> UnknownNameError:
-        """What to raise for a split that it does not have."""
+    def unknown_split(self, split: str) -> UnknownNameError:
+        """Return the error for a split that the dataset does not have."""
         return UnknownNameError(f"split of {self.name}", split, self.splits(), hint=f"python -m bench show {self.name}")
 
-    def unjudged(self, split: str) -> GroundTruth:
-        """The images of a split, to predict on, where its annotations may be kept by others: their ids and sizes.
+    def unscored_ground_truth(self, split: str) -> GroundTruth:
+        """Return ids and sizes of a split's images to predict on, even if its annotations are withheld.
 
         Labels and objects may be missing from it. Raises as `truth`.
         """
-        return self.truth(split)
+        return self.ground_truth(split)
 
     @abstractmethod
     def image_path(self, image: str) -> Path:
         """Where the photograph of an id is, or would be."""
 
-    def missing_images(self, ids: Sequence[str]) -> list[str]:
-        """The ids whose photograph is not on disk, in the order given."""
+    def list_missing_images(self, ids: Sequence[str]) -> list[str]:
+        """Return the ids whose photograph is not on disk, in the given order."""
         return [image for image in ids if not self.image_path(image).is_file()]
 
-    def need_images(self, ids: Sequence[str]) -> None:
+    def require_images(self, ids: Sequence[str]) -> None:
         """Raise MissingDataError, with their number and the first, if photographs of `ids` are not on disk."""
-        if missing := self.missing_images(ids):
+        if missing := self.list_missing_images(ids):
             what = f"{len(missing)} of {len(ids)} images of {self.name} (first: {missing[0]})"
             raise MissingDataError(what, self.image_path(missing[0]).parent, self.how_to_get)
 
@@ -65,6 +65,6 @@ def data_digest(dataset: Dataset, ids: Sequence[str]) -> str:
 
     Raises MissingDataError if an image is not on disk.
     """
-    dataset.need_images(ids)
+    dataset.require_images(ids)
     paths = [dataset.image_path(image) for image in ids]
     return digest([[image, path.name, path.stat().st_size] for image, path in zip(ids, paths, strict=True)])

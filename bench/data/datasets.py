@@ -84,7 +84,7 @@ def _require_data_root(name: str, places: Places) -> Path:
 
 
 def _suggest_data_root(error: MissingDataError, data_root: Path) -> MissingDataError:
-    """The same error; where a folder above the data root or in it holds what was looked for, that is the answer."""
+    """Return the error, with the right data root if a folder above or below the given one has the dataset."""
     if data_root not in error.looked_in.parents:
         return error
     rest = error.looked_in.relative_to(data_root)

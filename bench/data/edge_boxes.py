@@ -46,7 +46,7 @@ def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
 
 
 def build_edge_boxes_search(places: Places) -> Search:
-    """The search with the model under the data root, kept apart by the model's content and by OpenCV's version.
+    """Build the search with the model under the data root; its cache depends on the model and OpenCV's version.
 
     Raises MissingDataError without the model, BadFileError for a file that is none.
     """
@@ -64,7 +64,7 @@ def build_edge_boxes_search(places: Places) -> Search:
 
 @lru_cache(maxsize=1)
 def _load_forest(model: str) -> Any:
-    """The forest, read once a process: it takes seconds."""
+    """Load the forest, once per process: it takes seconds."""
     import cv2
 
     return cv2.ximgproc.createStructuredEdgeDetection(model)

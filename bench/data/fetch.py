@@ -65,7 +65,7 @@ def _fetch_file(file: File, data_root: Path, progress: Progress) -> Path:
 
 
 def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
-    """The file in `folder`, complete and checked; a part that is there is gone on with.
+    """Download a file into `folder` and verify it, continuing a partial download.
 
     Raises RunError where the host refuses, breaks off too often, or sends something else.
     """
@@ -114,7 +114,7 @@ def _receive_rest(file: File, part: Path, progress: Progress) -> None:
 
 
 def _request(file: File, part: Path) -> Any:
-    """The host's answer: the rest of the file, or all of it if it cannot go on; None if nothing is left."""
+    """Request the rest of the file, or all of it if the host cannot resume; None if nothing is left."""
     headers = {"User-Agent": "weakloc", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(file.url, headers={**headers, **_resume_headers(file, part)})
@@ -138,7 +138,7 @@ def _resume_headers(file: File, part: Path) -> dict[str, str]:
 
 
 def _version_tag(answer: Any) -> str:
-    """What the host calls this version of the file, if anything exact."""
+    """Return the host's exact version tag of the file, if it has one."""
     tag = str(answer.headers.get("ETag") or "W/")
     return str(answer.headers.get("Last-Modified") or "") if tag.startswith("W/") else tag
 
@@ -150,7 +150,7 @@ def _copy(answer: Any, out: Any, step: Step) -> None:
 
 
 def _check_download(file: File, path: Path, progress: Progress) -> None:
-    """Raises RunError, and removes the file, if it has another length or checksum than it should."""
+    """Verify length and checksum. Removes the file and raises RunError if one is wrong."""
     if file.size not in (None, _file_size(path)):
         _remove_and_raise(path, f"has {_file_size(path)} bytes, expected {file.size}")
     if file.md5 is None:

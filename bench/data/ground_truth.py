@@ -40,11 +40,11 @@ class Objects:
         return len(self.image)
 
     def where(self, keep: NDArray[np.bool_]) -> Objects:
-        """The objects for which `keep` (M,) is true."""
+        """Return the objects for which `keep` (M,) is true."""
         return self.take(np.flatnonzero(keep))
 
     def take(self, rows: NDArray[np.integer]) -> Objects:
-        """The objects of `rows` (n,), in that order."""
+        """Return the objects of `rows` (n,), in that order."""
         return Objects(
             self.image[rows],
             self.label[rows],
@@ -70,7 +70,7 @@ class Masks:
     ignore: tuple[Path | None, ...]
 
     def take(self, rows: Sequence[int]) -> Masks:
-        """The masks of some of the images, in that order."""
+        """Return the masks of some of the images, in that order."""
         return replace(
             self, files=tuple(self.files[row] for row in rows), ignore=tuple(self.ignore[row] for row in rows)
         )
@@ -108,7 +108,7 @@ class GroundTruth:
         return array_digest(*required, *self._optional())
 
     def _optional(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
-        """What only some datasets say, each under its name: truths without it keep the digest they had."""
+        """Return the optional fields by name; ground truth without them keeps its old digest."""
         o = self.objects
         for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):
             if column is not None:
@@ -150,7 +150,7 @@ class GroundTruth:
         return image.astype(np.int64) * len(self.classes) + label
 
     def subset(self, ids: Sequence[str], *, split: str) -> GroundTruth:
-        """The truth of some of the images, in the order given.
+        """Return the truth of some of the images, in the order given.
 
         Raises UnknownNameError for an id that is not here, and RequestError for one given twice.
         """
@@ -194,6 +194,6 @@ def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
 
 
 def empty_objects() -> Objects:
-    """What a split without boxes has."""
+    """Return the objects of a split without boxes."""
     none = np.zeros(0, dtype=np.int32)
     return Objects(none, none, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))

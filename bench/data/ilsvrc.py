@@ -55,10 +55,10 @@ class ClsLocDataset(Dataset):
         own = [split for split, file in _LISTS.items() if (sets / file).is_file()]
         return (*own, *(PREFIX + split for split in list_splits(self._metadata)))
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """One class an image; of val the boxes too. The labels of train take 1.3 GB."""
         if split not in self.splits():
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         if split.startswith(PREFIX):
             folder = self._metadata / split.removeprefix(PREFIX)
             return read_ground_truth(self.name, split, folder, self.classes, self.folder)
@@ -68,7 +68,7 @@ class ClsLocDataset(Dataset):
         return self._train(path, ids) if split == "train" else self._val(path, ids)
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id; wsolevaluation's ids are paths below Data/CLS-LOC (ImageNetV2 is `val2`)."""
+        """Return the photograph of an id; wsolevaluation's ids are paths below Data/CLS-LOC (ImageNetV2 is `val2`)."""
         data = self.folder / "Data" / "CLS-LOC"
         if re.search(r"\.jpe?g$", image, re.IGNORECASE):
             return data / image
@@ -94,7 +94,7 @@ class ClsLocDataset(Dataset):
         return GroundTruth(self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._blacklisted(path, ids))
 
     def _blacklisted(self, ids_from: Path, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
-        """The images (N,) whose number, at the end of their id, is listed."""
+        """Return which images (N,) are blacklisted, by the number at the end of their id."""
         if self.blacklist == "none":
             return None
         name = f"ILSVRC{self.blacklist}_clsloc_validation_blacklist.txt"
@@ -133,10 +133,10 @@ class DetDataset(Dataset):
         added = {path.stem for path in self._lists[0].glob("*.txt")}
         return tuple(sorted(added | {"val"} if (self._lists[1] / "val.txt").is_file() else added))
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """Boxes of all 200 classes."""
         if split not in self.splits():
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         path = next(file for folder in self._lists if (file := folder / f"{split}.txt").is_file())
         ids = tuple(fields[0] for fields in read_rows(path, (1, 2)))
         index_ids(path, ids)
@@ -146,7 +146,7 @@ class DetDataset(Dataset):
         )
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id."""
+        """Return the photograph of an id."""
         return self.folder / "Data" / "DET" / "val" / f"{image}.JPEG"
 
 
@@ -158,7 +158,7 @@ def _check_wordnet_ids(path: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _parse_image_number(path: Path, text: str, row: int) -> int:
-    """The number that a val image is known by."""
+    """Return the number that a val image is known by."""
     return parse_integer(path, text, row, low=1, high=99_999_999)
 
 

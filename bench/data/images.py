@@ -12,7 +12,7 @@ from bench.data.pixels import read_pixels
 
 
 def read_image(path: Path) -> Tensor:
-    """An image (3, H, W), uint8, RGB; see `read_pixels` for what is read.
+    """Read an image (3, H, W), uint8, RGB; see `read_pixels` for the formats.
 
     Raises BadFileError where the file is empty, truncated, corrupt, of another format, or too large.
     """
@@ -20,12 +20,12 @@ def read_image(path: Path) -> Tensor:
 
 
 def warp(image: Tensor, size: int) -> Tensor:
-    """An image (3, H, W), uint8, as float32 (3, size, size) in [0, 1], whatever its aspect."""
+    """Warp an image (3, H, W), uint8, to float32 (3, size, size) in [0, 1], ignoring its aspect."""
     return _resize(image, size, size)
 
 
 def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
-    """An image (3, H, W), uint8, as float32 (3, h, w) in [0, 1] whose larger side has `larger_side` pixels.
+    """Resize an image (3, H, W), uint8, to float32 (3, h, w) in [0, 1] with a larger side of `larger_side` pixels.
 
     Gives the scales x and y too: a box of the original, times them, is a box of the result. They differ by rounding.
     """

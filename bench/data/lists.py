@@ -30,7 +30,7 @@ def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | Non
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines that are not blank. Raises BadFileError where the file is not text, or there is none."""
+    """Read the non-blank lines. Raises BadFileError if the file is not text, or has none."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
@@ -41,7 +41,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def require_file(path: Path, what: str, how: str) -> Path:
-    """The same path. Raises MissingDataError if no file is there."""
+    """Return the path. Raises MissingDataError if there is no such file."""
     if not path.is_file():
         raise MissingDataError(what, path, how)
     return path
@@ -64,14 +64,14 @@ def check_name(path: Path, name: str, row: int | str) -> None:
 
 
 def parse_integer(path: Path, text: str, row: int, *, low: int, high: int) -> int:
-    """A whole number in low ... high; raises BadFileError for anything else."""
+    """Parse a whole number in low ... high; raises BadFileError for anything else."""
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
         raise BadFileError(path, f"expected a whole number from {low} to {high}, but got {_quote(text)}", row=row)
     return int(text)
 
 
 def parse_number(path: Path, text: str, row: int) -> float:
-    """A finite number; raises BadFileError for anything else."""
+    """Parse a finite number; raises BadFileError for anything else."""
     try:
         value = float(text)
     except ValueError:

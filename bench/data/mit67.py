@@ -34,19 +34,19 @@ class Mit67Dataset(Dataset):
         self.classes = tuple(sorted({_class_of(image) for ids in self._ids.values() for image in ids}))
 
     def splits(self) -> tuple[str, ...]:
-        """The two lists."""
+        """Return the two lists."""
         return tuple(_LISTS)
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """One class an image; no objects, sizes 0."""
         if split not in _LISTS:
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         ids, index = self._ids[split], {name: label for label, name in enumerate(self.classes)}
         labels = encode_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
         return GroundTruth(self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, empty_objects())
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id."""
+        """Return the photograph of an id."""
         return self.folder / "Images" / image
 
     def _read(self, name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
-    """The numbers (H, W) that an indexed or 8-bit grey PNG stores. Raises BadFileError as `read_pixels` does."""
+    """Read the values (H, W) of an indexed or 8-bit grey PNG. Raises BadFileError as `read_pixels` does."""
     with _open_image(path) as image:
         if image.mode not in ("P", "L"):
             raise BadFileError(path, f"expected an indexed PNG (or 8-bit grey), but its pixels are {image.mode}")

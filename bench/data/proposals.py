@@ -39,7 +39,7 @@ class Proposals:
     scores: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @classmethod
-    def gather(
+    def from_arrays(
         cls, ids: Sequence[str], boxes: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]] | None = None
     ) -> Proposals:
         """Proposals from one array (n, 4) an image, and one (n,) of scores."""
@@ -86,15 +86,15 @@ def load_proposals(
     if spec in SEARCHES:
         from bench.data.computed import search_all
 
-        dataset.need_images(ids)
+        dataset.require_images(ids)
         images = [dataset.image_path(image) for image in ids]
-        return Proposals.gather(ids, search_all(_search(spec, places), images, progress, workers))
+        return Proposals.from_arrays(ids, search_all(_search(spec, places), images, progress, workers))
     path = Path(spec)
     if path.suffix not in READERS:
         raise UnknownNameError("proposals", spec, [*SEARCHES, *(f"FILE{suffix}" for suffix in READERS)])
     if not path.is_file():
         raise MissingDataError("Proposals", path, f"Give a file that is there, or {' or '.join(SEARCHES)}.")
-    return Proposals.gather(ids, *read_proposals(path, ids))
+    return Proposals.from_arrays(ids, *read_proposals(path, ids))
 
 
 def _search(spec: str, places: Places) -> Search:
@@ -108,7 +108,7 @@ def _search(spec: str, places: Places) -> Search:
 
 
 def drop_small_boxes(boxes: FloatBoxes, min_side: float) -> FloatBoxes:
-    """The boxes (n, 4) of which no side is under `min_side` pixels, in the same order; further columns stay."""
+    """Return the boxes (n, 4) of which no side is under `min_side` pixels, in the same order; further columns stay."""
     return boxes[((boxes[:, 2:4] - boxes[:, :2]) >= min_side).all(axis=1)]
 
 

@@ -29,7 +29,7 @@ class Recall:
 
 
 def compute_recalls(proposals: Proposals, truth: GroundTruth, *, min_side: float = 0) -> list[Recall]:
-    """A line for each class, then `all`, which has every image of the truth; proposals of the truth's ids, in order.
+    """Compute the recall of each class, then of `all`; proposals are in the order of the ground truth's ids.
 
     Objects that are difficult or a crowd do not count, nor do proposals with a side under `min_side` pixels.
     """
@@ -45,7 +45,7 @@ def compute_recalls(proposals: Proposals, truth: GroundTruth, *, min_side: float
 
 
 def _select_proposals(proposals: Proposals, min_side: float) -> tuple[NDArray[np.int64], FloatArray]:
-    """The image (P,) and the box (P, 4) of each proposal that is large enough."""
+    """Return image (P,) and box (P, 4) of each proposal that is large enough."""
     image = np.repeat(np.arange(len(proposals.ids)), np.diff(proposals.offsets))
     keep = ((proposals.boxes[:, 2:] - proposals.boxes[:, :2]) >= min_side).all(axis=1)
     return image[keep], proposals.boxes[keep].astype(np.float64)

@@ -38,20 +38,20 @@ def to_rle(segmentation: Any, width: int, height: int) -> bytes:
 
 
 def check_rle(counts: str | bytes, width: int, height: int) -> bytes:
-    """The same compressed run lengths. Raises ValueError where they are not those of a width x height image."""
+    """Return the compressed run lengths. Raises ValueError if they do not fit a width x height image."""
     text = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
     _check_runs(decode_runs(text), width, height)
     return text
 
 
 def to_mask(counts: bytes, width: int, height: int) -> NDArray[np.bool_]:
-    """The pixels (H, W) of checked run lengths; pycocotools' own decoder warns under numpy 2."""
+    """Decode checked run lengths to pixels (H, W); pycocotools' own decoder warns under numpy 2."""
     runs = decode_runs(counts)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def decode_runs(counts: bytes) -> list[int]:
-    """The runs that compressed text stands for: 5 bits a character, low ones first, differences to the last but one.
+    """Decode compressed text into runs: 5 bits per character, low ones first, as differences to the last but one.
 
     Raises ValueError for text that stands for nothing.
     """
@@ -81,7 +81,7 @@ def _check_runs(runs: Any, width: int, height: int) -> None:
 
 
 def _check_polygon(points: Any, width: int, height: int) -> list[float]:
-    """A polygon's corners, at most one image side outside, as its outline is walked pixel by pixel; not for ever."""
+    """Return a polygon's corners, at most one image side outside: its outline is walked pixel by pixel."""
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         raise ValueError("a polygon needs three corners or more, as x, y, x, y ...")
     for axis, side in enumerate((width, height)):

@@ -48,7 +48,7 @@ class DType:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def numpy(self) -> np.dtype[Any]:
-        """The type itself, of plain values only."""
+        """Return the NumPy type, for plain values only."""
         if not isinstance(self.code, str) or not _PLAIN_TYPE.fullmatch(self.code):
             raise pickle.UnpicklingError(f"arrays of type {self.code!r} are not admitted")
         return np.dtype(self.order + self.code)

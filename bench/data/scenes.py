@@ -82,7 +82,7 @@ class _PlacedObject:
 
 
 def draw_scene(rng: Rng, kinds: Sequence[ShapeClass], first: int, size: int) -> Scene:
-    """A picture of `size` pixels a side with one to three objects, of which one is of class `first` and not difficult.
+    """Draw a picture of `size` pixels with one to three objects, one of them of class `first` and not difficult.
 
     Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again; when
     that has failed often, there is one object only.
@@ -123,7 +123,7 @@ def _compute_owners(objects: Sequence[_PlacedObject], size: int) -> NDArray[np.u
 
 
 def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> VisibleObject | None:
-    """What is left of an object in the picture; None when it cannot be recognised any more."""
+    """Measure the visible part of an object; None if it is no longer recognisable."""
     whole = np.maximum(one.body, one.part) > 0.5
     part = one.part > 0.5
     share = min(visible.sum() / whole.sum(), (visible & _crop(part, size)).sum() / part.sum())
@@ -211,7 +211,7 @@ def _coverage(shape: Floats, radius: float) -> Floats:
 
 
 def _draw_texture(rng: Rng, shape: tuple[int, ...], colour: Floats, strength: float) -> Floats:
-    """A colour with soft lumps of about 8 pixels."""
+    """Draw a colour with soft lumps of about 8 pixels."""
     height, width = shape
     lumps = rng.normal(0, strength, (height // 8 + 2, width // 8 + 2))
     y, x = np.arange(height) / 8, np.arange(width) / 8

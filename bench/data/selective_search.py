@@ -27,7 +27,7 @@ def selective_search(pixels: NDArray[np.uint8]) -> SearchBoxes:
 
 
 def build_selective_search(cache: Path) -> Search:
-    """The search, kept apart by its parameters and by OpenCV's version."""
+    """Build the search; its cache depends on its parameters and OpenCV's version."""
     import cv2
 
     kept = digest([VERSION, BASE_K, INC_K, SIGMA, cv2.__version__])

@@ -68,7 +68,7 @@ class ShapesDataset(VocDataset):
 
 
 def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
-    """The synthetic set with these options (fields of `ShapesOptions`), made if it is not there yet.
+    """Open the synthetic set with these options (fields of `ShapesOptions`), generating it if needed.
 
     Raises UnknownNameError for an option it does not have, RequestError for a value that an option does not take.
     """

@@ -30,7 +30,7 @@ def fingerprint(folder: Path, names: Sequence[str], *more: tuple[str, ...]) -> s
 
 
 def load_or_parse(path: Path, made_from: str, parse: Callable[[], pa.Table]) -> pa.Table:
-    """The table at `path` if it was made from the same files, else what `parse` gives, kept there atomically."""
+    """Load the table at `path` if it was made from the same files; else parse and store it atomically."""
     if (found := _read_cached(path, made_from)) is not None:
         return found
     table = parse().replace_schema_metadata({_KEY: made_from})

@@ -114,16 +114,16 @@ class VocDataset(Dataset):
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 
-    def truth(self, split: str) -> GroundTruth:
-        """The truth of a list; a list of one class gives its ids, with the truth of all classes."""
+    def ground_truth(self, split: str) -> GroundTruth:
+        """Return the ground truth of a list; a single-class list gives its ids, with the truth of all classes."""
         ids = read_ids(self._list(split))
         size, objects = self.annotations(ids)
         labels = derive_labels(len(ids), len(self.classes), objects)
         masks = self._masks(ids) if split.startswith(_SEGMENTATION) else None
         return GroundTruth(self.name, split, self.classes, ids, size, labels, objects, masks)
 
-    def unjudged(self, split: str) -> GroundTruth:
-        """The images of a list, such as a test set of which the server has the annotations.
+    def unscored_ground_truth(self, split: str) -> GroundTruth:
+        """Return the images of a list, such as a test set whose annotations are withheld.
 
         Sizes are the photographs', 0 where there is none.
         """
@@ -141,11 +141,11 @@ class VocDataset(Dataset):
         return self._annotations.of(ids)
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id."""
+        """Return the photograph of an id."""
         return self.folder / "JPEGImages" / f"{image}.jpg"
 
     def mask_path(self, image: str) -> Path:
-        """The class mask of an id, an indexed PNG: 0 is background, 1 + the class's index, 255 says nothing."""
+        """Return the path of the class mask, an indexed PNG: 0 background, 1 + class index, 255 void."""
         return self.folder / "SegmentationClass" / f"{image}.png"
 
     def _list(self, split: str) -> Path:
@@ -154,7 +154,7 @@ class VocDataset(Dataset):
             path = folder / f"{stem}.txt"
             if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
                 return path
-        raise self.no_split(split)
+        raise self.unknown_split(split)
 
     def _masks(self, ids: Sequence[str]) -> Masks:
         paths = [require_file(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]

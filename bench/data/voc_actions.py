@@ -58,14 +58,14 @@ class ActionDataset(Dataset):
         self._annotations = Annotations(name, folder / "Annotations", CLASSES, cache, self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """The lists, of persons and of images."""
+        """Return the lists, of persons and of images."""
         own = [split for split in _SPLITS if (self._sets / f"{ACTIONS[0]}_{split}.txt").is_file()]
         return (*own, *(IMAGES + split for split in own))
 
-    def truth(self, split: str) -> GroundTruth:
-        """What persons, or images, show; an object for each person and action."""
+    def ground_truth(self, split: str) -> GroundTruth:
+        """Return the actions of persons or images, with an object for each person and action."""
         if split not in self.splits():
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         persons = self._persons(split.removeprefix(IMAGES))
         images = tuple(dict.fromkeys(persons.image))
         ids = images if split.startswith(IMAGES) else _person_ids(persons)
@@ -79,7 +79,7 @@ class ActionDataset(Dataset):
         return GroundTruth(self.name, split, ACTIONS, ids, size, labels, _build_objects(persons, row, box))
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an image, or that a person is on: the whole of it."""
+        """Return the path of the whole photograph of an image or person."""
         person = re.fullmatch(r"(.+_.+)_[0-9]+", image)
         return self.folder / "JPEGImages" / f"{person[1] if person else image}.jpg"
 
@@ -126,7 +126,7 @@ def _person_ids(persons: _Persons) -> tuple[str, ...]:
 
 
 def _build_objects(persons: _Persons, row: NDArray[np.int32], box: FloatArray) -> Objects:
-    """An object for each person and action, on the truth's row of the person."""
+    """Build an object for each person and action, on the person's row."""
     who, label = np.nonzero(persons.labels == PRESENT)
     order = np.argsort(row[who], kind="stable")
     who = who[order]

@@ -41,27 +41,27 @@ class OpenImagesDataset(Dataset):
         self.classes = _read_classes(metadata / splits[0] / "class_labels.txt")
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that have lists."""
+        """Return the splits that have lists."""
         return list_splits(self.metadata)
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         """Labels of a split, and of val and test the masks, whose files must be on disk."""
         if split not in self.splits():
-            raise self.no_split(split)
+            raise self.unknown_split(split)
         return read_ground_truth(self.name, split, self.metadata / split, self.classes, self.folder)
 
     def image_path(self, image: str) -> Path:
-        """The photograph of an id."""
+        """Return the photograph of an id."""
         return self.folder / image
 
 
 def list_splits(metadata: Path) -> tuple[str, ...]:
-    """Splits of one dataset's metadata folder: `train`, `val` (train-fullsup), `test`, those that are there."""
+    """List the splits in a dataset's metadata folder: `train`, `val` (train-fullsup), `test`, those that are there."""
     return tuple(sorted(path.parent.name for path in metadata.glob("*/image_ids.txt")))
 
 
 def read_ground_truth(dataset: str, split: str, folder: Path, classes: tuple[str, ...], masks: Path) -> GroundTruth:
-    """The truth of one folder of lists; mask files are below `masks`.
+    """Read the ground truth of one folder of lists; mask files are below `masks`.
 
     `localization.txt` may be missing for `train`: no objects then. Raises MissingDataError and BadFileError.
     """
@@ -139,7 +139,7 @@ def _parse_masks(path: Path, rows: list[list[str]], index: dict[str, int], folde
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    """The class of each label: the folder of its images, as `01226z` of `test/01226z/7af766bd43da900b.jpg`."""
+    """Return the class of each label: the folder of its images, as `01226z` of `test/01226z/7af766bd43da900b.jpg`."""
     found: dict[int, str] = {}
     for row, (image, text) in enumerate(read_rows(require_file(path, "wsolevaluation's class labels", HOW), 2, separator=",")):
         name = re.fullmatch(r"[^/]+/([^/]+)/[^/]+", image)

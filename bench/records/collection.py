@@ -18,7 +18,7 @@ class StoredResult(NamedTuple):
 
 
 def list_results(places: Places, published: Path) -> list[StoredResult]:
-    """Published results and those of the runs folder, by the names of their files, each address once."""
+    """List published results and those of the runs folder, by file name, each address once."""
     records = [*sorted(published.rglob("[!.]*.json")), *sorted((places.runs / "results").glob("[!.]*.json"))]
     every = [StoredResult(read_result(record), record) for record in records]
     return list({one.result.address: one for one in every}.values())

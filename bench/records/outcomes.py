@@ -20,7 +20,7 @@ class Outcomes(NamedTuple):
 
 
 def read_outcomes(record: Path) -> Outcomes | None:
-    """The outcomes beside a record, if there are any. Raises BadFileError."""
+    """Read the outcomes beside a record, if there are any. Raises BadFileError."""
     path = record.with_suffix(".parquet")
     try:
         table = pq.ParquetFile(path).read(use_threads=False)

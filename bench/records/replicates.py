@@ -29,7 +29,7 @@ class Replicates(NamedTuple):
 
 
 def build_table(values: Metrics, images: int, seed: int) -> pa.Table:
-    """What is kept of replicates that `seed` drew of so many images."""
+    """Build the table of replicates drawn by `seed` from `images` images."""
     first = next(draw_weights(images, 1, seed)) if images else np.zeros(0)
     return pa.table(values).replace_schema_metadata({_DRAWS: array_digest(first)})
 
@@ -40,7 +40,7 @@ def replicates_path(record: Path) -> Path:
 
 
 def read_replicates(record: Path) -> Replicates | None:
-    """The replicates beside a record, if there are any. Raises BadFileError."""
+    """Read the replicates beside a record, if there are any. Raises BadFileError."""
     path = replicates_path(record)
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
@@ -53,5 +53,5 @@ def read_replicates(record: Path) -> Replicates | None:
 
 
 def _column_values(column: pa.ChunkedArray) -> FloatArray:
-    """A column (B,); pyarrow's own `to_numpy` imports pandas, and tables are to come at once."""
+    """Return a column (B,) without pyarrow's `to_numpy`, which imports pandas and is slow to start."""
     return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)

@@ -139,7 +139,7 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def _migrate_from_0(raw: dict[str, Any]) -> dict[str, Any]:
-    """Schema 0 (never released; it keeps the migration path exercised) called the metrics `scores`."""
+    """Rename `scores` to `metrics`: schema 0, never released, keeps the migration path exercised."""
     moved = {key: value for key, value in raw.items() if key != "scores"}
     return {**moved, "metrics": raw.get("scores", {})}
 

@@ -87,29 +87,29 @@ class Store:
     places: Places
     patience: float = PATIENCE
 
-    def training(self, address: str) -> Path:
-        """The folder of a training."""
+    def training_folder(self, address: str) -> Path:
+        """Return the folder of a training."""
         return self.places.runs / "trainings" / address
 
-    def predictions(self, address: str) -> Path:
-        """The folder of predictions."""
+    def predictions_folder(self, address: str) -> Path:
+        """Return the folder of predictions."""
         return self.places.runs / "predictions" / address
 
-    def result(self, address: str) -> Path:
-        """The record of a result; there is a result when it is there."""
+    def result_path(self, address: str) -> Path:
+        """Return the path of a result's record; the result exists if this file does."""
         return self.places.runs / "results" / f"{address}.json"
 
-    def outcomes(self, address: str) -> Path:
-        """The outcomes per image of a result."""
-        return self.result(address).with_suffix(".parquet")
+    def outcomes_path(self, address: str) -> Path:
+        """Return the path of a result's per-image outcomes."""
+        return self.result_path(address).with_suffix(".parquet")
 
-    def results(self) -> list[Result]:
+    def list_results(self) -> list[Result]:
         """Every result, oldest first."""
         found = [read_result(path) for path in (self.places.runs / "results").glob("[!.]*.json")]
         return sorted(found, key=lambda result: (result.created, result.address))
 
-    def opened(self, folder: Path, key: _Key) -> Path:
-        """The folder, holding its key."""
+    def prepare_folder(self, folder: Path, key: _Key) -> Path:
+        """Prepare the folder with its key."""
         if not (folder / "config.json").exists():
             write_json(folder / "config.json", asdict(key))
         return folder
@@ -125,13 +125,13 @@ class Store:
 
         Returns the record as written, with the digest of its outcomes.
         """
-        path = self.outcomes(result.address)
-        for table, to in ((outcomes, path), (replicates, replicates_path(self.result(result.address)))):
+        path = self.outcomes_path(result.address)
+        for table, to in ((outcomes, path), (replicates, replicates_path(self.result_path(result.address)))):
             if table is not None:
                 with atomic_file(to) as part:
                     pq.write_table(table, part, compression="zstd")
         written = result.model_copy(update={"outcomes_digest": file_digest(path)})
-        write_result(self.result(result.address), written)
+        write_result(self.result_path(result.address), written)
         return written
 
     def publish(self, address: str, into: Path) -> list[Path]:
@@ -139,10 +139,10 @@ class Store:
 
         `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
         """
-        result = read_result(self.result(self.complete(address)))
+        result = read_result(self.result_path(self.complete_address(address)))
         record = into / result.file_name
-        outcomes, replicates = self.outcomes(result.address), replicates_path(self.result(result.address))
-        log = self.training(result.training or "") / LOG
+        outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
+        log = self.training_folder(result.training or "") / LOG
         beside_it = {replicates: replicates_path(record), log: training_log.log_path(record)}
         copies = {file: copy for file, copy in beside_it.items() if file.exists()}
         if outcomes.stat().st_size <= SMALL:
@@ -153,24 +153,24 @@ class Store:
         write_result(record, result)
         return [record, *copies.values()]
 
-    def earlier(self, address: str) -> Path:
-        """The folder of the predictions that an address stands for: theirs or a result's, or how one of these begins.
+    def find_predictions(self, address: str) -> Path:
+        """Find the predictions folder of an address, full or abbreviated, of predictions or of a result.
 
         Raises UnknownNameError, and MissingDataError where a result's predictions are not kept here.
         """
         results, predictions = self.places.runs / "results", self.places.runs / "predictions"
         known = {path.stem for path in results.glob("[!.]*.json")} | {path.name for path in predictions.glob("[!.]*")}
         found = {name for name in known if address and name.startswith(address)}
-        of = {read_result(self.result(name)).predictions if self.result(name).exists() else name for name in found}
+        of = {read_result(self.result_path(name)).predictions if self.result_path(name).exists() else name for name in found}
         if len(of) != 1:
             raise UnknownNameError("run", address, found or known, hint="python -m bench list runs")
-        folder = self.predictions(of.pop())
+        folder = self.predictions_folder(of.pop())
         if not folder.is_dir():
             raise MissingDataError(f"The predictions of result {address}", folder, "Run it again, or give their file.")
         return folder
 
-    def complete(self, address: str) -> str:
-        """The one result address that begins so. Raises UnknownNameError."""
+    def complete_address(self, address: str) -> str:
+        """Complete an abbreviated result address. Raises UnknownNameError."""
         known = [path.stem for path in (self.places.runs / "results").glob("[!.]*.json")]
         found = [name for name in known if name.startswith(address)]
         if len(found) != 1:

@@ -17,7 +17,7 @@ def log_path(record: Path) -> Path:
 
 
 def read_training_log(one: StoredResult) -> list[dict[str, float]]:
-    """The figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); none without a log. Raises BadFileError."""
+    """Read the figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); none without a log. Raises BadFileError."""
     training = Path(one.result.training or "").name
     paths = [log_path(one.record), one.record.parent.parent / "trainings" / training / LOG]
     path = next((path for path in paths if path.is_file()), None)

@@ -1,4 +1,6 @@
-"""Ranks of a leaderboard's rows by one metric, as `bench.core.bootstrap.rank_values` has it: rows within noise share a rank.
+"""Ranks of a leaderboard's rows by one metric, as computed by `bench.core.bootstrap.rank_values`.
+
+Rows within noise share a rank.
 
 A row is the results of some seeds; it is ranked by their mean, as `bench.core.bootstrap.average_over_seeds` has it.
 """

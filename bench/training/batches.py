@@ -40,15 +40,18 @@ class Images:
         self._kept: dict[tuple[str, str, int], tuple[Tensor, float, float]] = {}
 
     def square(self, image: str, size: int) -> Tensor:
-        """The image warped to (3, size, size), bytes. Raises BadFileError."""
+        """Return the image warped to (3, size, size), bytes. Raises BadFileError."""
         return self._prepared("square", image, size)[0]
 
     def fitted(self, image: str, larger_side: int) -> tuple[Tensor, float, float]:
-        """The image with its aspect kept (3, h, w), bytes, and by what x and y were multiplied. Raises BadFileError."""
+        """Return the image with its aspect kept (3, h, w), bytes, and the scale factors of x and y.
+
+        Raises BadFileError.
+        """
         return self._prepared("fitted", image, larger_side)
 
     def pixels(self, image: str) -> NDArray[np.uint8]:
-        """The pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
+        """Return the pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
         return read_pixels(self._dataset.image_path(image))
 
     def _prepared(self, how: str, image: str, size: int) -> tuple[Tensor, float, float]:
@@ -75,7 +78,7 @@ class Plan:
 
 
 def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
-    """The plan of an epoch, from seed and epoch alone."""
+    """Return the plan of an epoch, from seed and epoch alone."""
     generator = np.random.default_rng(entropy(PLAN, seed, epoch))
     order = generator.permutation(images)
     mirrored = (generator.random(images) < 0.5) & config.flip
@@ -83,7 +86,7 @@ def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
 
 
 def sizes(config: TrainedConfig) -> tuple[int, ...]:
-    """The sizes of the input: one, or a proposal method's scales."""
+    """Return the sizes of the input: one, or a proposal method's scales."""
     scales = config.scales if isinstance(config, ProposalConfig) else ()
     return scales or (config.input_size,)
 
@@ -102,25 +105,25 @@ class BatchSource(ABC):
         return -(-len(self.ids) // self.config.batch_size)
 
     def positions(self, number: int) -> range:
-        """The places in a plan that a step takes."""
+        """Return the positions in a plan that a step takes."""
         first = number * self.config.batch_size
         return range(first, min(first + self.config.batch_size, len(self.ids)))
 
     def step(self, plan: Plan, number: int, rank: int = 0, size: int = 1) -> list[Example]:
-        """The examples of a step for one of `size` processes, one a pass; without images of a pass, that of another."""
+        """Return the examples of a step for one of `size` processes, one per pass, borrowed if it has no images."""
         passes = self.passes(number, size)
         return [self._example(plan, shard(places, rank, size) or places[:1]) for places in passes]
 
     @abstractmethod
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """The places of a step by pass: what goes through the net at a time, in `size` processes together."""
+        """Split the positions of a step into passes: what goes through the net at once, over `size` processes."""
 
     @abstractmethod
     def _example(self, plan: Plan, places: range) -> Example: ...
 
 
 def shard(places: range, rank: int, size: int) -> range:
-    """What one of `size` processes has of places, as many as the others or one more.
+    """Return the share of one of `size` processes, as large as the others' or one larger.
 
     >>> [list(shard(range(10, 15), rank, 4)) for rank in range(4)]
     [[10], [11], [12], [13, 14]]
@@ -186,7 +189,7 @@ class ProposalBatchSource(BatchSource):
 
 
 def make_batch_source(config: TrainedConfig, images: Images, truth: GroundTruth, proposals: Proposals | None) -> tuple[BatchSource, int]:
-    """The feed for a method of this config, and how many images it leaves out because they have no proposals.
+    """Build the batch source for a config, and count the images skipped for want of proposals.
 
     Raises RequestError if nothing is left.
     """
@@ -206,7 +209,7 @@ def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.flo
 
 
 def considered(proposals: Proposals, config: ProposalConfig, image: str) -> NDArray[np.float32]:
-    """An image's proposals (R, 4) that are large enough; (R, 5) with their own scores for `box_scores`."""
+    """Return an image's proposals (R, 4) that are large enough; (R, 5) with their scores for `box_scores`."""
     boxes = proposals.of(image)
     if getattr(config, "box_scores", False):
         if (scores := proposals.scores_of(image)) is None:

@@ -69,12 +69,12 @@ def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) ->
 
 
 def done(folder: Path) -> Path:
-    """The file that says that a training is complete."""
+    """Return the path of the file that marks a training as complete."""
     return folder / "done.json"
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What `finish` wrote."""
+    """Read what `finish` wrote."""
     return dict(read_json(done(folder)))
 
 
@@ -104,7 +104,7 @@ def _save(path: Path, value: Any) -> None:
 
 @contextmanager
 def _loaded(path: Path) -> Iterator[Any]:
-    """What a file of ours holds, for a block that puts it where it belongs. Raises BadFileError if it does not fit."""
+    """Yield the content of a checkpoint for a block that restores it. Raises BadFileError if it does not fit."""
     try:
         yield torch.load(path, map_location="cpu", weights_only=True)
     except _NOT_OURS as error:

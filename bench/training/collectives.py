@@ -35,7 +35,7 @@ def broadcast_state(method: nn.Module, optimiser: optim.Optimizer | None = None,
 
 
 def all_reduce(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The sums over processes: of gradients, in their place, and of terms (scalars).
+    """Sum over processes: gradients in place, and terms (scalars).
 
     A parameter without a gradient in any process is left without.
     """

@@ -20,7 +20,7 @@ INITIAL, PLAN, STEP = 0, 1, 2
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by torch's name; `auto` is a GPU, the first or each process's own, or the CPU where there is none.
+    """Pick a device by torch's name; `auto` is a GPU (each process's own) or, without one, the CPU.
 
     Raises RequestError for a device that this machine does not have.
     """
@@ -68,7 +68,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def settled_precision(precision: str, device: torch.device) -> str:
-    """What `auto` is on a device: bfloat16 where it computes that natively, else float32."""
+    """Resolve `auto` for a device: bfloat16 if it is native there, else float32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -77,7 +77,7 @@ def settled_precision(precision: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a network computes forward in this precision."""
+    """Return the context in which a network computes its forward pass in this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 

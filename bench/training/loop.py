@@ -39,7 +39,10 @@ LOG_EVERY = 20
 
 
 def build(cls: type[T], config: TrainedConfig, task: Task, seed: int) -> T:
-    """A method with its initial weights, which depend on config, task and seed alone. Raises as its constructor."""
+    """Build a method with its initial weights, which depend on config, task and seed alone.
+
+    Raises as its constructor.
+    """
     seed_torch(INITIAL, seed)
     return cls(config, task)
 
@@ -126,7 +129,7 @@ class _Training:
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
 
     def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
-        """This process's examples of a step, where a GPU copies from without waiting."""
+        """Load this process's examples of a step into memory that a GPU copies from without waiting."""
         found = self.feed.step(chosen, steps[index], process_group.rank(), process_group.size())
         return [tuple(each.pin_memory() for each in one) for one in found] if self.device.type == "cuda" else found
 
@@ -159,7 +162,7 @@ class _Training:
         return config.lr * factor
 
     def _finite_loss(self, total: Terms, number: int, epoch: int, rate: float) -> float:
-        """The mean loss so far. Raises DivergedError if it is no number."""
+        """Return the mean loss so far. Raises DivergedError if it is not finite."""
         means = {name: float(value) / (number + 1) for name, value in total.items()}
         if all(math.isfinite(mean) for mean in means.values()):
             return sum(means.values())
@@ -204,7 +207,7 @@ def _add(total: Terms, more: Terms) -> None:
 
 
 def _unfinished(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
-    """What is remembered of an epoch that was stopped after a step."""
+    """Return the state of an epoch that was stopped after a step."""
     sums = {f"sum/{name}": float(value) for name, value in total.items()}
     return {"epoch": epoch + 1, "step": number + 1, "seconds": seconds, **sums} | {
         f"norm/{name}": float(value) for name, value in norms.items()
@@ -212,7 +215,7 @@ def _unfinished(epoch: int, number: int, seconds: float, total: Terms, norms: Te
 
 
 def _sums(kind: str, begun: Epoch, device: torch.device) -> Terms:
-    """The sums of a kind that an unfinished epoch has so far."""
+    """Return the sums of a kind that an unfinished epoch has so far."""
     told = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
     return {name: torch.tensor(value, device=device) for name, value in told.items()}
 

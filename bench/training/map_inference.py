@@ -47,7 +47,7 @@ class _Mapped:
 def of_maps(
     method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Made:
-    """The kinds, for every image and class; the threads that loaded the images decode their maps."""
+    """Predict the kinds for every image and class; the threads that loaded the images decode their maps."""
     truth, config = split.truth, method.config
     if not isinstance(config, MapConfig):
         raise TypeError(f"{method.name}: the Config of a map method must be a MapConfig")
@@ -79,7 +79,7 @@ def of_maps(
 def _placed(
     kinds: Sequence[str], mapped: _Mapped, size: tuple[int, int], config: MapConfig
 ) -> dict[str, list[FloatArray]]:
-    """What kinds say of each of an image's classes beside a score: nothing (1, 0), a point (1, 2), or boxes (n, 4)."""
+    """Decode the columns of each class beside its score: none (1, 0), a point (1, 2), or boxes (n, 4)."""
     found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.label)}
     maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
@@ -91,7 +91,7 @@ def _placed(
 
 
 def _table(truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]) -> pa.Table:
-    """A kind of all images; `placed`: of each image and written class, its rows."""
+    """Build the table of a kind from the rows of each image and written class."""
     rows = np.concatenate([[len(some) for some in one] for one in placed]).astype(np.int64)
     image = np.concatenate([np.full(len(one.label), one.row) for one in mapped]).repeat(rows)
     label = np.concatenate([one.label for one in mapped]).repeat(rows)
@@ -101,7 +101,7 @@ def _table(truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Seq
 
 
 def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]:
-    """An image's mask."""
+    """Compute an image's mask."""
     classes = (mapped.score >= config.mask_score) | (mapped.score == mapped.score.max())
     size = split.truth.size[mapped.row].tolist()
     shares = shares_of(mapped.maps, classes, *size, rule=config.mask_rule, threshold=config.mask_threshold)
@@ -133,7 +133,7 @@ def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, 
 
 
 def _views(method: MapMethod, pixels: torch.Tensor, device: torch.device) -> Iterator[Maps]:
-    """What a method says of images, and, if it is asked for, of their mirror images, turned back."""
+    """Yield a method's output for images and, with `flip_test`, for their mirror images, flipped back."""
     with autocast(device, method.config.precision):
         yield method(pixels)
         if method.config.flip_test:
@@ -143,7 +143,7 @@ def _views(method: MapMethod, pixels: torch.Tensor, device: torch.device) -> Ite
 
 
 def _averaged(maps: Sequence[Any]) -> NDArray[np.float32]:
-    """The mean of maps (B, C, h, w) of several sizes, at that of the largest."""
+    """Average maps (B, C, h, w) of several sizes, at the largest size."""
     size = max((one.shape[2:] for one in maps), key=lambda shape: shape.numel())
     alike = [
         one.float() if one.shape[2:] == size else interpolate(one.float(), size, mode="bilinear", align_corners=False)

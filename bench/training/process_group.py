@@ -46,7 +46,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -62,7 +62,7 @@ def is_main() -> bool:
 
 @contextmanager
 def abort_together() -> Iterator[None]:
-    """What fails in the block fails in this process alone, and ends them all: raises LostError.
+    """End all processes if the block fails in one of them, by raising LostError.
 
     But for DivergedError: every process finds the same loss.
     """
@@ -75,7 +75,7 @@ def abort_together() -> Iterator[None]:
 
 
 def broadcast(value: T) -> T:
-    """What the first process says."""
+    """Return the main process's value in every process."""
     if size() == 1:
         return value
     told = [value]
@@ -95,7 +95,7 @@ def any_rank(value: bool) -> bool:
 
 
 def gather(value: T) -> list[T]:
-    """What each process says, in order, for the first one; nothing for the others."""
+    """Return every process's value, in order of rank, in the main process; nothing in the others."""
     if size() == 1:
         return [value]
     told: list[Any] | None = [None] * size() if is_main() else None
@@ -105,7 +105,7 @@ def gather(value: T) -> list[T]:
 
 
 def main_first(make: Callable[[], T], key: Callable[[T], str]) -> T:
-    """What each process makes, the first one before the others, and of which `key` is everywhere the same.
+    """Call `make` in the main process first, then in the others, and check that `key` agrees everywhere.
 
     Raises everywhere what `make` raises anywhere, and RequestError where keys differ.
     """
@@ -135,7 +135,7 @@ def main_first(make: Callable[[], T], key: Callable[[T], str]) -> T:
 
 @contextmanager
 def claimed(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
-    """What checks a lease, which the first process takes for all (the others check nothing); None as from `claim`."""
+    """Yield the check of a lease that the main process holds for all; None as from `claim`."""
     if not is_main():
         yield (lambda: None) if broadcast(False) else None
         return

@@ -34,7 +34,7 @@ class PseudoObjects:
 
 
 def pseudo_objects(run: str, truth: GroundTruth) -> PseudoObjects:
-    """The best box, of equals the first, of each class that an image of a truth shows; none where a run has none.
+    """Return the best box (the first of equals) of each class present in an image, if the run has any.
 
     Uses the ids and labels of `truth` only. Raises as `prior_runs.read_prior_predictions`, and RequestError for a run
     without boxes.

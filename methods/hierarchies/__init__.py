@@ -22,7 +22,7 @@ _HOW = (
 
 
 def levels_of(task: Task, source: str) -> tuple[Level, ...]:
-    """A task's hierarchy from coarse to fine, the classes last; source: `dataset` for its own, or a file.
+    """Return a task's hierarchy from coarse to fine, the classes last; source: `dataset` for its own, or a file.
 
     Raises RequestError for a dataset that has none, MissingDataError and BadFileError for the file.
     """

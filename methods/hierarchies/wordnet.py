@@ -35,7 +35,7 @@ def read_is_a(path: Path, classes: Sequence[str], depths: Sequence[int] = DEPTHS
 
 
 def _parents(path: Path) -> dict[str, str | None]:
-    """The parent of each synset on its shortest path from a root; None for a root."""
+    """Return the parent of each synset on its shortest path from a root; None for a root."""
     children: dict[str, list[str]] = {}
     below = set()
     for parent, child in read_rows(path, 2):

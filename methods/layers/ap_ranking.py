@@ -29,7 +29,7 @@ def ap_ranking_loss(scores: Tensor, labels: Tensor, *, pairs: Pairs = "sum") -> 
 
 
 def _hinge(positive: Tensor, negative: Tensor, pairs: Pairs) -> Tensor:
-    """The loss of one class from the scores of its positives (P,) and negatives (N,)."""
+    """Compute the loss of one class from the scores of its positives (P,) and negatives (N,)."""
     weight = 1.0 if pairs == "sum" else 1 / (len(positive) * len(negative))
     positive, negative = positive.sort(descending=True).values, negative.sort(descending=True).values
     difference = positive - negative[:, None]
@@ -40,7 +40,9 @@ def _hinge(positive: Tensor, negative: Tensor, pairs: Pairs) -> Tensor:
 
 
 def loss_augmented(difference: Tensor, weight: float) -> Tensor:
-    """The worst ranking, argmax_y [1 - AP(y) + weight * s(y)]: (N, P) bool, whether negative j is before positive i.
+    """Compute the worst ranking, argmax_y [1 - AP(y) + weight * s(y)].
+
+    The result is (N, P) bool: whether negative j is ranked before positive i.
 
     difference: (N, P), scores of positives less those of negatives, both in descending order, in which any best y
     keeps them. Then each negative chooses its place for itself: the j-th one, moved up past the i-th positive, costs

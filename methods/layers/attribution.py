@@ -27,7 +27,7 @@ class Scores(nn.Module):
 
 
 def layer_of(base: MapMethod, name: str) -> nn.Module:
-    """A module of a method, by its path. Raises RequestError."""
+    """Return a module of a method, by its path. Raises RequestError."""
     try:
         return base.get_submodule(name)
     except AttributeError:

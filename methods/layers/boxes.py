@@ -20,7 +20,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def canonical_order(boxes: Tensor) -> Tensor:
-    """Indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2: equal for every permutation of the same boxes.
+    """Return indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2: equal for every permutation of the same boxes.
 
     Further columns count after those.
     """
@@ -31,7 +31,9 @@ def canonical_order(boxes: Tensor) -> Tensor:
 
 
 def best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
-    """Indices (..., top) of the best proposals by score (..., R), best first; equal scores by the boxes' coordinates.
+    """Return indices (..., top) of the best proposals by score (..., R), best first.
+
+    Equal scores are ordered by the boxes' coordinates.
 
     boxes: (R, 4). All of them where there are no more than `top`. Only those that may be among the best are sorted.
     """

@@ -34,7 +34,9 @@ def partition(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 200
 
 
 def components(linked: Tensor) -> Tensor:
-    """Connected components of symmetric graphs (..., n, n), bool: for each node the first node of its component.
+    """Compute connected components of symmetric graphs (..., n, n), bool.
+
+    Each node is given the first node of its component.
 
     Each round every node, and the node it points to, takes the first of its neighbours' labels, then labels are
     followed once: a few rounds for any n. Only the links are looked at, and all graphs are one.

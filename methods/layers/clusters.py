@@ -37,7 +37,7 @@ def _error(moments: Tensor) -> Tensor:
 
 
 def centres(boxes: Tensor, scores: Tensor, *, overlap: float, most: int, spare: int) -> tuple[Tensor, Tensor]:
-    """Indices (k,) of at most `most` centres among boxes (n, 4), n > 0, best first, and their worth (k,).
+    """Return indices (k,) of at most `most` centres among boxes (n, 4), n > 0, best first, and their worth (k,).
 
     Boxes of IoU > overlap are linked. The box with most links (of equals the best by scores (n,), then the first) is a
     centre, worth the best score among those it is linked to; it leaves with them, and so on until no more than `spare`

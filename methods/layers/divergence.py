@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def pairwise_cosine(maps: Tensor) -> Tensor:
-    """The sum (...) over pairs k < k' of the cosine similarity of maps (..., K, h, w); a map of zeros is like none.
+    """Compute the sum (...) over pairs k < k' of the cosine similarity of maps (..., K, h, w).
+
+    A map of zeros is similar to no other.
 
     Of unit vectors u_k it is (|sum u_k|^2 - sum |u_k|^2) / 2: no pair is ever formed.
     """

@@ -8,13 +8,16 @@ from torch.nn.functional import interpolate
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Maps (..., h, w), each brought to the range from 0 to 1; a constant one becomes 0."""
+    """Compute maps (..., h, w), each brought to the range from 0 to 1; a constant one becomes 0."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
 def attention(maps: Tensor, chosen: Tensor) -> Tensor:
-    """The maximum (B, h, w) of the normalised maps (B, C, h, w) of the chosen classes (B, C) bool; 0 without any."""
+    """Compute the maximum (B, h, w) of the normalised maps (B, C, h, w) of the chosen classes (B, C) bool.
+
+    It is 0 where no class is chosen.
+    """
     return (min_max(maps) * chosen[:, :, None, None]).amax(dim=1)
 
 

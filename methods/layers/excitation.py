@@ -54,7 +54,7 @@ class Excitation(Attribution):
 
     @abstractmethod
     def reached(self, trace: Trace) -> Tensor:
-        """The mass (B, h, w) that reaches the saliency layer, of a pass that keeps what `layers` give."""
+        """Compute the mass (B, h, w) that reaches the saliency layer, of a pass that keeps what `layers` give."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Excitation(Attribution):
 
     @contextmanager
     def traced(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
-        """A pass of images, whose classes' mass can be asked for at the outputs of these layers of the base."""
+        """Run images forward, recording these layers of the base, so that class mass can be traced back to them."""
         with ExitStack() as hooks:
             trace = Trace()
             for layer in self.base.modules():
@@ -97,12 +97,12 @@ class Trace:
     mass: Tensor = field(init=False)
 
     def of(self, labels: Tensor) -> Trace:
-        """The same pass, asked about the classes (B,) int64."""
+        """Select the classes (B,) int64 of the pass."""
         self.mass = one_hot(labels, self.scores.shape[1]).to(self.scores)
         return self
 
     def down(self, to: str, *, start: tuple[str, Tensor] | None = None, negated: bool = False) -> Tensor:
-        """The mass at the output of a layer, from 1 at each image's class, or from mass at a layer above.
+        """Compute the mass at the output of a layer, from 1 at each image's class, or from mass at a layer above.
 
         negated: as if the weights of the class layer had the other sign. Raises RequestError.
         """
@@ -119,7 +119,7 @@ class Trace:
         self.scores = self.mass = self.scores.detach()
 
     def keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        """A hook that keeps a layer's output."""
+        """Return a hook that records a layer's output."""
 
         def kept(layer: nn.Module, given: Any, out: Tensor) -> None:
             self.kept[name] = out
@@ -127,7 +127,7 @@ class Trace:
         return kept
 
     def hook(self, layer: nn.Module, *, top: bool) -> Callable[[nn.Module, Any, Tensor], Tensor] | None:
-        """A hook by which the gradient of a layer is mass; None for layers whose own gradient leads it right."""
+        """Return a hook that turns a layer's gradient into mass; None if its own gradient already is."""
         if isinstance(layer, NORMALISING):
             return lambda _, given, out: _Handed.apply(given[0], out)
         if isinstance(layer, (nn.Linear, nn.Conv2d, *AVERAGING)):
@@ -140,7 +140,7 @@ class Trace:
 
 
 def _excitation(layer: nn.Module, given: Tensor, sign: float) -> Tensor:
-    """What inputs of at least 0 add to a layer's outputs by its positive weights."""
+    """Compute what non-negative inputs contribute to a layer's outputs through its positive weights."""
     if isinstance(layer, AVERAGING):
         return layer.forward(given)  # not a call, which would run the hooks again
     weight = (sign * layer.weight).clamp(min=0)

@@ -31,7 +31,7 @@ class Level:
         return values[:, list(self.of_class)]
 
     def index(self, classes: Tensor) -> Tensor:
-        """The index of the name of each class, given by its own index."""
+        """Return the index of the name of each class, given by its own index."""
         return torch.tensor(self.of_class, device=classes.device)[classes]
 
 

@@ -43,12 +43,12 @@ class ImageMethod(MapMethod):
         return self
 
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of logits (B, C) by labels (B, C) in {+1, 0, -1}."""
+        """Compute the loss of logits (B, C) by labels (B, C) in {+1, 0, -1}."""
         loss = softmax_log_loss if self.config.loss == "softmax" else multi_label_soft_margin
         return loss(all_gather(logits), all_gather(labels))
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """The softmax or the sigmoid of scores (B, C), as they were learned."""
+        """Compute the softmax or the sigmoid of scores (B, C), as they were learned."""
         return scores.softmax(dim=1) if self.config.loss == "softmax" else scores.sigmoid()
 
     def new_parameters(self) -> list[nn.Parameter]:
@@ -86,12 +86,12 @@ class PooledMaps(ImageMethod):
         return Maps(self.pool(maps) + self.maps.bias, maps)  # type: ignore[operator]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The classification loss over the classes whose label is known."""
+        """Compute the classification loss over the classes whose label is known."""
         return {"classification": self.classification(self(images).scores, labels)}
 
 
 def neck(before: int, after: int, groups: int = 1) -> nn.Module:
-    """A new 3x3 convolution and its ReLU; nothing where `after` is 0. Raises RequestError."""
+    """Build a 3x3 convolution with ReLU; nothing if `after` is 0. Raises RequestError."""
     if not after:
         return nn.Identity()
     if before % groups or after % groups:
@@ -100,7 +100,7 @@ def neck(before: int, after: int, groups: int = 1) -> nn.Module:
 
 
 def map_layer(channels: int, maps: int) -> nn.Conv2d:
-    """A new 1x1 convolution to maps: weights from N(0, 0.01), bias 0."""
+    """Build a 1x1 convolution to maps: weights from N(0, 0.01), bias 0."""
     layer = nn.Conv2d(channels, maps, 1)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -108,6 +108,6 @@ def map_layer(channels: int, maps: int) -> nn.Conv2d:
 
 
 def map_head(before: int, width: int, maps: int) -> nn.Sequential:
-    """The classifiers of ACoL and DANet: two new 3x3 convolutions with ReLU, and a 1x1 convolution to maps."""
+    """Build a classifier as in ACoL and DANet: two new 3x3 convolutions with ReLU, and a 1x1 convolution to maps."""
     convolutions: list[Any] = [neck(before, width), neck(width, width)]
     return nn.Sequential(*convolutions, map_layer(width, maps))

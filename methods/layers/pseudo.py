@@ -18,7 +18,7 @@ class Seeds(NamedTuple):
 
 
 def best_of_each(scores: Tensor, labels: Tensor) -> Seeds:
-    """The best proposal of each class in `labels` (S,), by scores (R, Y); the first of equals."""
+    """Return the best proposal of each class in `labels` (S,), by scores (R, Y); the first of equals."""
     return Seeds(scores[:, labels].argmax(dim=0), labels)
 
 

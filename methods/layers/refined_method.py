@@ -49,7 +49,7 @@ class RefinedMethod(RegionMethod):
 
     @abstractmethod
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """The loss of one refinement, log p (R, Y + 1), background last.
+        """Compute the loss of one refinement, log p (R, Y + 1), background last.
 
         scores: (R, Y), of the one before, a constant. classes: the present ones (S,), S > 0, columns of both.
         """
@@ -63,7 +63,10 @@ class RefinedMethod(RegionMethod):
         return p[:, : len(self.task.classes)]
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The binary log loss, and the sum over the refinements; without a present class there is nothing to refine."""
+        """Compute the binary log loss, and the sum over the refinements.
+
+        Without a present class there is nothing to refine.
+        """
         known = labels != 0
         labels = labels[known]
         streams = self.recognition(features)[:, known].float(), self.detection(features)[:, known].float()

@@ -72,7 +72,7 @@ class RegionMethod(RegionNet):
 
     @abstractmethod
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The loss from region features (R, D), boxes (R, 4) and labels (C,) in {+1, 0, -1}; R > 0.
+        """Compute the loss from region features (R, D), boxes (R, 4) and labels (C,) in {+1, 0, -1}; R > 0.
 
         Classes of label 0 are to be left out before any softmax, so that nothing about them is learned.
         """
@@ -86,7 +86,7 @@ class RegionMethod(RegionNet):
 
 
 def linear(before: int, after: int, std: float = 0.01) -> nn.Linear:
-    """A new linear layer as the papers start it: weights from N(0, std), bias 0."""
+    """Build a linear layer as the papers initialise it: weights from N(0, std), bias 0."""
     layer = nn.Linear(before, after)
     nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)

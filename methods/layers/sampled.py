@@ -23,7 +23,7 @@ CERTAIN = 1e-5
 
 
 def sample(overlap: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of objects and of background, drawn by torch's generator, from overlaps with the nearest seed (R,).
+    """Draw indices of objects and of background, by torch's generator, given overlaps with the nearest seed (R,).
 
     Where nothing is around a seed, background is whatever is not close to it.
     """

@@ -25,7 +25,7 @@ __all__ = ["NETS", "Backbone", "RoiHead", "RoiPooling", "build"]
 
 
 def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_pooling: RoiPooling = "max") -> Backbone:
-    """A backbone by name, with its weights: none, imagenet (torchvision's), or a file (see `load`).
+    """Build a backbone by name, with its weights: none, imagenet (torchvision's), or a file (see `load`).
 
     roi_head: `own` is what the net brings (VGG's fc6 and fc7), `mean` the mean over a region's cells, `fc` one new
     fully connected layer; None for methods without regions. What no weights set is drawn from torch's global seed.

@@ -152,7 +152,7 @@ def _head(net: Net, kind: RoiHead | None) -> tuple[nn.Module, int]:
 
 
 def conv3x3(before: int, after: int, groups: int = 1) -> nn.Conv2d:
-    """A new 3x3 convolution for a ReLU to follow."""
+    """Build a 3x3 convolution to be followed by a ReLU."""
     conv = nn.Conv2d(before, after, 3, padding=1, groups=groups)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ def conv3x3(before: int, after: int, groups: int = 1) -> nn.Conv2d:
 
 
 def mean_head() -> nn.Sequential:
-    """The mean over a region's cells: nothing to learn."""
+    """Build the mean over a region's cells, without parameters."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 

@@ -39,7 +39,7 @@ def read_mat(path: Path) -> dict[str, Tensor]:
 
 
 def _blobs(layer: Any) -> list[tuple[Any, Any]]:
-    """Filters and biases of a layer, if it has any."""
+    """Return the filters and biases of a layer, if it has any."""
     fields = layer.dtype.names
     if "filters" in fields:
         return [(layer["filters"], layer["biases"])]
@@ -73,7 +73,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
 
 
 def _array(blob: Any) -> Tensor:
-    """A blob's numbers; old files pad shapes to four numbers with ones in front. Raises ValueError."""
+    """Read a blob; old files pad shapes to four numbers with leading ones. Raises ValueError."""
     shape = list(blob.shape.dim) or [blob.num, blob.channels, blob.height, blob.width]
     while not blob.shape.dim and len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
@@ -96,7 +96,7 @@ _CAFFE: dict[str, list[tuple[str, int, str]]] = {
 
 @cache
 def _caffe(message: str) -> Any:
-    """The class of one of the messages above; whatever else a file has is skipped."""
+    """Return the class of one of the messages above; whatever else a file has is skipped."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="weakloc/caffe.proto", package="caffe", syntax="proto2")

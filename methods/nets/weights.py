@@ -62,7 +62,7 @@ def _below(name: str, module: str) -> bool:
 
 
 def _fitted(theirs: Tensor, ours: Tensor) -> Tensor:
-    """A fully connected layer may be stored as a convolution over all of its input."""
+    """Reshape a fully connected layer that is stored as a convolution over all of its input."""
     return theirs.flatten(1) if (theirs.ndim, ours.ndim) == (4, 2) else theirs
 
 
