@@ -1,4 +1,4 @@
-"""`audit`: what the conventions do to a number, for predictions at hand."""
+"""`audit`: how much each convention changes the metrics of given predictions."""
 
 from __future__ import annotations
 
@@ -7,48 +7,58 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import options
-from bench.cli.given import given, read_given
+from bench.cli.documents import AuditDocument, AuditSettingDocument
 from bench.cli.output import emit
-from bench.cli.progress import reporter
+from bench.cli.progress import make_reporter
+from bench.cli.scoring_inputs import ScoringInputs, read_scoring_inputs, scoring_options
 
 if TYPE_CHECKING:
     from bench.analysis.audit import Audit, Setting
 
 
 @click.command("audit")
-@given
+@scoring_options
 @options.allow_missing
 @options.format_
 @options.as_json
 def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) -> None:
-    """The same predictions under every convention switch.
+    """Score the same predictions under every convention.
 
-    Switches move one at a time; the one that moves the primary metric most comes first. Nothing is recorded.
+    One convention is changed at a time; the one that changes the primary metric most comes first. Nothing is recorded.
     """
     from bench.analysis.audit import audit as audit_all
     from bench.analysis.audit import table_of
     from bench.tables.render import FORMATS
 
-    bound, truth, predictions = found = read_given(**chosen)
-    audited = audit_all(bound, truth, found.resolved(), allow_missing=allow_missing, progress=reporter())
-    made_by = next(iter(predictions.values())).about.made_by
-    judged_on = {"protocol": bound.record.name, "dataset": truth.dataset, "split": truth.split, "method": made_by}
+    inputs = read_scoring_inputs(**chosen)
+    protocol, truth = inputs.protocol, inputs.truth
+    audited = audit_all(protocol, truth, inputs.resolve(), allow_missing=allow_missing, progress=make_reporter())
     if as_json:
-        emit({**judged_on, "conventions": bound.conventions.model_dump(mode="json"), **_document(audited)})
+        emit(_to_document(inputs, audited))
         return
-    title = f"{made_by} · {bound.record.name} on {truth.dataset} {truth.split}, every switch moved alone, per cent"
+    where = f"{protocol.record.name} on {truth.dataset} {truth.split}"
+    title = f"{inputs.made_by} · {where}, each convention changed alone, per cent"
     click.echo(FORMATS[format_](table_of(audited, title)))
 
 
-def _document(audit: Audit) -> dict[str, Any]:
-    def moved(setting: Setting) -> dict[str, Any]:
-        return {
-            "switch": setting.switch,
-            "value": setting.value,
-            "metrics": setting.metrics,
-            "differences": {metric: audit.difference(setting, metric) for metric in setting.metrics},
-            "ranges": setting.ranges,
-            "refused": setting.refused,
-        }
+def _to_document(inputs: ScoringInputs, audit: Audit) -> AuditDocument:
+    return {
+        "protocol": inputs.protocol.record.name,
+        "dataset": inputs.truth.dataset,
+        "split": inputs.truth.split,
+        "method": inputs.made_by,
+        "conventions": inputs.protocol.conventions.model_dump(mode="json"),
+        "metrics": audit.own.metrics,
+        "settings": [_to_setting_document(audit, setting) for setting in audit.others],
+    }
 
-    return {"metrics": audit.own.metrics, "settings": [moved(setting) for setting in audit.others]}
+
+def _to_setting_document(audit: Audit, setting: Setting) -> AuditSettingDocument:
+    return {
+        "switch": setting.switch,
+        "value": setting.value,
+        "metrics": setting.metrics,
+        "differences": {metric: audit.difference(setting, metric) for metric in setting.metrics},
+        "ranges": setting.ranges,
+        "refused": setting.refused,
+    }

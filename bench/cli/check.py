@@ -1,18 +1,26 @@
-"""`check`, `doctor` and `sync`: whether a method keeps its contract, what this machine can do, the MLflow mirror."""
+"""`check`, `doctor` and `sync`: the method contract, the state of this machine, and the MLflow mirror."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from bench import registry
 from bench.cli import options
-from bench.cli.output import columns, emit, say
-from bench.cli.progress import reporter
+from bench.cli.documents import (
+    CheckDocument,
+    DoctorCheckDocument,
+    DoctorDocument,
+    FindingDocument,
+    MethodCheckDocument,
+    SyncDocument,
+)
+from bench.cli.output import align_columns, emit, say
+from bench.cli.progress import make_reporter
 
 if TYPE_CHECKING:
     from bench.contract import Finding
@@ -20,83 +28,88 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.option("--method", "methods", multiple=True, required=True, callback=options.names, metavar="NAME[:VARIANT]")
+@click.option(
+    "--method", "methods", multiple=True, required=True, callback=options.parse_names, metavar="NAME[:VARIANT]"
+)
 @options.places
 @options.plugin
 @options.as_json
 def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
-    """Contract suite for a method, on a dozen generated images; 1 if it fails, or if nothing could be checked."""
+    """Run the contract tests of a method on a dozen generated images; exit code 1 if one fails or none could run."""
     for name in methods:
         registry.check_name(name)
-    from bench.contract import check_method, passed  # which loads torch: seconds
+    from bench.contract import check_method, passed  # slow: imports torch
 
-    progress = reporter()
+    progress = make_reporter()
     findings = {name: check_method(name, places, progress) for name in methods}
     if as_json:
-        emit({"methods": [_document(name, found) for name, found in findings.items()]})
+        document: CheckDocument = {"methods": [_to_document(*item) for item in findings.items()]}
+        emit(document)
     else:
-        rows = [(one.status, name, one.name, one.detail) for name, found in findings.items() for one in found]
-        click.echo(columns(rows))
-    return int(not all(passed(found) for found in findings.values()))
+        rows = [(finding.status, name, finding.name, finding.detail) for name in findings for finding in findings[name]]
+        click.echo(align_columns(rows))
+    return int(not all(map(passed, findings.values())))
 
 
-def _document(name: str, findings: Sequence[Finding]) -> dict[str, Any]:
+def _to_document(name: str, findings: Sequence[Finding]) -> MethodCheckDocument:
     from bench.contract import passed
 
-    return {"name": name, "passed": passed(findings), "findings": [asdict(one) for one in findings]}
+    entries = [cast(FindingDocument, asdict(finding)) for finding in findings]
+    return {"name": name, "passed": passed(findings), "findings": entries}
 
 
 @click.command("doctor")
 @options.places
 @options.as_json
 def doctor(places: Places, as_json: bool) -> int:
-    """What works on this machine; 1 if something is missing that everything needs."""
+    """Check what works on this machine; exit code 1 if something essential is missing."""
     from bench.doctor import examine
 
     checks = list(examine(places))
     if as_json:
-        emit({"checks": [asdict(one) for one in checks]})
+        document: DoctorDocument = {"checks": [cast(DoctorCheckDocument, asdict(check)) for check in checks]}
+        emit(document)
     else:
-        first = {one.advice: one for one in reversed(checks)}  # who gives an advice; others would repeat it
-        advice = [one.advice if first[one.advice] is one else "" for one in checks]
+        first = {check.advice: check for check in reversed(checks)}  # each advice is printed once
+        advice = [check.advice if first[check.advice] is check else "" for check in checks]
         rows = [
-            ("ok" if one.ok else "missing", one.name, f"{one.found}  {more}".rstrip())
-            for one, more in zip(checks, advice, strict=True)
+            ("ok" if check.ok else "missing", check.name, f"{check.found}  {hint}".rstrip())
+            for check, hint in zip(checks, advice, strict=True)
         ]
-        click.echo(columns(rows))
-    return int(any(one.needed and not one.ok for one in checks))
+        click.echo(align_columns(rows))
+    return int(any(check.needed and not check.ok for check in checks))
 
 
 @click.command("sync")
-@click.option("--uri", help="MLflow's store; else MLFLOW_TRACKING_URI, else SQLite in the runs folder.")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, with the curves of what is being trained.")
-@click.option("--every", type=click.FloatRange(min=1), default=30, show_default=True, help="Seconds between looks.")
+@click.option("--uri", help="MLflow store (default: MLFLOW_TRACKING_URI, or SQLite in RUNS).")
+@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C, with the curves of running trainings.")
+@click.option("--every", type=click.FloatRange(min=1), default=30, show_default=True, help="Seconds between syncs.")
 @options.places
 @options.as_json
 def sync(*, uri: str | None, watch: bool, every: float, places: Places, as_json: bool) -> int:
-    """Mirror finished runs into MLflow; the same again adds nothing. 3 if one could not be mirrored."""
+    """Mirror finished runs into MLflow; runs already there are skipped. Exit code 3 if a run could not be mirrored."""
     if not watch:
-        return _mirrored(uri, places, as_json=as_json)
+        return _sync_once(uri, places, as_json=as_json)
     if as_json:
-        raise click.UsageError("--json prints one document, and --watch goes on.")
+        raise click.UsageError("--json prints one document, so it cannot be used with --watch.")
     from bench.tracking.live_curves import follow
 
     while True:
-        code = _mirrored(uri, places, as_json=False)
-        going = follow(places, uri)
-        say(f"{len(going)} trainings in progress; Ctrl-C ends this.")
+        code = _sync_once(uri, places, as_json=False)
+        running = follow(places, uri)
+        say(f"{len(running)} trainings in progress; press Ctrl-C to stop.")
         try:
             time.sleep(every)
         except KeyboardInterrupt:
             return code
 
 
-def _mirrored(uri: str | None, places: Places, *, as_json: bool) -> int:
+def _sync_once(uri: str | None, places: Places, *, as_json: bool) -> int:
     from bench.tracking import mirror
 
-    report = mirror.sync(places, uri, reporter())
+    report = mirror.sync(places, uri, make_reporter())
     if as_json:
-        emit(asdict(report))
+        emit(cast(SyncDocument, asdict(report)))
     else:
         click.echo(f"{report.uri}: {len(report.added)} added, {len(report.already)} already there")
     for address, reason in report.failed.items():

@@ -1,16 +1,26 @@
-"""`submit`, `status`, `collect`, `cancel` and `resubmit`: a product of runs on a cluster, or here in the background."""
+"""`submit`, `status`, `collect`, `cancel` and `resubmit`: runs as jobs of a cluster, or of this machine."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from bench.cli import options, product
-from bench.cli.output import columns, emit, print_results, say
-from bench.cli.progress import duration
-from bench.errors import amount
+from bench.cli.documents import (
+    CancelDocument,
+    JobDocument,
+    JobRunsDocument,
+    PlanDocument,
+    PlannedJobDocument,
+    ResubmitDocument,
+    StatusDocument,
+    SubmitDocument,
+)
+from bench.cli.output import align_columns, emit, print_results, say
+from bench.cli.progress import format_duration
+from bench.errors import format_count
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -19,22 +29,30 @@ if TYPE_CHECKING:
     from slurm.status import Status
     from slurm.submission import Submission
 
-resources = click.option(
+resource_option = click.option(
     "--resource",
     "given",
     multiple=True,
-    callback=options.pairs,
+    callback=options.parse_pairs,
     metavar="KEY=VALUE",
-    help="A key of the profile, for all methods: memory=64G; repeats and takes commas.",
+    help="Override a resource of the profile, such as memory=64G; can be repeated or comma-separated.",
 )
-name_ = click.argument("name", required=False, metavar="[SUBMISSION]")
+submission_argument = click.argument("name", required=False, metavar="[SUBMISSION]")
 
 
 @click.command("submit")
-@click.option("--cluster", type=click.Choice(["local", "slurm"]), default="slurm", show_default=True)
-@click.option("--profile", metavar="NAME|FILE.toml", help="What jobs ask for; local: local.")
-@resources
-@click.option("--dry-run", is_flag=True, help="Print the plan and what sbatch would be given; submit nothing.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["local", "slurm"]),
+    default="slurm",
+    show_default=True,
+    help="Where the jobs run: on Slurm, or as background processes of this machine.",
+)
+@click.option(
+    "--profile", metavar="NAME|FILE.toml", help="Resources that the jobs request (default with --cluster local: local)."
+)
+@resource_option
+@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch scripts, and submit nothing.")
 @product.requests
 @product.means
 @options.places
@@ -51,9 +69,10 @@ def submit(
     as_json: bool,
     **means: Any,
 ) -> int:
-    """The product of runs of `run`, as jobs: one a distinct training, which also predicts and scores.
+    """Submit runs as jobs, one for each distinct training.
 
-    The terminal may be closed then: python -m bench status.
+    It takes the same options as `run`. A job trains, predicts and scores. The terminal can be closed afterwards:
+    `status` shows how far the jobs are.
     """
     from slurm.jobs import send
     from slurm.plan import arrays_of, jobs_of, look_over
@@ -63,58 +82,63 @@ def submit(
 
     if profile is None and cluster == "slurm":
         raise click.UsageError("--cluster slurm needs a --profile.")
-    asked = read_profile(profile or "local", given)
+    resources = read_profile(profile or "local", given)
     if not dry_run:
         CLUSTERS[cluster].need()
     requests, trainings, refused = look_over(requests, places, means["threads"])
-    for which, error in refused.items():
-        say(f"Error: {which}: {error}")
+    for request, error in refused.items():
+        say(f"Error: {request}: {error}")
     code = max((error.exit_code for error in refused.values()), default=0)
     if not requests:
         return code
     jobs = jobs_of(trainings)
-    arrays = arrays_of(jobs, range(len(jobs)), asked)
+    arrays = arrays_of(jobs, range(len(jobs)), resources)
     if dry_run:
         attempt = places.runs.resolve() / "submissions" / "DRY-RUN" / "attempts" / "1"
         _print_plan(requests, jobs, arrays, CLUSTERS[cluster].scripts(attempt, arrays), as_json_document=as_json)
         return code
     submission = create(requests, jobs, places, Means(**means))
-    send(submission, arrays, cluster, asked.origin)
+    send(submission, arrays, cluster, resources.origin)
     if as_json:
-        emit({"submission": submission.folder.name, "runs": len(requests), "jobs": len(jobs)})
+        sent: SubmitDocument = {"submission": submission.folder.name, "runs": len(requests), "jobs": len(jobs)}
+        emit(sent)
         return code
-    click.echo(f"{_plan_line(requests, jobs, arrays)}: {submission.folder.name}")
-    say("It needs this terminal no more: python -m bench status, collect, cancel, resubmit.")
+    click.echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
+    say("You can close this terminal. Follow the jobs with python -m bench status, collect, cancel or resubmit.")
     return code
 
 
 @click.command("status")
-@name_
+@submission_argument
 @options.places
 @options.as_json
 def status(*, name: str | None, places: Places, as_json: bool) -> None:
-    """How the jobs of a submission are, the last without a name: waiting, running, done, failed and why."""
+    """Show the jobs of a submission (default: the latest)."""
     from slurm.status import statuses
     from slurm.submission import find
 
     submission = find(name, places)
-    found = statuses(submission)
+    jobs = statuses(submission)
     if as_json:
-        jobs = [{**_job(submission, one.number), **vars(one)} for one in found]
-        emit({"submission": submission.folder.name, "jobs": jobs, "counts": Counter(one.state for one in found)})
+        document: StatusDocument = {
+            "submission": submission.folder.name,
+            "jobs": [_to_document(submission, job) for job in jobs],
+            "counts": Counter(job.state for job in jobs),
+        }
+        emit(document)
         return
     rows: list[tuple[str, ...]] = [("job", "method", "protocols", "seeds", "state", "")]
-    rows += [(*_job_cells(submission, one.number), one.state, _how(one)) for one in found]
-    click.echo(f"{submission.folder.name}: {_counts(found)}\n\n{columns(rows)}")
+    rows += [(*_format_job(submission, job.number), job.state, _format_progress(job)) for job in jobs]
+    click.echo(f"{submission.folder.name}: {_format_counts(jobs)}\n\n{align_columns(rows)}")
 
 
 @click.command("collect")
-@name_
+@submission_argument
 @options.places
 @options.plugin
 @options.as_json
 def collect(*, name: str | None, places: Places, as_json: bool) -> None:
-    """Leaderboards of what is done of a submission, the last without a name; what is missing is said."""
+    """Print the results so far of a submission (default: the latest), with leaderboards."""
     from bench.records.result import read_result
     from bench.records.store import Store
     from slurm.status import statuses
@@ -122,36 +146,39 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
 
     submission, store = find(name, places), Store(places)
     addresses = dict.fromkeys(submission.addresses().values())
-    gone = [address for address in addresses if not store.result(address).exists()]
-    results = [read_result(store.result(address)) for address in addresses if address not in gone]
+    deleted = [address for address in addresses if not store.result_path(address).exists()]
+    results = [read_result(store.result_path(address)) for address in addresses if address not in deleted]
     print_results(results, as_json_document=as_json)
-    say(f"{submission.folder.name}: {amount(len(results), 'result')}; jobs: {_counts(statuses(submission))}.")
-    if gone:
-        say(f"Deleted since: {amount(len(gone), 'result')} (first: {gone[0]}). Submit again, and nothing else is made.")
+    count, jobs = format_count(len(results), "result"), _format_counts(statuses(submission))
+    say(f"{submission.folder.name}: {count}; jobs: {jobs}.")
+    if deleted:
+        lost = f"{format_count(len(deleted), 'result')} (first: {deleted[0]})"
+        say(f"Deleted since: {lost}. Submit again to recreate only these.")
 
 
 @click.command("cancel")
-@name_
+@submission_argument
 @options.places
 @options.as_json
 def cancel(*, name: str | None, places: Places, as_json: bool) -> None:
-    """End the jobs of a submission, the last without a name; `resubmit` goes on from what is on disk."""
-    from slurm.status import cancel as end
+    """Cancel the jobs of a submission (default: the latest); `resubmit` resumes them from disk."""
+    from slurm.status import cancel as cancel_jobs
     from slurm.submission import find
 
     submission = find(name, places)
-    ended = end(submission)
+    cancelled = cancel_jobs(submission)
     if as_json:
-        emit({"submission": submission.folder.name, "cancelled": ended})
+        document: CancelDocument = {"submission": submission.folder.name, "cancelled": cancelled}
+        emit(document)
         return
-    click.echo(f"{submission.folder.name}: {amount(len(ended), 'job')} cancelled")
+    click.echo(f"{submission.folder.name}: {format_count(len(cancelled), 'job')} cancelled")
 
 
 @click.command("resubmit")
-@name_
-@click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Another than the last time.")
-@click.option("--profile", metavar="NAME|FILE.toml", help="Another than the last time.")
-@resources
+@submission_argument
+@click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Where the jobs run (default: as last time).")
+@click.option("--profile", metavar="NAME|FILE.toml", help="Resources to request (default: as last time).")
+@resource_option
 @options.places
 @options.as_json
 def resubmit(
@@ -163,7 +190,10 @@ def resubmit(
     places: Places,
     as_json: bool,
 ) -> None:
-    """Send out again what failed of a submission, with other resources if they are given; it goes on from disk."""
+    """Submit the failed jobs of a submission again (default: the latest), with other resources if given.
+
+    They resume from what is on disk.
+    """
     from slurm.jobs import last_means, resend
     from slurm.profile import read_profile
     from slurm.submission import find
@@ -173,9 +203,10 @@ def resubmit(
     last_cluster, last_profile = last_means(submission)
     sent = resend(submission, read_profile(profile or last_profile, given), cluster or last_cluster)
     if as_json:
-        emit({"submission": submission.folder.name, "resubmitted": sent})
+        document: ResubmitDocument = {"submission": submission.folder.name, "resubmitted": sent}
+        emit(document)
         return
-    click.echo(f"{submission.folder.name}: {amount(len(sent), 'job')} sent out again")
+    click.echo(f"{submission.folder.name}: {format_count(len(sent), 'job')} resubmitted")
 
 
 def _print_plan(
@@ -184,50 +215,60 @@ def _print_plan(
     if as_json_document:
         from dataclasses import asdict
 
-        said = [{"resources": one.resources.model_dump(mode="json"), "tasks": one.tasks} for one in arrays]
-        emit({"jobs": [asdict(job) for job in jobs], "arrays": said, "scripts": scripts})
+        document: PlanDocument = {
+            "jobs": [cast(PlannedJobDocument, asdict(job)) for job in jobs],
+            "arrays": [
+                {"resources": array.resources.model_dump(mode="json"), "tasks": array.tasks} for array in arrays
+            ],
+            "scripts": scripts,
+        }
+        emit(document)
         return
     rows = [("array", "task", "job", "runs")]
     for number, array in enumerate(arrays):
-        for task, dealt in enumerate(array.tasks):
-            for job in dealt:
-                runs = "; ".join(str(requests[one]) for one in jobs[job].requests)
+        for task, numbers in enumerate(array.tasks):
+            for job in numbers:
+                runs = "; ".join(str(requests[index]) for index in jobs[job].requests)
                 rows.append((str(number), str(task), str(job), runs))
-    click.echo("\n\n".join([_plan_line(requests, jobs, arrays), columns(rows), *scripts]))
+    click.echo("\n\n".join([_summarize_plan(requests, jobs, arrays), align_columns(rows), *scripts]))
 
 
-def _plan_line(requests: list[Request], jobs: list[Job], arrays: list[Array]) -> str:
-    tasks = amount(sum(len(array.tasks) for array in arrays), "task")
+def _summarize_plan(requests: list[Request], jobs: list[Job], arrays: list[Array]) -> str:
+    tasks = format_count(sum(len(array.tasks) for array in arrays), "task")
     trained = sum(job.learns for job in jobs)
-    runs, sent = amount(len(requests), "run"), f"{amount(len(jobs), 'job')} ({trained} train)"
-    return f"{runs}: {sent} in {tasks} of {amount(len(arrays), 'array')}"
+    runs, sent = format_count(len(requests), "run"), f"{format_count(len(jobs), 'job')} ({trained} train)"
+    return f"{runs}: {sent} in {tasks} of {format_count(len(arrays), 'array')}"
 
 
-def _job(submission: Submission, number: int) -> dict[str, list[Any]]:
-    """What a job runs, each value once."""
-    said = [submission.requests[one] for one in submission.jobs[number].requests]
-    found = {
-        "methods": [one["method"] for one in said],
-        "protocols": [one["protocol"]["name"] for one in said],
-        "seeds": [one["seed"] for one in said],
+def _describe_job(submission: Submission, number: int) -> JobRunsDocument:
+    """Return what a job runs, each value once."""
+    requests = [submission.requests[index] for index in submission.jobs[number].requests]
+    return {
+        "methods": list(dict.fromkeys(request["method"] for request in requests)),
+        "protocols": list(dict.fromkeys(request["protocol"]["name"] for request in requests)),
+        "seeds": list(dict.fromkeys(request["seed"] for request in requests)),
     }
-    return {key: list(dict.fromkeys(values)) for key, values in found.items()}
 
 
-def _job_cells(submission: Submission, number: int) -> tuple[str, ...]:
-    return (str(number), *(",".join(map(str, values)) for values in _job(submission, number).values()))
+def _to_document(submission: Submission, job: Status) -> JobDocument:
+    return cast(JobDocument, {**_describe_job(submission, job.number), **vars(job)})
 
 
-def _how(one: Status) -> str:
-    """Why a job failed or waits, or how far it is."""
-    again = f"Begun again: {' '.join(one.restarts)} " if one.restarts else ""
-    if one.progress is None:
-        return again + one.reason.partition("\n")[0]
-    left = one.progress["left"]
-    when = "" if left is None else f", {duration(left)} left"
-    return again + "{title}: {counted}/{total} {unit}".format(**one.progress) + when
+def _format_job(submission: Submission, number: int) -> tuple[str, str, str, str]:
+    runs = _describe_job(submission, number)
+    return str(number), ",".join(runs["methods"]), ",".join(runs["protocols"]), ",".join(map(str, runs["seeds"]))
 
 
-def _counts(found: list[Status]) -> str:
-    counts = Counter(one.state for one in found)
+def _format_progress(job: Status) -> str:
+    """Return why a job failed or waits, or how far it is."""
+    restarts = f"Restarted: {' '.join(job.restarts)} " if job.restarts else ""
+    if job.progress is None:
+        return restarts + job.reason.partition("\n")[0]
+    left = job.progress["left"]
+    remaining = "" if left is None else f", {format_duration(left)} left"
+    return restarts + "{title}: {counted}/{total} {unit}".format(**job.progress) + remaining
+
+
+def _format_counts(jobs: list[Status]) -> str:
+    counts = Counter(job.state for job in jobs)
     return ", ".join(f"{counts[state]} {state}" for state in ("waiting", "running", "done", "failed") if counts[state])

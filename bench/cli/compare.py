@@ -1,60 +1,75 @@
-"""`compare`: two results beside each other, and how sure their difference is."""
+"""`compare`: two results side by side, and the uncertainty of their difference."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from bench.cli import options, table
+from bench.cli.documents import CompareDocument, ComparedResultDocument, DifferenceDocument
 from bench.cli.output import emit
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Comparison
+    from bench.analysis.compare import Comparison, Difference
     from bench.core.files import Places
+    from bench.records.result import Result
 
 
 @click.command("compare")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--per-class", is_flag=True, help="Also class by class, from the outcomes beside the records.")
-@click.option("--anyway", is_flag=True, help="Although they were judged differently; the output says how.")
+@click.option("--per-class", is_flag=True, help="Also compare class by class, from the recorded outcomes.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Compare results of different protocols or conventions; the output lists what differs.",
+)
 @options.format_
 @options.places
 @options.plugin
 @options.as_json
 def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, places: Places, as_json: bool) -> None:
-    """Paired comparison of two results.
+    """Compare two results on the same images.
 
-    A and B are addresses, which may be shortened, or paths of records. The difference is A - B, with its 95 % bootstrap
-    interval over the images, and the two-sided p-value that it could be 0.
+    A and B are addresses, possibly abbreviated, or paths of records. The difference is A - B, with its 95 % bootstrap
+    interval over the images and the two-sided p-value of no difference.
     """
     from bench.analysis.compare import compare as compare_both
     from bench.analysis.compare import tables_of
-    from bench.records.collection import find
+    from bench.records.collection import find_result
     from bench.tables.render import FORMATS
 
-    one, other = (find(name, places, table.MEASURED) for name in (a, b))
-    found = compare_both(one, other, per_class=per_class, anyway=anyway)
+    result_a, result_b = (find_result(name, places, table.MEASURED) for name in (a, b))
+    comparison = compare_both(result_a, result_b, per_class=per_class, anyway=anyway)
     if as_json:
-        emit(_document(found))
+        emit(_to_document(comparison))
         return
-    click.echo("\n\n".join(FORMATS[format_](each) for each in tables_of(found)))
+    click.echo("\n\n".join(FORMATS[format_](rows) for rows in tables_of(comparison)))
 
 
-def _document(found: Comparison) -> dict[str, Any]:
-    a, b = ({"address": one.address, "method": one.label, "seed": one.seed} for one in (found.a, found.b))
+def _to_document(comparison: Comparison) -> CompareDocument:
+    higher = comparison.a.higher_is_better
     return {
-        "a": a,
-        "b": b,
-        "paired": found.paired,
-        "unlike": list(found.unlike),
+        "a": _to_side(comparison.a),
+        "b": _to_side(comparison.b),
+        "paired": comparison.paired,
+        "unlike": list(comparison.unlike),
         "metrics": {
-            name: {**asdict(line), "higher_is_better": found.a.higher_is_better[name]}
-            for name, line in found.metrics.items()
+            name: {**_to_difference(difference), "higher_is_better": higher[name]}
+            for name, difference in comparison.metrics.items()
         },
         "per_class": {
-            name: {class_: asdict(line) for class_, line in lines.items()} for name, lines in found.per_class.items()
+            name: {class_: _to_difference(difference) for class_, difference in by_class.items()}
+            for name, by_class in comparison.per_class.items()
         },
     }
+
+
+def _to_side(result: Result) -> ComparedResultDocument:
+    return {"address": result.address, "method": result.label, "seed": result.seed}
+
+
+def _to_difference(difference: Difference) -> DifferenceDocument:
+    return cast(DifferenceDocument, asdict(difference))

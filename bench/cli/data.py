@@ -1,77 +1,104 @@
-"""`data`: what is on disk, what can be downloaded, the synthetic set, region proposals."""
+"""`data`: check and download datasets, generate the synthetic one, compute region proposals."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from bench.cli import options
-from bench.cli.output import columns, emit
-from bench.cli.progress import reporter
+from bench.cli.documents import (
+    DownloadsDocument,
+    FetchDocument,
+    InventoriesDocument,
+    ProposalsDocument,
+    ProposalSetDocument,
+    RecallDocument,
+    ShapesDocument,
+)
+from bench.cli.output import align_columns, emit
+from bench.cli.progress import make_reporter
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
     from bench.core.files import Places
-    from bench.data.check import Inventory
+    from bench.data.check import DatasetCheck
     from bench.data.proposals import Proposals
     from bench.data.recall import Recall
 
 
 @click.group("data")
 def data() -> None:
-    """What is on disk; what can be downloaded; the synthetic set; region proposals."""
+    """Check and download datasets, generate the synthetic one, compute region proposals."""
 
 
 @data.command("check")
-@click.argument("names", nargs=-1, callback=options.names, metavar="[DATASET ...]")
+@click.argument("names", nargs=-1, callback=options.parse_names, metavar="[DATASET ...]")
 @options.places
 @options.as_json
 def check(names: tuple[str, ...], places: Places, as_json: bool) -> int:
-    """Count what is on disk; 1 if a dataset that was named is missing, or if a published count is missed."""
-    from bench.data.check import take
+    """Count the images and objects on disk.
+
+    Exit code 1 if a named dataset is missing, or if a count differs from the published one.
+    """
+    from bench.data.check import check_dataset
     from bench.data.datasets import DATASETS
     from bench.records.result import SYNTHETIC
 
-    progress = reporter()
-    may_be_missing = [name for name in DATASETS if name not in SYNTHETIC]
-    inventories = [take(name, places, progress) for name in names or may_be_missing]
+    progress = make_reporter()
+    real = [name for name in DATASETS if name not in SYNTHETIC]
+    inventories = [check_dataset(name, places, progress) for name in names or real]
     if as_json:
-        emit({"datasets": [inventory.document() for inventory in inventories]})
+        document: InventoriesDocument = {"datasets": [inventory.document() for inventory in inventories]}
+        emit(document)
     else:
-        click.echo("\n\n".join(map(_inventory_text, inventories)))
+        click.echo("\n\n".join(map(_format_inventory, inventories)))
     return int(any(not inventory.ok for inventory in inventories if names or not inventory.missing))
 
 
 @data.command("fetch")
-@click.argument("names", nargs=-1, callback=options.names, metavar="[DATASET ...]")
-@click.option("--part", "parts", multiple=True, help="Only this part of it, such as annotations; repeats.")
+@click.argument("names", nargs=-1, callback=options.parse_names, metavar="[DATASET ...]")
+@click.option("--part", "parts", multiple=True, help="Download only this part, such as annotations; can be repeated.")
 @options.places
 @options.as_json
 def fetch(names: tuple[str, ...], parts: tuple[str, ...], places: Places, as_json: bool) -> None:
-    """Download datasets from their publishers into the data root, checked and unpacked; without a name, list them."""
+    """Download datasets from their publishers into the data root, verify and unpack them.
+
+    Without a name, list the datasets that can be downloaded.
+    """
     from bench.data.fetch import fetch
-    from bench.data.sources import SOURCES
 
     if not names:
-        listed = {name: dict.fromkeys(file.part for file in source.files) for name, source in SOURCES.items()}
-        rows = [(name, ", ".join(listed[name]) or "-", source.terms) for name, source in SOURCES.items()]
-        if as_json:
-            emit(
-                {"downloads": [{"name": name, "parts": list(listed[name]), "terms": terms} for name, _, terms in rows]}
-            )
-        else:
-            click.echo(columns([("dataset", "parts", "terms"), *rows]))
+        _list_downloads(as_json)
         return
     if places.data_root is None:
-        raise RequestError("Say where to: give --data-root DIR, or set BENCH_DATA.")
-    progress = reporter()
-    came = {name: fetch(name, places.data_root, parts=parts, progress=progress) for name in names}
+        raise RequestError("No data root to download into: give --data-root DIR, or set BENCH_DATA.")
+    progress = make_reporter()
+    fetched = {name: fetch(name, places.data_root, parts=parts, progress=progress) for name in names}
     if as_json:
-        emit({"fetched": [{"name": name, "files": [str(path) for path in paths]} for name, paths in came.items()]})
+        document: FetchDocument = {
+            "fetched": [{"name": name, "files": [str(path) for path in paths]} for name, paths in fetched.items()]
+        }
+        emit(document)
     else:
-        click.echo(columns((name, str(path)) for name, paths in came.items() for path in paths))
+        click.echo(align_columns((name, str(path)) for name, paths in fetched.items() for path in paths))
+
+
+def _list_downloads(as_json: bool) -> None:
+    from bench.data.sources import SOURCES
+
+    parts = {name: list(dict.fromkeys(file.part for file in source.files)) for name, source in SOURCES.items()}
+    if as_json:
+        document: DownloadsDocument = {
+            "downloads": [
+                {"name": name, "parts": parts[name], "terms": source.terms} for name, source in SOURCES.items()
+            ]
+        }
+        emit(document)
+        return
+    rows = [(name, ", ".join(parts[name]) or "-", source.terms) for name, source in SOURCES.items()]
+    click.echo(align_columns([("dataset", "parts", "terms"), *rows]))
 
 
 @data.command("shapes")
@@ -79,26 +106,51 @@ def fetch(names: tuple[str, ...], parts: tuple[str, ...], places: Places, as_jso
 @options.places
 @options.as_json
 def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
-    """Make the synthetic set, where it is not there yet."""
+    """Generate the synthetic dataset, unless it already exists."""
     from bench.data.datasets import open_dataset
 
     dataset = open_dataset("shapes", places, data_options)
-    images = {split: len(dataset.truth(split).ids) for split in dataset.splits()}
+    images = {split: len(dataset.ground_truth(split).ids) for split in dataset.splits()}
     if as_json:
-        emit({"dataset": "shapes", "classes": list(dataset.classes), "images": images, "recipe": dataset.recipe})
+        document: ShapesDocument = {
+            "dataset": "shapes",
+            "classes": list(dataset.classes),
+            "images": images,
+            "recipe": dataset.recipe,
+        }
+        emit(document)
         return
     click.echo(
-        columns([("classes", ", ".join(dataset.classes)), *((key, str(count)) for key, count in images.items())])
+        align_columns([("classes", ", ".join(dataset.classes)), *((key, str(count)) for key, count in images.items())])
     )
 
 
 @data.command("proposals")
-@click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET")
+@click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET", help="Dataset of the images.")
 @options.dataset_options
-@click.option("--split", "splits", multiple=True, required=True, callback=options.names, help="Whose images; repeats.")
-@click.option("--proposals", "spec", default="selective-search", show_default=True, help="edge-boxes, or a file.")
-@click.option("--report", is_flag=True, help="How many of the objects they cover, by class, at IoU .5 and .7.")
-@click.option("--min-side", type=click.IntRange(min=0), default=20, show_default=True, help="Of proposals reported on.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    required=True,
+    callback=options.parse_names,
+    help="Split of the images; can be repeated.",
+)
+@click.option(
+    "--proposals",
+    "spec",
+    default="selective-search",
+    show_default=True,
+    help="selective-search, edge-boxes, or a file.",
+)
+@click.option("--report", is_flag=True, help="Report their recall of the objects, by class, at IoU .5 and .7.")
+@click.option(
+    "--min-side",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Leave proposals with a shorter side out of the report, in pixels.",
+)
 @options.workers
 @options.places
 @options.as_json
@@ -114,54 +166,68 @@ def proposals(
     places: Places,
     as_json: bool,
 ) -> None:
-    """Compute region proposals of splits, or read them from a file; what is computed is kept, image by image."""
+    """Compute the region proposals of splits, or read them from a file.
+
+    Computed proposals are cached image by image.
+    """
     from bench.data.datasets import open_dataset
     from bench.data.proposals import load_proposals
-    from bench.data.recall import recalls
+    from bench.data.recall import compute_recalls
 
-    dataset, documents, texts = open_dataset(name, places, data_options), [], []
+    dataset = open_dataset(name, places, data_options)
+    documents: list[ProposalSetDocument] = []
+    texts = []
     for split in splits:
-        truth = dataset.truth(split)
-        found = load_proposals(spec, dataset, truth.ids, places, reporter(), workers=workers)
-        about = {"dataset": name, "split": split, **_counts(found), "digest": found.digest}
-        lines = recalls(found, truth, min_side=min_side) if report else []
-        documents.append(
-            about | ({"min_side": min_side, "classes": [asdict(line) for line in lines]} if report else {})
-        )
-        texts.append(columns((key, str(value)) for key, value in about.items()) + _recall_text(lines))
+        truth = dataset.ground_truth(split)
+        boxes = load_proposals(spec, dataset, truth.ids, places, make_reporter(), workers=workers)
+        document = _to_document(name, split, boxes)
+        text = align_columns((key, str(value)) for key, value in document.items())
+        if report:
+            recalls = compute_recalls(boxes, truth, min_side=min_side)
+            document["min_side"] = min_side
+            document["classes"] = [cast(RecallDocument, asdict(recall)) for recall in recalls]
+            text += _format_recalls(recalls)
+        documents.append(document)
+        texts.append(text)
     if as_json:
-        emit({"proposals": documents})
+        emit(ProposalsDocument(proposals=documents))
     else:
         click.echo("\n\n".join(texts))
 
 
-def _counts(found: Proposals) -> dict[str, int]:
-    """How many images and boxes there are, and the least and the most an image."""
+def _to_document(dataset: str, split: str, proposals: Proposals) -> ProposalSetDocument:
     import numpy as np
 
-    each = np.diff(found.offsets) if found.ids else np.zeros(1, dtype=np.int64)
-    least, most = int(each.min()), int(each.max())
-    return {"images": len(found.ids), "boxes": len(found.boxes), "fewest in an image": least, "most": most}
+    counts = np.diff(proposals.offsets) if proposals.ids else np.zeros(1, dtype=np.int64)
+    return {
+        "dataset": dataset,
+        "split": split,
+        "images": len(proposals.ids),
+        "boxes": len(proposals.boxes),
+        "fewest in an image": int(counts.min()),
+        "most": int(counts.max()),
+        "digest": proposals.digest,
+    }
 
 
-def _recall_text(lines: list[Recall]) -> str:
+def _format_recalls(recalls: list[Recall]) -> str:
     from bench.tables.numbers import percent
 
-    if not lines:
-        return ""
-    heads = ("class", "images", "proposals an image", "objects", "recall at .5", "at .7")
+    heads = ("class", "images", "proposals per image", "objects", "recall at .5", "at .7")
     rows = [
-        (one.name, str(one.images), _mean_text(one.proposals), str(one.objects), *map(percent, one.recall))
-        for one in lines
+        (
+            recall.name,
+            str(recall.images),
+            "-" if recall.proposals is None else f"{recall.proposals:.0f}",
+            str(recall.objects),
+            *map(percent, recall.recall),
+        )
+        for recall in recalls
     ]
-    return f"\n\n{columns([heads, *rows])}\nDifficult objects and crowds do not count; recall in per cent."
+    return f"\n\n{align_columns([heads, *rows])}\nDifficult objects and crowds are not counted; recall in per cent."
 
 
-def _mean_text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
-def _inventory_text(inventory: Inventory) -> str:
+def _format_inventory(inventory: DatasetCheck) -> str:
     if inventory.missing:
         return f"{inventory.name}: missing. {inventory.missing}"
     heads = ("split", "images", "objects", "not difficult", "pairs", "difficult only", "photographs", "")
@@ -171,4 +237,4 @@ def _inventory_text(inventory: Inventory) -> str:
         else (split.name, *[""] * 6, split.problem)
         for split in inventory.splits
     ]
-    return f"{inventory.name}\n{columns([heads, *rows])}"
+    return f"{inventory.name}\n{align_columns([heads, *rows])}"

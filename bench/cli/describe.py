@@ -1,22 +1,21 @@
-"""What `show` says of a method, a protocol and a dataset: as a document, and as text made of the document."""
+"""The descriptions that `show` prints of a method, a protocol or a dataset: as a document, and as text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench import registry
-from bench.cli.output import columns, settings_text, value_text
+from bench.cli.documents import DatasetDocument, FieldDocument, MethodDocument, ProtocolDocument
+from bench.cli.output import align_columns, format_settings, format_value
 
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.recipe import MethodClass
     from bench.scoring.protocol import Record
 
-Document = dict[str, Any]
 
-
-def method(cls: MethodClass, variant: str | None) -> Document:
-    """What `show METHOD` says; the config's defaults are those of the variant that was asked for."""
+def describe_method(cls: MethodClass, variant: str | None) -> MethodDocument:
+    """Describe a method; the defaults of its config are those of the variant."""
     preset = registry.settle(cls, variant, dataset="", recipe={}, settings={})
     properties = cls.Config.model_json_schema()["properties"] if cls.Config.model_fields else {}
     return {
@@ -29,48 +28,55 @@ def method(cls: MethodClass, variant: str | None) -> Document:
         "variant": variant,
         "variants": cls.variants,
         "recipes": cls.recipes,
-        "config": [
-            {"name": name, "default": preset[name].value, **_field(properties[name])}
-            for name in cls.Config.model_fields
-        ],
+        "config": [_describe_field(name, preset[name].value, properties[name]) for name in cls.Config.model_fields],
     }
 
 
-def _field(schema: Document) -> Document:
-    choices = {"choices": schema["enum"]} if "enum" in schema else {}
-    type_ = schema.get("type", "string")
-    return {"type": type_, "stage": schema.get("stage"), "help": schema.get("description", ""), **choices}
+def _describe_field(name: str, default: Any, schema: dict[str, Any]) -> FieldDocument:
+    field: FieldDocument = {
+        "name": name,
+        "default": default,
+        "type": schema.get("type", "string"),
+        "stage": schema.get("stage"),
+        "help": schema.get("description", ""),
+    }
+    if "enum" in schema:
+        field["choices"] = schema["enum"]
+    return field
 
 
-def method_text(method: Document) -> str:
-    """A method's document for people: variants, then settings by stage, then recipes."""
+def format_method(method: MethodDocument) -> str:
+    """Format a method as text: variants, then settings by stage, then recipes."""
     lines = [f"{method['name']}: {method['summary']}", f"predicts {', '.join(method['predicts'])}; {method['origin']}"]
     if method["variants"]:
-        lines += ["", "variants", columns(_variant_row(method, name) for name in method["variants"])]
-    for stage, meaning in (("training", "changing one trains again"), ("prediction", "changing one does not train")):
-        rows = [_field_row(field) for field in method["config"] if field["stage"] == stage]
+        lines += ["", "variants", align_columns(_format_variant(method, name) for name in method["variants"])]
+    for stage, meaning in (
+        ("training", "changing one requires training again"),
+        ("prediction", "changing one does not require training again"),
+    ):
+        rows = [_format_field(field) for field in method["config"] if field["stage"] == stage]
         if rows:
-            lines += ["", f"{stage} settings ({meaning})", columns(rows)]
-    recipes = [(f"  {data}", settings_text(settings)) for data, settings in method["recipes"].items() if settings]
+            lines += ["", f"{stage} settings ({meaning})", align_columns(rows)]
+    recipes = [(f"  {data}", format_settings(settings)) for data, settings in method["recipes"].items() if settings]
     if recipes:
-        lines += ["", "recipes", columns(recipes)]
+        lines += ["", "recipes", align_columns(recipes)]
     return "\n".join(lines)
 
 
-def _variant_row(method: Document, name: str) -> tuple[str, str, str]:
+def _format_variant(method: MethodDocument, name: str) -> tuple[str, str, str]:
     default = "(default)" if name == method["default_variant"] else ""
-    return f"  {method['name']}:{name}", settings_text(method["variants"][name]), default
+    return f"  {method['name']}:{name}", format_settings(method["variants"][name]), default
 
 
-def _field_row(field: Document) -> tuple[str, str, str]:
+def _format_field(field: FieldDocument) -> tuple[str, str, str]:
     choices = f" [{', '.join(field['choices'])}]" if "choices" in field else ""
-    return f"  {field['name']}", value_text(field["default"]), field["help"] + choices
+    return f"  {field['name']}", format_value(field["default"]), field["help"] + choices
 
 
-def protocol(record: Record) -> Document:
-    """A protocol: dataset, splits, metrics with their direction, every switch with its value and source."""
+def describe_protocol(record: Record) -> ProtocolDocument:
+    """Describe a protocol: dataset, splits, metrics with their direction, conventions with their source."""
     bound = registry.bind(record)
-    return {
+    document = {
         **record.model_dump(mode="json", exclude={"conventions", "sources", "metrics"}),
         "metrics": {name: {"higher_is_better": bound.family.METRICS[name]} for name in record.metrics},
         "conventions": {
@@ -78,42 +84,50 @@ def protocol(record: Record) -> Document:
             for name, value in bound.conventions.model_dump(mode="json").items()
         },
     }
+    return cast(ProtocolDocument, document)
 
 
-def protocol_text(protocol: Document) -> str:
-    """A protocol's document for people."""
+def format_protocol(protocol: ProtocolDocument) -> str:
+    """Format a protocol as text."""
     direction = {True: "higher is better", False: "lower is better"}
-    metrics = [f"{name} ({direction[about['higher_is_better']]})" for name, about in protocol["metrics"].items()]
+    metrics = [f"{name} ({direction[metric['higher_is_better']]})" for name, metric in protocol["metrics"].items()]
     rows = [
         ("trains on", f"{protocol['dataset']} {protocol['train_split']}"),
-        ("judges on", f"{protocol['dataset']} {protocol['eval_split']}"),
-        ("takes", ", and ".join([" or ".join(protocol["predicts"]), *protocol["also"]])),
+        ("evaluates on", f"{protocol['dataset']} {protocol['eval_split']}"),
+        ("accepts", ", and ".join([" or ".join(protocol["predicts"]), *protocol["also"]])),
         ("metrics", ", ".join(metrics)),
         ("family", protocol["family"]),
         *([("seen in", "; ".join(protocol["seen_in"]))] if protocol["seen_in"] else []),
     ]
-    switches = [(f"  {name}", value_text(one["value"]), one["source"]) for name, one in protocol["conventions"].items()]
-    lines = [f"{protocol['name']}: {protocol['summary']}", "", columns(rows)]
+    switches = [
+        (f"  {name}", format_value(convention["value"]), convention["source"])
+        for name, convention in protocol["conventions"].items()
+    ]
+    lines = [f"{protocol['name']}: {protocol['summary']}", "", align_columns(rows)]
     if switches:
-        lines += ["", "conventions (move one with --convention KEY=VALUE)", columns(switches)]
+        lines += ["", "conventions (override one with --convention KEY=VALUE)", align_columns(switches)]
     return "\n".join([*lines, *(f"note: {note}" for note in protocol["notes"])])
 
 
-def dataset(name: str, places: Places) -> Document:
-    """A dataset: classes, splits and recipe, or where it was looked for and how to get it."""
+def describe_dataset(name: str, places: Places) -> DatasetDocument:
+    """Describe a dataset: classes, splits and recipe, or where it was looked for and how to get it."""
     from bench.data.datasets import DATASETS, open_dataset
     from bench.errors import MissingDataError
 
-    about: Document = {"name": name, "summary": DATASETS[name]}
+    document: DatasetDocument = {"name": name, "summary": DATASETS[name]}
     try:
         dataset = open_dataset(name, places)
     except MissingDataError as error:
-        return {**about, "missing": str(error)}
-    return {**about, "classes": list(dataset.classes), "splits": list(dataset.splits()), "recipe": dataset.recipe}
+        document["missing"] = str(error)
+        return document
+    document["classes"] = list(dataset.classes)
+    document["splits"] = list(dataset.splits())
+    document["recipe"] = dataset.recipe
+    return document
 
 
-def dataset_text(dataset: Document) -> str:
-    """A dataset's document for people."""
-    return columns(
-        (key, ", ".join(value) if isinstance(value, list) else value_text(value)) for key, value in dataset.items()
+def format_dataset(dataset: DatasetDocument) -> str:
+    """Format a dataset as text."""
+    return align_columns(
+        (key, ", ".join(value) if isinstance(value, list) else format_value(value)) for key, value in dataset.items()
     )

@@ -1,4 +1,4 @@
-"""`export`: predictions of a run, or anybody's, in other people's formats."""
+"""`export`: predictions of a run or of a file, in the formats of COCO and of the VOC server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from bench import registry
 from bench.cli import options
+from bench.cli.documents import ExportDocument
 from bench.cli.output import emit
 from bench.errors import RequestError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Source(NamedTuple):
-    """Where predictions are, and on what: the folder of a run's, or a file or folder of anybody's."""
+    """Predictions to export: the folder of a run (`of_run`), or any file or folder, and the split that they are on."""
 
     path: Path
     protocol: Record
@@ -31,12 +32,16 @@ class _Source(NamedTuple):
 
 @click.command("export")
 @click.argument("source", metavar="ADDRESS|FILE")
-@click.option("--format", "format_", type=click.Choice(["coco", "voc-server"]), required=True)
-@click.option("--out", type=options.FILE, required=True, help="File to write: .json, or .tar, .tgz for the server.")
-@click.option("--protocol", metavar="NAME", help="What FILE is for; a result knows.")
-@click.option("--own-data", is_flag=True, help="Trained on VOC's own data alone: competitions 1, 3, 5, not 2, 4, 6.")
+@click.option("--format", "format_", type=click.Choice(["coco", "voc-server"]), required=True, help="Format to write.")
+@click.option(
+    "--out", type=options.FILE, required=True, help="File to write: .json, or .tar or .tgz for the VOC server."
+)
+@click.option("--protocol", metavar="NAME", help="Protocol of FILE; a result records its own.")
+@click.option(
+    "--own-data", is_flag=True, help="Trained only on VOC data: write competitions 1, 3, 5 instead of 2, 4, 6."
+)
 @options.data
-@click.option("--split", help="Another id list than the protocol's.")
+@click.option("--split", help="Use this split instead of the protocol's.")
 @options.allow_missing
 @options.places
 @options.plugin
@@ -55,9 +60,10 @@ def export(
     places: Places,
     as_json: bool,
 ) -> None:
-    """Predictions in other people's formats.
+    """Export predictions as COCO results or as an archive for the VOC server.
 
-    ADDRESS is a result's, or with --protocol that of a run's predictions. Needs the list of images, and no truth.
+    ADDRESS is that of a result or, with --protocol, that of a run's predictions. Needs the list of images, but no
+    ground truth.
     """
     from bench.data.datasets import open_dataset
     from bench.predictions.export import write_coco, write_voc_server
@@ -65,43 +71,50 @@ def export(
     from bench.scoring.score import refuse_missing
 
     if out.is_dir():
-        raise RequestError(f"--out {out} is a folder: name the file to write.")
-    found_at = _source(source, protocol, data, split, Store(places))
-    truth = open_dataset(found_at.data, places, data_options).unjudged(found_at.split)
-    found = _found(found_at, format_, truth)
-    refuse_missing(truth, {found.kind: found}, allow_missing)
+        raise RequestError(f"--out {out} is a folder: give the path of a file.")
+    location = _locate_source(source, protocol, data, split, Store(places))
+    truth = open_dataset(location.data, places, data_options).unscored_ground_truth(location.split)
+    predictions = _read_predictions(location, format_, truth)
+    refuse_missing(truth, {predictions.kind: predictions}, allow_missing)
     if format_ == "coco":
-        write_coco(out, found, truth)
+        write_coco(out, predictions, truth)
     else:
-        write_voc_server(out, found, truth, own_data=own_data)
+        write_voc_server(out, predictions, truth, own_data=own_data)
     if as_json:
-        emit({"written": [str(out)], "kind": found.kind, "rows": len(found.image), "images": len(truth.ids)})
+        document: ExportDocument = {
+            "written": [str(out)],
+            "kind": predictions.kind,
+            "rows": len(predictions.image),
+            "images": len(truth.ids),
+        }
+        emit(document)
         return
-    click.echo(
-        f"Wrote {out}: {len(found.image)} {found.kind} on {len(truth.ids)} images of {truth.dataset} {truth.split}"
-    )
+    where = f"{len(truth.ids)} images of {truth.dataset} {truth.split}"
+    click.echo(f"Wrote {out}: {len(predictions.image)} {predictions.kind} on {where}")
 
 
-def _source(source: str, protocol: str | None, data: str | None, split: str | None, store: Store) -> _Source:
-    """What a person named. Raises RequestError where that does not say enough, UnknownNameError for no result."""
-    of_run = store.predictions(source).is_dir() if not Path(source).exists() else False
+def _locate_source(source: str, protocol: str | None, data: str | None, split: str | None, store: Store) -> _Source:
+    """Locate an address or a file. Raises RequestError without a needed --protocol, UnknownNameError for no result."""
+    of_run = store.predictions_folder(source).is_dir() if not Path(source).exists() else False
     if of_run or Path(source).exists():
         if protocol is None:
-            raise RequestError(f"{source}: say what it is for (--protocol NAME); only a result knows.")
+            raise RequestError(f"{source}: add --protocol NAME; only a result records its protocol.")
         record = registry.protocol(protocol)
-        path = store.predictions(source) if of_run else Path(source)
+        path = store.predictions_folder(source) if of_run else Path(source)
         return _Source(path, record, data or record.dataset, split or record.eval_split, of_run)
     from bench.records.result import read_result
 
-    result = read_result(store.result(store.complete(source)))
-    folder = store.predictions(result.predictions)
+    result = read_result(store.result_path(store.complete_address(source)))
+    folder = store.predictions_folder(result.predictions)
     if not folder.is_dir():
-        raise RequestError(f"Result {result.address} is of a file that is not kept here: give the file and --protocol.")
+        raise RequestError(
+            f"The predictions of result {result.address} are not in this runs folder: give their file and --protocol."
+        )
     return _Source(folder, registry.protocol(result.protocol), data or result.dataset, split or result.split, True)
 
 
-def _found(source: _Source, format_: str, truth: Any) -> ResolvedPredictions:
-    """The first kind of the source that has a form in the format. Raises RequestError where none has."""
+def _read_predictions(source: _Source, format_: str, truth: Any) -> ResolvedPredictions:
+    """Read the first kind of the source that the format supports. Raises RequestError if it supports none."""
     from bench.predictions.export import KINDS
     from bench.predictions.formats import read_all
     from bench.predictions.table import locate_predictions, resolve
@@ -111,9 +124,11 @@ def _found(source: _Source, format_: str, truth: Any) -> ResolvedPredictions:
     if source.of_run:
         kinds = [kind for kind in kinds if locate_predictions(source.path, kind).exists()]
     if not kinds:
-        what = (
-            f"{source.path.name} has none" if source.of_run else f"{record.name} takes {' or '.join(record.predicts)}"
+        available = (
+            f"{source.path.name} has none of them"
+            if source.of_run
+            else f"{record.name} accepts {' or '.join(record.predicts)}"
         )
-        raise RequestError(f"The format {format_} has a form for {', '.join(KINDS[format_])}; {what}.")
+        raise RequestError(f"The format {format_} supports {', '.join(KINDS[format_])}, but {available}.")
     path = locate_predictions(source.path, kinds[0]) if source.of_run else source.path
     return resolve(read_all(path, truth, kinds)[0], truth)

@@ -1,15 +1,24 @@
-"""`gate` and `trend`: check results against accepted ones, and show how they moved."""
+"""`gate` and `trend`: results checked against accepted baselines, and followed over revisions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench import registry
 from bench.cli import options, table
+from bench.cli.documents import (
+    AcceptDocument,
+    GateCheckDocument,
+    GateDocument,
+    TrendDocument,
+    TrendPointDocument,
+    TrendsDocument,
+)
 from bench.cli.output import emit, say
 from bench.errors import RequestError, UnknownNameError
 
@@ -17,18 +26,30 @@ if TYPE_CHECKING:
     from bench.analysis.gate import GateCheck
     from bench.analysis.trend import Point, Trend
     from bench.core.files import Places
-    from bench.records.collection import Kept
+    from bench.records.collection import StoredResult
+    from bench.records.result import Result
 
 BASELINES = registry.ROOT / "results" / "baselines"
 
 
 @click.command("gate")
 @click.argument("addresses", nargs=-1, metavar="[RESULT]...")
-@click.option("--baseline", type=options.FILE, default=BASELINES, help="Folder of baselines; else results/baselines.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.5, show_default=True, help="Points that a number may fall."
+    "--baseline", type=options.FILE, default=BASELINES, help="Folder of baselines (default: results/baselines)."
 )
-@click.option("--accept", "reason", metavar="REASON", help="Make the results the baselines, and say why.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="Points by which a metric may get worse.",
+)
+@click.option(
+    "--accept",
+    "reason",
+    metavar="REASON",
+    help="Accept the results as the new baselines, with the reason for the record.",
+)
 @options.format_
 @options.places
 @options.as_json
@@ -45,8 +66,8 @@ def gate(
     """Check results against their baselines; exit code 1 if one regressed.
 
     The latest results of the runs folder and results/measured, or those named, are compared with the baselines of the
-    same method, settings, protocol and images. To fall is to be worse by more than the tolerance and by more than
-    noise. A result without a baseline does not fail.
+    same method, settings, protocol and images. A metric has regressed if it is worse by more than the tolerance and by
+    more than noise. A result without a baseline does not fail.
     """
     from bench.analysis import baselines
     from bench.analysis import gate as gates
@@ -54,19 +75,24 @@ def gate(
 
     if not math.isfinite(tolerance):
         raise RequestError(f"--tolerance: expected a finite number of points, but got {tolerance:g}.")
-    results = _results(addresses, places)
+    results = _select_results(addresses, places)
     if reason is not None:
         if not reason.strip():
-            raise RequestError("--accept: expected the reason, for the record, but got nothing.")
-        _accepted(baselines.accept(results, baseline, reason), baseline, as_json=as_json)
+            raise RequestError("--accept: expected a reason for the record, but got an empty text.")
+        _print_accepted(baselines.accept(results, baseline, reason), baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)
     if not accepted:
-        say(f"No baselines in {baseline}: nothing can fall. --accept REASON makes these results the baselines.")
+        say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
     checks = gates.gate(results, accepted, tolerance / 100)
     regressed = [check for check in checks if check.status == "regressed"]
     if as_json:
-        emit({"passed": not regressed, "tolerance": tolerance / 100, "checks": [_document(check) for check in checks]})
+        document: GateDocument = {
+            "passed": not regressed,
+            "tolerance": tolerance / 100,
+            "checks": [_to_document(check) for check in checks],
+        }
+        emit(document)
     else:
         click.echo(FORMATS[format_](gates.table_of(checks, tolerance / 100)))
     return int(bool(regressed))
@@ -77,13 +103,15 @@ def gate(
     "--method",
     "methods",
     multiple=True,
-    callback=options.names,
+    callback=options.parse_names,
     metavar="NAME[:VARIANT]",
-    shell_complete=options.complete("methods"),
-    help="Only these.",
+    shell_complete=options.make_completer("methods"),
+    help="Only these methods; can be repeated or comma-separated.",
 )
 @options.only_protocols
-@click.option("--data", metavar="DATASET", shell_complete=options.complete("datasets"), help="Only on this dataset.")
+@click.option(
+    "--data", metavar="DATASET", shell_complete=options.make_completer("datasets"), help="Only on this dataset."
+)
 @options.format_
 @options.places
 @options.plugin
@@ -97,46 +125,51 @@ def trend(
     places: Places,
     as_json: bool,
 ) -> None:
-    """How a result moved over revisions: every result of a method on a protocol, oldest first.
+    """Show every result of a method on a protocol, oldest first.
 
-    From the runs folder and results/measured; --method and --protocol repeat and take commas.
+    The results are those of the runs folder and results/measured.
     """
     from bench.analysis.trend import table_of, trends
-    from bench.records.collection import kept
+    from bench.records.collection import list_results
     from bench.tables.render import FORMATS
 
-    results = [one.result for one in kept(places, table.MEASURED)]
-    labels = {name for one in results for name in (one.method, one.label)}
-    for what, asked, known in (
-        ("method with results", methods, labels),
-        ("protocol with results", protocols, {one.protocol for one in results}),
-        ("dataset with results", (data,) if data else (), {one.dataset for one in results}),
-    ):
-        for name in asked:
-            if name not in known:
-                raise UnknownNameError(what, name, known, hint="python -m bench list runs")
-    chosen = [
-        one
-        for one in results
-        if (not methods or one.method in methods or one.label in methods)
-        and (not protocols or one.protocol in protocols)
-        and data in (None, one.dataset)
+    results = [stored.result for stored in list_results(places, table.MEASURED)]
+    _check_names(results, methods, protocols, data)
+    selected = [
+        result
+        for result in results
+        if (not methods or result.method in methods or result.label in methods)
+        and (not protocols or result.protocol in protocols)
+        and data in (None, result.dataset)
     ]
-    found = trends(chosen)
+    lines = trends(selected)
     if as_json:
-        emit({"trends": [_trend(one) for one in found]})
+        document: TrendsDocument = {"trends": [_to_trend(trend) for trend in lines]}
+        emit(document)
     else:
-        click.echo("\n\n".join(FORMATS[format_](table_of(one)) for one in found))
+        click.echo("\n\n".join(FORMATS[format_](table_of(trend)) for trend in lines))
 
 
-def _results(addresses: tuple[str, ...], places: Places) -> list[Kept]:
-    """The latest results, or those named. Raises RequestError where there are none."""
+def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: Sequence[str], data: str | None) -> None:
+    """Raise UnknownNameError for a method, protocol or dataset without results."""
+    for noun, names, known in (
+        ("method with results", methods, {name for result in results for name in (result.method, result.label)}),
+        ("protocol with results", protocols, {result.protocol for result in results}),
+        ("dataset with results", (data,) if data else (), {result.dataset for result in results}),
+    ):
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(noun, name, known, hint="python -m bench list runs")
+
+
+def _select_results(addresses: tuple[str, ...], places: Places) -> list[StoredResult]:
+    """Return the latest results, or those named. Raises RequestError if there are none."""
     from bench.analysis.baselines import latest
-    from bench.records.collection import find, kept
+    from bench.records.collection import find_result, list_results
 
     if addresses:
-        return [find(address, places, table.MEASURED) for address in addresses]
-    known = {one.result.address: one for one in kept(places, table.MEASURED)}
+        return [find_result(address, places, table.MEASURED) for address in addresses]
+    known = {stored.result.address: stored for stored in list_results(places, table.MEASURED)}
     if not known:
         raise RequestError(
             f"No results in {places.runs / 'results'} or {table.MEASURED}: there are no results to check."
@@ -144,17 +177,18 @@ def _results(addresses: tuple[str, ...], places: Places) -> list[Kept]:
     return [known[result.address] for row in latest(known.values()) for result in row]
 
 
-def _accepted(moved: list[str], folder: Path, *, as_json: bool) -> None:
+def _print_accepted(accepted: list[str], folder: Path, *, as_json: bool) -> None:
     if as_json:
-        emit({"accepted": moved})
+        document: AcceptDocument = {"accepted": accepted}
+        emit(document)
         return
-    for line in moved:
+    for line in accepted:
         click.echo(f"Accepted {line}")
-    if not moved:
-        click.echo(f"The baselines in {folder} are these results already.")
+    if not accepted:
+        click.echo(f"These results are already the baselines in {folder}.")
 
 
-def _document(check: GateCheck) -> dict[str, Any]:
+def _to_document(check: GateCheck) -> GateCheckDocument:
     result = check.result
     return {
         "status": check.status,
@@ -175,23 +209,23 @@ def _document(check: GateCheck) -> dict[str, Any]:
     }
 
 
-def _trend(trend: Trend) -> dict[str, Any]:
+def _to_trend(trend: Trend) -> TrendDocument:
     return {
         "method": trend.method,
         "protocol": trend.protocol,
         "dataset": trend.dataset,
         "split": trend.split,
-        "points": [_point(point) for point in trend.points],
+        "points": [_to_point(point) for point in trend.points],
     }
 
 
-def _point(point: Point) -> dict[str, Any]:
+def _to_point(point: Point) -> TrendPointDocument:
     return {
-        "created": min(one.created for one in point.results),
+        "created": min(result.created for result in point.results),
         "revision": point.revision,
         "dirty": point.dirty,
-        "seeds": [one.seed for one in point.results],
-        "addresses": [one.address for one in point.results],
+        "seeds": [result.seed for result in point.results],
+        "addresses": [result.address for result in point.results],
         "metrics": point.values,
         "change": point.change,
         "moved": list(point.moved),

@@ -1,4 +1,4 @@
-"""The group of verbs, each loaded when it is called, and the one place where errors become messages and exit codes."""
+"""The group of verbs, each imported when it is called, and the one place that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from bench.cli.options import plugin
 from bench.errors import BenchError, UnknownNameError
 
 VERBS = {
-    "run": ("run:run", "Train, predict, score, record."),
-    "submit": ("cluster:submit", "The product of runs of `run`, as jobs."),
-    "status": ("cluster:status", "How the jobs of a submission are."),
-    "collect": ("cluster:collect", "Leaderboards of what is done of a submission."),
-    "cancel": ("cluster:cancel", "End the jobs of a submission."),
-    "resubmit": ("cluster:resubmit", "Send out again what failed of a submission."),
-    "score": ("score:score", "Score anybody's predictions."),
-    "audit": ("audit:audit", "The same predictions under every convention switch."),
-    "export": ("export:export", "Predictions in other people's formats."),
-    "list": ("show:list_", "What there is: methods, protocols, datasets, tables, runs."),
-    "show": ("show:show", "One thing in full: a method, a protocol, a dataset, a run."),
-    "table": ("table:table", "Methods by metrics, or a paper's table with what was measured."),
-    "compare": ("compare:compare", "Paired comparison of two results."),
-    "gate": ("gate:gate", "Whether a result fell below its baseline."),
-    "trend": ("gate:trend", "How a result moved over revisions."),
-    "report": ("report:report", "The static site."),
-    "publish": ("table:publish", "Put a result into results/measured."),
-    "data": ("data:data", "What is on disk; the synthetic set; region proposals."),
+    "run": ("run:run", "Train, predict, score and record."),
+    "submit": ("cluster:submit", "Submit runs as jobs."),
+    "status": ("cluster:status", "Show the jobs of a submission."),
+    "collect": ("cluster:collect", "Print the results so far of a submission."),
+    "cancel": ("cluster:cancel", "Cancel the jobs of a submission."),
+    "resubmit": ("cluster:resubmit", "Submit the failed jobs of a submission again."),
+    "score": ("score:score", "Score predictions from a file."),
+    "audit": ("audit:audit", "Score the same predictions under every convention."),
+    "export": ("export:export", "Export predictions as COCO results or as an archive for the VOC server."),
+    "list": ("show:list_", "List methods, protocols, datasets, papers' tables or runs."),
+    "show": ("show:show", "Show a method, protocol, dataset or run in full."),
+    "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
+    "compare": ("compare:compare", "Compare two results on the same images."),
+    "gate": ("gate:gate", "Check results against their baselines."),
+    "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
+    "report": ("report:report", "Write the static site."),
+    "publish": ("table:publish", "Copy a result into results/measured."),
+    "data": ("data:data", "Check and download datasets; compute proposals."),
     "sync": ("check:sync", "Mirror finished runs into MLflow."),
-    "check": ("check:check", "Contract suite for a method."),
-    "doctor": ("check:doctor", "What works on this machine."),
+    "check": ("check:check", "Run the contract tests of a method."),
+    "doctor": ("check:doctor", "Check what works on this machine."),
 }
-"""Verb to where its command is (`module:attribute` in `bench.cli`) and its line of help, so that help imports none."""
+"""Verb to its command (`module:attribute` in `bench.cli`) and its line of help, so that --help imports no verb."""
 
 
 class Verbs(click.Group):
-    """A group that knows its verbs by name and imports one when it is called."""
+    """A group that imports a verb only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Verbs in the order of the way of a run."""
+        """Return the verbs in the order of a workflow."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a verb. Raises UnknownNameError."""
-        if cmd_name not in VERBS and ctx.resilient_parsing:  # a shell asks what would complete it
+        """Import a verb's command. Raises UnknownNameError."""
+        if cmd_name not in VERBS and ctx.resilient_parsing:  # shell completion
             return None
         if cmd_name not in VERBS:
             raise UnknownNameError("verb", cmd_name, VERBS, hint="python -m bench --help")
@@ -56,38 +56,44 @@ class Verbs(click.Group):
         return cast(click.Command, getattr(importlib.import_module(f"bench.cli.{module}"), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs' lines without importing them."""
+        """Write a line of help for each verb without importing it."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+HELP = """A benchmark harness and leaderboard for weakly supervised vision.
+
+\b
+python -m bench run --method melm --protocol voc07-det --data shapes
+"""
+
+
+@click.group(cls=Verbs, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @plugin
 def verbs() -> None:
-    """A benchmark harness and leaderboard for weakly supervised vision.
-
-    \b
-    python -m bench run --method melm --protocol voc07-det --data shapes
-    """
+    """Run the command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the answer is no, 2 the request was wrong, 3 something failed."""
+    """Run the command line and exit.
+
+    Exit codes: 0 success, 1 a check failed, 2 invalid request, 3 another failure, 130 interrupted.
+    """
     sys.exit(invoke(arguments))
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code. Errors have been said on stderr."""
+    """Run the command line, print errors on stderr, and return the exit code."""
     try:
-        return int(verbs.main(arguments, standalone_mode=False) or 0)
+        return int(verbs.main(arguments, prog_name="python -m bench", standalone_mode=False) or 0)
     except BenchError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        click.echo(_usage(error), err=True)
+        click.echo(_format_usage_error(error), err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. The same command goes on where it stopped.", err=True)
+        click.echo("Interrupted. Run the same command again to resume.", err=True)
         return 130
     except OSError as error:
         if error.filename is None:
@@ -95,13 +101,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         else:
             click.echo(f"Error: {error.filename}: {error.strerror}.", err=True)
         return 3
-    except Exception:  # our bug: show it whole, but never with exit code 1, which means "the answer is no"
+    except Exception:  # a bug: print the traceback, and avoid exit code 1, which means that a check failed
         traceback.print_exc()
         return 3
 
 
-def _usage(error: click.ClickException) -> str:
-    """What click found wrong, in one line, and where help is; of a group without a verb, its help."""
+def _format_usage_error(error: click.ClickException) -> str:
+    """Format a usage error as one line that points to the help; for a group without a verb, return its help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message()
     message = f"Error: {' '.join(error.format_message().split()).rstrip('.')}"

@@ -1,4 +1,4 @@
-"""The options that verbs share, and how their texts are read."""
+"""The options that several verbs share, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
 
-def names(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> tuple[str, ...]:
-    """Texts of an option that repeats and takes commas, each once, in order."""
+def parse_names(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct values of an option that can be repeated and accepts comma-separated lists, in order."""
     parts = (part.strip() for value in values for part in value.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-def complete(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What completes the names of `methods`, `protocols`, `datasets` and `tables`, the last of several with commas."""
+def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a shell completer for the names of `methods`, `protocols`, `datasets` or `tables`.
 
-    def completed(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    In a comma-separated list, it completes the last name.
+    """
+
+    def complete(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for kind in kinds for name in _names_of(kind) if name.startswith(last)]
+        return [f"{before}{comma}{name}" for kind in kinds for name in _list_names(kind) if name.startswith(last)]
 
-    return completed
+    return complete
 
 
-def _names_of(kind: str) -> Iterable[str]:
+def _list_names(kind: str) -> Iterable[str]:
     from bench import registry
     from bench.data.datasets import DATASETS
     from bench.tables.papers import reported_tables
@@ -44,31 +47,36 @@ def _names_of(kind: str) -> Iterable[str]:
     return registry.methods() if kind == "methods" else registry.protocols()
 
 
-def pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
-    """`key=value[,key=value]` of an option that repeats; the last value of a key wins. Raises RequestError."""
-    found: dict[str, str] = {}
+def parse_pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
+    """Parse `key=value[,key=value]` of an option that can be repeated; the last value of a key wins.
+
+    Raises RequestError for a part that is not a pair.
+    """
+    pairs: dict[str, str] = {}
     for part in (part for value in values for part in value.split(",")):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise RequestError(f"{option.opts[0]}: expected key=value, but got {part!r} (join tuples by +: 480+576).")
-        found[key.strip()] = value.strip()
-    return found
+            raise RequestError(
+                f"{option.opts[0]}: expected key=value, but got {part!r} (write a list with +, as in 480+576)."
+            )
+        pairs[key.strip()] = value.strip()
+    return pairs
 
 
-def switches(context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, Any]:
-    """`pairs` whose values are read as TOML where they are TOML (`0.5`, `true`), else as text (`area`)."""
-    return {key: _toml(value) for key, value in pairs(context, option, values).items()}
+def parse_switches(context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, Any]:
+    """Parse pairs whose values are TOML (`0.5`, `true`), or else plain text (`area`)."""
+    return {key: _parse_value(value) for key, value in parse_pairs(context, option, values).items()}
 
 
-def seeds(_context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
-    """Seeds `0,1,2`. Raises RequestError."""
+def parse_seeds(_context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    """Parse seeds, as in `0,1,2`. Raises RequestError."""
     parts = value.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise RequestError(f"{option.opts[0]}: expected whole numbers such as 0,1,2, but got {value!r}.")
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _toml(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     import tomllib
 
     try:
@@ -84,8 +92,8 @@ def _use_plugins(_context: click.Context, _option: click.Parameter, files: tuple
         use_plugin(file)
 
 
-def together(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
-    """One decorator of several, the first shown first."""
+def combine(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+    """Combine decorators into one; help lists their options in the given order."""
     return lambda verb: functools.reduce(lambda decorated, option: option(decorated), reversed(options), verb)
 
 
@@ -96,81 +104,88 @@ plugin = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_plugins,
-    help="A method (.py) or protocol (.toml) of your own; repeats.",
+    help="File with a method (.py) or protocol (.toml) of your own; can be repeated.",
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, the rest on stderr.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, the rest on stderr.")
 
 conventions = click.option(
     "--convention",
     "conventions",
     multiple=True,
-    callback=switches,
+    callback=parse_switches,
     metavar="KEY=VALUE",
-    help="Move a switch of the protocol; repeats and takes commas.",
+    help="Override a convention of the protocol; can be repeated or comma-separated.",
 )
 
 dataset_options = click.option(
     "--data-option",
     "data_options",
     multiple=True,
-    callback=switches,
+    callback=parse_switches,
     metavar="KEY=VALUE",
-    help="An option of the dataset, such as train=200; repeats and takes commas.",
+    help="Option of the dataset, such as train=200; can be repeated or comma-separated.",
 )
 
-data = together(
+data = combine(
     click.option(
         "--data",
         metavar="DATASET",
-        shell_complete=complete("datasets"),
-        help="Another dataset than the protocol's: shapes is built in.",
+        shell_complete=make_completer("datasets"),
+        help="Use this dataset instead of the protocol's; shapes is built in.",
     ),
     dataset_options,
 )
 
 FORMATS = ("text", "md", "latex", "csv", "html")
-"""What a table is written as, by the names of `bench.tables.render.FORMATS`, which would load the tables."""
+"""Table formats: the names of `bench.tables.render.FORMATS`, repeated here because importing it is slow."""
 
-format_ = click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+format_ = click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True, help="Format of the table."
+)
 
 only_protocols = click.option(
     "--protocol",
     "protocols",
     multiple=True,
-    callback=names,
-    shell_complete=complete("protocols"),
-    help="Only these; repeats, takes commas.",
+    callback=parse_names,
+    shell_complete=make_completer("protocols"),
+    help="Only these protocols; can be repeated or comma-separated.",
 )
 
 
 def tuned_on(default: str, *more: str) -> Callable[[Verb], Verb]:
-    """The option --tuned-on."""
+    """Return the option --tuned-on."""
     return click.option(
         "--tuned-on",
         type=click.Choice(["none", "val-boxes", "test-oracle", *more]),
         default=default,
         show_default=True,
-        help="What more than image labels chose a threshold or setting; the record says it.",
+        help="Supervision beyond image labels that thresholds or settings were tuned on; kept in the record.",
     )
 
 
 allow_missing = click.option(
-    "--allow-missing", is_flag=True, help="Images that the file does not cover count as unanswered."
+    "--allow-missing", is_flag=True, help="Treat images missing from the file as images without predictions."
 )
 
 workers = click.option(
-    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes that load data."
+    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Number of processes that load data."
 )
 
 
 def places(verb: Verb) -> Verb:
-    """Add --data-root and --runs; the verb gets them as `places`."""
+    """Add --data-root and --runs to a verb, which receives them as `places`."""
 
+    @click.option("--data-root", type=FILE, envvar="BENCH_DATA", help="Root folder of the datasets, or set BENCH_DATA.")
     @click.option(
-        "--data-root", type=FILE, envvar="BENCH_DATA", help="Folder that holds VOCdevkit/VOC2007 (BENCH_DATA)."
+        "--runs",
+        type=FILE,
+        envvar="BENCH_RUNS",
+        default="runs",
+        show_default=True,
+        help="Folder of trainings, predictions and results, or set BENCH_RUNS.",
     )
-    @click.option("--runs", type=FILE, envvar="BENCH_RUNS", default="runs", show_default=True, help="(BENCH_RUNS)")
     @functools.wraps(verb)
     def with_places(*arguments: Any, data_root: Path | None, runs: Path, **rest: Any) -> Any:
         from bench.core.files import Places

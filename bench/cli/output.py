@@ -1,4 +1,7 @@
-"""What people and programs read: results on stdout, everything else on stderr; per cent with one digit for people."""
+"""Output for people and programs: results on stdout, everything else on stderr.
+
+Text shows metrics in per cent with one decimal; JSON has fractions.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.errors import amount
+from bench.errors import format_count
 
 if TYPE_CHECKING:
     from bench.records.result import Result
 
 
-def emit(document: Any) -> None:
+def emit(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def say(text: str = "") -> None:
-    """One line on stderr."""
+    """Print a line on stderr."""
     click.echo(text, err=True)
 
 
-def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of text, their columns aligned, nothing after the last."""
+def align_columns(rows: Iterable[Sequence[str]]) -> str:
+    """Format rows of text with aligned columns, without trailing spaces."""
     table = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
@@ -33,10 +36,10 @@ def columns(rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def value_text(value: Any) -> str:
-    """A value as it would be typed."""
+def format_value(value: Any) -> str:
+    """Format a value as one would type it on the command line."""
     if isinstance(value, dict):
-        return settings_text(value)
+        return format_settings(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -44,34 +47,34 @@ def value_text(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """Settings as they would be typed: `net=tiny, size=128`."""
-    return ", ".join(f"{key}={value_text(value)}" for key, value in settings.items())
+def format_settings(settings: Mapping[str, Any]) -> str:
+    """Format settings as one would type them: `net=tiny, input_size=128`."""
+    return ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
 
 
-def result_lines(result: Result) -> str:
-    """A result as a person reads it: what was judged on what, then a line a metric with its 95 % interval."""
+def format_result(result: Result) -> str:
+    """Format a result: method, protocol and split, then each metric with its 95 % interval."""
     from bench.tables.numbers import with_interval
 
     part = " (partial)" if result.partial else ""
     seed = "" if result.seed is None else f", seed {result.seed}"
-    images = f"{amount(result.images, 'image')}{seed}"
+    images = f"{format_count(result.images, 'image')}{seed}"
     head = f"{result.label} · {result.protocol} on {result.dataset} {result.split}{part}, {images}"
     rows = [
         (f"  {name}", with_interval(value, result.intervals.get(name)) or "undefined")
         for name, value in result.metrics.items()
     ]
     notes = [f"  note: {note}" for note in result.notes]
-    return "\n".join([head, columns(rows), *notes, f"  result {result.address}"])
+    return "\n".join([head, align_columns(rows), *notes, f"  result {result.address}"])
 
 
 def print_results(results: Sequence[Result], *, as_json_document: bool) -> None:
-    """Results, then one table for each protocol and dataset."""
+    """Print results, then a leaderboard for each protocol and dataset."""
     if as_json_document:
         emit({"results": [result.model_dump(mode="json", by_alias=True) for result in results]})
         return
     from bench.tables.leaderboard import leaderboards
     from bench.tables.render import text
 
-    parts = [result_lines(result) for result in results] + [text(table) for table in leaderboards(results)]
+    parts = [format_result(result) for result in results] + [text(table) for table in leaderboards(results)]
     click.echo("\n\n".join(parts))

@@ -1,4 +1,4 @@
-"""Progress on a terminal (bars) and off it (plain lines); both go to stderr."""
+"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from bench.core.progress import Progress, Step
 
 
-def reporter(stream: TextIO | None = None) -> Progress:
-    """Bars where `stream` (stderr) is a terminal, plain lines elsewhere."""
+def make_reporter(stream: TextIO | None = None) -> Progress:
+    """Return bars if the stream (default: stderr) is a terminal, plain lines otherwise."""
     stream = stream or sys.stderr
     return Bars(stream) if stream.isatty() else Lines(stream)
 
 
 class Lines:
-    """Plain lines for a log: one every `every` seconds of a task, and one at its end."""
+    """Plain lines for a log: one every `every` seconds during a task, and one at its end."""
 
     def __init__(self, stream: TextIO, *, every: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._every, self._clock = stream, every, clock
@@ -27,35 +27,35 @@ class Lines:
     @contextmanager
     def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
         """Count `total` units."""
-        begin = spoke = self._clock()
+        begin = last = self._clock()
         latest: dict[str, float] = {}
         counted = start
 
         def line(now: float) -> str:
             left = (total - counted) * (now - begin) / max(counted - start, 1)
-            when = f"{duration(left)} left" if counted < total else f"took {duration(now - begin)}"
-            return ", ".join([f"{title}: {counted}/{total} {unit}", *figures_text(latest), when])
+            remaining = f"{format_duration(left)} left" if counted < total else f"took {format_duration(now - begin)}"
+            return ", ".join([f"{title}: {counted}/{total} {unit}", *format_figures(latest), remaining])
 
         def step(done: int = 1, **figures: float) -> None:
-            nonlocal counted, spoke
+            nonlocal counted, last
             counted += done
             latest.update(figures)
             now = self._clock()
-            if now - spoke >= self._every and counted < total:
-                spoke = now
+            if now - last >= self._every and counted < total:
+                last = now
                 self.say(line(now))
 
         yield step
         self.say(line(self._clock()))
 
     def say(self, text: str) -> None:
-        """Write a line now, whole, even into a pipe."""
+        """Write a whole line and flush it, since pipes are buffered."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
 
 class Bars:
-    """Bars with what is left and the latest figures; a task inside a task is a second bar."""
+    """Bars with the remaining time and the latest figures; a nested task gets a second bar."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -75,25 +75,25 @@ class Bars:
 
     @contextmanager
     def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
-        """Draw a bar of `total` units; it stays when it is full."""
+        """Draw a bar of `total` units, which stays once it is full."""
         latest: dict[str, float] = {}
         bar = self._bars.add_task(title, total=total, completed=start, unit=unit, figures="")
 
         def step(done: int = 1, **figures: float) -> None:
             latest.update(figures)
-            self._bars.update(bar, advance=done, figures=" ".join(figures_text(latest)))
+            self._bars.update(bar, advance=done, figures=" ".join(format_figures(latest)))
 
         with self._live():
             yield step
             self._bars.stop_task(bar)
 
     def say(self, text: str) -> None:
-        """Write a line above the bars."""
+        """Print a line above the bars."""
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def _live(self) -> Iterator[Any]:
-        """Drawing starts with the first open task and stops with the last."""
+        """Draw the bars from the first open task to the last."""
         if self._open == 0:
             self._bars.start()
         self._open += 1
@@ -107,15 +107,15 @@ class Bars:
                     self._bars.remove_task(task)
 
 
-def figures_text(figures: dict[str, float]) -> list[str]:
-    """Figures as `loss 0.312`."""
+def format_figures(figures: dict[str, float]) -> list[str]:
+    """Format figures, as in `loss 0.312`."""
     return [f"{name} {value:.4g}" for name, value in figures.items()]
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `h:mm:ss`.
+def format_duration(seconds: float) -> str:
+    """Format seconds as `h:mm:ss`.
 
-    >>> duration(3725.4)
+    >>> format_duration(3725.4)
     '1:02:05'
     """
     whole = round(seconds)

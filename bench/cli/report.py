@@ -1,4 +1,4 @@
-"""`report`: the static site."""
+"""`report`: the static site of results."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import options, table
+from bench.cli.documents import WrittenDocument
 from bench.cli.output import emit, say
-from bench.errors import BenchError, amount
+from bench.errors import BenchError, format_count
 
 if TYPE_CHECKING:
     from bench.core.files import Places
-    from bench.records.collection import Kept
+    from bench.records.collection import StoredResult
 
 
 @click.command("report")
-@click.option("--out", type=options.FILE, required=True, help="Folder to write; a site written before is replaced.")
-@click.option("--images", type=click.IntRange(min=1), help="Draw so many images of each run, the worst and the best.")
+@click.option("--out", type=options.FILE, required=True, help="Folder to write; an earlier site there is replaced.")
+@click.option("--images", type=click.IntRange(min=1), help="Draw this many images of each run, the worst and the best.")
 @options.places
 @options.plugin
 @options.as_json
 def report(out: Path, images: int | None, places: Places, as_json: bool) -> None:
-    """The static site, from the runs folder and results/measured: open OUT/index.html, no server is needed.
+    """Write the static site of the results in the runs folder and results/measured.
 
-    A page for each protocol and method with results, each result, and each paper's table.
+    It has a page for each protocol and method with results, each result, and each paper's table. Open OUT/index.html;
+    no server is needed.
     """
-    from bench.records.collection import kept
+    from bench.records.collection import list_results
     from bench.site.build import write
 
-    known = kept(places, table.MEASURED)
-    written = write(known, out, dict(_pictures(known, places, images)) if images else {})
+    known = list_results(places, table.MEASURED)
+    written = write(known, out, dict(_draw_sheets(known, places, images)) if images else {})
     if as_json:
-        emit({"written": [str(path) for path in written]})
+        document: WrittenDocument = {"written": [str(path) for path in written]}
+        emit(document)
     else:
-        click.echo(f"Wrote {amount(len(written), 'file')}: {out / 'index.html'}")
+        click.echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}")
 
 
-def _pictures(known: list[Kept], places: Places, images: int) -> Iterator[tuple[str, str]]:
-    """Address and page of each result whose pictures can be drawn; of the others, why not."""
+def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:
+    """Yield the address and contact sheet of each result that can be drawn; print why others cannot."""
     from bench.gallery.contact_sheet import sheet
     from bench.site.sheet import page
 
@@ -48,4 +51,4 @@ def _pictures(known: list[Kept], places: Places, images: int) -> Iterator[tuple[
         try:
             yield one.result.address, page(sheet(one, places, images))
         except BenchError as error:
-            say(f"note: no pictures of result {one.result.address}: {error}")
+            say(f"note: no images drawn for result {one.result.address}: {error}")

@@ -1,4 +1,4 @@
-"""`table` and `publish`: results beside each other, and results to keep."""
+"""`table` and `publish`: leaderboards and papers' tables, and results copied into the repository."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import click
 
 from bench import registry
 from bench.cli import options
+from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import emit, say
 from bench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.result import Result
-    from bench.tables.model import Table
+    from bench.tables.model import Row, Table
 
 MEASURED = registry.ROOT / "results" / "measured"
 LEADERBOARD = "leaderboard"
@@ -23,14 +24,14 @@ LEADERBOARD = "leaderboard"
 
 @click.command("table")
 @click.argument(
-    "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.complete("tables")
+    "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.make_completer("tables")
 )
 @options.only_protocols
 @click.option(
     "--data",
     metavar="DATASET",
-    shell_complete=options.complete("datasets"),
-    help="Results on this dataset; without it, on each protocol's own.",
+    shell_complete=options.make_completer("datasets"),
+    help="Results on this dataset (default: each protocol's own).",
 )
 @options.format_
 @options.places
@@ -39,62 +40,65 @@ LEADERBOARD = "leaderboard"
 def table(
     *, name: str, protocols: tuple[str, ...], data: str | None, format_: str, places: Places, as_json: bool
 ) -> None:
-    """Methods by metrics, or a paper's table with what was measured beneath what it reports.
+    """Print the leaderboard, or a paper's table with measured results below the reported ones.
 
-    From the runs folder and results/measured. The leaderboard has a table for each protocol, the best first; rows that
-    were judged alike are ranked by the first metric: 1 + how many are significantly better. The papers' tables (melm-3;
-    python -m bench list tables) have no synthetic results. What cannot be compared is marked, and a note says why.
+    The results are those of the runs folder and results/measured. The leaderboard has a table for each protocol, best
+    method first; rows evaluated under the same conventions are ranked by the first metric, as 1 + the number of
+    significantly better rows. The papers' tables, such as melm-3, leave out synthetic results; python -m bench list
+    tables lists them. Numbers that cannot be compared are marked, and a footnote says why.
     """
     if name == LEADERBOARD:
-        tables = _leaderboards(protocols, data, places)
+        tables = _make_leaderboards(protocols, data, places)
     elif protocols or data:
-        raise click.UsageError("--protocol and --data are of the leaderboard.")
+        raise click.UsageError("--protocol and --data apply to the leaderboard only.")
     else:
-        tables = [_paper_table(name, places)]
+        tables = [_make_paper_table(name, places)]
     if as_json:
-        emit({"tables": [_document(one) for one in tables]})
+        document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
+        emit(document)
         return
     from bench.tables.leaderboard import widened
     from bench.tables.render import FORMATS
 
-    if name == LEADERBOARD and format_ != "csv":  # which has every extra in a column anyway
-        tables = [widened(one) for one in tables]
-    click.echo("\n\n".join(FORMATS[format_](one) for one in tables))
+    if name == LEADERBOARD and format_ != "csv":  # CSV already has the extra values as columns
+        tables = [widened(each) for each in tables]
+    click.echo("\n\n".join(FORMATS[format_](each) for each in tables))
 
 
 @click.command("publish")
 @click.argument("address")
-@click.option("--into", type=options.FILE, default=MEASURED, help="Folder to publish into; else results/measured.")
+@click.option("--into", type=options.FILE, default=MEASURED, help="Folder to copy into (default: results/measured).")
 @options.places
 @options.as_json
 def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
-    """Put a result into results/measured: its record, and its outcomes where they are small."""
+    """Copy a result into results/measured: its record, and its outcomes if they are small."""
     from bench.records.store import Store
 
     written = [str(path) for path in Store(places).publish(address, into)]
     if as_json:
-        emit({"written": written})
+        document: WrittenDocument = {"written": written}
+        emit(document)
         return
     for path in written:
         click.echo(f"Wrote {path}")
 
 
-def _paper_table(name: str, places: Places) -> Table:
-    from bench.records.collection import kept
+def _make_paper_table(name: str, places: Places) -> Table:
+    from bench.records.collection import list_results
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
 
     if name not in (known := reported_tables()):
         raise UnknownNameError("table", name, [LEADERBOARD, *known], hint="python -m bench list tables")
-    return paper_table(name, kept(places, MEASURED))
+    return paper_table(name, list_results(places, MEASURED))
 
 
-def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
-    from bench.records.collection import kept
+def _make_leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
+    from bench.records.collection import list_results
     from bench.tables.leaderboards import board
 
-    known = kept(places, MEASURED)
-    results = [one.result for one in known]
+    known = list_results(places, MEASURED)
+    results = [stored.result for stored in known]
     if data is not None:
         from bench.data.datasets import DATASETS
 
@@ -103,29 +107,29 @@ def _leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) 
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
         dataset = data or registry.protocol(protocol).dataset
-        chosen = any((result.protocol, result.dataset) == (protocol, dataset) for result in results)
-        if chosen or protocols:
+        has_results = any((result.protocol, result.dataset) == (protocol, dataset) for result in results)
+        if has_results or protocols:
             tables.append(board(protocol, dataset, known))
-        if not chosen:
-            _say_where_else(protocol, dataset, results)
+        if not has_results:
+            _suggest_datasets(protocol, dataset, results)
     return tables
 
 
-def _say_where_else(protocol: str, dataset: str, results: list[Result]) -> None:
+def _suggest_datasets(protocol: str, dataset: str, results: list[Result]) -> None:
     others = sorted({result.dataset for result in results if result.protocol == protocol})
-    hint = f" There are some on {', '.join(others)}: --data {others[0]}." if others else ""
+    hint = f" It has results on {', '.join(others)}: add --data {others[0]}." if others else ""
     say(f"No results of {protocol} on {dataset}.{hint}")
 
 
-def _document(table: Table) -> dict[str, object]:
-    rows = [
-        {
-            **({"group": group} if table.groups else {}),
-            "values": dict(zip(table.names, (cell.value for cell in row), strict=True)),
-            "more": {name: value for cell in row for name, value in cell.extra.items()},
-            "notes": [table.notes[mark] for cell in row for mark in cell.marks],
-        }
-        for group, rows in table.sections()
-        for row in rows
-    ]
+def _to_document(table: Table) -> TableDocument:
+    rows = [_to_row(table, group, row) for group, rows in table.sections() for row in rows]
     return {"title": table.title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}
+
+
+def _to_row(table: Table, group: str, row: Row) -> TableRowDocument:
+    document: TableRowDocument = {
+        "values": dict(zip(table.names, (cell.value for cell in row), strict=True)),
+        "more": {name: value for cell in row for name, value in cell.extra.items()},
+        "notes": [table.notes[mark] for cell in row for mark in cell.marks],
+    }
+    return {"group": group, **document} if table.groups else document

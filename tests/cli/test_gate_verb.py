@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.records.replicates import beside, table_of
+from bench.records.replicates import replicates_path, build_table
 from bench.records.result import Result, write_result
 
 DRAWS = np.random.default_rng(0).normal(0, 0.02, 200)
@@ -50,7 +50,7 @@ def write(tmp_path: Path) -> Write:
         place = {"runs": tmp_path / "runs" / "results", "old": tmp_path / "old"}[folder]
         path = place / f"{result.address}.json"
         write_result(path, result)
-        pq.write_table(table_of({metric: points / 100 + DRAWS}, 100, 0), beside(path))
+        pq.write_table(build_table({metric: points / 100 + DRAWS}, 100, 0), replicates_path(path))
         return result
 
     return record
@@ -81,7 +81,7 @@ def test_a_result_without_a_baseline_does_not_fail(here, write: Write) -> None:
     answer = here("gate", "--baseline", "old")
     assert answer.code == 0
     assert answer.out.startswith("Gate: 1 no baseline\n")
-    assert "No baselines in old: nothing can fall." in answer.err
+    assert "No baselines in old: nothing can regress." in answer.err
 
 
 def test_a_gate_without_results_is_a_wrong_request(here) -> None:
@@ -127,7 +127,7 @@ def test_accepting_moves_the_baseline_and_keeps_the_reason(here, write: Write, t
     assert answer.out == "Accepted center · voc07-point on voc2007 test: accuracy 67.5, was accuracy 69.5\n"
     assert "ties are broken by id now" in (tmp_path / "old" / "accepted.jsonl").read_text()
     assert here("gate", "--baseline", "old").code == 0
-    assert "are these results already" in here("gate", "--baseline", "old", "--accept", "again").out
+    assert "These results are already the baselines" in here("gate", "--baseline", "old", "--accept", "again").out
 
 
 def test_a_reason_must_say_something(here, write: Write) -> None:
@@ -187,7 +187,7 @@ def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> 
     ("arguments", "says"),
     [
         ("table melm-33", "Error: Unknown table 'melm-33'. Did you mean: melm-3"),
-        ("table melm-3 --protocol voc07-det", "--protocol and --data are of the leaderboard"),
+        ("table melm-3 --protocol voc07-det", "--protocol and --data apply to the leaderboard"),
         ("gate --tolerance nan", "Error: --tolerance: expected a finite number of points, but got nan."),
         ("gate abc", "Error: Unknown result 'abc'."),
         ("list table", "Error: Unknown list 'table'. Did you mean: tables?"),

@@ -174,7 +174,7 @@ def test_class_scores_from_a_second_file_say_which_class_is_best(asked: Any, tmp
 def test_class_scores_are_refused_where_the_protocol_takes_none(asked: Any, tmp_path: Path) -> None:
     refused = asked("score", "voc07-det", boxes(tmp_path / "p.parquet"), "--scores", csv_scores(tmp_path))
     assert (refused.code, refused.out) == (2, "")
-    assert "--scores: voc07-det takes no class scores beside boxes." in refused.err
+    assert "--scores: voc07-det does not accept class scores in addition to boxes." in refused.err
 
 
 @pytest.mark.parametrize("tuned_on", ["none", "val-boxes", "test-oracle"])
@@ -254,9 +254,13 @@ def broken_map(folder: Path) -> Path:
         (
             "voc07-seg",
             npy_maps,
-            "scoremaps: holds maps or objectness, but voc07-seg judges masks; maps or objectness are judged by voc07-",
+            "scoremaps: holds maps or objectness, but voc07-seg evaluates masks; maps or objectness are evaluated by voc07-",
         ),
-        ("voc07-det", csv_scores, "s.csv: holds scores, but voc07-det judges boxes; scores are judged by voc07-cls, "),
+        (
+            "voc07-det",
+            csv_scores,
+            "s.csv: holds scores, but voc07-det evaluates boxes; scores are evaluated by voc07-cls, ",
+        ),
     ],
 )
 def test_what_is_not_of_these_images_or_breaks_a_rule_is_one_line_and_writes_nothing(
@@ -345,11 +349,11 @@ def test_what_a_run_predicted_is_exported_by_its_results_address(here: Any) -> N
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("p.parquet --format coco", "p.parquet: say what it is for (--protocol NAME); only a result knows."),
+        ("p.parquet --format coco", "p.parquet: add --protocol NAME; only a result records its protocol."),
         ("abc --format coco", "Unknown result 'abc'."),
         (
             "p.parquet --format coco --protocol voc07-point",
-            "has a form for boxes, segments; voc07-point takes points or",
+            "supports boxes, segments, but voc07-point accepts points or",
         ),
         (
             "p.parquet --format voc-server --protocol voc07-cls",
@@ -377,4 +381,7 @@ def test_a_result_of_a_file_cannot_be_exported_again(asked: Any, here: Any, tmp_
     address = scored(asked("score", "voc07-det", boxes(tmp_path / "p.parquet"), "--json"))["address"]
     answer = here("export", address, "--format", "coco", "--out", "out.json")
     assert answer.code == 2
-    assert f"Result {address} is of a file that is not kept here: give the file and --protocol." in answer.err
+    assert (
+        f"The predictions of result {address} are not in this runs folder: give their file and --protocol."
+        in answer.err
+    )

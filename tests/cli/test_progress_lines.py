@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from bench.cli.progress import Bars, Lines, duration, reporter
+from bench.cli.progress import Bars, Lines, format_duration, make_reporter
 
 
 class Terminal(io.StringIO):
@@ -51,7 +51,7 @@ def test_a_task_that_fails_does_not_say_that_it_ended() -> None:
 
 def test_bars_show_count_and_figures_and_keep_what_is_said() -> None:
     out = Terminal()
-    bars = reporter(out)
+    bars = make_reporter(out)
     assert isinstance(bars, Bars)
     with bars.task("train [cam]", 2) as step:
         step(loss=0.25)
@@ -76,8 +76,8 @@ def test_one_task_may_hold_another() -> None:
 
 
 def test_off_a_terminal_there_are_no_bars() -> None:
-    assert isinstance(reporter(io.StringIO()), Lines)
+    assert isinstance(make_reporter(io.StringIO()), Lines)
 
 
 def test_hours_are_not_wrapped() -> None:
-    assert duration(100 * 3600) == "100:00:00"
+    assert format_duration(100 * 3600) == "100:00:00"

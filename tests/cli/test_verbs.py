@@ -205,7 +205,7 @@ def test_show_says_everything_of_a_method(here) -> None:
         "help": fields["nms_iou"]["help"],
     }
     text = here("show", "melm").out
-    assert all(name in text for name in [*fields, *shown["variants"], "trains again"])
+    assert all(name in text for name in [*fields, *shown["variants"], "requires training again"])
 
 
 def test_show_says_the_value_and_source_of_every_convention(here) -> None:
@@ -338,7 +338,7 @@ def test_a_run_says_its_recipe_and_addresses_and_gives_one_document(here) -> Non
     product = ["--method", "cam,center", "--protocol", "voc07-point,voc07-cls", "--weights", "none", "--json"]
     answer = here("run", *product, *small, "--split", "val")
     assert answer.code == 2
-    assert "Error: center under voc07-cls, seed 0: center makes points, and voc07-cls takes scores." in answer.err
+    assert "Error: center under voc07-cls, seed 0: center makes points, and voc07-cls accepts scores." in answer.err
     results = json.loads(answer.out)["results"]
     assert [(one["method"], one["protocol"], one["partial"]) for one in results] == [
         ("cam", "voc07-point", True),
@@ -356,7 +356,7 @@ def test_a_product_of_which_nothing_could_be_done_is_a_document_too(here) -> Non
     few = ["--data", "shapes", "--data-option", "train=2,val=2,test=2"]
     answer = here("run", "--method", "center", "--protocol", "voc07-det", *few, "--json")
     assert (answer.code, json.loads(answer.out)) == (2, {"results": []})
-    assert "center makes points, and voc07-det takes boxes" in answer.err
+    assert "center makes points, and voc07-det accepts boxes" in answer.err
 
 
 def test_in_a_product_a_setting_that_no_method_has_is_refused(here) -> None:

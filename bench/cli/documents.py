@@ -1,0 +1,452 @@
+"""The JSON documents that verbs print with --json, as typed records.
+
+Results are printed as they are recorded (`bench.records.result.Result`). Fractions are not in per cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypedDict
+
+Interval = tuple[float, float]
+Fractions = Mapping[str, float | None]
+
+
+class AuditSettingDocument(TypedDict):
+    """One convention moved: the metrics, their differences from the protocol's own, and ranges over tie orders."""
+
+    switch: str | None
+    value: Any
+    metrics: Fractions
+    differences: Fractions
+    ranges: Mapping[str, Interval]
+    refused: str | None
+
+
+class AuditDocument(TypedDict):
+    """`audit`."""
+
+    protocol: str
+    dataset: str
+    split: str
+    method: str
+    conventions: dict[str, Any]
+    metrics: Fractions
+    settings: list[AuditSettingDocument]
+
+
+class FindingDocument(TypedDict):
+    """One clause of the method contract."""
+
+    name: str
+    status: Literal["ok", "failed", "skipped"]
+    detail: str
+
+
+class MethodCheckDocument(TypedDict):
+    """The contract findings of one method."""
+
+    name: str
+    passed: bool
+    findings: list[FindingDocument]
+
+
+class CheckDocument(TypedDict):
+    """`check`."""
+
+    methods: list[MethodCheckDocument]
+
+
+class DoctorCheckDocument(TypedDict):
+    """One check of this machine."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str
+    needed: bool
+
+
+class DoctorDocument(TypedDict):
+    """`doctor`."""
+
+    checks: list[DoctorCheckDocument]
+
+
+class SyncDocument(TypedDict):
+    """`sync`: result addresses; `failed` maps an address to the reason."""
+
+    uri: str
+    added: Sequence[str]
+    already: Sequence[str]
+    failed: dict[str, str]
+
+
+class SubmitDocument(TypedDict):
+    """`submit`."""
+
+    submission: str
+    runs: int
+    jobs: int
+
+
+class PlannedJobDocument(TypedDict):
+    """One job of a plan; `requests` are indices of runs."""
+
+    method: str
+    learns: bool
+    requests: Sequence[int]
+
+
+class PlannedArrayDocument(TypedDict):
+    """One job array of a plan; `tasks` lists the indices of each task's jobs."""
+
+    resources: dict[str, Any]
+    tasks: Sequence[Sequence[int]]
+
+
+class PlanDocument(TypedDict):
+    """`submit --dry-run`."""
+
+    jobs: list[PlannedJobDocument]
+    arrays: list[PlannedArrayDocument]
+    scripts: list[str]
+
+
+class JobRunsDocument(TypedDict):
+    """What one job runs, each value once."""
+
+    methods: list[str]
+    protocols: list[str]
+    seeds: list[int]
+
+
+class JobDocument(JobRunsDocument):
+    """One job of a submission and its state."""
+
+    number: int
+    state: Literal["waiting", "running", "done", "failed"]
+    reason: str
+    progress: dict[str, Any] | None
+    restarts: Sequence[str]
+
+
+class StatusDocument(TypedDict):
+    """`status`; `counts` maps a state to its number of jobs."""
+
+    submission: str
+    jobs: list[JobDocument]
+    counts: Mapping[str, int]
+
+
+class CancelDocument(TypedDict):
+    """`cancel`: the numbers of the cancelled jobs."""
+
+    submission: str
+    cancelled: list[int]
+
+
+class ResubmitDocument(TypedDict):
+    """`resubmit`: the numbers of the jobs submitted again."""
+
+    submission: str
+    resubmitted: list[int]
+
+
+class ComparedResultDocument(TypedDict):
+    """One side of a comparison."""
+
+    address: str
+    method: str
+    seed: int | None
+
+
+class DifferenceDocument(TypedDict):
+    """Two fractions and `a - b`; p: two-sided p-value of no difference."""
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    interval: Interval | None
+    p: float | None
+    higher_is_better: NotRequired[bool]
+
+
+class CompareDocument(TypedDict):
+    """`compare`; `unlike` says how the two were evaluated differently."""
+
+    a: ComparedResultDocument
+    b: ComparedResultDocument
+    paired: bool
+    unlike: list[str]
+    metrics: dict[str, DifferenceDocument]
+    per_class: dict[str, dict[str, DifferenceDocument]]
+
+
+class GateCheckDocument(TypedDict):
+    """One metric of a result, compared with its baseline."""
+
+    status: str
+    method: str
+    protocol: str
+    dataset: str
+    split: str
+    address: str
+    seeds: list[int | None]
+    metric: str
+    higher_is_better: bool
+    accepted: float | None
+    measured: float | None
+    difference: float | None
+    interval: Interval | None
+    noise: str | None
+    note: str
+
+
+class GateDocument(TypedDict):
+    """`gate`."""
+
+    passed: bool
+    tolerance: float
+    checks: list[GateCheckDocument]
+
+
+class AcceptDocument(TypedDict):
+    """`gate --accept`: a line for each accepted baseline."""
+
+    accepted: list[str]
+
+
+class TrendPointDocument(TypedDict):
+    """The results of one revision; `change` is that of the primary metric since the point before."""
+
+    created: str
+    revision: str | None
+    dirty: bool
+    seeds: list[int | None]
+    addresses: list[str]
+    metrics: Fractions
+    change: float | None
+    moved: list[str]
+
+
+class TrendDocument(TypedDict):
+    """One method on one protocol, dataset and split, oldest point first."""
+
+    method: str
+    protocol: str
+    dataset: str
+    split: str
+    points: list[TrendPointDocument]
+
+
+class TrendsDocument(TypedDict):
+    """`trend`."""
+
+    trends: list[TrendDocument]
+
+
+class DownloadDocument(TypedDict):
+    """A dataset that can be downloaded."""
+
+    name: str
+    parts: list[str]
+    terms: str
+
+
+class DownloadsDocument(TypedDict):
+    """`data fetch` without a name."""
+
+    downloads: list[DownloadDocument]
+
+
+class FetchedDocument(TypedDict):
+    """The files fetched of one dataset."""
+
+    name: str
+    files: list[str]
+
+
+class FetchDocument(TypedDict):
+    """`data fetch`."""
+
+    fetched: list[FetchedDocument]
+
+
+class InventoriesDocument(TypedDict):
+    """`data check`; each entry is `bench.data.check.Inventory.document()`."""
+
+    datasets: list[dict[str, Any]]
+
+
+class ShapesDocument(TypedDict):
+    """`data shapes`; `images` maps a split to its number of images."""
+
+    dataset: str
+    classes: list[str]
+    images: dict[str, int]
+    recipe: Mapping[str, Any]
+
+
+class RecallDocument(TypedDict):
+    """Proposals and objects of one class; `recall` at IoU .5 and .7."""
+
+    name: str
+    images: int
+    proposals: float | None
+    objects: int
+    recall: Sequence[float | None]
+
+
+ProposalCountsDocument = TypedDict(
+    "ProposalCountsDocument", {"images": int, "boxes": int, "fewest in an image": int, "most": int}
+)
+"""The number of images and boxes, and the least and the most boxes of an image."""
+
+
+class ProposalSetDocument(ProposalCountsDocument):
+    """The proposals of one split; `min_side` and `classes` only with --report."""
+
+    dataset: str
+    split: str
+    digest: str
+    min_side: NotRequired[int]
+    classes: NotRequired[list[RecallDocument]]
+
+
+class ProposalsDocument(TypedDict):
+    """`data proposals`."""
+
+    proposals: list[ProposalSetDocument]
+
+
+class FieldDocument(TypedDict):
+    """One field of a method's config."""
+
+    name: str
+    default: Any
+    type: str
+    stage: str | None
+    help: str
+    choices: NotRequired[list[str]]
+
+
+class MethodDocument(TypedDict):
+    """`show METHOD`."""
+
+    name: str
+    summary: str
+    origin: str
+    version: int
+    predicts: list[str]
+    default_variant: str | None
+    variant: str | None
+    variants: Mapping[str, Mapping[str, Any]]
+    recipes: Mapping[str, Mapping[str, Any]]
+    config: list[FieldDocument]
+
+
+class DirectionDocument(TypedDict):
+    """The direction of a metric."""
+
+    higher_is_better: bool
+
+
+class ConventionDocument(TypedDict):
+    """The value of a convention, and its source."""
+
+    value: Any
+    source: str
+
+
+class ProtocolDocument(TypedDict):
+    """`show PROTOCOL`."""
+
+    name: str
+    summary: str
+    family: str
+    dataset: str
+    train_split: str
+    eval_split: str
+    predicts: list[str]
+    also: list[str]
+    seen_in: list[str]
+    tuned_on: Literal["none", "test-oracle"]
+    notes: list[str]
+    metrics: dict[str, DirectionDocument]
+    conventions: dict[str, ConventionDocument]
+
+
+class DatasetDocument(TypedDict):
+    """`show DATASET`; `missing` says where it was looked for, in place of the rest."""
+
+    name: str
+    summary: str
+    missing: NotRequired[str]
+    classes: NotRequired[list[str]]
+    splits: NotRequired[list[str]]
+    recipe: NotRequired[Mapping[str, Any]]
+
+
+class EntryDocument(TypedDict):
+    """One entry of `list`."""
+
+    name: str
+    summary: str
+    origin: NotRequired[str]
+
+
+class ReportedTableDocument(TypedDict):
+    """A paper's table: the number of its cells, of those measured here, and of those with marks."""
+
+    name: str
+    summary: str
+    cells: int
+    measured: int
+    marked: int
+
+
+class SheetDocument(TypedDict):
+    """`show run ADDRESS --images N`."""
+
+    written: str
+    images: int
+    notes: list[str]
+
+
+class WrittenDocument(TypedDict):
+    """`report`, `publish`: the written files."""
+
+    written: list[str]
+
+
+class ExportDocument(WrittenDocument):
+    """`export`."""
+
+    kind: str
+    rows: int
+    images: int
+
+
+class TableRowDocument(TypedDict):
+    """One row: its cells' values by column, their further values, and the texts of their footnotes."""
+
+    group: NotRequired[str]
+    values: dict[str, float | str | None]
+    more: dict[str, float | str | None]
+    notes: list[str]
+
+
+class TableDocument(TypedDict):
+    """One table."""
+
+    title: str
+    columns: list[str]
+    rows: list[TableRowDocument]
+    remarks: list[str]
+
+
+class TablesDocument(TypedDict):
+    """`table`."""
+
+    tables: list[TableDocument]
