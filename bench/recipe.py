@@ -1,4 +1,4 @@
-"""From defaults, recipes, a variant and the user's settings to a method's config; every value knows its origin."""
+"""Combine defaults, recipes, a variant and the user's settings into a config; every value knows its origin."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DEFAULT, USER = "default", "your setting"
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One config field's value and who set it."""
+class ResolvedSetting:
+    """The value of a config field and what set it."""
 
     value: Any
     origin: str
@@ -34,11 +34,12 @@ def settle(
     dataset: str,
     recipe: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> dict[str, Setting]:
-    """The value in force for every config field, the last to speak wins:
+) -> dict[str, ResolvedSetting]:
+    """Return the value of every config field; later layers override earlier ones:
 
-    default, dataset's recipe (the fields this method has), method's recipe for the dataset, variant, user.
-    Raises UnknownNameError for a field or variant that the method does not have.
+    default, the dataset's recipe (fields this method has), method's recipe for the dataset, variant, user.
+    Raises UnknownNameError for a field or variant that the method does not have, and RequestError for a setting given
+    under both its former and its present name.
     """
     fields = cls.Config.model_fields
     if variant is not None and variant not in cls.variants:
@@ -50,13 +51,13 @@ def settle(
         f"variant {variant}": cls.variants[variant] if variant is not None else {},
         USER: settings,
     }
-    settled: dict[str, Setting] = {}
+    settled: dict[str, ResolvedSetting] = {}
     for origin, layer in layers.items():
         for key, value in use_current_names(layer, fields).items():
             if key not in fields:
                 hint = f"python -m bench show {cls.name}"
                 raise UnknownNameError(f"config field of {cls.name}", key, fields, hint=hint)
-            settled[key] = Setting(_parsed(fields[key], value), origin)
+            settled[key] = ResolvedSetting(_parse_value(fields[key], value), origin)
     return settled
 
 
@@ -68,28 +69,32 @@ def configure(
     recipe: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> BaseConfig:
-    """The checked config of `settle`'s values; strings are read as the field's type, tuples as `480+576`.
+    """Build the config of `settle`'s values. Raises as `settle` and `make_config`."""
+    return make_config(cls, settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings))
 
-    Raises UnknownNameError as `settle` does, and RequestError naming key, value and what is allowed.
+
+def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> BaseConfig:
+    """Build and check a config; strings are read as the field's type, tuples as `480+576`.
+
+    Raises RequestError naming the setting, its value and what is allowed.
     """
     from pydantic import ValidationError
 
-    settled = settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings)
     try:
-        return cls.Config(**{key: setting.value for key, setting in settled.items()})
+        return cls.Config(**{key: setting.value for key, setting in settings.items()})
     except ValidationError as error:
         first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ")
+        rule = first["msg"].removeprefix("Value error, ")
         key = str(first["loc"][0]) if first["loc"] else ""
-        if key not in settled:
-            raise RequestError(f"{cls.name}: {said}.") from None
-        setting = settled[key]
-        shown = f"{key}={_shown(setting.value)} ({setting.origin})"
-        raise RequestError(f"{cls.name}: {shown} is not allowed: {said}.") from None
+        if key not in settings:
+            raise RequestError(f"{cls.name}: {rule}.") from None
+        setting = settings[key]
+        shown = f"{key}={_format_value(setting.value)} ({setting.origin})"
+        raise RequestError(f"{cls.name}: {shown} is not allowed: {rule}.") from None
 
 
-def _parsed(info: FieldInfo, value: Any) -> Any:
-    """What a string means that pydantic would not read: tuples joined by `+`, and `none` where a field may be None."""
+def _parse_value(info: FieldInfo, value: Any) -> Any:
+    """Convert strings that pydantic does not read: tuples joined by `+`, and `none` if a field may be None."""
     if not isinstance(value, str):
         return value
     if get_origin(info.annotation) is tuple:
@@ -99,5 +104,5 @@ def _parsed(info: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)

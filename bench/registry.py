@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import bench
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
+from bench.recipe import make_config as make_config
 from bench.recipe import settle as settle
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def protocols() -> dict[str, Listed]:
 
 
 def _protocol_files() -> dict[str, Path]:
-    """The file of every protocol, by name, in alphabetical order; none is read."""
+    """List the file of every protocol, by name, in alphabetical order, without reading any."""
     files = [*_files(ROOT / "protocols", ".toml")]
     for entry in _entry_points("bench.protocols"):
         spec = _spec(entry.module)
@@ -79,7 +80,7 @@ def _protocol_files() -> dict[str, Path]:
 
 
 def method(name: str, base: str | None = None) -> MethodClass:
-    """The class of a method, its file imported; an attribution is that of `base`, or of the base it has by default.
+    """Import the class of a method; an attribution is bound to `base`, or to its default base.
 
     Raises UnknownNameError, RequestError for a base that cannot be explained, and BadFileError for a file that cannot
     be imported or is not one method.
@@ -91,7 +92,7 @@ def method(name: str, base: str | None = None) -> MethodClass:
 
 
 def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodClass, str | None]:
-    """A method and its variant from `name` or `name:variant`; without one, the method's default variant.
+    """Parse `name` or `name:variant` into a method and a variant, the method's default one if none is given.
 
     `settings` may name the base of an attribution. Raises as `method`, and UnknownNameError for a variant.
     """
@@ -115,7 +116,7 @@ def check_name(text: str) -> None:
 
 
 def variants(listed: Listed) -> tuple[str, ...]:
-    """The variants that a method's file lists, read and not imported; none where it does not list them one by one."""
+    """Read the variants that a method's file lists, without importing it; none if they are computed."""
     path = Path(listed.origin)
     return _variants(path, path.stat().st_mtime_ns) if path.is_file() else ()
 
@@ -138,14 +139,14 @@ def _sets(node: ast.AnnAssign | ast.Assign) -> bool:
 
 
 def protocol(name: str) -> Record:
-    """The record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
+    """Read the record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
     from bench.scoring.protocol import read_record
 
     return read_record(_known("protocol", name, _protocol_files(), "python -m bench list protocols"))
 
 
 def family(name: str) -> Family:
-    """A scoring family, its module imported. Raises UnknownNameError."""
+    """Import a scoring family. Raises UnknownNameError."""
     known = [_name(path) for path in _files(ROOT / "protocols" / "scoring", ".py")]
     if name not in known:
         raise UnknownNameError("scoring family", name, known)
@@ -153,7 +154,7 @@ def family(name: str) -> Family:
 
 
 def bind(record: Record) -> BoundProtocol:
-    """A record with its family. Raises RequestError for a switch or a value that the family does not have."""
+    """Bind a record to its family. Raises RequestError for a convention or value that the family does not have."""
     from bench.scoring.protocol import BoundProtocol
 
     bound = BoundProtocol(record, family(record.family))
@@ -181,12 +182,12 @@ def use_plugin(path: Path) -> None:
 
 
 def plugins() -> list[Path]:
-    """The files that were added by `use_plugin`."""
+    """Return the files added by `use_plugin`."""
     return [path for files in _PLUGINS.values() for path in files.values()]
 
 
 def _on_base(cls: MethodClass, base: str | None) -> MethodClass:
-    """An attribution on its base; any other method as it is."""
+    """Bind an attribution to its base; return any other method unchanged."""
     from bench.method import Attribution, MapMethod
 
     if not issubclass(cls, Attribution):
@@ -216,7 +217,7 @@ def _known(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Fou
 
 
 def _listed(name: str) -> Listed:
-    """A method by name; of all the others nothing is read if it is a plugin or one of ours. Raises UnknownNameError."""
+    """Find a method by name, reading no other file if it is a plugin or one of ours. Raises UnknownNameError."""
     if name in _PLUGINS["method"]:
         return _listed_method(name, _PLUGINS["method"][name], None)
     own = ROOT / "methods" / f"{name.replace('-', '_')}.py"
@@ -234,7 +235,7 @@ def _listed_method(name: str, path: Path | None, module: str | None) -> Listed:
 
 @functools.cache
 def _docstring_line(path: Path, written: int) -> str:
-    """The first line of a file as it was `written` at a time: a product of a thousand runs asks as often."""
+    """Read the docstring line of a file modified at time `written`; cached, as a thousand runs ask for it."""
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     except (SyntaxError, ValueError) as error:
@@ -296,7 +297,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _only_method(module: ModuleType, listed: Listed) -> MethodClass:
-    """The one concrete Method or Predictor that a module defines itself."""
+    """Return the one concrete Method or Predictor that a module itself defines."""
     import inspect
 
     from bench.method import Method, Predictor

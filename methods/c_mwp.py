@@ -6,7 +6,7 @@ difference from there on.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -25,10 +25,11 @@ class CMwp(Excitation):
     """The positive part of the difference, summed over the channels."""
 
     Own: ClassVar = CMwpConfig
+    config: Any
 
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
-        layer_of(self.base, config.contrast_layer)
+        layer_of(self.base, self.config.contrast_layer)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ class FastRcnn(RegionNet):
 
     def score(self, features: Tensor) -> Tensor:
         """Softmax over classes and background (R, C)."""
-        return self.classifier(features).float().softmax(dim=1)[:, 1:]
+        p: Tensor = self.classifier(features).float().softmax(dim=1)
+        return p[:, 1:]
 
     def detect(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (R, C), and boxes (R, C, 4) within the image."""
@@ -63,31 +64,38 @@ class FastRcnn(RegionNet):
         return self.score(features)[back], inside[back]
 
     def loss(
-        self, image: Tensor, proposals: Tensor, labels: Tensor, objects: Tensor, classes: Tensor
+        self,
+        image: Tensor,
+        proposals: Tensor,
+        labels: Tensor,
+        objects: Tensor | None = None,
+        classes: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Cross entropy and smooth L1 of a sample of the proposals, pseudo objects (S, 4) of classes (S,) among them.
 
         Only objects of classes whose label is 1 count; without any the image teaches nothing. Nothing is learned about
         classes whose label is 0.
         """
-        believed = labels[classes] > 0
-        objects, classes = objects[believed], classes[believed]
+        if objects is None or classes is None:
+            raise ValueError("Fast R-CNN learns from pseudo objects: set `pseudo` to a run or a file of boxes.")
+        is_present = labels[classes] > 0
+        objects, classes = objects[is_present], classes[is_present]
         if not len(objects):
             return self.nothing(*self.names)
         boxes = torch.cat([proposals, objects])
         boxes = boxes[canonical_order(boxes)]
-        target, of = self.assigned(boxes, objects, classes)
+        target, nearest = self.assign_targets(boxes, objects, classes)
         positive, negative = self.sampler([target])
         rows = (positive[0] | negative[0]).nonzero()[:, 0]
         features = self.backbone.regions(image, boxes[rows]).float()
         unknown = torch.cat([labels.new_ones(1), labels]) == 0
         logits = self.classifier(features).float().masked_fill(unknown, -torch.inf)
-        codes = self.coder.encode([objects[of[rows]]], [boxes[rows]])
+        codes = self.coder.encode([objects[nearest[rows]]], [boxes[rows]])
         terms = fastrcnn_loss(logits, self.regressor(features).float(), [target[rows]], list(codes))
         return dict(zip(self.names, terms, strict=True))
 
-    def assigned(self, boxes: Tensor, objects: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def assign_targets(self, boxes: Tensor, objects: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Assign boxes (R, 4) to 1 + class, BACKGROUND or IGNORED (R,), and to the object of largest overlap (R,)."""
-        overlap, of = iou(objects, boxes).max(dim=0)
+        overlap, nearest = iou(objects, boxes).max(dim=0)
         other = torch.where(overlap >= self.config.background, BACKGROUND, IGNORED)
-        return torch.where(overlap >= self.config.foreground, classes[of] + 1, other), of
+        return torch.where(overlap >= self.config.foreground, classes[nearest] + 1, other), nearest

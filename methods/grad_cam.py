@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,10 +23,11 @@ class GradCam(Attribution):
     """The positive part of the weighted sum. Not captum's, which takes a pass a class, each back to the pixels."""
 
     Own: ClassVar = GradCamConfig
+    config: Any
 
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
-        layer_of(self.base, config.layer)
+        layer_of(self.base, self.config.layer)
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
         """At the resolution of the layer."""

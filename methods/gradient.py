@@ -14,4 +14,5 @@ class Gradient(Attribution):
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
         """At the resolution of the image."""
-        return Saliency(Scores(self.base)).attribute(images.requires_grad_(), labels).amax(dim=1)
+        gradient: Tensor = Saliency(Scores(self.base)).attribute(images.requires_grad_(), labels)
+        return gradient.amax(dim=1)

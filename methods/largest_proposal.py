@@ -39,7 +39,7 @@ class LargestProposal(Predictor):
         count = np.array([len(box) for box in largest])  # 0 or 1
         boxes = np.concatenate([np.zeros((0, 4)), *largest])
         share = area(boxes) / truth.size[count > 0].prod(axis=1)
-        row, label = (each[count > 0].ravel() for each in np.indices(truth.labels.shape))
+        row, label = np.indices(truth.labels.shape)[:, count > 0].reshape(2, -1)
         x1, y1, x2, y2 = np.repeat(boxes, len(truth.classes), axis=0).T
         columns = {
             "image": pa.array(truth.ids, pa.string()).take(pa.array(row)),

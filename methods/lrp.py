@@ -5,7 +5,7 @@ The epsilon rule at every layer with weights (Eq. 58); a pixel's relevance is th
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from captum.attr import LRP
 from captum.attr._utils.lrp_rules import EpsilonRule
@@ -25,6 +25,7 @@ class Lrp(Attribution):
     """Relevance of either sign: what speaks against a class is negative."""
 
     Own: ClassVar = LrpConfig
+    config: Any
 
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -35,5 +36,5 @@ class Lrp(Attribution):
         for layer in self.base.modules():  # captum takes the rules off again
             if not list(layer.children()) and not isinstance(layer, nn.ReLU | nn.Dropout):
                 layer.rule = EpsilonRule(self.config.epsilon) if hasattr(layer, "weight") else EpsilonRule()
-        found = LRP(Scores(self.base)).attribute(images.requires_grad_(), labels)
-        return (found * self.base.backbone.std).sum(dim=1)
+        relevance: Tensor = LRP(Scores(self.base)).attribute(images.requires_grad_(), labels)
+        return (relevance * need_layers(self.base, "lrp").backbone.std).sum(dim=1)

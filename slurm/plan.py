@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.core.files import Places, digest
+from bench.core.files import digest
 from bench.core.setting_names import use_former_names
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.execution.dataset_cache import DatasetCache
     from bench.execution.resolve import Request
     from slurm.profile import Profile, Resources
 
@@ -46,7 +47,7 @@ class Array:
 
 
 def look_over(
-    requests: Sequence[Request], places: Places, threads: int | None
+    requests: Sequence[Request], datasets: DatasetCache, threads: int | None
 ) -> tuple[list[Request], list[Training], dict[str, BenchError]]:
     """Return the requests that can run, what each trains on, and what is wrong with the others.
 
@@ -54,15 +55,14 @@ def look_over(
     """
     import torch
 
-    from bench.execution.resolve import DatasetCache, resolve_request
+    from bench.execution.resolve import resolve_request
 
-    shelf = DatasetCache(places)
     able: list[Request] = []
     found: list[Training] = []
     refused: dict[str, BenchError] = {}
     for request in requests:
         try:
-            job = resolve_request(request, shelf, device=torch.device("cpu"), threads=threads or 0)
+            job = resolve_request(request, datasets, device=torch.device("cpu"), threads=threads or 0)
         except BenchError as error:
             refused[str(request)] = error
             continue

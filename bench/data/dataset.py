@@ -65,6 +65,9 @@ def data_digest(dataset: Dataset, ids: Sequence[str]) -> str:
 
     Raises MissingDataError if an image is not on disk.
     """
-    dataset.require_images(ids)
     paths = [dataset.image_path(image) for image in ids]
-    return digest([[image, path.name, path.stat().st_size] for image, path in zip(ids, paths, strict=True)])
+    try:
+        return digest([[image, path.name, path.stat().st_size] for image, path in zip(ids, paths, strict=True)])
+    except (FileNotFoundError, NotADirectoryError):
+        dataset.require_images(ids)
+        raise

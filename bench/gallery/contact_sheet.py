@@ -48,7 +48,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     result = kept.result
     outcomes, folder = _kept_files(kept, places)
     dataset = open_dataset(result.dataset, places, options)
-    truth = dataset.truth(result.split)
+    truth = dataset.ground_truth(result.split)
     if truth.digest != result.truth_digest:
         raise RequestError(
             f"{result.dataset} {result.split} is not what result {result.address} was judged on: its truth is "
@@ -61,7 +61,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     table = pq.read_table(outcomes)
     chosen, values = _chosen(table, truth, number)
     rows = [row for some in chosen.values() for row in some]
-    missing = dataset.missing_images([truth.ids[row] for row in rows])
+    missing = dataset.list_missing_images([truth.ids[row] for row in rows])
     maps, notes = _maps(result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing])
     run = Run(truth, found, table, _masks(found, rows), maps, result.config.get("tau", TAU))
     if missing:
@@ -83,7 +83,7 @@ def _kept_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
     again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
     if result.method not in registry.methods():
         again = "They were scored from a file, of which nothing is kept: only runs have pictures."
-    outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions(result.predictions)
+    outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions_folder(result.predictions)
     if not folder.is_dir():
         raise MissingDataError(f"The predictions of result {result.address}", folder, again)
     if not outcomes.is_file():
@@ -119,7 +119,7 @@ def _maps(
     """Maps of some images, kept or made again, and why there are none."""
     from bench.gallery.recompute_maps import recompute_maps
 
-    ids, folder = {truth.ids[row] for row in rows}, store.predictions(result.predictions)
+    ids, folder = {truth.ids[row] for row in rows}, store.predictions_folder(result.predictions)
     for kind in ("maps", "objectness"):
         if locate_predictions(folder, kind).is_dir():
             found = resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)

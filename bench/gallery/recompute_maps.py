@@ -39,7 +39,7 @@ def recompute_maps(
 
     if result.training is None or not truth.ids:
         return {}
-    learned = store.training(result.training)
+    learned = store.training_folder(result.training)
     if not checkpoint.done(learned).is_file():
         raise RequestError(f"the weights of training {result.training} are not kept here.")
     method, base = result.method, read_json(learned / "config.json")["method"]
@@ -61,8 +61,8 @@ def recompute_maps(
 
 def _settings(result: Result, store: Store, fields: set[str]) -> dict[str, Any]:
     """The settings of a run, whose initial weights need not be read: those that it learned are."""
-    training = read_json(store.training(cast("str", result.training)) / "config.json")["config"]
-    prediction = read_json(store.predictions(result.predictions) / "config.json")["config"]
+    training = read_json(store.training_folder(cast("str", result.training)) / "config.json")["config"]
+    prediction = read_json(store.predictions_folder(result.predictions) / "config.json")["config"]
     chosen = {**training, **prediction, "weights": "none"}
     current = use_current_names(chosen, fields)
     return {key: value for key, value in current.items() if key in fields}

@@ -36,7 +36,7 @@ def resolve_prior_runs(method: str, config: Config, store: Store) -> Config:
             raise RequestError(
                 f"{method} builds on other runs: give --set {key}={example} (python -m bench list runs)."
             )
-    paths = _map_runs(lambda run: run if Path(run).is_file() else str(store.earlier(run)), named)
+    paths = _map_runs(lambda run: run if Path(run).is_file() else str(store.find_predictions(run)), named)
     return config.model_copy(update=paths) if paths else config
 
 

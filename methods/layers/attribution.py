@@ -23,7 +23,8 @@ class Scores(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B, C) of images (B, 3, H, W)."""
-        return self.method(images).scores.float()
+        scores: Tensor = self.method(images).scores
+        return scores.float()
 
 
 def layer_of(base: MapMethod, name: str) -> nn.Module:
@@ -35,7 +36,7 @@ def layer_of(base: MapMethod, name: str) -> nn.Module:
         raise RequestError(f"{base.name} has no layer {name!r}, but {known}, and those within them.") from None
 
 
-def need_layers(base: MapMethod, who: str) -> None:
+def need_layers(base: MapMethod, who: str) -> Classifier:
     """Raise RequestError for a net of which not every sum is a layer's: rules for layers would miss some."""
     if not isinstance(base, Classifier):
         raise RequestError(f"{who} goes layer by layer, which base={base.name} cannot be: give --set base=classifier.")
@@ -52,5 +53,5 @@ class RectifiedGradient(Attribution):
         """At the resolution of the image."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
-            found = self.rule(Scores(self.base)).attribute(images.requires_grad_(), labels)
-        return found.abs().amax(dim=1)
+            gradient: Tensor = self.rule(Scores(self.base)).attribute(images.requires_grad_(), labels)
+        return gradient.abs().amax(dim=1)

@@ -19,15 +19,16 @@ def highest_cluster(scores: Tensor, clusters: int = 3) -> Tensor:
     Exact: on a line the clusters of least squared error are runs of sorted values, found by dynamic programming. With
     fewer different scores than clusters each has its own.
     """
-    values, count = scores.double().unique(return_counts=True)
+    values, count = torch.unique(scores.double(), return_counts=True)
     unit = (values - values[0]) / (values[-1] - values[0]).clamp(min=torch.finfo(values.dtype).tiny)
     sums = pad(torch.stack([count.double(), count * unit, count * unit**2]).cumsum(dim=1), (1, 0))
     clusters, best = min(clusters, len(values)), _error(sums)
     for _ in range(clusters - 2):
-        blocks = sums.split(BLOCK, dim=1)
+        blocks = torch.split(sums, BLOCK, dim=1)
         best = torch.cat([(best + _error(ends[:, :, None] - sums[:, None])).amin(dim=1) for ends in blocks])
     start = (best + _error(sums[:, -1:] - sums)).argmin() if clusters > 1 else 0
-    return scores >= values[start]
+    highest: Tensor = scores >= values[start]
+    return highest
 
 
 def _error(moments: Tensor) -> Tensor:

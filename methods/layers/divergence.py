@@ -15,4 +15,5 @@ def pairwise_cosine(maps: Tensor) -> Tensor:
     """
     flat = maps.flatten(-2)
     unit = flat / torch.linalg.vector_norm(flat, dim=-1, keepdim=True).clamp(min=torch.finfo(flat.dtype).eps)
-    return (unit.sum(dim=-2).square().sum(dim=-1) - unit.square().sum(dim=(-2, -1))) / 2
+    twice: Tensor = unit.sum(dim=-2).square().sum(dim=-1) - unit.square().sum(dim=(-2, -1))
+    return twice / 2

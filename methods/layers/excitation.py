@@ -20,7 +20,8 @@ from bench.errors import RequestError
 from bench.method import Attribution, AttributionConfig, MapConfig, Task, prediction
 from methods.layers.attribution import layer_of, need_layers
 
-AVERAGING = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+Averaging = nn.AvgPool2d | nn.AdaptiveAvgPool2d
+Summing = nn.Linear | nn.Conv2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d
 NORMALISING = (nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm)
 MAPPED_AT = {"googlenet": "backbone.trunk.4"}
 """Where the authors' code maps another net than VGG16: GoogLeNet at pool2, 28 x 28 cells of 224 pixels."""
@@ -43,13 +44,13 @@ class Excitation(Attribution):
     """An attribution by the mass that reaches a layer."""
 
     Own: ClassVar = ExcitationConfig
+    config: Any
 
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
-        need_layers(self.base, self.name)
-        backbone = self.base.backbone
+        backbone = need_layers(self.base, self.name).backbone
         stage = f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
-        self.saliency = config.saliency_layer or MAPPED_AT.get(config.net, stage)
+        self.saliency: str = self.config.saliency_layer or MAPPED_AT.get(config.net, stage)
         layer_of(self.base, self.saliency)
 
     @abstractmethod
@@ -130,7 +131,7 @@ class Trace:
         """Return a hook that turns a layer's gradient into mass; None if its own gradient already is."""
         if isinstance(layer, NORMALISING):
             return lambda _, given, out: _Handed.apply(given[0], out)
-        if isinstance(layer, (nn.Linear, nn.Conv2d, *AVERAGING)):
+        if isinstance(layer, Summing):
 
             def excitation(given: Tensor) -> Tensor:
                 return _excitation(layer, given, -1.0 if top and self.negated else 1.0)
@@ -139,9 +140,9 @@ class Trace:
         return None
 
 
-def _excitation(layer: nn.Module, given: Tensor, sign: float) -> Tensor:
+def _excitation(layer: Summing, given: Tensor, sign: float) -> Tensor:
     """Compute what non-negative inputs contribute to a layer's outputs through its positive weights."""
-    if isinstance(layer, AVERAGING):
+    if isinstance(layer, Averaging):
         return layer.forward(given)  # not a call, which would run the hooks again
     weight = (sign * layer.weight).clamp(min=0)
     if isinstance(layer, nn.Linear):

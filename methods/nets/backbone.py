@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -14,8 +14,8 @@ from torchvision.ops import roi_align, roi_pool
 RoiHead = Literal["own", "mean", "fc"]
 RoiPooling = Literal["max", "align"]
 FC_CHANNELS = 1024
-TOGETHER = 1024
-"""Regions pooled in one go: 4,000 of VGG16 at once would take 400 MB, twice."""
+REGIONS_AT_ONCE = 1024
+"""Regions pooled at once. Pooling 4,000 regions of VGG16 at once would take 400 MB, twice."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,13 @@ class Backbone(nn.Module):
 
         weight: (R,), what is pooled from each is multiplied by it.
         """
-        features, parts = self.features(image), boxes.split(TOGETHER)
-        by = [self.scale] * len(parts) if weight is None else (self.scale * weight[:, None, None, None]).split(TOGETHER)
-        pooled = (self.pool(features, part) * scale for part, scale in zip(parts, by, strict=True))
-        return torch.cat([self.roi_head(one) for one in pooled])
+        features, chunks = self.features(image), torch.split(boxes, REGIONS_AT_ONCE)
+        if weight is None:
+            scales: Sequence[Tensor] = [self.scale] * len(chunks)
+        else:
+            scales = torch.split(self.scale * weight[:, None, None, None], REGIONS_AT_ONCE)
+        pooled = (self.pool(features, chunk) * scale for chunk, scale in zip(chunks, scales, strict=True))
+        return torch.cat([self.roi_head(chunk) for chunk in pooled])
 
     def pool(self, features: Tensor, boxes: Tensor) -> Tensor:
         """RoI pooling (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.

@@ -24,7 +24,7 @@ TENSORFLOW = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """torchvision's weights come from TensorFlow: its model turns its usual input to this (`transform_input`)."""
 
 
-class _Convolution(BasicConv2d):
+class _Convolution(BasicConv2d):  # type: ignore[misc]
     """torchvision's, its ReLU a layer, so that attributions can change how it leads back."""
 
     def __init__(self, before: int, after: int, **options: Any) -> None:

@@ -52,7 +52,7 @@ def keep(truth: GroundTruth, places: Places) -> Keep:
         evaluation = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
         store = Store(places)
         result = make_result(bound, on, evaluation, method=name, predictions=name)
-        return StoredResult(store.record(result, evaluation.outcomes, evaluation.replicates), store.result(result.address))
+        return StoredResult(store.record(result, evaluation.outcomes, evaluation.replicates), store.result_path(result.address))
 
     return record
 

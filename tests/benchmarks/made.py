@@ -19,7 +19,7 @@ def voc_truth(runs: Path, images: int) -> GroundTruth:
     root = Path(os.environ.get("BENCH_DATA", "")).absolute()
     if not (root / "VOCdevkit" / "VOC2007" / "Annotations").is_dir():
         return made_truth(images, CLASSES, objects=3)
-    truth = open_dataset("voc2007", Places(runs, root)).truth("test")
+    truth = open_dataset("voc2007", Places(runs, root)).ground_truth("test")
     return truth if images >= len(truth.ids) else truth.subset(truth.ids[:images], split="test")
 
 

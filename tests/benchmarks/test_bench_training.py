@@ -41,7 +41,7 @@ class Photographs(Dataset):
     def splits(self) -> tuple[str, ...]:
         return ("train",)
 
-    def truth(self, split: str) -> Any:
+    def ground_truth(self, split: str) -> Any:
         raise NotImplementedError
 
     def image_path(self, image: str) -> Path:

@@ -15,7 +15,7 @@ from bench.errors import RequestError, RunError
 from bench.execution.resolve import Request
 from slurm import attempts, jobs, scheduler, status
 from slurm.attempts import OUT_OF_TIME
-from slurm.plan import Array, ResolvedRun
+from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
 from slurm.submission import Means, Submission, create, find, refuse_other_code
 
@@ -23,7 +23,7 @@ from slurm.submission import Means, Submission, create, find, refuse_other_code
 @pytest.fixture
 def submission(places: Places) -> Submission:
     request = Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
-    return create([request] * 4, [ResolvedRun("cam", True, (n,)) for n in range(4)], places, Means("cpu", 0, 1, 64))
+    return create([request] * 4, [Job("cam", True, (n,)) for n in range(4)], places, Means("cpu", 0, 1, 64))
 
 
 @pytest.fixture

@@ -317,7 +317,7 @@ def test_a_claim_that_never_reached_the_disk_whole_is_nobodys(folder: Path) -> N
 
 def test_a_store_claims_with_its_own_patience(places: Any) -> None:
     store = Store(places, patience=10)
-    work = store.training("7f51")
+    work = store.training_folder("7f51")
     held_by(work / "lease", elsewhere(), age=11)
     with store.claim(work, unless=never) as lease:
         assert lease is not None

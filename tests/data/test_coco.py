@@ -84,7 +84,7 @@ def test_there_are_80_classes_and_a_few_known_category_ids() -> None:
 
 
 def test_images_come_by_id_and_objects_in_the_order_of_the_file(coco: CocoDataset) -> None:
-    truth = coco.truth("val")
+    truth = coco.ground_truth("val")
     assert truth.ids == ("42", "73", "139")
     assert truth.size.tolist() == [[6, 5], [7, 7], [10, 8]]
     assert truth.objects.image.tolist() == [0, 2, 2, 2]
@@ -93,7 +93,7 @@ def test_images_come_by_id_and_objects_in_the_order_of_the_file(coco: CocoDatase
 
 
 def test_areas_and_crowds_are_kept_and_nothing_is_difficult(coco: CocoDataset) -> None:
-    objects = coco.truth("val").objects
+    objects = coco.ground_truth("val").objects
     assert objects.crowd is not None
     assert objects.area is not None
     assert objects.crowd.tolist() == [True, False, False, False]
@@ -102,7 +102,7 @@ def test_areas_and_crowds_are_kept_and_nothing_is_difficult(coco: CocoDataset) -
 
 
 def test_a_crowd_alone_makes_its_class_present(coco: CocoDataset) -> None:
-    labels = coco.truth("val").labels
+    labels = coco.ground_truth("val").labels
     assert labels[0, CLASSES.index("person")] == PRESENT
     assert (labels[1] == ABSENT).all()
     assert (labels == PRESENT).sum() == 3
@@ -110,7 +110,7 @@ def test_a_crowd_alone_makes_its_class_present(coco: CocoDataset) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_segments_decode_to_what_pycocotools_makes_of_the_file(coco: CocoDataset, write: Callable[[Any], Path]) -> None:
-    reference, truth = COCO(str(write(document()))), coco.truth("val")
+    reference, truth = COCO(str(write(document()))), coco.ground_truth("val")
     assert truth.objects.segment is not None
     for number, row in ((3, 0), (5, 1), (9, 2), (1, 3)):
         width, height = truth.size[truth.objects.image[row]].tolist()
@@ -125,9 +125,9 @@ def test_a_photograph_is_found_under_its_own_name(coco: CocoDataset, tmp_path: P
 
 
 def test_the_file_is_parsed_once(coco: CocoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = coco.truth("val")
+    first = coco.ground_truth("val")
     monkeypatch.setattr(reader, "parse_instances", lambda path: pytest.fail("parsed again"))
-    again = CocoDataset("coco2014", coco.folder, coco._cache).truth("val")
+    again = CocoDataset("coco2014", coco.folder, coco._cache).ground_truth("val")
     assert again.digest == first.digest
 
 
@@ -139,9 +139,9 @@ def test_coco_2017_is_read_from_its_own_names(tmp_path: Path, places: Places) ->
     assert opened.splits() == ("train",)
     assert opened.image_path("73").parent == tmp_path / "coco" / "train2017"
     with pytest.raises(MissingDataError, match="instances_val2017"):
-        opened.truth("val")
+        opened.ground_truth("val")
     with pytest.raises(UnknownNameError, match="trian"):
-        opened.truth("trian")
+        opened.ground_truth("trian")
 
 
 def test_coco_that_is_not_there_says_how_to_get_it(tmp_path: Path, places: Places) -> None:
@@ -193,6 +193,6 @@ def test_a_file_that_breaks_a_rule_is_refused_by_name_row_and_rule(
 ) -> None:
     path = write(content)
     with pytest.raises(BadFileError) as caught:
-        coco.truth("val")
+        coco.ground_truth("val")
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)

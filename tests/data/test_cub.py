@@ -52,7 +52,7 @@ def cub(folder: Path, tmp_path: Path, places: Places) -> CubDataset:
 
 
 def test_test_images_come_with_class_box_and_listed_size(cub: CubDataset, sizes: Path) -> None:
-    truth = cub.truth("test")
+    truth = cub.ground_truth("test")
     assert cub.classes == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
     assert truth.ids == (IDS[0], IDS[2])
     assert truth.size.tolist() == [[500, 335], [500, 300]]
@@ -65,14 +65,14 @@ def test_without_the_list_photographs_say_their_size(cub: CubDataset, folder: Pa
     photograph = folder / "images" / IDS[1]
     photograph.parent.mkdir(parents=True)
     Image.new("RGB", (50, 33)).save(photograph)
-    truth = cub.truth("train")
+    truth = cub.ground_truth("train")
     assert truth.ids == (IDS[1],)
     assert truth.size.tolist() == [[50, 33]]
 
 
 def test_without_either_it_says_which_of_the_two_is_wanted(cub: CubDataset) -> None:
     with pytest.raises(MissingDataError, match=r"image_sizes\.txt.*photographs \(2 are missing\)"):
-        cub.truth("test")
+        cub.ground_truth("test")
 
 
 def test_wsolevaluations_splits_stand_beside_its_own(cub: CubDataset, sizes: Path) -> None:
@@ -80,12 +80,12 @@ def test_wsolevaluations_splits_stand_beside_its_own(cub: CubDataset, sizes: Pat
     for name, line in lists.items():
         (sizes.parent / f"{name}.txt").write_text(line.format(IDS[2]) + "\n")
     assert cub.splits() == ("test", "train", "wsolevaluation/test")
-    truth = cub.truth("wsolevaluation/test")
+    truth = cub.ground_truth("wsolevaluation/test")
     assert truth.split == "wsolevaluation/test"
     assert truth.ids == (IDS[2],)
     assert truth.objects.box.tolist() == [[1, 2, 3, 4]]
     with pytest.raises(UnknownNameError, match="wsolevaluation/test"):
-        cub.truth("wsolevaluation/tset")
+        cub.ground_truth("wsolevaluation/tset")
 
 
 def test_cub_that_is_not_there_says_how_to_get_it(tmp_path: Path, places: Places) -> None:
@@ -112,6 +112,6 @@ def test_a_list_that_breaks_a_rule_is_refused(
 ) -> None:
     (folder / name).write_text(text)
     with pytest.raises(BadFileError) as caught:
-        cub.truth("test")
+        cub.ground_truth("test")
     assert str(caught.value).startswith(str(folder / name))
     assert message in str(caught.value)

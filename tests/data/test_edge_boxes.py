@@ -93,7 +93,7 @@ def test_processes_find_the_same_and_keep_it_apart_by_model(equipped: Places, tm
 
 def test_it_is_asked_for_by_name(equipped: Places, tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.png")
-    dataset = SimpleNamespace(image_path=lambda image: tmp_path / f"{image}.png", need_images=lambda ids: None)
+    dataset = SimpleNamespace(image_path=lambda image: tmp_path / f"{image}.png", require_images=lambda ids: None)
     found = load_proposals("edge-boxes", dataset, ("a",), equipped, workers=1)  # type: ignore[arg-type]
     assert found.of("a").tolist() == edge_boxes(picture(), model(equipped)).tolist()
 

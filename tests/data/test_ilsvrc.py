@@ -59,14 +59,14 @@ def opened(root: Path, places: Places, name: str = "ilsvrc2012", **options: str)
 
 def read_all(root: Path, places: Places) -> None:
     for split in ("train", "val"):
-        opened(root, places).truth(split)
+        opened(root, places).ground_truth(split)
 
 
 def test_classes_are_wordnet_ids_in_order_and_training_images_have_that_of_their_folder(
     root: Path, places: Places
 ) -> None:
     dataset = opened(root, places)
-    truth = dataset.truth("train")
+    truth = dataset.ground_truth("train")
     assert dataset.classes == ("n01440764", "n01751748")
     assert truth.ids == ("n01751748/n01751748_7", "n01440764/n01440764_18")
     assert truth.labels.tolist() == [[-1, 1], [1, -1]]
@@ -74,7 +74,7 @@ def test_classes_are_wordnet_ids_in_order_and_training_images_have_that_of_their
 
 
 def test_boxes_count_pixels_from_zero_and_hold_their_last(root: Path, places: Places) -> None:
-    truth = opened(root, places).truth("val")
+    truth = opened(root, places).ground_truth("val")
     assert truth.ids == VAL
     assert truth.size.tolist() == [[500, 375]] * 2
     assert truth.labels.tolist() == [[-1, 1], [1, -1]]
@@ -82,7 +82,7 @@ def test_boxes_count_pixels_from_zero_and_hold_their_last(root: Path, places: Pl
 
 
 def test_the_blacklist_goes_by_the_number_in_the_id(root: Path, places: Places) -> None:
-    listed, free = opened(root, places).truth("val"), opened(root, places, blacklist="none").truth("val")
+    listed, free = opened(root, places).ground_truth("val"), opened(root, places, blacklist="none").ground_truth("val")
     assert listed.blacklist is not None
     assert listed.blacklist.tolist() == [True, False]
     assert free.blacklist is None
@@ -92,8 +92,8 @@ def test_the_blacklist_goes_by_the_number_in_the_id(root: Path, places: Places) 
 def test_a_blacklist_that_is_not_there_is_named_with_the_way_around_it(root: Path, places: Places) -> None:
     dataset = opened(root, places, blacklist="2013")
     with pytest.raises(MissingDataError, match=r"ILSVRC2013_clsloc_validation_blacklist\.txt.*blacklist=none"):
-        dataset.truth("val")
-    assert dataset.truth("train").blacklist is None
+        dataset.ground_truth("val")
+    assert dataset.ground_truth("train").blacklist is None
 
 
 def test_options_that_nobody_has_are_refused(root: Path, places: Places) -> None:
@@ -118,7 +118,7 @@ def test_wsolevaluations_lists_are_splits_of_their_own(root: Path, places: Place
     put(folder, **{f"{name}.txt": f"{image}{rest}\n" for name, rest in lists.items()})
     dataset = opened(root, places)
     assert dataset.splits() == ("train", "val", "wsolevaluation/test")
-    truth = dataset.truth("wsolevaluation/test")
+    truth = dataset.ground_truth("wsolevaluation/test")
     assert truth.labels.tolist() == [[-1, 1]]
     assert truth.objects.box.tolist() == [[111, 108, 441, 193]]
 
@@ -127,7 +127,7 @@ def test_det_has_the_lists_of_others_as_splits(root: Path, places: Places) -> No
     dataset = opened(root, places, "ilsvrc2013-det")
     assert dataset.classes == ("n00007846", "n02672831", "n02691156")
     assert dataset.splits() == ("val", "val1")
-    whole, half = dataset.truth("val"), dataset.truth("val1")
+    whole, half = dataset.ground_truth("val"), dataset.ground_truth("val1")
     assert whole.labels.tolist() == [[-1, -1, -1], [1, -1, 1]]
     assert half.ids == ("ILSVRC2013_val_00000565",)
     assert half.objects.label.tolist() == [2, 0]
@@ -140,9 +140,9 @@ def test_data_that_is_not_there_is_named(root: Path, places: Places, tmp_path: P
         opened(root, places, "ilsvrc2013-det")
     (root / f"ILSVRC/Annotations/CLS-LOC/val/{VAL[1]}.xml").unlink()
     with pytest.raises(MissingDataError, match=VAL[1]):
-        opened(root, places).truth("val")
+        opened(root, places).ground_truth("val")
     with pytest.raises(UnknownNameError, match="Available: train, val"):
-        opened(root, places).truth("test")
+        opened(root, places).ground_truth("test")
     with pytest.raises(MissingDataError, match=r"image-net\.org"):
         opened(tmp_path / "far" / "away" / "from" / "it", places)
 
@@ -178,4 +178,4 @@ def test_an_id_without_a_number_cannot_be_held_against_the_blacklist(root: Path,
     put(root, **{"ILSVRC/ImageSets/CLS-LOC/val.txt": "photo\n"})
     put(root, **{"ILSVRC/Annotations/CLS-LOC/val/photo.xml": annotation(("n01751748", 0, 0, 1, 1))})
     with pytest.raises(BadFileError, match=r"val\.txt.*photo"):
-        opened(root, places).truth("val")
+        opened(root, places).ground_truth("val")

@@ -21,7 +21,7 @@ def root(tmp_path: Path, places: Places) -> Places:
 
 def test_the_class_is_the_folder_and_classes_are_sorted(root: Places, tmp_path: Path) -> None:
     dataset = open_dataset("mit67", root)
-    train, test = dataset.truth("train"), dataset.truth("test")
+    train, test = dataset.ground_truth("train"), dataset.ground_truth("test")
     assert dataset.classes == ("airport_inside", "bakery", "kitchen")
     assert train.ids == ("kitchen/int474.jpg", "airport_inside/a b (1).jpg")
     assert train.labels.tolist() == [[-1, -1, 1], [1, -1, -1]]
@@ -32,7 +32,7 @@ def test_the_class_is_the_folder_and_classes_are_sorted(root: Places, tmp_path: 
 
 def test_what_is_not_there_is_said(root: Places, tmp_path: Path, places: Places) -> None:
     with pytest.raises(UnknownNameError, match="Available: test, train"):
-        open_dataset("mit67", root).truth("val")
+        open_dataset("mit67", root).ground_truth("val")
     (tmp_path / "MIT67" / "TestImages.txt").unlink()
     with pytest.raises(MissingDataError, match=r"TestImages\.txt of mit67 not found"):
         open_dataset("mit67", root)

@@ -82,7 +82,7 @@ def test_pickles_of_every_layout_give_the_same_boxes(tmp_path: Path, content: An
 
 
 def test_our_own_file_comes_back_equal(tmp_path: Path) -> None:
-    mine = Proposals.gather(IDS, [np.array(HALF_OPEN[image], float) + 0.25 for image in IDS], SCORES)
+    mine = Proposals.from_arrays(IDS, [np.array(HALF_OPEN[image], float) + 0.25 for image in IDS], SCORES)
     save_npz(tmp_path / "a.npz", mine)
     found = load(str(tmp_path / "a.npz"))
     assert found.digest == mine.digest
@@ -181,7 +181,7 @@ def test_boxes_with_a_small_side_are_filtered_and_the_order_kept() -> None:
 
 def test_selective_search_of_a_dataset_is_repeatable_and_covers_its_images(places: Places) -> None:
     shapes = open_dataset("shapes", places, {"train": 2, "val": 1, "test": 1, "size": 64})
-    ids = shapes.truth("trainval").ids
+    ids = shapes.ground_truth("trainval").ids
     first, again = (load_proposals("selective-search", shapes, ids, places, workers=2) for _ in range(2))
     assert first.ids == ids
     assert first.digest == again.digest

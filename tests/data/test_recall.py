@@ -38,7 +38,7 @@ def truth(rows: list[tuple[int, int, tuple[int, ...], bool]] = OBJECTS, *, crowd
 
 
 def given(*boxes: list[tuple[float, ...]]) -> Proposals:
-    return Proposals.gather(IDS, [np.array(rows, np.float32).reshape(-1, 4) for rows in boxes])
+    return Proposals.from_arrays(IDS, [np.array(rows, np.float32).reshape(-1, 4) for rows in boxes])
 
 
 def test_an_object_is_covered_by_a_proposal_of_its_own_image_by_the_iou() -> None:
@@ -86,7 +86,7 @@ def test_it_equals_counting_object_by_object() -> None:
 
     boxes = [some(count) for count in (40, 0, 25)]
     rows = [(0 if i < 9 else 2, i % 2, tuple(box), False) for i, box in enumerate(some(15))]
-    found = compute_recalls(Proposals.gather(IDS, boxes), truth(rows))
+    found = compute_recalls(Proposals.from_arrays(IDS, boxes), truth(rows))
     for label in (0, 1):
         best = [iou([box], boxes[i]).max() for i, c, box, _ in rows if c == label]
         assert found[label].recall == tuple(pytest.approx(np.mean([b >= t for b in best])) for t in (0.5, 0.7))
@@ -96,14 +96,14 @@ def test_it_equals_counting_object_by_object() -> None:
 def test_the_verb_reports_each_split_as_text_and_as_one_document(here, tmp_path: Path) -> None:
     small = {"train": 3, "val": 2, "test": 2, "size": 64}
     dataset = open_dataset("shapes", Places(tmp_path / "runs"), small)
-    made = {split: dataset.truth(split) for split in ("train", "val")}
+    made = {split: dataset.ground_truth(split) for split in ("train", "val")}
     ids = made["train"].ids + made["val"].ids
     exact = {
         ids_of: part.objects.box[part.objects.image == row]
         for part in made.values()
         for row, ids_of in enumerate(part.ids)
     }
-    save_npz(tmp_path / "p.npz", Proposals.gather(ids, [exact[image] for image in ids]))
+    save_npz(tmp_path / "p.npz", Proposals.from_arrays(ids, [exact[image] for image in ids]))
     more = [part for key, value in small.items() for part in ("--data-option", f"{key}={value}")]
     asked = ["data", "proposals", "--data", "shapes", *more, "--split", "train,val", "--proposals", "p.npz"]
     documents = here(*asked, "--report", "--min-side", 0, "--json").json()["proposals"]

@@ -48,14 +48,14 @@ def content(folder: Path) -> str:
 
 def test_the_voc_reader_reads_every_list(shapes: ShapesDataset) -> None:
     assert set(LISTS) < set(shapes.splits())
-    assert [len(shapes.truth(split).ids) for split in LISTS] == [24, 12, 36, 12]
-    assert shapes.truth("trainval").ids == shapes.truth("train").ids + shapes.truth("val").ids
-    assert not set(shapes.truth("trainval").ids) & set(shapes.truth("test").ids)
-    assert shapes.missing_images(shapes.truth("trainval").ids + shapes.truth("test").ids) == []
+    assert [len(shapes.ground_truth(split).ids) for split in LISTS] == [24, 12, 36, 12]
+    assert shapes.ground_truth("trainval").ids == shapes.ground_truth("train").ids + shapes.ground_truth("val").ids
+    assert not set(shapes.ground_truth("trainval").ids) & set(shapes.ground_truth("test").ids)
+    assert shapes.list_missing_images(shapes.ground_truth("trainval").ids + shapes.ground_truth("test").ids) == []
 
 
 def test_lists_for_segmentation_and_of_each_class_agree_with_the_truth(shapes: ShapesDataset) -> None:
-    truth = shapes.truth("train")
+    truth = shapes.ground_truth("train")
     lists = shapes.folder / "ImageSets"
     assert tuple((lists / "Segmentation" / "train.txt").read_text().split()) == truth.ids
     for column, name in enumerate(shapes.classes):
@@ -66,12 +66,12 @@ def test_lists_for_segmentation_and_of_each_class_agree_with_the_truth(shapes: S
 def test_every_class_is_in_every_list(shapes: ShapesDataset) -> None:
     assert len(shapes.classes) == 12
     for split in LISTS:
-        assert (shapes.truth(split).labels == 1).any(axis=0).all()
+        assert (shapes.ground_truth(split).labels == 1).any(axis=0).all()
 
 
 def test_masks_and_boxes_agree(shapes: ShapesDataset) -> None:
     """The mask of a class reaches exactly as far as its boxes do together, and pixels on no object have no class."""
-    truth = shapes.truth("trainval")
+    truth = shapes.ground_truth("trainval")
     for row, image in enumerate(truth.ids):
         mask = np.array(Image.open(shapes.mask_path(image)))
         mine = truth.objects.where(truth.objects.image == row)
@@ -91,7 +91,7 @@ def test_each_box_is_tight_around_what_is_visible() -> None:
 
 
 def test_masks_are_indexed_with_a_border_of_255_around_objects(shapes: ShapesDataset) -> None:
-    with Image.open(shapes.mask_path(shapes.truth("train").ids[0])) as mask:
+    with Image.open(shapes.mask_path(shapes.ground_truth("train").ids[0])) as mask:
         assert mask.mode == "P"
         assert mask.getpalette()[3:6] == [128, 0, 0]  # type: ignore[index]
         values = np.array(mask)
@@ -115,7 +115,7 @@ def test_the_same_options_give_the_same_bytes_in_any_process(shapes: ShapesDatas
 def test_more_images_change_none_of_the_others(shapes: ShapesDataset, places: Places) -> None:
     more = open_dataset("shapes", places, {**SMALL, "train": 25})
     for split in ("train", "val", "test"):
-        mine, theirs = shapes.truth(split).ids[:3], more.truth(split).ids[:3]
+        mine, theirs = shapes.ground_truth(split).ids[:3], more.ground_truth(split).ids[:3]
         for one, two in zip(mine, theirs, strict=True):
             assert shapes.image_path(one).read_bytes() == more.image_path(two).read_bytes()
 
@@ -123,8 +123,8 @@ def test_more_images_change_none_of_the_others(shapes: ShapesDataset, places: Pl
 @pytest.mark.parametrize("change", [{"seed": 1}, {"size": 112}, {"classes": 10}])
 def test_other_options_give_another_set(shapes: ShapesDataset, places: Places, change: dict[str, Any]) -> None:
     other = open_dataset("shapes", places, {**SMALL, **change})
-    assert other.truth("train").digest != shapes.truth("train").digest
-    assert data_digest(other, other.truth("train").ids) != data_digest(shapes, shapes.truth("train").ids)
+    assert other.ground_truth("train").digest != shapes.ground_truth("train").digest
+    assert data_digest(other, other.ground_truth("train").ids) != data_digest(shapes, shapes.ground_truth("train").ids)
 
 
 def test_classes_share_bodies_and_no_two_share_a_part(shapes: ShapesDataset) -> None:
@@ -162,7 +162,7 @@ def test_objects_repeat_overlap_vary_in_scale_and_are_sometimes_difficult() -> N
 
 
 def test_selective_search_proposes_its_objects(shapes: ShapesDataset, kept: Places) -> None:
-    truth = shapes.truth("val")
+    truth = shapes.ground_truth("val")
     proposals = load_proposals("selective-search", shapes, truth.ids, kept, workers=1)
     clear = truth.objects.where(~truth.objects.difficult)
     best = np.concatenate(
@@ -217,7 +217,7 @@ def test_unknown_datasets_and_options_of_voc_are_named(places: Places) -> None:
 
 def test_the_data_digest_follows_ids_and_sizes_of_files(places: Places) -> None:
     shapes = open_dataset("shapes", places, {"train": 2, "val": 1, "test": 1, "size": 64})
-    ids = shapes.truth("train").ids
+    ids = shapes.ground_truth("train").ids
     before = data_digest(shapes, ids)
     assert data_digest(shapes, ids[::-1]) != before
     shapes.image_path(ids[0]).write_bytes(b"shorter")

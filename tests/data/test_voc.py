@@ -52,7 +52,7 @@ def voc(folder: Path, places: Places) -> VocDataset:
 
 
 def test_the_truth_of_a_split_follows_its_list(voc: VocDataset) -> None:
-    truth = voc.truth("train")
+    truth = voc.ground_truth("train")
     assert truth.ids == ("000003", "000001", "000002")
     assert truth.size.tolist() == [[100, 80]] * 3
     assert truth.objects.image.tolist() == [0, 1, 1]
@@ -62,7 +62,7 @@ def test_the_truth_of_a_split_follows_its_list(voc: VocDataset) -> None:
 
 
 def test_a_list_of_one_class_gives_its_ids_and_is_no_split(voc: VocDataset) -> None:
-    assert voc.truth("dog_train").ids == voc.truth("train").ids
+    assert voc.ground_truth("dog_train").ids == voc.ground_truth("train").ids
     assert voc.splits() == ("train",)
 
 
@@ -155,13 +155,13 @@ def test_a_list_may_have_blank_lines_and_marks(tmp_path: Path) -> None:
 def test_a_missing_annotation_is_named(voc: VocDataset, folder: Path) -> None:
     (folder / "Annotations" / "000002.xml").unlink()
     with pytest.raises(MissingDataError, match=r"000002\.xml of voc2007 not found"):
-        voc.truth("train")
+        voc.ground_truth("train")
 
 
 @pytest.mark.parametrize("split", ["tain", "../../secret", "dog_tain"])
 def test_an_unknown_split_is_named(voc: VocDataset, split: str) -> None:
     with pytest.raises(UnknownNameError, match="Available: train"):
-        voc.truth(split)
+        voc.ground_truth(split)
 
 
 def test_a_missing_year_says_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_a_missing_year_says_where_it_was_looked_for(tmp_path: Path) -> None:
 
 def test_missing_images_are_counted_and_the_first_is_named(voc: VocDataset) -> None:
     voc.image_path("000001").write_bytes(b"x")
-    assert voc.missing_images(["000001", "000002", "000003"]) == ["000002", "000003"]
+    assert voc.list_missing_images(["000001", "000002", "000003"]) == ["000002", "000003"]
     with pytest.raises(MissingDataError, match=r"2 of 3 images of voc2007 \(first: 000002\) not found"):
-        voc.need_images(["000001", "000002", "000003"])
+        voc.require_images(["000001", "000002", "000003"])
 
 
 def edit(path: Path) -> None:
@@ -190,38 +190,38 @@ def edit_without_changing_the_size(path: Path) -> None:
 def test_an_edited_annotation_is_noticed(
     voc: VocDataset, folder: Path, places: Places, change: Callable[[Path], None], again: bool
 ) -> None:
-    before = voc.truth("train")
+    before = voc.ground_truth("train")
     change(folder / "Annotations" / "000001.xml")
     reader = voc if again else VocDataset("voc2007", folder, places.cache)
-    assert reader.truth("train").labels[1, INDEX["cow"]] == 1
-    assert reader.truth("train").digest != before.digest
+    assert reader.ground_truth("train").labels[1, INDEX["cow"]] == 1
+    assert reader.ground_truth("train").digest != before.digest
 
 
 def test_an_edited_list_is_noticed(voc: VocDataset, folder: Path) -> None:
-    voc.truth("train")
+    voc.ground_truth("train")
     (folder / "ImageSets" / "Main" / "train.txt").write_text("000001\n")
-    assert voc.truth("train").ids == ("000001",)
+    assert voc.ground_truth("train").ids == ("000001",)
 
 
 def test_a_removed_and_a_returned_annotation_are_noticed(voc: VocDataset, folder: Path) -> None:
     path = folder / "Annotations" / "000001.xml"
-    before, text = voc.truth("train"), path.read_text()
+    before, text = voc.ground_truth("train"), path.read_text()
     path.unlink()
     with pytest.raises(MissingDataError):
-        voc.truth("train")
+        voc.ground_truth("train")
     path.write_text(text)
-    assert voc.truth("train").digest == before.digest
+    assert voc.ground_truth("train").digest == before.digest
 
 
 def test_a_damaged_cache_is_made_again(voc: VocDataset, folder: Path, places: Places) -> None:
-    before = voc.truth("train")
+    before = voc.ground_truth("train")
     for path in (places.cache / "truth").iterdir():
         path.write_bytes(b"PAR1 half")
-    assert VocDataset("voc2007", folder, places.cache).truth("train").digest == before.digest
+    assert VocDataset("voc2007", folder, places.cache).ground_truth("train").digest == before.digest
 
 
 def test_what_is_cached_equals_what_is_parsed(voc: VocDataset, folder: Path, places: Places) -> None:
-    assert voc.truth("train").digest == VocDataset("voc2007", folder, places.cache).truth("train").digest
+    assert voc.ground_truth("train").digest == VocDataset("voc2007", folder, places.cache).ground_truth("train").digest
     names = [path.name for path in (folder / "Annotations").iterdir()]
     assert parse_annotations(folder / "Annotations", names, CLASSES).num_rows == 3
 
@@ -233,7 +233,7 @@ def test_what_is_cached_equals_what_is_parsed(voc: VocDataset, folder: Path, pla
 def test_the_counts_of_voc2007_are_the_published_ones(
     data_root: Path, places: Places, split: str, counts: tuple[int, ...]
 ) -> None:
-    truth = open_dataset("voc2007", Places(places.runs, data_root)).truth(split)
+    truth = open_dataset("voc2007", Places(places.runs, data_root)).ground_truth(split)
     clear = int((~truth.objects.difficult).sum())
     pairs, only_difficult = int((truth.labels >= 0).sum()), int((truth.labels == 0).sum())
     assert (len(truth.ids), len(truth.objects), clear, pairs, only_difficult) == counts
@@ -247,7 +247,7 @@ def test_a_list_without_annotations_has_its_images_with_the_sizes_of_the_photogr
     Image.new("RGB", (30, 20)).save(folder / "JPEGImages" / "000001.jpg")
     for path in (folder / "Annotations").iterdir():
         path.unlink()
-    images = voc.unjudged("train")
+    images = voc.unscored_ground_truth("train")
     assert images.ids == ("000003", "000001", "000002")
     assert images.size.tolist() == [[0, 0], [30, 20], [0, 0]]
     assert (images.labels == -1).all()

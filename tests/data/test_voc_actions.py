@@ -50,7 +50,7 @@ def actions(sets: Path, tmp_path: Path, places: Places) -> Dataset:
 
 
 def test_a_row_is_a_person_with_its_own_box(actions: Dataset) -> None:
-    truth = actions.truth("val")
+    truth = actions.ground_truth("val")
     assert truth.ids == ("2010_006215_1", "2011_000003_1", "2010_006215_3")
     assert truth.size.tolist() == [[100, 50]] * 3
     assert truth.objects.image.tolist() == [0, 0, 2]
@@ -61,7 +61,7 @@ def test_a_row_is_a_person_with_its_own_box(actions: Dataset) -> None:
 
 
 def test_a_row_of_the_image_splits_shows_what_any_of_its_persons_does(actions: Dataset) -> None:
-    truth = actions.truth("images/val")
+    truth = actions.ground_truth("images/val")
     assert actions.splits() == ("val", "images/val")
     assert truth.ids == ("2010_006215", "2011_000003")
     assert truth.labels[:, ACTIONS.index("reading")].tolist() == [1, -1]
@@ -77,10 +77,10 @@ def test_persons_of_an_image_share_its_photograph(actions: Dataset, tmp_path: Pa
 
 def test_what_is_not_there_is_said(actions: Dataset, sets: Path, tmp_path: Path, places: Places) -> None:
     with pytest.raises(UnknownNameError, match="images/val, val"):
-        actions.truth("train")
+        actions.ground_truth("train")
     (sets / "walking_val.txt").unlink()
     with pytest.raises(MissingDataError, match=r"walking_val\.txt"):
-        actions.truth("val")
+        actions.ground_truth("val")
     with pytest.raises(MissingDataError, match="ImageSets/Action"):
         open_dataset("voc2012-actions", Places(places.runs, tmp_path / "elsewhere"))
 
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_said(actions: Dataset, sets: Path, tmp_path: Path,
 def test_a_list_that_breaks_a_rule_is_refused(actions: Dataset, sets: Path, text: str, message: str) -> None:
     (sets / "reading_val.txt").write_text(text)
     with pytest.raises(BadFileError, match=r"reading_val\.txt") as caught:
-        actions.truth("val")
+        actions.ground_truth("val")
     assert message in str(caught.value)
 
 
@@ -107,4 +107,4 @@ def test_a_list_that_breaks_a_rule_is_refused(actions: Dataset, sets: Path, text
 def test_a_number_that_is_no_person_of_the_annotation_is_refused(actions: Dataset, sets: Path, number: int) -> None:
     write_lists(sets, (*PERSONS[:2], ("2010_006215", number)))
     with pytest.raises(BadFileError, match=rf"2010_006215\.xml: .* object {number}, but that is no person"):
-        actions.truth("val")
+        actions.ground_truth("val")

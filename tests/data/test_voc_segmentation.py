@@ -41,7 +41,7 @@ def voc(folder: Path, tmp_path: Path, places: Places) -> Dataset:
 
 
 def test_segmentation_lists_bring_one_class_mask_an_image(voc: Dataset, folder: Path) -> None:
-    truth = voc.truth("Segmentation/val")
+    truth = voc.ground_truth("Segmentation/val")
     assert truth.split == "Segmentation/val"
     assert truth.ids == ("2007_000042",)
     assert len(truth.objects) == 1
@@ -53,26 +53,26 @@ def test_segmentation_lists_bring_one_class_mask_an_image(voc: Dataset, folder: 
 
 def test_the_same_name_elsewhere_is_another_split_without_masks(voc: Dataset) -> None:
     assert voc.splits() == ("Segmentation/train", "Segmentation/val", "train_aug", "val")
-    assert voc.truth("val").masks is None
-    assert voc.truth("val").ids == ("2007_000033", "2007_000042")
-    assert voc.truth("train_aug").ids == ("2007_000042", "2007_000033")
+    assert voc.ground_truth("val").masks is None
+    assert voc.ground_truth("val").ids == ("2007_000033", "2007_000042")
+    assert voc.ground_truth("train_aug").ids == ("2007_000042", "2007_000033")
 
 
 def test_a_mask_that_is_not_there_is_named(voc: Dataset) -> None:
     with pytest.raises(MissingDataError, match=r"class mask 2007_000033 .*SegmentationClass"):
-        voc.truth("Segmentation/train")
+        voc.ground_truth("Segmentation/train")
 
 
 @pytest.mark.parametrize("split", ["Segmentation/tarin", "Segmentation/", "Segmentation/../Main/val", "../Main/val"])
 def test_no_other_file_is_a_split(voc: Dataset, split: str) -> None:
     with pytest.raises(UnknownNameError, match="Segmentation/train"):
-        voc.truth(split)
+        voc.ground_truth(split)
 
 
 @pytest.mark.voc2007
 def test_the_632_masks_of_voc_2007_are_those_of_trainval_and_test(data_root: Path, places: Places) -> None:
     voc = open_dataset("voc2007", Places(places.runs, data_root))
     assert isinstance(voc, VocDataset)
-    trainval, test = voc.truth("Segmentation/trainval"), voc.truth("Segmentation/test")
+    trainval, test = voc.ground_truth("Segmentation/trainval"), voc.ground_truth("Segmentation/test")
     assert (len(trainval.ids), len(test.ids)) == (422, 210)
     assert trainval.digest != test.digest

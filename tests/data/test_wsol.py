@@ -91,7 +91,7 @@ def test_masks_and_what_they_ignore_are_found_beside_the_photographs(
     openimages: Callable[[], Dataset], tmp_path: Path
 ) -> None:
     dataset = openimages()
-    truth = dataset.truth("val")
+    truth = dataset.ground_truth("val")
     folder = tmp_path / "OpenImages" / "val"
     assert dataset.classes == ("0by6g", "0bt_c3")
     assert truth.masks is not None
@@ -109,7 +109,7 @@ def test_masks_and_what_they_ignore_are_found_beside_the_photographs(
 def test_a_mask_that_is_not_there_is_named(openimages: Callable[[], Dataset], tmp_path: Path) -> None:
     (tmp_path / "OpenImages" / "val" / "0bt_c3" / "1cd9_m1.png").unlink()
     with pytest.raises(MissingDataError, match=r"1cd9_m1\.png"):
-        openimages().truth("val")
+        openimages().ground_truth("val")
 
 
 def test_openimages_without_its_lists_says_where_they_belong(tmp_path: Path, places: Places) -> None:
@@ -119,7 +119,7 @@ def test_openimages_without_its_lists_says_where_they_belong(tmp_path: Path, pla
 
 def test_an_unknown_split_is_refused(openimages: Callable[[], Dataset]) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean: val"):
-        openimages().truth("vall")
+        openimages().ground_truth("vall")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_list_of_masks_that_breaks_a_rule_is_refused(
     path = tmp_path / "lists" / "wsolevaluation" / "metadata" / "OpenImages" / "val" / name
     path.write_text(text)
     with pytest.raises(BadFileError) as caught:
-        openimages().truth("val")
+        openimages().ground_truth("val")
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
 

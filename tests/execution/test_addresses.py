@@ -14,7 +14,7 @@ from bench import registry
 from bench.config import RENAMED
 from bench.core.files import Places
 from bench.data.proposals import Proposals
-from bench.execution.resolve import Request, DatasetCache, resolve_request
+from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.records.store import PredictionsKey, TrainingKey
 
 FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
@@ -27,7 +27,7 @@ class NoProposals(DatasetCache):
     """Computes no proposals: the digests of those of release 0.1 are put in anyway."""
 
     def proposals(self, *_: Any) -> Proposals:
-        return Proposals.gather((), [], [])
+        return Proposals.from_arrays((), [], [])
 
 
 @pytest.fixture(scope="module")

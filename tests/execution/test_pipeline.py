@@ -20,7 +20,7 @@ from bench.data.datasets import open_dataset
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import DivergedError, MissingDataError, RequestError, RunError
 from bench.execution.pipeline import Report, Request, run
-from bench.execution.resolve import ResolvedRun, DatasetCache, resolve_request
+from bench.execution.resolve import DatasetCache, ResolvedRun, resolve_request
 from bench.records.store import Store
 
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
@@ -73,10 +73,10 @@ def ran(places: Places, *requests: Request) -> tuple[Report, list[str]]:
 def proposals_file(places: Places, path: Path, *, without: int = 0) -> str:
     """Four quarters and the whole of every picture but the first ones of trainval."""
     dataset = open_dataset("shapes", places, TINY)
-    ids = dataset.truth("trainval").ids + dataset.truth("test").ids
+    ids = dataset.ground_truth("trainval").ids + dataset.ground_truth("test").ids
     corners = [(0, 0, 32, 32), (32, 0, 64, 32), (0, 32, 32, 64), (32, 32, 64, 64), (0, 0, 64, 64)]
     boxes = [np.array(corners, np.float32)[: 0 if row < without else 5] for row in range(len(ids))]
-    save_npz(path, Proposals.gather(ids, boxes))
+    save_npz(path, Proposals.from_arrays(ids, boxes))
     return str(path)
 
 
@@ -95,7 +95,7 @@ def test_the_same_requests_again_do_nothing_and_give_the_same(places: Places) ->
     again, tasks = ran(places, asked(), asked("center", "voc07-point"))
     assert tasks == []
     assert again == first
-    assert {result.address for result in Store(places).results()} == {result.address for result in first.results}
+    assert {result.address for result in Store(places).list_results()} == {result.address for result in first.results}
 
 
 def test_readouts_of_one_network_share_its_training(places: Places, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_exit_code_is_of_what_failed_and_the_others_are_printed(here: Any, t
 
 def test_photographs_that_are_missing_are_counted_and_complete_lists_named(places: Places) -> None:
     dataset = open_dataset("shapes", places, TINY)
-    for image in dataset.truth("test").ids[:2]:
+    for image in dataset.ground_truth("test").ids[:2]:
         dataset.image_path(image).unlink()
     report, tasks = ran(places, asked(), asked("center", "voc07-point"), asked(split="val"))
     [error] = report.failed.values()
@@ -217,7 +217,7 @@ def test_corloc_judges_what_was_trained_on(places: Places) -> None:
 
 def test_kinds_that_are_missing_are_added_and_the_others_left_alone(places: Places) -> None:
     [classified] = ran(places, asked())[0].results
-    folder = Store(places).predictions(classified.predictions)
+    folder = Store(places).predictions_folder(classified.predictions)
     before = (folder / "scores.parquet").stat()
     report, tasks = ran(places, asked(), asked(protocol="voc07-point"))
     assert tasks == [PREDICT]
@@ -282,7 +282,7 @@ def test_images_without_proposals_teach_nothing_and_are_said(places: Places, tmp
     heard = Heard()
     request = asked("wsddn", "voc07-corloc", proposals=proposals_file(places, tmp_path / "p.npz", without=3))
     report = run([request], places, progress=heard, device="cpu", workers=0, threads=1)
-    assert "Without proposals, and so left out: 3 images of trainval." in heard.lines
+    assert "Skipped 3 images of trainval without proposals." in heard.lines
     assert report.results[0].images == 12
 
 
@@ -312,7 +312,7 @@ def test_what_tuned_a_run_is_recorded_and_never_taken_back(places: Places) -> No
     results = [ran(places, asked("center", "voc07-point", tuned_on=tuned))[0].results[0] for tuned in said]
     assert len({result.address for result in results}) == 1
     assert [result.tuned_on for result in results] == ["none", "val-boxes", "val-boxes", "test-oracle"]
-    assert [result.tuned_on for result in Store(places).results()] == ["test-oracle"]
+    assert [result.tuned_on for result in Store(places).list_results()] == ["test-oracle"]
 
 
 def test_a_file_that_a_setting_names_counts_by_its_content_and_is_recorded_by_its_name(
@@ -356,7 +356,7 @@ def test_maps_and_masks_of_a_run_are_judged_and_kept_as_folders(places: Places) 
     assert [segmented.protocol, boxed.protocol] == list(names)
     assert 0 < segmented.metrics["mIoU"] < 1
     assert segmented.predictions == boxed.predictions
-    folder = Store(places).predictions(segmented.predictions)
+    folder = Store(places).predictions_folder(segmented.predictions)
     assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == {"maps", "masks", "lease"}
     assert len(list((folder / "masks").iterdir())) == 6
     assert ran(places, *requests) == (report, [])
@@ -369,7 +369,7 @@ def test_a_split_whose_truth_others_keep_is_predicted_and_not_judged(places: Pla
     dataset = open_dataset("shapes", places, TINY)
     judged = ran(places, asked(protocol="voc07-det", method="cam"))[0].results[0]
     shutil.rmtree(places.runs / "results")
-    annotations = [dataset.folder / "Annotations" / f"{image}.xml" for image in dataset.truth("test").ids]
+    annotations = [dataset.folder / "Annotations" / f"{image}.xml" for image in dataset.ground_truth("test").ids]
     for path in annotations:
         path.unlink()
     report, tasks = ran(
@@ -378,9 +378,9 @@ def test_a_split_whose_truth_others_keep_is_predicted_and_not_judged(places: Pla
     assert tasks == [PREDICT]
     assert not report.results
     learned, center = report.failed.values()
-    assert "Until then it is predicted, and not judged: python -m bench export " in str(learned)
+    assert "The predictions are stored, but cannot be scored here: python -m bench export " in str(learned)
     assert "--protocol voc07-point" in str(center)
-    dataset.image_path(dataset.unjudged("test").ids[0]).unlink()
+    dataset.image_path(dataset.unscored_ground_truth("test").ids[0]).unlink()
     [error] = ran(places, asked("center", "voc07-point"))[0].failed.values()
     assert isinstance(error, MissingDataError)
     assert "predicted" not in str(error)

@@ -107,7 +107,7 @@ def uninterrupted(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> list
     runs = Path(shutil.copytree(drawn, tmp_path_factory.mktemp("whole") / "runs"))
     process = subprocess.run([sys.executable, "-m", "bench", *command(runs)], check=True, capture_output=True)
     assert len(json.loads(process.stdout)["results"]) == 2
-    return Store(Places(runs)).results()
+    return Store(Places(runs)).list_results()
 
 
 def numbers(results: Sequence[Result]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def refuse_half_written(runs: Path) -> None:
         assert len((mark.parent / "log.jsonl").read_text().splitlines()) == 5
     for table in runs.glob("predictions/*/*.parquet"):
         assert table.with_suffix(".json").exists()
-        assert resolve(read(table), open_dataset("shapes", Places(runs), TINY).truth("test")).covered.all()
+        assert resolve(read(table), open_dataset("shapes", Places(runs), TINY).ground_truth("test")).covered.all()
     for record in runs.glob("results/*.json"):
         assert record.with_suffix(".parquet").exists()
 
@@ -161,7 +161,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_numbers(
     answer = bench(*command(runs))
     assert len(answer.json()["results"]) == 2
     assert "Waiting" not in answer.err
-    assert numbers(Store(Places(runs)).results()) == numbers(uninterrupted)
+    assert numbers(Store(Places(runs)).list_results()) == numbers(uninterrupted)
     assert read_json(training / "lease" / "2.json")["released"]
     refuse_half_written(runs)
 
@@ -176,7 +176,7 @@ def test_killed_twenty_times_at_random_points_nothing_is_lost_or_half_written(
         return time.monotonic() - begin
 
     def begin_anew() -> None:
-        assert numbers(Store(Places(runs)).results()) == numbers(uninterrupted)
+        assert numbers(Store(Places(runs)).list_results()) == numbers(uninterrupted)
         for kind in ("trainings", "predictions", "results"):
             shutil.rmtree(runs / kind)
 
@@ -218,7 +218,7 @@ def test_two_identical_commands_together_train_once(
     runs: Path, tmp_path: Path, start: Callable[..., BaseProcess], uninterrupted: list[Result]
 ) -> None:
     assert ended([start(command(runs)) for _ in range(2)]) == [0, 0], said(tmp_path, "")
-    assert numbers(Store(Places(runs)).results()) == numbers(uninterrupted)
+    assert numbers(Store(Places(runs)).list_results()) == numbers(uninterrupted)
     assert len(said(tmp_path, "Training cam: 150/150 images")) == 1
     assert len(said(tmp_path, "Predicting with cam: 8/8 images")) == 1
     assert len(said(tmp_path, "Waiting for process")) >= 1
@@ -238,7 +238,7 @@ def test_eight_different_commands_together_train_once_an_address(
     assert len(said(tmp_path, "Training cam: 150/150 images")) == 2
     assert [len(list(runs.glob(each))) for each in ("trainings/*", "trainings/*/done.json")] == [2, 2]
     assert len(list(runs.glob("predictions/*"))) == 4
-    results = Store(Places(runs)).results()
+    results = Store(Places(runs)).list_results()
     assert len({result.training for result in results}) == 2
     assert len({(result.protocol, result.seed, result.config["flip_test"]) for result in results}) == len(results) == 8
     refuse_half_written(runs)

@@ -69,7 +69,7 @@ def test_the_worst_and_the_best_images_are_shown_and_none_twice(made: Any) -> No
     assert best == sorted(best, reverse=True)
     assert max(worst) <= min(best)
     names = [one.image for some in found.examples.values() for one in some]
-    assert sorted(names) == sorted(dataset(made).truth("test").ids)
+    assert sorted(names) == sorted(dataset(made).ground_truth("test").ids)
 
 
 def test_what_is_said_of_a_class_is_what_was_scored(made: Any) -> None:
@@ -93,10 +93,10 @@ def test_maps_that_were_not_kept_are_made_again(made: Any) -> None:
     places, addresses = made
     kept = find_result(addresses["cam voc07-point"], places, places.runs / "none")
     data = dataset(made)
-    truth = data.truth("test")
+    truth = data.ground_truth("test")
     maps = recompute_maps(kept.result, Store(places), data, truth.subset(truth.ids[1:3], split="test"))
     assert set(maps) == {(image, label) for image in truth.ids[1:3] for label in truth.classes}
-    points = pa.parquet.read_table(Store(places).predictions(kept.result.predictions) / "points.parquet").to_pylist()
+    points = pa.parquet.read_table(Store(places).predictions_folder(kept.result.predictions) / "points.parquet").to_pylist()
     for row in points:
         if row["image"] in truth.ids[1:3]:
             assert [row["x"], row["y"]] == list(peak(maps[row["image"], row["label"]], 64, 64))

@@ -44,7 +44,7 @@ def test_every_attribution_explains_one_training_and_points(tmp_path: Path) -> N
     assert [result.method for result in report.results] == [*NAMES, "classifier"]
     assert len({result.training for result in report.results}) == 1
     assert [folder.name for folder in (places.runs / "trainings").iterdir()] == [report.results[0].training]
-    folders = [Store(places).predictions(result.predictions) for result in report.results[:-1]]
+    folders = [Store(places).predictions_folder(result.predictions) for result in report.results[:-1]]
     points = [parquet.read_table(folder / "points.parquet") for folder in folders]
     assert all(one["score"].equals(points[0]["score"]) for one in points)
     assert len({tuple(one["x"].to_pylist() + one["y"].to_pylist()) for one in points}) > 3

@@ -25,9 +25,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A runs folder with the synthetic set and its proposals: quarters and the whole of every picture."""
     places = Places(tmp_path_factory.mktemp("shared") / "runs")
     dataset = open_dataset("shapes", places, TINY)
-    ids = dataset.truth("trainval").ids + dataset.truth("test").ids
+    ids = dataset.ground_truth("trainval").ids + dataset.ground_truth("test").ids
     corners = [(0, 0, 32, 32), (32, 0, 64, 32), (0, 32, 32, 64), (0, 0, 64, 64)]
-    save_npz(places.runs / "p.npz", Proposals.gather(ids, [np.array(corners, np.float32)] * len(ids)))
+    save_npz(places.runs / "p.npz", Proposals.from_arrays(ids, [np.array(corners, np.float32)] * len(ids)))
     return places
 
 
@@ -50,9 +50,9 @@ def members(shared: Places) -> list[Result]:
 def test_runs_are_named_by_result_or_predictions_or_how_these_begin(shared: Places, members: list[Result]) -> None:
     store = Store(shared)
     for one in members:
-        folder = store.predictions(one.predictions)
+        folder = store.predictions_folder(one.predictions)
         names = (one.address, one.address[:9], one.predictions, one.predictions[:9])
-        assert [store.earlier(name) for name in names] == [folder] * 4
+        assert [store.find_predictions(name) for name in names] == [folder] * 4
 
 
 def test_however_runs_are_named_the_result_is_the_same(shared: Places, members: list[Result]) -> None:
@@ -68,7 +68,7 @@ def test_however_runs_are_named_the_result_is_the_same(shared: Places, members: 
 
 
 def test_a_file_stands_for_itself_by_its_content(shared: Places, members: list[Result], tmp_path: Path) -> None:
-    file = Store(shared).predictions(members[0].predictions) / "boxes.parquet"
+    file = Store(shared).predictions_folder(members[0].predictions) / "boxes.parquet"
     copies = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for copy in copies:
         copy.write_bytes(file.read_bytes())
@@ -119,10 +119,10 @@ def test_runs_on_another_split_are_refused(shared: Places, members: list[Result]
 
 def test_a_result_whose_predictions_are_not_kept_says_so(shared: Places, members: list[Result], tmp_path: Path) -> None:
     store = Store(Places(tmp_path))
-    store.result("abc").parent.mkdir()
-    store.result("abc").write_text(Store(shared).result(members[0].address).read_text())
+    store.result_path("abc").parent.mkdir()
+    store.result_path("abc").write_text(Store(shared).result_path(members[0].address).read_text())
     with pytest.raises(MissingDataError, match="The predictions of result ab not found"):
-        store.earlier("ab")
+        store.find_predictions("ab")
 
 
 def trained(places: Places, method: str, protocol: str, **settings: Any) -> Result | BenchError:

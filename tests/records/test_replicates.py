@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import BadFileError
-from bench.records.replicates import replicates_path, read_replicates, build_table
+from bench.records.replicates import build_table, read_replicates, replicates_path
 
 
 def test_they_come_back_to_the_last_bit(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bench import registry
 from bench.core.files import Places, file_digest
 from bench.data.proposals import Proposals, save_npz
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from bench.execution.resolve import ResolvedRun, Request, DatasetCache, resolve_request
+from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.records.result import Result
 from bench.records.store import SMALL, Store
 from bench.scoring.score import compute_result_address
@@ -78,14 +78,14 @@ def saved_proposals(path: Path, *jobs: ResolvedRun, shift: float = 0.0, only: st
     """A proposals file for the images of all lists; those of `only` are shifted."""
     ids = [image for job in jobs for truth in (job.train, job.test) for image in truth.ids]
     boxes = [np.array([[0, 0, 20, 20 + (shift if only in (None, image) else 0)]]) for image in ids]
-    save_npz(path, Proposals.gather(ids, boxes))
+    save_npz(path, Proposals.from_arrays(ids, boxes))
     return str(path)
 
 
 def test_scores_that_box_scores_needs_are_in_the_proposals_or_it_is_refused(job: Any, tmp_path: Path) -> None:
     ids = [image for truth in (job().train, job().test) for image in truth.ids]
     for name, scores in (("bare.npz", None), ("scored.npz", [np.array([0.5])] * len(ids))):
-        save_npz(tmp_path / name, Proposals.gather(ids, [np.array([[0, 0, 20, 20]])] * len(ids), scores))
+        save_npz(tmp_path / name, Proposals.from_arrays(ids, [np.array([[0, 0, 20, 20]])] * len(ids), scores))
     scored = job("wsddn", "voc07-det", proposals=str(tmp_path / "scored.npz"), box_scores=10)
     assert scored.predictions.address
     assert moved(scored, job("wsddn", "voc07-det", proposals=str(tmp_path / "scored.npz"))) == ALL
@@ -222,7 +222,7 @@ def test_what_learns_nothing_has_no_training_and_needs_no_photograph(job: Any, t
 
 
 def test_a_method_and_a_protocol_that_do_not_go_together_are_refused(job: Any) -> None:
-    with pytest.raises(RequestError, match="center makes points, and voc07-det takes boxes"):
+    with pytest.raises(RequestError, match="center makes points, and voc07-det accepts boxes"):
         job("center", "voc07-det")
 
 
@@ -279,11 +279,11 @@ OUTCOMES = pa.table({"image": [0, 1], "hit": [True, False]})
 
 def test_results_come_back_oldest_first(places: Places) -> None:
     store = Store(places)
-    assert store.results() == []
+    assert store.list_results() == []
     store.record(record("aa", created="2026-02-01"), OUTCOMES)
     store.record(record("bb", created="2026-01-01"), OUTCOMES)
-    assert [result.address for result in store.results()] == ["bb", "aa"]
-    assert pq.read_table(store.outcomes("aa")).equals(OUTCOMES)
+    assert [result.address for result in store.list_results()] == ["bb", "aa"]
+    assert pq.read_table(store.outcomes_path("aa")).equals(OUTCOMES)
 
 
 def test_a_record_is_there_only_with_its_outcomes(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,18 +293,18 @@ def test_a_record_is_there_only_with_its_outcomes(places: Places, monkeypatch: p
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         Store(places).record(record("aa"), OUTCOMES)
-    assert Store(places).results() == []
+    assert Store(places).list_results() == []
     assert not list((places.runs / "results").iterdir())
 
 
 def test_a_folder_holds_the_key_of_its_address(places: Places, job: Any) -> None:
     store, key = Store(places), job().training
-    folder = store.opened(store.training(key.address), key)
+    folder = store.prepare_folder(store.training_folder(key.address), key)
     written = json.loads((folder / "config.json").read_text())
     assert written["config"]["net"] == "tiny"
     assert written["seed"] == 0
     before = (folder / "config.json").stat().st_mtime_ns
-    store.opened(folder, key)
+    store.prepare_folder(folder, key)
     assert (folder / "config.json").stat().st_mtime_ns == before
 
 
@@ -324,8 +324,8 @@ def test_outcomes_that_are_too_large_stay_where_they_are_and_replicates_do_not(p
     store = Store(places)
     noise = np.random.default_rng(0).integers(0, 1 << 60, SMALL // 8)
     kept = store.record(record("aa"), pa.table({"image": noise}), pa.table({"mAP_11pt": [0.4, 0.6]}))
-    assert store.results() == [kept]
-    assert kept.outcomes_digest == file_digest(store.outcomes("aa"))
+    assert store.list_results() == [kept]
+    assert kept.outcomes_digest == file_digest(store.outcomes_path("aa"))
     written = ["voc07-det.melm.aa.json", "voc07-det.melm.aa.replicates.parquet"]
     assert [path.name for path in store.publish("aa", tmp_path)] == written
     assert pq.read_table(tmp_path / written[1]).num_rows == 2

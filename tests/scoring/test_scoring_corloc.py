@@ -99,7 +99,7 @@ def test_the_first_of_equally_scored_boxes_is_the_top_one() -> None:
 def test_the_whole_image_as_the_box_scores_on_voc07_what_the_docs_say(
     change: dict[str, str], expected: tuple[float, int], data_root: Path, tmp_path: Path
 ) -> None:
-    truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("trainval")
+    truth = open_dataset("voc2007", Places(tmp_path, data_root)).ground_truth("trainval")
     shown = zip(*np.nonzero(truth.labels >= 0), strict=True)
     rows = [(truth.ids[image], truth.classes[label], 1.0, 0, 0, *truth.size[image]) for image, label in shown]
     evaluation = judge(bound("voc07-corloc", **change), truth, predicted(truth, "boxes", rows))

@@ -217,7 +217,7 @@ def test_a_map_points_where_it_is_highest_at_the_size_of_the_image() -> None:
 def test_the_centre_of_every_voc07_image_scores_as_published_and_as_the_docs_say(
     change: dict[str, Any], expected: tuple[float, ...], data_root: Path, tmp_path: Path
 ) -> None:
-    truth = open_dataset("voc2007", Places(tmp_path, data_root)).truth("test")
+    truth = open_dataset("voc2007", Places(tmp_path, data_root)).ground_truth("test")
     pairs = zip(*np.nonzero(truth.labels >= 0), strict=True)
     rows = [(truth.ids[image], truth.classes[label], 1.0, *(truth.size[image] / 2)) for image, label in pairs]
     evaluation = judge(bound("voc07-point", **change), truth, predicted(truth, "points", rows))

@@ -64,13 +64,13 @@ def test_no_record_is_lost_and_the_store_can_be_read_throughout(checkout: Checko
     seen = [0]
 
     def looked(found: list[Status]) -> bool:
-        seen.append(len(store.results()))
+        seen.append(len(store.list_results()))
         return ended(found)
 
     found = until(looked, submission, seconds=1500)
     assert {one.state for one in found} == {"done"}
     assert seen == sorted(seen)
-    assert len(store.results()) == spots + cams
+    assert len(store.list_results()) == spots + cams
     for verb in ("status", "collect"):
         with timed(verb, took):
             said = checkout(verb, "--json").json()

@@ -63,12 +63,12 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
         asked = resolve_request(request, DatasetCache(submission.places), device=torch.device("cpu"), threads=1)
         method = build(asked.cls, asked.config, Task(asked.dataset.name, asked.dataset.classes), 0)
         first = {name: value.clone() for name, value in method.state_dict().items()}
-        shared, alone = (weights(store.training(one["training"]), method) for store in (here, there))
+        shared, alone = (weights(store.training_folder(one["training"]), method) for store in (here, there))
         assert any((alone[name] - first[name]).abs().max() > 1e-4 for name in first)
         for name, before in first.items():
             step = (alone[name] - before).abs().max()
             assert (shared[name] - alone[name]).abs().max() <= 1e-5 * step + 1e-7, name
-        tables = [pq.read_table(store.predictions(one["predictions"]) / "scores.parquet") for store in (here, there)]
+        tables = [pq.read_table(store.predictions_folder(one["predictions"]) / "scores.parquet") for store in (here, there)]
         shared_rows, alone_rows = (table.to_pydict() for table in tables)
         assert shared_rows.pop("score") == pytest.approx(alone_rows.pop("score"), rel=1e-5, abs=1e-7)
         assert shared_rows == alone_rows
@@ -98,7 +98,7 @@ def test_what_four_began_goes_on_in_one_and_the_process_that_died_is_named(check
 
 def losses(runs: Path, training: str) -> list[float]:
     """Of each epoch."""
-    lines = (Store(Places(runs)).training(training) / "log.jsonl").read_text().splitlines()
+    lines = (Store(Places(runs)).training_folder(training) / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
 
 

@@ -17,7 +17,16 @@ from train_cases import FLAT, Colours, Corners, Photographs, boxes, feed, made
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, RequestError
 from bench.method import MapConfig, ProposalConfig
-from bench.training.batches import Images, prefetch, considered, effective_labels, make_batch_source, mirrored, plan, scaled
+from bench.training.batches import (
+    Images,
+    considered,
+    effective_labels,
+    make_batch_source,
+    mirrored,
+    plan,
+    prefetch,
+    scaled,
+)
 from methods.wsddn import Wsddn
 
 
@@ -105,7 +114,7 @@ def test_a_mirrored_example_has_mirrored_pixels_and_proposals(tmp_path: Path) ->
 def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) -> None:
     photographs = Photographs(tmp_path, 1)
     rows, scores = np.array([[0, 0, 5, 5], [4, 0, 20, 24]]), np.array([0.75, 0.25])
-    proposals = Proposals.gather(photographs.ids, [rows] * len(photographs.ids), [scores] * len(photographs.ids))
+    proposals = Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids), [scores] * len(photographs.ids))
     config = Wsddn.Config(net="tiny", weights="none", input_size=64, min_proposal=10, proposals="p.npz", box_scores=10)
     of = photographs.ids[0]
     assert considered(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
@@ -113,14 +122,14 @@ def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) 
     assert scaled(considered(proposals, config, of), 2.0, 0.5).tolist() == [[8, 0, 40, 12, 0.25]]
     assert mirrored(torch.tensor([[4.0, 0, 20, 24, 0.25]]), 30).tolist() == [[10, 0, 26, 24, 0.25]]
     with pytest.raises(TypeError, match="given none"):
-        considered(Proposals.gather(photographs.ids, [rows] * len(photographs.ids)), config, of)
+        considered(Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids)), config, of)
 
 
 def test_images_without_proposals_are_left_out_and_counted(tmp_path: Path) -> None:
     photographs = Photographs(tmp_path, 3)
     large, small = np.array([[0, 0, 20, 20]]), np.array([[0, 0, 2, 2]])
-    proposals = Proposals.gather(photographs.ids, [small, large, np.zeros((0, 4))])
-    config, truth = ProposalConfig(**{**FLAT, "min_proposal": 8}), photographs.truth("train")
+    proposals = Proposals.from_arrays(photographs.ids, [small, large, np.zeros((0, 4))])
+    config, truth = ProposalConfig(**{**FLAT, "min_proposal": 8}), photographs.ground_truth("train")
     found, left_out = make_batch_source(config, Images(photographs), truth, proposals)
     assert (found.ids, left_out) == (("01",), 2)
     assert found.labels.tolist() == photographs.labels[[1]].tolist()

@@ -133,7 +133,7 @@ def test_gradients_of_four_processes_are_those_of_one_with_the_same_batch(
 def predicted(folder: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     """Rows of what a method predicts of nine images in parts of two, for who leads; the images that were opened."""
     photographs, predict.PART = Photographs(folder, 9), 2
-    split = predict.Split(photographs.truth("test"), Images(photographs, budget=0), boxes(photographs, TOGETHER))
+    split = predict.Split(photographs.ground_truth("test"), Images(photographs, budget=0), boxes(photographs, TOGETHER))
     kinds, run = ["scores", "boxes"], folder / f"{name}-predicted-{process_group.size()}"
     tables, _ = predict.predict(method_of(name), split, kinds, run, device=CPU)
     return {kind: table.to_pydict() for kind, table in tables.items()}, photographs.opened

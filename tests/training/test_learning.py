@@ -16,7 +16,7 @@ import torch
 from bench import registry
 from bench.core.files import Places
 from bench.data.ground_truth import GroundTruth
-from bench.execution.resolve import Request, DatasetCache, resolve_request
+from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.method import Task
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
@@ -59,7 +59,7 @@ def classification(shelf: DatasetCache, method: str, folder: Path, *, shuffle: b
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("method", ["cam", "wsddn", "melm"])
 def test_true_labels_teach_and_shuffled_ones_do_not(method: str, shelf: DatasetCache, tmp_path: Path) -> None:
-    truth = shelf.truth(shelf.dataset("shapes", {}), "test")
+    truth = shelf.ground_truth(shelf.dataset("shapes", {}), "test")
     chance = float((truth.labels > 0).mean())
     nothing = classification(shelf, method, tmp_path / "shuffled", shuffle=True)
     something = classification(shelf, method, tmp_path / "true", shuffle=False)

@@ -42,13 +42,13 @@ def photographs(tmp_path: Path) -> Photographs:
 def predicted(
     method: Any, photographs: Photographs, folder: Path, *kinds: str, proposals: Proposals | None = None, **more: Any
 ) -> dict[str, pa.Table]:
-    split = Split(photographs.truth("test"), Images(photographs, budget=0), proposals)
+    split = Split(photographs.ground_truth("test"), Images(photographs, budget=0), proposals)
     return predict(method, split, kinds, folder, **{"device": CPU, **more})[0]
 
 
 def drawn(photographs: Photographs, folder: Path, kind: str) -> tuple[ResolvedPredictions, list[np.ndarray]]:
     """What was left of a kind that is a folder, and its arrays."""
-    truth = photographs.truth("test")
+    truth = photographs.ground_truth("test")
     found = resolve(read_any(folder / "parts" / kind, truth, [kind]), truth)
     return found, list(found.arrays())
 
@@ -213,7 +213,7 @@ def test_workers_change_nothing(photographs: Photographs, tmp_path: Path) -> Non
 
 
 def test_what_it_took_counts_what_was_predicted_now(photographs: Photographs, tmp_path: Path) -> None:
-    split = Split(photographs.truth("test"), Images(photographs))
+    split = Split(photographs.ground_truth("test"), Images(photographs))
     _, took = predict(made(Colours), split, ALL, tmp_path / "p", device=CPU)
     assert took["images"] == 8
     assert took["images_per_second"] == pytest.approx(8 / took["seconds"])

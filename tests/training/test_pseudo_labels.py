@@ -50,7 +50,7 @@ def test_the_best_box_of_each_class_shown_is_its_object(photographs: Photographs
         ("01", "cat", 0.9, *WHOLE),
         ("02", "dog", 0.9, *WHOLE),
     ]
-    found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.truth("train"))
+    found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.ground_truth("train"))
     assert [one.tolist() for one in found.of("00")] == [[[0, 0, 8, 8]], [0]]
     for image in ("01", "02"):
         box, label = found.of(image)
@@ -66,7 +66,7 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
         ("00", "dog", 0.3, 0.0, 0.0, 6.0, 6.0),
         ("01", "dog", 0.8, 0.0, 0.0, 7.0, 7.0),
     ]
-    found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.truth("train"))
+    found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.ground_truth("train"))
     assert [one.tolist() for one in found.of("00")] == [[[0, 0, 6, 6]], [1]]
     assert [one.tolist() for one in found.of("01")] == [[[0, 0, 5, 5], [0, 0, 7, 7]], [0, 1]]  # only difficult: too
     assert [one.tolist() for one in found.of("02")] == [[list(WHOLE)], [0]]
@@ -75,7 +75,9 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
 def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs, tmp_path: Path) -> None:
     file = run(tmp_path / "r.parquet", photographs, [("00", "cat", 0.9, 0.0, 4.0, 8.0, 12.0)])
     config = PseudoConfig(pseudo=file, net="none", weights="none", input_size=64, min_proposal=0)
-    feed, _ = make_batch_source(config, Images(photographs), photographs.truth("train"), boxes(photographs, [WHOLE]))
+    feed, _ = make_batch_source(
+        config, Images(photographs), photographs.ground_truth("train"), boxes(photographs, [WHOLE])
+    )
     seen = set()
     for epoch in range(8):
         chosen = plan(config, 3, seed=0, epoch=epoch)
@@ -94,7 +96,7 @@ def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs,
 def test_a_run_without_boxes_says_what_to_do(photographs: Photographs, tmp_path: Path) -> None:
     (tmp_path / "abc").mkdir()
     with pytest.raises(RequestError, match="abc has no boxes: run it under a protocol that takes boxes"):
-        pseudo_objects(str(tmp_path / "abc"), photographs.truth("train"))
+        pseudo_objects(str(tmp_path / "abc"), photographs.ground_truth("train"))
 
 
 class Shifted(Corners):
@@ -114,7 +116,7 @@ def test_boxes_that_a_method_moves_are_written_of_each_class_in_the_original_ima
 ) -> None:
     method = made(Shifted, nms_iou=1.0, min_proposal=0, **views)
     given: Proposals = boxes(photographs, [(0, 8, 16, 24), (8, 4, 32, 20)])
-    split = Split(photographs.truth("train"), Images(photographs), given)
+    split = Split(photographs.ground_truth("train"), Images(photographs), given)
     table = predict(method, split, ["boxes"], tmp_path / "p", device=torch.device("cpu"))[0]["boxes"]
     first = [row for row in table.to_pylist() if row["image"] == "00"]
     found = {

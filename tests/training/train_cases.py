@@ -47,7 +47,7 @@ class Photographs(Dataset):
     def splits(self) -> tuple[str, ...]:
         return (self.split,)
 
-    def truth(self, split: str) -> GroundTruth:
+    def ground_truth(self, split: str) -> GroundTruth:
         size = np.tile(np.array([[32, 24]], np.int32), (len(self.ids), 1))
         return GroundTruth("toy", split, self.classes, self.ids, size, self.labels, empty_objects())
 
@@ -104,12 +104,12 @@ def made(cls: type[Any], *, seed: int = 0, **settings: Any) -> Any:
 def boxes(photographs: Photographs, rows: Sequence[Sequence[float]]) -> Proposals:
     """The same proposals for every image."""
     each = np.array(rows, np.float32).reshape(-1, 4)
-    return Proposals.gather(photographs.ids, [each] * len(photographs.ids))
+    return Proposals.from_arrays(photographs.ids, [each] * len(photographs.ids))
 
 
 def feed(method: Any, photographs: Photographs, proposals: Proposals | None = None) -> BatchSource:
     """The method's feed of all the photographs."""
-    return make_batch_source(method.config, Images(photographs), photographs.truth("train"), proposals)[0]
+    return make_batch_source(method.config, Images(photographs), photographs.ground_truth("train"), proposals)[0]
 
 
 def train(method: Any, folder: Path, photographs: Photographs, proposals: Proposals | None = None, **more: Any) -> Any:
