@@ -1,10 +1,10 @@
-"""DANet: a classifier a level of a class hierarchy, of several maps a class that diverge (Xue et al., ICCV 2019).
+"""DANet: divergent activation, classifiers at the levels of a class hierarchy with dissimilar maps (Xue et al., ICCV 2019).
 
-Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 learn orders, families and species; a class's
-map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps a class, which learn to be
-unlike each other. `multi-loss` is Table 1's control, the same classes at every level. `released` weighs the losses
-evenly, compares maps of all levels, fuses a class with the families and orders of the same rank, and boxes all of the
-foreground.
+Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 classify orders, families and species; a
+class's map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps per class, trained
+to be dissimilar (Eq. 4). `multi-loss` is the control of Table 1, the same classes at every level. `released` weights
+the losses evenly, compares the maps of all levels, fuses a class with the families and orders of the same rank, and
+draws boxes around all of the foreground.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from methods.layers.map_method import ImageConfig, ImageMethod, map_head
 class DanetConfig(ImageConfig):
     """Settings of DANet."""
 
-    levels: Literal[1, 2, 3] = training(3, "levels of the hierarchy, from the classes up")
-    hierarchy: str = training("dataset", "dataset: its own; or a file with the ancestors of each class", file=True)
-    supervise: Literal["levels", "classes"] = training("levels", "what a head learns: its own level, or the classes")
-    maps: int = training(8, "K, maps a class and head", ge=1)
-    kept: float = training(0.5, "share of the K maps that a mini-batch trains", gt=0, le=1)
-    divergence: float = training(0.01, "lambda, weight of the maps' similarity", ge=0)
+    levels: Literal[1, 2, 3] = training(3, "number of levels of the hierarchy, counted from the classes up")
+    hierarchy: str = training("dataset", "dataset: the dataset's own hierarchy; or a file with the ancestors of each class", file=True)
+    supervise: Literal["levels", "classes"] = training("levels", "labels of each head: those of its own level, or the classes")
+    maps: int = training(8, "K, the number of maps per class and head", ge=1)
+    kept: float = training(0.5, "fraction of the K maps trained in each mini-batch", gt=0, le=1)
+    divergence: float = training(0.01, "lambda, weight of the similarity of the maps", ge=0)
     compare: Literal["level", "all"] = training(
-        "level", "similarity summed over the pairs of a level (Eq. 4), or its mean over half the maps of all (released)"
+        "level", "similarity summed over the pairs of a level (Eq. 4), or averaged over half the maps of all levels (released)"
     )
     balance: Literal["classes", "even"] = training(
-        "classes", "softmax losses are divided by their number of classes (Eq. 3), or halved (released)"
+        "classes", "divide each softmax loss by its number of classes (Eq. 3), or halve it (released)"
     )
-    width: int = training(1024, "channels of each head's two 3x3 convolutions", ge=1)
+    width: int = training(1024, "channels of the two 3x3 convolutions of each head", ge=1)
     fusion: Literal["ancestors", "ranks"] = at_test(
         "ancestors",
-        "what a class's map is averaged with: those of its ancestors, or of equally ranked names (released)",
+        "maps averaged with a class's map: those of its ancestors, or of equally ranked names (released)",
     )
 
 
 class Danet(ImageMethod):
-    """Heads on the stages of a backbone, one for each level of the hierarchy."""
+    """Heads at the stages of a backbone, one for each level of the hierarchy."""
 
     Config = DanetConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
@@ -85,7 +85,7 @@ class Danet(ImageMethod):
         flat = [(one.relu() if ranked else one).mean(dim=2) for one in found]
         large = [interpolate(one, flat[0].shape[2:], mode="bilinear", align_corners=False) for one in flat]
         fused = [
-            of_equal_rank(maps, scores, logits[-1]) if ranked else level.of_classes(maps)
+            select_equal_ranks(maps, scores, logits[-1]) if ranked else level.of_classes(maps)
             for level, maps, scores in zip(self.levels, large, logits, strict=True)
         ]
         return Maps(logits[-1], torch.stack(fused).mean(dim=0))
@@ -145,10 +145,10 @@ def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
     return levels[-config.levels :]
 
 
-def of_equal_rank(maps: Tensor, scores: Tensor, class_scores: Tensor) -> Tensor:
-    """Of each class (B, C, h, w) the map of the name whose score ranks where the class's does.
+def select_equal_ranks(maps: Tensor, scores: Tensor, class_scores: Tensor) -> Tensor:
+    """Select for each class the map (B, C, h, w) of the name with the same rank of its score.
 
-    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes beyond the last name get its map.
+    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes ranked beyond the last name get its map.
     """
     rank = class_scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     name = scores.argsort(dim=1, descending=True, stable=True).gather(1, rank.clamp(max=scores.shape[1] - 1))

@@ -24,6 +24,7 @@ from bench.errors import format_count
 
 if TYPE_CHECKING:
     from bench.core.files import Places
+    from bench.execution.dataset_cache import DatasetCache
     from bench.execution.pipeline import Request
     from slurm.plan import Array, Job
     from slurm.status import Status
@@ -61,6 +62,7 @@ submission_argument = click.argument("name", required=False, metavar="[SUBMISSIO
 def submit(
     *,
     requests: list[Request],
+    datasets: DatasetCache,
     cluster: str,
     profile: str | None,
     given: dict[str, str],
@@ -85,7 +87,7 @@ def submit(
     resources = read_profile(profile or "local", given)
     if not dry_run:
         CLUSTERS[cluster].need()
-    requests, trainings, refused = look_over(requests, places, means["threads"])
+    requests, trainings, refused = look_over(requests, datasets, means["threads"])
     for request, error in refused.items():
         say(f"Error: {request}: {error}")
     code = max((error.exit_code for error in refused.values()), default=0)

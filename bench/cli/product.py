@@ -13,23 +13,29 @@ from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
 from bench.core.files import Places
+from bench.core.setting_names import current_name
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
+    from bench.execution.dataset_cache import DatasetCache
     from bench.records.result import Supervision
     from bench.scoring.protocol import Record
 
-_NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.names}
+_NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.parse_names}
 
-_OPTIONS = options.together(
-    click.option("--method", "methods", metavar="NAME[:VARIANT]", shell_complete=options.complete("methods"), **_NAMES),
-    click.option("--protocol", "protocols", metavar="NAME", shell_complete=options.complete("protocols"), **_NAMES),
-    click.option("--seed", "seeds", default="0", show_default=True, callback=options.seeds, metavar="0,1,2"),
+_OPTIONS = options.combine(
+    click.option(
+        "--method", "methods", metavar="NAME[:VARIANT]", shell_complete=options.make_completer("methods"), **_NAMES
+    ),
+    click.option(
+        "--protocol", "protocols", metavar="NAME", shell_complete=options.make_completer("protocols"), **_NAMES
+    ),
+    click.option("--seed", "seeds", default="0", show_default=True, callback=options.parse_seeds, metavar="0,1,2"),
     click.option(
         "--set",
         "settings",
         multiple=True,
-        callback=options.pairs,
+        callback=options.parse_pairs,
         metavar="KEY=VALUE",
         help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
     ),
@@ -41,7 +47,7 @@ _OPTIONS = options.together(
     options.tuned_on("none"),
 )
 
-means = options.together(
+means = options.combine(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     options.workers,
     click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of what a training is."),
@@ -57,7 +63,7 @@ means = options.together(
 
 
 def requests(verb: Verb) -> Verb:
-    """Add the options of a product of runs; the verb gets it as `requests`."""
+    """Add the options of a product of runs; the verb gets them as `requests`, and what was opened as `datasets`."""
 
     @functools.wraps(verb)
     def with_requests(
@@ -79,11 +85,14 @@ def requests(verb: Verb) -> Verb:
             registry.check_name(name)
         records = [_record(name, conventions) for name in protocols]
         splits = [name for name in (split, train_split) if name is not None]
-        _check_data(records, data, data_options, splits, Places(rest["runs"], rest["data_root"]))
+        from bench.execution.dataset_cache import DatasetCache
+
+        datasets = DatasetCache(Places(rest["runs"], rest["data_root"]))
+        _check_data(records, data, data_options, splits, datasets)
         from bench.execution.pipeline import Request  # which loads torch: seconds
 
-        chosen = _dealt(settings if weights is None else {**settings, "weights": weights}, methods)
-        found = [
+        chosen = _assign_settings(settings if weights is None else {**settings, "weights": weights}, methods, datasets)
+        requests = [
             Request(
                 method=name,
                 protocol=record,
@@ -97,7 +106,7 @@ def requests(verb: Verb) -> Verb:
             )
             for name, record, seed in product(methods, records, seeds)
         ]
-        return verb(requests=found, **rest)
+        return verb(requests=requests, datasets=datasets, **rest)
 
     return _OPTIONS(with_requests)  # type: ignore[return-value]
 
@@ -110,27 +119,36 @@ def _record(name: str, conventions: Mapping[str, Any]) -> Record:
 
 
 def _check_data(
-    records: Sequence[Record], data: str | None, data_options: dict[str, Any], splits: Sequence[str], places: Places
+    records: Sequence[Record],
+    data: str | None,
+    data_options: dict[str, Any],
+    splits: Sequence[str],
+    datasets: DatasetCache,
 ) -> None:
-    """Raise the first of what is wrong with the data of the protocols, if there is something with those of each."""
-    from bench.data.datasets import open_dataset
-
+    """Raise the first error in the data of the protocols, if the data of every protocol has one."""
     wrong = []
     for record in records:
         try:
-            dataset = open_dataset(data or record.dataset, places, data_options)
+            dataset = datasets.dataset(data or record.dataset, data_options)
             for split in set(splits) - {*dataset.splits()}:
-                dataset.truth(split)  # which says what is wrong with it: a list of one class is a split too
+                dataset.ground_truth(split)  # which says what is wrong with it: a list of one class is a split too
         except RequestError as error:
             wrong.append(error)
     if len(wrong) == len(records):
         raise wrong[0]
 
 
-def _dealt(settings: Mapping[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Settings of each method: those it has, and those that none has, which it will refuse."""
-    fields = {name: set(registry.parse(name, settings)[0].Config.model_fields) for name in methods}
+def _assign_settings(
+    settings: Mapping[str, str], methods: Sequence[str], datasets: DatasetCache
+) -> dict[str, dict[str, str]]:
+    """Return the settings of each method: those it has, and those that no method has, which it will refuse."""
+    fields = {name: set(datasets.method(name, settings)[0].Config.model_fields) for name in methods}
     known = set().union(*fields.values())
     return {
-        name: {key: settings[key] for key in settings if key in own or key not in known} for name, own in fields.items()
+        name: {
+            key: value
+            for key, value in settings.items()
+            if current_name(key, own) in own or current_name(key, known) not in known
+        }
+        for name, own in fields.items()
     }

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench import registry
 from bench.cli import options, product
-from bench.cli.output import print_results, say, value_text
-from bench.cli.progress import reporter
-from bench.core.progress import SILENT, follows
+from bench.cli.output import format_value, print_results, say
+from bench.cli.progress import make_reporter
+from bench.core.progress import SILENT, is_follower
 from bench.recipe import DEFAULT
 
 if TYPE_CHECKING:
     from bench.core.files import Places
+    from bench.execution.dataset_cache import DatasetCache, ResolvedRecipe
     from bench.execution.pipeline import Request
 
 
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 def run(
     *,
     requests: list[Request],
+    datasets: DatasetCache,
     places: Places,
     as_json: bool,
     **means: Any,
 ) -> int:
-    """Train, predict, score, record.
+    """Train, predict, score and record.
 
     --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. A
     setting goes to the methods that have it. The same command again goes on where it stopped.
     """
     from bench.execution.pipeline import run as run_all
 
-    silent = follows()
-    for text in dict.fromkeys(_recipe(request, places) for request in requests if not silent):
+    silent = is_follower()
+    for text in dict.fromkeys(_describe_recipe(datasets.recipe(request)) for request in requests if not silent):
         say(text)
-    progress = SILENT if silent else reporter()
-    report = run_all(requests, places, progress=progress, **means)
+    progress = SILENT if silent else make_reporter()
+    report = run_all(requests, places, progress=progress, datasets=datasets, **means)
     if silent:
         return 0  # who leads says how it ended; were this another code, torchrun would cut it short
     if report.results or as_json:
@@ -53,17 +54,12 @@ def run(
     return max((error.exit_code for error in report.failed.values()), default=0)
 
 
-def _recipe(request: Request, places: Places) -> str:
-    """The recipe in force, checked, by who set what; the defaults last."""
-    from bench.data.datasets import open_dataset
-
-    cls, variant = registry.parse(request.method, request.settings)
-    dataset = open_dataset(request.data or request.protocol.dataset, places, request.data_options)
-    registry.configure(cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=request.settings)
-    settled = registry.settle(cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=request.settings)
+def _describe_recipe(recipe: ResolvedRecipe) -> str:
+    """List the settings of a run by what set them, the defaults last."""
+    cls, variant = recipe.cls, recipe.variant
     by_origin: defaultdict[str, list[str]] = defaultdict(list)
-    for key, setting in settled.items():
-        by_origin[setting.origin].append(f"{key}={value_text(setting.value)}")
+    for key, setting in recipe.settings.items():
+        by_origin[setting.origin].append(f"{key}={format_value(setting.value)}")
     name = cls.name if variant is None else f"{cls.name}:{variant}"
     lines = [f"  {origin}: {', '.join(by_origin[origin])}" for origin in sorted(by_origin, key=DEFAULT.__eq__)]
-    return "\n".join([f"Recipe of {name} on {dataset.name}", *lines])
+    return "\n".join([f"Recipe of {name} on {recipe.dataset.name}", *lines])

@@ -1,6 +1,7 @@
-"""A run: train, predict, score, record; each step only where the store does not hold what it would make.
+"""Run requests: train, predict, score and record; a step whose files are stored is not repeated.
 
-Killed at any moment, the same call goes on where it stopped; two at once share the work, one training each.
+Killed at any moment, the same call continues where it stopped. Two calls at once share the work: each training has one
+lease.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from bench.core import provenance
 from bench.core.files import Places, read_json, write_json
 from bench.core.progress import SILENT, Progress
 from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
-from bench.execution.resolve import CACHE, ResolvedRun, Request, DatasetCache, resolve_request
+from bench.execution.resolve import CACHE, DatasetCache, Request, ResolvedRun, resolve_request
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
@@ -30,6 +31,8 @@ from bench.scoring.score import compute_result_address, make_result, score
 from bench.training import collectives, process_group
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 __all__ = ["Report", "Request", "run"]
@@ -37,7 +40,7 @@ __all__ = ["Report", "Request", "run"]
 
 @dataclass(frozen=True)
 class Report:
-    """What a product of requests gave: results in the order of the requests, and what failed, by request."""
+    """The results of a product of requests, in the order of the requests, and the errors by request."""
 
     results: list[Result] = field(default_factory=list)
     failed: dict[str, BenchError] = field(default_factory=dict)
@@ -45,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """What every step needs."""
+    """Where and how every step computes."""
 
     store: Store
     device: torch.device
@@ -54,7 +57,7 @@ class ExecutionOptions:
     cache: int
     """Bytes of decoded images that a training keeps in memory."""
     diverged: dict[str, DivergedError] = field(default_factory=dict)
-    """Trainings that failed in this call, by address: who shares one need not see it fail again."""
+    """Errors of trainings that diverged in this call, by address: runs that share one do not train it again."""
 
 
 def run(
@@ -66,10 +69,11 @@ def run(
     workers: int = 2,
     threads: int | None = None,
     cache: int = CACHE,
+    datasets: DatasetCache | None = None,
 ) -> Report:
-    """Run every request; what they share is trained and predicted once. A request that fails stops no other.
+    """Run every request; what several share is trained and predicted once. A request that fails stops no other.
 
-    `cache`: MiB of decoded images that a training keeps in memory.
+    cache: MiB of decoded images that a training keeps in memory. datasets: what has been opened and resolved already.
     """
     import torch
 
@@ -78,29 +82,32 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
-    shelf = DatasetCache(places, progress, workers)
-    counted = torch.get_num_threads() if chosen.type == "cpu" else 0
-    means = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20)
+    datasets = replace(datasets or DatasetCache(places), progress=progress, workers=workers)
+    computing = torch.get_num_threads() if chosen.type == "cpu" else 0
+    options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20)
     report = Report()
-    jobs: list[ResolvedRun] = []
+    runs: list[ResolvedRun] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
+
+    def prepare(request: Request) -> ResolvedRun:
+        return resolve_request(request, datasets, device=chosen, threads=computing).prepare()
+
     with process_group.joined(chosen):
         for request in requests:
-            with _reported(request, report):
-                find = partial(resolve_request, request, shelf, device=chosen, threads=counted)
-                job = process_group.main_first(find, lambda job: job.predictions.address)
-                progress.say(_resolved(job))
-                kinds[job.predictions.address].update(job.kinds)
-                jobs.append(job)
-        for job in jobs:
-            with _reported(job.request, report):
-                report.results.extend(_run(job, sorted(kinds[job.predictions.address]), means))
+            with _collect_errors(request, report):
+                resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
+                progress.say(describe_run(resolved))
+                kinds[resolved.predictions.address].update(resolved.kinds)
+                runs.append(resolved)
+        for resolved in runs:
+            with _collect_errors(resolved.request, report):
+                report.results.extend(_execute(resolved, sorted(kinds[resolved.predictions.address]), options))
     return report
 
 
 @contextmanager
-def _reported(request: Request, report: Report) -> Iterator[None]:
-    """What fails in the block goes into the report. Raises LostError: where a process is lost, nothing goes on."""
+def _collect_errors(request: Request, report: Report) -> Iterator[None]:
+    """Put an error of the block into the report. Raises LostError: without one of its processes nothing can go on."""
     import torch
 
     try:
@@ -110,111 +117,126 @@ def _reported(request: Request, report: Report) -> Iterator[None]:
     except BenchError as error:
         report.failed[str(request)] = error
     except torch.OutOfMemoryError as error:
-        said = str(error).splitlines()[0]
-        report.failed[str(request)] = RunError(
-            f"Not enough memory ({said}). Try a smaller batch_size, input_size or scales."
-        )
+        reason = str(error).splitlines()[0]
+        advice = "Try a smaller batch_size, input_size or scales."
+        report.failed[str(request)] = RunError(f"Not enough memory ({reason}). {advice}")
 
 
-def _resolved(job: ResolvedRun) -> str:
-    """What a request came to, and where it will be."""
-    learned = f"trained on {job.train.split} as {job.training.address}, " if job.training else ""
-    name = job.cls.name if job.variant is None else f"{job.cls.name}:{job.variant}"
+def describe_run(resolved: ResolvedRun) -> str:
+    """Describe a prepared run and where its files will be."""
+    trained = f"trained on {resolved.train.split} as {resolved.training.address}, " if resolved.training else ""
+    name = resolved.cls.name if resolved.variant is None else f"{resolved.cls.name}:{resolved.variant}"
     return (
-        f"{name}, seed {job.request.seed}: {job.bound.record.name} on {job.dataset.name} {job.test.split} "
-        f"({format_count(len(job.test.ids), 'image')}), {learned}predicted as {job.predictions.address}"
+        f"{name}, seed {resolved.request.seed}: {resolved.bound.record.name} on {resolved.dataset.name} "
+        f"{resolved.test.split} ({format_count(len(resolved.test.ids), 'image')}), {trained}"
+        f"predicted as {resolved.predictions.address}"
     )
 
 
-def _run(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> list[Result]:
-    """The result of a job, from the store if it is there; `kinds` are predicted in one pass.
+def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions) -> list[Result]:
+    """Return the result of a run, from the store if it is there; `kinds` are predicted in one pass.
 
-    Of several processes only the first one has it. Raises RequestError, when all is predicted, where the truth is kept
-    by others.
+    Of several processes only the first returns it. Raises RequestError, after predicting, if the ground truth of the
+    split is withheld.
     """
-    address = compute_result_address(job.bound, job.test, job.predictions.address)
-    path = means.store.result(address)
-    there, missing = process_group.broadcast((path.exists(), _missing(job, kinds, means)))
-    if not there and missing:
+    address = compute_result_address(resolved.bound, resolved.test, resolved.predictions.address)
+    path = options.store.result_path(address)
+    # The first process decides for all: the others may see an older state of a shared folder.
+    exists, missing = process_group.broadcast((path.exists(), _list_missing_kinds(resolved, kinds, options)))
+    if not exists and missing:
         with process_group.abort_together():
-            _train(job, means)
-            _predict(job, kinds, means)
+            _train(resolved, options)
+            _predict(resolved, kinds, options)
     if not process_group.is_main():
         return []
-    if there:  # kept under the name of who asked first; a variant may be asked for setting by setting
-        return [_confessed(job, read_result(path), means).model_copy(update={"variant": job.variant})]
-    if job.missing is not None:
-        how = f"python -m bench export {job.predictions.address} --protocol {job.bound.record.name} --format ..."
-        raise RequestError(f"{job.missing} Until then it is predicted, and not judged: {how}")
-    return [_score(job, means)]
+    if exists:  # stored under the variant first asked for; the same settings may have another name
+        result = _update_supervision(resolved, read_result(path), options)
+        return [result.model_copy(update={"variant": resolved.variant})]
+    if resolved.missing is not None:
+        protocol = resolved.bound.record.name
+        export = f"python -m bench export {resolved.predictions.address} --protocol {protocol} --format ..."
+        raise RequestError(f"{resolved.missing} The predictions are stored, but cannot be scored here: {export}")
+    return [_score(resolved, options)]
 
 
-def _confessed(job: ResolvedRun, result: Result, means: ExecutionOptions) -> Result:
-    """A stored result, with what is said now of what tuned it, if that is more than its record says."""
-    if SUPERVISION.index(job.request.tuned_on) <= SUPERVISION.index(result.tuned_on):
+def _update_supervision(resolved: ResolvedRun, result: Result, options: ExecutionOptions) -> Result:
+    """Record the supervision that is declared now, if it is more than the stored result says."""
+    if SUPERVISION.index(resolved.request.tuned_on) <= SUPERVISION.index(result.tuned_on):
         return result
-    said = result.model_copy(update={"tuned_on": job.request.tuned_on})
-    write_result(means.store.result(result.address), said)
-    return said
+    updated = result.model_copy(update={"tuned_on": resolved.request.tuned_on})
+    write_result(options.store.result_path(result.address), updated)
+    return updated
 
 
-def _missing(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> list[str]:
-    """The kinds that are not predicted yet."""
-    folder = means.store.predictions(job.predictions.address)
+def _list_missing_kinds(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions) -> list[str]:
+    """List the kinds that are not predicted yet."""
+    folder = options.store.predictions_folder(resolved.predictions.address)
     return [kind for kind in kinds if not locate_predictions(folder, kind).exists()]
 
 
-def _train(job: ResolvedRun, means: ExecutionOptions) -> None:
-    if job.training is None:
+def _train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
+    """Train, unless the weights are stored; several runs that share a training wait for its lease."""
+    if resolved.training is None:
         return
-    if error := means.diverged.get(job.training.address):
+    if error := options.diverged.get(resolved.training.address):
         raise error
-    from bench.training import checkpoint, loop
-    from bench.training.batches import Images, make_batch_source
+    from bench.training import checkpoint
 
-    folder = means.store.training(job.training.address)
-    claim = means.store.claim(folder, unless=checkpoint.done(folder).exists, progress=means.progress)
+    folder = options.store.training_folder(resolved.training.address)
+    claim = options.store.claim(folder, unless=checkpoint.done(folder).exists, progress=options.progress)
     with process_group.claimed(claim) as check:
         if check is None:
             return
         if process_group.is_main():
-            means.store.opened(folder, job.training)
-        method = _learner(_built(job))
-        feed, left_out = make_batch_source(method.config, Images(job.dataset, means.cache), job.train, job.proposals(job.train))
-        if left_out:
-            means.progress.say(f"Without proposals, and so left out: {format_count(left_out, 'image')} of {job.train.split}.")
+            options.store.prepare_folder(folder, resolved.training)
         try:
-            loop.fit(
-                method,
-                feed,
-                folder,
-                seed=job.request.seed,
-                device=means.device,
-                workers=means.workers,
-                progress=means.progress,
-                check=check,
-            )
+            _fit(resolved, folder, options, check)
         except DivergedError as error:
-            means.diverged[job.training.address] = error
+            options.diverged[resolved.training.address] = error
             raise
 
 
-def _predict(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) -> None:
-    folder = means.store.predictions(job.predictions.address)
-    claim = means.store.claim(folder, unless=lambda: not _missing(job, kinds, means), progress=means.progress)
+def _fit(resolved: ResolvedRun, folder: Path, options: ExecutionOptions, check: Callable[[], None]) -> None:
+    from bench.training import loop
+    from bench.training.batches import Images, make_batch_source
+
+    method = _select_learner(_build_method(resolved))
+    images, train = Images(resolved.dataset, options.cache), resolved.train
+    source, skipped = make_batch_source(method.config, images, train, resolved.proposals(train))
+    if skipped:
+        options.progress.say(f"Skipped {format_count(skipped, 'image')} of {train.split} without proposals.")
+    loop.fit(
+        method,
+        source,
+        folder,
+        seed=resolved.request.seed,
+        device=options.device,
+        workers=options.workers,
+        progress=options.progress,
+        check=check,
+    )
+
+
+def _predict(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions) -> None:
+    """Predict the kinds that are not stored and write them; parts of a run that was killed are used."""
+    folder = options.store.predictions_folder(resolved.predictions.address)
+    claim = options.store.claim(
+        folder, unless=lambda: not _list_missing_kinds(resolved, kinds, options), progress=options.progress
+    )
     with process_group.claimed(claim) as check:
         if check is None:
             return
         if process_group.is_main():
-            means.store.opened(folder, job.predictions)
-        wanted = process_group.broadcast(_missing(job, kinds, means))
-        tables, took = _predicted(job, wanted, means, check)
+            options.store.prepare_folder(folder, resolved.predictions)
+        missing = process_group.broadcast(_list_missing_kinds(resolved, kinds, options))
+        tables, cost = _make_predictions(resolved, missing, options, check)
         if not process_group.is_main():
             return
-        about = About(made_by=job.request.method, dataset=job.dataset.name, split=job.test.split, ids=job.test.ids)
+        test = resolved.test
+        about = About(made_by=resolved.request.method, dataset=resolved.dataset.name, split=test.split, ids=test.ids)
         check()
-        for kind in (kind for kind in wanted if kind in tables or kind in FOLDERS):
-            write_json(folder / f"{kind}.json", took)
+        for kind in (kind for kind in missing if kind in tables or kind in FOLDERS):
+            write_json(folder / f"{kind}.json", cost)
             if kind in FOLDERS:
                 locate_predictions(folder / "parts", kind).rename(locate_predictions(folder, kind))
             else:
@@ -222,101 +244,105 @@ def _predict(job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions) ->
         shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
-def _predicted(
-    job: ResolvedRun, kinds: Sequence[str], means: ExecutionOptions, check: Callable[[], None]
+def _make_predictions(
+    resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions, check: Callable[[], None]
 ) -> tuple[Mapping[str, pa.Table], dict[str, float]]:
-    """Tables of the kinds, and what they took. Raises RequestError where the job's own cannot be made."""
-    if issubclass(job.cls, Predictor):
+    """Make tables of the kinds; also return their cost. Raises RequestError if a kind of the run cannot be made."""
+    if issubclass(resolved.cls, Predictor):
         begin = time.monotonic()
-        tables = job.cls(job.config).predict(job.test, job.proposals(job.test))
-        if lacking := [kind for kind in job.kinds if kind in kinds and kind not in tables]:
+        tables = resolved.cls(resolved.config).predict(resolved.test, resolved.proposals(resolved.test))
+        if lacking := [kind for kind in resolved.kinds if kind in kinds and kind not in tables]:
             raise RequestError(
-                f"{job.cls.name} could make no {lacking[0]}: run what it builds on under {job.bound.record.name} first."
+                f"{resolved.cls.name} made no {lacking[0]}: "
+                f"run the runs that it builds on under {resolved.bound.record.name} first."
             )
-        return tables, _took(len(job.test.ids), time.monotonic() - begin)
+        return tables, _measure_cost(len(resolved.test.ids), time.monotonic() - begin)
     from bench.training import checkpoint
     from bench.training.batches import Images
     from bench.training.predict import Split, predict
 
-    method = _built(job)
-    if job.training is not None and process_group.is_main():
-        checkpoint.load_weights(
-            means.store.training(job.training.address), _learner(method), method.config.checkpoint_epoch
-        )
+    method = _build_method(resolved)
+    if resolved.training is not None and process_group.is_main():
+        weights = options.store.training_folder(resolved.training.address)
+        checkpoint.load_weights(weights, _select_learner(method), method.config.checkpoint_epoch)
     collectives.broadcast_state(method)
     return predict(
         method,
-        Split(job.test, Images(job.dataset, budget=0), job.proposals(job.test)),
+        Split(resolved.test, Images(resolved.dataset, budget=0), resolved.proposals(resolved.test)),
         kinds,
-        means.store.predictions(job.predictions.address),
-        device=means.device,
-        workers=means.workers,
-        progress=means.progress,
+        options.store.predictions_folder(resolved.predictions.address),
+        device=options.device,
+        workers=options.workers,
+        progress=options.progress,
         check=check,
     )
 
 
-def _score(job: ResolvedRun, means: ExecutionOptions) -> Result:
-    folder = means.store.predictions(job.predictions.address)
-    predictions = {kind: read_any(locate_predictions(folder, kind), job.test, [kind]) for kind in job.kinds}
+def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
+    folder = options.store.predictions_folder(resolved.predictions.address)
+    predictions = {kind: read_any(locate_predictions(folder, kind), resolved.test, [kind]) for kind in resolved.kinds}
     begin = time.monotonic()
-    judged = score(job.bound, job.test, {kind: resolve(found, job.test) for kind, found in predictions.items()})
+    resolved_predictions = {kind: resolve(made, resolved.test) for kind, made in predictions.items()}
+    scoring = score(resolved.bound, resolved.test, resolved_predictions)
     seconds = time.monotonic() - begin
     result = make_result(
-        job.bound,
-        job.test,
-        judged,
-        **_who(job, means),
-        **_cost(job, means, seconds),
-        predictions_digest={kind: found.digest for kind, found in predictions.items()},
-        provenance=provenance.collect_provenance(str(means.device)) | {"processes": process_group.size()},
+        resolved.bound,
+        resolved.test,
+        scoring,
+        **_describe_origin(resolved, options),
+        **_summarize_cost(resolved, options, seconds),
+        predictions_digest={kind: made.digest for kind, made in predictions.items()},
+        provenance=provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()},
     )
-    return means.store.record(result, judged.outcomes, judged.replicates)
+    return options.store.record(result, scoring.outcomes, scoring.replicates)
 
 
-def _who(job: ResolvedRun, means: ExecutionOptions) -> dict[str, Any]:
-    """Who predicted, and from what."""
-    proposals = job.proposals(job.test)
+def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
+    """Return the fields of a record that say what predicted, and from what."""
+    proposals = resolved.proposals(resolved.test)
     return {
-        "method": job.cls.name,
-        "variant": job.variant,
-        "seed": job.request.seed if job.learns else None,
-        "config": job.public_config(),
-        "weights": job.training.config["weights"] if job.training else None,
-        "train_split": job.train.split if job.learns else None,
-        "training": job.training.address if job.training else None,
-        "predictions": job.predictions.address,
+        "method": resolved.cls.name,
+        "variant": resolved.variant,
+        "seed": resolved.request.seed if resolved.learns else None,
+        "config": resolved.public_config(),
+        "weights": resolved.training.config["weights"] if resolved.training else None,
+        "train_split": resolved.train.split if resolved.learns else None,
+        "training": resolved.training.address if resolved.training else None,
+        "predictions": resolved.predictions.address,
         "proposals_digest": None if proposals is None else proposals.digest,
-        "tuned_on": job.request.tuned_on,
+        "tuned_on": resolved.request.tuned_on,
     }
 
 
-def _cost(job: ResolvedRun, means: ExecutionOptions, scoring: float) -> dict[str, Any]:
-    """Seconds and images a second of training, prediction and scoring, and the most memory, here or at training."""
-    folder = means.store.predictions(job.predictions.address)
-    took = {"prediction": read_json(folder / f"{job.kinds[0]}.json")}
-    if job.training is not None and (done := means.store.training(job.training.address) / "done.json").exists():
-        took["training"] = read_json(done)
-    rates = {step: one["images_per_second"] for step, one in took.items() if one["images_per_second"]}
+def _summarize_cost(resolved: ResolvedRun, options: ExecutionOptions, scoring_seconds: float) -> dict[str, Any]:
+    """Return seconds and images per second of each step, and the peak memory, here or at training."""
+    folder = options.store.predictions_folder(resolved.predictions.address)
+    costs = {"prediction": read_json(folder / f"{resolved.kinds[0]}.json")}
+    if (
+        resolved.training is not None
+        and (done := options.store.training_folder(resolved.training.address) / "done.json").exists()
+    ):
+        costs["training"] = read_json(done)
+    rates = {step: rate for step, cost in costs.items() if (rate := cost["images_per_second"])}
     return {
-        "seconds": {step: one["seconds"] for step, one in took.items()} | {"scoring": scoring},
+        "seconds": {step: cost["seconds"] for step, cost in costs.items()} | {"scoring": scoring_seconds},
         "images_per_second": rates,
-        "peak_memory_mib": max(provenance.peak_memory_mib(), took.get("training", {}).get("peak_memory_mib", 0.0)),
+        "peak_memory_mib": max(provenance.peak_memory_mib(), costs.get("training", {}).get("peak_memory_mib", 0.0)),
     }
 
 
-def _built(job: ResolvedRun) -> MapMethod | ProposalMethod:
-    """The method with its initial weights."""
+def _build_method(resolved: ResolvedRun) -> MapMethod | ProposalMethod:
+    """Build the method with its initial weights."""
     from bench.training.loop import build
 
-    cls, config = cast("type[MapMethod | ProposalMethod]", job.cls), cast("TrainedConfig", job.config)
-    return build(cls, config, Task(job.dataset.name, job.dataset.classes), job.request.seed)
+    cls, config = cast("type[MapMethod | ProposalMethod]", resolved.cls), cast("TrainedConfig", resolved.config)
+    return build(cls, config, Task(resolved.dataset.name, resolved.dataset.classes), resolved.request.seed)
 
 
-def _learner(method: MapMethod | ProposalMethod) -> MapMethod | ProposalMethod:
-    """What of a method is trained: all of it, or the base of an attribution."""
+def _select_learner(method: MapMethod | ProposalMethod) -> MapMethod | ProposalMethod:
+    """Return what of a method is trained: all of it, or the base of an attribution."""
     return method.base if isinstance(method, Attribution) else method
 
 
-def _took(images: int, seconds: float) -> dict[str, float]:
+def _measure_cost(images: int, seconds: float) -> dict[str, float]:
     return {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if seconds else 0.0}
