@@ -119,11 +119,11 @@ SEARCH = """
 import sys
 from pathlib import Path
 from bench.data.computed import search_all
-from bench.data.selective_search import fast_search
+from bench.data.selective_search import build_selective_search
 from bench.core.progress import SILENT
 if __name__ == "__main__":
     cache, *images = map(Path, sys.argv[1:])
-    print(sum(int(boxes.sum()) for boxes in search_all(fast_search(cache), images, SILENT, 2)))
+    print(sum(int(boxes.sum()) for boxes in search_all(build_selective_search(cache), images, SILENT, 2)))
 """
 
 
