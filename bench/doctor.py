@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from bench.core.files import Places
+from bench.core.redaction import remove_password
 from bench.data.datasets import DATASETS, open_dataset
 from bench.errors import MissingDataError, format_count
 from bench.predictions.dense_crf import HOW_TO_INSTALL
@@ -111,7 +111,7 @@ def _said(*command: str) -> tuple[bool, str]:
 
 def _tracking() -> Check:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    found = f"mlflow {_installed('mlflow')}, {_without_password(uri) or 'SQLite beside the runs'}"
+    found = f"mlflow {_check_package('mlflow')}, {remove_password(uri) or 'SQLite beside the runs'}"
     if uri.startswith("http") and not _answers(uri):
         return Check("tracking", False, found, "Nothing answers there: start the server, or unset MLFLOW_TRACKING_URI.")
     return Check("tracking", True, found)
@@ -127,17 +127,12 @@ def _answers(uri: str) -> bool:
     return True
 
 
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def _extra(package: str, advice: str) -> Check:
-    found = _installed(package)
+    found = _check_package(package)
     return Check(package, found is not None, found or "not installed (optional)", "" if found else advice)
 
 
-def _installed(package: str) -> str | None:
+def _check_package(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

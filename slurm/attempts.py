@@ -57,7 +57,7 @@ def stop(folder: Path, why: str) -> bool:
     return why == OUT_OF_TIME and replace(before[-1], number=last.number) == last
 
 
-def told(folder: Path) -> bool:
+def was_stopped(folder: Path) -> bool:
     """Whether this life of a job was told to stop."""
     past = lives(folder)
     return bool(past) and _is_this(past[-1]) and past[-1].end != ""

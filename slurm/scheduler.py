@@ -93,7 +93,7 @@ def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
     accounting, what the queue does not know has ended. Raises RunError where the queue cannot be asked.
     """
     ids = sorted({one.id for one in sent})
-    queued = _queued()
+    queued = _list_queued()
     try:
         states = _states(ids)
     except RunError as error:
@@ -114,7 +114,7 @@ def cancel(sent: Iterable[Sent]) -> None:
         raise RunError(f"scancel refused: {done.stderr.strip()}")
 
 
-def _queued() -> set[str]:
+def _list_queued() -> set[str]:
     """List the jobs that wait or run. Raises RunError."""
     return set(_answer(["squeue", "--me", "--noheader", "--array", "--format=%i"], "nobody knows what runs").split())
 

@@ -142,7 +142,7 @@ def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, mea
             "cwd": str(Path.cwd()),
             "means": asdict(means),
             "plugins": {str(path): file_digest(path) for path in registry.plugins()},
-            "requests": [_said(request) for request in requests],
+            "requests": [_request_to_json(request) for request in requests],
             "jobs": [asdict(job) for job in jobs],
         },
     )
@@ -210,7 +210,7 @@ def _sources() -> Iterator[Path]:
         yield from sorted(path for end in ("py", "toml") for path in (registry.ROOT / folder).rglob(f"*.{end}"))
 
 
-def _said(request: Request) -> dict[str, Any]:
+def _request_to_json(request: Request) -> dict[str, Any]:
     """Convert a request to JSON values."""
     return {
         "method": request.method,

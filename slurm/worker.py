@@ -53,7 +53,7 @@ class Task:
         os.chdir(submission.cwd)
         waiting: Sequence[int] = [number for number in self.jobs if submission.outcome(number) is None]
         while waiting:
-            waiting = self._worked(submission, waiting)
+            waiting = self._run_jobs(submission, waiting)
 
     def checkpoint(self) -> DelayedSubmission:
         """Return the call that continues this task after the cluster ends it; all state is on disk."""
@@ -74,7 +74,7 @@ class Task:
         """Why the cluster ends this task."""
         return attempts.TOLD
 
-    def _worked(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
+    def _run_jobs(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
         """Work through jobs in one child; those that are left when it dies."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context, initializer=_ready) as child:
@@ -106,7 +106,7 @@ def _error(working: Future[None], submission: Submission, number: int) -> BaseEx
 def _listen(submission: Submission, number: int, *, lost: bool) -> None:
     """Wait for what ends the whole task, and for the one of several processes that knows why the job ended."""
     for _ in range(1 if ranks.size() == 1 else 60 if lost else 15):
-        if attempts.told(submission.job_folder(number)):
+        if attempts.was_stopped(submission.job_folder(number)):
             time.sleep(SHUTDOWN_GRACE_S)
         if submission.outcome(number) is not None:
             return
@@ -167,7 +167,7 @@ def _work(attempt: Path, number: int) -> None:
     folder = submission.job_folder(number)
     progress = SILENT if is_follower() else Written(folder)
     lease = claim(folder / "lease", unless=lambda: submission.outcome(number) is not None, progress=progress)
-    with process_group.joined(pick_device(submission.means.device)), process_group.claimed(lease) as check:
+    with process_group.join_group(pick_device(submission.means.device)), process_group.hold_lease(lease) as check:
         if check is None:
             return
         leads = process_group.is_main()

@@ -23,13 +23,13 @@ FOLDER = registry.ROOT / "docs"
 _PART = re.compile(r"(<!-- made: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def remade(page: str) -> str:
+def rebuild(page: str) -> str:
     """Rebuild every generated part of a page."""
     bound = [registry.bind(read_record(Path(one.origin))) for one in registry.protocols().values()]
-    return _PART.sub(lambda part: f"{part[1]}{_made(part[2], bound)}\n{part[3]}", page)
+    return _PART.sub(lambda part: f"{part[1]}{_build_part(part[2], bound)}\n{part[3]}", page)
 
 
-def _made(what: str, bound: list[BoundProtocol]) -> str:
+def _build_part(what: str, bound: list[BoundProtocol]) -> str:
     if what == "protocols":
         head = ("protocol", "learns on, is judged on", "takes", "metrics, primary first", "seen in")
         return _table(head, map(_protocol, bound))
@@ -79,4 +79,4 @@ def _table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
 
 if __name__ == "__main__":
     for path in sorted(FOLDER.glob("*.md")):
-        write_text(path, remade(path.read_text(encoding="utf-8")))
+        write_text(path, rebuild(path.read_text(encoding="utf-8")))

@@ -33,8 +33,8 @@ STEPS = 24
 
 def summary(subject: Subject) -> Iterator[str]:
     """Check that the method has a summary line for `bench list`."""
-    if not subject.listed.summary.strip():
-        yield f"{Path(subject.listed.origin).name} has no docstring: its first line is what `list` shows"
+    if not subject.listing.summary.strip():
+        yield f"{Path(subject.listing.origin).name} has no docstring: its first line is what `list` shows"
 
 
 def fields(subject: Subject) -> Iterator[str]:
@@ -56,9 +56,9 @@ def builds(subject: Subject) -> Iterator[str]:
     for variant in cls.variants or [None]:
         with Caught() as caught:
             registry.configure(cls, variant, dataset="shapes", recipe=subject.dataset.recipe, settings={})
-            subject.built_as(variant)
+            subject.build_variant(variant)
         if caught.error is not None:
-            yield f"{variant or cls.name}: {subject.told(caught.error)}"
+            yield f"{variant or cls.name}: {subject.describe_error(caught.error)}"
     for name in cls.recipes:
         registry.configure(cls, subject.variant, dataset=name, recipe={}, settings={})
 
@@ -67,7 +67,7 @@ def map_shapes(subject: Subject) -> Iterator[str]:
     """Scores (B, C) and maps (B, C, h, w), finite."""
     import torch
 
-    method, classes = subject.built().eval(), len(subject.dataset.classes)
+    method, classes = subject.build_method().eval(), len(subject.dataset.classes)
     ((images, _),) = subject.examples(method, 2)
     with torch.inference_mode():
         found = method(images)
@@ -86,7 +86,7 @@ def proposal_shapes(subject: Subject) -> Iterator[str]:
     """Scores (R, C), finite and at least 0, of all proposals and of one."""
     import torch
 
-    method, classes = subject.built().eval(), len(subject.dataset.classes)
+    method, classes = subject.build_method().eval(), len(subject.dataset.classes)
     image, boxes, *_ = subject.examples(method, 1)[0]
     for given in (boxes, boxes[:1]):
         with torch.inference_mode():
@@ -101,7 +101,7 @@ def alone(subject: Subject) -> Iterator[str]:
     """One image gives a loss, and its own scores."""
     import torch
 
-    method = subject.built()
+    method = subject.build_method()
     ((images, labels),) = subject.examples(method, 2)
     yield from _odd_terms("of one image, ", subject.loss(method, images[:1], labels[:1]))
     method.eval()
@@ -115,7 +115,7 @@ def order(subject: Subject) -> Iterator[str]:
     """Permuted proposals permute the scores."""
     import torch
 
-    method = subject.built().eval()
+    method = subject.build_method().eval()
     image, boxes, *_ = subject.examples(method, 1)[0]
     permutation = torch.from_numpy(np.random.default_rng(0).permutation(len(boxes)))
     with torch.inference_mode():
@@ -126,7 +126,7 @@ def order(subject: Subject) -> Iterator[str]:
 
 def loss(subject: Subject) -> Iterator[str]:
     """Named finite terms, others for other labels; finite too without a known label, and of one proposal."""
-    method = subject.built()
+    method = subject.build_method()
     example = subject.examples(method, 2)[0]
     place = 2 if isinstance(method, ProposalMethod) else 1
     given, labels, more = example[:place], example[place], example[place + 1 :]
@@ -156,7 +156,7 @@ def _total(terms: Mapping[str, Tensor]) -> float:
 
 def learns(subject: Subject) -> Iterator[str]:
     """Check that the loss falls on two images."""
-    subject.trained("learns", 2, STEPS)
+    subject.train_method("learns", 2, STEPS)
     log = (subject.folder / "learns" / "log.jsonl").read_text(encoding="utf-8")
     losses = [float(json.loads(line)["loss"]) for line in log.splitlines()]
     last = sum(losses[-5:]) / 5
@@ -167,14 +167,14 @@ def learns(subject: Subject) -> Iterator[str]:
 def predicts(subject: Subject) -> Iterator[str]:
     """Every kind that it claims, right in columns, names and values."""
     truth = subject.ground_truth(4)
-    yield from _odd_tables(subject, subject.predicted(subject.built(), truth), truth)
+    yield from _odd_tables(subject, subject.predict_images(subject.build_method(), truth), truth)
 
 
 def any_size(subject: Subject) -> Iterator[str]:
     """Images of odd sizes; where it looks at proposals, one and none."""
     odd = OddImages(subject.folder / "odd", subject.dataset.classes)
     truth, proposals = odd.ground_truth("odd"), odd.proposals() if subject.needs_proposals else None
-    tables = subject.predicted(subject.built(), truth, dataset=odd, proposals=proposals)
+    tables = subject.predict_images(subject.build_method(), truth, dataset=odd, proposals=proposals)
     yield from _odd_tables(subject, tables, truth)
 
 
@@ -205,12 +205,12 @@ def repeats(subject: Subject) -> Iterator[str]:
     """Check that the same seed gives the same numbers to the last bit."""
     import torch
 
-    first, second = subject.once.state_dict(), subject.trained("again", 4, 2).state_dict()
+    first, second = subject.once.state_dict(), subject.train_method("again", 4, 2).state_dict()
     differing = [name for name in first if not torch.equal(first[name], second[name])]
     if differing:
         yield f"two trainings differ (first in {differing[0]}): all that is random has to come from torch's generator"
     truth = subject.ground_truth(2)
-    yield from _differing(subject.predicted(subject.once, truth), subject.predicted(subject.once, truth))
+    yield from _differing(subject.predict_images(subject.once, truth), subject.predict_images(subject.once, truth))
 
 
 def _differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) -> Iterator[str]:
@@ -221,24 +221,24 @@ def _differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) ->
 
 def loads(subject: Subject) -> Iterator[str]:
     """Check that the file of weights holds everything that was learned."""
-    truth, other = subject.ground_truth(2), subject.built(seed=1, epochs=2)
-    trained = subject.predicted(subject.once, truth)
+    truth, other = subject.ground_truth(2), subject.build_method(seed=1, epochs=2)
+    trained = subject.predict_images(subject.once, truth)
     checkpoint.load_weights(subject.folder / "once", other)
-    if any(_differing(trained, subject.predicted(other, truth))):
+    if any(_differing(trained, subject.predict_images(other, truth))):
         yield "something that was learned, or drawn, is neither a parameter nor a buffer"
 
 
 def gpu(subject: Subject) -> Iterator[str]:
     """Check a training step and a prediction on the first GPU."""
     there, truth = replace(subject, device=pick_device("auto")), subject.ground_truth(4)
-    yield from _odd_tables(there, there.predicted(there.trained("gpu", 4, 1), truth), truth)
+    yield from _odd_tables(there, there.predict_images(there.train_method("gpu", 4, 1), truth), truth)
 
 
 def blind(subject: Subject) -> Iterator[str]:
     """Check that predictions repeat, and do not change when labels and objects are hidden."""
-    method, truth = subject.built(), subject.ground_truth(4)
+    method, truth = subject.build_method(), subject.ground_truth(4)
     hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
-    tables = subject.predicted(method, truth)
-    yield from _differing(tables, subject.predicted(method, truth))
-    if any(_differing(tables, subject.predicted(method, hidden))):
+    tables = subject.predict_images(method, truth)
+    yield from _differing(tables, subject.predict_images(method, truth))
+    if any(_differing(tables, subject.predict_images(method, hidden))):
         yield "it looks at labels or objects of the truth; it may use ids, sizes and classes"

@@ -67,7 +67,7 @@ class Subject:
     device: torch.device
 
     @property
-    def listed(self) -> registry.Listed:
+    def listing(self) -> registry.Listed:
         """Its name, line and file."""
         return registry.methods()[self.cls.name]
 
@@ -76,11 +76,11 @@ class Subject:
         """Whether it looks at proposals."""
         return "proposals" in self.cls.Config.model_fields
 
-    def told(self, error: Exception) -> str:
+    def describe_error(self, error: Exception) -> str:
         """Describe an exception in one line, with the line of the method's own file."""
         if isinstance(error, BenchError):
             return str(error)
-        own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == self.listed.origin]
+        own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == self.listing.origin]
         where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{where}"
 
@@ -94,15 +94,15 @@ class Subject:
             "flip": False,
             "min_proposal": 0,
         }
-        given = {**tiny, **self.earlier(self.ground_truth(4)), **settings}
+        given = {**tiny, **self.prior_run_settings(self.ground_truth(4)), **settings}
         mine = {key: value for key, value in given.items() if key in self.cls.Config.model_fields}
         return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
 
-    def built(self, *, seed: int = 0, **settings: Any) -> Any:
+    def build_method(self, *, seed: int = 0, **settings: Any) -> Any:
         """Build the method with its initial weights."""
-        return self.built_as(self.variant, seed=seed, **settings)
+        return self.build_variant(self.variant, seed=seed, **settings)
 
-    def built_as(self, variant: str | None, *, seed: int = 0, **settings: Any) -> Any:
+    def build_variant(self, variant: str | None, *, seed: int = 0, **settings: Any) -> Any:
         """Build a variant of the method with its initial weights."""
         config = self.config(variant, **settings)
         if issubclass(self.cls, Predictor):
@@ -110,7 +110,7 @@ class Subject:
         cls = cast("type[MapMethod | ProposalMethod]", self.cls)
         return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
 
-    def earlier(self, truth: GroundTruth) -> dict[str, Any]:
+    def prior_run_settings(self, truth: GroundTruth) -> dict[str, Any]:
         """Return settings that name a prior run: one that found every class in the upper left quarter of each image."""
         folder = self.folder / f"earlier-{array_digest(truth.ids)}"
         if not folder.exists():
@@ -150,9 +150,9 @@ class Subject:
             raise TypeError(f"loss: expected a dict of named terms, but got {type(terms).__name__}")
         return {name: value.detach() for name, value in terms.items()}
 
-    def trained(self, name: str, images: int, epochs: int) -> Any:
+    def train_method(self, name: str, images: int, epochs: int) -> Any:
         """Train the method for some epochs in the folder `name`."""
-        method, truth = self.built(epochs=epochs), self.ground_truth(images)
+        method, truth = self.build_method(epochs=epochs), self.ground_truth(images)
         feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         loop.fit(method, feed, self.folder / name, seed=0, device=self.device)
         return method
@@ -160,16 +160,16 @@ class Subject:
     @cached_property
     def once(self) -> Any:
         """The method after a short training in the folder `once`."""
-        return self.trained("once", 4, 2)
+        return self.train_method("once", 4, 2)
 
-    def predicted(self, method: Any, truth: GroundTruth, **given: Any) -> dict[str, pa.Table]:
+    def predict_images(self, method: Any, truth: GroundTruth, **given: Any) -> dict[str, pa.Table]:
         """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours.
 
         Of a kind that is a folder, what each array is of, and its digest.
         """
         proposals = given.get("proposals", self.proposals(truth))
         if isinstance(method, Predictor):
-            there = {key: value for key, value in self.earlier(truth).items() if key in self.cls.Config.model_fields}
+            there = {key: value for key, value in self.prior_run_settings(truth).items() if key in self.cls.Config.model_fields}
             return dict(type(method)(method.config.model_copy(update=there)).predict(truth, proposals))
         written = OF_MAPS if isinstance(method, MapMethod) else ProposalMethod.kinds
         kinds = [kind for kind in method.kinds if kind in written]

@@ -116,5 +116,5 @@ def _finding(clause: str, holds: Clause, subject: Subject) -> Finding:
         for complaint in holds(subject):
             wrong.append(complaint)
     if caught.error is not None:
-        wrong.append(subject.told(caught.error))
+        wrong.append(subject.describe_error(caught.error))
     return Finding(clause, "failed" if wrong else "ok", "; ".join(wrong))

@@ -22,8 +22,8 @@ PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
 def values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
     """Return the template's values; protocols and methods by name, with their summaries."""
     results = [result for board in boards for row in board.of for result in row]
-    by_method = _listed(methods, method_page, (result.method for result in results))
-    by_protocol = _listed(protocols, protocol_page, (result.protocol for result in results))
+    by_method = _list_rows(methods, method_page, (result.method for result in results))
+    by_protocol = _list_rows(protocols, protocol_page, (result.protocol for result in results))
     return {
         "title": "weakloc",
         "results": len(results),
@@ -55,7 +55,7 @@ def _best(board: Board) -> Row:
     )
 
 
-def _listed(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iterator[Row]:
+def _list_rows(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iterator[Row]:
     """Names with their lines, and how many results are of each."""
     counts = Counter(of)
     for name, line in lines.items():

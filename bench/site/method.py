@@ -12,7 +12,7 @@ from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.site.parts import UP, Board, markup, runs
 from bench.site.paths import paper_page, protocol_page
-from bench.site.protocol import drawn
+from bench.site.protocol import draw_trend
 from bench.site.run import losses
 from bench.tables.beside import LEGEND, verdict_on
 from bench.tables.matching import Matches, Measured
@@ -33,7 +33,7 @@ def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Sto
     own = [one for one in known if one.result.method == name]
     results = [one.result for one in own]
     moved = [trend for trend in trends(results) if len(trend.points) > 1]
-    reported = [row for table in found for row in _reported(table, *found[table], name)]
+    reported = [row for table in found for row in _list_reported(table, *found[table], name)]
     reported.sort(key=lambda row: not row[MEASURED].text)
     return {
         "title": name,
@@ -41,7 +41,7 @@ def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[Sto
         "boards": [markup(table) for board in boards if (table := _of(board, name)).rows],
         "variants": markup(_variants(name, results, found)),
         "reported": markup(_against(reported)) if reported else "",
-        "trends": [(drawn(trend), markup(table_of(trend))) for trend in moved],
+        "trends": [(draw_trend(trend), markup(table_of(trend))) for trend in moved],
         "training": list(_trainings(own)),
         "runs": markup(runs(results)),
     }
@@ -71,7 +71,7 @@ def _variants(name: str, results: Sequence[Result], found: Found) -> Table:
     return Table("Variants", ("variant", "in the papers' tables", "results"), tuple(rows))
 
 
-def _reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:
+def _list_reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:
     """List a paper table's numbers for this method (not per class), each with the measured value."""
     heads = {column.key: f"{column.group or ''} {column.head}".strip() for column in table.columns}
     for number in table.numbers():
@@ -107,9 +107,9 @@ def _trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
     for one in own:
         if one.result.training not in seen and (charts := losses(one)):
             seen.add(one.result.training)
-            yield replace(charts[0], title=_named(one.result))
+            yield replace(charts[0], title=_name_run(one.result))
 
 
-def _named(result: Result) -> str:
+def _name_run(result: Result) -> str:
     seed = "" if result.seed is None else f", seed {result.seed}"
     return f"{result.label} on {result.dataset} {result.train_split}{seed}"

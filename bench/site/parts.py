@@ -44,11 +44,11 @@ def _board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
     of = best_first(rows_of(chosen))
     metric = next(iter(of[0][0].metrics), "")
     column = table.columns.index(metric) if metric in table.columns else 0
-    linked = [_linked(row, group, column) for row, group in zip(table.rows, of, strict=True)]
+    linked = [_link_row(row, group, column) for row, group in zip(table.rows, of, strict=True)]
     return Board(protocol, dataset, replace(table, rows=tuple(linked)), tuple(of))
 
 
-def _linked(row: Row, results: tuple[Result, ...], column: int) -> Row:
+def _link_row(row: Row, results: tuple[Result, ...], column: int) -> Row:
     """Link the name to the method, and the first number to its run if there is exactly one."""
     cells = list(row)
     if column and len(results) == 1:
@@ -62,12 +62,12 @@ def runs(results: Sequence[Result]) -> Table:
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
     namesakes = defaultdict(list)
     for result in latest:
-        namesakes[_asked(result)].append(result)
-    rows = tuple(_run(result, distinct(result, namesakes[_asked(result)])) for result in latest)
+        namesakes[_request_of(result)].append(result)
+    rows = tuple(_run(result, distinct(result, namesakes[_request_of(result)])) for result in latest)
     return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
 
 
-def _asked(result: Result) -> tuple[str, ...]:
+def _request_of(result: Result) -> tuple[str, ...]:
     return result.label, result.protocol, result.dataset, result.split
 
 

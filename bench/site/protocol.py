@@ -25,12 +25,12 @@ def values(name: str, boards: Sequence[Board], results: Sequence[Result], printe
         "boards": [markup(board.table) for board in boards if board.protocol == name],
         "switches": markup(plain("Conventions", ("switch", "value", "source"), switches)),
         "papers": [(table, UP + paper_page(table), title) for table, title in printed.items()],
-        "trends": [(drawn(trend), UP + method_page(trend.points[0].results[0].method)) for trend in moved],
+        "trends": [(draw_trend(trend), UP + method_page(trend.points[0].results[0].method)) for trend in moved],
         "runs": markup(runs(own)),
     }
 
 
-def drawn(trend: Trend) -> Chart:
+def draw_trend(trend: Trend) -> Chart:
     """Draw the primary metric over a trend, in per cent: a line for each run of equal settings."""
     metric = next(iter(trend.points[0].values))
     lines: dict[str, list[tuple[float, float]]] = {metric: []}

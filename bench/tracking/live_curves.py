@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.core.files import Places, read_json
-from bench.tracking.mirror import BATCH, curves, experiment, opened, pages
+from bench.tracking.mirror import BATCH, curves, experiment, open_store, pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def follow(places: Places, uri: str | None = None) -> list[str]:
     running = {name: log for name, log in logs.items() if not (log.parent / "done.json").exists()}
     if not logs:
         return []
-    with opened(places, uri) as client:
+    with open_store(places, uri) as client:
         into = experiment(client, EXPERIMENT, places.runs.resolve())
         there = {run.data.tags[TRAINING]: run for run in pages(client.search_runs, [into], f"tags.`{TRAINING}` != ''")}
         for name in there.keys() & logs.keys() - running.keys():

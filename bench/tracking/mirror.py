@@ -6,7 +6,6 @@ in a tag. MLflow says FINISHED of a run when all of it is there; what a killed `
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -21,11 +20,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+
+from filelock import FileLock, Timeout
 
 from bench.core.files import Places
 from bench.core.progress import SILENT, Progress
-from bench.errors import BadFileError, RunError
+from bench.core.redaction import remove_password
+from bench.errors import BadFileError, RunError, first_line
 from bench.records.result import SYNTHETIC, Result, read_result
 from bench.records.store import Store
 
@@ -61,17 +62,17 @@ def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) ->
     uri = _uri(uri, runs)
     records = sorted((runs / "results").glob("[!.]*.json"))
     if not records:
-        return SyncReport(_without_password(uri))
-    with opened(places, uri, progress) as client:
+        return SyncReport(remove_password(uri))
+    with open_store(places, uri, progress) as client:
         return _mirror(Store(Places(runs)), client, records, progress)
 
 
 @contextmanager
-def opened(places: Places, uri: str | None = None, progress: Progress = SILENT) -> Iterator[MlflowClient]:
+def open_store(places: Places, uri: str | None = None, progress: Progress = SILENT) -> Iterator[MlflowClient]:
     """Open a client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
     runs = places.runs.resolve()
     uri = _uri(uri, runs)
-    with _locked(_lock_of(uri, runs), progress), _quiet():
+    with _hold_lock(_lock_of(uri, runs), progress), _quiet():
         yield _client(uri)
 
 
@@ -82,7 +83,7 @@ def _uri(given: str | None, runs: Path) -> str:
 def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progress: Progress) -> SyncReport:
     from mlflow.exceptions import MlflowException
 
-    there = _finished(client, {record.stem for record in records})
+    there = _list_finished(client, {record.stem for record in records})
     new = [record for record in records if record.stem not in there]
     failed: dict[str, str] = {}
     with progress.task("Mirroring", len(new), unit="runs") as step:
@@ -90,14 +91,14 @@ def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progres
             try:
                 _add(client, store, record)
             except (BadFileError, MlflowException, OSError) as error:
-                failed[record.stem] = _first_line(error)
+                failed[record.stem] = first_line(error)
             step()
     added = tuple(record.stem for record in new if record.stem not in failed)
     already = tuple(record.stem for record in records if record.stem in there)
-    return SyncReport(_without_password(client.tracking_uri), added, already, failed)
+    return SyncReport(remove_password(client.tracking_uri), added, already, failed)
 
 
-def _finished(client: MlflowClient, ours: set[str]) -> set[str]:
+def _list_finished(client: MlflowClient, ours: set[str]) -> set[str]:
     """Addresses of the results that are wholly there; what a killed sync of ours left half done is deleted."""
     experiments = [each.experiment_id for each in pages(client.search_experiments)]
     runs = pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
@@ -209,10 +210,10 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow tells its makers of each call otherwise
     try:
         _knock(uri)
-        return _opened(uri)
+        return _open_client(uri)
     except (OSError, ValueError, sqlite3.Error, ImportError, RunError) as error:
         raise RunError(
-            f"MLflow's store {_without_password(uri)} cannot be used: {_first_line(error).rstrip('.')}. "
+            f"MLflow's store {remove_password(uri)} cannot be used: {first_line(error).rstrip('.')}. "
             "Give another --uri or MLFLOW_TRACKING_URI, or none for SQLite in the runs folder."
         ) from None
 
@@ -227,7 +228,7 @@ def _knock(uri: str) -> None:
             urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
 
 
-def _opened(uri: str) -> MlflowClient:
+def _open_client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -236,7 +237,7 @@ def _opened(uri: str) -> MlflowClient:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
-        raise RunError(_first_line(error)) from None
+        raise RunError(first_line(error)) from None
     return client
 
 
@@ -252,19 +253,21 @@ def _lock_of(uri: str, runs: Path) -> Path:
 
 
 @contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock that the kernel lets go when its process ends, however it ends. Raises RunError."""
+def _hold_lock(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock that the kernel releases when its process ends, however it ends. Raises RunError."""
+    lock = FileLock(path)
     try:
-        file = path.open("w")
+        path.touch()  # an absent folder is a mistake, which filelock would hide by making it
+        lock.acquire(blocking=False)
+    except Timeout:
+        progress.say("Waiting for another sync.")
+        lock.acquire()
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}. Give another --uri or --runs.") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("Waiting for another sync.")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -279,13 +282,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}")) if at else uri
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -39,22 +39,22 @@ class Images:
         self._dataset, self._left, self._lock = dataset, budget, Lock()
         self._kept: dict[tuple[str, str, int], tuple[Tensor, float, float]] = {}
 
-    def square(self, image: str, size: int) -> Tensor:
+    def load_square(self, image: str, size: int) -> Tensor:
         """Return the image warped to (3, size, size), bytes. Raises BadFileError."""
-        return self._prepared("square", image, size)[0]
+        return self._load_resized("square", image, size)[0]
 
-    def fitted(self, image: str, larger_side: int) -> tuple[Tensor, float, float]:
+    def load_fitted(self, image: str, larger_side: int) -> tuple[Tensor, float, float]:
         """Return the image with its aspect kept (3, h, w), bytes, and the scale factors of x and y.
 
         Raises BadFileError.
         """
-        return self._prepared("fitted", image, larger_side)
+        return self._load_resized("fitted", image, larger_side)
 
     def pixels(self, image: str) -> NDArray[np.uint8]:
         """Return the pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
         return read_pixels(self._dataset.image_path(image))
 
-    def _prepared(self, how: str, image: str, size: int) -> tuple[Tensor, float, float]:
+    def _load_resized(self, how: str, image: str, size: int) -> tuple[Tensor, float, float]:
         key = (how, image, size)
         if (known := self._kept.get(key)) is not None:
             return known
@@ -143,7 +143,7 @@ class MapBatchSource(BatchSource):
         return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]
 
     def _image(self, plan: Plan, place: int) -> Tensor:
-        image = self.images.square(self.ids[plan.order[place]], self.config.input_size)
+        image = self.images.load_square(self.ids[plan.order[place]], self.config.input_size)
         return image.flip(-1) if plan.mirrored[place] else image
 
 
@@ -163,7 +163,7 @@ class ProposalBatchSource(BatchSource):
         pseudo: PseudoObjects | None = None,
     ) -> None:
         super().__init__(images, ids, labels, config)
-        self.proposals_of, self.most = partial(considered, proposals, config), config.max_proposals
+        self.proposals_of, self.most = partial(select_proposals, proposals, config), config.max_proposals
         self.pseudo = pseudo
 
     def passes(self, number: int, size: int = 1) -> list[range]:
@@ -174,10 +174,10 @@ class ProposalBatchSource(BatchSource):
     def _example(self, plan: Plan, places: range) -> Example:
         (place,) = places
         row = plan.order[place]
-        image, *scale = self.images.fitted(self.ids[row], int(plan.size[place]))
+        image, *scale = self.images.load_fitted(self.ids[row], int(plan.size[place]))
 
         def placed(boxes: NDArray[np.float32]) -> Tensor:
-            here = scaled(boxes, *scale)
+            here = scale_boxes(boxes, *scale)
             return mirrored(here, image.shape[-1]) if plan.mirrored[place] else here
 
         proposals = placed(self.proposals_of(self.ids[row])[: self.most])
@@ -208,7 +208,7 @@ def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.flo
     return np.where(labels == ONLY_DIFFICULT, meaning, labels).astype(np.float32)
 
 
-def considered(proposals: Proposals, config: ProposalConfig, image: str) -> NDArray[np.float32]:
+def select_proposals(proposals: Proposals, config: ProposalConfig, image: str) -> NDArray[np.float32]:
     """Return an image's proposals (R, 4) that are large enough; (R, 5) with their scores for `box_scores`."""
     boxes = proposals.of(image)
     if getattr(config, "box_scores", False):
@@ -218,7 +218,7 @@ def considered(proposals: Proposals, config: ProposalConfig, image: str) -> NDAr
     return drop_small_boxes(boxes, config.min_proposal)
 
 
-def scaled(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
+def scale_boxes(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
     """Boxes (R, 4) of the original image as float32 in pixels of a resized one; further columns stay."""
     factor = np.array([scale_x, scale_y, scale_x, scale_y, *[1] * (boxes.shape[1] - 4)], dtype=np.float32)
     return torch.from_numpy(np.asarray(boxes, dtype=np.float32) * factor)

@@ -46,7 +46,7 @@ def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[E
     found = _checkpoints(folder)
     if not found:
         return []
-    with _loaded(found[-1]) as state:
+    with _open_state(found[-1]) as state:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         history: list[Epoch] = list(state["history"])
@@ -80,7 +80,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:
     """Load a finished training's weights, or those that it kept after an epoch. Raises BadFileError."""
-    with _loaded(_weights(folder, epoch)) as state:
+    with _open_state(_weights(folder, epoch)) as state:
         model.load_state_dict(state)
 
 
@@ -103,7 +103,7 @@ def _save(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def _loaded(path: Path) -> Iterator[Any]:
+def _open_state(path: Path) -> Iterator[Any]:
     """Yield the content of a checkpoint for a block that restores it. Raises BadFileError if it does not fit."""
     try:
         yield torch.load(path, map_location="cpu", weights_only=True)

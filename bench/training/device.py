@@ -36,7 +36,7 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def terminated() -> Iterator[Callable[[], bool]]:
+def catch_sigterm() -> Iterator[Callable[[], bool]]:
     """Whether a SIGTERM came during the block, at whose end it is a KeyboardInterrupt; the next one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -67,7 +67,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def settled_precision(precision: str, device: torch.device) -> str:
+def resolve_precision(precision: str, device: torch.device) -> str:
     """Resolve `auto` for a device: bfloat16 if it is native there, else float32."""
     if precision != "auto":
         return precision

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn, optim
 
 from bench.core.progress import SILENT, Progress, Step
-from bench.core.provenance import peak_memory_mib, collect_provenance
+from bench.core.provenance import collect_provenance, peak_memory_mib
 from bench.errors import DivergedError
 from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.training import checkpoint, collectives, process_group
-from bench.training.batches import Example, BatchSource, Plan, prefetch, shard, plan
+from bench.training.batches import BatchSource, Example, Plan, plan, prefetch, shard
 from bench.training.checkpoint import Epoch
-from bench.training.device import INITIAL, STEP, as_input, autocast, deterministic, seed_torch, terminated
+from bench.training.device import INITIAL, STEP, as_input, autocast, catch_sigterm, deterministic, seed_torch
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -71,7 +71,7 @@ def fit(
     images, epochs = len(feed.ids), method.config.epochs
     done = images * len(history) + feed.config.batch_size * int(begun.get("step", 0))
     with (
-        terminated() as stopped,
+        catch_sigterm() as stopped,
         deterministic(device),
         progress.task(f"Training {method.name}", images * epochs, start=done) as step,
     ):
@@ -122,7 +122,7 @@ class _Training:
         collectives.average_statistics(self.method)
         seconds = time.monotonic() - begin
         if number + 1 < self.feed.steps:
-            return _unfinished(epoch, number, seconds, total, norms)
+            return _interrupted_state(epoch, number, seconds, total, norms)
         means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
         watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
         spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
@@ -206,7 +206,7 @@ def _add(total: Terms, more: Terms) -> None:
         total[name] = total[name] + value if name in total else value
 
 
-def _unfinished(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
+def _interrupted_state(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
     """Return the state of an epoch that was stopped after a step."""
     sums = {f"sum/{name}": float(value) for name, value in total.items()}
     return {"epoch": epoch + 1, "step": number + 1, "seconds": seconds, **sums} | {

@@ -51,12 +51,12 @@ def of_maps(
     truth, config = split.truth, method.config
     if not isinstance(config, MapConfig):
         raise TypeError(f"{method.name}: the Config of a map method must be a MapConfig")
-    mapped = list(_mapped(method, split, rows, device, workers))
+    mapped = list(_compute_maps(method, split, rows, device, workers))
 
     def decode(number: int) -> tuple[dict[str, list[FloatArray]], NDArray[np.uint8] | None]:
         one = mapped[number]
         mask = _mask(one, split, config) if "masks" in kinds else None
-        return _placed(kinds, one, tuple(truth.size[one.row].tolist()), config), mask
+        return _decode_columns(kinds, one, tuple(truth.size[one.row].tolist()), config), mask
 
     placed, masks = zip(*prefetch(decode, len(mapped), workers), strict=True)
     made: dict[str, pa.Table | Drawn] = {}
@@ -76,7 +76,7 @@ def of_maps(
     return made
 
 
-def _placed(
+def _decode_columns(
     kinds: Sequence[str], mapped: _Mapped, size: tuple[int, int], config: MapConfig
 ) -> dict[str, list[FloatArray]]:
     """Decode the columns of each class beside its score: none (1, 0), a point (1, 2), or boxes (n, 4)."""
@@ -110,7 +110,7 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
     return mask_of(shares, classes)
 
 
-def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Iterator[_Mapped]:
+def _compute_maps(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
     sizes = config.test_scales or (config.input_size,)
@@ -118,14 +118,14 @@ def _mapped(method: MapMethod, split: Split, rows: range, device: torch.device, 
 
     def load(number: int) -> list[torch.Tensor]:
         names = [truth.ids[row] for row in batches[number]]
-        return [torch.stack([split.images.square(name, size) for name in names]) for size in sizes]
+        return [torch.stack([split.images.load_square(name, size) for name in names]) for size in sizes]
 
     for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
         found = [one for images in loaded for one in _views(method, as_input(images, device), device)]
         scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0).double().cpu().numpy()
-        maps = _averaged([one.maps for one in found])
+        maps = _average_maps([one.maps for one in found])
         regions = [one.objectness[:, None] for one in found if one.objectness is not None]
-        objectness = _averaged(regions) if regions else None
+        objectness = _average_maps(regions) if regions else None
         for number, row in enumerate(batch):
             label = _written(scores[number], truth.labels[row] >= ONLY_DIFFICULT)
             own = None if objectness is None else objectness[number, 0]
@@ -142,7 +142,7 @@ def _views(method: MapMethod, pixels: torch.Tensor, device: torch.device) -> Ite
             yield Maps(found.scores, found.maps.flip(-1), turned)
 
 
-def _averaged(maps: Sequence[Any]) -> NDArray[np.float32]:
+def _average_maps(maps: Sequence[Any]) -> NDArray[np.float32]:
     """Average maps (B, C, h, w) of several sizes, at the largest size."""
     size = max((one.shape[2:] for one in maps), key=lambda shape: shape.numel())
     alike = [

@@ -63,7 +63,7 @@ def predict(
         for turn in range(0, len(todo), process_group.size()):
             each = todo[turn : turn + process_group.size()]
             own = each[process_group.rank() :][:1]
-            mine = [_made(method, split, kinds, rows, device, workers) for rows in own]
+            mine = [_predict_part(method, split, kinds, rows, device, workers) for rows in own]
             for rows, (made,) in zip(each, process_group.gather(mine), strict=False):
                 check()
                 for kind in kinds:
@@ -75,7 +75,7 @@ def predict(
     return {kind: kept.table(kind, parts) for kind in whole}, took
 
 
-def _made(
+def _predict_part(
     method: MapMethod | ProposalMethod,
     split: Split,
     kinds: Sequence[str],

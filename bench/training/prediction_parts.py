@@ -90,9 +90,9 @@ def table(truth: GroundTruth, kind: str, image: NDArray[np.int64], label: NDArra
     """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
     if not all(np.isfinite(value).all() for value in values):
         raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")
-    names = [_named(truth.ids, image), _named(truth.classes, label)]
+    names = [_take_names(truth.ids, image), _take_names(truth.classes, label)]
     return pa.table([*names, *(pa.array(value, pa.float64()) for value in values)], names=list(KINDS[kind]))
 
 
-def _named(names: Sequence[str], index: NDArray[np.int64]) -> pa.Array:
+def _take_names(names: Sequence[str], index: NDArray[np.int64]) -> pa.Array:
     return pa.array(names, pa.string()).take(pa.array(index, pa.int64()))

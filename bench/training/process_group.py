@@ -26,7 +26,7 @@ PATIENCE = timedelta(days=7)
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def join_group(device: torch.device) -> Iterator[None]:
     """Join the processes that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) tell of, during the block.
 
     Raises RequestError if the others cannot be reached. Within another such block nothing is to be done.
@@ -134,7 +134,7 @@ def main_first(make: Callable[[], T], key: Callable[[T], str]) -> T:
 
 
 @contextmanager
-def claimed(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
+def hold_lease(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
     """Yield the check of a lease that the main process holds for all; None as from `claim`."""
     if not is_main():
         yield (lambda: None) if broadcast(False) else None

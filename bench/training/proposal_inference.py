@@ -17,7 +17,7 @@ from bench.data.ground_truth import ONLY_DIFFICULT
 from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS
-from bench.training.batches import prefetch, considered, mirrored, scaled, sizes
+from bench.training.batches import mirrored, prefetch, scale_boxes, select_proposals, sizes
 from bench.training.device import as_input, autocast
 from bench.training.prediction_parts import Made, Split, table
 
@@ -30,7 +30,7 @@ def of_proposals(
     if not isinstance(config, ProposalConfig):
         raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
     scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_nothing("proposals")]
-    for row, boxes, score, moved in _scored(method, config, split, rows, device, workers):
+    for row, boxes, score, moved in _score_proposals(method, config, split, rows, device, workers):
         if len(boxes):
             scores[row - rows.start] = method.image_scores(score).double().cpu().numpy()
         values = score.double().cpu().numpy()
@@ -59,7 +59,7 @@ def _nothing(kind: str) -> tuple[NDArray[Any], ...]:
     return (index, index, *[number] * (len(KINDS[kind]) - 2))
 
 
-def _scored(
+def _score_proposals(
     method: ProposalMethod, config: ProposalConfig, split: Split, rows: range, device: torch.device, workers: int
 ) -> Iterator[tuple[int, FloatArray, torch.Tensor, FloatArray | None]]:
     """Each image's row, its proposals (R, 4), their scores (R, C), and boxes (R, C, 4) where the method moves them.
@@ -71,16 +71,16 @@ def _scored(
         raise TypeError(f"{method.name} scores proposals, and was given none")
 
     def load(number: int) -> list[tuple[torch.Tensor, float, float]]:
-        return [split.images.fitted(ids[rows[number]], size) for size in sizes(config)]
+        return [split.images.load_fitted(ids[rows[number]], size) for size in sizes(config)]
 
     for row, views in zip(rows, prefetch(load, len(rows), workers), strict=True):
-        boxes = considered(proposals, config, ids[row])
+        boxes = select_proposals(proposals, config, ids[row])
         if not len(boxes):
             yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None
             continue
         scores, moved = [], []
         for image, *scale in views:
-            pixels, here = as_input(image[None], device), scaled(boxes, *scale)
+            pixels, here = as_input(image[None], device), scale_boxes(boxes, *scale)
             flips = (False, True) if config.flip_test else (False,)
             for flip in flips:
                 turned = mirrored(here, image.shape[-1]) if flip else here
@@ -88,7 +88,7 @@ def _scored(
                     score, found = method.detect(pixels.flip(-1) if flip else pixels, turned.to(device))
                 scores.append(score.float())
                 if found is not None:
-                    moved.append(_moved_back(found, scale, image.shape[-1] if flip else None))
+                    moved.append(_move_back(found, scale, image.shape[-1] if flip else None))
         yield (
             row,
             boxes[:, :4].astype(np.float64),
@@ -97,7 +97,7 @@ def _scored(
         )
 
 
-def _moved_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
+def _move_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
     """Boxes (R, C, 4) found in a resized, perhaps mirrored image of this width, in pixels of the original image."""
     flat = found.reshape(-1, 4).double().cpu()
     turned = flat if mirror is None else mirrored(flat, mirror)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.voc import CLASSES
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from methods.layers.divergence import pairwise_cosine
-from methods.layers.pooling import negative_evidence
+from methods.layers.pooling import pool_negative_evidence
 from methods.layers.soft_proposal import dissimilarity, stable_state, walk
 
 pytestmark = pytest.mark.slow
@@ -71,8 +71,8 @@ def test_selecting_regions_takes_less_than_sorting_them(side: int, k: int, bench
         values = maps.flatten(2).sort(dim=2).values
         return (values[:, :, -k:].mean(dim=2) + values[:, :, :k].mean(dim=2)) / 2
 
-    torch.testing.assert_close(benchmark(negative_evidence, maps, k, k), sorting())
-    assert times_faster(lambda: negative_evidence(maps, k, k), sorting) > 1
+    torch.testing.assert_close(benchmark(pool_negative_evidence, maps, k, k), sorting())
+    assert times_faster(lambda: pool_negative_evidence(maps, k, k), sorting) > 1
 
 
 def test_the_divergence_takes_less_than_a_double_loop_over_pairs(full: bool, benchmark: BenchmarkFixture) -> None:

@@ -18,8 +18,8 @@ from bench.method import Task
 from bench.registry import ROOT
 from methods.layers.boxes import canonical_order
 from methods.layers.cliques import partition
-from methods.layers.pseudo import best_apart
-from methods.layers.refinement import targets
+from methods.layers.pseudo import select_distinct_best
+from methods.layers.refinement import assign_targets
 from methods.melm import Melm
 
 pytestmark = pytest.mark.slow
@@ -107,8 +107,8 @@ def test_labels_of_2000_proposals_and_20_classes_take_a_small_part_of_the_plain_
     classes = torch.arange(CLASSES)
 
     def labels(box: torch.Tensor, score: torch.Tensor) -> list[torch.Tensor]:
-        seeds = best_apart(score, classes)
-        return list(targets(box, seeds, score[seeds.proposal, classes], background=CLASSES)[1:])
+        seeds = select_distinct_best(score, classes)
+        return list(assign_targets(box, seeds, score[seeds.proposal, classes], background=CLASSES)[1:])
 
     exact = labels(torch.tensor(boxes, dtype=torch.float64), torch.tensor(scores, dtype=torch.float64))
     assert list(zip(*(each.tolist() for each in exact), strict=True)) == plain_labels(boxes, scores)

@@ -16,7 +16,7 @@ from PIL import Image
 from timing import peak_mib, times_faster
 
 from bench import registry
-from bench.data.ground_truth import Masks, GroundTruth
+from bench.data.ground_truth import GroundTruth, Masks
 from bench.data.pixels import read_indices, write_indices
 from bench.data.voc import CLASSES
 from bench.predictions.arrays import read_folder

@@ -83,7 +83,7 @@ def test_the_loop_trains_as_fast_as_a_bare_one(
     dataset, folders = photographs(number), count()
     settings = {"net": "tiny", "input_size": size, "epochs": 2, "batch_size": 8}
     images = Images(dataset)
-    pixels = torch.stack([images.square(image, size) for image in dataset.ids])
+    pixels = torch.stack([images.load_square(image, size) for image in dataset.ids])
 
     def ours() -> None:
         method = learner(**settings)
@@ -107,7 +107,7 @@ def test_images_load_twice_as_fast_as_a_resnet_18_learns_from_them(
     def load() -> None:
         images = Images(dataset, budget=0)
         for image in dataset.ids:
-            images.square(image, size)
+            images.load_square(image, size)
 
     def learn() -> None:
         bare(

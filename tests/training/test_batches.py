@@ -19,13 +19,13 @@ from bench.errors import BadFileError, RequestError
 from bench.method import MapConfig, ProposalConfig
 from bench.training.batches import (
     Images,
-    considered,
     effective_labels,
     make_batch_source,
     mirrored,
     plan,
     prefetch,
-    scaled,
+    scale_boxes,
+    select_proposals,
 )
 from methods.wsddn import Wsddn
 
@@ -85,7 +85,7 @@ def test_mirrored_boxes_are_where_their_pixels_went() -> None:
 
 
 def test_scaled_boxes_follow_each_axis() -> None:
-    assert scaled(np.array([[1, 2, 3, 4]], np.float32), 2.0, 0.5).tolist() == [[2, 1, 6, 2]]
+    assert scale_boxes(np.array([[1, 2, 3, 4]], np.float32), 2.0, 0.5).tolist() == [[2, 1, 6, 2]]
 
 
 def test_proposals_lose_the_small_in_original_pixels_and_then_the_surplus(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_mirrored_example_has_mirrored_pixels_and_proposals(tmp_path: Path) ->
     assert 0 < chosen.mirrored.sum() < 12
     for number in range(12):
         [(image, proposals, _)] = found.step(chosen, number)
-        plain = found.images.fitted(found.ids[chosen.order[number]], 32)[0]
+        plain = found.images.load_fitted(found.ids[chosen.order[number]], 32)[0]
         was = chosen.mirrored[number]
         assert torch.equal(image[0], plain.flip(-1) if was else plain)
         assert proposals.tolist() == [[24, 0, 32, 24] if was else [0, 0, 8, 24]]
@@ -117,12 +117,12 @@ def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) 
     proposals = Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids), [scores] * len(photographs.ids))
     config = Wsddn.Config(net="tiny", weights="none", input_size=64, min_proposal=10, proposals="p.npz", box_scores=10)
     of = photographs.ids[0]
-    assert considered(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
-    assert considered(proposals, config.model_copy(update={"box_scores": 0.0}), of).tolist() == [[4, 0, 20, 24]]
-    assert scaled(considered(proposals, config, of), 2.0, 0.5).tolist() == [[8, 0, 40, 12, 0.25]]
+    assert select_proposals(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
+    assert select_proposals(proposals, config.model_copy(update={"box_scores": 0.0}), of).tolist() == [[4, 0, 20, 24]]
+    assert scale_boxes(select_proposals(proposals, config, of), 2.0, 0.5).tolist() == [[8, 0, 40, 12, 0.25]]
     assert mirrored(torch.tensor([[4.0, 0, 20, 24, 0.25]]), 30).tolist() == [[10, 0, 26, 24, 0.25]]
     with pytest.raises(TypeError, match="given none"):
-        considered(Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids)), config, of)
+        select_proposals(Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids)), config, of)
 
 
 def test_images_without_proposals_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_images_stay_in_memory_while_they_fit_the_budget(tmp_path: Path) -> None
     photographs = Photographs(tmp_path, 2)
     bytes_each = 3 * 16 * 16
     images = Images(photographs, budget=bytes_each)
-    first = [images.square(image, 16) for image in photographs.ids]
+    first = [images.load_square(image, 16) for image in photographs.ids]
     photographs.opened.clear()
-    assert all(torch.equal(images.square(image, 16), one) for image, one in zip(photographs.ids, first, strict=True))
+    assert all(torch.equal(images.load_square(image, 16), one) for image, one in zip(photographs.ids, first, strict=True))
     assert photographs.opened == ["01"]
 
 
@@ -151,7 +151,7 @@ def test_an_unreadable_photograph_is_named(tmp_path: Path) -> None:
     photographs = Photographs(tmp_path, 1)
     (tmp_path / "00.png").write_bytes(b"not a picture")
     with pytest.raises(BadFileError, match=r"00\.png"):
-        Images(photographs).square("00", 16)
+        Images(photographs).load_square("00", 16)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

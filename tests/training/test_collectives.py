@@ -64,7 +64,7 @@ def in_process(rank: int, size: int, port: str, work: Callable[..., Any], argume
     os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(size), **address})
     torch.set_num_threads(1)
     try:
-        with process_group.joined(CPU):
+        with process_group.join_group(CPU):
             return work(*arguments)
     except BenchError as error:
         return error
@@ -244,7 +244,7 @@ def test_variables_of_processes_that_are_not_there_are_a_mistake_of_the_request(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(RequestError, match=r"RANK expected.*use torchrun"), process_group.joined(CPU):
+    with pytest.raises(RequestError, match=r"RANK expected.*use torchrun"), process_group.join_group(CPU):
         pass
 
 

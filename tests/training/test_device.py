@@ -13,8 +13,8 @@ from bench.training.device import (
     deterministic,
     entropy,
     pick_device,
+    resolve_precision,
     seed_torch,
-    settled_precision,
 )
 
 
@@ -56,6 +56,6 @@ def test_only_repeatable_algorithms_run_in_the_block_and_the_switch_is_put_back(
 
 def test_a_precision_that_was_asked_for_stays() -> None:
     cpu = torch.device("cpu")
-    assert settled_precision("float32", cpu) == "float32"
-    assert settled_precision("bfloat16", cpu) == "bfloat16"
-    assert settled_precision("auto", cpu) in ("float32", "bfloat16")
+    assert resolve_precision("float32", cpu) == "float32"
+    assert resolve_precision("bfloat16", cpu) == "bfloat16"
+    assert resolve_precision("auto", cpu) in ("float32", "bfloat16")

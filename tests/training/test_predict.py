@@ -63,7 +63,7 @@ def test_a_map_method_speaks_for_every_image_and_class(photographs: Photographs,
     for table in tables.values():
         assert table["image"].to_pylist() == [image for image in photographs.ids for _ in TASK.classes]
         assert table["label"].to_pylist() == list(TASK.classes) * 8
-    pixels = torch.stack([Images(photographs).square(image, 32) for image in photographs.ids]) / 255
+    pixels = torch.stack([Images(photographs).load_square(image, 32) for image in photographs.ids]) / 255
     with torch.no_grad():
         found = method.eval()(pixels)
     np.testing.assert_allclose(scores(tables["scores"]), found.scores.sigmoid(), rtol=1e-5)
@@ -128,7 +128,7 @@ class LeftToRight(Colours):
 def test_flip_test_is_the_mean_over_both_views_with_maps_turned_back(photographs: Photographs, tmp_path: Path) -> None:
     plain = predicted(made(LeftToRight), photographs, tmp_path / "plain", *ALL)
     both = predicted(made(LeftToRight, flip_test=True), photographs, tmp_path / "both", *ALL)
-    red = torch.stack([Images(photographs).square(image, 32)[0] for image in photographs.ids]).numpy() / 255
+    red = torch.stack([Images(photographs).load_square(image, 32)[0] for image in photographs.ids]).numpy() / 255
     np.testing.assert_allclose(scores(plain["scores"])[:, 0], red[:, :, :16].mean((1, 2)), rtol=1e-5)
     np.testing.assert_allclose(scores(both["scores"])[:, 0], red.mean((1, 2)), rtol=1e-5)
     np.testing.assert_allclose(scores(both["scores"])[:, 1], red.mean((1, 2)), rtol=1e-5)
@@ -146,7 +146,7 @@ def test_predictions_of_several_sizes_are_averaged_at_the_largest(
     assert list(found) == ["scores"]
     _, maps = drawn(photographs, tmp_path / "p", "maps")
     large, small = (
-        torch.stack([Images(photographs).square(image, size)[:1] for image in photographs.ids]) / 255
+        torch.stack([Images(photographs).load_square(image, size)[:1] for image in photographs.ids]) / 255
         for size in (64, 32)
     )
     enlarged = torch.nn.functional.interpolate(small, (64, 64), mode="bilinear")
@@ -251,7 +251,7 @@ def test_maps_are_those_of_the_network_one_a_class(
     found, maps = drawn(photographs, tmp_path / "p", "maps")
     assert found.image.tolist() == [row for row in range(8) for _ in TASK.classes]
     assert found.label.tolist() == [0, 1] * 8
-    pixels = torch.stack([Images(photographs).square(image, 32) for image in photographs.ids]) / 255
+    pixels = torch.stack([Images(photographs).load_square(image, 32) for image in photographs.ids]) / 255
     with torch.no_grad():
         forward = method.eval()(pixels).maps.reshape(-1, 32, 32).numpy()
     np.testing.assert_allclose(np.stack(maps), forward, atol=close)
@@ -335,7 +335,7 @@ def test_objectness_is_written_where_a_method_has_it_turned_back_too(photographs
     predicted(made(WithObjectness, flip_test=True), photographs, tmp_path / "p", "objectness")
     found, maps = drawn(photographs, tmp_path / "p", "objectness")
     assert found.image.tolist() == list(range(8))
-    red = torch.stack([Images(photographs).square(image, 32)[0] for image in photographs.ids]).numpy() / 255
+    red = torch.stack([Images(photographs).load_square(image, 32)[0] for image in photographs.ids]).numpy() / 255
     np.testing.assert_allclose(np.stack(maps), red, rtol=1e-6)
 
 
