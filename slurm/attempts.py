@@ -1,4 +1,4 @@
-"""The lives of a job: each time that it was begun. A task that is preempted, or loses its node, is begun again."""
+"""The attempts of a job. A task that is preempted, or loses its node, is started again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TOLD = "Told to stop."
 
 
 @dataclass(frozen=True)
-class Life:
-    """One time that a job was begun.
+class Attempt:
+    """One attempt at a job.
 
-    task: the scheduler's id. number: how often the task was begun before. end: why it was stopped, where it was told.
-    step: what it did then, and from where on.
+    task: the scheduler's id. number: how often the task was started before. end: why it was stopped, if known.
+    step: the step it was at then, and where that had started.
     """
 
     task: str
@@ -27,27 +27,27 @@ class Life:
     step: str = ""
 
 
-def lives(folder: Path) -> Sequence[Life]:
+def read_attempts(folder: Path) -> Sequence[Attempt]:
     """Read the attempts of a job so far, from its folder."""
     path = folder / "lives.json"
-    return [Life(**said) for said in read_json(path)] if path.exists() else []
+    return [Attempt(**said) for said in read_json(path)] if path.exists() else []
 
 
-def this() -> Life:
+def this() -> Attempt:
     """Return the attempt that this process belongs to."""
     from submitit import JobEnvironment
 
-    return Life(JobEnvironment().job_id, int(os.environ.get("SLURM_RESTART_COUNT", 0)))
+    return Attempt(JobEnvironment().job_id, int(os.environ.get("SLURM_RESTART_COUNT", 0)))
 
 
 def begin(folder: Path) -> None:
-    """Write down that a job is begun."""
-    _write(folder, [*lives(folder), this()])
+    """Record that an attempt at a job begins."""
+    _write(folder, [*read_attempts(folder), this()])
 
 
 def stop(folder: Path, why: str) -> bool:
-    """Write down why a job is stopped, if it is this life's; whether another would bring it no further."""
-    *before, last = [Life("", 0), *lives(folder)]
+    """Record why this attempt at a job is stopped; return whether another attempt would make no progress."""
+    *before, last = [Attempt("", 0), *read_attempts(folder)]
     if not _is_this(last):
         return False
     progress = folder / "progress.json"
@@ -58,14 +58,14 @@ def stop(folder: Path, why: str) -> bool:
 
 
 def was_stopped(folder: Path) -> bool:
-    """Whether this life of a job was told to stop."""
-    past = lives(folder)
+    """Return whether this attempt at a job was asked to stop."""
+    past = read_attempts(folder)
     return bool(past) and _is_this(past[-1]) and past[-1].end != ""
 
 
-def _is_this(life: Life) -> bool:
-    return replace(life, end="", step="") == this()
+def _is_this(attempt: Attempt) -> bool:
+    return replace(attempt, end="", step="") == this()
 
 
-def _write(folder: Path, all_of_them: Sequence[Life]) -> None:
+def _write(folder: Path, all_of_them: Sequence[Attempt]) -> None:
     write_json(folder / "lives.json", [asdict(one) for one in all_of_them])

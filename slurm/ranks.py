@@ -19,11 +19,11 @@ def size() -> int:
 
 
 def meet(number: int) -> None:
-    """Tell torch, as torchrun does, who shares this job and where they meet: elsewhere for each job, and each life."""
+    """Set torchrun's variables: the processes that share this job, and a port of its own for each attempt."""
     from submitit.helpers import TorchDistributedEnvironment
 
     if size() == 1:
         return
-    life = this()
-    os.environ["MASTER_PORT"] = str(random.Random(f"{life.task} {life.number} {number}").choice(PORTS))
+    attempt = this()
+    os.environ["MASTER_PORT"] = str(random.Random(f"{attempt.task} {attempt.number} {number}").choice(PORTS))
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)

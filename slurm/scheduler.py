@@ -87,7 +87,7 @@ def submit(attempt: Path) -> None:
 
 
 def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
-    """Why each life of a task ended, by id, in order; nothing for one that goes on.
+    """Return why each attempt of a task ended, by id, in order; nothing for one that is running.
 
     Of what neither the queue nor accounting knows, nothing is said: it may be that accounting is late. Without
     accounting, what the queue does not know has ended. Raises RunError where the queue cannot be asked.

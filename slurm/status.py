@@ -1,4 +1,4 @@
-"""How the jobs of a submission are: waiting, running, done or failed, told from its files and from the cluster."""
+"""Determine the status of the jobs of a submission from its files and from the cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.core.files import read_json
 from bench.core.lease import find_holder
 from bench.errors import RunError
 from slurm import local, scheduler
-from slurm.attempts import lives
+from slurm.attempts import read_attempts
 from slurm.submission import Sent, Submission
 
 CLUSTERS = {"local": local, "slurm": scheduler}
@@ -37,7 +37,7 @@ def statuses(submission: Submission) -> list[Status]:
     """How every job is, in order."""
     sent, numbers = submission.sent(), range(len(submission.jobs))
     asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
-    ends = _ends(sent[number] for number in asked)
+    ends = _read_end_reasons(sent[number] for number in asked)
     return [_status(submission, number, sent.get(number), ends) for number in numbers]
 
 
@@ -54,9 +54,9 @@ def cancel(submission: Submission) -> list[int]:
 
 
 def _has_to_be_asked(submission: Submission, number: int) -> bool:
-    """Whether the files of a job do not say all: it has not ended, or a life ended without a word."""
-    past = lives(submission.job_folder(number))[:-1]
-    return submission.outcome(number) is None or not all(life.end for life in past)
+    """Whether the files of a job do not say all: it has not ended, or an attempt ended without a reason."""
+    past = read_attempts(submission.job_folder(number))[:-1]
+    return submission.outcome(number) is None or not all(attempt.end for attempt in past)
 
 
 def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]]) -> Status:
@@ -76,16 +76,17 @@ def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[s
 
 
 def _restarts(submission: Submission, number: int, task: str, ends: dict[str, list[str]]) -> tuple[str, ...]:
-    """Why all lives of a job in its present task but the last have ended."""
-    past = [life for life in lives(submission.job_folder(number)) if life.task == task]
-    told = ends.get(task, [])
+    """Return why each attempt of a job in its present task ended, but for the last."""
+    past = [attempt for attempt in read_attempts(submission.job_folder(number)) if attempt.task == task]
+    end_reasons = ends.get(task, [])
     return tuple(
-        life.end or (told[life.number] if life.number < len(told) else "For a cause unknown.") for life in past[:-1]
+        attempt.end or (end_reasons[attempt.number] if attempt.number < len(end_reasons) else "Unknown reason.")
+        for attempt in past[:-1]
     )
 
 
-def _ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
-    """Why the lives of tasks ended, by id; under no id, why a cluster could not be asked."""
+def _read_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
+    """Return why the attempts of tasks ended, by id; under no id, why a cluster could not be asked."""
     found: dict[str, list[str]] = {}
     for cluster, tasks in _by_cluster(sent).items():
         try:

@@ -66,7 +66,7 @@ class Task:
         for number in self.jobs:
             folder = submission.job_folder(number)
             if submission.outcome(number) is None and attempts.stop(folder, why):
-                step = attempts.lives(folder)[-1].step
+                step = attempts.read_attempts(folder)[-1].step
                 submission.end(number, failed={"": f"{why} Twice it came no further than {step}: give it more."})
         return DelayedSubmission(self)
 

@@ -138,8 +138,8 @@ class Subject:
     def examples(self, method: Any, images: int) -> list[Example]:
         """Return the arguments of `loss` that the harness makes of the first images."""
         truth = self.ground_truth(images)
-        feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
-        step = feed.step(plan(method.config, images, seed=0, epoch=0), 0)
+        source, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
+        step = source.step(plan(method.config, images, seed=0, epoch=0), 0)
         return [(as_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
 
     def loss(self, method: Any, *example: Tensor) -> dict[str, Tensor]:
@@ -153,8 +153,8 @@ class Subject:
     def train_method(self, name: str, images: int, epochs: int) -> Any:
         """Train the method for some epochs in the folder `name`."""
         method, truth = self.build_method(epochs=epochs), self.ground_truth(images)
-        feed, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
-        loop.fit(method, feed, self.folder / name, seed=0, device=self.device)
+        source, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
+        loop.fit(method, source, self.folder / name, seed=0, device=self.device)
         return method
 
     @cached_property
@@ -169,7 +169,11 @@ class Subject:
         """
         proposals = given.get("proposals", self.proposals(truth))
         if isinstance(method, Predictor):
-            there = {key: value for key, value in self.prior_run_settings(truth).items() if key in self.cls.Config.model_fields}
+            there = {
+                key: value
+                for key, value in self.prior_run_settings(truth).items()
+                if key in self.cls.Config.model_fields
+            }
             return dict(type(method)(method.config.model_copy(update=there)).predict(truth, proposals))
         written = OF_MAPS if isinstance(method, MapMethod) else ProposalMethod.kinds
         kinds = [kind for kind in method.kinds if kind in written]

@@ -70,7 +70,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an epoch does, (N,) each: the order of the images, and for each place whether mirrored and at what size."""
+    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, and the size."""
 
     order: NDArray[np.int64]
     mirrored: NDArray[np.bool_]
@@ -112,23 +112,23 @@ class BatchSource(ABC):
     def step(self, plan: Plan, number: int, rank: int = 0, size: int = 1) -> list[Example]:
         """Return the examples of a step for one of `size` processes, one per pass, borrowed if it has no images."""
         passes = self.passes(number, size)
-        return [self._example(plan, shard(places, rank, size) or places[:1]) for places in passes]
+        return [self._example(plan, shard(positions, rank, size) or positions[:1]) for positions in passes]
 
     @abstractmethod
     def passes(self, number: int, size: int = 1) -> list[range]:
         """Split the positions of a step into passes: what goes through the net at once, over `size` processes."""
 
     @abstractmethod
-    def _example(self, plan: Plan, places: range) -> Example: ...
+    def _example(self, plan: Plan, positions: range) -> Example: ...
 
 
-def shard(places: range, rank: int, size: int) -> range:
+def shard(positions: range, rank: int, size: int) -> range:
     """Return the share of one of `size` processes, as large as the others' or one larger.
 
     >>> [list(shard(range(10, 15), rank, 4)) for rank in range(4)]
     [[10], [11], [12], [13, 14]]
     """
-    return places[len(places) * rank // size : len(places) * (rank + 1) // size]
+    return positions[len(positions) * rank // size : len(positions) * (rank + 1) // size]
 
 
 class MapBatchSource(BatchSource):
@@ -136,15 +136,15 @@ class MapBatchSource(BatchSource):
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """All of a step at once, or in parts whose gradients are added."""
-        places, parts = self.positions(number), getattr(self.config, "grad_accumulation_steps", 1)
-        return [part for place in range(parts) if (part := shard(places, place, parts))]
+        positions, parts = self.positions(number), getattr(self.config, "grad_accumulation_steps", 1)
+        return [part for position in range(parts) if (part := shard(positions, position, parts))]
 
-    def _example(self, plan: Plan, places: range) -> Example:
-        return torch.stack([self._image(plan, place) for place in places]), self.labels[plan.order[places]]
+    def _example(self, plan: Plan, positions: range) -> Example:
+        return torch.stack([self._image(plan, position) for position in positions]), self.labels[plan.order[positions]]
 
-    def _image(self, plan: Plan, place: int) -> Tensor:
-        image = self.images.load_square(self.ids[plan.order[place]], self.config.input_size)
-        return image.flip(-1) if plan.mirrored[place] else image
+    def _image(self, plan: Plan, position: int) -> Tensor:
+        image = self.images.load_square(self.ids[plan.order[position]], self.config.input_size)
+        return image.flip(-1) if plan.mirrored[position] else image
 
 
 class ProposalBatchSource(BatchSource):
@@ -168,27 +168,29 @@ class ProposalBatchSource(BatchSource):
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """One image a process."""
-        places = self.positions(number)
-        return [places[first : first + size] for first in range(0, len(places), size)]
+        positions = self.positions(number)
+        return [positions[first : first + size] for first in range(0, len(positions), size)]
 
-    def _example(self, plan: Plan, places: range) -> Example:
-        (place,) = places
-        row = plan.order[place]
-        image, *scale = self.images.load_fitted(self.ids[row], int(plan.size[place]))
+    def _example(self, plan: Plan, positions: range) -> Example:
+        (position,) = positions
+        row = plan.order[position]
+        image, *scale = self.images.load_fitted(self.ids[row], int(plan.size[position]))
 
         def placed(boxes: NDArray[np.float32]) -> Tensor:
             here = scale_boxes(boxes, *scale)
-            return mirrored(here, image.shape[-1]) if plan.mirrored[place] else here
+            return mirrored(here, image.shape[-1]) if plan.mirrored[position] else here
 
         proposals = placed(self.proposals_of(self.ids[row])[: self.most])
-        example = (image.flip(-1) if plan.mirrored[place] else image)[None], proposals, self.labels[row]
+        example = (image.flip(-1) if plan.mirrored[position] else image)[None], proposals, self.labels[row]
         if self.pseudo is None:
             return example
         boxes, classes = self.pseudo.of(self.ids[row])
         return *example, placed(boxes), torch.from_numpy(classes)
 
 
-def make_batch_source(config: TrainedConfig, images: Images, truth: GroundTruth, proposals: Proposals | None) -> tuple[BatchSource, int]:
+def make_batch_source(
+    config: TrainedConfig, images: Images, truth: GroundTruth, proposals: Proposals | None
+) -> tuple[BatchSource, int]:
     """Build the batch source for a config, and count the images skipped for want of proposals.
 
     Raises RequestError if nothing is left.
@@ -236,7 +238,7 @@ def prefetch(make: Callable[[int], T], count: int, workers: int) -> Generator[T,
         yield from map(make, range(count))
         return
     # One core a worker: torch would otherwise start a team of threads in each.
-    with ThreadPoolExecutor(workers, "feed", torch.set_num_threads, (1,)) as pool:
+    with ThreadPoolExecutor(workers, "prefetch", torch.set_num_threads, (1,)) as pool:
         waiting = deque(pool.submit(make, number) for number in range(min(count, 2 * workers)))
         try:
             for number in range(len(waiting), count + len(waiting)):

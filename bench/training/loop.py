@@ -49,7 +49,7 @@ def build(cls: type[T], config: TrainedConfig, task: Task, seed: int) -> T:
 
 def fit(
     method: MapMethod | ProposalMethod,
-    feed: BatchSource,
+    source: BatchSource,
     folder: Path,
     *,
     seed: int,
@@ -64,12 +64,12 @@ def fit(
     by a SIGTERM, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = _Training(method, feed, _optimiser(method), folder, seed, device, workers)
+    training = _Training(method, source, _optimiser(method), folder, seed, device, workers)
     there = checkpoint.resume(folder, method, training.optimiser) if process_group.is_main() else []
     history = collectives.broadcast_state(method, training.optimiser, there)
     begun = history.pop() if history and "step" in history[-1] else Epoch()
-    images, epochs = len(feed.ids), method.config.epochs
-    done = images * len(history) + feed.config.batch_size * int(begun.get("step", 0))
+    images, epochs = len(source.ids), method.config.epochs
+    done = images * len(history) + source.config.batch_size * int(begun.get("step", 0))
     with (
         catch_sigterm() as stopped,
         deterministic(device),
@@ -93,7 +93,7 @@ class _Training:
     """What every step of a training needs."""
 
     method: MapMethod | ProposalMethod
-    feed: BatchSource
+    source: BatchSource
     optimiser: optim.SGD
     folder: Path
     seed: int
@@ -101,53 +101,53 @@ class _Training:
     workers: int
 
     def run_epoch(self, epoch: int, step: Step, begun: Epoch, stopped: Callable[[], bool]) -> Epoch:
-        """One pass over the feed, from where it was begun on, or until it is stopped. Raises DivergedError."""
+        """One pass over the source, from where it was begun on, or until it is stopped. Raises DivergedError."""
         begin, rate = time.monotonic() - begun.get("seconds", 0.0), self._set_rate(epoch)
         total, norms = _sums("sum", begun, self.device), _sums("norm", begun, self.device)
-        chosen = plan(self.method.config, len(self.feed.ids), self.seed, epoch)
+        chosen = plan(self.method.config, len(self.source.ids), self.seed, epoch)
         self.method.train()
         rank, size = process_group.rank(), process_group.size()
-        steps = range(int(begun.get("step", 0)), self.feed.steps)
+        steps = range(int(begun.get("step", 0)), self.source.steps)
         with closing(prefetch(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
             for number, batch in zip(steps, batches, strict=False):
                 seed_torch(STEP, self.seed, epoch, number, rank)
-                _add(total, self._update(batch, self.feed.passes(number, size), norms))
-                last = process_group.any_rank(stopped()) or number + 1 == self.feed.steps
+                _add(total, self._update(batch, self.source.passes(number, size), norms))
+                last = process_group.any_rank(stopped()) or number + 1 == self.source.steps
                 looking = number % LOG_EVERY == 0 or last
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
-                step(len(self.feed.positions(number)), **figures)
+                step(len(self.source.positions(number)), **figures)
                 if last:
                     break
         self._refuse_broken(epoch)
         collectives.average_statistics(self.method)
         seconds = time.monotonic() - begin
-        if number + 1 < self.feed.steps:
+        if number + 1 < self.source.steps:
             return _interrupted_state(epoch, number, seconds, total, norms)
-        means = {f"loss/{name}": float(value) / self.feed.steps for name, value in total.items()}
-        watched = {f"gradient/{name}": float(value) / self.feed.steps for name, value in norms.items()}
-        spent = {"seconds": seconds, "images_per_second": len(self.feed.ids) / seconds}
-        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **watched, "lr": rate, **spent}
+        means = {f"loss/{name}": float(value) / self.source.steps for name, value in total.items()}
+        gradients = {f"gradient/{name}": float(value) / self.source.steps for name, value in norms.items()}
+        spent = {"seconds": seconds, "images_per_second": len(self.source.ids) / seconds}
+        return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **gradients, "lr": rate, **spent}
 
     def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
         """Load this process's examples of a step into memory that a GPU copies from without waiting."""
-        found = self.feed.step(chosen, steps[index], process_group.rank(), process_group.size())
+        found = self.source.step(chosen, steps[index], process_group.rank(), process_group.size())
         return [tuple(each.pin_memory() for each in one) for one in found] if self.device.type == "cuda" else found
 
     def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
         """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
         config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
-        for places, (images, *rest) in zip(passes, batch, strict=True):
-            own = len(shard(places, process_group.rank(), process_group.size()))
+        for positions, (images, *rest) in zip(passes, batch, strict=True):
+            own = len(shard(positions, process_group.rank(), process_group.size()))
             over = count / own if own else math.inf  # who stands in counts nothing
-            with autocast(self.device, config.precision), collectives.loss_share(own / len(places)):
+            with autocast(self.device, config.precision), collectives.loss_share(own / len(positions)):
                 found = self.method.loss(
                     as_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
                 )
             (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})
         terms = collectives.all_reduce([one for one in self.method.parameters() if one.requires_grad], terms)
-        _add(norms, {name: _gradient_norm(watched) for name, watched in self.method.gradient_groups().items()})
+        _add(norms, {name: _gradient_norm(group) for name, group in self.method.gradient_groups().items()})
         if config.grad_clip_norm:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.grad_clip_norm)
         self.optimiser.step()

@@ -90,7 +90,9 @@ def _decode_columns(
     return found
 
 
-def _table(truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]) -> pa.Table:
+def _table(
+    truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]
+) -> pa.Table:
     """Build the table of a kind from the rows of each image and written class."""
     rows = np.concatenate([[len(some) for some in one] for one in placed]).astype(np.int64)
     image = np.concatenate([np.full(len(one.label), one.row) for one in mapped]).repeat(rows)
@@ -110,7 +112,9 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
     return mask_of(shares, classes)
 
 
-def _compute_maps(method: MapMethod, split: Split, rows: range, device: torch.device, workers: int) -> Iterator[_Mapped]:
+def _compute_maps(
+    method: MapMethod, split: Split, rows: range, device: torch.device, workers: int
+) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
     sizes = config.test_scales or (config.input_size,)

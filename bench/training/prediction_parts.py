@@ -86,7 +86,9 @@ class Parts:
         return [parts / kind / name if kind in FOLDERS else parts / f"{kind}-{name}"]
 
 
-def table(truth: GroundTruth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray) -> pa.Table:
+def table(
+    truth: GroundTruth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
+) -> pa.Table:
     """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
     if not all(np.isfinite(value).all() for value in values):
         raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")

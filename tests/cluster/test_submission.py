@@ -111,8 +111,8 @@ def test_a_task_that_waits_again_has_not_ended_and_why_it_was_begun_again_is_tol
     states = ["7_0|NODE_FAIL", "7_1|PREEMPTED", "7_1|NODE_FAIL", "7_1|PENDING"]
     command("sacct", f"printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
     jobs.send(submission, ARRAYS, "slurm", "gpu")
-    for life in range(3):
-        began(submission, 1, "7_1", life, monkeypatch)
+    for attempt in range(3):
+        began(submission, 1, "7_1", attempt, monkeypatch)
     first, second, *_ = status.statuses(submission)
     assert (first.state, first.reason, first.restarts) == ("waiting", "", ())
     assert (second.state, second.restarts) == ("waiting", ("Preempted.", "Its node failed."))
@@ -129,7 +129,7 @@ def test_who_comes_no_further_in_two_lives_is_out_of_time(
         write_json(folder / "progress.json", {**progress, "start": step})
         futile.append(attempts.stop(folder, why))
     assert futile == [False, False, False, True]
-    assert [life.end for life in attempts.lives(folder)] == ["Preempted.", *[OUT_OF_TIME] * 3]
+    assert [attempt.end for attempt in attempts.read_attempts(folder)] == ["Preempted.", *[OUT_OF_TIME] * 3]
     monkeypatch.setenv("SLURM_RESTART_COUNT", "4")  # begun again, and stopped before the job was
     assert not attempts.stop(folder, OUT_OF_TIME)
 

@@ -13,7 +13,7 @@ import pytest
 from slurm_cluster import DATA, MEANS, SCRIPT, Checkout, ask, ended, until, wait_for
 
 from bench.core.lease import find_holder
-from slurm.attempts import lives
+from slurm.attempts import read_attempts
 from slurm.status import Status
 from slurm.submission import Submission
 
@@ -126,7 +126,7 @@ def disturb(submission: Submission, nodes: Path, folder: Path) -> None:
     assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
     (folder / "raising.go").touch()
-    until(lambda _: lives(submission.job_folder(NAMES.index("warned")))[0].end != "", submission)
+    until(lambda _: read_attempts(submission.job_folder(NAMES.index("warned")))[0].end != "", submission)
     ask("scontrol", "update", f"JobId={tasks['warned']}", "TimeLimit=10")  # its next life has its time again
 
 

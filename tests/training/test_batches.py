@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from train_cases import FLAT, Colours, Corners, Photographs, boxes, feed, made
+from train_cases import FLAT, Colours, Corners, Photographs, boxes, made, make_source
 
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, RequestError
@@ -63,7 +63,7 @@ def test_sizes_are_drawn_from_the_scales_of_a_proposal_method() -> None:
 
 
 def test_steps_take_every_image_once_and_the_last_may_be_smaller(tmp_path: Path) -> None:
-    found = feed(made(Colours, batch_size=3), Photographs(tmp_path, 8))
+    found = make_source(made(Colours, batch_size=3), Photographs(tmp_path, 8))
     chosen = plan(found.config, 8, 0, 0)
     batches = [found.step(chosen, number)[0] for number in range(found.steps)]
     assert [len(images) for images, _ in batches] == [3, 3, 2]
@@ -92,7 +92,7 @@ def test_proposals_lose_the_small_in_original_pixels_and_then_the_surplus(tmp_pa
     rows = [(0, 0, 16, 12), (0, 0, 9, 12), (4, 0, 32, 24), (0, 0, 10, 10)]
     photographs = Photographs(tmp_path, 1)
     method = made(Corners, input_size=64, min_proposal=10, max_proposals=2, flip=False)
-    found = feed(method, photographs, boxes(photographs, rows))
+    found = make_source(method, photographs, boxes(photographs, rows))
     [(image, proposals, _)] = found.step(plan(method.config, 1, 0, 0), 0)
     assert image.shape == (1, 3, 48, 64)
     assert proposals.tolist() == [[0, 0, 32, 24], [8, 0, 64, 48]]
@@ -100,7 +100,7 @@ def test_proposals_lose_the_small_in_original_pixels_and_then_the_surplus(tmp_pa
 
 def test_a_mirrored_example_has_mirrored_pixels_and_proposals(tmp_path: Path) -> None:
     photographs = Photographs(tmp_path, 12)
-    found = feed(made(Corners, min_proposal=0), photographs, boxes(photographs, [(0, 0, 8, 24)]))
+    found = make_source(made(Corners, min_proposal=0), photographs, boxes(photographs, [(0, 0, 8, 24)]))
     chosen = plan(found.config, 12, 0, 0)
     assert 0 < chosen.mirrored.sum() < 12
     for number in range(12):
@@ -143,7 +143,8 @@ def test_images_stay_in_memory_while_they_fit_the_budget(tmp_path: Path) -> None
     images = Images(photographs, budget=bytes_each)
     first = [images.load_square(image, 16) for image in photographs.ids]
     photographs.opened.clear()
-    assert all(torch.equal(images.load_square(image, 16), one) for image, one in zip(photographs.ids, first, strict=True))
+    again = [images.load_square(image, 16) for image in photographs.ids]
+    assert all(torch.equal(one, other) for one, other in zip(again, first, strict=True))
     assert photographs.opened == ["01"]
 
 
@@ -183,7 +184,7 @@ def test_work_ahead_is_bounded_and_stops_when_nobody_wants_more() -> None:
     assert next(items) == 0
     items.close()
     assert len(begun) <= 5
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("feed")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_work_ahead_leaves_the_threads_of_the_computation_alone() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from train_cases import CPU, Colours, Corners, Photographs, boxes, feed, log, made, train, weights
+from train_cases import CPU, Colours, Corners, Photographs, boxes, log, made, make_source, train, weights
 
 from bench.errors import BusyError, DivergedError
 from bench.training import checkpoint
@@ -227,7 +227,7 @@ def test_a_step_of_proposals_is_one_update_from_the_mean_gradient(run: Path, pho
     proposals = boxes(photographs, HALVES)
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 10, "momentum": 0.0, "weight_decay": 0.0, "min_proposal": 0}
     method, by_hand = made(Corners, **settings), made(Corners, **settings)
-    examples = feed(by_hand, photographs, proposals).step(plan(by_hand.config, 10, 0, 0), 0)
+    examples = make_source(by_hand, photographs, proposals).step(plan(by_hand.config, 10, 0, 0), 0)
     mean = sum(by_hand.loss(image / 255, rois, labels)["fit"] for image, rois, labels in examples) / 10
     mean.backward()
     train(method, run, photographs, proposals)
@@ -313,7 +313,7 @@ def test_progress_counts_every_image_from_where_it_goes_on(run: Path, photograph
         train(made(Colours, epochs=2, batch_size=3), run, photographs, check=interrupting(2))
     counting = Counting()
     method = made(Colours, epochs=2, batch_size=3)
-    fit(method, feed(method, photographs), run, seed=0, device=CPU, progress=counting)
+    fit(method, make_source(method, photographs), run, seed=0, device=CPU, progress=counting)
     assert counting.opened == [("Training colours", 20, 10)]
     assert counting.done == 10
     assert len(counting.losses) == 2
@@ -371,10 +371,19 @@ def test_what_a_method_watches_is_logged_as_the_norm_of_its_gradient(run: Path, 
     train(method, run, photographs, given)
     first, second = log(run)
     before = made(Watched, **settings)
-    examples = feed(before, photographs, given).step(plan(before.config, 10, 0, 0), 0)
+    examples = make_source(before, photographs, given).step(plan(before.config, 10, 0, 0), 0)
     sum(before.loss(image / 255, box, label)["fit"] for image, box, label in examples).div(10).backward()
     grads = [parameter.grad for parameter in before.linear.parameters()]
     assert first["gradient/bias"] == pytest.approx(grads[1].norm().item(), rel=1e-5)
     assert first["gradient/all"] == pytest.approx(sum(grad.square().sum() for grad in grads).sqrt().item(), rel=1e-5)
     assert second["gradient/all"] != first["gradient/all"]
     assert first["loss"] == first["loss/fit"]
+
+
+def test_the_hook_of_release_0_1_for_gradients_is_still_asked(run: Path, photographs: Photographs) -> None:
+    class Former(Colours):
+        def watched(self) -> dict[str, list[torch.nn.Parameter]]:
+            return {"maps": list(self.parameters())}
+
+    train(made(Former, epochs=1), run, photographs)
+    assert log(run)[0]["gradient/maps"] > 0

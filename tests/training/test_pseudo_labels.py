@@ -75,14 +75,14 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
 def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs, tmp_path: Path) -> None:
     file = run(tmp_path / "r.parquet", photographs, [("00", "cat", 0.9, 0.0, 4.0, 8.0, 12.0)])
     config = PseudoConfig(pseudo=file, net="none", weights="none", input_size=64, min_proposal=0)
-    feed, _ = make_batch_source(
+    source, _ = make_batch_source(
         config, Images(photographs), photographs.ground_truth("train"), boxes(photographs, [WHOLE])
     )
     seen = set()
     for epoch in range(8):
         chosen = plan(config, 3, seed=0, epoch=epoch)
         for place in range(3):
-            ((_, _, _, box, label),) = feed.step(chosen, place)
+            ((_, _, _, box, label),) = source.step(chosen, place)
             if chosen.order[place]:
                 assert (box.shape, label.shape) == ((0, 4), (0,))
                 continue

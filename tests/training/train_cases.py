@@ -107,14 +107,14 @@ def boxes(photographs: Photographs, rows: Sequence[Sequence[float]]) -> Proposal
     return Proposals.from_arrays(photographs.ids, [each] * len(photographs.ids))
 
 
-def feed(method: Any, photographs: Photographs, proposals: Proposals | None = None) -> BatchSource:
+def make_source(method: Any, photographs: Photographs, proposals: Proposals | None = None) -> BatchSource:
     """The method's feed of all the photographs."""
     return make_batch_source(method.config, Images(photographs), photographs.ground_truth("train"), proposals)[0]
 
 
 def train(method: Any, folder: Path, photographs: Photographs, proposals: Proposals | None = None, **more: Any) -> Any:
     """The method, trained in `folder`."""
-    fit(method, feed(method, photographs, proposals), folder, **{"seed": 0, "device": CPU, **more})
+    fit(method, make_source(method, photographs, proposals), folder, **{"seed": 0, "device": CPU, **more})
     return method
 
 
