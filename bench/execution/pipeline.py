@@ -92,7 +92,7 @@ def run(
     def prepare(request: Request) -> ResolvedRun:
         return resolve_request(request, datasets, device=chosen, threads=computing).prepare()
 
-    with process_group.joined(chosen):
+    with process_group.join_group(chosen):
         for request in requests:
             with _collect_errors(request, report):
                 resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
@@ -184,7 +184,7 @@ def _train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
 
     folder = options.store.training_folder(resolved.training.address)
     claim = options.store.claim(folder, unless=checkpoint.done(folder).exists, progress=options.progress)
-    with process_group.claimed(claim) as check:
+    with process_group.hold_lease(claim) as check:
         if check is None:
             return
         if process_group.is_main():
@@ -223,7 +223,7 @@ def _predict(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
     claim = options.store.claim(
         folder, unless=lambda: not _list_missing_kinds(resolved, kinds, options), progress=options.progress
     )
-    with process_group.claimed(claim) as check:
+    with process_group.hold_lease(claim) as check:
         if check is None:
             return
         if process_group.is_main():

@@ -202,9 +202,9 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
     """Replace `precision=auto` by the precision of the device: addresses hold what is computed."""
     if getattr(config, "precision", None) != "auto":
         return config
-    from bench.training.device import settled_precision
+    from bench.training.device import resolve_precision
 
-    return config.model_copy(update={"precision": settled_precision("auto", device)})
+    return config.model_copy(update={"precision": resolve_precision("auto", device)})
 
 
 def _read_test_split(
