@@ -1,15 +1,15 @@
-"""Every exception that weakloc raises on purpose; each knows the exit code of its kind.
+"""Every exception that weakloc raises on purpose; each class fixes the process's exit code.
 
 BenchError
 ├── RequestError            the request was wrong                                          exit 2
-│   ├── UnknownNameError    a name that nobody has; says what was probably meant
-│   ├── MissingDataError    something is not on disk; says where it was looked for and how to get it
+│   ├── UnknownNameError    an unknown name; suggests the closest known ones
+│   ├── MissingDataError    something is not on disk; gives the path searched and how to get it
 │   └── BadFileError        a file breaks a rule; names the file, the row and the rule
-│       └── WrongKindError  a file holds another kind of prediction than what is wanted
+│       └── WrongKindError  a file holds another kind of prediction than expected
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
-    ├── DivergedError       the loss is no longer a number
-    └── LostError           of a run's processes one has failed, and so all end
+    ├── DivergedError       the loss is no longer finite
+    └── LostError           one of a run's processes failed, so all of them end
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """Root of the tree. Its text is meant for the user: one line, what was wrong and what to do."""
+    """The base of all exceptions. Its text is one line for the user: what was wrong and what to do."""
 
     exit_code = 3
 
 
 class RequestError(BenchError):
-    """The user asked for something that cannot be."""
+    """A request that cannot be satisfied."""
 
     exit_code = 2
 
 
 class UnknownNameError(RequestError):
-    """A typed name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`.
+    """A name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`.
 
-    Of many known names the first are listed, and few where a `hint` says how to see them all.
+    The message lists the first known names; fewer of them where `hint` gives a command that lists all.
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
@@ -48,7 +48,7 @@ class UnknownNameError(RequestError):
 
 
 def format_names(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message, the first few of many."""
+    """Join names for a message, naming at most `most` of them."""
     shown = ", ".join(names[:most]) or "none"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -71,7 +71,7 @@ class BadFileError(RequestError):
 
 
 class WrongKindError(BadFileError):
-    """A file of predictions of other `kinds` than the expected ones."""
+    """A predictions file whose `kinds` are not the expected ones."""
 
     def __init__(self, file: Path | str, kinds: Sequence[str], expected: Sequence[str], *, seen: str = "") -> None:
         self.kinds = tuple(kinds)
@@ -79,35 +79,35 @@ class WrongKindError(BadFileError):
 
 
 def escape_text(text: str, most: int = 1500) -> str:
-    r"""Text of a file for a message: one line, cut where it is long, without what moves a terminal.
+    r"""Return text from a file as one printable line of bounded length, with control characters escaped.
 
-    >>> printable("a\x1b[2Jb")
+    >>> escape_text("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
     cut = text if len(text) <= most else f"{text[:most]} ..."
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
 
 
 def format_count(count: int, noun: str, plural: str = "") -> str:
-    """Format a number of things for a message.
+    """Format a count with its noun for a message.
 
-    >>> amount(1, "image"), amount(1000, "image"), amount(0, "inverted box", "inverted boxes")
+    >>> format_count(1, "image"), format_count(1000, "image"), format_count(0, "inverted box", "inverted boxes")
     ('1 image', '1000 images', '0 inverted boxes')
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of another library's error, or its name if it has no text."""
+    """Return the first line of an error's message, or the name of its class if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 class RunError(BenchError):
-    """Something failed although the request was right."""
+    """A failure although the request was right."""
 
 
 class BusyError(RunError):
-    """Another live process holds what this one needs."""
+    """Another live process holds what this process needs."""
 
 
 class DivergedError(RunError):
@@ -115,4 +115,4 @@ class DivergedError(RunError):
 
 
 class LostError(RunError):
-    """One of the processes of a run has failed: the others end too."""
+    """One of a run's processes failed, so the others end too."""

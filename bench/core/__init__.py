@@ -1,1 +1,1 @@
-"""What everything else stands on: files, boxes, leases, progress, provenance, the bootstrap."""
+"""The foundation of all other packages: files, boxes, leases, progress, provenance, the bootstrap."""

@@ -1,11 +1,13 @@
-"""How sure a number is: the image-level bootstrap, what it says of one number and of two, and the sums it repeats.
+"""Image-level bootstrap: confidence intervals, p-values and ranks, and the weighted sums that replicates need.
 
-A replicate draws as many images as the split has, with replacement. It is a row of weights (N,), how often each image
-was drawn; the same seed gives the same draws, so that two results on the same images can be compared pairwise.
+A replicate draws as many images as the split has, with replacement. It is a row of weights (N,), the number of times
+each image was draws. The same seed gives the same draws, so two results on the same images can be compared pairwise.
 
-Replicates are moved so that their mean is the number itself. A resampled split holds fewer different images, which
-raises average precision: of a mean over 20 classes on 150 images, unmoved quantiles cover 82 % instead of 95 %. Of two
-numbers, draws on which both agree stay at a difference of 0: moved, they would all fall on one side of it, by chance.
+Shapes: B replicates, b replicates in one chunk, N images, C classes, S seeds; see docs/conventions.md.
+
+Replicates are shifted so that their mean is the measured value. A resampled split holds fewer distinct images, which
+raises average precision: for a mean over 20 classes on 150 images, unshifted quantiles cover 82 % instead of 95 %. In
+a difference of two results, draws on which both agree stay at 0: shifted, they would all fall on one side by chance.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ LEVEL = 0.95
 """Coverage of every interval."""
 
 _ROUNDING = 1e-12
-"""Differences up to this are of the arithmetic."""
+"""Differences up to this are rounding errors."""
 
 _CHUNK = 1 << 20
 """Weights held at once: bounds memory, not results."""
@@ -30,23 +32,26 @@ Metrics = dict[str, FloatArray]
 
 
 def draw_weights(images: int, replicates: int, seed: int) -> Iterator[FloatArray]:
-    """Weights (b, N) of `replicates` bootstrap replicates in all, some at a time."""
+    """Yield the weights (b, N), float64, of `replicates` bootstrap replicates, in chunks of bounded size."""
     generator = np.random.default_rng(seed)
-    at_once = max(1, _CHUNK // max(images, 1))
-    for start in range(0, replicates, at_once):
-        rows = min(at_once, replicates - start)
-        drawn = generator.integers(0, images, (rows, images)) + np.arange(rows)[:, None] * images
-        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
+    chunk = max(1, _CHUNK // max(images, 1))
+    for start in range(0, replicates, chunk):
+        rows = min(chunk, replicates - start)
+        draws = generator.integers(0, images, (rows, images)) + np.arange(rows)[:, None] * images
+        yield np.bincount(draws.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
 
 
 def bootstrap(summarise: Callable[[FloatArray], Metrics], images: int, *, replicates: int, seed: int) -> Metrics:
-    """Every metric under resampled images: `summarise` maps weights (b, N) to values (b, ...)."""
+    """Compute every metric on resampled images: `summarise` maps weights (b, N) to values (b, ...)."""
     parts = [summarise(weights) for weights in draw_weights(images, replicates, seed)] if images else []
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
 def class_mean(values: FloatArray) -> FloatArray:
-    """Mean (B,) over the defined classes of values (B, C); values (B,) stay. NaN where no class is defined."""
+    """Return the mean (B,) over the defined classes of values (B, C); values (B,) are returned unchanged.
+
+    The mean is NaN where no class is defined.
+    """
     if values.ndim == 1:
         return values
     defined = np.isfinite(values)
@@ -56,58 +61,66 @@ def class_mean(values: FloatArray) -> FloatArray:
 
 
 def interval(values: FloatArray, value: float) -> tuple[float, float] | None:
-    """Interval of `value` from its replicates (B,), undefined ones left out; None if none is defined, or it is not."""
+    """Return the confidence interval of `value` from its replicates (B,); undefined replicates are left out.
+
+    None if `value` or every replicate is undefined.
+    """
     return _quantile_interval(_centre(values, value))
 
 
 def difference_interval(values: FloatArray, value: float) -> tuple[float, float] | None:
-    """Interval of a difference of fractions from its replicates (B,); None as for `interval`."""
-    found = _quantile_interval(_centre_difference(values, value))
-    return found and (max(found[0], -1.0), min(found[1], 1.0))
+    """Return the confidence interval of a difference of fractions, from its replicates (B,), clipped to [-1, 1].
+
+    None as for `interval`.
+    """
+    bounds = _quantile_interval(_centre_difference(values, value))
+    return bounds and (max(bounds[0], -1.0), min(bounds[1], 1.0))
 
 
 def p_value(values: FloatArray, value: float) -> float | None:
-    """Two-sided p-value of a difference, from its replicates (B,): could it be 0? None where it is undefined.
+    """Compute the two-sided p-value that a difference is 0, from its replicates (B,); None where it is undefined.
 
-    Twice the smaller share of replicates on either side of 0, those at 0 on both, the split itself counted as one more
-    (Davison and Hinkley, 1997, Section 4.2): under .05 where the interval leaves 0 out.
+    Twice the smaller share of replicates on either side of 0, where replicates at 0 count on both sides and the sample
+    itself counts as one more (Davison and Hinkley, 1997, Section 4.2). It is below .05 where the interval excludes 0.
     """
-    moved = _centre_difference(values, value)
-    if not len(moved):
+    shifted = _centre_difference(values, value)
+    if not len(shifted):
         return None
-    tail = min((moved <= _ROUNDING).sum(), (moved >= -_ROUNDING).sum())
-    return min(1.0, 2 * (float(tail) + 1) / (len(moved) + 1))
+    smaller_side = min((shifted <= _ROUNDING).sum(), (shifted >= -_ROUNDING).sum())
+    return min(1.0, 2 * (float(smaller_side) + 1) / (len(shifted) + 1))
 
 
 def rank_values(values: FloatArray, replicates: FloatArray) -> list[int]:
-    """Rank of n numbers, higher ones better: 1 + how many are significantly better; (n,), and (n, B) from one draw.
+    """Rank n values (n,), higher is better, as 1 + the number of significantly better ones.
 
-    One is significantly better than another where it is higher and the p-value of their difference is under .05, which
-    is asked of each pair alone. Neighbours within noise share a rank unless a third sets them apart.
+    replicates: (n, B), from the same draws. One value is significantly better than another if it is higher and the
+    p-value of their difference is below .05. Each pair is tested on its own. Neighbours within noise share a rank
+    unless a third value separates them.
     """
-    enough = 2 / (replicates.shape[1] + 1) < 1 - LEVEL
-    reach = np.ptp(replicates, axis=1) if enough else np.full(len(values), np.inf)
+    can_be_significant = 2 / (replicates.shape[1] + 1) < 1 - LEVEL
+    extent = np.ptp(replicates, axis=1) if can_be_significant else np.full(len(values), np.inf)
 
-    def better(one: int, mine: int) -> bool:
-        apart = float(values[one] - values[mine])
-        if apart > reach[one] + reach[mine] + _ROUNDING:  # no replicate of the difference gets to 0
+    def is_better(a: int, b: int) -> bool:
+        difference = float(values[a] - values[b])
+        if difference > extent[a] + extent[b] + _ROUNDING:  # no replicate of the difference reaches 0
             return True
-        return apart > 0 and _is_significant(replicates[one] - replicates[mine], apart)
+        return difference > 0 and _is_significant(replicates[a] - replicates[b], difference)
 
-    return [1 + sum(better(one, mine) for one in range(len(values))) for mine in range(len(values))]
+    return [1 + sum(is_better(a, b) for a in range(len(values))) for b in range(len(values))]
 
 
 def average_over_seeds(replicates: FloatArray) -> FloatArray:
-    """Replicates (B,) of the mean over S seeds, from those of each (S, B) on the same images.
+    """Return replicates (B,) of the mean over S seeds, from each seed's replicates (S, B) on the same images.
 
-    Each draws seeds too, one fewer than there are, so that the mean varies with the seeds by their variance / S (Rao
-    and Wu, JASA 1988); as many seeds give the same draws, so seeds are paired. One seed says nothing of other seeds.
+    Each replicate also resamples S - 1 of the S seeds, so that the mean varies with the seeds by their variance / S
+    (Rao and Wu, JASA 1988). The same S gives the same draws, so results are paired by seed. With one seed, no
+    variation between seeds is included.
     """
     seeds, count = replicates.shape
     if seeds == 1:
         return np.asarray(replicates[0])
-    drawn = np.random.default_rng(seeds).integers(0, seeds, (seeds - 1, count))
-    return np.asarray(np.take_along_axis(replicates, drawn, axis=0).mean(axis=0))
+    draws = np.random.default_rng(seeds).integers(0, seeds, (seeds - 1, count))
+    return np.asarray(np.take_along_axis(replicates, draws, axis=0).mean(axis=0))
 
 
 def _is_significant(values: FloatArray, value: float) -> bool:
@@ -121,9 +134,9 @@ def _centre(values: FloatArray, value: float) -> FloatArray:
 
 
 def _centre_difference(values: FloatArray, value: float) -> FloatArray:
-    """Replicates of a difference, moved; those on which both agree are left at 0."""
-    moved = _centre(values, value)
-    return np.where(np.abs(values[np.isfinite(values)]) <= _ROUNDING, 0.0, moved) if len(moved) else moved
+    """Shift replicates of a difference; those on which both results agree stay at 0."""
+    shifted = _centre(values, value)
+    return np.where(np.abs(values[np.isfinite(values)]) <= _ROUNDING, 0.0, shifted) if len(shifted) else shifted
 
 
 def _quantile_interval(values: FloatArray) -> tuple[float, float] | None:
@@ -140,7 +153,10 @@ def count_by_class(
     classes: int,
     keep: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
-    """How many rows (n,), of those kept, each class has under weights (B, N): (B, C)."""
+    """Count the rows (n,) of each class, or those where `keep` (n,) is true, under weights (B, N): (B, C).
+
+    image: (n,) image indices. label: (n,) class indices.
+    """
     cell = image.astype(np.int64) * classes + label
     images = weights.shape[1]
     counts = np.bincount(cell if keep is None else cell[keep], minlength=images * classes)
@@ -148,5 +164,5 @@ def count_by_class(
 
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """`part / whole`, NaN where the whole is nothing."""
+    """Divide `part` by `whole`; NaN where `whole` is 0."""
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))

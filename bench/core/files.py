@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests of what determines a number."""
+"""Atomic file writes, digests of what determines a number, and the folders that a run uses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ DIGEST_LENGTH = 20
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to.
-
-    It is renamed to `path` if the block succeeds, and removed otherwise.
-    """
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -41,7 +38,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path` to write into; it replaces `path` when the block succeeds."""
+    """Yield a new folder beside `path` to write into; it replaces `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     part.mkdir()
@@ -57,14 +54,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def require_regular_file(path: Path) -> Path:
-    """Return the path of a regular file. Raises BadFileError for anything else, such as a pipe, which could block."""
+    """Return the path. Raise BadFileError if it is no regular file, such as a pipe, which could block for ever."""
     if path.exists() and not path.is_file():
         raise BadFileError(path, "expected an ordinary file")
     return path
 
 
 def list_files(folder: Path, pattern: str) -> list[Path]:
-    """List what matches in a folder and below, sorted. Raises BadFileError if a folder cannot be read."""
+    """Return the files that match in a folder and below, sorted. Raise BadFileError if a folder cannot be listed."""
     try:
         return sorted(folder.rglob(pattern))
     except OSError as error:
@@ -88,7 +85,7 @@ def read_json(path: Path) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Digest of a JSON value: equal values give equal digests, whatever the order of their keys.
+    """Compute the digest of a JSON value: equal values give equal digests, whatever the order of their keys.
 
     >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     True
@@ -98,33 +95,33 @@ def digest(value: Any) -> str:
 
 
 def array_digest(*arrays: np.ndarray[Any, Any] | tuple[str, ...]) -> str:
-    """Digest of arrays with their types and shapes, and of tuples of strings."""
-    import numpy as np  # here, so that listing what there is need not wait for it
+    """Compute the digest of arrays with their types and shapes, and of tuples of strings."""
+    import numpy as np  # imported late, so that listings start fast
 
-    total = hashlib.sha256()
+    hasher = hashlib.sha256()
     for array in arrays:
         if isinstance(array, tuple):
-            total.update(json.dumps(array, ensure_ascii=False).encode())
+            hasher.update(json.dumps(array, ensure_ascii=False).encode())
             continue
-        total.update(f"{array.dtype.str}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()[:DIGEST_LENGTH]
+        hasher.update(f"{array.dtype.str}{array.shape}".encode())
+        hasher.update(np.ascontiguousarray(array).data)
+    return hasher.hexdigest()[:DIGEST_LENGTH]
 
 
 def file_digest(path: Path) -> str:
-    """Digest of a file's content."""
+    """Compute the digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: the data root (`--data-root`, BENCH_DATA), and the runs folder (`--runs`, BENCH_RUNS)."""
+    """The folders of a run: the data root (`--data-root`, BENCH_DATA), and the runs folder (`--runs`, BENCH_RUNS)."""
 
     runs: Path
     data_root: Path | None = None
 
     @property
     def cache(self) -> Path:
-        """What can be deleted at any time and is made again: parsed annotations, proposals, generated data."""
+        """Parsed annotations, proposals and generated data; it can be deleted at any time and is rebuilt on demand."""
         return self.runs / "cache"

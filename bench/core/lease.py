@@ -1,8 +1,11 @@
 """Claims on work that one process at a time may do: kept alive by a heartbeat, taken over when their holder died.
 
-A claim is a folder of numbered files; the one with the highest number holds. Number n + 1 is made by `link`, whole,
-and never again, so of all processes that find n given up or stale exactly one follows it. Of the file system this
-needs exclusive creation of hard links in one folder, which local disks, NFS, Lustre and GPFS give; no locks.
+A claim is a folder of numbered files; the highest number is the current one. Number n + 1 is created whole by `link`
+and never reused, so of all processes that find n released or stale exactly one follows it. This needs only exclusive
+creation of hard links in one folder, which local disks, NFS, Lustre and GPFS provide; no locks.
+
+filelock's soft lock cannot stand in: it never breaks an empty marker, takes an unreaped (zombie) holder for alive, and
+decides the age of a claim from another host by the local clock instead of the file system's.
 """
 
 from __future__ import annotations
@@ -28,10 +31,10 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a claim.
+    """The process that holds a claim.
 
-    started: tells a process from a later one with the same number. space: where on the host its number is unique, for
-    containers share hosts. job: the SLURM job, if any. token: this claim's own.
+    started: distinguishes a process from a later one with the same number. space: the namespace in which its number is
+    unique, since containers share hosts. job: the SLURM job, if any. token: unique to this claim.
     """
 
     host: str
@@ -48,8 +51,10 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; of processes on other hosts and in other containers nothing is known."""
-        return (self.host, self.space) == (socket.gethostname(), _process_namespace()) and _start_time(self.pid) != self.started
+        """Whether the process is known to have ended; on other hosts and in other containers, nothing is known."""
+        return (self.host, self.space) == (socket.gethostname(), _process_namespace()) and _start_time(
+            self.pid
+        ) != self.started
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,20 @@ class Lease:
     holder: Holder
 
     def check(self) -> None:
-        """Raise BusyError unless this process still holds: call it before publishing anything."""
+        """Raise BusyError unless this process still holds the claim. Call it before publishing anything."""
         if _latest_number(self.path.parent) != int(self.path.stem) or not self._is_ours():
             raise BusyError(
-                f"{self.path.parent.parent} was deleted, or taken over by another process because this one gave no "
-                "sign of life. Run the same command again: it goes on from what is there."
+                f"{self.path.parent.parent} was deleted, or taken over by another process because this one sent no "
+                "heartbeat. Run the same command again: it resumes from the files that exist."
             )
 
     def release(self) -> None:
-        """Say that the work may be claimed again; the number stays taken."""
+        """Mark the work as free to claim again; the number stays taken."""
         if self._is_ours():
             write_json(self.path, asdict(replace(self.holder, released=True)))
 
     def _is_ours(self) -> bool:
-        """Return whether this lease still exists: false if its folder was deleted, even if others use it again."""
+        """Return whether the file is this claim's; False if the folder was deleted, even if others work there again."""
         return self.path.exists() and _read_holder(self.path) == self.holder
 
 
@@ -86,23 +91,23 @@ def claim(
     patience: float = PATIENCE,
     poll: float = 0.25,
 ) -> Iterator[Lease | None]:
-    """Hold `folder` during the block; None as soon as `unless` says that there is nothing left to do.
+    """Hold `folder` during the block; yield None as soon as `unless` returns True, when no work is left.
 
-    While another process holds it, says who, and waits.
+    While another process holds it, report which one, and wait.
     """
     lease = _acquire(folder, unless, progress, patience, poll)
     if lease is None:
         yield None
         return
-    over = threading.Event()
-    threading.Thread(target=_send_heartbeats, args=(lease.path, over, patience / 8), daemon=True).start()
+    stopped = threading.Event()
+    threading.Thread(target=_send_heartbeats, args=(lease.path, stopped, patience / 8), daemon=True).start()
     try:
         yield lease
-    except FileNotFoundError:  # who took over sweeps away what this process had begun to write
+    except FileNotFoundError:  # a process that took over removes the half-written files of this one
         lease.check()
         raise
     finally:
-        over.set()
+        stopped.set()
         with suppress(FileNotFoundError):
             lease.release()
 
@@ -119,31 +124,31 @@ def _acquire(
         if lease is not None:
             return lease
         if holder is not None and holder != seen:
-            progress.say(f"Waiting for {holder}, which is at work on {folder.parent.name}.")
+            progress.say(f"Waiting for {holder}, which is working on {folder.parent.name}.")
             seen = holder
         time.sleep(poll)
     return None
 
 
 def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | None]:
-    """Return a lease, or its current holder; neither if another process was faster just now."""
+    """Return a lease, or else the current holder; neither if another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
-    me = describe_process(os.getpid())
-    offer = folder / f".{me.token}.part"
+    this_process = describe_process(os.getpid())
+    offer = folder / f".{this_process.token}.part"
     try:
-        offer.write_text(json.dumps(asdict(me)), encoding="utf-8")
+        offer.write_text(json.dumps(asdict(this_process)), encoding="utf-8")
         number = _latest_number(folder)
         holder = _read_active_holder(folder / f"{number}.json", offer.stat().st_mtime - patience) if number else None
         if holder is not None:
             return None, holder
-        mine = folder / f"{number + 1}.json"
-        os.link(offer, mine)
-    except (FileExistsError, FileNotFoundError):  # another was faster; or somebody deletes the folder
+        path = folder / f"{number + 1}.json"
+        os.link(offer, path)  # unlike a rename, it fails if the number is taken
+    except (FileExistsError, FileNotFoundError):  # another process was faster, or the folder was deleted
         return None, None
     finally:
         with suppress(FileNotFoundError):
             offer.unlink()
-    return Lease(mine, me), None
+    return Lease(path, this_process), None
 
 
 def describe_process(pid: int) -> Holder:
@@ -159,7 +164,7 @@ def describe_process(pid: int) -> Holder:
 
 
 def find_holder(folder: Path, patience: float = PATIENCE) -> Holder | None:
-    """Who holds a folder now, for those who only look; None for nobody, or nobody who gives a sign of life."""
+    """Return the active holder of a folder, without claiming it; None if it is free or its holder is stale."""
     try:
         return _read_active_holder(folder / f"{_latest_number(folder)}.json", time.time() - patience)
     except FileNotFoundError:
@@ -167,10 +172,10 @@ def find_holder(folder: Path, patience: float = PATIENCE) -> Holder | None:
 
 
 def _read_active_holder(path: Path, oldest: float) -> Holder | None:
-    """Who holds by this file; None if given up or stale. `oldest` is of the file system's clock, not of ours."""
+    """Read the holder of a claim file; None if released or stale. `oldest` is on the file system's clock, not ours."""
     try:
         holder = _read_holder(path)
-    except ValueError:  # the machine went down before the file's content reached its disk
+    except ValueError:  # the machine crashed before the content reached the disk
         return None
     stale = holder.released or holder.is_dead or path.stat().st_mtime < oldest
     return None if stale else holder
@@ -181,26 +186,26 @@ def _read_holder(path: Path) -> Holder:
 
 
 def _latest_number(folder: Path) -> int:
-    """Return the highest lease number in a folder; 0 if there is none."""
+    """Return the highest number in a folder; 0 if there is none."""
     return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
 
 
-def _send_heartbeats(path: Path, over: threading.Event, every: float) -> None:
-    while not over.wait(every):
-        with suppress(OSError):  # the folder is gone, or cannot be written just now: `check` will tell
+def _send_heartbeats(path: Path, stopped: threading.Event, every: float) -> None:
+    while not stopped.wait(every):
+        with suppress(OSError):  # the folder was deleted, or cannot be written just now: `check` finds out
             os.utime(path)
 
 
 def _process_namespace() -> str | None:
-    """Linux's name of the namespace of process numbers; None elsewhere."""
+    """Return Linux's name of the namespace of process numbers; None elsewhere."""
     try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 it is no path
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 not a path
     except OSError:
         return None
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's own ticks; None if it ended (a zombie has)."""
+    """Return when a process of this machine started, in the kernel's ticks; None if it ended (a zombie has)."""
     if not Path("/proc/self/stat").exists():
         return _probe(pid)
     try:
@@ -211,7 +216,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def _probe(pid: int) -> str | None:
-    """Return what is known without /proc: whether a process of this number exists."""
+    """Return a constant if a process of this number exists, else None; used where there is no /proc."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

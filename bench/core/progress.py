@@ -1,7 +1,7 @@
-"""How long work reports what it is doing, without printing: only `bench.cli` prints.
+"""How long-running work reports progress without printing: only `bench.cli` prints.
 
 A function that takes long accepts a `Progress`; the command line passes one that draws bars or writes plain lines,
-everybody else gets `SILENT`.
+all other callers pass `SILENT`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Protocol
 
 
 class Step(Protocol):
-    """One bar: call it as work gets done, with figures worth seeing (`step(8, loss=.31)`)."""
+    """An open bar: call it as work gets done, with figures worth showing (`step(8, loss=.31)`)."""
 
     def __call__(self, done: int = 1, **figures: float) -> None:
-        """`done` more units are done."""
+        """Advance the bar by `done` units."""
         ...
 
 
 class Progress(Protocol):
-    """Where progress goes."""
+    """A destination for progress."""
 
     def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> AbstractContextManager[Step]:
         """Open a bar of `total` units, of which `start` are already done."""
         ...
 
     def say(self, text: str) -> None:
-        """One line worth keeping in a log."""
+        """Report one line that is worth keeping in a log."""
         ...
 
 
@@ -42,7 +42,7 @@ class _Silent:
 
 
 def is_follower() -> bool:
-    """Whether this is one of several processes of a run (see `train.distributed`), and not the one that speaks."""
+    """Return whether this is a process of a multi-process run other than the main one (see `training.collectives`)."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0"
 
 

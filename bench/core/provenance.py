@@ -1,4 +1,4 @@
-"""What made a number and is no part of its address: revision, package versions, device, driver, memory, time."""
+"""Facts about how a number was made that are no part of its address: revision, versions, device, memory, time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-h
 
 
 def collect_provenance(device: str) -> dict[str, Any]:
-    """Revision and whether dirty, versions, device and driver; `device` is torch's name for it."""
+    """Return revision and whether dirty, versions, device and driver; `device` is torch's name for it."""
     return {
         **read_revision(Path(bench.__file__).resolve().parent),
         "packages": {name: _package_version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -27,19 +27,19 @@ def collect_provenance(device: str) -> dict[str, Any]:
 
 
 def read_revision(folder: Path) -> dict[str, Any]:
-    """Git's revision of the code in `folder`, and whether anything differs from it; both None without git."""
+    """Return git's revision of the code in `folder`, and whether anything differs from it; both None without git."""
     head = _run_git(folder, "rev-parse", "HEAD")
     changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal")
     return {"revision": head, "dirty": None if changes is None else bool(changes)}
 
 
 def current_time() -> str:
-    """Return the time in UTC, to the second."""
+    """Return the time, in UTC, to the second, in ISO format."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def peak_memory_mib() -> float:
-    """Return the peak memory of this process so far, in MiB."""
+    """Return the largest amount of memory that this process has held so far, in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -48,10 +48,10 @@ def peak_memory_mib() -> float:
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        process = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
 
 
 def _package_version(package: str) -> str | None:
@@ -79,12 +79,12 @@ def _processor_name() -> str:
 
 
 def processor_has(*flags: str) -> bool:
-    """Whether the processor says that it has any of these instructions; False where it says nothing."""
+    """Return whether the processor lists any of these instruction sets; False where nothing is listed."""
     return _search_file(rf"^flags\s*:.*\b({'|'.join(flags)})\b", Path("/proc/cpuinfo")) is not None
 
 
 def _search_file(pattern: str, path: Path) -> str | None:
-    """Search a file that describes this machine, if it exists."""
+    """Return the first group of a pattern in a file about this machine; None without a match or a file."""
     try:
         match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from bench.core.boxes import from_coco
 from bench.core.files import digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.lists import LONGEST_SIDE, check_name, require_file
 from bench.data.rle import to_rle
-from bench.data.truth_cache import load_or_parse, fingerprint
+from bench.data.truth_cache import fingerprint, load_or_parse
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 CLASSES = (

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, from_coco
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Objects, GroundTruth, encode_labels
-from bench.data.lists import index_ids, require_file, parse_number, read_rows, parse_integer
+from bench.data.ground_truth import GroundTruth, Objects, encode_labels
+from bench.data.lists import index_ids, parse_integer, parse_number, read_rows, require_file
 from bench.data.pixels import read_size
-from bench.data.wsol import PREFIX, read_sizes, metadata_folder, list_splits, read_ground_truth
+from bench.data.wsol import PREFIX, list_splits, metadata_folder, read_ground_truth, read_sizes
 from bench.errors import BadFileError, MissingDataError
 
 _SPLITS = ("test", "train")

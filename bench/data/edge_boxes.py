@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.files import Places, digest, file_digest
-from bench.data.computed import SearchBoxes, Search, to_corners
+from bench.data.computed import Search, SearchBoxes, to_corners
 from bench.errors import BadFileError, MissingDataError
 
 VERSION = 1

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import PRESENT, GroundTruth, derive_labels, empty_objects, encode_labels
-from bench.data.lists import index_ids, require_file, read_lines, read_rows, parse_integer
+from bench.data.lists import index_ids, parse_integer, read_lines, read_rows, require_file
 from bench.data.voc import Annotations, Columns
-from bench.data.wsol import PREFIX, metadata_folder, list_splits, read_ground_truth
+from bench.data.wsol import PREFIX, list_splits, metadata_folder, read_ground_truth
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 
 _WORDNET_ID = r"n[0-9]{8}"

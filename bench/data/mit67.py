@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, empty_objects, encode_labels
-from bench.data.lists import index_ids, require_file, read_lines
+from bench.data.lists import index_ids, read_lines, require_file
 from bench.errors import BadFileError, MissingDataError
 
 _LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}

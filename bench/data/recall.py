@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, find_best_overlaps
-from bench.data.ground_truth import ABSENT, Objects, GroundTruth
+from bench.data.ground_truth import ABSENT, GroundTruth, Objects
 from bench.data.proposals import Proposals
 
 THRESHOLDS = (0.5, 0.7)

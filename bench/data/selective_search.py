@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.files import digest
-from bench.data.computed import SearchBoxes, Search, to_corners
+from bench.data.computed import Search, SearchBoxes, to_corners
 
 VERSION = 1
 BASE_K, INC_K, SIGMA = 150, 150, 0.8

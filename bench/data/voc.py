@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from bench.core.boxes import from_voc
 from bench.core.files import digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels, empty_objects
+from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, empty_objects
 from bench.data.lists import require_file
 from bench.data.pixels import read_size
-from bench.data.truth_cache import load_or_parse, fingerprint
+from bench.data.truth_cache import fingerprint, load_or_parse
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import ABSENT, PRESENT, Objects, GroundTruth
-from bench.data.lists import check_name, require_file, read_rows, parse_integer
+from bench.data.ground_truth import ABSENT, PRESENT, GroundTruth, Objects
+from bench.data.lists import check_name, parse_integer, read_rows, require_file
 from bench.data.voc import CLASSES, Annotations
 from bench.errors import BadFileError, MissingDataError
 

@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import Masks, Objects, GroundTruth, empty_objects, encode_labels
-from bench.data.lists import LONGEST_SIDE, check_name, index_ids, require_file, parse_number, read_lines, read_rows, parse_integer
+from bench.data.ground_truth import GroundTruth, Masks, Objects, empty_objects, encode_labels
+from bench.data.lists import (
+    LONGEST_SIDE,
+    check_name,
+    index_ids,
+    parse_integer,
+    parse_number,
+    read_lines,
+    read_rows,
+    require_file,
+)
 from bench.errors import BadFileError, MissingDataError
 
 PREFIX = "wsolevaluation/"

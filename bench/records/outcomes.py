@@ -1,4 +1,4 @@
-"""The outcomes per image of a kept result: a parquet beside its record, where it is small or in the runs folder."""
+"""The outcomes per image of a stored result: a parquet beside its record, if it is small or in the runs folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.errors import BadFileError
 
 
 class Outcomes(NamedTuple):
-    """What a family made of predictions, row by row, and the classes that its column `label` counts."""
+    """Outcomes of predictions, row by row, as the protocol family made them; column `label` indexes `classes`."""
 
     table: pa.Table
     classes: tuple[str, ...]
 
 
 def read_outcomes(record: Path) -> Outcomes | None:
-    """Read the outcomes beside a record, if there are any. Raises BadFileError."""
+    """Read the outcomes beside a record; None without any. Raises BadFileError."""
     path = record.with_suffix(".parquet")
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
@@ -28,4 +28,4 @@ def read_outcomes(record: Path) -> Outcomes | None:
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise BadFileError(path, f"no outcomes of a scoring: {error}") from None
+        raise BadFileError(path, f"not a file of outcomes: {error}") from None

@@ -1,7 +1,7 @@
-"""The bootstrap replicates of a result's metrics, in a parquet beside its record: with them two results are compared.
+"""The bootstrap replicates of a result's metrics, in a parquet beside its record; two results are compared by them.
 
-A column a metric, its value (B,) in each replicate: for a metric by class, the mean over classes. Small whatever the
-split, they are published with every record.
+One column a metric, with its value (B,) in each replicate: for a metric by class, the mean over classes. They are small
+whatever the split, and published with every record.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _DRAWS = b"draws"
 
 
 class Replicates(NamedTuple):
-    """Values (B,) of each metric. draws: two results of the same draws can be compared pairwise."""
+    """Values (B,) of each metric. draws: results with the same draws can be compared pairwise."""
 
     draws: str
     values: Metrics
 
 
 def build_table(values: Metrics, images: int, seed: int) -> pa.Table:
-    """Build the table of replicates drawn by `seed` from `images` images."""
+    """Return a table of the replicates that `seed` drew from `images` images."""
     first = next(draw_weights(images, 1, seed)) if images else np.zeros(0)
     return pa.table(values).replace_schema_metadata({_DRAWS: array_digest(first)})
 
 
 def replicates_path(record: Path) -> Path:
-    """Where the replicates of a record are."""
+    """Return the path of a record's replicates."""
     return record.with_suffix(".replicates.parquet")
 
 
 def read_replicates(record: Path) -> Replicates | None:
-    """Read the replicates beside a record, if there are any. Raises BadFileError."""
+    """Read the replicates beside a record; None without any. Raises BadFileError."""
     path = replicates_path(record)
     try:
         table = pq.ParquetFile(path).read(use_threads=False)
@@ -49,9 +49,9 @@ def read_replicates(record: Path) -> Replicates | None:
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise BadFileError(path, f"no bootstrap replicates: {error}") from None
+        raise BadFileError(path, f"not a file of bootstrap replicates: {error}") from None
 
 
 def _column_values(column: pa.ChunkedArray) -> FloatArray:
-    """Return a column (B,) without pyarrow's `to_numpy`, which imports pandas and is slow to start."""
+    """Return a column (B,); pyarrow's own `to_numpy` would import pandas, which is slow."""
     return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The record of one scoring, and how records of older schemas become this one."""
+"""The record of one scoring, and the migration of records of older schemas."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.errors import BadFileError
 SCHEMA = 2
 
 SYNTHETIC = frozenset({"shapes"})
-"""Datasets whose pictures are generated: their results are named so and stand beside no others."""
+"""Datasets of generated images: their results are labelled synthetic and never ranked with others."""
 
 
 Supervision = Literal["none", "unknown", "val-boxes", "test-oracle"]
-"""What more than image labels tuned a result; unknown for predictions from elsewhere."""
+"""What supervision beyond image labels tuned a result; unknown for predictions from elsewhere."""
 
 SUPERVISION: tuple[Supervision, ...] = get_args(Supervision)
 """From the least to the most."""
@@ -33,7 +33,7 @@ class Result(BaseModel):
 
     schema_number: int = Field(SCHEMA, alias="schema")
     address: str
-    """Digest of predictions and protocol: where the store keeps it."""
+    """Digest of predictions and protocol; the store files the result under it."""
     status: str = "done"
 
     protocol: str
@@ -47,7 +47,7 @@ class Result(BaseModel):
     split: str
     images: int
     partial: bool
-    """Whether other images were judged than the protocol's own split."""
+    """Whether other images were evaluated than the protocol's own split."""
 
     method: str
     variant: str | None = None
@@ -58,7 +58,7 @@ class Result(BaseModel):
     training: str | None = None
     """Address of the training; None for predictions from elsewhere and for methods that learn nothing."""
     predictions: str
-    """Digest of the prediction file, or address of our own."""
+    """Digest of a predictions file, or the address of predictions from the runs folder."""
     predictions_digest: dict[str, str] = {}
     proposals_digest: str | None = None
     tuned_on: Supervision = "none"
@@ -70,9 +70,9 @@ class Result(BaseModel):
     """95 %, from a bootstrap over images (`bench.core.bootstrap.interval`)."""
     per_class: dict[str, dict[str, float | None]] = {}
     class_intervals: dict[str, dict[str, tuple[float, float]]] = {}
-    """By metric and class, from the same draws; of the classes that have a number."""
+    """By metric and class, from the same draws; only for classes with a value."""
     undefined: dict[str, tuple[str, ...]] = {}
-    """Metric to the classes that it leaves out."""
+    """For each metric, the classes on which it is undefined, which it leaves out."""
     counts: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 
@@ -80,31 +80,31 @@ class Result(BaseModel):
     seconds: dict[str, float] = {}
     images_per_second: dict[str, float] = {}
     peak_memory_mib: float | None = None
-    """The most memory that one of its processes held; on the host, also where a GPU computed."""
+    """Peak memory of one of its processes, on the host, even if a GPU computed."""
     outcomes_digest: str | None = None
-    """Digest of the parquet of outcomes per image, which is beside the record where it is small."""
+    """Digest of the parquet of outcomes per image, which lies beside the record if it is small."""
     created: str = ""
 
     @model_validator(mode="after")
-    def _every_metric_has_a_direction(self) -> Result:
+    def _require_directions(self) -> Result:
         if undirected := [name for name in self.metrics if name not in self.higher_is_better]:
-            raise ValueError(f"higher_is_better does not say whether a higher {undirected[0]} is better")
+            raise ValueError(f"higher_is_better has no entry for metric {undirected[0]}")
         return self
 
     @property
     def file_name(self) -> str:
-        """What its record is called where results are kept; who predicted elsewhere may have any name."""
+        """The name of its published record; a method from elsewhere may have any name, so it is sanitised."""
         method = re.sub(r"[^\w.+-]", "_", self.method)
         return f"{self.protocol}.{method}.{self.address}.json"
 
     @property
     def label(self) -> str:
-        """`method:variant`, as it is typed."""
+        """`method:variant`, as typed on the command line."""
         return self.method if self.variant is None else f"{self.method}:{self.variant}"
 
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:
-    """Bring a record of any older schema to the present one, step by step."""
+    """Migrate a record of any older schema to the current one, step by step."""
     number = raw.get("schema", 0)
     while number < SCHEMA:
         raw = _STEPS[number](raw)
@@ -112,10 +112,15 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "schema": number}
 
 
-def read_result(path: Path) -> Result:
-    """Read a result record of any schema up to ours.
+def list_records(folder: Path) -> list[Path]:
+    """Return the result records in a folder and below, sorted; hidden files are still being written."""
+    return sorted(folder.rglob("[!.]*.json"))
 
-    Raises BadFileError where it is no record, or one of a later schema.
+
+def read_result(path: Path) -> Result:
+    """Read a result record of any schema up to the current one.
+
+    Raises BadFileError if it is no record, or has a later schema.
     """
     try:
         raw = read_json(path)
@@ -139,7 +144,7 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def _migrate_from_0(raw: dict[str, Any]) -> dict[str, Any]:
-    """Rename `scores` to `metrics`: schema 0, never released, keeps the migration path exercised."""
+    """Rename `scores` to `metrics`. Schema 0 was never released; it keeps the migration path tested."""
     moved = {key: value for key, value in raw.items() if key != "scores"}
     return {**moved, "metrics": raw.get("scores", {})}
 

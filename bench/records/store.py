@@ -1,8 +1,8 @@
-"""Where runs live, under the runs folder, each at the digest of what determines it.
+"""The layout of the runs folder, where each item lives at the digest of what determines it.
 
     trainings/<address>/     config.json (the key), checkpoint-<epoch>.pt while it runs, log.jsonl (a line an epoch),
                              then weights.pt and done.json; lease/
-    predictions/<address>/   config.json, <kind>.parquet, <kind>.json (what it took); parts/ while it runs; lease/
+    predictions/<address>/   config.json, <kind>.parquet, <kind>.json (time and memory); parts/ while it runs; lease/
     results/<address>.json   the record, and <address>.parquet, the outcomes per image, and <address>.replicates.parquet
 
 Every file appears whole, by rename. The code's revision is in the records and in no address.
@@ -26,20 +26,20 @@ from bench.core.progress import SILENT, Progress
 from bench.errors import MissingDataError, UnknownNameError
 from bench.records import training_log
 from bench.records.replicates import replicates_path
-from bench.records.result import Result, read_result, write_result
+from bench.records.result import Result, list_records, read_result, write_result
 from bench.records.training_log import LOG
 
 SMALL = 1 << 20
-"""Bytes of outcomes that are published with their record; larger ones are named by their digest."""
+"""Outcomes of at most this many bytes are published with their record; of larger ones only the digest is."""
 
 
 @dataclass(frozen=True)
 class _Key:
-    """What determines some files, as JSON values."""
+    """Everything that determines some files, as JSON values."""
 
     @property
     def address(self) -> str:
-        """The digest of all of it."""
+        """The digest of the key."""
         return digest(asdict(self))
 
 
@@ -96,20 +96,20 @@ class Store:
         return self.places.runs / "predictions" / address
 
     def result_path(self, address: str) -> Path:
-        """Return the path of a result's record; the result exists if this file does."""
+        """Return the path of a result's record; the result exists if the file does."""
         return self.places.runs / "results" / f"{address}.json"
 
     def outcomes_path(self, address: str) -> Path:
-        """Return the path of a result's per-image outcomes."""
+        """Return the path of a result's outcomes per image."""
         return self.result_path(address).with_suffix(".parquet")
 
     def list_results(self) -> list[Result]:
-        """Every result, oldest first."""
-        found = [read_result(path) for path in (self.places.runs / "results").glob("[!.]*.json")]
-        return sorted(found, key=lambda result: (result.created, result.address))
+        """Return every result, oldest first."""
+        results = [read_result(path) for path in list_records(self.places.runs / "results")]
+        return sorted(results, key=lambda result: (result.created, result.address))
 
     def prepare_folder(self, folder: Path, key: _Key) -> Path:
-        """Prepare the folder with its key."""
+        """Write the key into the folder, if it is not there yet; return the folder."""
         if not (folder / "config.json").exists():
             write_json(folder / "config.json", asdict(key))
         return folder
@@ -117,34 +117,34 @@ class Store:
     def claim(
         self, folder: Path, *, unless: Callable[[], bool], progress: Progress = SILENT
     ) -> AbstractContextManager[Lease | None]:
-        """Hold a folder while working in it; None when `unless` says that others have done the work."""
+        """Hold a folder while working in it; yield None if `unless` returns True, when others have done the work."""
         return claim(folder / "lease", unless=unless, progress=progress, patience=self.patience)
 
     def record(self, result: Result, outcomes: pa.Table, replicates: pa.Table | None = None) -> Result:
-        """Write a result: its outcomes and replicates, then its record, whose presence means that all are there.
+        """Write a result: outcomes and replicates, then the record, whose presence means that all files are complete.
 
         Returns the record as written, with the digest of its outcomes.
         """
         path = self.outcomes_path(result.address)
-        for table, to in ((outcomes, path), (replicates, replicates_path(self.result_path(result.address)))):
+        for table, target in ((outcomes, path), (replicates, replicates_path(self.result_path(result.address)))):
             if table is not None:
-                with atomic_file(to) as part:
+                with atomic_file(target) as part:
                     pq.write_table(table, part, compression="zstd")
         written = result.model_copy(update={"outcomes_digest": file_digest(path)})
         write_result(self.result_path(result.address), written)
         return written
 
     def publish(self, address: str, into: Path) -> list[Path]:
-        """Copy a result into `into`: record, log, replicates, and outcomes where they are small; the files written.
+        """Copy a result into `into`: record, log, replicates, and outcomes if they are small; return the new files.
 
-        `address` may be shortened as long as it is unambiguous. Raises UnknownNameError.
+        `address` may be a unique prefix. Raises UnknownNameError.
         """
         result = read_result(self.result_path(self.complete_address(address)))
         record = into / result.file_name
         outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
         log = self.training_folder(result.training or "") / LOG
-        beside_it = {replicates: replicates_path(record), log: training_log.log_path(record)}
-        copies = {file: copy for file, copy in beside_it.items() if file.exists()}
+        candidates = {replicates: replicates_path(record), log: training_log.log_path(record)}
+        copies = {file: copy for file, copy in candidates.items() if file.exists()}
         if outcomes.stat().st_size <= SMALL:
             copies = {outcomes: record.with_suffix(".parquet"), **copies}
         for file, copy in copies.items():
@@ -154,25 +154,29 @@ class Store:
         return [record, *copies.values()]
 
     def find_predictions(self, address: str) -> Path:
-        """Find the predictions folder of an address, full or abbreviated, of predictions or of a result.
+        """Return the folder of predictions by their address or that of a result made from them, or by a unique prefix.
 
-        Raises UnknownNameError, and MissingDataError where a result's predictions are not kept here.
+        Raises UnknownNameError, and MissingDataError if a result's predictions are not in this runs folder.
         """
-        results, predictions = self.places.runs / "results", self.places.runs / "predictions"
-        known = {path.stem for path in results.glob("[!.]*.json")} | {path.name for path in predictions.glob("[!.]*")}
-        found = {name for name in known if address and name.startswith(address)}
-        of = {read_result(self.result_path(name)).predictions if self.result_path(name).exists() else name for name in found}
-        if len(of) != 1:
-            raise UnknownNameError("run", address, found or known, hint="python -m bench list runs")
-        folder = self.predictions_folder(of.pop())
+        known = self._result_addresses() | {path.name for path in (self.places.runs / "predictions").glob("[!.]*")}
+        matches = {name for name in known if address and name.startswith(address)}
+        records = {name: self.result_path(name) for name in matches}
+        sources = {read_result(path).predictions if path.exists() else name for name, path in records.items()}
+        if len(sources) != 1:
+            raise UnknownNameError("run", address, matches or known, hint="python -m bench list runs")
+        folder = self.predictions_folder(sources.pop())
         if not folder.is_dir():
-            raise MissingDataError(f"The predictions of result {address}", folder, "Run it again, or give their file.")
+            how = "Run it again, or give the predictions file."
+            raise MissingDataError(f"The predictions of result {address}", folder, how)
         return folder
 
     def complete_address(self, address: str) -> str:
-        """Complete an abbreviated result address. Raises UnknownNameError."""
-        known = [path.stem for path in (self.places.runs / "results").glob("[!.]*.json")]
-        found = [name for name in known if name.startswith(address)]
-        if len(found) != 1:
-            raise UnknownNameError("result", address, found or known, hint="python -m bench list runs")
-        return found[0]
+        """Return the one result address with this prefix. Raises UnknownNameError."""
+        known = self._result_addresses()
+        matches = [name for name in known if name.startswith(address)]
+        if len(matches) != 1:
+            raise UnknownNameError("result", address, matches or known, hint="python -m bench list runs")
+        return matches[0]
+
+    def _result_addresses(self) -> set[str]:
+        return {path.stem for path in list_records(self.places.runs / "results")}

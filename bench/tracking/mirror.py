@@ -27,7 +27,7 @@ from bench.core.files import Places
 from bench.core.progress import SILENT, Progress
 from bench.core.redaction import remove_password
 from bench.errors import BadFileError, RunError, first_line
-from bench.records.result import SYNTHETIC, Result, read_result
+from bench.records.result import SYNTHETIC, Result, list_records, read_result
 from bench.records.store import Store
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) ->
     """
     runs = places.runs.resolve()
     uri = _uri(uri, runs)
-    records = sorted((runs / "results").glob("[!.]*.json"))
+    records = list_records(runs / "results")
     if not records:
         return SyncReport(remove_password(uri))
     with open_store(places, uri, progress) as client:

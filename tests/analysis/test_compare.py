@@ -15,7 +15,7 @@ from bench import registry
 from bench.analysis.compare import Comparison, compare, tables_of
 from bench.core.bootstrap import draw_weights
 from bench.core.files import Places
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.records.collection import StoredResult
@@ -199,7 +199,7 @@ def test_without_replicates_outcomes_or_a_common_metric_it_says_what_is_missing(
     with pytest.raises(RequestError, match="no bootstrap replicates beside it: score the predictions again"):
         compare(one, other)
     replicates_path(one.record).write_bytes(b"PAR1")
-    with pytest.raises(BadFileError, match="no bootstrap replicates"):
+    with pytest.raises(BadFileError, match="not a file of bootstrap replicates"):
         compare(one, other)
 
 

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.bootstrap import (
+    average_over_seeds,
     bootstrap,
     class_mean,
-    interval,
+    count_by_class,
     difference_interval,
-    average_over_seeds,
+    draw_weights,
+    interval,
     p_value,
     rank_values,
     ratio,
-    draw_weights,
-    count_by_class,
 )
 
 
@@ -194,7 +194,8 @@ def test_totals_count_rows_by_class_as_often_as_their_image() -> None:
     # image 0 holds two rows of class 1, image 1 one of class 0; image 0 is drawn three times, image 1 never.
     image, label = np.array([0, 0, 1]), np.array([1, 1, 0])
     assert count_by_class(np.array([[3.0, 0.0]]), image, label, 2).tolist() == [[0.0, 6.0]]
-    assert count_by_class(np.array([[3.0, 1.0]]), image, label, 2, np.array([True, False, True])).tolist() == [[1.0, 3.0]]
+    keep = np.array([True, False, True])
+    assert count_by_class(np.array([[3.0, 1.0]]), image, label, 2, keep).tolist() == [[1.0, 3.0]]
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

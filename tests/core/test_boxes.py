@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from bench.core.boxes import area, find_best_overlaps, from_coco, from_voc, iou, paired_iou, to_coco, to_voc, union_area
+from bench.core.boxes import area, find_best_overlaps, from_coco, from_voc, iou, to_coco, to_voc, union_area
 
 WHOLE = arrays(np.float64, st.tuples(st.integers(0, 6), st.just(4)), elements=st.integers(0, 12).map(float))
 PROPER = WHOLE.map(lambda b: np.concatenate([b[:, :2], b[:, :2] + b[:, 2:] % 7 + 1], axis=1))
@@ -102,8 +102,3 @@ def test_overlaps_do_not_depend_on_how_the_work_is_cut(monkeypatch: pytest.Monke
     monkeypatch.setattr("bench.core.boxes._ROWS", 7)
     cut = find_best_overlaps(boxes, keys[0], objects, keys[1])
     assert all((one == two).all() for one, two in zip(whole, cut, strict=True))
-
-
-def test_paired_overlap_is_the_diagonal() -> None:
-    boxes = np.array([[0, 0, 4, 4], [1, 1, 3, 6.0]])
-    np.testing.assert_array_equal(paired_iou(boxes, boxes[::-1]), iou(boxes, boxes[::-1]).diagonal())

@@ -152,7 +152,7 @@ def test_who_waits_says_for_whom_once_and_goes_on_when_the_work_is_done(folder: 
     held_by(folder, elsewhere())
     with claim(folder, unless=done.exists, progress=heard, poll=0.02) as lease:
         assert lease is None
-    assert heard.lines == ["Waiting for process 7 on another.host, which is at work on 7f51."]
+    assert heard.lines == ["Waiting for process 7 on another.host, which is working on 7f51."]
 
 
 def test_work_that_was_finished_between_looking_and_claiming_is_not_done_again(folder: Path) -> None:

@@ -36,5 +36,5 @@ def test_they_say_of_which_draws_they_are(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     record = tmp_path / "a.json"
     pq.write_table(build_table({"mAP": np.zeros(1)}, 1, 0).replace_schema_metadata(None), replicates_path(record))
-    with pytest.raises(BadFileError, match="no bootstrap replicates"):
+    with pytest.raises(BadFileError, match="not a file of bootstrap replicates"):
         read_replicates(record)

@@ -91,7 +91,7 @@ def test_scores_that_box_scores_needs_are_in_the_proposals_or_it_is_refused(job:
     assert moved(scored, job("wsddn", "voc07-det", proposals=str(tmp_path / "scored.npz"))) == ALL
     with pytest.raises(BadFileError, match=r"bare\.npz: its proposals have no scores, which box_scores"):
         job("wsddn", "voc07-det", proposals=str(tmp_path / "bare.npz"), box_scores=10).predictions  # noqa: B018
-    with pytest.raises(RequestError, match="box_scores needs proposals=FILE, a file with scores"):
+    with pytest.raises(RequestError, match="box_scores needs proposals=FILE with scores"):
         job("wsddn", "voc07-det", box_scores=10)
 
 

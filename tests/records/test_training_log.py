@@ -24,7 +24,11 @@ def test_the_log_of_its_training_is_published_with_a_result(places: Places, tmp_
     epochs = [{"epoch": 1.0, "loss": 3.5}, {"epoch": 2.0, "loss": 2.5}]
     write_text(store.training_folder("7") / "log.jsonl", "".join(f"{json.dumps(one)}\n" for one in epochs))
     published = store.publish("aa", tmp_path / "measured")[0]
-    assert read_training_log(StoredResult(kept, published)) == read_training_log(StoredResult(kept, store.result_path("aa"))) == epochs
+    assert (
+        read_training_log(StoredResult(kept, published))
+        == read_training_log(StoredResult(kept, store.result_path("aa")))
+        == epochs
+    )
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"loss": "x"}', '{"loss": null}', "\xff"])
@@ -33,5 +37,5 @@ def test_without_a_log_there_is_no_history_and_another_file_in_its_place_is_refu
     kept = StoredResult(store.record(record("aa"), OUTCOMES), store.result_path("aa"))
     assert read_training_log(kept) == []
     log_path(kept.record).write_bytes(text.encode("latin-1"))
-    with pytest.raises(BadFileError, match="no log of a training"):
+    with pytest.raises(BadFileError, match="not a training log"):
         read_training_log(kept)
