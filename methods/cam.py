@@ -1,7 +1,7 @@
-"""CAM: class activation maps of a net with global average pooling (Zhou et al., CVPR 2016; the GAP rows of the papers).
+"""CAM: class activation maps of a net with global average pooling (Zhou et al., CVPR 2016; the papers' GAP rows).
 
-A 1x1 convolution to one map a class, averaged: the same function as averaging features and a linear layer, with the
-maps for free (ACoL, Sec. 3.1).
+A 1x1 convolution to one map per class, then global average pooling: the same function as average pooling followed by a
+linear layer, which gives the maps in the forward pass (ACoL, Sec. 3.1, Eq. 1-2).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from methods.layers.map_method import PooledConfig, PooledMaps
 
 
 class Cam(PooledMaps):
-    """A class scores the mean of its map."""
+    """A class's score is the mean of its map."""
 
     Config = PooledConfig
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Compute the mean over the map."""
+        """Average maps (B, C, h, w) to scores (B, C)."""
         return maps.mean(dim=(2, 3))

@@ -1,7 +1,7 @@
-"""The middle of the image for every class: the anchor of pointing without a network.
+"""Center: the image center for every class, the baseline of the pointing game.
 
-Its point is the pixel index (W/2, H/2), unrounded. On VOC07 test it is right for 69.6 % (All) and 42.4 % (Difficult),
-as TorchRay (Fong et al. 2019) publishes.
+The point is the pixel index (W/2, H/2), unrounded. On VOC07 test its accuracy is 69.6 % (All) and 42.4 % (Difficult),
+as published by TorchRay (Fong et al. 2019).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bench.method import Predictor
 
 
 class Center(Predictor):
-    """Points at the middle of the image, with score 1, whatever the class."""
+    """Points at the image center with score 1, for every class."""
 
     kinds: ClassVar[tuple[str, ...]] = ("points",)
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """One point an image and class."""
+        """Predict one point for each image and class."""
         row, label = np.indices(truth.labels.shape).reshape(2, -1)
         x, y = truth.size[row].T / 2
         columns = {

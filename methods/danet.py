@@ -1,4 +1,4 @@
-"""DANet: divergent activation, classifiers at the levels of a class hierarchy with dissimilar maps (Xue et al., ICCV 2019).
+"""DANet: classifiers at the levels of a class hierarchy, with divergent maps (Xue et al., ICCV 2019).
 
 Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 classify orders, families and species; a
 class's map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps per class, trained
@@ -19,23 +19,28 @@ from bench.errors import RequestError
 from bench.method import Maps, Task, training
 from bench.method import prediction as at_test
 from bench.training.collectives import all_gather
-from methods.hierarchies import levels_of
+from methods.hierarchies import build_levels
 from methods.layers.divergence import pairwise_cosine
-from methods.layers.hierarchy import Level, hierarchy
-from methods.layers.map_method import ImageConfig, ImageMethod, map_head
+from methods.layers.hierarchy import Level, build_hierarchy
+from methods.layers.map_method import ImageConfig, ImageMethod, make_map_head
 
 
 class DanetConfig(ImageConfig):
     """Settings of DANet."""
 
     levels: Literal[1, 2, 3] = training(3, "number of levels of the hierarchy, counted from the classes up")
-    hierarchy: str = training("dataset", "dataset: the dataset's own hierarchy; or a file with the ancestors of each class", file=True)
-    supervise: Literal["levels", "classes"] = training("levels", "labels of each head: those of its own level, or the classes")
+    hierarchy: str = training(
+        "dataset", "dataset: the dataset's own hierarchy; or a file with the ancestors of each class", file=True
+    )
+    supervise: Literal["levels", "classes"] = training(
+        "levels", "labels of each head: those of its own level, or the classes"
+    )
     maps: int = training(8, "K, the number of maps per class and head", ge=1)
     kept: float = training(0.5, "fraction of the K maps trained in each mini-batch", gt=0, le=1)
     divergence: float = training(0.01, "lambda, weight of the similarity of the maps", ge=0)
     compare: Literal["level", "all"] = training(
-        "level", "similarity summed over the pairs of a level (Eq. 4), or averaged over half the maps of all levels (released)"
+        "level",
+        "similarity summed over pairs of a level (Eq. 4), or averaged over half the maps of all levels (released)",
     )
     balance: Literal["classes", "even"] = training(
         "classes", "divide each softmax loss by its number of classes (Eq. 3), or halve it (released)"
@@ -73,7 +78,7 @@ class Danet(ImageMethod):
         self.levels = _levels(config, task)
         channels = self.backbone.stage_channels[-len(self.levels) :]
         self.heads = nn.ModuleList(
-            map_head(before, config.width, len(level.names) * config.maps)
+            make_map_head(before, config.width, len(level.names) * config.maps)
             for before, level in zip(channels, self.levels, strict=True)
         )
 
@@ -138,8 +143,8 @@ class Danet(ImageMethod):
 def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
     """Return the labels of each head. Raises RequestError for more levels than the hierarchy has."""
     if config.levels == 1 or config.supervise == "classes":
-        return hierarchy(task.classes, dict.fromkeys(task.classes, ())) * config.levels
-    levels = levels_of(task, config.hierarchy)
+        return build_hierarchy(task.classes, dict.fromkeys(task.classes, ())) * config.levels
+    levels = build_levels(task, config.hierarchy)
     if len(levels) < config.levels:
         raise RequestError(f"levels={config.levels} is not allowed: the hierarchy of {task.dataset} has {len(levels)}.")
     return levels[-config.levels :]
@@ -148,7 +153,7 @@ def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
 def select_equal_ranks(maps: Tensor, scores: Tensor, class_scores: Tensor) -> Tensor:
     """Select for each class the map (B, C, h, w) of the name with the same rank of its score.
 
-    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes ranked beyond the last name get its map.
+    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes ranked below all names get the last.
     """
     rank = class_scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     name = scores.argsort(dim=1, descending=True, stable=True).gather(1, rank.clamp(max=scores.shape[1] - 1))

@@ -1,6 +1,6 @@
-"""Deconv: a class's score led back through the net, each ReLU passing what is positive (Zeiler and Fergus, ECCV 2014).
+"""Deconvolution: a class's score propagated back, with ReLU applied to the gradient (Zeiler and Fergus, ECCV 2014).
 
-Pools pass it to their maxima, as the paper's switches do.
+Max pooling passes it to its maxima, as the paper's switches do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ from methods.layers.attribution import RectifiedGradient
 
 
 class Deconv(RectifiedGradient):
-    """ReLUs ask for a positive gradient alone."""
+    """ReLUs pass positive gradients, whatever their input."""
 
     rule = Deconvolution

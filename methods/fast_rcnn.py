@@ -1,8 +1,8 @@
-"""Fast R-CNN retrained on the pseudo objects of another run (MELM, Sec. 4.3.1): `--set pseudo=RUN`.
+"""Fast R-CNN: a detector retrained on the pseudo boxes of another run (Girshick, ICCV 2015; MELM, Sec. 4.3.1).
 
-A training image's objects are the best box of each class that it shows, as that run predicts them on the training
-split (run it under voc07-corloc). The detector is Fast R-CNN's (Girshick, ICCV 2015): proposals are classified, and
-moved class by class. Box codes, sampling and the loss are torchvision's.
+Give the run with `--set pseudo=RUN`. The objects of a training image are the best box of each class present, as that
+run predicts them on the training split (run it under voc07-corloc). Proposals are classified, and regressed class by
+class. Box encoding, sampling and the loss are torchvision's.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from torchvision.ops import clip_boxes_to_image
 
 from bench.method import ProposalConfig, Task, training
 from methods.layers.boxes import canonical_order, iou
-from methods.layers.region_method import RegionNet, linear
+from methods.layers.region_method import RegionNet, make_linear
 
 IGNORED, BACKGROUND = -1, 0
-"""As torchvision counts: classes from 1."""
+"""Targets as in torchvision, where classes count from 1."""
 
 
 class FastRcnnConfig(ProposalConfig):
     """Settings of Fast R-CNN."""
 
     net: str = training("resnet101", "backbone, by name (methods/nets); MELM: ResNet-101")
-    pseudo: str = training("", "run on the training split, by address or how it begins, or a file of boxes")
-    sampled: int = training(128, "proposals of an image that a step learns from, at most", ge=1)
-    positives: float = training(0.25, "share of them that may be objects", gt=0, le=1)
-    foreground: float = training(0.5, "IoU with a pseudo object from which a proposal is one", gt=0, le=1)
-    background: float = training(0.1, "IoU below `foreground` from which a proposal is background", ge=0, le=1)
+    pseudo: str = training("", "run on the training split, by address, possibly abbreviated, or a file of boxes")
+    sampled: int = training(128, "maximum number of proposals sampled per image", ge=1)
+    positives: float = training(0.25, "maximum fraction of them that are objects", gt=0, le=1)
+    foreground: float = training(0.5, "minimum IoU with a pseudo object for a proposal to be an object", gt=0, le=1)
+    background: float = training(
+        0.1, "minimum IoU for a proposal to be background, if it is below `foreground`", ge=0, le=1
+    )
 
 
 class FastRcnn(RegionNet):
-    """A classifier with background, and a box for each class."""
+    """A classifier with a background class, and a box regressor for each class."""
 
     Config = FastRcnnConfig
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002}}
@@ -45,23 +47,23 @@ class FastRcnn(RegionNet):
     def __init__(self, config: FastRcnnConfig, task: Task) -> None:
         super().__init__(config, task)
         outputs, width = len(task.classes) + 1, self.backbone.roi_channels
-        self.classifier, self.regressor = linear(width, outputs), linear(width, 4 * outputs, std=0.001)
+        self.classifier, self.regressor = make_linear(width, outputs), make_linear(width, 4 * outputs, std=0.001)
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
         self.sampler = BalancedPositiveNegativeSampler(config.sampled, config.positives)
 
     def score(self, features: Tensor) -> Tensor:
-        """Softmax over classes and background (R, C)."""
+        """Compute class probabilities (R, C): the softmax over background and classes, without background."""
         p: Tensor = self.classifier(features).float().softmax(dim=1)
         return p[:, 1:]
 
     def detect(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (R, C), and boxes (R, C, 4) within the image."""
+        """Compute scores (R, C), and boxes (R, C, 4) clipped to the image."""
         order = canonical_order(proposals)
         features = self.backbone.regions(image, proposals[order]).float()
         boxes = self.coder.decode(self.regressor(features).float(), [proposals[order]])[:, 1:]
-        inside = clip_boxes_to_image(boxes, (image.shape[-2], image.shape[-1]))
-        back = order.argsort()
-        return self.score(features)[back], inside[back]
+        clipped = clip_boxes_to_image(boxes, (image.shape[-2], image.shape[-1]))
+        inverse = order.argsort()
+        return self.score(features)[inverse], clipped[inverse]
 
     def loss(
         self,
@@ -71,17 +73,17 @@ class FastRcnn(RegionNet):
         objects: Tensor | None = None,
         classes: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Cross entropy and smooth L1 of a sample of the proposals, pseudo objects (S, 4) of classes (S,) among them.
+        """Compute cross entropy and smooth L1 on a sample of the proposals and the pseudo objects (S, 4), classes (S,).
 
-        Only objects of classes whose label is 1 count; without any the image teaches nothing. Nothing is learned about
-        classes whose label is 0.
+        Only objects of classes with label 1 count; without any, the loss is 0. Classes with label 0 are left out of the
+        softmax.
         """
         if objects is None or classes is None:
             raise ValueError("Fast R-CNN learns from pseudo objects: set `pseudo` to a run or a file of boxes.")
         is_present = labels[classes] > 0
         objects, classes = objects[is_present], classes[is_present]
         if not len(objects):
-            return self.nothing(*self.names)
+            return self.zero_losses(*self.names)
         boxes = torch.cat([proposals, objects])
         boxes = boxes[canonical_order(boxes)]
         target, nearest = self.assign_targets(boxes, objects, classes)

@@ -1,4 +1,4 @@
-"""GMP: global max pooling, a class scores its strongest position (DeepMIL, Oquab et al., CVPR 2015; "ResNet-max")."""
+"""GMP: class maps with global max pooling (DeepMIL, Oquab et al., CVPR 2015; "ResNet-max")."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from methods.layers.map_method import PooledConfig, PooledMaps
 
 
 class Gmp(PooledMaps):
-    """A class scores the maximum of its map."""
+    """A class's score is the maximum of its map."""
 
     Config = PooledConfig
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Compute the maximum over the map."""
+        """Take the maximum of maps (B, C, h, w) as scores (B, C)."""
         return maps.amax(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""Gradient: how much a class's score moves with each pixel (Simonyan et al., ICLR 2014 workshop)."""
+"""Gradient: saliency maps, the gradient of a class's score by the image (Simonyan et al., ICLR 2014 workshop)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from methods.layers.attribution import Scores
 
 
 class Gradient(Attribution):
-    """The largest magnitude over the channels."""
+    """The largest magnitude of the gradient over the channels."""
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """At the resolution of the image."""
+        """Compute maps (B, H, W) at the resolution of the image."""
         gradient: Tensor = Saliency(Scores(self.base)).attribute(images.requires_grad_(), labels)
         return gradient.amax(dim=1)

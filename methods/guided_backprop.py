@@ -1,13 +1,13 @@
-"""Guided backprop: the gradient, of which ReLUs pass what is positive alone (Springenberg et al., ICLR 2015)."""
+"""Guided backprop: the gradient, with only its positive part passed at ReLUs (Springenberg et al., ICLR 2015)."""
 
 from __future__ import annotations
 
-from captum.attr import GuidedBackprop as Captums
+from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 
 from methods.layers.attribution import RectifiedGradient
 
 
 class GuidedBackprop(RectifiedGradient):
-    """ReLUs ask for a positive gradient and a positive input."""
+    """ReLUs pass positive gradients at positive inputs."""
 
-    rule = Captums
+    rule = CaptumGuidedBackprop

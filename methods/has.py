@@ -1,6 +1,6 @@
-"""HaS: Hide-and-Seek, CAM trained on images with patches hidden at random (Singh and Lee, ICCV 2017).
+"""HaS: Hide-and-Seek, CAM trained on images with randomly hidden patches (Singh and Lee, ICCV 2017).
 
-`has:32` is HaS-32: all patches are 32 pixels wide.
+`has:32` is HaS-32, with patches of 32 pixels only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.method import training
-from methods.layers.hide_and_seek import hide
+from methods.layers.hide_and_seek import hide_patches
 from methods.layers.map_method import PooledConfig, PooledMaps
 
 
@@ -19,13 +19,13 @@ class HasConfig(PooledConfig):
     """Settings of HaS."""
 
     patches: tuple[Annotated[int, Field(ge=0)], ...] = training(
-        (0, 16, 32, 44, 56), "sides of the patches in pixels; each image draws one, 0 hides nothing", min_length=1
+        (0, 16, 32, 44, 56), "patch sizes in pixels, one drawn per image; 0 hides nothing", min_length=1
     )
     hidden: float = training(0.5, "probability that a patch is hidden", ge=0, le=1)
 
 
 class Has(PooledMaps):
-    """CAM, whose training images lack patches; they are filled with the mean colour. At test nothing is hidden."""
+    """CAM with patches of the training images replaced by the mean colour; nothing is hidden at test."""
 
     Config = HasConfig
     variants: ClassVar = {"32": {"patches": (32,)}}
@@ -33,9 +33,9 @@ class Has(PooledMaps):
     config: HasConfig
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Compute the mean over the map."""
+        """Average maps (B, C, h, w) to scores (B, C)."""
         return maps.mean(dim=(2, 3))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss of images with patches hidden."""
-        return super().loss(hide(images, self.config.patches, self.config.hidden, self.backbone.mean), labels)
+        return super().loss(hide_patches(images, self.config.patches, self.config.hidden, self.backbone.mean), labels)

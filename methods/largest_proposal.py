@@ -1,6 +1,6 @@
-"""The largest region proposal of each image for every class: a floor for whatever scores proposals.
+"""Largest proposal: the largest region proposal of each image for every class, a baseline for proposal methods.
 
-What it reaches is due to the proposals, and to how objects fill photographs; nothing is learned.
+It learns nothing: its results come from the proposals, and from how much of a photograph objects fill.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from bench.method import BaseConfig, Predictor, prediction
 
 
 class LargestProposalConfig(BaseConfig):
-    """Which proposals there are to choose from, in the words of `ProposalConfig`."""
+    """Settings of the proposals; `ProposalConfig` has the same fields."""
 
     proposals: str = prediction(
         "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
     )
-    min_proposal: int = prediction(20, "proposals with a side under this many pixels are removed", ge=0)
+    min_proposal: int = prediction(20, "minimum side of a proposal in pixels; smaller ones are removed", ge=0)
 
 
 class LargestProposal(Predictor):
-    """The first of an image's largest proposals, scored by its share of the image; without proposals no box."""
+    """The first of an image's largest proposals, scored by its share of the image area; no box without proposals."""
 
     Config: ClassVar[type[BaseConfig]] = LargestProposalConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes",)
@@ -34,8 +34,8 @@ class LargestProposal(Predictor):
     config: LargestProposalConfig
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """One box an image and class, of `proposals.of(id)` (n, 4)."""
-        largest = [self._largest(proposals.of(name)) for name in truth.ids]
+        """Predict one box for each image and class, from `proposals.of(id)` (n, 4)."""
+        largest = [self._find_largest(proposals.of(name)) for name in truth.ids]
         count = np.array([len(box) for box in largest])  # 0 or 1
         boxes = np.concatenate([np.zeros((0, 4)), *largest])
         share = area(boxes) / truth.size[count > 0].prod(axis=1)
@@ -49,7 +49,7 @@ class LargestProposal(Predictor):
         }
         return {"boxes": pa.table(columns)}
 
-    def _largest(self, proposals: np.ndarray) -> np.ndarray:
-        """Return the largest proposal (1, 4), or (0, 4) where there is none."""
-        kept = drop_small_boxes(proposals, self.config.min_proposal)
-        return kept[area(kept).argmax()][None] if len(kept) else kept.reshape(0, 4)
+    def _find_largest(self, proposals: np.ndarray) -> np.ndarray:
+        """Return the largest proposal (1, 4), or (0, 4) without any."""
+        boxes = drop_small_boxes(proposals, self.config.min_proposal)
+        return boxes[area(boxes).argmax()][None] if len(boxes) else boxes.reshape(0, 4)

@@ -1,9 +1,10 @@
-"""MELM: min-entropy latent models over proposal cliques, learned recurrently (Wan et al., TPAMI 2019).
+"""MELM: min-entropy latent model over proposal cliques, trained recurrently (Wan et al., TPAMI 2019).
 
-The paper's own equations. A discovery branch minimises the global entropy of cliques (Eq. 4-7); localization branches
-minimise the local entropy around the object found in the discovered clique (Eq. 8-11); recurrent learning multiplies
-features by the object probability of the pass before (Alg. 1); accumulated learning seeds a branch with the objects
-of all branches before it. Each point that the paper leaves open is a field of `MelmConfig`, which states its reading.
+It follows the paper's equations. A discovery branch minimises the global entropy of cliques (Eq. 4-7); localization
+branches minimise the local entropy around the object found in the discovered clique (Eq. 8-11); recurrent learning
+multiplies features by the object probability of the pass before (Alg. 1); accumulated learning seeds a branch with the
+objects of all branches before it. Each point that the paper leaves open is a field of `MelmConfig` with a documented
+default.
 """
 
 from __future__ import annotations
@@ -17,84 +18,89 @@ from torch import Tensor, nn
 from bench.method import ProposalConfig, Task, prediction, training
 from methods.layers import min_entropy
 from methods.layers.boxes import iou
-from methods.layers.cliques import complete_linkage, partition
+from methods.layers.cliques import partition, partition_complete_linkage
 from methods.layers.losses import binary_log_loss
 from methods.layers.min_entropy import Kernel, joint_log_softmax
-from methods.layers.pseudo import Seeds, assign, best_of_each, together
-from methods.layers.region_method import RegionMethod, linear
+from methods.layers.pseudo import Seeds, assign, concat_seeds, select_best_per_class
+from methods.layers.region_method import RegionMethod, make_linear
 from methods.layers.sampled import sampled_loss
 from methods.layers.wsddn import image_log_scores, two_stream_log_scores
 
 
 class MelmConfig(ProposalConfig):
-    """Settings of MELM. `*`: open in the paper, our reading."""
+    """Settings of MELM. `*`: left open by the paper; the default is our reading."""
 
-    cliques: bool = training(True, "partition proposals into cliques; false: each proposal is one (MELM-base)")
+    cliques: bool = training(
+        True, "partition proposals into cliques; false: each proposal is its own clique (MELM-base)"
+    )
     tau: float = training(0.7, "IoU above which proposals share a clique (Table 2)", ge=0, le=1)
-    top: int = training(200, "proposals partitioned into cliques, the best ones", ge=1)
+    top: int = training(200, "number of best proposals that are partitioned into cliques", ge=1)
     linkage: Literal["single", "complete"] = training(
         "single",
-        "a proposal joins a clique by overlapping any member, to closure, or, as released, by overlapping every one, "
-        "in a window of 40 of the proposals in their order",
+        "single: a proposal joins a clique if it overlaps any member, to closure; complete: if it overlaps them all, "
+        "within a window of 40 proposals in their order (released)",
         later=True,
     )
     rank: Literal["present", "all"] = training(
-        "present", "* what ranks proposals for the partition: the best score over the present classes, or all"
+        "present", "* score that ranks proposals for the partition: the best over the present classes, or over all"
     )
     model: Literal["entropy", "two-stream"] = training(
         "entropy",
-        "what discovers cliques: the global min-entropy (Eq. 4-7), or WSDDN's two streams on the cliques' mean logits, "
-        "proposals of no clique being one each (released)",
+        "discovery model: global min-entropy (Eq. 4-7), or WSDDN's two streams on the cliques' mean logits, where a "
+        "proposal outside all cliques is its own clique (released)",
         later=True,
     )
     discovery: Literal["weighted", "plain"] = training(
-        "weighted", "* Eq. 3's arg min: the clique of largest w p, as Eq. 5 weighs it, or of largest p, as printed"
+        "weighted", "* arg min of Eq. 3: the clique of largest w p, as weighted in Eq. 5, or of largest p, as printed"
     )
     localize: Literal["probability", "entropy", "image"] = training(
         "probability",
-        "* Eq. 8's arg min, which needs the branch it trains: the clique's proposal of largest p in the discovery "
-        "branch, or to the letter, that of least Eq. 9 in the localization branch; image: the whole image's proposal "
-        "of largest p, whatever clique is discovered (released)",
+        "* arg min of Eq. 8, which depends on the branch it trains; probability: the clique's proposal of largest p in "
+        "the discovery branch; entropy: literally, the one of least Eq. 9 in the localization branch; image: the "
+        "proposal of largest p in the whole image (released)",
     )
     branches: int = training(
-        2, "localization branches; 0 leaves discovery alone, 2 is accumulated learning", ge=0, le=9
+        2, "number of localization branches; 0: discovery only, 2: accumulated learning", ge=0, le=9
     )
-    passes: int = training(2, "passes of recurrent learning (Alg. 1); 1: none; the loss is their mean", ge=1)
+    passes: int = training(
+        2, "passes of recurrent learning (Alg. 1), whose losses are averaged; 1: no recurrence", ge=1
+    )
     aggregate: Literal["probability", "relative"] = training(
-        "probability", "* what multiplies features: p of any object, or that divided by the image's largest"
+        "probability",
+        "* factor of the features: the probability of any object, or its ratio to the largest of the image",
     )
     background: bool = training(
         True,
-        "* p(y, h) of localization: a softmax over classes and background for each proposal, proposals far from every "
-        "seed being its hard negatives; false: one softmax over proposals and classes (Eq. 18), without negatives",
+        "* p(y, h) of localization: a softmax over classes and background for each proposal, with proposals far from "
+        "every seed as hard negatives; false: one softmax over proposals and classes (Eq. 18), without negatives",
     )
-    radius: float = training(0.5, "* IoU with h* from which a proposal is in its neighbourhood", gt=0, le=1)
+    radius: float = training(0.5, "* minimum IoU with h* of the proposals in its neighbourhood", gt=0, le=1)
     omega: Literal["clique", "image", "sample"] = training(
         "clique",
-        "where neighbours and hard negatives come from: the seed's clique, as printed, or the whole image; sample: 32 "
-        "of IoU >= .6 and 96 of .1-.4 are drawn from the whole image, with hard labels (released)",
+        "source of neighbours and hard negatives: the seed's clique, as printed, or the whole image; sample: draw 32 "
+        "of IoU >= .6 and 96 of IoU .1-.4 from the whole image, with hard labels (released)",
     )
-    kernel: Kernel = training("iou", "* Eq. 10: g applied proposal by proposal, or printed: one value for all")
+    kernel: Kernel = training("iou", "* kernel g of Eq. 10: applied to each proposal, or as printed, one value for all")
     a: float = training(5.0, "* sharpness of the kernel exp(-a (1 - IoU)^2)", ge=0)
     negatives: float = training(
         3.0,
-        "* weight of the hard negatives, all together, beside that of the neighbours (released: 96 beside 32)",
+        "* total weight of the hard negatives relative to the neighbours (released: 96 to 32)",
         ge=0,
     )
     absent: Literal["proposals", "cliques"] = training(
         "proposals",
-        "* p(y, h) of Eq. 7: in one softmax over all proposals and classes (Eq. 18), or Eq. 4, once a clique",
+        "* p(y, h) of Eq. 7: from one softmax over all proposals and classes (Eq. 18), or from Eq. 4, once per clique",
         later=True,
     )
-    lam: float = training(1.0, "* lambda of Eq. 1, weight of the local loss", ge=0)
-    readout: str = prediction("l2", "branch whose scores are the prediction: d, l1, l2 ...", pattern="^(d|l[1-9])$")
+    lam: float = training(1.0, "* lambda of Eq. 1, the weight of the local loss", ge=0)
+    readout: str = prediction("l2", "branch whose scores are predicted: d, l1, l2 ...", pattern="^(d|l[1-9])$")
 
     @model_validator(mode="after")
     def _readout_exists(self) -> MelmConfig:
         if self.readout != "d" and int(self.readout[1:]) > self.branches:
             raise ValueError(f"readout {self.readout} needs branches >= {self.readout[1:]}, but got {self.branches}")
         if self.omega == "sample" and not self.background:
-            raise ValueError("omega=sample needs background=true: a part of the sample is background")
+            raise ValueError("omega=sample needs background=true, because the sample includes background")
         return self
 
 
@@ -115,14 +121,14 @@ RELEASED = _variant(
     lam=0.1,
     difficult_labels="negative",
 )
-"""The released Lua code, run as its README does. Proposals are in the order of their coordinates; it shuffles them."""
+"""The released Lua code, run as in its README. It shuffles proposals; here they are sorted by coordinates."""
 
 
 class Pass(NamedTuple):
-    """What one pass gives for the Y known classes.
+    """Outputs of one pass for the Y known classes.
 
-    discovery: what the discovery branch gives, s(y, h) (R, Y), or logits of both streams (R, 2 Y). scores: (R, Y), by
-    which it compares proposals. branches: of each localization branch log p(y, h) (R, Y), background after them.
+    discovery: output of the discovery branch, s(y, h) (R, Y), or the logits of both streams (R, 2 Y). scores: (R, Y),
+    by which proposals are compared. branches: log p(y, h) (R, Y) of each localization branch, with background last.
     """
 
     discovery: Tensor
@@ -131,7 +137,7 @@ class Pass(NamedTuple):
 
 
 class Melm(RegionMethod):
-    """One discovery branch and several localization branches, linear on region features."""
+    """A discovery branch and several localization branches, each a linear layer on region features."""
 
     Config = MelmConfig
     variants: ClassVar = {
@@ -155,12 +161,16 @@ class Melm(RegionMethod):
         super().__init__(config, task)
         classes, width = len(task.classes), self.backbone.roi_channels
         self._two_streams = config.model == "two-stream"
-        self.discovery = linear(width, classes * (2 if self._two_streams else 1))
-        self.localization = nn.ModuleList(linear(width, classes + config.background) for _ in range(config.branches))
+        self.discovery = make_linear(width, classes * (2 if self._two_streams else 1))
+        self.localization = nn.ModuleList(
+            make_linear(width, classes + config.background) for _ in range(config.branches)
+        )
 
     def score(self, features: Tensor) -> Tensor:
-        """p(y, h) of the read-out branch after the last pass (R, C)."""
-        last = self._passes(features, torch.ones(len(self.task.classes), dtype=torch.bool, device=features.device))[-1]
+        """Compute p(y, h) (R, C) of the read-out branch after the last pass."""
+        last = self._run_passes(features, torch.ones(len(self.task.classes), dtype=torch.bool, device=features.device))[
+            -1
+        ]
         if self.config.readout == "d":
             return self._joint(last.discovery).exp()
         return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
@@ -172,7 +182,7 @@ class Melm(RegionMethod):
         """
         known = labels != 0
         present = labels[known] > 0
-        passes = [self._losses(one, boxes, present) for one in self._passes(features, known)]
+        passes = [self._losses(outputs, boxes, present) for outputs in self._run_passes(features, known)]
         entropy, absence, local = (torch.stack(terms).mean() for terms in zip(*passes, strict=True))
         return dict(zip(self.names, (entropy, absence, self.config.lam * local), strict=True))
 
@@ -185,8 +195,8 @@ class Melm(RegionMethod):
         joint = self.config.readout == "d" or not self.config.background
         return scores.sum(dim=0).clamp(max=1) if joint else scores.amax(dim=0)
 
-    def _passes(self, features: Tensor, known: Tensor) -> list[Pass]:
-        """Recurrent learning (Alg. 1): features are multiplied by s(h) of the pass before, 1 at first."""
+    def _run_passes(self, features: Tensor, known: Tensor) -> list[Pass]:
+        """Run the passes of recurrent learning (Alg. 1), each on features multiplied by s(h) of the one before."""
         passes: list[Pass] = []
         for _ in range(self.config.passes):
             weighted = features * self._objectness(passes[-1]) if passes else features
@@ -196,44 +206,44 @@ class Melm(RegionMethod):
         return passes
 
     def _log_p(self, logits: Tensor, known: Tensor) -> Tensor:
-        """log p(y, h) of a localization branch (R, Y), background last where there is one."""
+        """Compute log p(y, h) (R, Y) of a localization branch, with background last if it has one."""
         if not self.config.background:
             return joint_log_softmax(logits[:, known].float())
         return logits[:, torch.cat([known, known.new_ones(1)])].float().log_softmax(dim=1)
 
     def _joint(self, discovery: Tensor) -> Tensor:
-        """log p(y, h) of the discovery branch (R, Y); of cliques, from their means (K, ...), log p(y, Hc)."""
+        """Compute log p(y, h) (R, Y) of the discovery branch, or from means of cliques (K, ...) log p(y, Hc)."""
         if self._two_streams:
             return two_stream_log_scores(*discovery.chunk(2, dim=1))
         return joint_log_softmax(discovery)
 
     def _objectness(self, last: Pass) -> Tensor:
-        """s(h) (R, 1): the probability of any object in the last branch, a constant for the gradient."""
+        """Compute s(h) (R, 1), the detached probability of any object in the last branch."""
         p = (last.branches[-1] if last.branches else self._joint(last.discovery)).detach().exp()
         background = bool(last.branches) and self.config.background
         objectness = 1 - p[:, -1:] if background else p.sum(dim=1, keepdim=True)
         return objectness / objectness.amax() if self.config.aggregate == "relative" else objectness
 
-    def _losses(self, one: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of one pass: both terms of Eq. 7, and Eq. 11 summed over the branches."""
-        members, clique_of = self._partition(one.scores.detach(), boxes, present)
-        names, means = min_entropy.clique_scores(one.discovery[members], clique_of[members])
-        entropy, absence = self._image(one.discovery, means, present)
+    def _losses(self, outputs: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute both terms of Eq. 7 of one pass, and Eq. 11 summed over the branches."""
+        members, clique_of = self._partition(outputs.scores.detach(), boxes, present)
+        names, means = min_entropy.clique_scores(outputs.discovery[members], clique_of[members])
+        entropy, absence = self._global_loss(outputs.discovery, means, present)
         local = entropy.new_zeros(())
-        if not one.branches or not present.any():
+        if not outputs.branches or not present.any():
             return entropy, absence, local
-        inside = clique_of == self._discovered(names, means.detach(), present)[:, None]
+        inside = clique_of == self._discover(names, means.detach(), present)[:, None]
         classes = present.nonzero()[:, 0]
-        seeds = [self._localized(one, boxes, classes, inside)]
-        for log_p in one.branches:
-            local = local + self._local(log_p, boxes, together(seeds), clique_of)
-            seeds.append(best_of_each(log_p.detach(), classes))
+        seeds = [self._localize(outputs, boxes, classes, inside)]
+        for log_p in outputs.branches:
+            local = local + self._local_loss(log_p, boxes, concat_seeds(seeds), clique_of)
+            seeds.append(select_best_per_class(log_p.detach(), classes))
         return entropy, absence, local
 
-    def _image(self, discovery: Tensor, means: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Both terms of Eq. 7 from what the discovery branch gives of proposals, and its means over cliques.
+    def _global_loss(self, discovery: Tensor, means: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute both terms of Eq. 7 from the discovery branch's outputs and their means over cliques.
 
-        Of two streams: what the present and the absent classes add to the mean binary log loss.
+        With two streams: the parts of the mean binary log loss of the present and of the absent classes.
         """
         if self._two_streams:
             losses = binary_log_loss(image_log_scores(self._joint(means)), torch.where(present, 1, -1)) / len(present)
@@ -247,43 +257,43 @@ class Melm(RegionMethod):
     def _partition(self, scores: Tensor, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the proposals that discovery uses (n,), and every proposal's clique (R,), named by its first member.
 
-        Proposals that are not partitioned are alone; the entropy model does not look at them, two streams do.
+        A proposal that is not partitioned is its own clique; two streams use it, the entropy model does not.
         """
         everything = torch.arange(len(boxes), device=boxes.device)
         if not self.config.cliques:
             return everything, everything
         considered = scores[:, present] if self.config.rank == "present" and present.any() else scores
-        linkage = complete_linkage if self.config.linkage == "complete" else partition
+        linkage = partition_complete_linkage if self.config.linkage == "complete" else partition
         members, clique = linkage(boxes, considered.amax(dim=1), tau=self.config.tau, top=self.config.top)
         clique_of = everything.index_copy(0, members, members[clique])
         return everything if self._two_streams else members, clique_of
 
-    def _discovered(self, names: Tensor, means: Tensor, present: Tensor) -> Tensor:
-        """Names of the object cliques H* (S,), one a present class (Eq. 3)."""
+    def _discover(self, names: Tensor, means: Tensor, present: Tensor) -> Tensor:
+        """Select the object clique H* of each present class (Eq. 3); returns their names (S,)."""
         weighted = self.config.discovery == "weighted" and not self._two_streams
         log_p = min_entropy.weighted_log_p(means) if weighted else self._joint(means)
         return names[log_p[:, present].argmax(dim=0)]
 
     @torch.no_grad()
-    def _localized(self, one: Pass, boxes: Tensor, classes: Tensor, inside: Tensor) -> Seeds:
-        """Compute the object h* in each discovered clique (Eq. 8); inside: (S, R) bool, the cliques."""
+    def _localize(self, outputs: Pass, boxes: Tensor, classes: Tensor, inside: Tensor) -> Seeds:
+        """Select the object h* in each discovered clique (Eq. 8); inside: (S, R) bool, the cliques' members."""
         if self.config.localize == "image":
-            return best_of_each(one.scores, classes)
+            return select_best_per_class(outputs.scores, classes)
         if self.config.localize == "probability":
-            worth = one.scores[:, classes].T
-            return Seeds(worth.masked_fill(~inside, -torch.inf).argmax(dim=1), classes)
-        found = []
+            class_scores = outputs.scores[:, classes].T
+            return Seeds(class_scores.masked_fill(~inside, -torch.inf).argmax(dim=1), classes)
+        objects = []
         for label, clique in zip(classes, inside, strict=True):
             inner = clique.nonzero()[:, 0]
-            log_p, overlap = one.branches[0][inner, label], iou(boxes[inner], boxes[inner])
+            log_p, overlap = outputs.branches[0][inner, label], iou(boxes[inner], boxes[inner])
             entropy = min_entropy.entropy_around(
                 log_p, overlap, radius=self.config.radius, a=self.config.a, kernel=self.config.kernel
             )
-            found.append(inner[entropy.argmin()])
-        return Seeds(torch.stack(found), classes)
+            objects.append(inner[entropy.argmin()])
+        return Seeds(torch.stack(objects), classes)
 
-    def _local(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
-        """Eq. 11 of one branch, divided by the sum of its labels, and its share of the loss of the hard negatives."""
+    def _local_loss(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
+        """Compute Eq. 11 of one branch, divided by the sum of its soft labels, plus the loss of hard negatives."""
         if self.config.omega == "sample":
             return sampled_loss(log_p, boxes, seeds)
         overlap, mine = assign(boxes, seeds)
@@ -292,8 +302,8 @@ class Melm(RegionMethod):
         near, far = mine & (overlap >= self.config.radius), mine & (overlap < self.config.radius)
         of_class = log_p[:, seeds.label].T
         labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
-        given = labels.sum().clamp(min=torch.finfo(labels.dtype).tiny)
-        loss = min_entropy.local_entropy(of_class, labels).sum() / given
+        total = labels.sum().clamp(min=torch.finfo(labels.dtype).tiny)
+        loss = min_entropy.local_entropy(of_class, labels).sum() / total
         if not (self.config.background and far.any()):
             return loss
         negative = -log_p[far.any(dim=0), -1].mean()

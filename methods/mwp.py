@@ -1,6 +1,6 @@
-"""MWP: where a class's winners lie, by excitation backprop (Zhang et al., ECCV 2016).
+"""Excitation backprop (MWP): relevance passed down along positive weights (Zhang et al., ECCV 2016).
 
-A class's mass goes down the net through positive weights, to each input in proportion to what it adds (Eq. 2).
+Each input of a layer receives mass in proportion to its positive contribution to the outputs (Eq. 2).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from methods.layers.excitation import Excitation, Trace
 
 
 class Mwp(Excitation):
-    """The marginal winning probabilities of a layer's positions, the sum over its channels."""
+    """The marginal winning probabilities of a layer's positions, summed over its channels."""
 
-    def reached(self, trace: Trace) -> Tensor:
-        """From the class down."""
+    def compute_mass(self, trace: Trace) -> Tensor:
+        """Compute the mass (B, h, w) of the class at the saliency layer."""
         return trace.down(self.saliency).sum(dim=1)

@@ -1,7 +1,7 @@
-"""OICR: online instance classifier refinement, three classifiers that teach one another (Tang et al., CVPR 2017).
+"""OICR: online instance classifier refinement, a cascade of classifiers on WSDDN (Tang et al., CVPR 2017).
 
-On top of WSDDN's streams, each refinement learns from the one before: the best proposal of a present class seeds it,
-what overlaps a seed takes its class, everything else is background.
+Each refinement learns from the one before: the best proposal of each present class is a seed, proposals that overlap a
+seed take its class, and all others are background (Alg. 1).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.layers.pseudo import best_apart
+from methods.layers.pseudo import select_distinct_best
 from methods.layers.refined_method import RefinedConfig, RefinedMethod
-from methods.layers.refinement import refinement_loss, targets
+from methods.layers.refinement import assign_targets, refinement_loss
 
 
 class Oicr(RefinedMethod):
-    """A proposal weighs as its seed scores, background too (released code; the paper's Alg. 1 weighs alike)."""
+    """Proposals, background included, are weighted by the score of their seed (Alg. 1 and the released code)."""
 
     Config = RefinedConfig
     variants: ClassVar = {"paper": {}, "released": {"difficult_labels": "negative"}}
@@ -24,8 +24,8 @@ class Oicr(RefinedMethod):
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum"}}
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """Weighted cross entropy with the labels that the best proposals give."""
-        seeds = best_apart(scores, classes)
+        """Compute the weighted cross entropy with the labels assigned from the best proposals."""
+        seeds = select_distinct_best(scores, classes)
         worth = scores[seeds.proposal, seeds.label]
-        learned = targets(boxes, seeds, worth, background=scores.shape[1], foreground=self.config.foreground)
+        learned = assign_targets(boxes, seeds, worth, background=scores.shape[1], foreground=self.config.foreground)
         return refinement_loss(log_p, learned)

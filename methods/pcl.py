@@ -1,7 +1,7 @@
-"""PCL: proposal cluster learning, refinements taught by several clusters a class (Tang et al., TPAMI 2018).
+"""PCL: proposal cluster learning, refinements with several clusters per class (Tang et al., TPAMI 2018).
 
-As OICR, but the centres of a class are the most connected of its best proposals, and a cluster learns as a small bag:
-the logarithm of the mean of its proposals' probabilities.
+It follows OICR, but the centres of a class are the most connected of its best proposals, and each cluster is a small
+bag, with the log of the mean probability of its proposals as the loss.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from torch import Tensor
 from bench.method import training
 from methods.layers.clusters import cluster_seeds
 from methods.layers.refined_method import RefinedConfig, RefinedMethod
-from methods.layers.refinement import cluster_loss, counted, targets
+from methods.layers.refinement import assign_targets, cluster_loss, count_weighted
 
 
 class PclConfig(RefinedConfig):
-    """Settings of PCL. `*`: the release has it otherwise, see the variant `released`."""
+    """Settings of PCL. `*`: the released code differs; see the variant `released`."""
 
-    first: float = training(3.0, "what the first refinement's loss is multiplied by", ge=0)
-    ignored: float = training(0.1, "proposals of less IoU than this with every centre teach nothing", ge=0, le=1)
-    kmeans: int = training(3, "clusters of a class's scores, of which the highest is searched for centres", ge=1)
+    first: float = training(3.0, "factor of the first refinement's loss", ge=0)
+    ignored: float = training(0.1, "proposals with a lower IoU with every centre have weight 0", ge=0, le=1)
+    kmeans: int = training(3, "k-means clusters of a class's scores; centres are chosen from the highest one", ge=1)
     linked: float = training(0.4, "IoU above which proposals are linked", ge=0, le=1)
-    centres: int = training(5, "centres of a class, at most", ge=1)
-    spare: int = training(0, "* centres are searched until so few proposals are left (released: 5)", ge=0)
+    centres: int = training(5, "maximum number of centres per class", ge=1)
+    spare: int = training(0, "* stop choosing centres when this many proposals are left (released: 5)", ge=0)
     divide: Literal["weighing", "all"] = training(
-        "weighing", "* the loss is divided by the proposals of some weight, as OICR's, or by all (released)"
+        "weighing",
+        "* divide the loss by the number of proposals with non-zero weight, as in OICR, or of all (released)",
     )
 
 
 class Pcl(RefinedMethod):
-    """A cluster is what overlaps its centre; it weighs as the best proposal that is linked to the centre scores."""
+    """A cluster has the proposals that overlap its centre; its weight is the best score linked to the centre."""
 
     Config = PclConfig
     variants: ClassVar = {"paper": {}, "released": {"difficult_labels": "negative", "spare": 5, "divide": "all"}}
@@ -51,8 +52,8 @@ class Pcl(RefinedMethod):
             most=config.centres,
             spare=config.spare,
         )
-        learned = targets(
+        learned = assign_targets(
             boxes, seeds, worth, background=background, foreground=config.foreground, ignored=config.ignored
         )
         loss = cluster_loss(log_p, learned, seeds, background=background)
-        return loss / (counted(learned.weight) if config.divide == "weighing" else len(boxes))
+        return loss / (count_weighted(learned.weight) if config.divide == "weighing" else len(boxes))

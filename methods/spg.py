@@ -1,8 +1,9 @@
-"""SPG (unverified): self-produced guidance, attention that supervises the layers below it (Zhang et al., ECCV 2018).
+"""SPG (unverified): self-produced guidance, attention maps that supervise lower layers (Zhang et al., ECCV 2018).
 
-Only its rows are in the papers here: written from general knowledge, and held against no other implementation. The
-attention map of the image's classes gives seeds, foreground where it is high and background where it is low, to a mask
-learned from conv5; that one gives seeds to one from conv4; both together to one from the classifier's own features.
+It was written from general knowledge and compared with no other implementation; the papers at hand only report its
+results. The attention map of the image's classes gives seeds, foreground where it is high and background where it is
+low, for a mask learned from conv5. That mask gives seeds for one learned from conv4, and both together for one learned
+from the classifier's own features.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from bench.method import Maps, Task, training
 from bench.training.collectives import all_gather
-from methods.layers.erasing import attention
-from methods.layers.map_method import ImageConfig, ImageMethod, map_layer, neck
+from methods.layers.erasing import compute_attention
+from methods.layers.map_method import ImageConfig, ImageMethod, make_map_layer, make_neck
 
 
 class SpgConfig(ImageConfig):
     """Settings of SPG."""
 
     width: int = training(1024, "channels of the classifier's two 3x3 convolutions", ge=1)
-    mask_width: int = training(512, "channels of the layers that learn masks", ge=1)
+    mask_width: int = training(512, "channels of the mask layers", ge=1)
     attention_seeds: tuple[float, float] = training((0.05, 0.7), "attention: background below, foreground above")
     mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
-    fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of both masks: background below, foreground above")
-    guidance: float = training(1.0, "what the masks' losses count beside the classification's", ge=0)
+    fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of the two masks: background below, foreground above")
+    guidance: float = training(1.0, "weight of the mask losses relative to the classification loss", ge=0)
 
     @field_validator("attention_seeds", "mask_seeds", "fused_seeds")
     @classmethod
     def _in_order(cls, seeds: tuple[float, float]) -> tuple[float, float]:
         if not 0 <= seeds[0] <= seeds[1] <= 1:
-            raise ValueError("seeds are two shares, the lower one first")
+            raise ValueError("expected two fractions in [0, 1], the lower one first")
         return seeds
 
 
 class Spg(ImageMethod):
-    """CAM's maps with two more convolutions; masks teach its features, and are not used at test."""
+    """CAM with two more convolutions; masks supervise its features, and are not used at test."""
 
     Config = SpgConfig
     recipes: ClassVar = {
@@ -50,7 +51,7 @@ class Spg(ImageMethod):
             "grad_clip_norm": 5.0,
             "width": 32,
             "mask_width": 32,
-            "guidance": 0.1,  # a net that starts from nothing has no attention to be guided by
+            "guidance": 0.1,  # an untrained net has no attention to be guided by
         }
     }
     config: SpgConfig
@@ -58,14 +59,16 @@ class Spg(ImageMethod):
     def __init__(self, config: SpgConfig, task: Task) -> None:
         super().__init__(config, task)
         conv4, conv5 = self.backbone.stage_channels[-2:]
-        self.features = nn.Sequential(neck(conv5, config.width), neck(config.width, config.width))
-        self.maps = map_layer(config.width, len(task.classes))
-        self.sides = nn.ModuleList([neck(conv4, config.mask_width), neck(conv5, config.mask_width)])
-        self.side_mask = nn.Sequential(neck(config.mask_width, config.mask_width), map_layer(config.mask_width, 1))
-        self.mask = nn.Sequential(neck(config.width, config.mask_width), map_layer(config.mask_width, 1))
+        self.features = nn.Sequential(make_neck(conv5, config.width), make_neck(config.width, config.width))
+        self.maps = make_map_layer(config.width, len(task.classes))
+        self.sides = nn.ModuleList([make_neck(conv4, config.mask_width), make_neck(conv5, config.mask_width)])
+        self.side_mask = nn.Sequential(
+            make_neck(config.mask_width, config.mask_width), make_map_layer(config.mask_width, 1)
+        )
+        self.mask = nn.Sequential(make_neck(config.width, config.mask_width), make_map_layer(config.mask_width, 1))
 
     def forward(self, images: Tensor) -> Maps:
-        """Logits (B, C) and class maps (B, C, h, w), whose means they are."""
+        """Compute logits (B, C) and class maps (B, C, h, w); a logit is the mean of its map."""
         maps = self.maps(self.features(self.backbone.features(images))).float()
         return Maps(maps.mean(dim=(2, 3)), maps)
 
@@ -74,29 +77,29 @@ class Spg(ImageMethod):
         conv4, conv5 = self.backbone.stages(images)[-2:]
         features = self.features(conv5)
         maps = self.maps(features).float()
-        low, high = (self.side_mask(side(one)) for side, one in zip(self.sides, (conv4, conv5), strict=True))
-        size, some = low.shape[2:], (labels > 0).any(dim=1)
-        low, high, last = (_at(one, size)[some, 0] for one in (low, high, self.mask(features)))
-        shown, weight = attention(_at(maps, size), labels > 0)[some], self.config.guidance
+        low, high = (self.side_mask(side(stage)) for side, stage in zip(self.sides, (conv4, conv5), strict=True))
+        size, has_class = low.shape[2:], (labels > 0).any(dim=1)
+        low, high, last = (_resize(mask, size)[has_class, 0] for mask in (low, high, self.mask(features)))
+        seeds, weight = compute_attention(_resize(maps, size), labels > 0)[has_class], self.config.guidance
         return {
             "classification": self.classification(maps.mean(dim=(2, 3)), labels),
-            "conv5 mask": weight * guided(high, shown, self.config.attention_seeds),
-            "conv4 mask": weight * guided(low, high.sigmoid(), self.config.mask_seeds),
-            "last mask": weight * guided(last, (low.sigmoid() + high.sigmoid()) / 2, self.config.fused_seeds),
+            "conv5 mask": weight * guided_loss(high, seeds, self.config.attention_seeds),
+            "conv4 mask": weight * guided_loss(low, high.sigmoid(), self.config.mask_seeds),
+            "last mask": weight * guided_loss(last, (low.sigmoid() + high.sigmoid()) / 2, self.config.fused_seeds),
         }
 
 
-def _at(maps: Tensor, size: torch.Size) -> Tensor:
+def _resize(maps: Tensor, size: torch.Size) -> Tensor:
     return interpolate(maps.float(), size, mode="bilinear", align_corners=False)
 
 
-def guided(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
+def guided_loss(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Tensor:
     """Compute the mean cross entropy of mask logits (N, h, w) at the guide's seeds.
 
     Seeds are where the guide (N, h, w) is below the low or above the high threshold; without any the loss is 0.
 
     An image whose guide is nowhere above has its foreground above .7 of the guide's maximum (as in the released code).
-    The guide is a constant: nothing is learned by what gives the seeds.
+    The guide is detached: the layers that give the seeds have no gradient.
     """
     low, high = seeds
     guide = guide.detach()

@@ -1,7 +1,8 @@
-"""WSDDN: weakly supervised deep detection network, classes times regions in two streams (Bilen and Vedaldi, CVPR 2016).
+"""WSDDN: weakly supervised deep detection network with two streams (Bilen and Vedaldi, CVPR 2016).
 
-A region's score is softmax over classes times softmax over regions; an image's is their sum, learned with the binary
-log loss. `box_scores` weighs regions by the proposals' own scores, as the released code does with EdgeBoxes.
+A region's score is the product of a softmax over classes and a softmax over regions; an image's score is their sum,
+trained with the binary log loss. `box_scores` weights regions by the proposals' own scores, as the released code does
+with EdgeBoxes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from bench.data.proposals import SEARCHES
 from bench.method import ProposalConfig, Task, training
 from methods.layers.losses import binary_log_loss
-from methods.layers.region_method import RegionMethod, linear
+from methods.layers.region_method import RegionMethod, make_linear
 from methods.layers.wsddn import image_log_scores, spatial_regulariser, two_stream_log_scores
 
 
@@ -22,23 +23,23 @@ class WsddnConfig(ProposalConfig):
     """Settings of WSDDN."""
 
     reduction: Literal["sum", "mean"] = training(
-        "mean", "over classes: the paper sums, at a 20 times smaller rate; OICR's Caffe code divides by the classes"
+        "mean", "reduction over classes: the paper sums, at a 20 times lower learning rate; OICR's Caffe code averages"
     )
-    temperature: float = training(1.0, "divides the detection stream's logits (released: 2)", gt=0)
+    temperature: float = training(1.0, "divisor of the detection stream's logits (released: 2)", gt=0)
     spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
-    spatial_iou: float = training(0.6, "regions that overlap the best one this much are drawn to it", gt=0, le=1)
-    spatial_top: int = training(10, "how many of a class's best regions the regulariser looks at", ge=1)
+    spatial_iou: float = training(0.6, "minimum IoU with the best region for the regulariser", gt=0, le=1)
+    spatial_top: int = training(10, "number of a class's best regions that the regulariser uses", ge=1)
     box_scores: float = training(
         0.0,
-        "pooled features are multiplied by 1 + this times the proposal's own score (released: 10)",
+        "multiply pooled features by 1 + this times the proposal's own score (released: 10)",
         ge=0,
         later=True,
     )
 
     @model_validator(mode="after")
-    def _proposals_have_scores(self) -> WsddnConfig:
+    def _check_proposal_scores(self) -> WsddnConfig:
         if self.box_scores and self.proposals in SEARCHES:
-            raise ValueError(f"box_scores needs proposals=FILE, a file with scores: {self.proposals} keeps none")
+            raise ValueError(f"box_scores needs proposals=FILE with scores, but {self.proposals} has none")
         return self
 
 
@@ -54,15 +55,15 @@ class Wsddn(RegionMethod):
 
     def __init__(self, config: WsddnConfig, task: Task) -> None:
         super().__init__(config, task)
-        self.recognition = linear(self.backbone.roi_channels, len(task.classes))
-        self.detection = linear(self.backbone.roi_channels, len(task.classes))
+        self.recognition = make_linear(self.backbone.roi_channels, len(task.classes))
+        self.detection = make_linear(self.backbone.roi_channels, len(task.classes))
 
     def score(self, features: Tensor) -> Tensor:
-        """Compute the product of both streams (R, C); a class's scores sum to at most 1 in an image."""
+        """Compute the product of both streams (R, C); the scores of a class in an image sum to at most 1."""
         return self._log_scores(features, slice(None)).exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the binary log loss and, where its weight is not 0, the spatial regulariser."""
+        """Compute the binary log loss and, if its weight is not 0, the spatial regulariser."""
         known = labels != 0
         labels = labels[known]
         log_scores = self._log_scores(features, known)

@@ -1,8 +1,8 @@
 """Caltech-UCSD Birds: order and family of the 200 species, 11 and 37 as DANet counts them.
 
-Which taxonomy DANet followed it does not say. These are the families of Clements' checklist, the chat in its own;
-orders as there, but for cormorants and frigatebirds, which are Pelecaniformes, as they long were: so the counts come
-out as printed. DANet's released lists are no guide here: they give cormorants and woodpeckers one number.
+DANet does not name its taxonomy. These are the families of Clements' checklist, with the chat in a family of its own.
+Orders follow it too, except that cormorants and frigatebirds are Pelecaniformes, as in older taxonomies, which gives
+the printed counts. DANet's released lists do not help: they give cormorants and woodpeckers the same number.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _BIRDS = {
     "Procellariiformes Diomedeidae": "Albatross",
     "Procellariiformes Procellariidae": "Fulmar",
 }
-"""Order and family, to the birds in it: the last word of a name stands for all that end so, but for whole names."""
+"""Order and family to its birds. A last word stands for every name that ends with it; whole names take precedence."""
 
 _FAMILY = {bird: tuple(above.split()) for above, birds in _BIRDS.items() for bird in birds.split()}
 
 
 def ancestors(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Order and family of each class, `118.House_Sparrow`; birds that CUB does not have are left out."""
-    found = {name: name.partition(".")[2] or name for name in classes}
-    known = {name: _FAMILY.get(bird) or _FAMILY.get(bird.rpartition("_")[2]) for name, bird in found.items()}
+    """Return the order and family of each class, such as `118.House_Sparrow`; names not in CUB are left out."""
+    birds = {name: name.partition(".")[2] or name for name in classes}
+    known = {name: _FAMILY.get(bird) or _FAMILY.get(bird.rpartition("_")[2]) for name, bird in birds.items()}
     return {name: above for name, above in known.items() if above}

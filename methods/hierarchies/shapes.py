@@ -1,4 +1,4 @@
-"""The synthetic set: classes of one body are alike, and so are bodies whose outlines are."""
+"""Hierarchy of the synthetic dataset: classes by outline, then by body."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _ANCESTORS = {kind.name: (_OUTLINES[kind.body], kind.body) for kind in SHAPE_CLA
 
 
 def ancestors(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of each class the outline and the body."""
+    """Return the outline and the body of each class."""
     return {name: _ANCESTORS[name] for name in classes if name in _ANCESTORS}

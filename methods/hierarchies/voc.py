@@ -1,4 +1,4 @@
-"""PASCAL VOC: the taxonomy of its own challenge (Everingham et al., IJCV 2010, Fig. 2), its upper two levels."""
+"""PASCAL VOC: the upper two levels of the challenge's taxonomy (Everingham et al., IJCV 2010, Fig. 2)."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ _ANCESTORS = {
 
 
 def ancestors(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of each class its group and its part of that group."""
+    """Return the group and the subgroup of each class."""
     return {name: _ANCESTORS[name] for name in classes if name in _ANCESTORS}

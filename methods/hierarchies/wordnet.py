@@ -1,4 +1,4 @@
-"""WordNet's is-a file: of each synset the ancestors at two depths below the root."""
+"""Hierarchy from WordNet's is-a file: each synset's ancestors at two depths below the root."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from bench.data.lists import read_rows
 from bench.errors import BadFileError
 
 DEPTHS = (6, 9)
-"""Steps from the root to the coarse and to the middle level: about animals and devices, and mammals and containers.
+"""Depths of the coarse and the middle level, at about animals and devices, and mammals and containers.
 
-DANet takes "the off-the-shelf category hierarchy from WordNet" and does not say where it is cut.
+DANet uses "the off-the-shelf category hierarchy from WordNet" and does not say at which depths.
 """
 
 
 def read_is_a(path: Path, classes: Sequence[str], depths: Sequence[int] = DEPTHS) -> dict[str, tuple[str, ...]]:
-    """Of each class its ancestors at these depths; a class that is not as deep is its own.
+    """Read each class's ancestors at these depths; a class above a depth is its own ancestor there.
 
-    The file has a parent and a child in each line. Of several parents the one nearest to the root counts, of equally
-    near ones the first by id: so every synset has one path, and levels are nested. Raises BadFileError.
+    The file has a parent and a child on each line. Among several parents the one nearest to the root counts, and among
+    equally near ones the first by id, so every synset has one path and levels are nested. Raises BadFileError.
     """
-    above = _parents(path)
+    above = _find_parents(path)
     paths = {}
     for name in classes:
         if name not in above:
@@ -34,7 +34,7 @@ def read_is_a(path: Path, classes: Sequence[str], depths: Sequence[int] = DEPTHS
     return paths
 
 
-def _parents(path: Path) -> dict[str, str | None]:
+def _find_parents(path: Path) -> dict[str, str | None]:
     """Return the parent of each synset on its shortest path from a root; None for a root."""
     children: dict[str, list[str]] = {}
     below = set()
@@ -45,7 +45,7 @@ def _parents(path: Path) -> dict[str, str | None]:
     parents: dict[str, str | None] = dict.fromkeys(level)
     while level:
         new = ((child, parent) for parent in reversed(level) for child in children.get(parent, ()))
-        found = {child: parent for child, parent in new if child not in parents}
-        parents |= found
-        level = sorted(found)
+        added = {child: parent for child, parent in new if child not in parents}
+        parents |= added
+        level = sorted(added)
     return parents

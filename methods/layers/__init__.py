@@ -1,1 +1,1 @@
-"""What the papers invented, each a small tested piece."""
+"""Layers, losses and base classes that methods are built from."""

@@ -1,4 +1,4 @@
-"""The structured ranking loss on average precision (WELDON Eq. 12-14), its inference exact (Yue et al., SIGIR 2007)."""
+"""Structured loss of average-precision ranking (WELDON, Eq. 12-14), with exact inference (Yue et al., SIGIR 2007)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ Pairs = Literal["sum", "mean"]
 
 
 def ap_ranking_loss(scores: Tensor, labels: Tensor, *, pairs: Pairs = "sum") -> Tensor:
-    """Mean over classes of max_y [1 - AP(y) + s(y)] - s(y*): y ranks the batch's images, y* is a right ranking.
+    """Compute the mean over classes of max_y [1 - AP(y) + s(y)] - s(y*) (Eq. 13-14).
 
-    s(y) is the sum, over pairs of a positive and a negative image, of their difference in score, negated where y has
-    the negative first (Eq. 12); `mean` divides it by the number of pairs, as Yue et al. do.
-    scores: (B, C). labels: (B, C) in {+1, 0, -1}; 0 is left out, and so are classes without both kinds of images.
+    y is a ranking of the batch's images and y* a correct one. s(y) is the sum, over pairs of a positive and a negative
+    image, of their score difference, negated if y ranks the negative first (Eq. 12); `mean` divides it by the number
+    of pairs, as Yue et al. do.
+    scores: (B, C). labels: (B, C) in {+1, 0, -1}; 0 is left out, as are classes without both kinds of images.
 
-    The scores stand for all regions: choosing these decouples from ranking (Proposition 1) only where s_w pools as
-    many highest as lowest ones, k+ = k-.
+    The scores are already pooled over regions: the choice of regions decouples from the ranking (Proposition 1) only
+    if s_w pools as many highest as lowest regions, k+ = k-.
+
+    >>> ap_ranking_loss(torch.tensor([[9.0], [-9.0]]), torch.tensor([[1], [-1]]))
+    tensor(0.)
     """
     losses = [
         _hinge(scores[labels[:, c] > 0, c], scores[labels[:, c] < 0, c], pairs)
@@ -33,20 +37,20 @@ def _hinge(positive: Tensor, negative: Tensor, pairs: Pairs) -> Tensor:
     weight = 1.0 if pairs == "sum" else 1 / (len(positive) * len(negative))
     positive, negative = positive.sort(descending=True).values, negative.sort(descending=True).values
     difference = positive - negative[:, None]
-    first = loss_augmented(difference.detach(), weight)
-    place = torch.arange(1, len(positive) + 1, device=positive.device, dtype=positive.dtype)
-    precision = place / (place + first.sum(dim=0))
-    return 1 - precision.mean() - 2 * weight * (difference * first).sum()
+    is_before = find_worst_ranking(difference.detach(), weight)
+    rank = torch.arange(1, len(positive) + 1, device=positive.device, dtype=positive.dtype)
+    precision = rank / (rank + is_before.sum(dim=0))
+    return 1 - precision.mean() - 2 * weight * (difference * is_before).sum()
 
 
-def loss_augmented(difference: Tensor, weight: float) -> Tensor:
+def find_worst_ranking(difference: Tensor, weight: float) -> Tensor:
     """Compute the worst ranking, argmax_y [1 - AP(y) + weight * s(y)].
 
     The result is (N, P) bool: whether negative j is ranked before positive i.
 
-    difference: (N, P), scores of positives less those of negatives, both in descending order, in which any best y
-    keeps them. Then each negative chooses its place for itself: the j-th one, moved up past the i-th positive, costs
-    that one i/(i+j-1) - i/(i+j) of its precision.
+    difference: (N, P), scores of positives minus those of negatives, both in descending order, which every optimal y
+    keeps. The rank of each negative can then be chosen independently: moving the j-th negative above the i-th positive
+    lowers the precision at that positive by i/(i+j-1) - i/(i+j).
     """
     negatives, positives = difference.shape
     j = torch.arange(1, negatives + 1, device=difference.device, dtype=difference.dtype)[:, None]

@@ -1,4 +1,4 @@
-"""What attributions share: a net that gives scores alone, its layers by name, and what cannot be explained."""
+"""Helpers of attributions: a classifier that returns scores only, and access to its layers by name."""
 
 from __future__ import annotations
 
@@ -15,42 +15,48 @@ from methods.classifier import Classifier
 
 
 class Scores(nn.Module):
-    """A map method's scores (B, C) in float32, as captum wants a net."""
+    """A map method as captum needs a net: it returns only scores (B, C), in float32."""
 
     def __init__(self, method: MapMethod) -> None:
         super().__init__()
         self.method = method
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (B, C) of images (B, 3, H, W)."""
+        """Compute scores (B, C) of images (B, 3, H, W)."""
         scores: Tensor = self.method(images).scores
         return scores.float()
 
 
-def layer_of(base: MapMethod, name: str) -> nn.Module:
-    """Return a module of a method, by its path. Raises RequestError."""
+def get_layer(base: MapMethod, name: str) -> nn.Module:
+    """Return a module of a method by its path. Raises RequestError for an unknown path."""
     try:
         return base.get_submodule(name)
     except AttributeError:
         known = ", ".join(path for path, _ in base.named_modules() if path.count(".") == 1)
-        raise RequestError(f"{base.name} has no layer {name!r}, but {known}, and those within them.") from None
+        raise RequestError(f"{base.name} has no layer {name!r}, only {known}, and the layers within them.") from None
 
 
-def need_layers(base: MapMethod, who: str) -> Classifier:
-    """Raise RequestError for a net of which not every sum is a layer's: rules for layers would miss some."""
+def require_classifier(base: MapMethod, who: str) -> Classifier:
+    """Return the base as a classifier that has a rule for each layer.
+
+    Raises RequestError for another base, and for residual nets, whose sums belong to no layer.
+    """
     if not isinstance(base, Classifier):
-        raise RequestError(f"{who} goes layer by layer, which base={base.name} cannot be: give --set base=classifier.")
+        raise RequestError(
+            f"{who} works layer by layer, which base={base.name} does not allow: use --set base=classifier."
+        )
     if any(isinstance(layer, BasicBlock | Bottleneck) for layer in base.modules()):
-        raise RequestError(f"{who} has no rule for the sums of residual nets: give another net than {base.config.net}.")
+        raise RequestError(f"{who} has no rule for the sums of residual nets: use another net than {base.config.net}.")
+    return base
 
 
 class RectifiedGradient(Attribution):
-    """The gradient, its largest magnitude over the channels, with another backward rule for ReLUs."""
+    """The gradient with another backward rule for ReLUs; a map is its largest magnitude over the channels."""
 
     rule: ClassVar[type[Deconvolution] | type[GuidedBackprop]]
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """At the resolution of the image."""
+        """Compute maps (B, H, W) at the resolution of the image."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
             gradient: Tensor = self.rule(Scores(self.base)).attribute(images.requires_grad_(), labels)

@@ -1,4 +1,4 @@
-"""Boxes on the device: overlaps, and the order that makes a result independent of the order of the proposals."""
+"""Boxes on the device: IoU, and an order that makes results independent of the order of the proposals."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from torch import Tensor
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4); 0 where the union is empty.
+    """Compute the intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4).
 
-    Half-open corners, as `bench.core.boxes.iou`. Unlike torchvision's it takes batches and is not NaN at 0 / 0.
+    Corners are half-open, in pixels, as in `bench.core.boxes.iou`. Unlike torchvision's, it accepts batches, and it is
+    0 rather than NaN for an empty union.
+
+    >>> iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0], [5.0, 5.0, 6.0, 6.0]]))
+    tensor([[0.3333, 0.0000]])
     """
-    one, two = _sides(a, dim=-1), _sides(b, dim=-2)
-    width = torch.minimum(one[2], two[2]).sub_(torch.maximum(one[0], two[0])).clamp_(min=0)
-    height = torch.minimum(one[3], two[3]).sub_(torch.maximum(one[1], two[1])).clamp_(min=0)
+    a_sides, b_sides = _split_sides(a, dim=-1), _split_sides(b, dim=-2)
+    width = torch.minimum(a_sides[2], b_sides[2]).sub_(torch.maximum(a_sides[0], b_sides[0])).clamp_(min=0)
+    height = torch.minimum(a_sides[3], b_sides[3]).sub_(torch.maximum(a_sides[1], b_sides[1])).clamp_(min=0)
     shared = width.mul_(height)
-    union = (_area(one) + _area(two)).sub_(shared)
+    union = (_area(a_sides) + _area(b_sides)).sub_(shared)
     return shared.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
 def canonical_order(boxes: Tensor) -> Tensor:
-    """Return indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2: equal for every permutation of the same boxes.
+    """Return indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2, and further columns if there are any.
 
-    Further columns count after those.
+    The sorted boxes are the same for every permutation of them.
     """
     order = torch.arange(len(boxes), device=boxes.device)
     for column in reversed(range(boxes.shape[1])):
@@ -30,12 +34,12 @@ def canonical_order(boxes: Tensor) -> Tensor:
     return order
 
 
-def best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
+def select_best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
     """Return indices (..., top) of the best proposals by score (..., R), best first.
 
     Equal scores are ordered by the boxes' coordinates.
 
-    boxes: (R, 4). All of them where there are no more than `top`. Only those that may be among the best are sorted.
+    boxes: (R, 4). If R <= top, all are returned. Only boxes that may be among the best are sorted.
     """
     order, top = canonical_order(boxes), min(top, len(boxes))
     scores = scores[..., order]
@@ -43,15 +47,15 @@ def best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
         return scores[..., :0].long()
     value, eligible = scores.topk(min(top + 1, len(boxes)))
     last = value[..., top - 1 : top]
-    if (value[..., top:] == last).any():  # which of them topk took is not said
+    if (value[..., top:] == last).any():  # topk does not specify which of the equal ones it takes
         eligible = scores.topk(int((scores >= last).sum(dim=-1).max())).indices
     eligible = eligible.sort(dim=-1).values
     rank = scores.gather(-1, eligible).argsort(dim=-1, descending=True, stable=True)[..., :top]
     return order[eligible.gather(-1, rank)]
 
 
-def _sides(boxes: Tensor, dim: int) -> tuple[Tensor, ...]:
-    """x1, y1, x2, y2, each whole in memory, with a dimension to broadcast over."""
+def _split_sides(boxes: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """Return x1, y1, x2, y2, each contiguous, with a dimension to broadcast over."""
     return boxes.movedim(-1, 0).contiguous().unsqueeze(dim).unbind()
 
 

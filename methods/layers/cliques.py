@@ -1,4 +1,4 @@
-"""Clique partition of MELM, Sec. 3.2.1, and that of its released code, as tensor arithmetic."""
+"""Clique partition of MELM (Wan et al., TPAMI 2019, Sec. 3.2.1), and that of its released code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.layers.boxes import best, iou
+from methods.layers.boxes import iou, select_best
 
 
 class Cliques(NamedTuple):
@@ -22,24 +22,27 @@ class Cliques(NamedTuple):
 
 
 def partition(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 200) -> Cliques:
-    """Cliques of the `top` proposals by score: the connected components of IoU > tau (MELM, Eq. 2).
+    """Partition the `top` proposals by score into the connected components of IoU > tau (Eq. 2).
 
-    boxes: (R, 4). scores: (..., R), each row partitioned for itself. The paper grows the clique of the best proposal
-    left by whatever overlaps any of its members, to closure: that is the component. Equal scores, at rank `top` too,
-    go by the boxes' coordinates, so that the order of the proposals has no say.
+    boxes: (R, 4). scores: (..., R); each row is partitioned separately. The paper grows the clique of the best
+    remaining proposal by every proposal that overlaps any member, to closure, which gives the component. Equal scores,
+    also at rank `top`, are ordered by the boxes' coordinates, so the order of the proposals does not matter.
     """
-    members = best(boxes, scores, top)
-    chosen = boxes[members]
-    return Cliques(members, components(iou(chosen, chosen) > tau))
+    members = select_best(boxes, scores, top)
+    selected = boxes[members]
+    return Cliques(members, connected_components(iou(selected, selected) > tau))
 
 
-def components(linked: Tensor) -> Tensor:
+def connected_components(linked: Tensor) -> Tensor:
     """Compute connected components of symmetric graphs (..., n, n), bool.
 
     Each node is given the first node of its component.
 
-    Each round every node, and the node it points to, takes the first of its neighbours' labels, then labels are
-    followed once: a few rounds for any n. Only the links are looked at, and all graphs are one.
+    In each round every node, and the node its label points to, takes the smallest label of its neighbours, and labels
+    are followed once, so a few rounds suffice for any n. Only edges are visited, and all graphs are processed as one.
+
+    >>> connected_components(torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]]).bool())
+    tensor([0, 1, 0])
     """
     n = max(linked.shape[-1], 1)
     link = linked.flatten().nonzero()[:, 0]
@@ -54,35 +57,37 @@ def components(linked: Tensor) -> Tensor:
         label = first
 
 
-def complete_linkage(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 100, window: int = 40) -> Cliques:
-    """Cliques of the `top` proposals by score (R,) as MELM's released code finds them; boxes (R, 4), members as given.
+def partition_complete_linkage(
+    boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 100, window: int = 40
+) -> Cliques:
+    """Partition the `top` proposals by score (R,) as MELM's released code does; boxes (R, 4), members in given order.
 
-    One after the other, a member that is in no clique yet starts one, which those among the next `window - 1` members
-    join that overlap all who have joined it by IoU >= tau; they leave the clique that they were in.
+    In order, each member without a clique starts one. Those of the next `window - 1` members join it that overlap every
+    member so far with IoU >= tau; they leave the clique that they were in.
     """
-    members = best(boxes, scores, top).sort().values
-    chosen = boxes[members]
-    joined = _cliques_of_all(iou(chosen, chosen) >= tau, window)
+    members = select_best(boxes, scores, top).sort().values
+    selected = boxes[members]
+    joined = _join_window(iou(selected, selected) >= tau, window)
     numbers = torch.arange(len(members), device=boxes.device)
-    starts = _starting(joined & (numbers > numbers[:, None]))
+    starts = _find_starts(joined & (numbers > numbers[:, None]))
     clique = torch.where(joined & starts[:, None], numbers[:, None], 0)
     return Cliques(members, clique.amax(dim=0) if len(members) else numbers)
 
 
-def _cliques_of_all(linked: Tensor, window: int) -> Tensor:
-    """Who would be in the clique that each of n members starts (n, n), from who may be with whom (n, n)."""
+def _join_window(linked: Tensor, window: int) -> Tensor:
+    """Compute the members of the clique that each of n members would start (n, n), from the links (n, n)."""
     n = len(linked)
     joined = torch.eye(n, dtype=torch.bool, device=linked.device)
     for ahead in range(1, min(window, n)):
-        suits = ~(joined[:-ahead] & ~linked[ahead:]).any(dim=1)
-        joined.diagonal(ahead).copy_(suits)
+        fits = ~(joined[:-ahead] & ~linked[ahead:]).any(dim=1)
+        joined.diagonal(ahead).copy_(fits)
     return joined
 
 
-def _starting(taken: Tensor) -> Tensor:
-    """Which of n members start a clique (n,): those that no earlier one that does takes; taken: (n, n), by row.
+def _find_starts(taken: Tensor) -> Tensor:
+    """Find which of n members start a clique (n,): those not taken by an earlier one that does; taken: (n, n), by row.
 
-    Each round settles at least the next member, and in practice most.
+    Each round settles at least the next member, and in practice most of them.
     """
     starts = torch.ones(len(taken), dtype=torch.bool, device=taken.device)
     while True:

@@ -1,7 +1,7 @@
-"""Excitation backprop (Zhang et al., ECCV 2016): mass goes down a net along positive weights, none is lost or made.
+"""Excitation backprop (Zhang et al., ECCV 2016): mass is passed down a net along positive weights, and conserved.
 
-Of a layer with inputs x >= 0 and weights w, an output's mass goes to input i as x_i max(w_i, 0) / sum_j x_j max(w_j, 0)
-(Eq. 2, without biases). Maxima pass it to where they are, ReLUs and normalisation to the same place.
+In a layer with inputs x >= 0 and weights w, input i receives the fraction x_i max(w_i, 0) / sum_j x_j max(w_j, 0) of an
+output's mass (Eq. 2, without biases). Max pooling passes mass to the maximum; ReLU and normalisation leave it in place.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch.nn.functional import one_hot
 
 from bench.errors import RequestError
 from bench.method import Attribution, AttributionConfig, MapConfig, Task, prediction
-from methods.layers.attribution import layer_of, need_layers
+from methods.layers.attribution import get_layer, require_classifier
 
 Averaging = nn.AvgPool2d | nn.AdaptiveAvgPool2d
 Summing = nn.Linear | nn.Conv2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d
 NORMALISING = (nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm)
 MAPPED_AT = {"googlenet": "backbone.trunk.4"}
-"""Where the authors' code maps another net than VGG16: GoogLeNet at pool2, 28 x 28 cells of 224 pixels."""
+"""Saliency layers of the authors' code for nets other than VGG16: GoogLeNet at pool2, 28 x 28 cells of 224 pixels."""
 
 SMALLEST = 1e-30
-"""Less excitation than this is none: its mass has nowhere to go."""
+"""Excitation below this counts as none; its mass is lost."""
 
 
 class ExcitationConfig(AttributionConfig):
@@ -35,41 +35,41 @@ class ExcitationConfig(AttributionConfig):
 
     saliency_layer: str = prediction(
         "",
-        "module of the base whose output is mapped; empty: the end of the stage before the last (VGG16: pool4), "
-        "but pool2 of GoogLeNet",
+        "module of the base whose output is mapped; empty: the end of the last stage but one (VGG16: pool4), "
+        "or pool2 for GoogLeNet",
     )
 
 
 class Excitation(Attribution):
-    """An attribution by the mass that reaches a layer."""
+    """An attribution that maps the mass at the saliency layer."""
 
     Own: ClassVar = ExcitationConfig
     config: Any
 
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
-        backbone = need_layers(self.base, self.name).backbone
+        backbone = require_classifier(self.base, self.name).backbone
         stage = f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
         self.saliency: str = self.config.saliency_layer or MAPPED_AT.get(config.net, stage)
-        layer_of(self.base, self.saliency)
+        get_layer(self.base, self.saliency)
 
     @abstractmethod
-    def reached(self, trace: Trace) -> Tensor:
-        """Compute the mass (B, h, w) that reaches the saliency layer, of a pass that keeps what `layers` give."""
+    def compute_mass(self, trace: Trace) -> Tensor:
+        """Compute the mass (B, h, w) at the saliency layer, from a pass that recorded the outputs of `layers`."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers of the base that mass is asked for at."""
+        """The layers of the base whose mass is recorded."""
         return (self.saliency,)
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """At the resolution of the saliency layer."""
+        """Compute maps (B, h, w) at the resolution of the saliency layer."""
         return self.explain_each(images, [labels])[0]
 
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
-        """As `explain`, all from one pass."""
+        """Explain all classes from one pass."""
         with self.traced(images.detach().clone(), labels[0], *self.layers) as trace:
-            return [self.reached(trace.of(classes)).detach() for classes in labels]
+            return [self.compute_mass(trace.of(classes)).detach() for classes in labels]
 
     @contextmanager
     def traced(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
@@ -90,7 +90,7 @@ class Excitation(Attribution):
 
 @dataclass(eq=False)
 class Trace:
-    """A pass through a net, in which gradients are mass."""
+    """A pass through a net whose gradients are mass."""
 
     kept: dict[str, Tensor] = field(default_factory=dict)
     negated: bool = False
@@ -111,11 +111,13 @@ class Trace:
         self.negated = negated
         (found,) = torch.autograd.grad(above, self.kept[to], mass, retain_graph=True, allow_unused=True)
         if found is None:
-            raise RequestError(f"The saliency layer {to!r} is not below {start[0] if start else 'the scores'!r}.")
+            raise RequestError(
+                f"The saliency layer {to!r} is not below {start[0] if start else 'the scores'!r}: choose a lower one."
+            )
         return found
 
     def forget(self) -> None:
-        """Let go of the pass, which refers to this trace and would keep all its features until both are collected."""
+        """Release the pass, whose features a reference cycle with this trace would keep until garbage collection."""
         self.kept.clear()
         self.scores = self.mass = self.scores.detach()
 
@@ -143,15 +145,17 @@ class Trace:
 def _excitation(layer: Summing, given: Tensor, sign: float) -> Tensor:
     """Compute what non-negative inputs contribute to a layer's outputs through its positive weights."""
     if isinstance(layer, Averaging):
-        return layer.forward(given)  # not a call, which would run the hooks again
+        mean: Tensor = layer.forward(given)  # not a call, which would run the hooks again
+        return mean
     weight = (sign * layer.weight).clamp(min=0)
     if isinstance(layer, nn.Linear):
         return nn.functional.linear(given, weight)
-    return layer._conv_forward(given, weight, None)  # the one place that knows all kinds of padding
+    summed: Tensor = layer._conv_forward(given, weight, None)  # private, but handles every kind of padding
+    return summed
 
 
 class _Shared(torch.autograd.Function):
-    """A layer's output as it is; backward an output's mass is shared among its inputs."""
+    """Identity on a layer's output; backward, an output's mass is shared among its inputs."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, out: Tensor, excitation: Callable[[Tensor], Tensor]) -> Tensor:
@@ -164,13 +168,13 @@ class _Shared(torch.autograd.Function):
         given = ctx.saved_tensors[0].detach().clamp(min=0).requires_grad_()
         with torch.enable_grad():
             total = ctx.excitation(given)
-        each = torch.where(total > SMALLEST, mass / total.clamp(min=SMALLEST), 0)
-        (found,) = torch.autograd.grad(total, given, each)
-        return given.detach() * found, None, None
+        per_unit = torch.where(total > SMALLEST, mass / total.clamp(min=SMALLEST), 0)
+        (weights,) = torch.autograd.grad(total, given, per_unit)
+        return given.detach() * weights, None, None
 
 
 class _Handed(torch.autograd.Function):
-    """A layer's output as it is; backward mass stays in its place."""
+    """Identity on a layer's output; backward, mass stays in its place."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, out: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Hide-and-Seek (Singh and Lee, ICCV 2017): patches of training images are hidden at random."""
+"""Hide-and-Seek (Singh and Lee, ICCV 2017): randomly hidden patches of training images."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 
-def hide(images: Tensor, sides: Sequence[int], probability: float, fill: Tensor) -> Tensor:
-    """Images (B, 3, H, W) with patches of colour `fill` (3, 1, 1); what is hidden is drawn from torch's generator.
+def hide_patches(images: Tensor, sides: Sequence[int], probability: float, fill: Tensor) -> Tensor:
+    """Hide patches of images (B, 3, H, W) by the colour `fill` (3, 1, 1), at random by torch's generator.
 
-    Each image draws the side of its patches, in pixels, from `sides` (0: nothing is hidden), and each patch of the
-    grid that begins in the upper left corner is hidden with this probability.
+    Each image draws its patch size in pixels from `sides` (0: nothing is hidden); each patch of the grid that starts in
+    the upper left corner is hidden with this probability.
     """
-    drawn = torch.randint(len(sides), (len(images),)).tolist()
-    masks = [_mask(images.shape[2:], sides[one], probability) for one in drawn]
+    choices = torch.randint(len(sides), (len(images),)).tolist()
+    masks = [_draw_mask(images.shape[2:], sides[choice], probability) for choice in choices]
     return torch.where(torch.stack(masks)[:, None].to(images.device), fill, images)
 
 
-def _mask(size: Sequence[int], side: int, probability: float) -> Tensor:
-    """Whether a pixel (H, W) is hidden."""
+def _draw_mask(size: Sequence[int], side: int, probability: float) -> Tensor:
+    """Draw which pixels (H, W) are hidden."""
     if not side:
         return torch.zeros(tuple(size), dtype=torch.bool)
     height, width = size

@@ -1,4 +1,4 @@
-"""Classes of classes: what image labels and class maps are at each level of a hierarchy."""
+"""Class hierarchies: image labels and class maps at each level."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Level:
-    """One level: its names, and for each class of the dataset the index of the name that it belongs to (C,)."""
+    """One level: its names, and for each class of the dataset the index of its name (C,)."""
 
     names: tuple[str, ...]
     of_class: tuple[int, ...]
 
     def labels(self, labels: Tensor) -> Tensor:
-        """Labels (B, n) of the level from those of the classes (B, C), both in {+1, 0, -1}.
+        """Compute labels (B, n) of the level from those of the classes (B, C), both in {+1, 0, -1}.
 
-        Present if any of its classes is, absent if all are, else unknown.
+        A name is present if any of its classes is, absent if all are absent, and unknown otherwise.
         """
         every = torch.arange(labels.shape[1], device=labels.device)
         lowest = labels.new_full((len(labels), len(self.names)), -1)
         return lowest.scatter_reduce(1, self.index(every).expand_as(labels), labels, "amax")
 
     def of_classes(self, values: Tensor) -> Tensor:
-        """Of each class (B, C, ...) what its name of this level has in values (B, n, ...)."""
+        """Return for each class (B, C, ...) the value of its name, from values (B, n, ...) of the names."""
         return values[:, list(self.of_class)]
 
     def index(self, classes: Tensor) -> Tensor:
@@ -35,11 +35,11 @@ class Level:
         return torch.tensor(self.of_class, device=classes.device)[classes]
 
 
-def hierarchy(classes: Sequence[str], ancestors: Mapping[str, Sequence[str]]) -> tuple[Level, ...]:
-    """Levels from coarse to fine, the classes themselves last; ancestors: of each class, from coarse to fine.
+def build_hierarchy(classes: Sequence[str], ancestors: Mapping[str, Sequence[str]]) -> tuple[Level, ...]:
+    """Build the levels from coarse to fine, the classes last; ancestors: those of each class, from coarse to fine.
 
-    Names are in the order of their first class. Raises ValueError, in words for the user, where a class has no
-    ancestors, has another number of them than the first, or a name lies below two others.
+    Names are in the order of their first class. Raises ValueError, with a message for the user, if a class has no
+    ancestors or a different number of them than the first class, or if a name is below two others.
     """
     if missing := [name for name in classes if name not in ancestors]:
         raise ValueError(f"has no entry for {len(missing)} of {len(classes)} classes (first: {missing[0]})")
@@ -53,10 +53,10 @@ def hierarchy(classes: Sequence[str], ancestors: Mapping[str, Sequence[str]]) ->
             over = sorted({high for high, low in zip(above, below, strict=True) if low == name})
             if len(over) > 1:
                 raise ValueError(f"has {name} below {' and '.join(over)}")
-    return tuple(_level(names) for names in levels)
+    return tuple(_make_level(names) for names in levels)
 
 
-def _level(of_class: Sequence[str]) -> Level:
+def _make_level(of_class: Sequence[str]) -> Level:
     names = tuple(dict.fromkeys(of_class))
     index = {name: place for place, name in enumerate(names)}
     return Level(names, tuple(index[name] for name in of_class))

@@ -1,4 +1,4 @@
-"""Image-level classification losses that leave out the classes whose label is 0."""
+"""Image-level classification losses that leave out classes with label 0."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from torch.nn.functional import logsigmoid
 
 
 def multi_label_soft_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-y s)) over the known labels.
+    """Compute the mean of log(1 + exp(-y s)) over the known labels y, for logits s.
 
-    logits: (..., C). labels: (..., C) in {+1, 0, -1}; 0 is left out, and without any known label the loss is 0.
+    logits: (..., C). labels: (..., C) in {+1, 0, -1}; 0 is left out, and without known labels the loss is 0.
+
+    >>> multi_label_soft_margin(torch.tensor([0.0, 5.0]), torch.tensor([1, 0]))  # log 2
+    tensor(0.6931)
     """
     known = labels != 0
     losses = -logsigmoid(labels.to(logits) * logits)
@@ -18,10 +21,10 @@ def multi_label_soft_margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax_log_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of -log p of the present class, p being the softmax over the classes whose label is known.
+    """Compute the mean over images of -log p of the present class; p is the softmax over classes with known labels.
 
-    logits: (B, C). labels: (B, C) in {+1, 0, -1}. Of several present classes the mean counts; images without any are
-    left out, and without any image the loss is 0.
+    logits: (B, C). labels: (B, C) in {+1, 0, -1}. With several present classes their mean is taken. Images without
+    a present class are left out; without any image the loss is 0.
     """
     present = labels > 0
     log_p = logits.masked_fill(labels == 0, torch.finfo(logits.dtype).min).log_softmax(dim=1)
@@ -30,9 +33,12 @@ def softmax_log_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def binary_log_loss(log_p: Tensor, labels: Tensor) -> Tensor:
-    """-log p of the present classes, -log(1 - p) of the absent ones, 0 for the others (C,); from log p (C,).
+    """Compute -log p of present classes, -log(1 - p) of absent ones, 0 for the others (C,), from log p (C,).
 
-    p is kept below 1 by the precision of its type, so that the loss stays finite.
+    p is kept below 1 by the precision of its type, so the loss is finite.
+
+    >>> binary_log_loss(torch.tensor([0.5, 0.5, 0.5]).log(), torch.tensor([1, -1, 0]))
+    tensor([0.6931, 0.6931, 0.0000])
     """
     limit = -torch.finfo(log_p.dtype).eps
     absent = -torch.log(-torch.expm1(log_p.clamp(max=limit)))

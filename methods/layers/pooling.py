@@ -1,4 +1,4 @@
-"""From a class's map to its score: negative evidence, and the family of poolings that it stands in (WELDON)."""
+"""Pooling of class maps to scores: negative evidence and generalised pooling (WELDON, Durand et al., TPAMI 2019)."""
 
 from __future__ import annotations
 
@@ -7,30 +7,39 @@ import math
 from torch import Tensor
 
 
-def negative_evidence(maps: Tensor, k_plus: float, k_minus: float, *, halve: bool = True) -> Tensor:
-    """Scores (B, C) of maps (B, C, h, w): the mean of the k+ highest regions plus that of the k- lowest (Eq. 9-11).
+def pool_negative_evidence(maps: Tensor, k_plus: float, k_minus: float, *, halve: bool = True) -> Tensor:
+    """Pool maps (B, C, h, w) to scores (B, C): the mean of the k+ highest plus the k- lowest regions (Eq. 9-11).
 
-    A k from 1 on is a number of regions, at most all of them; between 0 and 1 it is a share of them. k- = 0 gives the
-    mean of the highest alone. halve: Eq. 11's one half, where there is a k-.
+    k >= 1 is a number of regions, capped at all of them; 0 < k < 1 is a fraction of them. k- = 0 gives the mean of the
+    highest regions only. halve: divide the sum by 2, as in Eq. 11, if k- > 0.
+
+    >>> import torch
+    >>> pool_negative_evidence(torch.tensor([[[[4.0, 2.0], [0.0, -6.0]]]]), k_plus=2, k_minus=1)  # (3 - 6) / 2
+    tensor([[-1.5000]])
     """
     regions = maps.flatten(2)
-    highest = regions.topk(_count(k_plus, regions), dim=2, sorted=False).values.mean(dim=2)
+    highest = regions.topk(_count_regions(k_plus, regions), dim=2, sorted=False).values.mean(dim=2)
     if not k_minus:
         return highest
-    lowest = regions.topk(_count(k_minus, regions), dim=2, largest=False, sorted=False).values.mean(dim=2)
+    lowest = regions.topk(_count_regions(k_minus, regions), dim=2, largest=False, sorted=False).values.mean(dim=2)
     return (highest + lowest) / 2 if halve else highest + lowest
 
 
-def _count(k: float, regions: Tensor) -> int:
+def _count_regions(k: float, regions: Tensor) -> int:
     number = regions.shape[2]
     return min(int(k), number) if k >= 1 else max(1, round(k * number))
 
 
-def generalised(maps: Tensor, beta_plus: float, beta_minus: float) -> Tensor:
-    """Scores (B, C) of maps (B, C, h, w) by Eq. 8: half the soft maximum at beta+ plus half that at beta-.
+def pool_generalised(maps: Tensor, beta_plus: float, beta_minus: float) -> Tensor:
+    """Pool maps (B, C, h, w) to scores (B, C): the mean of the soft maxima at beta+ and beta- (Eq. 8).
 
-    A soft maximum is log(mean(exp(beta s))) / beta: the mean for beta 0, the maximum for inf, the minimum for -inf.
-    Both 0 is GAP, both inf max pooling, inf and -inf MANTRA's (max + min) / 2, both b > 0 log-mean-exp (LSE).
+    The soft maximum is log(mean(exp(beta s))) / beta: the mean at beta = 0, the maximum at inf, the minimum at -inf.
+    Special cases: GAP (both 0), max pooling (both inf), MANTRA's (max + min) / 2 (inf and -inf), log-mean-exp or LSE
+    (both equal and positive).
+
+    >>> import torch
+    >>> pool_generalised(torch.tensor([[[[4.0, 2.0], [0.0, -6.0]]]]), math.inf, -math.inf)
+    tensor([[-1.]])
     """
     regions = maps.flatten(2)
     return (_soft_maximum(regions, beta_plus) + _soft_maximum(regions, beta_minus)) / 2

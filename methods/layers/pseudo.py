@@ -1,4 +1,4 @@
-"""Pseudo objects: which proposals seed a detector, and which seed every proposal belongs to."""
+"""Pseudo objects: proposals that serve as seeds, and the assignment of proposals to seeds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from methods.layers.boxes import iou
 
 
 class Seeds(NamedTuple):
-    """Proposals taken for objects. proposal: (S,) int64, indices of proposals. label: (S,) int64, their classes."""
+    """Proposals taken as objects. proposal: (S,) int64, indices of proposals. label: (S,) int64, their classes."""
 
     proposal: Tensor
     label: Tensor
 
 
-def best_of_each(scores: Tensor, labels: Tensor) -> Seeds:
-    """Return the best proposal of each class in `labels` (S,), by scores (R, Y); the first of equals."""
+def select_best_per_class(scores: Tensor, labels: Tensor) -> Seeds:
+    """Select the best proposal of each class in `labels` (S,) by scores (R, Y), the first if several are equal."""
     return Seeds(scores[:, labels].argmax(dim=0), labels)
 
 
-def together(seeds: list[Seeds]) -> Seeds:
-    """All seeds, in order; equal pairs of proposal and class stay as often as they are."""
-    return Seeds(torch.cat([one.proposal for one in seeds]), torch.cat([one.label for one in seeds]))
+def concat_seeds(seeds: list[Seeds]) -> Seeds:
+    """Concatenate seeds in order, keeping repeated pairs of proposal and class."""
+    return Seeds(torch.cat([part.proposal for part in seeds]), torch.cat([part.label for part in seeds]))
 
 
 class Assignment(NamedTuple):
-    """The seed that each proposal overlaps most. overlap: (S, R), IoU with every seed. mine: (S, R) bool, one a column.
+    """The seed of largest overlap of each proposal, the first if several are equal.
 
-    Of seeds that a proposal overlaps equally, the first has it.
+    overlap: (S, R), IoU with every seed. mine: (S, R) bool, one True per column.
     """
 
     overlap: Tensor
@@ -38,17 +38,17 @@ class Assignment(NamedTuple):
 
 
 def assign(boxes: Tensor, seeds: Seeds) -> Assignment:
-    """Assign each of boxes (R, 4) to the seed that it overlaps most."""
+    """Assign each of boxes (R, 4) to the seed of largest overlap."""
     overlap = iou(boxes[seeds.proposal], boxes)
     numbers = torch.arange(len(overlap), device=boxes.device)
     return Assignment(overlap, numbers[:, None] == overlap.argmax(dim=0))
 
 
-def best_apart(scores: Tensor, labels: Tensor) -> Seeds:
-    """As `best_of_each`, from scores of at least 0, but no proposal seeds two classes (OICR's released code).
+def select_distinct_best(scores: Tensor, labels: Tensor) -> Seeds:
+    """Select the best proposal of each class, none for two classes (OICR's released code); scores are at least 0.
 
-    The classes choose in order; what one took scores 0 for those after it. With fewer proposals than classes the last
-    ones get a proposal again.
+    Classes choose in order, and a chosen proposal scores 0 for later classes. With fewer proposals than classes, the
+    last classes share one.
     """
     left, chosen = scores.clone(), []
     for label in labels.tolist():

@@ -1,4 +1,4 @@
-"""What OICR and PCL share: WSDDN's two streams, and refinements that each learn from the scores of the one before."""
+"""Base of OICR and PCL: WSDDN's two streams, and refinements that each learn from the scores of the one before."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from bench.method import ProposalConfig, Task, prediction, training
 from methods.layers.losses import binary_log_loss
-from methods.layers.region_method import RegionMethod, linear
+from methods.layers.region_method import RegionMethod, make_linear
 from methods.layers.wsddn import image_log_scores, two_stream_log_scores
 
 
 class RefinedConfig(ProposalConfig):
     """Settings of refined methods."""
 
-    reduction: Literal["sum", "mean"] = training("mean", "of the image loss over classes; OICR divides by the classes")
-    refinements: int = training(3, "how many refinements there are", ge=1, le=9)
-    foreground: float = training(0.5, "IoU with a seed from which a proposal takes its class", gt=0, le=1)
-    first: float = training(1.0, "what the first refinement's loss is multiplied by", ge=0)
+    reduction: Literal["sum", "mean"] = training("mean", "reduction of the image loss over classes; OICR uses the mean")
+    refinements: int = training(3, "number of refinements", ge=1, le=9)
+    foreground: float = training(0.5, "minimum IoU with a seed for a proposal to take its class", gt=0, le=1)
+    first: float = training(1.0, "factor of the first refinement's loss", ge=0)
     readout: str = prediction(
-        "mean", "refinement whose scores are the prediction: r1, r2 ..., or their mean", pattern="^(mean|r[1-9])$"
+        "mean", "refinement whose scores are predicted: r1, r2 ..., or mean for their mean", pattern="^(mean|r[1-9])$"
     )
 
     @model_validator(mode="after")
@@ -36,7 +36,7 @@ class RefinedConfig(ProposalConfig):
 
 
 class RefinedMethod(RegionMethod):
-    """Two streams as WSDDN's, and refinements, each linear on region features, with a background after the classes."""
+    """WSDDN's two streams, and refinements: linear layers on region features, with background after the classes."""
 
     names = ("classification", "refinement")
     config: RefinedConfig
@@ -44,8 +44,8 @@ class RefinedMethod(RegionMethod):
     def __init__(self, config: RefinedConfig, task: Task) -> None:
         super().__init__(config, task)
         classes, width = len(task.classes), self.backbone.roi_channels
-        self.recognition, self.detection = linear(width, classes), linear(width, classes)
-        self.refinements = nn.ModuleList(linear(width, classes + 1) for _ in range(config.refinements))
+        self.recognition, self.detection = make_linear(width, classes), make_linear(width, classes)
+        self.refinements = nn.ModuleList(make_linear(width, classes + 1) for _ in range(config.refinements))
 
     @abstractmethod
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
@@ -55,11 +55,11 @@ class RefinedMethod(RegionMethod):
         """
 
     def score(self, features: Tensor) -> Tensor:
-        """Softmax over classes and background, of one refinement or the mean of all (R, C)."""
+        """Compute scores (R, C): the softmax over classes and background of one refinement, or the mean of all."""
         chosen = (
             self.refinements if self.config.readout == "mean" else [self.refinements[int(self.config.readout[1:]) - 1]]
         )
-        p = torch.stack([one(features).float().softmax(dim=1) for one in chosen]).mean(dim=0)
+        p = torch.stack([refinement(features).float().softmax(dim=1) for refinement in chosen]).mean(dim=0)
         return p[:, : len(self.task.classes)]
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -73,11 +73,19 @@ class RefinedMethod(RegionMethod):
         log_scores = two_stream_log_scores(*streams)
         losses = binary_log_loss(image_log_scores(log_scores), labels)
         image = losses.sum() if self.config.reduction == "sum" else losses.mean()
-        return {"classification": image, "refinement": self._refined(features, log_scores, boxes, known, labels > 0)}
+        return {
+            "classification": image,
+            "refinement": self._refinement_loss(features, log_scores, boxes, known, labels > 0),
+        }
 
-    def _refined(self, features: Tensor, log_scores: Tensor, boxes: Tensor, known: Tensor, present: Tensor) -> Tensor:
+    def _refinement_loss(
+        self, features: Tensor, log_scores: Tensor, boxes: Tensor, known: Tensor, present: Tensor
+    ) -> Tensor:
         columns = torch.cat([known, known.new_ones(1)])
-        stages = [log_scores, *(one(features)[:, columns].float().log_softmax(dim=1) for one in self.refinements)]
+        stages = [
+            log_scores,
+            *(refinement(features)[:, columns].float().log_softmax(dim=1) for refinement in self.refinements),
+        ]
         classes = present.nonzero()[:, 0]
         if not len(classes):
             return torch.stack([stage.sum() for stage in stages[1:]]).sum() * 0

@@ -1,4 +1,4 @@
-"""What pseudo objects teach a refinement: a label and a weight for each proposal, and OICR's and PCL's losses."""
+"""Targets and losses of refinements: OICR (Tang et al., CVPR 2017) and PCL (Tang et al., TPAMI 2018)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from methods.layers.boxes import iou
 from methods.layers.pseudo import Seeds
 
 COUNTED = 1e-12
-"""A proposal of more weight than this counts in the mean (OICR's released loss layer)."""
+"""Proposals with a larger weight count in the mean (OICR's released loss layer)."""
 
 
 class Targets(NamedTuple):
-    """What a refinement is to learn of each proposal.
+    """Targets of a refinement for each proposal.
 
-    seed: (R,) int64, the seed that it overlaps most, of equals the first. label: (R,) int64, a column of log p.
-    weight: (R,), at least 0; 0 where the proposal teaches nothing.
+    seed: (R,) int64, the seed of largest overlap, the first if several are equal. label: (R,) int64, a column of log p.
+    weight: (R,), at least 0; 0 leaves the proposal out of the loss.
     """
 
     seed: Tensor
@@ -26,34 +26,35 @@ class Targets(NamedTuple):
     weight: Tensor
 
 
-def targets(
+def assign_targets(
     boxes: Tensor, seeds: Seeds, worth: Tensor, *, background: int, foreground: float = 0.5, ignored: float = 0.0
 ) -> Targets:
-    """Targets of boxes (R, 4) from at least one seed, whose scores are worth (S,).
+    """Assign targets to boxes (R, 4) from at least one seed; worth (S,) are the seeds' scores.
 
-    IoU >= foreground with its seed: the seed's class, else the column `background`; IoU < ignored: weight 0. A weight
-    is the seed's score, for background too.
+    A box with IoU >= foreground with its seed takes the seed's class, otherwise the column `background`; with
+    IoU < ignored its weight is 0. The weight is the seed's score, for background too.
     """
     overlap, seed = iou(boxes[seeds.proposal], boxes).max(dim=0)
     label = torch.where(overlap >= foreground, seeds.label[seed], background)
     return Targets(seed, label, worth[seed] * (overlap >= ignored))
 
 
-def counted(weight: Tensor) -> Tensor:
-    """How many proposals the mean is over: those that weigh anything, at least 1."""
+def count_weighted(weight: Tensor) -> Tensor:
+    """Count the proposals with a non-zero weight, at least 1."""
     return (weight > COUNTED).sum().clamp(min=1)
 
 
 def refinement_loss(log_p: Tensor, learned: Targets) -> Tensor:
-    """OICR: the sum of weight times cross entropy over the number of proposals that weigh; from log p (R, Y + 1)."""
+    """Compute OICR's loss -sum_r w_r log p_r / #{w_r > 0} from log p (R, Y + 1), where p_r is that of r's label."""
     mine = log_p.gather(1, learned.label[:, None])[:, 0]
-    return -(learned.weight * mine).sum() / counted(learned.weight)
+    return -(learned.weight * mine).sum() / count_weighted(learned.weight)
 
 
 def cluster_loss(log_p: Tensor, learned: Targets, seeds: Seeds, *, background: int) -> Tensor:
-    """PCL, not divided: a cluster of M proposals, of weight w each, loses M w log of its mean p; background as OICR.
+    """Compute PCL's loss, not normalised: -M w log(mean p) for a cluster of M proposals; background as in OICR.
 
-    log_p: (R, Y + 1). A cluster is what took its seed's label; one without any proposal loses nothing.
+    log_p: (R, Y + 1). w is the weight of the cluster's proposals. A cluster has the proposals that took its seed's
+    label; an empty one adds nothing.
     """
     numbers = torch.arange(len(seeds.label), device=log_p.device)
     inside = (learned.seed == numbers[:, None]) & (learned.label != background)

@@ -1,7 +1,7 @@
-"""What MELM's released code teaches a localization branch: a sample of proposals, with hard labels.
+"""Loss of a localization branch in MELM's released code: a sample of proposals with hard labels.
 
-From the paper's soft labels it differs in all but the seeds: near a seed is an object, farther off is background, and
-what is between or far away teaches nothing.
+It replaces the paper's soft labels: proposals near a seed are objects, those farther off are background, and those in
+between or far away are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from methods.layers.boxes import iou
 from methods.layers.pseudo import Seeds
 
 OBJECTS, BACKGROUND = 32, 96
-"""Proposals of either side in a sample, at most."""
+"""Maximum number of objects and of background proposals in a sample."""
 
 NEAR, CLOSE, FAR = 0.6, 0.4, 0.1
 """Objects overlap their seed by IoU >= NEAR, background by FAR <= IoU < CLOSE."""
@@ -22,27 +22,27 @@ CERTAIN = 1e-5
 """Added to p before its logarithm."""
 
 
-def sample(overlap: Tensor) -> tuple[Tensor, Tensor]:
+def draw_sample(overlap: Tensor) -> tuple[Tensor, Tensor]:
     """Draw indices of objects and of background, by torch's generator, given overlaps with the nearest seed (R,).
 
-    Where nothing is around a seed, background is whatever is not close to it.
+    If no proposal has FAR <= IoU < CLOSE, background is drawn from all with IoU < CLOSE.
     """
     around = (overlap >= FAR) & (overlap < CLOSE)
     background = around if around.any() else overlap < CLOSE
-    return _drawn(overlap >= NEAR, OBJECTS), _drawn(background, BACKGROUND)
+    return _draw(overlap >= NEAR, OBJECTS), _draw(background, BACKGROUND)
 
 
-def _drawn(mask: Tensor, most: int) -> Tensor:
+def _draw(mask: Tensor, most: int) -> Tensor:
     rows = mask.nonzero()[:, 0]
     return rows[torch.randperm(len(rows), device=rows.device)[:most].sort().values]
 
 
 def sampled_loss(log_p: Tensor, boxes: Tensor, seeds: Seeds) -> Tensor:
-    """Mean cross entropy of a sample of boxes (R, 4) with the class of the seed that each overlaps most.
+    """Compute the mean cross entropy of a sample of boxes (R, 4) with the class of their nearest seed.
 
-    log_p: (R, Y + 1), background last. A seed of some area is an object itself, so the sample is never empty.
+    log_p: (R, Y + 1), background last. A seed with non-zero area is itself an object, so the sample is never empty.
     """
     overlap, seed = iou(boxes[seeds.proposal], boxes).max(dim=0)
-    objects, background = sample(overlap)
+    objects, background = draw_sample(overlap)
     p = torch.cat([log_p[objects, seeds.label[seed[objects]]], log_p[background, -1]]).exp()
     return -(p + CERTAIN).log().mean()

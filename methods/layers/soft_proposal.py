@@ -1,4 +1,4 @@
-"""Soft proposals (Zhu et al., ICCV 2017, Sec. 3.1): objectness of a position, from how much it differs from others."""
+"""Soft proposals (SPN, Zhu et al., ICCV 2017, Sec. 3.1): objectness of positions from their dissimilarity to others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 @torch.no_grad()
 def dissimilarity(features: Tensor, epsilon: float) -> Tensor:
-    """D' (B, N, N) between the N = h * w positions of features (B, K, h, w), in row-major order.
+    """Compute D'_ij = |u_i - u_j| exp(-d_ij^2 / (2 epsilon^2)) (B, N, N) of features u (B, K, h, w), N = h * w.
 
-    The distance of two feature vectors times exp(-d^2 / (2 epsilon^2)), d being the distance of their positions in
-    cells. Symmetric; distances too small to be told from rounding are 0, so equal vectors have exactly none.
+    Positions are in row-major order and d_ij is their distance in cells. D' is symmetric; distances within rounding
+    error are set to 0, so equal vectors have distance 0 exactly.
     """
     flat = features.flatten(2).transpose(1, 2)
     flat = flat if flat.dtype == torch.float64 else flat.float()
@@ -26,18 +26,20 @@ def dissimilarity(features: Tensor, epsilon: float) -> Tensor:
 
 
 def _nearness(height: int, width: int, epsilon: float) -> Tensor:
-    """L (N, N) of the positions of a map: a Gaussian of their distance, which is one of rows times one of columns."""
+    """Compute the Gaussian (N, N) of the distance of positions: the Kronecker product of those of rows and columns."""
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in (height, width))
-    down, across = ((-((one[:, None] - one) ** 2) / (2 * epsilon**2)).exp() for one in (rows, columns))
+    down, across = ((-((axis[:, None] - axis) ** 2) / (2 * epsilon**2)).exp() for axis in (rows, columns))
     return torch.kron(down, across)
 
 
 def stable_state(dissimilarities: Tensor) -> Tensor:
-    """M (B, N), summing to 1, to which the random walk over D' (B, N, N) converges.
+    """Compute M = rowsum(D') / sum(D') (B, N), the stable state of the random walk over D' (B, N, N).
 
-    D' is symmetric, so with columns normalised its stable state is rowsum(D') / sum(D'). Where the walk does not
-    converge, because D' is bipartite (positions of two kinds only: it oscillates for ever), this is the mean of its
-    two states. Uniform where D' is 0.
+    The closed form holds because D' is symmetric. If D' is bipartite (only two distinct feature vectors), the walk
+    oscillates between two states, and M is their mean. M is uniform if D' is 0, and sums to 1.
+
+    >>> stable_state(torch.tensor([[[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]))
+    tensor([[0.5000, 0.2500, 0.2500]])
     """
     rows = dissimilarities.sum(dim=2)
     total = rows.sum(dim=1, keepdim=True)
@@ -45,9 +47,9 @@ def stable_state(dissimilarities: Tensor) -> Tensor:
 
 
 def walk(dissimilarities: Tensor, *, steps: int = 20, tolerance: float = 1e-4) -> Tensor:
-    """M (B, N) after at most `steps` of M <- D M from uniform (Eq. 1); D is D' (B, N, N) with columns summing to 1.
+    """Compute M (B, N) by at most `steps` of M <- D M from uniform (Eq. 1); D is D' (B, N, N) with normalised columns.
 
-    An image stops when a step would move M by less than `tolerance` (Euclidean). Uniform where D' is 0.
+    An image stops when a step would change M by less than `tolerance` (Euclidean norm). M is uniform if D' is 0.
     """
     columns = dissimilarities.sum(dim=1, keepdim=True)
     transfer = dissimilarities / columns.clamp(min=torch.finfo(columns.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Backbones, and how their weights are read."""
+"""Backbones by name, with their weights."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["NETS", "Backbone", "RoiHead", "RoiPooling", "build"]
 def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_pooling: RoiPooling = "max") -> Backbone:
     """Build a backbone by name, with its weights: none, imagenet (torchvision's), or a file (see `load`).
 
-    roi_head: `own` is what the net brings (VGG's fc6 and fc7), `mean` the mean over a region's cells, `fc` one new
-    fully connected layer; None for methods without regions. What no weights set is drawn from torch's global seed.
-    Raises UnknownNameError for a net or weights that nobody knows, MissingDataError, BadFileError (see `load`).
+    roi_head: `own` is the net's own (VGG's fc6 and fc7), `mean` the mean over a region's cells, `fc` one new fully
+    connected layer; None for methods without regions. Parameters without pretrained weights are drawn from torch's
+    global seed. Raises UnknownNameError for an unknown net or weights, MissingDataError, BadFileError (see `load`).
     """
     if net not in NETS:
         raise UnknownNameError("net", net, NETS)

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, 2014; torchvision's) up to conv5 without pool5: 256 channels, 16 pixels a cell, fc6 and fc7."""
+"""AlexNet (Krizhevsky, 2014; torchvision) up to conv5 without pool5: 256 channels, 16 pixels per cell, fc6 and fc7."""
 
 from __future__ import annotations
 

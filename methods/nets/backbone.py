@@ -1,4 +1,4 @@
-"""What every backbone is to a method: features of images, features of regions, and which of its parameters are new."""
+"""Backbones: features of images, features of regions, and which parameters pretrained weights have set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REGIONS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How RGB images in [0, 1] become what weights were trained on: `(image - mean) / std`."""
+    """Normalisation of RGB images in [0, 1] for pretrained weights: `(image - mean) / std`."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -28,17 +28,17 @@ class Normalisation:
 
 TORCHVISION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CAFFE = Normalisation((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 255))
-"""0-255 less 104/117/123 in BGR; the first layer of such weights is turned to RGB as they are read."""
+"""BGR images in 0-255 minus 104/117/123; the first layer of such weights is converted to RGB when read."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """A family of weight files.
 
-    names: from our modules to theirs, each with all below it; where two fit a parameter, the longer one counts.
-    spare: modules of theirs that we do not need (the ImageNet classifier, with its shapes unchecked). bgr: whether the
-    first layer expects blue first. scale: what pooled regions are multiplied by, so that new layers, drawn and trained
-    as the papers do it on VGG's fc7, meet activations near 1.
+    names: from our modules to theirs, each with everything below it; if two match a parameter, the longer one counts.
+    spare: modules of theirs that are not needed (the ImageNet classifier); their shapes are not checked. bgr: whether
+    the first layer expects blue first. scale: factor of pooled regions, so that new layers, initialised and trained as
+    in the papers on VGG's fc7, receive activations near 1.
     """
 
     names: Mapping[str, str]
@@ -49,19 +49,19 @@ class Layout:
 
 
 def caffe_layout(convolutions: Mapping[int, str]) -> Layout:
-    """Caffe's files of a net with fc6, fc7 and fc8; convolutions: from their places in the trunk to their names."""
+    """Return the layout of Caffe files with fc6, fc7 and fc8; convolutions: from positions in the trunk to names."""
     names = {f"trunk.{place}": name for place, name in convolutions.items()}
     return Layout(names | {"roi_head.1": "fc6", "roi_head.4": "fc7"}, ("fc8",), CAFFE, bgr=True)
 
 
 @dataclass(frozen=True)
 class Net:
-    """What a file of this folder says about its net.
+    """The definition of a net.
 
-    trunk: makes the layers up to the last feature map. stride: pixels a cell. origin: where the centre of the first
-    cell lies, in pixels (stride / 2 where the layers pad as they should). stages: after how many layers of the trunk
-    VGG16's conv3, conv4 and conv5, or what is nearest to them, end, and their channels. roi_head: makes what turns
-    (R, channels, roi_size, roi_size) into (R, roi_channels). torchvision: the name of torchvision's model.
+    trunk: builds the layers up to the last feature map. stride: pixels per cell. origin: centre of the first cell in
+    pixels (stride / 2 if every layer pads by half its kernel). stages: for conv3, conv4 and conv5 of VGG16, or their
+    closest counterparts, the number of trunk layers up to their end, and their channels. roi_head: builds the module
+    from (R, channels, roi_size, roi_size) to (R, roi_channels). torchvision: the name of torchvision's model.
     """
 
     trunk: Callable[[], nn.Sequential]
@@ -89,7 +89,7 @@ class Backbone(nn.Module):
         self.stage_ends, self.stage_channels = zip(*net.stages, strict=True)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
-        self.roi_head, self.roi_channels = _head(net, roi_head)
+        self.roi_head, self.roi_channels = _build_head(net, roi_head)
         self.register_buffer("mean", torch.zeros(3, 1, 1))
         self.register_buffer("std", torch.ones(3, 1, 1))
         self.register_buffer("scale", torch.ones(()))
@@ -97,27 +97,27 @@ class Backbone(nn.Module):
         self.pretrained: frozenset[str] = frozenset()
 
     def normalise_as(self, normalisation: Normalisation) -> None:
-        """Normalise images as the loaded weights expect it."""
+        """Set the normalisation of images that the loaded weights expect."""
         self.mean.copy_(torch.tensor(normalisation.mean).view(3, 1, 1))
         self.std.copy_(torch.tensor(normalisation.std).view(3, 1, 1))
 
     def features(self, images: Tensor) -> Tensor:
-        """Feature maps (B, channels, h, w) of images (B, 3, H, W), RGB in [0, 1]."""
+        """Compute feature maps (B, channels, h, w) of images (B, 3, H, W), RGB in [0, 1]."""
         return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5; the last are `features`."""
-        found, features = [], (images - self.mean) / self.std
+        """Compute feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5 (= `features`)."""
+        outputs, features = [], (images - self.mean) / self.std
         for end, layer in enumerate(self.trunk, start=1):
             features = layer(features)
             if end in self.stage_ends:
-                found.append(features)
-        return found
+                outputs.append(features)
+        return outputs
 
     def regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Features (R, roi_channels) of boxes (R, 4), half-open, in pixels of image (1, 3, H, W).
+        """Compute features (R, roi_channels) of half-open boxes (R, 4) in pixels of image (1, 3, H, W).
 
-        weight: (R,), what is pooled from each is multiplied by it.
+        weight: (R,), factor of the pooled features of each box.
         """
         features, chunks = self.features(image), torch.split(boxes, REGIONS_AT_ONCE)
         if weight is None:
@@ -128,23 +128,34 @@ class Backbone(nn.Module):
         return torch.cat([self.roi_head(chunk) for chunk in pooled])
 
     def pool(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """RoI pooling (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.
+        """Pool regions (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.
 
-        `max` is Fast R-CNN's, which counts a box's last pixel as inside; `align` is Mask R-CNN's RoIAlign. Boxes move
-        with the cells where layers that do not pad have moved those.
+        `max` is the RoI pooling of Fast R-CNN, whose boxes include their last pixel; `align` is the RoIAlign of Mask
+        R-CNN. Boxes are shifted by as much as layers without padding have shifted the cells.
         """
-        moved, features = boxes.float() - (self.origin - self.stride / 2), features.float()
+        shifted, features = boxes.float() - (self.origin - self.stride / 2), features.float()
         if self.roi_pooling == "align":
-            return roi_align(features, [moved], self.roi_size, 1 / self.stride, 2, aligned=True)  # type: ignore[no-any-return]
-        inclusive = torch.cat([moved[:, :2], moved[:, 2:] - 1], dim=1)
+            return roi_align(features, [shifted], self.roi_size, 1 / self.stride, 2, aligned=True)  # type: ignore[no-any-return]
+        inclusive = torch.cat([shifted[:, :2], shifted[:, 2:] - 1], dim=1)
         return roi_pool(features, [inclusive], self.roi_size, 1 / self.stride)  # type: ignore[no-any-return]
 
+    def freeze(self) -> None:
+        """Exclude the parameters set by pretrained weights from training."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in self.pretrained)
+
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that no weights have set."""
+        """Return the parameters that pretrained weights have not set."""
         return [parameter for name, parameter in self.named_parameters() if name not in self.pretrained]
 
 
-def _head(net: Net, kind: RoiHead | None) -> tuple[nn.Module, int]:
+def find_new_parameters(method: nn.Module, backbone: Backbone) -> list[nn.Parameter]:
+    """Return the parameters of a method except those of its backbone that pretrained weights have set."""
+    pretrained = {id(parameter) for name, parameter in backbone.named_parameters() if name in backbone.pretrained}
+    return [parameter for parameter in method.parameters() if id(parameter) not in pretrained]
+
+
+def _build_head(net: Net, kind: RoiHead | None) -> tuple[nn.Module, int]:
     if kind is None:
         return nn.Identity(), net.channels
     if kind == "own":
@@ -168,7 +179,7 @@ def mean_head() -> nn.Sequential:
 
 
 def fc_head(*sizes: int, dropout: float = 0.5) -> nn.Sequential:
-    """Flatten, then linear, ReLU and dropout from each size to the next, as in AlexNet and VGG."""
+    """Build fully connected layers as in AlexNet and VGG: flatten, then linear, ReLU and dropout for each size."""
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes):
         linear = nn.Linear(before, after)

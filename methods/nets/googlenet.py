@@ -1,6 +1,6 @@
-"""GoogLeNet (Szegedy et al., 2015; torchvision's) up to inception5b: 1,024 channels, 32 pixels a cell.
+"""GoogLeNet (Szegedy et al., 2015; torchvision's) up to inception5b: 1,024 channels, 32 pixels per cell.
 
-As `googlenetgap` (CAM, Zhou et al. 2016) up to inception4e: 832 channels, 16 pixels a cell; its new 3x3 convolution to
+`googlenetgap` (CAM, Zhou et al. 2016) ends at inception4e: 832 channels, 16 pixels per cell; its new 3x3 convolution to
 1,024 channels is the method's `neck`.
 """
 
@@ -21,11 +21,11 @@ _PARTS = (*_STEM, *(part if part.startswith("max") else f"inception{part}" for p
 _GAP_PARTS = _PARTS[: _PARTS.index("maxpool4")]
 
 TENSORFLOW = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-"""torchvision's weights come from TensorFlow: its model turns its usual input to this (`transform_input`)."""
+"""torchvision's weights come from TensorFlow; its model converts its usual input to this (`transform_input`)."""
 
 
 class _Convolution(BasicConv2d):  # type: ignore[misc]
-    """torchvision's, its ReLU a layer, so that attributions can change how it leads back."""
+    """torchvision's block with ReLU as a module, so that attributions can replace its backward rule."""
 
     def __init__(self, before: int, after: int, **options: Any) -> None:
         super().__init__(before, after, **options)

@@ -1,6 +1,6 @@
-"""Weight files as MatConvNet (.mat) and Caffe (.caffemodel) publish them, read into Caffe's names: `conv1.weight`.
+"""Readers of published weight files of MatConvNet (.mat) and Caffe (.caffemodel), by Caffe's names: `conv1.weight`.
 
-Written from the two formats' definitions; the published files themselves were not at hand.
+They were written from the definitions of the formats, and not tried on the published files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bench.errors import BadFileError
 
 
 def read_mat(path: Path) -> dict[str, Tensor]:
-    """Convolutions of a MatConvNet `simplenn` file, turned to Caffe's order of axes and colours (blue first).
+    """Read the convolutions of a MatConvNet `simplenn` file, in Caffe's order of axes and colours (blue first).
 
-    `layers` is a cell array of structs with a name and `weights = {filters, biases}`, or in older files both as
-    fields; filters (height, width, in, out) expect red first. Raises BadFileError.
+    `layers` is a cell array of structs with a name and `weights = {filters, biases}`, or in older files both
+    as fields; filters (height, width, in, out) expect red first. Raises BadFileError.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -29,16 +29,16 @@ def read_mat(path: Path) -> dict[str, Tensor]:
     found = {}
     try:
         for layer in loadmat(path, variable_names="layers")["layers"].flat:
-            for filters, biases in _blobs(layer[0, 0]):
-                name, weight = str(layer["name"][0, 0][0]), _tensor(filters).permute(3, 2, 0, 1)
+            for filters, biases in _read_blobs(layer[0, 0]):
+                name, weight = str(layer["name"][0, 0][0]), _to_tensor(filters).permute(3, 2, 0, 1)
                 found[f"{name}.weight"] = weight.flip(1) if weight.shape[1] == 3 else weight
-                found[f"{name}.bias"] = _tensor(biases).flatten()
+                found[f"{name}.bias"] = _to_tensor(biases).flatten()
     except (MatReadError, OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, zlib.error):
         raise BadFileError(path, "not a MatConvNet file with `layers` (saved as -v7 or older)") from None
     return found
 
 
-def _blobs(layer: Any) -> list[tuple[Any, Any]]:
+def _read_blobs(layer: Any) -> list[tuple[Any, Any]]:
     """Return the filters and biases of a layer, if it has any."""
     fields = layer.dtype.names
     if "filters" in fields:
@@ -48,20 +48,20 @@ def _blobs(layer: Any) -> list[tuple[Any, Any]]:
     return []
 
 
-def _tensor(array: Any) -> Tensor:
+def _to_tensor(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
 def read_caffemodel(path: Path) -> dict[str, Tensor]:
-    """Weights and biases of a Caffe network, of either generation of its format. Raises BadFileError."""
+    """Read the weights and biases of a Caffe network, in either version of its format. Raises BadFileError."""
     from google.protobuf.message import DecodeError
 
-    net = _caffe("NetParameter")()
+    net = _message_class("NetParameter")()
     try:
         net.ParseFromString(path.read_bytes())
         layers = [layer for layer in (*net.layers, *net.layer) if layer.blobs]
         found = {
-            f"{layer.name}.{kind}": _array(blob)
+            f"{layer.name}.{kind}": _read_blob(blob)
             for layer in layers
             for kind, blob in zip(("weight", "bias"), layer.blobs, strict=False)
         }
@@ -72,7 +72,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _array(blob: Any) -> Tensor:
+def _read_blob(blob: Any) -> Tensor:
     """Read a blob; old files pad shapes to four numbers with leading ones. Raises ValueError."""
     shape = list(blob.shape.dim) or [blob.num, blob.channels, blob.height, blob.width]
     while not blob.shape.dim and len(shape) > 1 and shape[0] == 1:
@@ -95,7 +95,7 @@ _CAFFE: dict[str, list[tuple[str, int, str]]] = {
 
 
 @cache
-def _caffe(message: str) -> Any:
+def _message_class(message: str) -> Any:
     """Return the class of one of the messages above; whatever else a file has is skipped."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -104,12 +104,12 @@ def _caffe(message: str) -> Any:
     for name, fields in _CAFFE.items():
         added = file.message_type.add(name=name)
         for key, number, kind in fields:
-            one = added.field.add(name=key, number=number)
-            one.label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
+            entry = added.field.add(name=key, number=number)
+            entry.label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
             if (plain := kind.removesuffix("*")) in _CAFFE:
-                one.type, one.type_name = field.TYPE_MESSAGE, f".caffe.{plain}"
+                entry.type, entry.type_name = field.TYPE_MESSAGE, f".caffe.{plain}"
             else:
-                one.type = field.Type.Value(f"TYPE_{plain.upper()}")
+                entry.type = field.Type.Value(f"TYPE_{plain.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{message}"))

@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 (He et al., 2016; torchvision's), fully convolutional: 2,048 channels, 32 pixels a cell."""
+"""ResNet-50 and ResNet-101 (He et al., 2016; torchvision), fully convolutional: 2,048 channels, 32 pixels per cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SqueezeNet v1.0 (Iandola et al., 2016) up to fire9, in torchvision's structure: 512 channels, 16 pixels a cell."""
+"""SqueezeNet v1.0 (Iandola et al., 2016) up to fire9, in torchvision's structure: 512 channels, 16 pixels per cell."""
 
 from __future__ import annotations
 

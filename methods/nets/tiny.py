@@ -1,4 +1,4 @@
-"""A small VGG-like net for 128-pixel images and processors: group normalisation, 128 channels, 8 pixels a cell."""
+"""A small VGG-like net for 128-pixel images and CPUs: group normalisation, 128 channels, 8 pixels per cell."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""VGG16 (Simonyan and Zisserman, 2015) up to conv5_3 without pool5: 512 channels, 16 pixels a cell, fc6 and fc7.
+"""VGG16 (Simonyan and Zisserman, 2015) up to conv5_3 without pool5: 512 channels, 16 pixels per cell, fc6 and fc7.
 
-As `vgg16-stride8` its last two pools keep the resolution, and pool5 is there (ACoL): 8 pixels a cell.
+In `vgg16-stride8` pool4 and pool5 have stride 1 (ACoL): 8 pixels per cell.
 """
 
 from __future__ import annotations

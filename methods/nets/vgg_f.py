@@ -1,4 +1,4 @@
-"""VGG-F, also VGG-CNN-F (Chatfield et al., 2014), up to conv5 without pool5: 256 channels, 16 pixels a cell.
+"""VGG-F, also VGG-CNN-F (Chatfield et al., 2014), up to conv5 without pool5: 256 channels, 16 pixels per cell.
 
 Published for MatConvNet (imagenet-vgg-f.mat) and Caffe (VGG_CNN_F.caffemodel): `--weights FILE` reads both. Their
 mean image is replaced by its mean colour.
@@ -13,16 +13,21 @@ from methods.nets.backbone import Net, caffe_layout, fc_head
 
 def _trunk() -> nn.Sequential:
     return nn.Sequential(
-        *(nn.Conv2d(3, 64, 11, stride=4), nn.ReLU(inplace=True), normalised(), nn.MaxPool2d(3, 2, ceil_mode=True)),
-        *(nn.Conv2d(64, 256, 5, padding=2), nn.ReLU(inplace=True), normalised(), nn.MaxPool2d(3, 2, ceil_mode=True)),
+        *(nn.Conv2d(3, 64, 11, stride=4), nn.ReLU(inplace=True), make_local_norm(), nn.MaxPool2d(3, 2, ceil_mode=True)),
+        *(
+            nn.Conv2d(64, 256, 5, padding=2),
+            nn.ReLU(inplace=True),
+            make_local_norm(),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+        ),
         *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True)),
         *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True)),
         *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True)),
     )
 
 
-def normalised() -> nn.LocalResponseNorm:
-    """Local response normalisation over 5 channels as these nets have it; torch, like Caffe, divides alpha by 5."""
+def make_local_norm() -> nn.LocalResponseNorm:
+    """Build these nets' local response normalisation over 5 channels; torch, like Caffe, divides alpha by 5."""
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 

@@ -1,4 +1,4 @@
-"""Initial weights: none, torchvision's, or a file; checked name by name and shape by shape, nothing unpickled."""
+"""Initial weights: none, torchvision's, or a file; every name and shape is checked, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from methods.nets.published import read_caffemodel, read_mat
 def load(backbone: Backbone, net: Net, weights: str) -> None:
     """Set the backbone's parameters from `weights`: none, imagenet, or a file .npz, .pth, .mat or .caffemodel.
 
-    A file is recognised by its names; from then on the backbone normalises images as that family of files expects it.
-    What the backbone has and no file of the family knows (a new RoI head) keeps its initial values.
+    A file is recognised by its names, and the backbone then normalises images as that family of files expects.
+    Parameters that no file of the family has (a new RoI head) keep their initial values.
     Raises UnknownNameError, MissingDataError, BadFileError (missing, unexpected and mis-shaped names in one message).
     """
     if weights == "none":
         return
-    given = _torchvisions(net) if weights == "imagenet" else _read(Path(weights))
-    layout = max(net.layouts or (_OWN,), key=lambda one: len(set(_wanted(backbone, one).values()) & set(given)))
-    wanted, ours = _wanted(backbone, layout), backbone.state_dict()
-    found = {name: _fitted(given[theirs], ours[name]) for name, theirs in wanted.items() if theirs in given}
+    given = _read_torchvision(net) if weights == "imagenet" else _read(Path(weights))
+    layout = max(
+        net.layouts or (_OWN,), key=lambda layout: len(set(_map_names(backbone, layout).values()) & set(given))
+    )
+    wanted, ours = _map_names(backbone, layout), backbone.state_dict()
+    found = {name: _reshape(given[theirs], ours[name]) for name, theirs in wanted.items() if theirs in given}
     _check(weights, backbone, layout, given, found)
     if layout.bgr:
         found["trunk.0.weight"] = found["trunk.0.weight"].flip(1)
@@ -40,28 +42,28 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
 
 
 _OWN = Layout({"trunk": "trunk", "roi_head": "roi_head"}, ("mean", "std", "scale"), TORCHVISION)
-"""A net without a published layout reads files in its own names."""
+"""Layout of nets without published weights: files use our own names."""
 
 _UNUSED = "num_batches_tracked"
-"""A buffer of batch normalisation that some files have and no net here needs."""
+"""A buffer of batch normalisation that some files have and no net here uses."""
 
 
-def _wanted(backbone: Backbone, layout: Layout) -> dict[str, str]:
-    """From our names to those of a file, for everything that files of this layout have."""
+def _map_names(backbone: Backbone, layout: Layout) -> dict[str, str]:
+    """Map our names to those of a file, for everything that files of this layout have."""
     wanted = {}
     for name in backbone.state_dict():
-        known = [module for module in layout.names if _below(name, module)]
+        known = [module for module in layout.names if _is_below(name, module)]
         if known and not name.endswith(_UNUSED):
             module = max(known, key=len)
             wanted[name] = layout.names[module] + name.removeprefix(module)
     return wanted
 
 
-def _below(name: str, module: str) -> bool:
+def _is_below(name: str, module: str) -> bool:
     return name == module or name.startswith(f"{module}.")
 
 
-def _fitted(theirs: Tensor, ours: Tensor) -> Tensor:
+def _reshape(theirs: Tensor, ours: Tensor) -> Tensor:
     """Reshape a fully connected layer that is stored as a convolution over all of its input."""
     return theirs.flatten(1) if (theirs.ndim, ours.ndim) == (4, 2) else theirs
 
@@ -69,11 +71,11 @@ def _fitted(theirs: Tensor, ours: Tensor) -> Tensor:
 def _check(
     weights: str, backbone: Backbone, layout: Layout, given: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> None:
-    """Raise BadFileError for what a file lacks, has too much, or has in another shape."""
-    ours, wanted = backbone.state_dict(), _wanted(backbone, layout)
-    unbuilt = [theirs for module, theirs in layout.names.items() if not any(_below(name, module) for name in ours)]
+    """Raise BadFileError for missing, unexpected and mis-shaped names."""
+    ours, wanted = backbone.state_dict(), _map_names(backbone, layout)
+    unbuilt = [theirs for module, theirs in layout.names.items() if not any(_is_below(name, module) for name in ours)]
     spare = [*layout.spare, *unbuilt]
-    known = {name for name in given if name.endswith(_UNUSED) or any(_below(name, module) for module in spare)}
+    known = {name for name in given if name.endswith(_UNUSED) or any(_is_below(name, module) for module in spare)}
     faults = {
         "missing": [theirs for name, theirs in wanted.items() if name not in found],
         "unexpected": [name for name in given if name not in known.union(wanted.values())],
@@ -84,11 +86,11 @@ def _check(
         ],
     }
     if any(faults.values()):
-        text = "; ".join(f"{fault}: {_few(names)}" for fault, names in faults.items() if names)
+        text = "; ".join(f"{fault}: {_shorten(names)}" for fault, names in faults.items() if names)
         raise BadFileError(weights, f"its weights do not fit the net ({text})")
 
 
-def _few(names: list[str], most: int = 8) -> str:
+def _shorten(names: list[str], most: int = 8) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -113,7 +115,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
 def _read_pth(path: Path) -> dict[str, Tensor]:
     rule = "not a plain dictionary of names to tensors (nothing else is unpickled)"
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # about other pickle protocols
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # warnings about pickle protocols
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, ValueError):
         raise BadFileError(path, rule) from None
@@ -125,7 +127,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
 _READERS = {".npz": _read_npz, ".pth": _read_pth, ".mat": read_mat, ".caffemodel": read_caffemodel}
 
 
-def _torchvisions(net: Net) -> dict[str, Tensor]:
+def _read_torchvision(net: Net) -> dict[str, Tensor]:
     if net.torchvision is None:
         raise RequestError(f"This net has no ImageNet weights. Use --weights none, or a file {' or '.join(_READERS)}.")
     from torchvision.models import get_model_weights
@@ -134,7 +136,7 @@ def _torchvisions(net: Net) -> dict[str, Tensor]:
     try:
         return dict(known.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (OSError, RuntimeError) as error:
-        how = f"Fetching {known.url} failed ({error}). Put that file there, or use --weights FILE, or --weights none."
+        how = f"Downloading {known.url} failed ({error}). Put the file there, or use --weights FILE or --weights none."
         raise MissingDataError(
             "torchvision's ImageNet weights", Path(torch.hub.get_dir()) / "checkpoints", how
         ) from None

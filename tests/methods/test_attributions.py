@@ -270,7 +270,7 @@ def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
         (lambda: explaining("grad-cam", layer="conv5"), "no layer 'conv5'"),
         (
             lambda: explaining("grad-cam", layer="output").explain(IMAGES.clone(), CLASSES),
-            r"no feature maps, but \(3,\)",
+            r"no feature maps, but outputs of shape \(3,\)",
         ),
         (
             lambda: explaining("c-mwp", saliency_layer="backbone.roi_head", contrast_layer="backbone.trunk.3").explain(

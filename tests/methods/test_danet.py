@@ -15,7 +15,7 @@ from bench import registry
 from bench.data.scenes import SHAPE_CLASSES
 from bench.errors import RequestError
 from bench.method import Task
-from methods.danet import Danet, of_equal_rank
+from methods.danet import Danet, select_equal_ranks
 from methods.layers.divergence import pairwise_cosine
 
 TASK = Task("shapes", tuple(kind.name for kind in SHAPE_CLASSES))
@@ -164,7 +164,7 @@ def _alike(own: list[Tensor], some: tuple[int, ...]) -> float:
 def test_released_fuses_with_the_names_that_rank_where_the_class_does() -> None:
     maps = torch.arange(3.0).view(1, 3, 1, 1)
     names, classes = torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[3.0, 9.0, 1.0, 0.0]])
-    assert of_equal_rank(maps, names, classes).flatten().tolist() == [2, 1, 0, 0]
+    assert select_equal_ranks(maps, names, classes).flatten().tolist() == [2, 1, 0, 0]
 
 
 def test_released_maps_are_means_of_what_is_positive() -> None:

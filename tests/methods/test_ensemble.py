@@ -92,7 +92,9 @@ def test_image_scores_are_averaged_for_every_image_and_class(truth: GroundTruth,
     ]
 
 
-def test_the_order_of_the_runs_changes_nothing_and_of_one_run_it_is_that_run(truth: GroundTruth, tmp_path: Path) -> None:
+def test_the_order_of_the_runs_changes_nothing_and_of_one_run_it_is_that_run(
+    truth: GroundTruth, tmp_path: Path
+) -> None:
     one = run(tmp_path / "1", "boxes", [("a", "cat", 0.5, *LEFT), ("b", "dog", 0.3, *RIGHT)])
     two = run(tmp_path / "2", "boxes", [("a", "cat", 0.25, *RIGHT)])
     assert ensemble(truth, one, two)["boxes"].equals(ensemble(truth, two, one)["boxes"])
@@ -132,7 +134,7 @@ def test_runs_on_other_proposals_are_refused(truth: GroundTruth, tmp_path: Path)
     runs = [run(tmp_path / name, "boxes", [("a", "cat", 0.5, *LEFT)]) for name in ("one", "two")]
     for name in ("one", "two"):
         write_json(tmp_path / name / "config.json", {"config": {}, "proposals": name})
-    with pytest.raises(RequestError, match="one and two scored other proposals"):
+    with pytest.raises(RequestError, match="one and two scored different proposals"):
         ensemble(truth, *runs)
     assert ensemble(truth, runs[0], runs[0])["boxes"].num_rows == 1
 
@@ -140,7 +142,9 @@ def test_runs_on_other_proposals_are_refused(truth: GroundTruth, tmp_path: Path)
 def test_a_run_on_other_images_is_refused_with_what_to_do(truth: GroundTruth, tmp_path: Path) -> None:
     one = run(tmp_path / "abc", "boxes", [("a", "cat", 0.5, *LEFT)])
     size = np.full((2, 2), 100, np.int32)
-    other = GroundTruth("made-up", "val", CLASSES, ("a", "z"), size, derive_labels(2, 2, empty_objects()), empty_objects())
+    other = GroundTruth(
+        "made-up", "val", CLASSES, ("a", "z"), size, derive_labels(2, 2, empty_objects()), empty_objects()
+    )
     said = r"abc \(hand\) is on made-up test, without 1 of the 2 images of made-up val \(first: z\)\. Run it on these"
     with pytest.raises(RequestError, match=said):
         ensemble(other, one)

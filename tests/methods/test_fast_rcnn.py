@@ -33,7 +33,7 @@ def proposals(count: int = 60) -> Tensor:
 
 def test_a_proposal_is_the_object_it_overlaps_most_or_background_or_ignored() -> None:
     boxes = torch.cat([OBJECTS, torch.tensor([[0.0, 0, 32, 16], [0.0, 0, 32, 15], [0.0, 0, 32, 3]]), FAR])
-    target, of = made().assigned(boxes, OBJECTS, CLASSES)
+    target, of = made().assign_targets(boxes, OBJECTS, CLASSES)
     assert target.tolist() == [1, 3, 1, BACKGROUND, IGNORED, IGNORED]  # IoU 1, 1, 1/2, 15/32, 3/32, 0
     assert of.tolist()[:5] == [0, 1, 0, 0, 0]
 
@@ -56,7 +56,7 @@ def test_at_most_the_share_of_objects_is_sampled_and_a_seed_draws_the_same() -> 
     for _ in range(2):
         torch.manual_seed(3)
         method.loss(IMAGE, proposals(), LABELS, OBJECTS, CLASSES)
-    target, _ = method.assigned(drawn[0], OBJECTS, CLASSES)
+    target, _ = method.assign_targets(drawn[0], OBJECTS, CLASSES)
     assert len(drawn[0]) == 8
     assert 1 <= int((target > 0).sum()) <= 2
     assert drawn[0].equal(drawn[1])

@@ -10,7 +10,7 @@ from bench.data.scenes import SHAPE_CLASSES
 from bench.data.voc import CLASSES as VOC
 from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.method import Task
-from methods.hierarchies import levels_of
+from methods.hierarchies import build_levels
 from methods.layers.hierarchy import Level
 
 ENDINGS = {  # of CUB's names, with what stands before them; nothing where the name is this one word
@@ -99,7 +99,7 @@ def above(levels: tuple[Level, ...], name: str) -> list[str]:
 
 
 def test_cub_has_11_orders_37_families_and_200_species() -> None:
-    levels = levels_of(Task("cub", CUB), "dataset")
+    levels = build_levels(Task("cub", CUB), "dataset")
     assert [len(level.names) for level in levels] == [11, 37, 200]
 
 
@@ -118,7 +118,7 @@ def test_cub_has_11_orders_37_families_and_200_species() -> None:
     ],
 )
 def test_a_bird_is_where_the_taxonomy_has_it(bird: str, order: str, family: str) -> None:
-    assert above(levels_of(Task("cub", CUB), "dataset"), bird) == [order, family]
+    assert above(build_levels(Task("cub", CUB), "dataset"), bird) == [order, family]
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_a_bird_is_where_the_taxonomy_has_it(bird: str, order: str, family: str)
     [(Task("voc2007", VOC), [4, 13, 20]), (Task("shapes", tuple(kind.name for kind in SHAPE_CLASSES)), [2, 4, 12])],
 )
 def test_voc_and_shapes_have_three_levels(task: Task, counts: list[int]) -> None:
-    assert [len(level.names) for level in levels_of(task, "dataset")] == counts
+    assert [len(level.names) for level in build_levels(task, "dataset")] == counts
 
 
 def test_cats_are_nearer_to_dogs_than_to_cows_and_to_these_than_to_cars() -> None:
-    levels = levels_of(Task("voc2012", VOC), "dataset")
+    levels = build_levels(Task("voc2012", VOC), "dataset")
     cat, dog, cow, car = (above(levels, name) for name in ("cat", "dog", "cow", "car"))
     assert cat == dog
     assert cat[0] == cow[0] != car[0]
@@ -138,13 +138,13 @@ def test_cats_are_nearer_to_dogs_than_to_cows_and_to_these_than_to_cars() -> Non
 
 
 def test_a_dataset_without_one_says_how_to_give_one() -> None:
-    with pytest.raises(RequestError, match=r"No hierarchy of the classes of mit67 is known\. Give hierarchy=FILE"):
-        levels_of(Task("mit67", ("bar", "gym")), "dataset")
+    with pytest.raises(RequestError, match=r"The classes of mit67 have no built-in hierarchy\. Use hierarchy=FILE"):
+        build_levels(Task("mit67", ("bar", "gym")), "dataset")
 
 
 def test_a_file_gives_the_hierarchy_of_any_classes(tmp_path: Path) -> None:
     (tmp_path / "rooms.txt").write_text("bar\tfun\tdrinks\ngym\tfun\tsports\noffice\twork\tdesks\nspare\twork\tdesks\n")
-    levels = levels_of(Task("mit67", ("office", "bar", "gym")), str(tmp_path / "rooms.txt"))
+    levels = build_levels(Task("mit67", ("office", "bar", "gym")), str(tmp_path / "rooms.txt"))
     assert [level.names for level in levels[:-1]] == [("work", "fun"), ("desks", "drinks", "sports")]
 
 
@@ -153,19 +153,19 @@ def test_a_file_gives_the_hierarchy_of_any_classes(tmp_path: Path) -> None:
     [
         ("bar\tfun\n", r"rooms\.txt: has no entry for 1 of 2 classes \(first: gym\)"),
         ("bar\tfun\ngym\n", r"rooms\.txt: gives gym 0 ancestors, but bar 1"),
-        ("bar\tfun\nbar\tfun\ngym\tfun\n", r"rooms\.txt, row 1: 'bar' is there twice"),
+        ("bar\tfun\nbar\tfun\ngym\tfun\n", r"rooms\.txt, row 1: 'bar' is listed twice"),
         ("", r"rooms\.txt: is empty"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "rooms.txt").write_text(text)
     with pytest.raises(BadFileError, match=message):
-        levels_of(Task("mit67", ("bar", "gym")), str(tmp_path / "rooms.txt"))
+        build_levels(Task("mit67", ("bar", "gym")), str(tmp_path / "rooms.txt"))
 
 
 def test_a_file_that_is_not_there_says_what_it_should_hold(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="a class and its ancestors in each line"):
-        levels_of(Task("mit67", ("bar",)), str(tmp_path / "none.txt"))
+    with pytest.raises(MissingDataError, match="a class and its ancestors on each line"):
+        build_levels(Task("mit67", ("bar",)), str(tmp_path / "none.txt"))
 
 
 def is_a(folder: Path) -> str:
@@ -178,7 +178,7 @@ def is_a(folder: Path) -> str:
 
 
 def test_wordnet_is_cut_at_two_depths_and_the_shorter_path_counts(tmp_path: Path) -> None:
-    levels = levels_of(Task("ilsvrc2012", ("n11", "n10", "n22", "n30", "n41")), is_a(tmp_path))
+    levels = build_levels(Task("ilsvrc2012", ("n11", "n10", "n22", "n30", "n41")), is_a(tmp_path))
     assert above(levels, "n11") == above(levels, "n10") == ["n6", "n9"]
     assert above(levels, "n22") == ["n20", "n22"]
     assert above(levels, "n30") == ["n30", "n30"]
@@ -187,4 +187,4 @@ def test_wordnet_is_cut_at_two_depths_and_the_shorter_path_counts(tmp_path: Path
 
 def test_a_synset_that_wordnets_file_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="has no line with the class n77"):
-        levels_of(Task("ilsvrc2012", ("n11", "n77")), is_a(tmp_path))
+        build_levels(Task("ilsvrc2012", ("n11", "n77")), is_a(tmp_path))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.layers.ap_ranking import ap_ranking_loss
-from methods.layers.pooling import negative_evidence
+from methods.layers.pooling import pool_negative_evidence
 
 
 def average_precision(ranking: tuple[int, ...], positive: set[int]) -> float:
@@ -124,7 +124,7 @@ def latent_score(signs: dict[tuple[int, int], int], regions: Tensor, k_plus: int
 def gaps(k_plus: int, k_minus: int) -> list[float]:
     """For every ranking of two positives and two negatives: what choosing regions adds to their pooled scores."""
     regions = torch.randn(4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    pooled = negative_evidence(regions[:, None, None], k_plus, k_minus)[:, 0].tolist()
+    pooled = pool_negative_evidence(regions[:, None, None], k_plus, k_minus)[:, 0].tolist()
     found = []
     for ranking in permutations(range(4)):
         place = {one: where for where, one in enumerate(ranking)}

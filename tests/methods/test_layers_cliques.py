@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.core.boxes import iou as slow_iou
-from methods.layers.boxes import best, canonical_order, iou
-from methods.layers.cliques import complete_linkage, components, partition
+from methods.layers.boxes import canonical_order, iou, select_best
+from methods.layers.cliques import connected_components, partition, partition_complete_linkage
 
 
 def random_boxes(count: int, seed: int, side: int = 100) -> Tensor:
@@ -102,7 +102,7 @@ def test_components_of_a_shuffled_path_are_one() -> None:
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     linked = torch.zeros(n, n, dtype=torch.bool)
     linked[order[:-1], order[1:]] = linked[order[1:], order[:-1]] = True
-    assert components(linked).eq(0).all()
+    assert connected_components(linked).eq(0).all()
 
 
 def test_iou_is_that_of_the_harness_and_0_for_empty_boxes() -> None:
@@ -121,7 +121,7 @@ def test_the_best_are_the_first_of_all_sorted_by_score_then_row(top: int) -> Non
     boxes = random_boxes(60, 1, side=4)
     rows, scores = boxes.tolist(), torch.from_numpy(np.random.default_rng(1).integers(0, 9, (3, 60))).float()
     scores[1] = 2  # all equal
-    for found, score in zip(best(boxes, scores, top).tolist(), scores, strict=True):
+    for found, score in zip(select_best(boxes, scores, top).tolist(), scores, strict=True):
         expected = sorted(range(60), key=lambda i: (-float(score[i]), rows[i]))[:top]
         assert [rows[i] for i in found] == [rows[i] for i in expected]
 
@@ -147,18 +147,18 @@ def slow_linkage(boxes: Tensor, scores: Tensor, tau: float, top: int, window: in
 @settings(max_examples=60, deadline=None)
 def test_released_cliques_are_those_of_its_loops(seed: int, count: int, top: int, window: int) -> None:
     boxes, scores = random_boxes(count, seed, side=12), torch.from_numpy(np.random.default_rng(seed).random(count))
-    members, clique = complete_linkage(boxes, scores, tau=0.4, top=top, window=window)
+    members, clique = partition_complete_linkage(boxes, scores, tau=0.4, top=top, window=window)
     expected = slow_linkage(boxes, scores, 0.4, top, window)
     assert dict(zip(members.tolist(), members[clique].tolist(), strict=True)) == expected
 
 
 def test_in_released_cliques_a_chain_of_overlaps_breaks_and_later_ones_take_from_earlier_ones() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [2.0, 0, 12, 10], [1.5, 0, 11.5, 10]])
-    found = complete_linkage(boxes, torch.ones(4), tau=0.72)
+    found = partition_complete_linkage(boxes, torch.ones(4), tau=0.72)
     assert found.clique.tolist() == [0, 0, 2, 2]  # the last overlaps the first two by enough as well
-    assert complete_linkage(boxes, torch.ones(4), tau=0.72, window=1).clique.tolist() == [0, 1, 2, 3]
+    assert partition_complete_linkage(boxes, torch.ones(4), tau=0.72, window=1).clique.tolist() == [0, 1, 2, 3]
 
 
 def test_in_released_cliques_an_overlap_of_exactly_tau_merges() -> None:
     boxes = torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 4, 2]], dtype=torch.float64)
-    assert complete_linkage(boxes, torch.ones(2), tau=0.5).clique.tolist() == [0, 0]
+    assert partition_complete_linkage(boxes, torch.ones(2), tau=0.5).clique.tolist() == [0, 0]

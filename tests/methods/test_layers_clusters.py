@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.core.boxes import iou
 from methods.layers import clusters
-from methods.layers.clusters import centres, cluster_seeds, highest_cluster
+from methods.layers.clusters import cluster_seeds, find_centres, highest_cluster
 
 
 def squared_error(values: list[int]) -> float:
@@ -82,21 +82,21 @@ def slow_centres(boxes: Tensor, scores: list[float], overlap: float, most: int, 
 def test_centres_are_those_of_the_greedy_search(seed: int, overlap: float, most: int, spare: int) -> None:
     boxes = random_boxes(40, seed)
     scores = torch.from_numpy(np.random.default_rng(seed).permutation(40) / 40)
-    chosen, worth = centres(boxes, scores, overlap=overlap, most=most, spare=spare)
+    chosen, worth = find_centres(boxes, scores, overlap=overlap, most=most, spare=spare)
     expected = slow_centres(boxes, scores.tolist(), overlap, most, spare)
     assert list(zip(chosen.tolist(), worth.tolist(), strict=True)) == expected
 
 
 def test_of_equally_connected_boxes_the_best_is_the_centre_then_the_first() -> None:
     boxes = torch.tensor([[0.0, 0, 9, 9]] * 3 + [[50.0, 50, 60, 60]])
-    found, worth = centres(boxes, torch.tensor([0.2, 0.3, 0.3, 0.9]), overlap=0.4, most=5, spare=0)
+    found, worth = find_centres(boxes, torch.tensor([0.2, 0.3, 0.3, 0.9]), overlap=0.4, most=5, spare=0)
     assert found.tolist() == [3, 1]
     assert worth.tolist() == pytest.approx([0.9, 0.3])
 
 
 def test_boxes_without_any_area_end_the_search_too() -> None:
     boxes = torch.tensor([[5.0, 5, 5, 9]] * 4)
-    found, _ = centres(boxes, torch.ones(4), overlap=0.4, most=9, spare=0)
+    found, _ = find_centres(boxes, torch.ones(4), overlap=0.4, most=9, spare=0)
     assert sorted(found.tolist()) == [0, 1, 2, 3]
 
 
@@ -111,13 +111,13 @@ def test_centres_of_a_class_are_no_candidates_of_the_next(seed: int) -> None:
     assert len(seeds.proposal.unique()) == len(seeds.proposal) == len(worth)
     first = seeds.label == 2
     pool = highest_cluster(scores[:, 0]).nonzero()[:, 0]
-    alone, _ = centres(boxes[pool], scores[pool, 0], overlap=0.4, most=5, spare=0)
+    alone, _ = find_centres(boxes[pool], scores[pool, 0], overlap=0.4, most=5, spare=0)
     assert seeds.proposal[first].tolist() == pool[alone].tolist()
     free = torch.ones(60, dtype=torch.bool)
     free[pool[alone]] = False
     rest = free.nonzero()[:, 0]
     pool = rest[highest_cluster(scores[rest, 0])]
-    alone, _ = centres(boxes[pool], scores[pool, 0], overlap=0.4, most=5, spare=0)
+    alone, _ = find_centres(boxes[pool], scores[pool, 0], overlap=0.4, most=5, spare=0)
     assert seeds.proposal[~first].tolist() == pool[alone].tolist()
 
 

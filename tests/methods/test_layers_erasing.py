@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.layers.erasing import attention, erased, min_max
-from methods.layers.hide_and_seek import hide
+from methods.layers.erasing import compute_attention, erase, min_max
+from methods.layers.hide_and_seek import hide_patches
 
 FILL = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
 
@@ -21,24 +21,24 @@ def test_maps_are_brought_to_0_and_1_each_for_itself() -> None:
 def test_attention_is_the_maximum_of_the_chosen_classes() -> None:
     maps = torch.tensor([[[[0.0, 4.0]], [[2.0, 1.0]], [[9.0, 0.0]]]]).expand(3, -1, -1, -1)
     chosen = torch.tensor([[True, False, False], [True, True, False], [False, False, False]])
-    assert attention(maps, chosen).tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
+    assert compute_attention(maps, chosen).tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
 
 
 def test_what_is_above_delta_goes_and_what_equals_it_only_if_inclusive() -> None:
     features, found = torch.ones(1, 2, 1, 3), torch.tensor([[[0.5, 0.6, 0.7]]])
-    assert erased(features, found, 0.6)[0].tolist() == [[[1, 1, 0]]] * 2
-    assert erased(features, found, 0.6, inclusive=True)[0].tolist() == [[[1, 0, 0]]] * 2
+    assert erase(features, found, 0.6)[0].tolist() == [[[1, 1, 0]]] * 2
+    assert erase(features, found, 0.6, inclusive=True)[0].tolist() == [[[1, 0, 0]]] * 2
 
 
 def test_attention_of_another_size_is_enlarged_linearly() -> None:
     features = torch.ones(1, 1, 1, 4)
-    assert erased(features, torch.tensor([[[0.0, 1.0]]]), 0.5).flatten().tolist() == [1, 1, 0, 0]
+    assert erase(features, torch.tensor([[[0.0, 1.0]]]), 0.5).flatten().tolist() == [1, 1, 0, 0]
 
 
 def test_no_gradient_flows_through_the_mask() -> None:
     features = torch.rand(1, 2, 2, 2, requires_grad=True)
     found = torch.rand(1, 2, 2, requires_grad=True)
-    erased(features, found, 0.5).square().sum().backward()
+    erase(features, found, 0.5).square().sum().backward()
     assert found.grad is None
     kept = (found <= 0.5)[:, None].expand(-1, 2, -1, -1)
     assert features.grad is not None
@@ -49,7 +49,7 @@ def hidden(sides: tuple[int, ...], probability: float, size: tuple[int, int] = (
     """Whether each pixel of some images (count, H, W) is hidden."""
     torch.manual_seed(0)
     images = torch.rand(count, 3, *size) + 1
-    found = hide(images, sides, probability, FILL)
+    found = hide_patches(images, sides, probability, FILL)
     gone = (found == FILL).all(dim=1)
     assert torch.equal(torch.where(gone[:, None], images, found), images)
     assert torch.equal(gone, (found == FILL).any(dim=1))

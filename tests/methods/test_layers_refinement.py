@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.core.boxes import iou
-from methods.layers.pseudo import Seeds, best_apart
-from methods.layers.refinement import Targets, cluster_loss, refinement_loss, targets
+from methods.layers.pseudo import Seeds, select_distinct_best
+from methods.layers.refinement import Targets, assign_targets, cluster_loss, refinement_loss
 
 CLASSES = 3
 
@@ -54,11 +54,11 @@ def slow_targets(
 @pytest.mark.parametrize("ignored", [0.0, 0.2])
 def test_seeds_labels_and_weights_are_those_of_the_algorithm(seed: int, present: list[int], ignored: float) -> None:
     boxes, scores = random_boxes(40, seed), random_scores(40, seed)
-    seeds = best_apart(scores, torch.tensor(present))
+    seeds = select_distinct_best(scores, torch.tensor(present))
     expected = slow_seeds(scores, present)
     assert (seeds.proposal.tolist(), seeds.label.tolist()) == (expected, present)
     worth = scores[seeds.proposal, seeds.label]
-    found = targets(boxes, seeds, worth, background=CLASSES, ignored=ignored)
+    found = assign_targets(boxes, seeds, worth, background=CLASSES, ignored=ignored)
     assert list(zip(*(each.tolist() for each in found), strict=True)) == slow_targets(
         boxes, expected, present, worth.tolist(), ignored
     )
@@ -68,19 +68,19 @@ def test_seeds_labels_and_weights_are_those_of_the_algorithm(seed: int, present:
 
 def test_a_proposal_that_is_best_for_two_classes_seeds_the_first_alone() -> None:
     scores = torch.tensor([[0.1, 0.2], [0.9, 0.8], [0.3, 0.1]])
-    assert best_apart(scores, torch.tensor([0, 1])).proposal.tolist() == [1, 0]
-    assert best_apart(scores, torch.tensor([1, 0])).proposal.tolist() == [1, 2]
+    assert select_distinct_best(scores, torch.tensor([0, 1])).proposal.tolist() == [1, 0]
+    assert select_distinct_best(scores, torch.tensor([1, 0])).proposal.tolist() == [1, 2]
 
 
 def test_with_fewer_proposals_than_classes_seeds_are_still_proposals() -> None:
-    seeds = best_apart(torch.tensor([[0.5, 0.5]]), torch.tensor([0, 1]))
+    seeds = select_distinct_best(torch.tensor([[0.5, 0.5]]), torch.tensor([0, 1]))
     assert seeds.proposal.tolist() == [0, 0]
-    assert targets(torch.tensor([[0.0, 0, 4, 4]]), seeds, torch.ones(2), background=2).label.tolist() == [0]
+    assert assign_targets(torch.tensor([[0.0, 0, 4, 4]]), seeds, torch.ones(2), background=2).label.tolist() == [0]
 
 
 def test_an_overlap_of_exactly_half_is_foreground_and_half_weight_is_the_seeds() -> None:
     boxes = torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 4, 2], [0.0, 0, 4, 1.9], [20.0, 20, 24, 24]])
-    found = targets(boxes, Seeds(torch.tensor([0]), torch.tensor([1])), torch.tensor([0.25]), background=2)
+    found = assign_targets(boxes, Seeds(torch.tensor([0]), torch.tensor([1])), torch.tensor([0.25]), background=2)
     assert found.label.tolist() == [1, 1, 2, 2]
     assert found.weight.tolist() == [0.25] * 4
 
@@ -113,7 +113,7 @@ def slow_cluster_loss(p: list[list[float]], learned: Targets, labels: list[int])
 def test_cluster_loss_takes_the_mean_within_a_cluster_before_the_logarithm(seed: int) -> None:
     boxes, scores = random_boxes(30, seed), random_scores(30, seed)
     seeds = Seeds(torch.tensor([3, 3, 17, 8]), torch.tensor([0, 1, 1, 2]))  # the second's proposals are the first's
-    learned = targets(boxes, seeds, scores[seeds.proposal, seeds.label], background=CLASSES, ignored=0.1)
+    learned = assign_targets(boxes, seeds, scores[seeds.proposal, seeds.label], background=CLASSES, ignored=0.1)
     p = torch.randn(30, CLASSES + 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(1)
     expected = slow_cluster_loss(p.tolist(), learned, seeds.label.tolist())
     assert cluster_loss(p.log(), learned, seeds, background=CLASSES).item() == pytest.approx(expected)
@@ -122,7 +122,7 @@ def test_cluster_loss_takes_the_mean_within_a_cluster_before_the_logarithm(seed:
 def test_gradients_of_both_losses_are_right() -> None:
     boxes, scores = random_boxes(12, 0), random_scores(12, 0)
     seeds = Seeds(torch.tensor([3, 3, 7]), torch.tensor([0, 1, 2]))
-    learned = targets(boxes, seeds, scores[seeds.proposal, seeds.label], background=CLASSES, ignored=0.1)
+    learned = assign_targets(boxes, seeds, scores[seeds.proposal, seeds.label], background=CLASSES, ignored=0.1)
     logits = torch.randn(12, CLASSES + 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: refinement_loss(x.log_softmax(1), learned), logits)
     assert torch.autograd.gradcheck(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.core.boxes import iou
 from methods.layers.pseudo import Seeds
-from methods.layers.sampled import sample, sampled_loss
+from methods.layers.sampled import draw_sample, sampled_loss
 
 CLASSES = 3
 
@@ -43,19 +43,19 @@ def test_loss_is_the_mean_cross_entropy_of_objects_and_background(seed: int) -> 
 
 def test_a_sample_has_32_objects_and_96_of_background_at_most() -> None:
     overlap = torch.cat([torch.full((50,), 0.6), torch.full((50,), 0.5), torch.full((150,), 0.1), torch.zeros(50)])
-    objects, background = sample(overlap)
+    objects, background = draw_sample(overlap)
     assert (len(objects), len(background)) == (32, 96)
     assert (len(objects.unique()), len(background.unique())) == (32, 96)
     assert objects.max() < 50
     assert background.min() >= 100
     assert background.max() < 250
-    assert not sample(overlap)[1].equal(background)  # another one each time
+    assert not draw_sample(overlap)[1].equal(background)  # another one each time
 
 
 def test_where_nothing_is_around_a_seed_background_is_what_is_far_away() -> None:
-    objects, background = sample(torch.tensor([1.0, 0.4, 0.05, 0.0]))
+    objects, background = draw_sample(torch.tensor([1.0, 0.4, 0.05, 0.0]))
     assert (objects.tolist(), background.tolist()) == ([0], [2, 3])
-    assert [len(rows) for rows in sample(torch.ones(3))] == [3, 0]
+    assert [len(rows) for rows in draw_sample(torch.ones(3))] == [3, 0]
 
 
 def test_gradients_of_the_sampled_loss_are_right() -> None:

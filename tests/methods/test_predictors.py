@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.predictions.table import KINDS
 from methods.center import Center
 from methods.largest_proposal import LargestProposal, LargestProposalConfig

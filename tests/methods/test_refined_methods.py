@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bench.method import Task
 from methods.layers.clusters import cluster_seeds
-from methods.layers.pseudo import best_apart
+from methods.layers.pseudo import select_distinct_best
 from methods.layers.refined_method import RefinedMethod
-from methods.layers.refinement import cluster_loss, refinement_loss, targets
+from methods.layers.refinement import assign_targets, cluster_loss, refinement_loss
 from methods.oicr import Oicr
 from methods.pcl import Pcl
 
@@ -57,8 +57,8 @@ def test_each_refinement_of_oicr_learns_from_the_one_before() -> None:
     method, (features, boxes) = made(Oicr), regions()
     total, present = 0.0, torch.tensor([0, 2])
     for before, after in pairwise(stages(method, features)):
-        seeds = best_apart(before[:, :3], present)
-        learned = targets(boxes, seeds, before[seeds.proposal, present], background=3)
+        seeds = select_distinct_best(before[:, :3], present)
+        learned = assign_targets(boxes, seeds, before[seeds.proposal, present], background=3)
         total += refinement_loss(after.log(), learned).item()
     assert method.terms(features, boxes, LABELS)["refinement"].item() == pytest.approx(total, rel=1e-5)
 
@@ -70,7 +70,7 @@ def test_the_first_refinement_of_pcl_counts_three_times(divide: str) -> None:
     for number, (before, after) in enumerate(pairwise(stages(method, features))):
         how = {"clusters": 3, "overlap": 0.4, "most": 5, "spare": 0}
         seeds, worth = cluster_seeds(boxes, before[:, :3], present, **how)
-        learned = targets(boxes, seeds, worth, background=3, ignored=config.ignored)
+        learned = assign_targets(boxes, seeds, worth, background=3, ignored=config.ignored)
         over = int((learned.weight > 0).sum()) if divide == "weighing" else len(boxes)
         loss = cluster_loss(after.log(), learned, seeds, background=3).item() / over
         total += loss * (3 if number == 0 else 1)

@@ -67,7 +67,7 @@ def test_permuting_the_proposals_permutes_the_scores_and_changes_no_loss(
 def test_regions_are_the_same_however_many_are_pooled_together(monkeypatch: pytest.MonkeyPatch) -> None:
     net, proposals = method(Wsddn, {}).backbone, boxes(40)
     whole = net.regions(IMAGE, proposals)
-    monkeypatch.setattr(backbone, "TOGETHER", 7)
+    monkeypatch.setattr(backbone, "REGIONS_AT_ONCE", 7)
     torch.testing.assert_close(net.regions(IMAGE, proposals), whole)
     assert net.regions(IMAGE, proposals[:0]).shape == (0, whole.shape[1])
 

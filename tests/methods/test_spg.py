@@ -8,7 +8,7 @@ import pytest
 import torch
 from map_cases import IMAGES, LABELS, made
 
-from methods.spg import Spg, SpgConfig, guided
+from methods.spg import Spg, SpgConfig, guided_loss
 
 
 def spg(**settings: object) -> Spg:
@@ -17,7 +17,7 @@ def spg(**settings: object) -> Spg:
 
 def test_masks_learn_where_the_guide_is_low_or_high_and_nowhere_else() -> None:
     logits = torch.tensor([[[2.0, 5.0, -1.0]]], requires_grad=True)
-    loss = guided(logits, torch.tensor([[[0.9, 0.4, 0.1]]]), (0.2, 0.7))
+    loss = guided_loss(logits, torch.tensor([[[0.9, 0.4, 0.1]]]), (0.2, 0.7))
     loss.backward()
     assert loss.item() == pytest.approx((math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))) / 2)
     assert logits.grad is not None
@@ -29,17 +29,17 @@ def test_where_nothing_is_above_the_strongest_positions_are_foreground() -> None
     expected = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
     marked = torch.tensor([[[True, False, True, True]]])
     logits.requires_grad_()
-    guided(logits, guide, (0.05, 0.7)).backward()
+    guided_loss(logits, guide, (0.05, 0.7)).backward()
     torch.testing.assert_close(logits.grad, torch.where(marked, (0.5 - expected) / 3, 0))
 
 
 def test_without_images_the_loss_is_0() -> None:
-    assert guided(torch.randn(0, 2, 2), torch.rand(0, 2, 2), (0.2, 0.7)).item() == 0
+    assert guided_loss(torch.randn(0, 2, 2), torch.rand(0, 2, 2), (0.2, 0.7)).item() == 0
 
 
 def test_a_guide_learns_nothing_from_the_mask() -> None:
     guide = torch.rand(1, 4, 4, requires_grad=True)
-    guided(torch.randn(1, 4, 4, requires_grad=True), guide, (0.4, 0.6)).backward()
+    guided_loss(torch.randn(1, 4, 4, requires_grad=True), guide, (0.4, 0.6)).backward()
     assert guide.grad is None
 
 

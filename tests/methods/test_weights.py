@@ -15,14 +15,14 @@ from torchvision.models import get_model
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from methods.nets import NETS, Backbone, build
 from methods.nets.backbone import TORCHVISION, Layout
-from methods.nets.weights import _wanted
+from methods.nets.weights import _map_names
 
 CAFFE_MEAN = [123 / 255, 117 / 255, 104 / 255]
 
 
 def named(backbone: Backbone, layout: Layout) -> dict[str, Tensor]:
     """A backbone's parameters in the names of a family."""
-    return {theirs: backbone.state_dict()[ours] for ours, theirs in _wanted(backbone, layout).items()}
+    return {theirs: backbone.state_dict()[ours] for ours, theirs in _map_names(backbone, layout).items()}
 
 
 def file_of(net: str, layout: Layout, folder: Path, suffix: str, **changes: Tensor | None) -> tuple[Path, Backbone]:
@@ -63,7 +63,7 @@ def test_layouts_name_every_parameter_once(net: str) -> None:
         backbone = build(net, "none", roi_head="own")
     ours = {name for name, _ in backbone.named_parameters()}
     for layout in NETS[net].layouts:
-        wanted = _wanted(backbone, layout)
+        wanted = _map_names(backbone, layout)
         assert ours <= set(wanted)
         assert len(set(wanted.values())) == len(wanted)
 
@@ -75,7 +75,7 @@ def test_torchvisions_names_and_shapes_are_read(net: str) -> None:
         theirs = theirs or get_model(NETS[net].torchvision).state_dict()
         backbone = build(net, "none", roi_head="own")
     layout, ours = NETS[net].layouts[0], backbone.state_dict()
-    wanted = _wanted(backbone, layout)
+    wanted = _map_names(backbone, layout)
     assert all(theirs[name].shape == ours[mine].shape for mine, name in wanted.items())
     left = {name for name in theirs if name not in wanted.values() and not name.endswith("num_batches_tracked")}
     assert {name for name in left if not name.startswith(tuple(f"{spare}." for spare in layout.spare))} == set()
@@ -177,7 +177,7 @@ def test_offline_the_message_says_where_the_file_belongs(monkeypatch: pytest.Mon
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", _offline)
     monkeypatch.setattr("torch.hub.urlopen", _offline)
-    with pytest.raises(MissingDataError, match=r"squeezenet1_0-.*Put that file there"):
+    with pytest.raises(MissingDataError, match=r"squeezenet1_0-.*Put the file there"):
         build("squeezenet", "imagenet")
 
 

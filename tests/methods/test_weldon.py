@@ -13,7 +13,7 @@ from bench import registry
 from bench.errors import RequestError
 from methods.gmp import Gmp
 from methods.layers.ap_ranking import ap_ranking_loss
-from methods.layers.pooling import negative_evidence
+from methods.layers.pooling import pool_negative_evidence
 from methods.mantra import Mantra
 from methods.weldon import Weldon
 
@@ -23,7 +23,7 @@ SQUARE = interpolate(IMAGES, (64, 64))
 @pytest.mark.parametrize(("size", "k"), [(224, 5), (230, 5), (448, 50), (747, 100), (1000, 100), (64, 5)])
 def test_k_follows_the_size_of_the_image(size: int, k: int) -> None:
     maps = torch.randn(1, 2, 30, 30)
-    assert made(Weldon, input_size=size).pool(maps).equal(negative_evidence(maps, k, k))
+    assert made(Weldon, input_size=size).pool(maps).equal(pool_negative_evidence(maps, k, k))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_k_follows_the_size_of_the_image(size: int, k: int) -> None:
 )
 def test_k_can_be_given_for_both_or_each(settings: dict[str, float], pooled: tuple[float, float]) -> None:
     maps = torch.randn(1, 2, 6, 7)
-    assert made(Weldon, **settings).pool(maps).equal(negative_evidence(maps, *pooled))
+    assert made(Weldon, **settings).pool(maps).equal(pool_negative_evidence(maps, *pooled))
 
 
 def config(variant: str, **settings: Any) -> Any:
