@@ -45,10 +45,10 @@ def report(out: Path, images: int | None, places: Places, as_json: bool) -> None
 def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:
     """Yield the address and contact sheet of each result that can be drawn; print why others cannot."""
     from bench.gallery.contact_sheet import sheet
-    from bench.site.sheet import page
+    from bench.site.sheet import render_page
 
     for one in known:
         try:
-            yield one.result.address, page(sheet(one, places, images))
+            yield one.result.address, render_page(sheet(one, places, images))
         except BenchError as error:
             say(f"note: no images drawn for result {one.result.address}: {error}")

@@ -187,12 +187,12 @@ def _draw_run(
     from bench.core.files import write_text
     from bench.gallery.contact_sheet import sheet
     from bench.records.collection import find_result
-    from bench.site.sheet import page
+    from bench.site.sheet import render_page
 
     stored = find_result(address, places, MEASURED)
     path = out or places.runs / "sheets" / f"{Path(stored.record).stem}.html"
     contact_sheet = sheet(stored, places, images, data_options)
-    write_text(path, page(contact_sheet))
+    write_text(path, render_page(contact_sheet))
     if as_json:
         document: SheetDocument = {
             "written": str(path),

@@ -1,6 +1,6 @@
-"""The static site from kept results: every page by its path. The same results give the same bytes.
+"""The static site of results: every page by its path. The same results give the same bytes.
 
-Nothing is loaded from elsewhere: a page needs `site.css` and `site.js` beside it, and reads well without the latter.
+Pages load only `site.css` and `site.js` from the same folder, and are readable without the latter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.core.files import atomic_folder
 from bench.errors import RequestError
 from bench.records.collection import StoredResult
 from bench.site import index, method, protocol, run
-from bench.site.parts import UP, boards, markup
+from bench.site.parts import UP, make_boards, markup
 from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
 from bench.tables.leaderboards import beside, matched
 
@@ -27,63 +27,66 @@ HERE = Path(__file__).parent
 NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 
 WIDE = 12
-"""Columns of a paper's table from which on it is set small."""
+"""A paper's table with more columns is set in small type."""
 
 _MARK = ".weakloc-site"
-"""The file that lists what the folder of a site holds, so that the next one may take its place."""
+"""The file that lists the files of a site, so that the next one may replace it."""
 
 
 def write(known: Sequence[StoredResult], out: Path, pictures: Mapping[str, str] = NO_PICTURES) -> list[Path]:
-    """Write the site of these results as a folder, in the place of the last one; the files written.
+    """Write the site of these results to a folder, replacing an earlier site, and return the written files.
 
-    pictures: the page of a result's pictures (`bench.site.sheet`), by its address.
-
-    Raises RequestError where that would remove what is no site.
+    pictures: page of a result's pictures (`bench.site.sheet`), by address. Raises RequestError if the folder holds
+    anything but a site.
     """
     _check_replaceable(out)
     files = {
-        **pages(known, pictures),
+        **make_pages(known, pictures),
         **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()},
     }
     with atomic_folder(out.resolve()) as fresh:
         for name, text in {**files, _MARK: "\n".join(sorted(files))}.items():
             (fresh / name).parent.mkdir(exist_ok=True)
-            (fresh / name).write_text(text, encoding="utf-8")  # the folder appears as a whole; each file need not
+            (fresh / name).write_text(text, encoding="utf-8")  # not atomic, because the whole folder is
     return [out / name for name in sorted(files)]
 
 
 def _check_replaceable(out: Path) -> None:
     folder = out.resolve()
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{out} is a file: name a folder.")
+        raise RequestError(f"{out} is a file: give a folder.")
     if Path.cwd().is_relative_to(folder):
-        raise RequestError(f"{out} is or holds the working directory: name a folder in it, such as {out / 'site'}.")
+        raise RequestError(
+            f"{out} is or contains the working directory: give a folder inside it, such as {out / 'site'}."
+        )
     mark = folder / _MARK
     written = {_MARK, *(mark.read_text(encoding="utf-8").splitlines() if mark.is_file() else ())}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     if others := sorted(there - written):
-        raise RequestError(f"{out} holds {others[0]}, which `report` did not write: name another folder.")
+        raise RequestError(f"{out} contains {others[0]}, which `report` did not write: give another folder.")
 
 
-def pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
-    """Every page: the index, one for each protocol, method, paper's table and result."""
+def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
+    """Make every page: the index, and one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
-    render, ranked, found = renderer(), boards(known), matched(known)
+    render, ranked, found = make_renderer(), make_boards(known), matched(known)
     protocols = {one.name: one.summary for one in registry.protocols().values()}
     methods = dict.fromkeys(sorted({result.method for result in results}), "Predictions from elsewhere.")
     methods |= {one.name: one.summary for one in registry.methods().values()}
     made = {
-        "index.html": render("index.html", "", **index.values(protocols, dict(sorted(methods.items())), ranked, found))
+        "index.html": render(
+            "index.html", "", **index.make_values(protocols, dict(sorted(methods.items())), ranked, found)
+        )
     }
     for name in protocols:
         printed = {paper: table.title for paper, (table, _) in found.items() if name in table.protocols()}
-        made[protocol_page(name)] = render("protocol.html", UP, **protocol.values(name, ranked, results, printed))
+        made[protocol_page(name)] = render("protocol.html", UP, **protocol.make_values(name, ranked, results, printed))
     for name, line in methods.items():
-        made[method_page(name)] = render("method.html", UP, **method.values(name, line, ranked, known, found))
+        made[method_page(name)] = render("method.html", UP, **method.make_values(name, line, ranked, known, found))
     for one in known:
         shown = pictures_page(one.result.address) if one.result.address in pictures else ""
-        made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.values(one))
+        made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.make_values(one))
     for name, (table, measured) in found.items():
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
         words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}
@@ -92,8 +95,8 @@ def pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_PICTUR
     return made | {pictures_page(address): page for address, page in pictures.items()}
 
 
-def renderer() -> Any:
-    """`render(template, root, **values)`: a page, all that it is given escaped; `root` leads to the index."""
+def make_renderer() -> Any:
+    """Return `render(template, root, **values)`, which escapes all values; `root` is the path to the index."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Charts of lines as numbers that a template draws: places in a box, rounded, so that they are the same everywhere."""
+"""Line charts as coordinates for a template; they are rounded, so the output is the same on every machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import numpy as np
 from bench.core.boxes import FloatArray
 
 WIDTH, HEIGHT = 300, 150
-"""Of the box that lines are drawn in."""
-
-COLOURS = 6
-"""Lines that can be told apart; further ones begin anew."""
+"""Size of the box that lines are drawn in."""
 
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line by name: the points of a polyline, as SVG writes them. last: its final value, as text."""
+    """A named line: the points of an SVG polyline. last: its final value, as text."""
 
     name: str
     points: str
@@ -30,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with what stands at both ends of both axes. low: y at the bottom, high: at the top."""
+    """Lines, with the labels at both ends of both axes. low, high: the values of y at the bottom and the top."""
 
     title: str
     lines: tuple[Line, ...]
@@ -40,7 +37,7 @@ class Chart:
     high: str
 
 
-def chart(
+def draw_chart(
     title: str,
     lines: Mapping[str, Points],
     x: tuple[str, str],
@@ -51,8 +48,8 @@ def chart(
 ) -> Chart:
     """Draw a chart of named points (x, y) on axes that include all of them and y = 0. across, span: ranges of x and y.
 
-    >>> drawn = chart("loss", {"all": [(1, 4.0), (2, 1.0)]}, ("epoch 1", "2"), "loss")
-    >>> drawn.lines[0].points, drawn.low, drawn.high
+    >>> chart = draw_chart("loss", {"all": [(1, 4.0), (2, 1.0)]}, ("epoch 1", "2"), "loss")
+    >>> chart.lines[0].points, chart.low, chart.high
     ('0,0 300,112.5', '0', '4')
     """
     ends = [point for points in lines.values() for point in points]
@@ -64,15 +61,17 @@ def chart(
         up = (point[1] - low) / (high - low) if high > low else 0.0
         return round(WIDTH * along, 1), round(HEIGHT * (1 - up), 1)
 
-    drawn = [_line(name, [place(point) for point in points], points[-1][1]) for name, points in lines.items() if points]
+    drawn = [
+        _draw_line(name, [place(point) for point in points], points[-1][1]) for name, points in lines.items() if points
+    ]
     return Chart(title, tuple(drawn), x, y, f"{low:.3g}", f"{high:.3g}")
 
 
-def _line(name: str, places: Points, last: float) -> Line:
+def _draw_line(name: str, places: Points, last: float) -> Line:
     return Line(name, " ".join(f"{x:g},{y:g}" for x, y in places), tuple(places), f"{last:.3g}")
 
 
-def envelope(recall: FloatArray, precision: FloatArray, points: int = 100) -> Points:
+def compute_envelope(recall: FloatArray, precision: FloatArray, points: int = 100) -> Points:
     """Compute the precision envelope at evenly spaced recalls: average precision is the area under it."""
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.linspace(0, 1, points + 1)

@@ -1,4 +1,4 @@
-"""The first page: what stands at the top of each leaderboard, every protocol and method, and the papers' tables."""
+"""The first page: the best of each leaderboard, every protocol and method, and the papers' tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEST = ("protocol", "on", "best", "metric", "per cent", "methods", "results")
 PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
 
 
-def values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
+def make_values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
     """Return the template's values; protocols and methods by name, with their summaries."""
     results = [result for board in boards for row in board.of for result in row]
     by_method = _list_rows(methods, method_page, (result.method for result in results))
@@ -27,19 +27,21 @@ def values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Fou
     return {
         "title": "weakloc",
         "results": len(results),
-        "best": markup(_table("Leaderboards: the best of each", BEST, map(_best, boards))) if boards else "",
-        "methods": markup(_table("Methods", ("method", "what it is", "results"), by_method)),
-        "protocols": markup(_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
-        "papers": markup(_table("The papers' tables", PAPERS, _papers(found))),
+        "best": markup(_make_table("Leaderboards: the best of each", BEST, map(_make_best_row, boards)))
+        if boards
+        else "",
+        "methods": markup(_make_table("Methods", ("method", "what it is", "results"), by_method)),
+        "protocols": markup(_make_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
+        "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(found))),
     }
 
 
-def _table(title: str, columns: tuple[str, ...], rows: Any) -> Table:
+def _make_table(title: str, columns: tuple[str, ...], rows: Any) -> Table:
     return Table(title, columns, tuple(rows))
 
 
-def _best(board: Board) -> Row:
-    """Return the first row of a leaderboard."""
+def _make_best_row(board: Board) -> Row:
+    """Make the row of a leaderboard's best method."""
     first, results = board.table.rows[0], [result for row in board.of for result in row]
     metric = next(iter(board.of[0][0].metrics), "")
     value = first[board.table.columns.index(metric)] if metric else Cell()
@@ -56,13 +58,13 @@ def _best(board: Board) -> Row:
 
 
 def _list_rows(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> Iterator[Row]:
-    """Names with their lines, and how many results are of each."""
+    """List names with their summaries and numbers of results."""
     counts = Counter(of)
     for name, line in lines.items():
         yield Cell(name, name, link=page(name)), Cell(line, line), Cell(counts[name], str(counts[name] or ""))
 
 
-def _papers(found: Found) -> Iterator[Row]:
+def _list_papers(found: Found) -> Iterator[Row]:
     """List the papers' tables by the first sentence of their captions."""
     for name, caption, counts in counted(found):
         title = re.split(r"(?<=\.) (?=[A-Z†])", caption)[0]

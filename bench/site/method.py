@@ -1,4 +1,4 @@
-"""The page of a method: its variants, what papers report of it against what was measured, its curves and runs."""
+"""The page of a method: its variants, reported and measured results, its curves and runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bench import registry
 from bench.analysis.trend import table_of, trends
 from bench.records.collection import StoredResult
 from bench.records.result import Result
-from bench.site.parts import UP, Board, markup, runs
+from bench.site.parts import UP, Board, list_runs, markup
 from bench.site.paths import paper_page, protocol_page
 from bench.site.protocol import draw_trend
-from bench.site.run import losses
+from bench.site.run import draw_losses
 from bench.tables.beside import LEGEND, verdict_on
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
@@ -22,45 +22,47 @@ from bench.tables.reported import Reported, ReportedTable
 from bench.tables.verdict import SIGNS
 
 Found = Mapping[str, tuple[ReportedTable, Matches]]
-"""The papers' tables by name, with what was measured of them."""
+"""The papers' tables by name, with their measured results."""
 
 AGAINST = ("table", "row", "column", "reported", "measured", "difference", "not comparable")
 MEASURED = AGAINST.index("measured")
 
 
-def values(name: str, summary: str, boards: Sequence[Board], known: Sequence[StoredResult], found: Found) -> dict[str, Any]:
+def make_values(
+    name: str, summary: str, boards: Sequence[Board], known: Sequence[StoredResult], found: Found
+) -> dict[str, Any]:
     """Return the template's values."""
     own = [one for one in known if one.result.method == name]
     results = [one.result for one in own]
-    moved = [trend for trend in trends(results) if len(trend.points) > 1]
+    repeated = [trend for trend in trends(results) if len(trend.points) > 1]
     reported = [row for table in found for row in _list_reported(table, *found[table], name)]
     reported.sort(key=lambda row: not row[MEASURED].text)
     return {
         "title": name,
         "summary": summary,
-        "boards": [markup(table) for board in boards if (table := _of(board, name)).rows],
-        "variants": markup(_variants(name, results, found)),
-        "reported": markup(_against(reported)) if reported else "",
-        "trends": [(draw_trend(trend), markup(table_of(trend))) for trend in moved],
-        "training": list(_trainings(own)),
-        "runs": markup(runs(results)),
+        "boards": [markup(table) for board in boards if (table := _select_rows(board, name)).rows],
+        "variants": markup(_list_variants(name, results, found)),
+        "reported": markup(_make_comparison(reported)) if reported else "",
+        "trends": [(draw_trend(trend), markup(table_of(trend))) for trend in repeated],
+        "training": list(_draw_trainings(own)),
+        "runs": markup(list_runs(results)),
     }
 
 
-def _of(board: Board, name: str) -> Table:
+def _select_rows(board: Board, name: str) -> Table:
     """Return the rows of a leaderboard that belong to this method."""
     rows = tuple(row for row, of in zip(board.table.rows, board.of, strict=True) if of[0].method == name)
     marks = {mark for row in rows for cell in row for mark in cell.marks}
     notes = {mark: note for mark, note in board.table.notes.items() if mark in marks}
-    return replace(board.table, rows=tuple(_to_protocol(row, board) for row in rows), notes=notes)
+    return replace(board.table, rows=tuple(_link_to_protocol(row, board) for row in rows), notes=notes)
 
 
-def _to_protocol(row: Row, board: Board) -> Row:
+def _link_to_protocol(row: Row, board: Board) -> Row:
     return (replace(row[0], link=UP + protocol_page(board.protocol)), *row[1:])
 
 
-def _variants(name: str, results: Sequence[Result], found: Found) -> Table:
-    """Each variant that the method's file lists, which papers' tables have a row of it, and how many results are."""
+def _list_variants(name: str, results: Sequence[Result], found: Found) -> Table:
+    """List each variant in the method's file, the papers' tables with a row for it, and its number of results."""
     listed = registry.methods().get(name)
     labels = [f"{name}:{variant}" for variant in registry.variants(listed)] if listed else []
     rows = []
@@ -84,10 +86,10 @@ def _list_reported(name: str, table: ReportedTable, found: Matches, method: str)
         key = number.column
         lines: list[Measured | None] = [line[key] for line in found.lines[number.row] if key in line]
         for one in lines or [None]:
-            yield (*where, Cell(number.fraction, str(number.value)), *_beside(number, one))
+            yield (*where, Cell(number.fraction, str(number.value)), *_compare_measured(number, one))
 
 
-def _beside(number: Reported, one: Measured | None) -> Row:
+def _compare_measured(number: Reported, one: Measured | None) -> Row:
     if one is None:
         return Cell(), Cell(), Cell()
     digits = max(0, -int(number.value.as_tuple().exponent))
@@ -97,15 +99,15 @@ def _beside(number: Reported, one: Measured | None) -> Row:
     return Cell(one.value, percent(one.value, digits)), Cell(difference, text), Cell(reasons, reasons)
 
 
-def _against(rows: Sequence[Row]) -> Table:
+def _make_comparison(rows: Sequence[Row]) -> Table:
     return Table("Means that papers report, per cent", AGAINST, tuple(rows), remarks=(LEGEND,))
 
 
-def _trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
-    """Return the loss curves of each training with a log, once."""
+def _draw_trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
+    """Draw the loss curves of each training with a log, once."""
     seen: set[str | None] = set()
     for one in own:
-        if one.result.training not in seen and (charts := losses(one)):
+        if one.result.training not in seen and (charts := draw_losses(one)):
             seen.add(one.result.training)
             yield replace(charts[0], title=_name_run(one.result))
 

@@ -1,4 +1,4 @@
-"""What several pages are made of: tables of words, of runs and of rows of a leaderboard, and their links."""
+"""Parts that several pages share: tables of text, of runs and of leaderboard rows, with their links."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
 
 UP = "../"
-"""From a page in a folder to the root."""
+"""Path from a page in a folder to the root."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard, best first: its table with links, and what each of its rows is of."""
+    """A leaderboard, best first: its table with links, and the results of each row."""
 
     protocol: str
     dataset: str
@@ -32,13 +32,13 @@ class Board:
     of: tuple[tuple[Result, ...], ...]
 
 
-def boards(known: Sequence[StoredResult]) -> list[Board]:
+def make_boards(known: Sequence[StoredResult]) -> list[Board]:
     """Build the leaderboard of each protocol and dataset with results, real data first."""
     places = {(one.result.protocol, one.result.dataset) for one in known}
-    return [_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
+    return [_make_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
 
 
-def _board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
+def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
     table = widened(board(protocol, dataset, known))
     chosen = [one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
     of = best_first(rows_of(chosen))
@@ -57,13 +57,13 @@ def _link_row(row: Row, results: tuple[Result, ...], column: int) -> Row:
     return tuple(cells)
 
 
-def runs(results: Sequence[Result]) -> Table:
-    """Return a row for each result, latest first."""
+def list_runs(results: Sequence[Result]) -> Table:
+    """Make the table of results, latest first."""
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
     namesakes = defaultdict(list)
     for result in latest:
         namesakes[_request_of(result)].append(result)
-    rows = tuple(_run(result, distinct(result, namesakes[_request_of(result)])) for result in latest)
+    rows = tuple(_make_run_row(result, distinct(result, namesakes[_request_of(result)])) for result in latest)
     return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
 
 
@@ -71,7 +71,7 @@ def _request_of(result: Result) -> tuple[str, ...]:
     return result.label, result.protocol, result.dataset, result.split
 
 
-def _run(result: Result, name: str) -> Row:
+def _make_run_row(result: Result, name: str) -> Row:
     metric, value = next(iter(result.metrics.items()), ("", None))
     seed = "" if result.seed is None else str(result.seed)
     partial = " (partial)" if result.partial else ""
@@ -87,20 +87,20 @@ def _run(result: Result, name: str) -> Row:
     )
 
 
-def plain(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+def make_text_table(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
     """Build a table of text."""
     return Table(title, columns, tuple(tuple(Cell(text, text) for text in row) for row in rows))
 
 
-def flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def flatten(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """Flatten a record into field names and values as text, without empty ones."""
     for key, value in record.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{above}{key}.")
+            yield from flatten(value, f"{above}{key}.")
         elif value not in (None, "", []):
             yield f"{above}{key}", "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def markup(table: Table) -> Markup:
     """Render a table as HTML."""
-    return Markup(html(table))  # which escapes all that it is given
+    return Markup(html(table))  # html() escapes every value

@@ -1,4 +1,4 @@
-"""Where each page of the site is, from its root."""
+"""Paths of the pages, relative to the root of the site."""
 
 from __future__ import annotations
 

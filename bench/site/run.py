@@ -1,4 +1,4 @@
-"""The page of a run: its numbers, class by class, its curves, how it was trained, and all of its record."""
+"""The page of a run: its metrics, also by class, its curves, its training, and its whole record."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.records.outcomes import read_outcomes
 from bench.records.result import SYNTHETIC, Result
 from bench.records.training_log import read_training_log
 from bench.scoring.average_precision import precision_recall
-from bench.site.charts import Chart, chart, envelope
-from bench.site.parts import flat, markup, plain
+from bench.site.charts import Chart, compute_envelope, draw_chart
+from bench.site.parts import flatten, make_text_table, markup
 from bench.site.paths import method_page, protocol_page
 from bench.tables.numbers import bounds, percent, with_interval
 
@@ -28,12 +28,12 @@ APART = (
     "conventions",
     "provenance",
 )
-"""Fields of a record that stand in tables of their own, or beside their number."""
+"""Fields of a record that have tables of their own, or are shown beside their metric."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A class's number as text, and as a share of the widest bar: value, low and high end of its interval."""
+    """A class's metric as text, and as per cent of the widest bar: its value, and the ends of its interval."""
 
     name: str
     text: str
@@ -42,10 +42,10 @@ class Bar:
     interval: str
 
 
-def values(one: StoredResult) -> dict[str, Any]:
+def make_values(one: StoredResult) -> dict[str, Any]:
     """Return the template's values. Raises BadFileError for a damaged file beside the record."""
     result = one.result
-    shown = result.model_dump(mode="json", by_alias=True)
+    record = result.model_dump(mode="json", by_alias=True)
     metrics = [
         (name, with_interval(value, result.intervals.get(name)) or "undefined")
         for name, value in result.metrics.items()
@@ -56,41 +56,41 @@ def values(one: StoredResult) -> dict[str, Any]:
         "synthetic": result.dataset in SYNTHETIC,
         "method": method_page(result.method),
         "protocol": protocol_page(result.protocol),
-        "metrics": markup(plain("Metrics, per cent", ("metric", "value"), metrics)),
-        "bars": [(name, list(_bars(result, name))) for name in result.per_class],
-        "curves": _curves(one),
-        "training": losses(one),
+        "metrics": markup(make_text_table("Metrics, per cent", ("metric", "value"), metrics)),
+        "bars": [(name, list(_draw_bars(result, name))) for name in result.per_class],
+        "curves": _draw_curves(one),
+        "training": draw_losses(one),
         "records": [
-            markup(plain(title, ("field", "value"), flat(fields)))
+            markup(make_text_table(title, ("field", "value"), flatten(fields)))
             for title, fields in (
-                ("Settings", shown["config"]),
-                ("Conventions", shown["conventions"]),
-                ("Made by", shown["provenance"]),
-                ("Record", {key: value for key, value in shown.items() if key not in APART}),
+                ("Settings", record["config"]),
+                ("Conventions", record["conventions"]),
+                ("Made by", record["provenance"]),
+                ("Record", {key: value for key, value in record.items() if key not in APART}),
             )
             if fields
         ],
     }
 
 
-def _bars(result: Result, metric: str) -> Iterator[Bar]:
-    """Of every class, on a scale up to the best end of an interval."""
+def _draw_bars(result: Result, metric: str) -> Iterator[Bar]:
+    """Draw a bar for each class, on a scale up to the highest end of an interval."""
     numbers = result.per_class[metric]
     intervals: Mapping[str, tuple[float, float]] = result.class_intervals.get(metric, {})
     most = max([value for value in numbers.values() if value], default=0.0)
     widest = max([most, *(high for _, high in intervals.values())]) or 1.0
     for name, value in numbers.items():
         low, high = intervals.get(name, (None, None))
-        ends = None if low is None or high is None else (_share(low, widest), _share(high, widest))
-        length = None if value is None else _share(value, widest)
+        ends = None if low is None or high is None else (_scale(low, widest), _scale(high, widest))
+        length = None if value is None else _scale(value, widest)
         yield Bar(name, percent(value) or "undefined", length, ends, bounds(intervals.get(name)))
 
 
-def _share(value: float, whole: float) -> float:
+def _scale(value: float, whole: float) -> float:
     return round(100 * max(value, 0.0) / whole, 2)
 
 
-def _curves(one: StoredResult) -> list[Chart]:
+def _draw_curves(one: StoredResult) -> list[Chart]:
     """Draw a precision-recall curve for each class with positives, if the family ranks and outcomes are stored."""
     ranked = getattr(registry.family(one.result.family), "rank_hits", None)
     outcomes = read_outcomes(one.record) if ranked else None
@@ -103,13 +103,15 @@ def _curves(one: StoredResult) -> list[Chart]:
         raise BadFileError(one.record.with_suffix(".parquet"), "outcomes of another version: score again") from None
     numbers = next(iter(one.result.per_class.values()), {})
     return [
-        chart(f"{name} {percent(numbers.get(name))}", {name: envelope(*curve)}, *axes, across=(0, 1), span=(0, 1))
+        draw_chart(
+            f"{name} {percent(numbers.get(name))}", {name: compute_envelope(*curve)}, *axes, across=(0, 1), span=(0, 1)
+        )
         for name, curve, positives in zip(outcomes.classes, precision_recall(rows), rows.positives, strict=True)
         if positives
     ]
 
 
-def losses(one: StoredResult) -> list[Chart]:
+def draw_losses(one: StoredResult) -> list[Chart]:
     """Draw the loss of each epoch and its terms, if there is a log."""
     epochs = read_training_log(one)
     if len(epochs) < 2:
@@ -117,4 +119,4 @@ def losses(one: StoredResult) -> list[Chart]:
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
     names = names[:1] if len(names) == 2 else names  # one term is the whole
     lines = {name: [(epoch["epoch"], epoch[name]) for epoch in epochs] for name in names}
-    return [chart("Loss", lines, ("epoch 1", str(len(epochs))), "loss")]
+    return [draw_chart("Loss", lines, ("epoch 1", str(len(epochs))), "loss")]

@@ -1,18 +1,18 @@
-"""The pictures of a run as one page that needs no other file."""
+"""The pictures of a run as one self-contained page."""
 
 from __future__ import annotations
 
 from markupsafe import Markup
 
 from bench.gallery.contact_sheet import Sheet
-from bench.site.build import HERE, renderer
+from bench.site.build import HERE, make_renderer
 
 
-def page(sheet: Sheet) -> str:
+def render_page(sheet: Sheet) -> str:
     """Render the page of a contact sheet."""
     result = sheet.result
     return str(
-        renderer()(
+        make_renderer()(
             "sheet.html",
             "",
             title=f"{result.label} · {result.protocol}",

@@ -17,7 +17,7 @@ from PIL import Image
 from bench import registry
 from bench.core.files import Places
 from bench.data.datasets import Dataset, open_dataset
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import MissingDataError, RequestError
 from bench.execution.pipeline import Request, run
 from bench.gallery.contact_sheet import Sheet, sheet
@@ -28,7 +28,7 @@ from bench.predictions.decode import peak
 from bench.predictions.table import ResolvedPredictions
 from bench.records.collection import StoredResult, find_result
 from bench.records.store import Store
-from bench.site.sheet import page
+from bench.site.sheet import render_page
 
 TINY = {"train": 4, "val": 4, "test": 6, "size": 64, "classes": 4}
 EVIL = "<script>alert(1)</script>"
@@ -117,7 +117,7 @@ def test_a_protocol_that_judges_no_image_by_itself_shows_the_first(made: Any) ->
 def test_the_page_needs_no_other_file_and_takes_nothing_for_markup(made: Any) -> None:
     found = shown(made, "center voc07-point", 2)
     odd = found.result.model_copy(update={"method": EVIL, "split": EVIL})
-    text = page(Sheet(odd, found.examples, (EVIL,)))
+    text = render_page(Sheet(odd, found.examples, (EVIL,)))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 3
     assert not re.search(r'(src|href)="(?!data:)', text)

@@ -12,7 +12,7 @@ import pytest
 from bench import registry
 from bench.records.collection import StoredResult
 from bench.records.result import Result, write_result
-from bench.site.build import HERE, pages, write
+from bench.site.build import HERE, make_pages, write
 
 EVIL = '<script>alert("x")</script>&../..'
 
@@ -58,7 +58,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> list[StoredResult]:
 @pytest.fixture(scope="module")
 def found(known: list[StoredResult]) -> dict[str, str]:
     """The pages of these results."""
-    return pages(known)
+    return make_pages(known)
 
 
 class _Page(HTMLParser):
@@ -100,7 +100,7 @@ def test_there_is_a_page_for_everything(found: dict[str, str]) -> None:
     assert "69.6 [68.0, 71.0]" in found["protocol/voc07-point.html"]
     assert '<th scope="row">melm:l2+arl</th><td class="word">melm-1, melm-3' in found["method/melm.html"]
     assert "<h2>Variants</h2>" not in found["method/center.html"]
-    against = re.search(r"<h2>Reported against measured</h2>.*?</table>", found["method/center.html"], re.DOTALL)
+    against = re.search(r"<h2>Reported and measured</h2>.*?</table>", found["method/center.html"], re.DOTALL)
     assert against
     assert "<td>69.5</td><td>69.6</td><td>+0.1</td>" in against[0]
 
@@ -134,12 +134,12 @@ def test_nothing_that_a_record_says_is_markup_or_a_path(
 
 
 def test_the_same_results_give_the_same_bytes_in_any_order(known: list[StoredResult], found: dict[str, str]) -> None:
-    assert list(found.items()) == list(pages(known[::-1]).items())
+    assert list(found.items()) == list(make_pages(known[::-1]).items())
 
 
 def test_generated_and_partial_results_are_named_so(found: dict[str, str]) -> None:
     assert "voc07-point on shapes (synthetic)" in found["protocol/voc07-point.html"]
-    assert "its numbers say nothing about photographs" in found[f"run/{'b' * 20}.html"]
+    assert "these results say nothing about photographs" in found[f"run/{'b' * 20}.html"]
     assert "(partial)" in found["protocol/voc07-point.html"]
     assert "shapes" not in found["paper/spn-2.html"]
 
@@ -150,15 +150,15 @@ def test_a_class_without_a_number_is_undefined(found: dict[str, str]) -> None:
 
 def test_pictures_have_pages_that_their_runs_lead_to(known: list[StoredResult], found: dict[str, str]) -> None:
     address = "a" * 20
-    more = pages(known, {address: "<title>pictures</title>"})
+    more = make_pages(known, {address: "<title>pictures</title>"})
     assert more[f"pictures/{address}.html"] == "<title>pictures</title>"
     assert f'href="../pictures/{address}.html"' in more[f"run/{address}.html"]
     assert {name for name in found if more[name] != found[name]} == {f"run/{address}.html"}
 
 
 def test_without_results_there_is_a_site(tmp_path: Path) -> None:
-    assert "No results yet" in pages([])["index.html"]
-    assert "No results yet" in pages([])["method/melm.html"]
+    assert "No results yet" in make_pages([])["index.html"]
+    assert "No results yet" in make_pages([])["method/melm.html"]
 
 
 def test_a_site_is_written_from_the_command_line(here, known: list[StoredResult], tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_what_is_no_site_is_never_replaced(here, known: list[StoredResult], tmp_
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "0.json").write_text("{}")
     for out, says in (
-        ("site", "Error: site holds run/mine.txt, which `report` did not write: name another folder."),
-        ("results", "Error: results holds 0.json, which `report` did not write"),
-        ("file", "Error: file is a file: name a folder."),
-        (".", "Error: . is or holds the working directory: name a folder in it, such as site."),
+        ("site", "Error: site contains run/mine.txt, which `report` did not write: give another folder."),
+        ("results", "Error: results contains 0.json, which `report` did not write"),
+        ("file", "Error: file is a file: give a folder."),
+        (".", "Error: . is or contains the working directory: give a folder inside it, such as site."),
     ):
         answer = here("report", "--out", out)
         assert (answer.code, answer.out) == (2, "")
