@@ -41,5 +41,5 @@ class CMwp(Excitation):
     def compute_mass(self, trace: Trace) -> Tensor:
         """Compute the mass for the class minus the mass against it, (B, h, w), at least 0."""
         contrast = self.config.contrast_layer
-        difference = trace.down(contrast) - trace.down(contrast, negated=True)
-        return trace.down(self.saliency, start=(contrast, difference)).sum(dim=1).clamp(min=0)
+        difference = trace.propagate(contrast) - trace.propagate(contrast, negated=True)
+        return trace.propagate(self.saliency, start=(contrast, difference)).sum(dim=1).clamp(min=0)

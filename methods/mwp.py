@@ -15,4 +15,4 @@ class Mwp(Excitation):
 
     def compute_mass(self, trace: Trace) -> Tensor:
         """Compute the mass (B, h, w) of the class at the saliency layer."""
-        return trace.down(self.saliency).sum(dim=1)
+        return trace.propagate(self.saliency).sum(dim=1)

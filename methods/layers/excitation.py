@@ -69,7 +69,7 @@ class Excitation(Attribution):
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
         """Explain all classes from one pass."""
         with self.traced(images.detach().clone(), labels[0], *self.layers) as trace:
-            return [self.compute_mass(trace.of(classes)).detach() for classes in labels]
+            return [self.compute_mass(trace.select(classes)).detach() for classes in labels]
 
     @contextmanager
     def traced(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
@@ -80,12 +80,12 @@ class Excitation(Attribution):
                 if (hook := trace.hook(layer, top=layer is self.base.output)) is not None:
                     hooks.enter_context(layer.register_forward_hook(hook))
             for name in layers:
-                hooks.enter_context(self.base.get_submodule(name).register_forward_hook(trace.keep(name)))
+                hooks.enter_context(self.base.get_submodule(name).register_forward_hook(trace.record(name)))
             trace.scores = self.base(images.requires_grad_()).scores
             try:
-                yield trace.of(labels)
+                yield trace.select(labels)
             finally:
-                trace.forget()
+                trace.release()
 
 
 @dataclass(eq=False)
@@ -97,12 +97,12 @@ class Trace:
     scores: Tensor = field(init=False)
     mass: Tensor = field(init=False)
 
-    def of(self, labels: Tensor) -> Trace:
+    def select(self, labels: Tensor) -> Trace:
         """Select the classes (B,) int64 of the pass."""
         self.mass = one_hot(labels, self.scores.shape[1]).to(self.scores)
         return self
 
-    def down(self, to: str, *, start: tuple[str, Tensor] | None = None, negated: bool = False) -> Tensor:
+    def propagate(self, to: str, *, start: tuple[str, Tensor] | None = None, negated: bool = False) -> Tensor:
         """Compute the mass at the output of a layer, from 1 at each image's class, or from mass at a layer above.
 
         negated: as if the weights of the class layer had the other sign. Raises RequestError.
@@ -116,12 +116,12 @@ class Trace:
             )
         return found
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the pass, whose features a reference cycle with this trace would keep until garbage collection."""
         self.kept.clear()
         self.scores = self.mass = self.scores.detach()
 
-    def keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+    def record(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         """Return a hook that records a layer's output."""
 
         def kept(layer: nn.Module, given: Any, out: Tensor) -> None:
