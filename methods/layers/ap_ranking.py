@@ -11,7 +11,7 @@ Pairs = Literal["sum", "mean"]
 
 
 def ap_ranking_loss(scores: Tensor, labels: Tensor, *, pairs: Pairs = "sum") -> Tensor:
-    """Compute the mean over classes of max_y [1 - AP(y) + s(y)] - s(y*) (Eq. 13-14).
+    """Compute the mean over classes of max_y [1 - AP(y) + s(y)] - s(y*) (Eq. 14).
 
     y is a ranking of the batch's images and y* a correct one. s(y) is the sum, over pairs of a positive and a negative
     image, of their score difference, negated if y ranks the negative first (Eq. 12); `mean` divides it by the number
