@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from bench import registry
 from bench.scoring.protocol import read_record
-from tools.docs import FOLDER, remade
+from tools.docs import FOLDER, rebuild
 
 if TYPE_CHECKING:
     from conftest import Answer
@@ -28,7 +28,7 @@ PAGES = sorted(FOLDER.rglob("*.md"))
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_a_page_says_of_the_protocols_is_what_their_files_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    assert remade(page) == page, f"{path.name} is behind the protocols' files; run: python -m tools.docs"
+    assert rebuild(page) == page, f"{path.name} is behind the protocols' files; run: python -m tools.docs"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -132,7 +132,7 @@ def test_every_switch_says_what_it_does(name: str) -> None:
 
 
 def test_a_part_is_made_anew_and_the_text_around_it_stays() -> None:
-    page = remade("before\n<!-- made: switches single-label -->\nold | text\n<!-- end -->\nafter\n")
+    page = rebuild("before\n<!-- made: switches single-label -->\nold | text\n<!-- end -->\nafter\n")
     assert page.startswith("before\n<!-- made: switches single-label -->\n| switch | value | of | source |")
     assert page.endswith("|\n<!-- end -->\nafter\n")
     assert "| `classes` | mit67-cls | Quattoni" in page

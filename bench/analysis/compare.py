@@ -19,7 +19,7 @@ from bench.core.bootstrap import bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult
-from bench.records.replicates import replicates_path, read_replicates
+from bench.records.replicates import read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
@@ -160,7 +160,9 @@ def _draws(a: StoredResult, b: StoredResult, *, paired: bool) -> tuple[Draws, Dr
         if missing := [
             name for name, value in one.result.metrics.items() if value is not None and name not in replicates.values
         ]:
-            raise BadFileError(replicates_path(one.record), f"no replicates of {missing[0]}: score the predictions again")
+            raise BadFileError(
+                replicates_path(one.record), f"no replicates of {missing[0]}: score the predictions again"
+            )
         found.append(replicates)
     if paired and found[0].draws != found[1].draws:
         raise RequestError(f"{a.record} and {b.record} are of different bootstrap draws: score one of them again.")

@@ -54,7 +54,9 @@ class GateCheck:
     note: str = ""
 
 
-def gate(results: Sequence[StoredResult], baselines: Sequence[StoredResult], tolerance: float = TOLERANCE) -> list[GateCheck]:
+def gate(
+    results: Sequence[StoredResult], baselines: Sequence[StoredResult], tolerance: float = TOLERANCE
+) -> list[GateCheck]:
     """Compare the latest results with their baselines, metric by metric, in the order of `STATUSES`."""
     records = {one.result.address: one.record for one in (*results, *baselines)}
     accepted = latest(baselines)

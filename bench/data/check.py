@@ -1,4 +1,4 @@
-"""What of a dataset is on disk: its splits counted, held against the published counts."""
+"""Checks of the datasets on disk: each split is counted, and compared with the published counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from bench.errors import MissingDataError
 
 @dataclass(frozen=True)
 class Counts:
-    """What a truth holds. pairs: (image, class) with an object; difficult_only: those with difficult objects only."""
+    """Counts of one split's ground truth.
+
+    pairs: (image, class) pairs with an object. difficult_only: pairs whose objects are all difficult.
+    """
 
     images: int
     objects: int
@@ -65,7 +68,7 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """One split on disk; `problem` says what is wrong with it: its truth is incomplete, or a count is off."""
+    """One split on disk; `problem` says what is wrong with it: its ground truth is incomplete, or a count differs."""
 
     name: str
     counts: Counts | None = None
@@ -75,7 +78,7 @@ class SplitCheck:
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """One dataset; `missing` says where it was looked for and how to get it."""
+    """One dataset; `missing` gives the path searched and how to get it."""
 
     name: str
     splits: tuple[SplitCheck, ...] = ()
@@ -83,16 +86,16 @@ class DatasetCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether it is there and nothing is wrong with it."""
+        """Whether the dataset is on disk and has no problem."""
         return not self.missing and not any(split.problem for split in self.splits)
 
     def document(self) -> dict[str, Any]:
-        """All of it, as JSON values."""
+        """Return all fields, as JSON values."""
         return {**asdict(self), "ok": self.ok}
 
 
 def check_dataset(name: str, places: Places, progress: Progress = SILENT) -> DatasetCheck:
-    """Count one dataset's splits. Raises UnknownNameError for a dataset that nobody knows."""
+    """Count one dataset's splits and compare them with the published counts. Raises UnknownNameError."""
     try:
         dataset = open_dataset(name, places)
         splits = dataset.splits()

@@ -1,9 +1,9 @@
 """COCO 2014 and 2017 instances, in their publisher's layout: annotations/instances_val2014.json, val2014/*.jpg.
 
-Image ids are the integer ids as strings, in rising order, as pycocotools takes them; classes are the 80 categories
-in the order of their ids. A crowd region shows its class: the image's label is +1 (as TorchRay's and the usual
-multi-label readings of COCO have it), and whether it counts as an object is for the protocol to say. The JSON is
-parsed once, in memory (about six times its size, so 3 GB for train2014), and kept as columns. Files are not trusted.
+Image ids are the integer ids as strings, in rising order, as pycocotools orders them; classes are the 80 categories
+in the order of their ids. A crowd region shows its class: the image's label is +1 (as in TorchRay's and other
+multi-label readings of COCO); the protocol decides whether it counts as an object. The JSON is parsed once, in memory
+(about six times its size, so 3 GB for train2014), and cached as columns. Files are not trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.lists import LONGEST_SIDE, check_name, require_file
 from bench.data.rle import to_rle
-from bench.data.truth_cache import fingerprint, load_or_parse
+from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, sizes_of
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 CLASSES = (
@@ -59,19 +59,19 @@ class CocoDataset(Dataset):
             raise MissingDataError(name, folder / "annotations", self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """Those of train and val whose annotations are on disk."""
+        """Return those of train and val whose annotations are on disk."""
         return tuple(split for split in _SPLITS if self._annotations(split).is_file())
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """Boxes, crowds, areas and segments of a split."""
+        """Return boxes, crowds, areas and segments of a split."""
         table = self._table(split)
-        size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
+        size = sizes_of(table)
         objects = _to_objects(table)
         labels = derive_labels(len(size), len(CLASSES), objects)
         return GroundTruth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
 
     def image_path(self, image: str) -> Path:
-        """Return the photograph of an id, under the name that the annotations give it."""
+        """Return the path of an image, under the file name in the annotations."""
         for split in sorted(self.splits(), key=lambda split: split not in self._file_names):
             if name := self._names(split).get(image):
                 return self.folder / f"{split}{self.year}" / name
@@ -85,11 +85,11 @@ class CocoDataset(Dataset):
             raise self.unknown_split(split)
         path = require_file(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
         made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
-        kept = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
-        return load_or_parse(kept, made_from, lambda: parse_instances(path))
+        cache = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
+        return load_or_parse(cache, made_from, lambda: parse_instances(path))
 
     def _names(self, split: str) -> dict[str, str]:
-        """From image id to file name."""
+        """Return file names by image id."""
         if split not in self._file_names:
             table = self._table(split)
             self._file_names[split] = dict(zip(table["id"].to_pylist(), table["file"].to_pylist(), strict=True))
@@ -97,9 +97,9 @@ class CocoDataset(Dataset):
 
 
 def parse_instances(path: Path) -> pa.Table:
-    """Parse an instances file into columns: one row per image, by id; boxes as x, y, width, height.
+    """Read an instances file as columns: a row an image, by id; objects as lists, boxes as x, y, width, height.
 
-    Raises BadFileError, naming the entry, where it is not COCO's form with COCO's 80 categories.
+    Raises BadFileError, naming the entry, if it does not have COCO's form with COCO's 80 categories.
     """
     document = _read_document(path)
     _check_categories(path, document)
@@ -107,10 +107,10 @@ def parse_instances(path: Path) -> pa.Table:
     for row, entry in enumerate(_get_list(path, document, "images")):
         image = _parse_image(path, entry, f"{row} of images")
         if images.setdefault(int(image["id"]), image) is not image:
-            raise BadFileError(path, f"image id {image['id']} is there twice", row=f"{row} of images")
+            raise BadFileError(path, f"image id {image['id']} is listed twice", row=f"{row} of images")
     _add_annotations(path, _get_list(path, document, "annotations"), images)
     in_order = [images[key] for key in sorted(images)]
-    return pa.table({name: pa.array([one[name] for one in in_order], kind) for name, kind in _COLUMNS.items()})
+    return pa.table({name: pa.array([image[name] for image in in_order], type_) for name, type_ in _COLUMNS.items()})
 
 
 _COLUMNS = {
@@ -127,10 +127,9 @@ _COLUMNS = {
 
 
 def _to_objects(table: pa.Table) -> Objects:
-    counts = pc.list_value_length(table["label"]).to_numpy()
     label, crowd, area, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "crowd", "area", "box"))
     return Objects(
-        np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        image_rows(table),
         label,
         from_coco(box),
         np.zeros(len(label), dtype=np.bool_),
@@ -161,12 +160,12 @@ def _get_list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, 
 
 
 def _check_categories(path: Path, document: dict[str, Any]) -> None:
-    found = {str(entry.get("id")): entry.get("name") for entry in _get_list(path, document, "categories")}
+    names = {str(entry.get("id")): entry.get("name") for entry in _get_list(path, document, "categories")}
     for number, name in zip(CATEGORY_IDS, CLASSES, strict=True):
-        if found.get(str(number)) != name:
-            raise BadFileError(path, f"category {number} must be {name!r}, but it is {found.get(str(number))!r}")
-    if len(found) != len(CLASSES):
-        raise BadFileError(path, f"expected COCO's {len(CLASSES)} categories, but got {len(found)}")
+        if names.get(str(number)) != name:
+            raise BadFileError(path, f"category {number} must be {name!r}, but it is {names.get(str(number))!r}")
+    if len(names) != len(CLASSES):
+        raise BadFileError(path, f"expected COCO's {len(CLASSES)} categories, but got {len(names)}")
 
 
 def _parse_image(path: Path, entry: dict[str, Any], row: str) -> dict[str, Any]:
@@ -186,17 +185,19 @@ def _add_annotations(path: Path, entries: list[dict[str, Any]], images: dict[int
         row = f"{position} of annotations"
         number = _parse_integer(path, entry, "id", row, low=0, high=2**63 - 1)
         if number in seen:
-            raise BadFileError(path, f"annotation id {number} is there twice", row=row)
+            raise BadFileError(path, f"annotation id {number} is listed twice", row=row)
         seen.add(number)
         image = images.get(_parse_integer(path, entry, "image_id", row, low=0, high=2**63 - 1))
         label = label_of.get(_parse_integer(path, entry, "category_id", row, low=0, high=2**63 - 1))
         if image is None or label is None:
-            what = "image_id" if image is None else "category_id"
-            raise BadFileError(path, f"unknown {what} {entry[what]}", row=row)
+            key = "image_id" if image is None else "category_id"
+            raise BadFileError(path, f"unknown {key} {entry[key]}", row=row)
         image["label"].append(label)
         image["crowd"].append(bool(_parse_integer(path, {"iscrowd": 0, **entry}, "iscrowd", row, low=0, high=1)))
         image["area"] += _parse_numbers(path, [entry.get("area")], "area", row, count=1, low=(0.0,))
-        image["box"] += _parse_numbers(path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0))
+        image["box"] += _parse_numbers(
+            path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0)
+        )
         image["segment"].append(_parse_segment(path, entry, image, row))
 
 
@@ -215,16 +216,17 @@ def _parse_integer(path: Path, entry: dict[str, Any], key: str, row: str, *, low
 
 
 def _parse_numbers(path: Path, values: Any, key: str, row: str, *, count: int, low: tuple[float, ...]) -> list[float]:
-    """`count` finite numbers, each at least its `low`."""
+    """Return `count` finite numbers, each at least its `low`."""
     listed = values if isinstance(values, list) else []
-    good = [
-        type(one) in (int, float) and abs(one) < 1e9 and one >= least for one, least in zip(listed, low, strict=False)
+    are_valid = [
+        type(value) in (int, float) and abs(value) < 1e9 and value >= least
+        for value, least in zip(listed, low, strict=False)
     ]
-    if len(listed) != count or not all(good):
+    if len(listed) != count or not all(are_valid):
         raise BadFileError(path, f"{key} must be {count} number(s), sizes not below 0, but got {values!r:.80}", row=row)
-    return [float(one) for one in listed]
+    return [float(value) for value in listed]
 
 
 def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
-    """`coco2014` or `coco2017`, in `<data root>/coco`. Raises MissingDataError."""
+    """Open `coco2014` or `coco2017`, in `<data root>/coco`. Raises MissingDataError."""
     return CocoDataset(name, data_root / "coco", cache)

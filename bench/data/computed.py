@@ -1,7 +1,7 @@
-"""Proposals that are computed here: in parallel, kept by content, the same whoever computes them.
+"""Proposals computed here: in parallel, cached by content, the same whoever computes them.
 
-One small file an image under `cache/proposals`, named by the digest of the image's content: each appears whole, a
-killed run loses the images in flight, and processes at work on the same images write the same bytes.
+There is one small file per image under `cache/proposals`, named by the digest of the image's content. Each appears
+whole; a killed run loses only the images in flight, and processes working on the same images write the same bytes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SearchBoxes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Search:
-    """A way to find proposals. `find`: those of RGB pixels (h, w, 3), best first; `folder`: where they are kept.
+    """A proposal search. `find` maps RGB pixels (H, W, 3), uint8, to boxes (R, 4), best first; `folder` is its cache.
 
-    `find` must be importable by other processes, and `folder` stand for all that determines what it finds.
+    `find` must be importable by other processes, and `folder` must identify everything that determines its result.
     """
 
     title: str
@@ -40,16 +40,16 @@ class Search:
 
 
 def to_corners(found: object) -> SearchBoxes:
-    """OpenCV's x, y, width, height (n, 4), each once, as half-open corners in the same order."""
+    """Convert OpenCV's x, y, width, height (R, 4) to half-open corners, in the same order, without duplicates."""
     rows = np.asarray(found, dtype=np.int32).reshape(-1, 4)
     boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
     return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
 
 
 def search_all(search: Search, images: Sequence[Path], progress: Progress, workers: int) -> list[SearchBoxes]:
-    """Proposals of every image, those already in the cache read from it, the others computed by `workers` processes.
+    """Return the proposals of every image, from the cache or else computed by `workers` processes.
 
-    Raises BadFileError for an image that cannot be read, RunError if a worker dies; what was done stays done.
+    Raises BadFileError for an unreadable image, RunError if a worker dies; what was computed stays in the cache.
     """
     entries = [_cache_path(search.folder, image) for image in images]
     found = {entry: boxes for entry in set(entries) if (boxes := _read_cached(entry)) is not None}
@@ -92,7 +92,7 @@ def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[t
 
 
 def _search_one(search: Search, image: Path, entry: Path) -> SearchBoxes | str:
-    """Proposals of one image, written to the cache; the broken rule if it cannot be read."""
+    """Compute and cache one image's proposals; return the broken rule instead if the image cannot be read."""
     try:
         boxes = search.find(read_pixels(image))
     except BadFileError as error:
@@ -111,7 +111,7 @@ def _prepare_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent dies: a killed parent cannot end its workers itself."""
+    """Exit when the parent process ends: a killed parent cannot stop its workers, which would wait for ever."""
     if parent := parent_process():
         connection.wait([parent.sentinel])
         os._exit(1)

@@ -2,7 +2,7 @@
 train_test_split.txt, bounding_boxes.txt, images/.
 
 Image ids are the names in images.txt, which wsolevaluation uses too; a box `x, y, width, height` becomes
-x, y, x + width, y + height. CUB does not say how large its images are: wsolevaluation's lists do, or the photographs.
+x, y, x + width, y + height. CUB lists no image sizes: they come from wsolevaluation's lists, or from the images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPLITS = ("test", "train")
 
 
 class CubDataset(Dataset):
-    """CUB at `folder`. Splits: train, test, and wsolevaluation's as `wsolevaluation/test` where its lists are."""
+    """CUB at `folder`. Splits: train, test, and wsolevaluation's as `wsolevaluation/test` if its lists are on disk."""
 
     def __init__(self, name: str, folder: Path, metadata: Path) -> None:
         self.name, self.folder, self.metadata = name, folder, metadata
@@ -39,11 +39,11 @@ class CubDataset(Dataset):
         self.classes = tuple(self._column("classes.txt"))
 
     def splits(self) -> tuple[str, ...]:
-        """Train and test, and those of wsolevaluation; its val is CUBV2, whose photographs go to `images` too."""
+        """Return train and test, and those of wsolevaluation; its val is CUBV2, whose images go to `images` too."""
         return (*_SPLITS, *(PREFIX + split for split in list_splits(self.metadata)))
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """One class and one box an image."""
+        """Return one class and one box per image."""
         if split not in self.splits():
             raise self.unknown_split(split)
         if split.startswith(PREFIX):
@@ -62,31 +62,33 @@ class CubDataset(Dataset):
         return GroundTruth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
 
     def image_path(self, image: str) -> Path:
-        """Return the photograph of an id."""
+        """Return the path of an image."""
         return self.folder / "images" / image
 
     def _whole(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
         path, texts = self.folder / name, self._column(name, images)
-        return np.array([parse_integer(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32)
+        return np.array(
+            [parse_integer(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32
+        )
 
     def _boxes(self, images: int) -> FloatArray:
         path = self.folder / "bounding_boxes.txt"
         rows = self._rows(path.name, 5, images)
         box = np.array([[parse_number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
-        if (flat := (box[:, 2:] <= 0).any(axis=1)).any():
-            raise BadFileError(path, "a box needs a width and a height above 0", row=int(np.argmax(flat)))
+        if (is_flat := (box[:, 2:] <= 0).any(axis=1)).any():
+            raise BadFileError(path, "a box needs a width and a height above 0", row=int(np.argmax(is_flat)))
         return from_coco(box)
 
     def _column(self, name: str, images: int | None = None) -> list[str]:
         return [fields[1] for fields in self._rows(name, 2, images)]
 
     def _rows(self, name: str, fields: int, images: int | None) -> list[list[str]]:
-        """Fields of each line of a list whose first field counts from 1."""
+        """Read a list whose first field counts rows from 1; return the fields of each line."""
         path = require_file(self.folder / name, f"{name} of {self.name}", self.how_to_get)
         rows = read_rows(path, fields)
-        for row, found in enumerate(rows):
-            if found[0] != str(row + 1):
-                raise BadFileError(path, f"expected number {row + 1}, but got {found[0][:80]!r}", row=row)
+        for row, values in enumerate(rows):
+            if values[0] != str(row + 1):
+                raise BadFileError(path, f"expected number {row + 1}, but got {values[0][:80]!r}", row=row)
         if images not in (None, len(rows)):
             raise BadFileError(path, f"has {len(rows)} rows, but images.txt has {images}")
         return rows
@@ -96,14 +98,11 @@ class CubDataset(Dataset):
         if listed.is_file():
             return read_sizes(listed, {name: row for row, name in enumerate(ids)})
         if missing := self.list_missing_images(ids):
-            what = f"Sizes of {self.name} {split}"
-            how = (
-                f"Put wsolevaluation's list there, or the photographs ({len(missing)} are missing) into {self.folder}."
-            )
-            raise MissingDataError(what, listed, how)
+            how = f"Put wsolevaluation's list there, or the images ({len(missing)} are missing) into {self.folder}."
+            raise MissingDataError(f"Sizes of {self.name} {split}", listed, how)
         return np.array([read_size(self.image_path(name)) for name in ids], dtype=np.int32)
 
 
 def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
-    """`cub`, in `<data root>/CUB_200_2011`. Raises MissingDataError."""
+    """Open `cub`, in `<data root>/CUB_200_2011`. Raises MissingDataError."""
     return CubDataset(name, data_root / "CUB_200_2011", metadata_folder(data_root, "CUB"))

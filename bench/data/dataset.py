@@ -1,4 +1,4 @@
-"""What a dataset is: classes, splits with their truth, and photographs that may or may not be on disk."""
+"""The interface of a dataset: classes, splits with their ground truth, and images that may or may not be on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Dataset(ABC):
-    """One dataset on disk. `recipe` holds the config fields it wants when nobody says otherwise."""
+    """One dataset on disk. `recipe` holds defaults for config fields that the user does not set."""
 
     name: str
     classes: tuple[str, ...]
@@ -25,43 +25,43 @@ class Dataset(ABC):
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Names of its id lists."""
+        """Return the names of the splits."""
 
     @abstractmethod
     def ground_truth(self, split: str) -> GroundTruth:
-        """Return the ground truth of a split; no photographs are needed.
+        """Return the ground truth of a split; needs no image on disk.
 
         Raises UnknownNameError for an unknown split, MissingDataError and BadFileError for its files.
         """
 
     def unknown_split(self, split: str) -> UnknownNameError:
-        """Return the error for a split that the dataset does not have."""
+        """Return the exception to raise for an unknown split."""
         return UnknownNameError(f"split of {self.name}", split, self.splits(), hint=f"python -m bench show {self.name}")
 
     def unscored_ground_truth(self, split: str) -> GroundTruth:
-        """Return ids and sizes of a split's images to predict on, even if its annotations are withheld.
+        """Return a split's image ids and sizes, to predict on, even if its annotations are withheld.
 
-        Labels and objects may be missing from it. Raises as `truth`.
+        Labels and objects may be absent. Raises as `ground_truth`.
         """
         return self.ground_truth(split)
 
     @abstractmethod
     def image_path(self, image: str) -> Path:
-        """Where the photograph of an id is, or would be."""
+        """Return the path of an image, which need not exist."""
 
     def list_missing_images(self, ids: Sequence[str]) -> list[str]:
-        """Return the ids whose photograph is not on disk, in the given order."""
+        """Return the ids whose image is not on disk, in the order given."""
         return [image for image in ids if not self.image_path(image).is_file()]
 
     def require_images(self, ids: Sequence[str]) -> None:
-        """Raise MissingDataError, with their number and the first, if photographs of `ids` are not on disk."""
+        """Raise MissingDataError, with their number and the first, if images of `ids` are not on disk."""
         if missing := self.list_missing_images(ids):
             what = f"{len(missing)} of {len(ids)} images of {self.name} (first: {missing[0]})"
             raise MissingDataError(what, self.image_path(missing[0]).parent, self.how_to_get)
 
 
 def data_digest(dataset: Dataset, ids: Sequence[str]) -> str:
-    """Digest of ids and of their image files' names and sizes in bytes; the contents are not read.
+    """Compute the digest of ids and of their image files' names and sizes in bytes; the contents are not read.
 
     Raises MissingDataError if an image is not on disk.
     """

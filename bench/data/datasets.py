@@ -1,4 +1,4 @@
-"""Which datasets there are, and how one is opened by name. Listing them imports no reader."""
+"""The catalogue of datasets, and opening one by name. Listing them imports no reader."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _READERS = {
 
 
 def open_dataset(name: str, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Dataset:
-    """Open a dataset; `shapes` is made where it is not there yet. Only `shapes` and `ilsvrc2012` have options.
+    """Open a dataset; `shapes` is generated on first use. Only `shapes` and `ilsvrc2012` have options.
 
-    Raises UnknownNameError for the name or an option, MissingDataError where it is not under the data root.
+    Raises UnknownNameError for the name or an option, MissingDataError if it is not under the data root.
     """
     if name not in DATASETS:
         raise UnknownNameError("dataset", name, DATASETS, hint="python -m bench list datasets")
@@ -84,7 +84,7 @@ def _require_data_root(name: str, places: Places) -> Path:
 
 
 def _suggest_data_root(error: MissingDataError, data_root: Path) -> MissingDataError:
-    """Return the error, with the right data root if a folder above or below the given one has the dataset."""
+    """Return the error, naming the right data root if a folder above or inside the given one holds the missing path."""
     if data_root not in error.looked_in.parents:
         return error
     rest = error.looked_in.relative_to(data_root)

@@ -1,6 +1,6 @@
-"""EdgeBoxes (Zitnick and Dollar, ECCV 2014) by OpenCV, from edges that a structured forest finds; it needs its model.
+"""EdgeBoxes (Zitnick and Dollar, ECCV 2014) by OpenCV, on edges found by a structured forest, whose model it needs.
 
-The forest is a file that OpenCV distributes apart from its packages: `<data root>/edge-boxes/model.yml.gz`.
+OpenCV distributes the forest apart from its packages; it belongs at `<data root>/edge-boxes/model.yml.gz`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bench.data.computed import Search, SearchBoxes, to_corners
 from bench.errors import BadFileError, MissingDataError
 
 VERSION = 1
-MOST = 2000
-"""Boxes an image, the best ones; all other parameters are OpenCV's defaults, which are the authors'."""
+MAX_BOXES = 2000
+"""The best boxes kept per image; all other parameters are OpenCV's defaults, which are the authors'."""
 
 PATCH = 32
 
@@ -30,9 +30,9 @@ _COUNTS = ("numberOfTrees", "numberOfTreesToEvaluate", "stride", "shrinkNumber",
 
 
 def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
-    """Proposals (n, 4) of RGB pixels (h, w, 3), best first, each once: half-open corners.
+    """Compute proposals (R, 4), half-open corners, best first, without duplicates, from RGB pixels (H, W, 3), uint8.
 
-    There are none in a blank image, and none where a side is under the 32 pixels that the forest looks at.
+    There are none in a blank image, or if a side is shorter than the forest's 32-pixel patch.
     """
     import cv2
 
@@ -41,14 +41,14 @@ def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
     forest = _load_forest(model)
     edges = forest.detectEdges(pixels.astype(np.float32) / 255)
     directions = forest.computeOrientation(edges)
-    search = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST)
+    search = cv2.ximgproc.createEdgeBoxes(maxBoxes=MAX_BOXES)
     return to_corners(search.getBoundingBoxes(forest.edgesNms(edges, directions), directions)[0])
 
 
 def build_edge_boxes_search(places: Places) -> Search:
-    """Build the search with the model under the data root; its cache depends on the model and OpenCV's version.
+    """Return the search with the model under the data root, cached by the model's content and OpenCV's version.
 
-    Raises MissingDataError without the model, BadFileError for a file that is none.
+    Raises MissingDataError without the model, BadFileError for another file in its place.
     """
     import cv2
 
@@ -58,27 +58,27 @@ def build_edge_boxes_search(places: Places) -> Search:
     if not model.is_file():
         raise MissingDataError("EdgeBoxes' model", model, HOW_TO_GET)
     _check_model(model)
-    kept = digest([VERSION, MOST, file_digest(model), cv2.__version__])
-    return Search("EdgeBoxes", partial(edge_boxes, model=str(model)), places.cache / "proposals" / f"edge-boxes-{kept}")
+    key = digest([VERSION, MAX_BOXES, file_digest(model), cv2.__version__])
+    return Search("EdgeBoxes", partial(edge_boxes, model=str(model)), places.cache / "proposals" / f"edge-boxes-{key}")
 
 
 @lru_cache(maxsize=1)
 def _load_forest(model: str) -> Any:
-    """Load the forest, once per process: it takes seconds."""
+    """Read the forest, once per process since it takes seconds."""
     import cv2
 
     return cv2.ximgproc.createStructuredEdgeDetection(model)
 
 
 def _check_model(model: Path) -> None:
-    """Raise BadFileError for what OpenCV's own reader, which checks nothing, would crash on."""
+    """Raise BadFileError for a file on which OpenCV's reader, which checks nothing, would crash."""
     import cv2
 
     try:
-        good = _is_forest(cv2.FileStorage(str(model), cv2.FILE_STORAGE_READ))
-    except (cv2.error, SystemError):  # the latter where its constructor cannot say why
-        good = False
-    if not good:
+        is_valid = _is_forest(cv2.FileStorage(str(model), cv2.FILE_STORAGE_READ))
+    except (cv2.error, SystemError):  # SystemError: its constructor failed without a message
+        is_valid = False
+    if not is_valid:
         raise BadFileError(model, f"not a model of OpenCV's structured edge detection. {HOW_TO_GET}")
 
 

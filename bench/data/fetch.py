@@ -1,7 +1,7 @@
-"""`data fetch`: what publishers let anybody download, from their own hosts, resumed, checked, and unpacked in place.
+"""`data fetch`: open data downloaded from their publishers' hosts, with resume and checks, and unpacked in place.
 
-Files wait in `<data root>/downloads` and are taken as they are if they are already there and right. A checksum is
-held where one is publicly known; where none is, that is said, and the length and the archive's own checks must do.
+Files are stored in `<data root>/downloads`; a correct file found there is used as it is. A checksum is compared where
+one is publicly known; otherwise that is reported, and only the length and the archive's own checks are verified.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def fetch(
     progress: Progress = SILENT,
     sources: Mapping[str, Source] = SOURCES,
 ) -> list[Path]:
-    """Download and unpack a dataset, or some parts of it (`annotations`); gives the files that came.
+    """Download and unpack a dataset, or some parts of it (`annotations`); return the downloaded files.
 
-    Raises UnknownNameError for the name or a part, RequestError for what nobody may download without registering,
-    RunError where the host does not answer or a file is not what it should be. The same call again goes on.
+    Raises UnknownNameError for the name or a part, RequestError for data that requires registration, RunError if the
+    host does not answer or a file is not what it should be. Calling it again resumes.
     """
     if name not in sources:
         raise UnknownNameError("download", name, sources)
@@ -54,20 +54,20 @@ def fetch(
 
 def _fetch_file(file: File, data_root: Path, progress: Progress) -> Path:
     path = download(file, data_root / "downloads", progress)
-    done = path.with_name(f"{path.name}.unpacked")
-    if done.is_file():
-        progress.say(f"{path.name} was unpacked before; remove {done} to unpack it again")
+    marker = path.with_name(f"{path.name}.unpacked")
+    if marker.is_file():
+        progress.say(f"{path.name} is already unpacked; remove {marker} to unpack it again")
         return path
     progress.say(f"unpack {path.name}")
     unpack(path, data_root / file.target, inside=file.inside)
-    write_text(done, file.url)
+    write_text(marker, file.url)
     return path
 
 
 def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
-    """Download a file into `folder` and verify it, continuing a partial download.
+    """Return the file in `folder`, complete and checked; a partial download is resumed.
 
-    Raises RunError where the host refuses, breaks off too often, or sends something else.
+    Raises RunError if the host refuses, the connection breaks too often, or another file arrives.
     """
     path = folder / file.name
     if path.is_file():
@@ -82,10 +82,11 @@ def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
                 _receive_rest(file, part, progress)
             break
         except urllib.error.HTTPError as error:
-            raise RunError(f"{file.url}: the host says {error.code} {error.reason}.") from None
+            raise RunError(f"{file.url}: the host answered {error.code} {error.reason}.") from None
         except (OSError, http.client.HTTPException) as error:
             if attempt + 1 == _ATTEMPTS or (attempt and _file_size(part) <= before):
-                raise RunError(f"{file.url}: {_describe_failure(error)}. Run again: {_file_size(part)} bytes are kept.") from None
+                received = f"Run again to resume after {_file_size(part)} bytes."
+                raise RunError(f"{file.url}: {_describe_failure(error)}. {received}") from None
             time.sleep(attempt)
     _check_download(file, part, progress)
     part.replace(path)
@@ -94,10 +95,10 @@ def download(file: File, folder: Path, progress: Progress = SILENT) -> Path:
 
 
 def _receive_rest(file: File, part: Path, progress: Progress) -> None:
-    """Receive what is missing of a file; raises ConnectionError if less came than was announced."""
-    if (asked := _request(file, part)) is None:
+    """Receive the missing part of a file. Raises ConnectionError if less arrives than was announced."""
+    if (response := _request(file, part)) is None:
         return
-    with asked as answer:
+    with response as answer:
         start = _file_size(part) if answer.status == http.client.PARTIAL_CONTENT else 0
         length = answer.headers.get("Content-Length")
         total = None if length is None else start + int(length)
@@ -114,7 +115,7 @@ def _receive_rest(file: File, part: Path, progress: Progress) -> None:
 
 
 def _request(file: File, part: Path) -> Any:
-    """Request the rest of the file, or all of it if the host cannot resume; None if nothing is left."""
+    """Request the rest of the file, or all of it if the host cannot resume; return None if nothing is left."""
     headers = {"User-Agent": "weakloc", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(file.url, headers={**headers, **_resume_headers(file, part)})
@@ -129,16 +130,16 @@ def _request(file: File, part: Path) -> Any:
 
 
 def _resume_headers(file: File, part: Path) -> dict[str, str]:
-    """Ask for the rest, if it is still the rest of the same file: the host can say, or else the checksum will."""
+    """Return headers that request the rest of the file, if the host or a checksum can confirm that it is the same."""
     validator, length = _tag_path(part), _file_size(part)
-    called = validator.read_text() if validator.is_file() else ""
-    if not length or not (called or file.md5):
+    tag = validator.read_text() if validator.is_file() else ""
+    if not length or not (tag or file.md5):
         return {}
-    return {"Range": f"bytes={length}-"} | ({"If-Range": called} if called else {})
+    return {"Range": f"bytes={length}-"} | ({"If-Range": tag} if tag else {})
 
 
 def _version_tag(answer: Any) -> str:
-    """Return the host's exact version tag of the file, if it has one."""
+    """Return the host's identifier of this version of the file, or an empty text if it gives no exact one."""
     tag = str(answer.headers.get("ETag") or "W/")
     return str(answer.headers.get("Last-Modified") or "") if tag.startswith("W/") else tag
 
@@ -150,22 +151,22 @@ def _copy(answer: Any, out: Any, step: Step) -> None:
 
 
 def _check_download(file: File, path: Path, progress: Progress) -> None:
-    """Verify length and checksum. Removes the file and raises RunError if one is wrong."""
+    """Raise RunError, and remove the file, if its length or checksum is wrong."""
     if file.size not in (None, _file_size(path)):
         _remove_and_raise(path, f"has {_file_size(path)} bytes, expected {file.size}")
     if file.md5 is None:
         progress.say(f"{file.name}: no checksum is publicly known; only its length could be checked")
         return
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != file.md5:
-        _remove_and_raise(path, f"has the MD5 checksum {found}, expected {file.md5}")
+        checksum = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if checksum != file.md5:
+        _remove_and_raise(path, f"has the MD5 checksum {checksum}, expected {file.md5}")
 
 
-def _remove_and_raise(path: Path, why: str) -> None:
+def _remove_and_raise(path: Path, reason: str) -> None:
     path.unlink()
     _tag_path(path).unlink(missing_ok=True)
-    raise RunError(f"{path}: {why}. It was removed; run again to download it anew.")
+    raise RunError(f"{path}: {reason}. It was removed; run again to download it.")
 
 
 def _tag_path(part: Path) -> Path:

@@ -1,4 +1,7 @@
-"""What a dataset says about a split: images, labels and objects, as frozen columns; readers parse and cache them."""
+"""The ground truth of a split: images, labels and objects, as frozen columns, parsed and cached by the readers.
+
+Shapes: N images, C classes, M objects; see docs/conventions.md.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
 class Objects:
     """Annotated objects, sorted by image, in file order within one.
 
-    image: (M,) int32, index into `Truth.ids`. label: (M,) int32, index into `Truth.classes`.
+    image: (M,) int32, index into `GroundTruth.ids`. label: (M,) int32, index into `GroundTruth.classes`.
     box: (M, 4) float64, half-open corners. difficult: (M,) bool.
-    Where the dataset says so: crowd: (M,) bool, a region of many objects. area: (M,) float64, square pixels of the
-    object itself. segment: M masks, COCO's compressed run lengths at the image's size.
+    Only where the dataset has them: crowd: (M,) bool, a region of many objects. area: (M,) float64, square pixels of
+    the object itself. segment: M masks, COCO's compressed run lengths at the image's size.
     """
 
     image: NDArray[np.int32]
@@ -40,11 +43,11 @@ class Objects:
         return len(self.image)
 
     def where(self, keep: NDArray[np.bool_]) -> Objects:
-        """Return the objects for which `keep` (M,) is true."""
+        """Select the objects for which `keep` (M,), bool, is True."""
         return self.take(np.flatnonzero(keep))
 
     def take(self, rows: NDArray[np.integer]) -> Objects:
-        """Return the objects of `rows` (n,), in that order."""
+        """Select the objects of `rows` (n,), in that order."""
         return Objects(
             self.image[rows],
             self.label[rows],
@@ -58,11 +61,11 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Files that say what each pixel of N images is.
+    """Mask files of N images.
 
-    files: of each image, one PNG of class indices (0 background, 1 + the class's index, 255 says nothing); or, where
-    not `indexed`, PNGs each of one object, its pixels above 0. ignore: of each image, perhaps a PNG whose pixels
-    above 0 count only where they are an object's.
+    files: per image, one PNG of class indices (0 background, 1 + class index, 255 ignore) if `indexed`; otherwise one
+    PNG per object, whose pixels above 0 are the object's. ignore: per image, an optional PNG whose pixels above 0 count
+    only where they belong to an object.
     """
 
     indexed: bool
@@ -70,24 +73,24 @@ class Masks:
     ignore: tuple[Path | None, ...]
 
     def take(self, rows: Sequence[int]) -> Masks:
-        """Return the masks of some of the images, in that order."""
+        """Select the masks of some of the images, in that order."""
         return replace(
             self, files=tuple(self.files[row] for row in rows), ignore=tuple(self.ignore[row] for row in rows)
         )
 
     def digests(self) -> Iterator[str]:
-        """One line an image: the digests of its files' contents, then of what it ignores."""
+        """Yield one line per image: the digests of its files' contents, then of its ignore file."""
         for files, ignore in zip(self.files, self.ignore, strict=True):
             yield " ".join([*map(file_digest, files), "ignore", *map(file_digest, filter(None, [ignore]))])
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The truth of one split.
+    """The ground truth of one split.
 
-    ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 where only the
-    photograph would say. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`.
-    Where the dataset has them: masks. blacklist: (N,) bool, images whose objects nobody is to be judged on.
+    ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 if only the image file
+    has them. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`. Only where the dataset has
+    them: masks. blacklist: (N,) bool, images whose objects are excluded from evaluation.
     """
 
     dataset: str
@@ -108,13 +111,13 @@ class GroundTruth:
         return array_digest(*required, *self._optional())
 
     def _optional(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
-        """Return the optional fields by name; ground truth without them keeps its old digest."""
+        """Yield what only some datasets have, each under its name; the digests of other datasets never change."""
         o = self.objects
         for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):
             if column is not None:
                 yield from ((name,), column)
         if o.segment is not None:
-            lengths = np.array([len(one) for one in o.segment], dtype=np.int64)
+            lengths = np.array([len(segment) for segment in o.segment], dtype=np.int64)
             yield from (("segment",), lengths, np.frombuffer(b"".join(o.segment), dtype=np.uint8))
         if self.masks is not None:
             yield ("masks", str(self.masks.indexed), *self.masks.digests())
@@ -126,19 +129,19 @@ class GroundTruth:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """From image id to row."""
+        """Row of each image id."""
         return {name: row for row, name in enumerate(self.ids)}
 
     @cached_property
     def class_index(self) -> dict[str, int]:
-        """From class name to column."""
+        """Column of each class name."""
         return {name: column for column, name in enumerate(self.classes)}
 
     @cached_property
     def id_rank(self) -> NDArray[np.int32]:
-        """Position (N,) of each id in the sorted ids: what breaks ties, so that the order of the list does not.
+        """Position (N,) of each id in the sorted ids: it breaks ties, so that they do not depend on the list's order.
 
-        Ids that are numbers go as numbers, which is how COCO breaks ties: `42` before `139`.
+        Numeric ids are sorted as numbers, as COCO breaks ties: `42` before `139`.
         """
         rank = np.empty(len(self.ids), dtype=np.int32)
         order = sorted(range(len(self.ids)), key=lambda row: (self.ids[row].zfill(20), self.ids[row]))
@@ -146,25 +149,25 @@ class GroundTruth:
         return rank
 
     def pair(self, image: NDArray[np.integer], label: NDArray[np.integer]) -> NDArray[np.int64]:
-        """One key (n,) for each image and class: the cell of `labels` in row-major order."""
+        """Return one key (n,), int64, for each image (n,) and class (n,): the cell of `labels` in row-major order."""
         return image.astype(np.int64) * len(self.classes) + label
 
     def subset(self, ids: Sequence[str], *, split: str) -> GroundTruth:
-        """Return the truth of some of the images, in the order given.
+        """Return the ground truth of some of the images, in the order given.
 
-        Raises UnknownNameError for an id that is not here, and RequestError for one given twice.
+        Raises UnknownNameError for an unknown id, and RequestError for one given twice.
         """
         for name in ids:
             if name not in self.index:
                 raise UnknownNameError(f"image of {self.dataset} {self.split}", name, self.ids)
         if len(set(ids)) < len(ids):
-            twice = next(name for name in ids if list(ids).count(name) > 1)
-            raise RequestError(f"Image {twice!r} is listed twice in {split}.")
+            repeated = next(name for name in ids if list(ids).count(name) > 1)
+            raise RequestError(f"Image {repeated!r} is listed twice in {split}.")
         rows = np.array([self.index[name] for name in ids], dtype=np.int64)
         position = np.full(len(self.ids), -1, dtype=np.int32)
         position[rows] = np.arange(len(rows), dtype=np.int32)
-        kept = self.objects.where(position[self.objects.image] >= 0)
-        moved = replace(kept, image=position[kept.image])
+        selected = self.objects.where(position[self.objects.image] >= 0)
+        moved = replace(selected, image=position[selected.image])
         return replace(
             self,
             split=split,
@@ -178,7 +181,7 @@ class GroundTruth:
 
 
 def derive_labels(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:
-    """Image labels (N, C) from objects: +1, or 0 where every object of the class is difficult, or -1."""
+    """Derive image labels (N, C), int8, from objects: +1, or 0 if every object of the class is difficult, or -1."""
     labels = np.full((images, classes), ABSENT, dtype=np.int8)
     labels[objects.image, objects.label] = ONLY_DIFFICULT
     clear = ~objects.difficult
@@ -187,7 +190,7 @@ def derive_labels(images: int, classes: int, objects: Objects) -> NDArray[np.int
 
 
 def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
-    """Image labels (N, C) where each image shows one class: label (N,), class indices."""
+    """Return image labels (N, C), int8, for images of one class each: label (N,), class indices."""
     labels = np.full((len(label), classes), ABSENT, dtype=np.int8)
     labels[np.arange(len(label)), label] = PRESENT
     return labels
@@ -195,5 +198,5 @@ def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
 
 def empty_objects() -> Objects:
     """Return the objects of a split without boxes."""
-    none = np.zeros(0, dtype=np.int32)
-    return Objects(none, none, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))
+    empty = np.zeros(0, dtype=np.int32)
+    return Objects(empty, empty, np.zeros((0, 4)), np.zeros(0, dtype=np.bool_))

@@ -1,4 +1,4 @@
-"""Photographs as tensors: reading, warping to a square, and fitting with the aspect kept. All of it deterministic."""
+"""Images as tensors: reading, warping to a square, and resizing with the aspect kept. All of it is deterministic."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from bench.data.pixels import read_pixels
 
 
 def read_image(path: Path) -> Tensor:
-    """Read an image (3, H, W), uint8, RGB; see `read_pixels` for the formats.
+    """Read an image as (3, H, W), uint8, RGB; see `read_pixels` for the supported formats.
 
-    Raises BadFileError where the file is empty, truncated, corrupt, of another format, or too large.
+    Raises BadFileError if the file is empty, truncated, corrupt, of another format, or too large.
     """
     return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).contiguous()
 
 
 def warp(image: Tensor, size: int) -> Tensor:
-    """Warp an image (3, H, W), uint8, to float32 (3, size, size) in [0, 1], ignoring its aspect."""
+    """Resize an image (3, H, W), uint8, to float32 (3, size, size) in [0, 1], ignoring its aspect."""
     return _resize(image, size, size)
 
 
 def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
-    """Resize an image (3, H, W), uint8, to float32 (3, h, w) in [0, 1] with a larger side of `larger_side` pixels.
+    """Resize an image (3, H, W), uint8, to float32 (3, h, w) in [0, 1] whose larger side has `larger_side` pixels.
 
-    Gives the scales x and y too: a box of the original, times them, is a box of the result. They differ by rounding.
+    Returns the scales of x and y too: original boxes times them are boxes of the result. They differ by rounding.
     """
     height, width = image.shape[1:]
     scale = larger_side / max(height, width)
@@ -36,7 +36,7 @@ def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear with half-pixel centres, antialiased when it shrinks."""
+    """Resize bilinearly with half-pixel centres, antialiased when shrinking."""
     values = image[None].float() / 255
     if image.shape[1:] == (height, width):
         return values[0]

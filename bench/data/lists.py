@@ -1,4 +1,4 @@
-"""Text lists as publishers write them: one record a line, fields between spaces or commas. Files are not trusted."""
+"""Text lists as publishers write them: a record a line, fields separated by spaces or commas. Files are not trusted."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 from bench.errors import BadFileError, MissingDataError
 
 LONGEST_SIDE = 65_535
-"""Sides of an image are at most this long: its pixels can be counted in 32 bits."""
+"""Upper bound on an image's sides, so that its pixels can be counted in 32 bits."""
 
 _UNSAFE = re.compile(r'(^|/)\.{0,2}(/|$)|[\x00-\x1f\\:*?"<>|]')
 
 
 def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | None = None) -> list[list[str]]:
-    """Fields of each line that is not blank, split at white space or at `separator`.
+    """Return the fields of each non-blank line, split at white space or at `separator`.
 
-    Raises BadFileError where the file is not text, is empty, or a line has another number of fields.
+    Raises BadFileError if the file is not text, is empty, or a line has another number of fields.
     """
-    wanted = (fields,) if isinstance(fields, int) else fields
+    allowed = (fields,) if isinstance(fields, int) else fields
     rows = [line.strip().split(separator) for line in read_lines(path)]
-    for row, found in enumerate(rows):
-        if len(found) not in wanted:
-            expected = " or ".join(map(str, wanted))
-            raise BadFileError(path, f"expected {expected} fields, but got {_quote(' '.join(found))}", row=row)
+    for row, values in enumerate(rows):
+        if len(values) not in allowed:
+            expected = " or ".join(map(str, allowed))
+            raise BadFileError(path, f"expected {expected} fields, but got {_quote(' '.join(values))}", row=row)
     return rows
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the non-blank lines. Raises BadFileError if the file is not text, or has none."""
+    """Return the non-blank lines. Raises BadFileError if the file is not text, or has none."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
@@ -41,37 +41,44 @@ def read_lines(path: Path) -> list[str]:
 
 
 def require_file(path: Path, what: str, how: str) -> Path:
-    """Return the path. Raises MissingDataError if there is no such file."""
+    """Return the path. Raise MissingDataError if there is no file."""
     if not path.is_file():
         raise MissingDataError(what, path, how)
     return path
 
 
 def index_ids(path: Path, ids: Sequence[str]) -> dict[str, int]:
-    """From id to its row. Raises BadFileError for an id twice, or one that is no path below a folder."""
+    """Return the row of each id. Raises BadFileError for a repeated id, or one that is no path below a folder."""
     index: dict[str, int] = {}
     for row, name in enumerate(ids):
         check_name(path, name, row)
         if index.setdefault(name, row) != row:
-            raise BadFileError(path, f"id {_quote(name)} is there twice", row=row)
+            raise BadFileError(path, f"id {_quote(name)} is listed twice", row=row)
     return index
 
 
+def read_unique_ids(path: Path, fields: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the first field of each non-blank line, split at white space. Raises BadFileError as `index_ids` does."""
+    ids = tuple(values[0] for values in read_rows(path, fields))
+    index_ids(path, ids)
+    return ids
+
+
 def check_name(path: Path, name: str, row: int | str) -> None:
-    """Raise BadFileError where a name from a file cannot be that of a file below a folder."""
+    """Raise BadFileError if a name from a file cannot be that of a file below a folder."""
     if _UNSAFE.search(name):
         raise BadFileError(path, f"expected the name of a file, but got {_quote(name)}", row=row)
 
 
 def parse_integer(path: Path, text: str, row: int, *, low: int, high: int) -> int:
-    """Parse a whole number in low ... high; raises BadFileError for anything else."""
+    """Return a whole number in low ... high. Raises BadFileError for anything else."""
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
         raise BadFileError(path, f"expected a whole number from {low} to {high}, but got {_quote(text)}", row=row)
     return int(text)
 
 
 def parse_number(path: Path, text: str, row: int) -> float:
-    """Parse a finite number; raises BadFileError for anything else."""
+    """Return a finite number. Raises BadFileError for anything else."""
     try:
         value = float(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """MIT Indoor 67 (Quattoni and Torralba, CVPR 2009): TrainImages.txt, TestImages.txt, Images/<class>/<name>.
 
-Ids are the lines of the lists, `kitchen/int474.jpg`; the class is the folder. Nobody says how large the images are.
+Ids are the lines of the lists, `kitchen/int474.jpg`; the class is the folder. No list gives the images' sizes.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ class Mit67Dataset(Dataset):
         self.classes = tuple(sorted({_class_of(image) for ids in self._ids.values() for image in ids}))
 
     def splits(self) -> tuple[str, ...]:
-        """Return the two lists."""
+        """Return the names of the two lists."""
         return tuple(_LISTS)
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """One class an image; no objects, sizes 0."""
+        """Return one class per image; no objects, sizes 0."""
         if split not in _LISTS:
             raise self.unknown_split(split)
         ids, index = self._ids[split], {name: label for label, name in enumerate(self.classes)}
         labels = encode_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
-        return GroundTruth(self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, empty_objects())
+        return GroundTruth(
+            self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, empty_objects()
+        )
 
     def image_path(self, image: str) -> Path:
-        """Return the photograph of an id."""
+        """Return the path of an image."""
         return self.folder / "Images" / image
 
     def _read(self, name: str) -> tuple[str, ...]:
@@ -64,5 +66,5 @@ def _class_of(image: str) -> str:
 
 
 def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
-    """`mit67`, in `<data root>/MIT67`. Raises MissingDataError."""
+    """Open `mit67`, in `<data root>/MIT67`. Raises MissingDataError."""
     return Mit67Dataset(name, data_root / "MIT67")

@@ -1,4 +1,4 @@
-"""Image files to pixels. Everything that looks at an image reads it here, so all of it sees the same pixels."""
+"""Image files to pixels. All code reads images here, so that all of it sees the same pixels."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from bench.errors import BadFileError
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3), RGB, of a JPEG or PNG file; greyscale, CMYK and palettes become RGB, alpha is dropped.
+    """Read the pixels (H, W, 3), uint8, of a JPEG or PNG: all colour modes become RGB, alpha is dropped.
 
-    An orientation in its EXIF data is not applied: boxes are drawn on the pixels as stored. Raises BadFileError
-    where the file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
+    An orientation in EXIF data is not applied: boxes are annotated on the pixels as stored. Raises BadFileError if the
+    file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
     """
     with _open_image(path) as image:
         return np.array(image.convert("RGB"))
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
-    """Read the values (H, W) of an indexed or 8-bit grey PNG. Raises BadFileError as `read_pixels` does."""
+    """Read the numbers (H, W), uint8, of an indexed or 8-bit grey PNG. Raises BadFileError as `read_pixels` does."""
     with _open_image(path) as image:
         if image.mode not in ("P", "L"):
             raise BadFileError(path, f"expected an indexed PNG (or 8-bit grey), but its pixels are {image.mode}")
@@ -43,14 +43,14 @@ def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:
 
 
 def resize_nearest(indices: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Numbers (h, w) at another size (height, width): each pixel is that at the same place, to the nearest."""
+    """Resize numbers (h, w) to (height, width) by nearest neighbour."""
     rows, columns = indices.shape
     y, x = (np.arange(height) * 2 + 1) * rows // (2 * height), (np.arange(width) * 2 + 1) * columns // (2 * width)
     return np.asarray(indices[y[:, None], x])
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of a JPEG or PNG file, from its header. Raises BadFileError as `read_pixels` does."""
+    """Read width and height of a JPEG or PNG from its header. Raises BadFileError as `read_pixels` does."""
     with _open_image(path) as image:
         width, height = image.size
         return width, height
@@ -75,7 +75,7 @@ def _open_image(path: Path) -> Iterator[Any]:
 
 
 def voc_palette() -> list[int]:
-    """VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
+    """Return VOC's colours of 256 indices, as 768 numbers: the bits of an index, spread over red, green and blue."""
     index = np.arange(256)
     colours = np.zeros((256, 3), int)
     for bit in range(8):

@@ -1,6 +1,7 @@
-"""Files of region proposals: `.mat` and `.pkl` as others released them, `.npz` of our own.
+"""Files of region proposals: published `.mat` and `.pkl` files, and our own `.npz`.
 
-Each reader says its layout. All give half-open corners, and refuse boxes that are inverted or not finite.
+Each reader documents its layout. All return half-open corners, and refuse boxes that are inverted or not finite.
+Shapes: N images, R regions of one image, P regions in all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Rows = NDArray[Any]
 
 
 class FileContent(NamedTuple):
-    """What a file holds: names of N images (None: they are in the order of the ids asked for), and N arrays each."""
+    """The content of a file: names of N images (None: in the order of the ids asked for), and N arrays each."""
 
     names: list[str] | None
     boxes: list[Any]
@@ -29,81 +30,81 @@ class FileContent(NamedTuple):
 
 
 def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
-    """Boxes (n, 4) and, if there are any, scores (n,) of each of `ids`, from a `.mat`, `.pkl` or `.npz` file.
+    """Read boxes (R, 4), float64, and scores (R,), if any, of each of `ids` from a `.mat`, `.pkl` or `.npz` file.
 
     A name matches an id if it is the same text, or the same number (000005 and 5, 2008_000002 and 2008000002).
-    Raises BadFileError where the file breaks its layout, or has nothing on one of the ids.
+    Raises BadFileError if the file breaks its layout, or lacks one of the ids.
     """
     reader, columns, shift = READERS[path.suffix]
     content = reader(path)
     rows = list(zip(ids, _match_rows(path, content, ids), strict=True))
     boxes = [_parse_boxes(path, image, content.boxes[row])[:, columns] + shift for image, row in rows]
-    for image, one in zip(ids, boxes, strict=True):
-        if (one[:, 2:] < one[:, :2]).any():
+    for image, rows_of_image in zip(ids, boxes, strict=True):
+        if (rows_of_image[:, 2:] < rows_of_image[:, :2]).any():
             raise BadFileError(path, "inverted box", row=image)
     if content.scores is None:
         return boxes, None
     scores = [_to_array(content.scores[row]).reshape(-1) for _, row in rows]
-    for image, one, score in zip(ids, boxes, scores, strict=True):
-        if score.shape != one.shape[:1] or not _are_numbers(score):
-            raise BadFileError(path, f"expected {len(one)} finite scores, as many as boxes", row=image)
+    for image, box, score in zip(ids, boxes, scores, strict=True):
+        if score.shape != box.shape[:1] or not _are_numbers(score):
+            raise BadFileError(path, f"expected {len(box)} finite scores, as many as boxes", row=image)
     return boxes, scores
 
 
 def read_mat(path: Path) -> FileContent:
-    """MATLAB, as released with Selective Search, Fast R-CNN and WSDDN (`SelectiveSearchVOC2007trainval.mat`).
+    """Read MATLAB, as released with Selective Search, Fast R-CNN and WSDDN (`SelectiveSearchVOC2007trainval.mat`).
 
-    `images`: cell of N names; `boxes`: cell of N arrays (n, 4), 1-based inclusive [ymin xmin ymax xmax];
-    `boxScores`, if it is there: cell of N arrays (n, 1).
+    `images`: cell of N names; `boxes`: cell of N arrays (R, 4), 1-based inclusive [ymin xmin ymax xmax];
+    `boxScores`, optional: cell of N arrays (R, 1).
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     try:
-        found = loadmat(path, variable_names=["images", "boxes", "boxScores"])
-        names = [str(np.asarray(cell).item()) for cell in found["images"].ravel()]
-        scores = list(found["boxScores"].ravel()) if "boxScores" in found else None
-        return FileContent(names, list(found["boxes"].ravel()), scores)
+        variables = loadmat(path, variable_names=["images", "boxes", "boxScores"])
+        names = [str(np.asarray(cell).item()) for cell in variables["images"].ravel()]
+        scores = list(variables["boxScores"].ravel()) if "boxScores" in variables else None
+        return FileContent(names, list(variables["boxes"].ravel()), scores)
     except NotImplementedError:
-        raise BadFileError(path, "a MATLAB 7.3 file, which is not read; save it with -v7") from None
+        raise BadFileError(path, "a MATLAB 7.3 file, which is not supported; save it with -v7") from None
     except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, zlib.error) as error:
         raise BadFileError(path, f"not a .mat file with cells `images` and `boxes` ({error})") from None
 
 
 def read_pkl(path: Path) -> FileContent:
-    """Pickles of arrays, as distributed with Detectron, OICR and PCL; boxes are 0-based inclusive [x1 y1 x2 y2].
+    """Read a pickle of arrays, as distributed with Detectron, OICR and PCL; boxes are 0-based inclusive [x1 y1 x2 y2].
 
-    A dict of `boxes` (N arrays), `indexes` or `ids` (N names or numbers) and perhaps `scores` (N arrays); or a dict
-    from name to array; or a list of N arrays in the order of the split. Nothing in it is executed.
+    It holds a dict of `boxes` (N arrays), `indexes` or `ids` (N names or numbers) and optionally `scores` (N arrays);
+    or a dict from name to array; or a list of N arrays in the order of the split. Nothing in it is executed.
     """
-    found = read_arrays(path)
-    if isinstance(found, list | Array):
-        return FileContent(None, _parse_list(path, found), None)
-    if not isinstance(found, dict):
-        raise BadFileError(path, f"expected a dict or a list, but got {type(found).__name__}")
-    if "boxes" not in found:
-        return FileContent([_parse_name(path, key) for key in found], list(found.values()), None)
-    names = found.get("indexes", found.get("ids"))
+    value = read_arrays(path)
+    if isinstance(value, list | Array):
+        return FileContent(None, _parse_list(path, value), None)
+    if not isinstance(value, dict):
+        raise BadFileError(path, f"expected a dict or a list, but got {type(value).__name__}")
+    if "boxes" not in value:
+        return FileContent([_parse_name(path, key) for key in value], list(value.values()), None)
+    names = value.get("indexes", value.get("ids"))
     if names is None:
         raise BadFileError(path, "has `boxes`, but neither `indexes` nor `ids`")
-    scores = found.get("scores")
+    scores = value.get("scores")
     return FileContent(
         [_parse_name(path, name) for name in _parse_list(path, names)],
-        _parse_list(path, found["boxes"]),
+        _parse_list(path, value["boxes"]),
         None if scores is None else _parse_list(path, scores),
     )
 
 
 def read_npz(path: Path) -> FileContent:
-    """Our own layout, as `save_npz` writes it: `ids` (N,), `offsets` (N + 1,), `boxes` (P, 4), perhaps `scores` (P,).
+    """Read our own layout: `ids` (N,), `offsets` (N + 1,), `boxes` (P, 4), optionally `scores` (P,).
 
     Boxes are half-open corners; image i has the rows offsets[i] to offsets[i + 1].
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-        names = [str(name) for name in found["ids"]]
-        offsets, boxes, scores = found["offsets"].astype(np.int64), found["boxes"], found.get("scores")
+            content = {name: arrays[name] for name in arrays.files}
+        names = [str(name) for name in content["ids"]]
+        offsets, boxes, scores = content["offsets"].astype(np.int64), content["boxes"], content.get("scores")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadFileError(path, f"not a .npz file with `ids`, `offsets` and `boxes` ({error})") from None
     if boxes.ndim != 2 or not _are_offsets(offsets, len(names), len(boxes)):
@@ -113,16 +114,16 @@ def read_npz(path: Path) -> FileContent:
 
 
 def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[int]:
-    """Where in the file each of `ids` is."""
-    found = len(content.boxes)
-    if content.names is None and found != len(ids):
+    """Return the row in the file of each of `ids`."""
+    count = len(content.boxes)
+    if content.names is None and count != len(ids):
         raise BadFileError(
-            path, f"a list without ids must have an entry for each of {len(ids)} images, but has {found}"
+            path, f"a list without ids must have an entry for each of {len(ids)} images, but has {count}"
         )
     names = list(ids) if content.names is None else content.names
     row_of = {name: row for row, name in enumerate(names)}
-    if not len(row_of) == len(names) == found or (content.scores is not None and len(content.scores) != found):
-        raise BadFileError(path, f"needs as many different ids as arrays, but has {len(row_of)} and {found}")
+    if not len(row_of) == len(names) == count or (content.scores is not None and len(content.scores) != count):
+        raise BadFileError(path, f"needs as many different ids as arrays, but has {len(row_of)} and {count}")
     rows = [row_of.get(image, row_of.get(_as_number(image))) for image in ids]
     missing = [image for image, row in zip(ids, rows, strict=True) if row is None]
     if missing:
@@ -146,10 +147,10 @@ def _parse_name(path: Path, name: Any) -> str:
 
 
 def _parse_list(path: Path, values: Any) -> list[Any]:
-    plain = values.value if isinstance(values, Array) else values
-    if not isinstance(plain, list | tuple) and not (isinstance(plain, np.ndarray) and plain.ndim):
-        raise BadFileError(path, f"expected a list with an entry an image, but got {type(plain).__name__}")
-    return list(plain)
+    entries = values.value if isinstance(values, Array) else values
+    if not isinstance(entries, list | tuple) and not (isinstance(entries, np.ndarray) and entries.ndim):
+        raise BadFileError(path, f"expected a list with one entry per image, but got {type(entries).__name__}")
+    return list(entries)
 
 
 def _to_array(raw: Any) -> Rows:
@@ -183,4 +184,4 @@ READERS: dict[str, tuple[Callable[[Path], FileContent], list[int], NDArray[np.fl
     ".pkl": (read_pkl, [0, 1, 2, 3], np.array([0.0, 0.0, 1.0, 1.0])),
     ".npz": (read_npz, [0, 1, 2, 3], np.zeros(4)),
 }
-"""A file's ending, to its reader, the places of x1, y1, x2, y2 in a row, and what makes them half-open corners."""
+"""By file suffix: the reader, the columns of x1, y1, x2, y2 in a row, and the shift that makes half-open corners."""

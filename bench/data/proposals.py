@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import Places, array_digest, atomic_file
+from bench.core.files import Places, array_digest
 from bench.core.progress import SILENT, Progress
 from bench.data.dataset import Dataset
-from bench.errors import BadFileError, MissingDataError, UnknownNameError
+from bench.errors import MissingDataError, UnknownNameError
 
 if TYPE_CHECKING:
     from bench.data.computed import Search
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 FloatBoxes = NDArray[np.float32]
 
 SEARCHES = ("selective-search", "edge-boxes")
-"""What is computed here; anything else is a file."""
+"""The proposals that are computed here; any other name is a file's."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """Proposals of N images, P in all, best first where whoever made them had an order.
+    """Proposals of N images, P in all, best first if their source ranks them.
 
     offsets: (N + 1,) int64; image i has the rows offsets[i] to offsets[i + 1]. boxes: (P, 4) float32, half-open
     corners in pixels of the original image. scores: (P,) float32, or None.
@@ -42,7 +42,7 @@ class Proposals:
     def from_arrays(
         cls, ids: Sequence[str], boxes: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]] | None = None
     ) -> Proposals:
-        """Proposals from one array (n, 4) an image, and one (n,) of scores."""
+        """Build from one array of boxes (R, 4) per image, and optionally one of scores (R,)."""
         offsets = np.cumsum([0, *(len(rows) for rows in boxes)], dtype=np.int64)
         joined = np.concatenate([np.zeros((0, 4), np.float32), *boxes]).astype(np.float32)
         if scores is None:
@@ -51,35 +51,35 @@ class Proposals:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """From image id to row of `offsets`."""
+        """Row of `offsets` of each image id."""
         return {image: row for row, image in enumerate(self.ids)}
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all of it."""
+        """Digest of all fields."""
         return array_digest(self.ids, self.offsets, self.boxes, *([] if self.scores is None else [self.scores]))
 
     def rows(self, image: str) -> slice:
-        """Where an image's proposals are in `boxes` and `scores`."""
+        """Return the rows of an image in `boxes` and `scores`."""
         row = self.index[image]
         return slice(int(self.offsets[row]), int(self.offsets[row + 1]))
 
     def of(self, image: str) -> FloatBoxes:
-        """Boxes (n, 4) of an image."""
+        """Return the boxes (R, 4) of an image."""
         return self.boxes[self.rows(image)]
 
     def scores_of(self, image: str) -> NDArray[np.float32] | None:
-        """Scores (n,) of an image's boxes, if there are any."""
+        """Return the scores (R,) of an image's boxes, or None."""
         return None if self.scores is None else self.scores[self.rows(image)]
 
 
 def load_proposals(
     spec: str, dataset: Dataset, ids: Sequence[str], places: Places, progress: Progress = SILENT, *, workers: int
 ) -> Proposals:
-    """Proposals of `ids`: `selective-search`, `edge-boxes`, or those of a file (see `proposal_files` for the layouts).
+    """Load proposals of `ids`: `selective-search`, `edge-boxes`, or a file (see `proposal_files` for the layouts).
 
-    Raises UnknownNameError for another `spec`, MissingDataError where images, the file or what a search needs are not
-    on disk, BadFileError where one breaks a rule or the file lacks an image.
+    Raises UnknownNameError for another `spec`, MissingDataError if images, the file or a search's model are not on
+    disk, BadFileError if one breaks a rule or the file lacks an image.
     """
     from bench.data.proposal_files import READERS, read_proposals
 
@@ -88,16 +88,16 @@ def load_proposals(
 
         dataset.require_images(ids)
         images = [dataset.image_path(image) for image in ids]
-        return Proposals.from_arrays(ids, search_all(_search(spec, places), images, progress, workers))
+        return Proposals.from_arrays(ids, search_all(_build_search(spec, places), images, progress, workers))
     path = Path(spec)
     if path.suffix not in READERS:
         raise UnknownNameError("proposals", spec, [*SEARCHES, *(f"FILE{suffix}" for suffix in READERS)])
     if not path.is_file():
-        raise MissingDataError("Proposals", path, f"Give a file that is there, or {' or '.join(SEARCHES)}.")
+        raise MissingDataError("Proposals", path, f"Give an existing file, or {' or '.join(SEARCHES)}.")
     return Proposals.from_arrays(ids, *read_proposals(path, ids))
 
 
-def _search(spec: str, places: Places) -> Search:
+def _build_search(spec: str, places: Places) -> Search:
     if spec == "edge-boxes":
         from bench.data.edge_boxes import build_edge_boxes_search
 
@@ -108,19 +108,10 @@ def _search(spec: str, places: Places) -> Search:
 
 
 def drop_small_boxes(boxes: FloatBoxes, min_side: float) -> FloatBoxes:
-    """Return the boxes (n, 4) of which no side is under `min_side` pixels, in the same order; further columns stay."""
-    return boxes[((boxes[:, 2:4] - boxes[:, :2]) >= min_side).all(axis=1)]
+    """Drop boxes (R, 4) with a side under `min_side` pixels; the order and further columns are kept."""
+    return boxes[are_large_enough(boxes, min_side)]
 
 
-def save_npz(path: Path, proposals: Proposals) -> None:
-    """Write proposals in our own layout, atomically: `ids`, `offsets`, `boxes`, and `scores` if there are any.
-
-    Raises BadFileError for a name by which they could not be read again.
-    """
-    if path.suffix != ".npz":
-        raise BadFileError(path, "a proposals file of our own must be named .npz")
-    arrays: dict[str, Any] = {"ids": np.array(proposals.ids), "offsets": proposals.offsets, "boxes": proposals.boxes}
-    if proposals.scores is not None:
-        arrays["scores"] = proposals.scores
-    with atomic_file(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+def are_large_enough(boxes: FloatBoxes, min_side: float) -> NDArray[np.bool_]:
+    """Return whether each box (R, 4) has no side under `min_side` pixels: (R,)."""
+    return np.asarray((boxes[:, 2:4] - boxes[:, :2] >= min_side).all(axis=1))

@@ -1,7 +1,7 @@
-"""Masks as COCO writes them, polygons or run lengths, made into one checked form: compressed run lengths.
+"""COCO masks, given as polygons or run lengths, converted to one checked form: compressed run lengths.
 
-Run lengths go down the columns of an image and start with background. pycocotools trusts what it is given and is
-written in C, so everything is checked before it gets there.
+Run lengths go down the columns of an image and start with background. pycocotools, written in C, trusts its input, so
+everything is checked before it gets there.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _LONGEST_NUMBER = 7
 
 
 def to_rle(segmentation: Any, width: int, height: int) -> bytes:
-    """Compressed run lengths of polygons `[[x, y, ...], ...]`, or of `{"size": [h, w], "counts": ...}`.
+    """Convert polygons `[[x, y, ...], ...]`, or `{"size": [h, w], "counts": ...}`, to compressed run lengths.
 
-    Raises ValueError, saying the rule, for anything that is no mask of a width x height image.
+    Raises ValueError, naming the rule, for anything that is no mask of a width x height image.
     """
     from pycocotools import mask
 
@@ -38,22 +38,22 @@ def to_rle(segmentation: Any, width: int, height: int) -> bytes:
 
 
 def check_rle(counts: str | bytes, width: int, height: int) -> bytes:
-    """Return the compressed run lengths. Raises ValueError if they do not fit a width x height image."""
+    """Return the compressed run lengths. Raise ValueError if they are not those of a width x height image."""
     text = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
     _check_runs(decode_runs(text), width, height)
     return text
 
 
 def to_mask(counts: bytes, width: int, height: int) -> NDArray[np.bool_]:
-    """Decode checked run lengths to pixels (H, W); pycocotools' own decoder warns under numpy 2."""
+    """Return the pixels (H, W), bool, of checked run lengths; pycocotools' own decoder warns under numpy 2."""
     runs = decode_runs(counts)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def decode_runs(counts: bytes) -> list[int]:
-    """Decode compressed text into runs: 5 bits per character, low ones first, as differences to the last but one.
+    """Decode compressed run lengths: 5 bits a character, low ones first, as differences from the run before the last.
 
-    Raises ValueError for text that stands for nothing.
+    Raises ValueError for invalid text.
     """
     runs: list[int] = []
     value = shift = 0
@@ -81,7 +81,7 @@ def _check_runs(runs: Any, width: int, height: int) -> None:
 
 
 def _check_polygon(points: Any, width: int, height: int) -> list[float]:
-    """Return a polygon's corners, at most one image side outside: its outline is walked pixel by pixel."""
+    """Return a polygon whose corners lie at most one image side outside, and whose outline is short enough to trace."""
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         raise ValueError("a polygon needs three corners or more, as x, y, x, y ...")
     for axis, side in enumerate((width, height)):
@@ -94,6 +94,6 @@ def _check_polygon(points: Any, width: int, height: int) -> list[float]:
 
 
 def _outline_length(points: list[float]) -> float:
-    """Length of a closed outline, in pixels that are walked."""
+    """Return the length of a closed outline, in pixels."""
     corners = np.array(points, dtype=np.float64).reshape(-1, 2)
     return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())

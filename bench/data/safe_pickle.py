@@ -1,6 +1,6 @@
-"""Pickles of other people's arrays, read without executing anything of theirs.
+"""Pickles of other people's arrays, read without executing any of their code.
 
-Every name that a pickle of arrays may use is answered by a stand-in of ours; all other names are refused. Numpy's
+Every name that a pickle of arrays may use is replaced by a stand-in of ours; all other names are refused. Numpy's
 own functions are never called with the file's data, since a forged dtype can make them read stray memory.
 """
 
@@ -26,8 +26,8 @@ _BROKEN = (
 def read_arrays(path: Path) -> Any:
     """Read a pickle of arrays, numbers and text in lists, tuples and dicts; Python 2's too.
 
-    An array comes as `Array`; `Array.value` is its numpy array, or a list where it holds objects. Raises BadFileError
-    for anything else, before any of it runs.
+    An array is returned as `Array`; `Array.value` is its numpy array, or a list if it holds objects. Raises
+    BadFileError for anything else, before any of it runs.
     """
     with path.open("rb") as file:
         try:
@@ -37,7 +37,7 @@ def read_arrays(path: Path) -> Any:
 
 
 class DType:
-    """Stands in for `numpy.dtype`: numbers, fixed-length text, or objects."""
+    """A stand-in for `numpy.dtype`: numbers, fixed-length text, or objects."""
 
     code, order = "", "="
 
@@ -48,14 +48,14 @@ class DType:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def numpy(self) -> np.dtype[Any]:
-        """Return the NumPy type, for plain values only."""
+        """Return the numpy type; only types of plain values are allowed."""
         if not isinstance(self.code, str) or not _PLAIN_TYPE.fullmatch(self.code):
             raise pickle.UnpicklingError(f"arrays of type {self.code!r} are not admitted")
         return np.dtype(self.order + self.code)
 
 
 class Array:
-    """Stands in for `numpy.ndarray`, and for the function that pickles call to make an empty one."""
+    """A stand-in for `numpy.ndarray`, and for the function that pickles call to make an empty one."""
 
     value: Any = ()
 
@@ -72,14 +72,14 @@ class Array:
 
 
 class _Buffer(Array):
-    """Stands in for the function that pickles of protocol 5 call to make an array."""
+    """A stand-in for the function that pickles of protocol 5 call to make an array."""
 
     def __init__(self, content: bytes, dtype: DType, shape: tuple[int, ...], order: str) -> None:
         self.value = np.frombuffer(content, dtype.numpy()).reshape(shape, order="F" if order == "F" else "C")
 
 
 class _Scalar:
-    """Stands in for the function that makes one number."""
+    """A stand-in for the function that makes one number."""
 
     def __new__(cls, dtype: DType, content: bytes | str) -> Any:
         raw = content.encode("latin1") if isinstance(content, str) else content
@@ -89,7 +89,7 @@ class _Scalar:
 
 
 class _Encode:
-    """Stands in for `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+    """A stand-in for `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
 
     def __new__(cls, text: str, encoding: str) -> Any:
         return str.encode(text, "latin1")
@@ -98,7 +98,7 @@ class _Encode:
 
 
 class _NoBytes:
-    """Stands in for `bytes`, which old protocols call, without arguments, for an empty one."""
+    """A stand-in for `bytes`, which old protocols call, without arguments, for an empty one."""
 
     def __new__(cls) -> Any:
         return b""

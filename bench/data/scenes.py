@@ -1,7 +1,7 @@
-"""The pictures of the synthetic set: what an object is made of, how objects are placed, and how they are painted.
+"""The images of the synthetic set: what an object is made of, how objects are placed, and how they are painted.
 
-An object is a large body of weak texture with a small, telling part on its border. Three classes share each body,
-no two share a part, and some come with a context that is nowhere else. Everything follows from the generator given.
+An object is a large body of weak texture with a small, discriminative part on its border. Three classes share each
+body, no two share a part, and some come with a context that occurs nowhere else. The given generator determines all.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SHAPE_CLASSES = tuple(
 
 @dataclass(frozen=True, eq=False)
 class VisibleObject:
-    """An object as the finished picture shows it. box: half-open corners, tight around its visible pixels."""
+    """An object as visible in the finished image. box: half-open corners, tight around its visible pixels."""
 
     kind: ShapeClass
     box: tuple[int, int, int, int]
@@ -64,7 +64,7 @@ class VisibleObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture: pixels (S, S, 3) uint8, objects from back to front, owner (S, S): 0, or 1 + an object's index."""
+    """An image: pixels (S, S, 3) uint8, objects from back to front, owner (S, S): 0, or 1 + an object's index."""
 
     pixels: NDArray[np.uint8]
     owner: NDArray[np.uint8]
@@ -73,7 +73,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _PlacedObject:
-    """An object on a canvas wider than the picture by `margin`, so that what is cut off can be counted."""
+    """An object on a canvas wider than the image by `margin`, so that cut-off pixels can be counted."""
 
     kind: ShapeClass
     body: Floats
@@ -82,10 +82,10 @@ class _PlacedObject:
 
 
 def draw_scene(rng: Rng, kinds: Sequence[ShapeClass], first: int, size: int) -> Scene:
-    """Draw a picture of `size` pixels with one to three objects, one of them of class `first` and not difficult.
+    """Draw an image of `size` pixels a side with one to three objects, one of them of class `first` and not difficult.
 
-    Now and then there is a tiny one more. Placements that hide an object or its part too well are drawn again; when
-    that has failed often, there is one object only.
+    Occasionally there is one more, tiny object. Placements that hide an object or its part too well are drawn again;
+    after repeated failures, a single object is placed.
     """
     backdrop, value = _draw_backdrop(rng, size)
     labels, tiny = _draw_labels(rng, len(kinds), first)
@@ -123,7 +123,7 @@ def _compute_owners(objects: Sequence[_PlacedObject], size: int) -> NDArray[np.u
 
 
 def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> VisibleObject | None:
-    """Measure the visible part of an object; None if it is no longer recognisable."""
+    """Return what is visible of an object; None if it can no longer be recognised."""
     whole = np.maximum(one.body, one.part) > 0.5
     part = one.part > 0.5
     share = min(visible.sum() / whole.sum(), (visible & _crop(part, size)).sum() / part.sum())
@@ -132,7 +132,9 @@ def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> Visible
     ys, xs = np.nonzero(visible)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
     small = min(box[2] - box[0], box[3] - box[1]) < DIFFICULT_SIDE * size
-    return VisibleObject(one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_crop(whole, size).sum() < whole.sum()))
+    return VisibleObject(
+        one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_crop(whole, size).sum() < whole.sum())
+    )
 
 
 def _place(rng: Rng, kind: ShapeClass, size: int, *, tiny: bool) -> _PlacedObject:
@@ -161,14 +163,14 @@ def _paint(rng: Rng, pixels: Floats, one: _PlacedObject, backdrop_value: float) 
 
 
 def _draw_body_colour(rng: Rng, backdrop_value: float) -> Floats:
-    """Nearly grey, and lighter or darker than the backdrop; it says nothing about the class."""
+    """Draw a nearly grey colour, lighter or darker than the backdrop; it does not depend on the class."""
     step = rng.uniform(0.22, 0.35)
     value = backdrop_value + (step if backdrop_value < 0.5 else -step)
     return np.asarray(value + rng.uniform(-0.06, 0.06, 3))
 
 
 def _draw_backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
-    """Clutter: a soft texture with blobs and bars of dull colours; and how light it is."""
+    """Draw clutter, a soft texture with blobs and bars of dull colours; return it and its brightness."""
     value = rng.uniform(0.25, 0.75)
     pixels = _draw_texture(rng, (size, size), value + rng.uniform(-0.08, 0.08, 3), 0.06)
     grid = np.arange(size) + 0.5
@@ -181,7 +183,7 @@ def _draw_backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
 
 
 def _add_contexts(rng: Rng, pixels: Floats, names: Sequence[str | None]) -> Floats:
-    """At most two strips: the first context at the bottom, another at the top."""
+    """Add at most two strips: the first context at the bottom, another at the top."""
     size = len(pixels)
     chosen = [name for name in dict.fromkeys(names) if name is not None and rng.random() < CONTEXT_P]
     x, y = np.meshgrid(np.arange(size) / size * 16, np.arange(size) / size * 16)
@@ -206,7 +208,7 @@ def _blend(under: Floats, alpha: Floats, over: Floats) -> Floats:
 
 
 def _coverage(shape: Floats, radius: float) -> Floats:
-    """How much of each pixel is inside, from a distance that is negative inside, in units of `radius` pixels."""
+    """Return how much of each pixel is inside, from a signed distance, negative inside, in units of `radius` pixels."""
     return (0.5 - shape * radius).clip(0, 1)
 
 
@@ -230,7 +232,7 @@ def _rotate(x: NDArray[Any], y: NDArray[Any], angle: float) -> tuple[Floats, Flo
 
 
 def _border_radius(body: str, direction: float) -> float:
-    """How far the body reaches from its centre in a direction."""
+    """Return how far the body reaches from its centre in a direction."""
     steps = np.linspace(0, 1.5, 151)
     inside = _BODY_SHAPES[body](steps * np.cos(direction), steps * np.sin(direction)) < 0
     return float(steps[inside].max())

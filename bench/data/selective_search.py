@@ -16,19 +16,19 @@ BASE_K, INC_K, SIGMA = 150, 150, 0.8
 
 
 def selective_search(pixels: NDArray[np.uint8]) -> SearchBoxes:
-    """Proposals (n, 4) of RGB pixels (h, w, 3), best first, each once: half-open corners."""
+    """Compute proposals (R, 4), half-open corners, best first, without duplicates, from RGB pixels (H, W, 3), uint8."""
     import cv2
 
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(pixels[:, :, ::-1]))
     search.switchToSelectiveSearchFast(BASE_K, INC_K, SIGMA)
-    ctypes.CDLL(None).srand(0)  # it ranks by C's rand(), which OpenCV's own seed does not reach
+    ctypes.CDLL(None).srand(0)  # it ranks by C's rand(), which OpenCV's own seed does not set
     return to_corners(search.process())
 
 
 def build_selective_search(cache: Path) -> Search:
-    """Build the search; its cache depends on its parameters and OpenCV's version."""
+    """Return the search; its cache depends on its parameters and OpenCV's version."""
     import cv2
 
-    kept = digest([VERSION, BASE_K, INC_K, SIGMA, cv2.__version__])
-    return Search("Selective Search", selective_search, cache / "proposals" / f"selective-search-{kept}")
+    key = digest([VERSION, BASE_K, INC_K, SIGMA, cv2.__version__])
+    return Search("Selective Search", selective_search, cache / "proposals" / f"selective-search-{key}")

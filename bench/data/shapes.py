@@ -1,7 +1,7 @@
-"""The synthetic set `shapes`: its options and recipe, and how it is written in VOC's own layout on first use.
+"""The synthetic set `shapes`: its options and recipe, and its generation in VOC's own layout on first use.
 
-The pictures are drawn by `scenes`. Image i of a list depends on the seed, the list, i, the size and the classes only,
-so asking for more images changes none of the others.
+`scenes` draws the images. Image i of a list depends on the seed, the list, i, the size and the classes only, so
+asking for more images changes none of the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _VOID = 255
 
 
 class ShapesOptions(BaseModel):
-    """How many images there are of each list, and what they look like."""
+    """How many images each list has, and what they look like."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +46,7 @@ class ShapesOptions(BaseModel):
 
 
 class ShapesDataset(VocDataset):
-    """The synthetic set; `families` gives the body of each class, `contexts` what never comes without it."""
+    """The synthetic set; `families` maps a class to its body, `contexts` to the context that appears only with it."""
 
     def __init__(self, folder: Path, cache: Path, options: ShapesOptions) -> None:
         kinds = SHAPE_CLASSES[: options.classes]
@@ -68,9 +68,9 @@ class ShapesDataset(VocDataset):
 
 
 def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
-    """Open the synthetic set with these options (fields of `ShapesOptions`), generating it if needed.
+    """Open the synthetic set with these options (fields of `ShapesOptions`), generating it on first use.
 
-    Raises UnknownNameError for an option it does not have, RequestError for a value that an option does not take.
+    Raises UnknownNameError for an unknown option, RequestError for an invalid value.
     """
     chosen = parse_options(options)
     root = places.cache / f"shapes-{digest([VERSION, chosen.model_dump()])}"
@@ -80,7 +80,7 @@ def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
 
 
 def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
-    """Options from what a user typed."""
+    """Parse options given by a user."""
     for name in options:
         if name not in ShapesOptions.model_fields:
             raise UnknownNameError("option of shapes", name, ShapesOptions.model_fields)
@@ -92,7 +92,7 @@ def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
 
 
 def write_dataset(root: Path, options: ShapesOptions) -> None:
-    """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes at it the first wins."""
+    """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes the first wins."""
     root.parent.mkdir(parents=True, exist_ok=True)
     part = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -160,7 +160,7 @@ def _add_texts(parent: ElementTree.Element, **values: Any) -> None:
 
 
 def class_mask(scene: Scene) -> NDArray[np.uint8]:
-    """VOC's mask (S, S): 1 + the class's index on objects, 255 on background within a pixel of one, else 0.
+    """Return VOC's mask (S, S), uint8: 1 + class index on objects, 255 on background within a pixel of one, else 0.
 
     Unlike VOC's, the border lies wholly outside the objects, so boxes are tight around masks.
     """

@@ -1,4 +1,4 @@
-"""Where publishers offer their data, under which terms, and which checksum is publicly known."""
+"""Download locations of datasets, their terms, and the publicly known checksums."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class File:
-    """One download. An archive is unpacked below `target`, a folder of the data root; anything else is put there.
+    """One download. An archive is unpacked below `target`, a folder of the data root; another file is stored there.
 
-    inside: only what an archive holds below this folder is taken, without it. size: bytes. md5: where it is known.
+    inside: take only the content of this folder of an archive. size: bytes. md5: if known.
     """
 
     part: str
@@ -28,7 +28,7 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's downloads; none where it is given to registered people only, and then `terms` say how."""
+    """A dataset's downloads; empty if it requires registration, when `terms` says how to get it."""
 
     terms: str
     files: tuple[File, ...] = ()

@@ -1,4 +1,4 @@
-"""Parsed annotations kept as one table: made again when any of the files it came from has changed."""
+"""Parsed annotations cached as one table, parsed again when any of their files has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from bench.core.files import array_digest, atomic_file
 
@@ -16,11 +18,11 @@ _KEY = b"made_from"
 
 
 def fingerprint(folder: Path, names: Sequence[str], *more: tuple[str, ...]) -> str:
-    """Digest of files' names, sizes and times of modification (the contents are not read), and of `more` strings.
+    """Compute the digest of files' names, sizes and modification times (not their contents), and of `more` strings.
 
-    Raises FileNotFoundError, with the name, for the first file that is not there.
+    Raises FileNotFoundError, with the name, for the first missing file.
     """
-    descriptor = os.open(folder, os.O_RDONLY)  # ten thousand names are found faster from their folder
+    descriptor = os.open(folder, os.O_RDONLY)  # relative to their folder, ten thousand files are found faster
     try:
         stats = (os.stat(name, dir_fd=descriptor) for name in names)
         numbers = [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
@@ -30,9 +32,9 @@ def fingerprint(folder: Path, names: Sequence[str], *more: tuple[str, ...]) -> s
 
 
 def load_or_parse(path: Path, made_from: str, parse: Callable[[], pa.Table]) -> pa.Table:
-    """Load the table at `path` if it was made from the same files; else parse and store it atomically."""
-    if (found := _read_cached(path, made_from)) is not None:
-        return found
+    """Return the table at `path` if it was made from the same files, else parse it and store it there atomically."""
+    if (cached := _read_cached(path, made_from)) is not None:
+        return cached
     table = parse().replace_schema_metadata({_KEY: made_from})
     with atomic_file(path) as part:
         pq.write_table(table, part)
@@ -44,5 +46,16 @@ def _read_cached(path: Path, made_from: str) -> pa.Table | None:
         table = pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowException):
         return None
-    same = (table.schema.metadata or {}).get(_KEY) == made_from.encode()
-    return table if same else None
+    is_current = (table.schema.metadata or {}).get(_KEY) == made_from.encode()
+    return table if is_current else None
+
+
+def sizes_of(table: pa.Table) -> NDArray[np.int32]:
+    """Return the columns `width` and `height` as sizes (N, 2)."""
+    return np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
+
+
+def image_rows(table: pa.Table) -> NDArray[np.int32]:
+    """Return the image (M,) of each object, from the list column `label`, which has one list per image."""
+    counts = pc.list_value_length(table["label"]).to_numpy()
+    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)

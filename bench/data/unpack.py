@@ -1,4 +1,4 @@
-"""Archives unpacked safely: nothing lands outside its folder, nothing is a link, every file appears whole."""
+"""Safe unpacking of archives: nothing lands outside its folder, nothing is a link, every file appears whole."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EXPANSION = 100
 
 
 def unpack(path: Path, target: Path, *, inside: str = "") -> None:
-    """Unpack a tar or zip archive below `target`; put a file of another kind there.
+    """Unpack a tar or zip archive below `target`; copy any other file there.
 
-    inside: only what is below this folder of the archive is taken, without it. Raises BadFileError where the archive
-    is damaged, holds links or devices, or names anything outside.
+    inside: take only the content of this folder of the archive. Raises BadFileError if the archive is damaged, holds
+    links or devices, or names anything outside.
     """
     target.mkdir(parents=True, exist_ok=True)
     if path.suffix not in (".zip", ".tar", ".tgz", ".gz"):
@@ -69,7 +69,7 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move files, not folders: two archives may share one."""
+    """Move files one by one, not folders: two archives may share a folder."""
     for file in source.rglob("*"):
         if file.is_file():
             place = target / file.relative_to(source)

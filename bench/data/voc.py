@@ -1,6 +1,6 @@
 """PASCAL VOC of any year, in its publisher's layout: Annotations, ImageSets/Main, JPEGImages, SegmentationClass.
 
-The truth of a split is its id list and the annotations; no photograph is needed. Files are not trusted.
+The ground truth of a split is its id list and the annotations; no image is needed. Files are not trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, empty_objects
 from bench.data.lists import require_file
 from bench.data.pixels import read_size
-from bench.data.truth_cache import fingerprint, load_or_parse
+from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, sizes_of
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (
@@ -49,7 +49,7 @@ Columns = tuple[NDArray[np.int32], Objects]
 
 
 class Annotation(NamedTuple):
-    """What one annotation file says: n objects in file order.
+    """The content of one annotation file: n objects in file order.
 
     label: n class indices. box: n boxes of VOC's own 1-based inclusive corners. difficult: n flags.
     """
@@ -62,16 +62,16 @@ class Annotation(NamedTuple):
 
 
 class Annotations:
-    """The annotations of a folder, parsed once and kept as columns."""
+    """The annotations of a folder, parsed once and cached as columns."""
 
     def __init__(self, name: str, folder: Path, classes: tuple[str, ...], cache: Path, how_to_get: str) -> None:
         self._name, self._folder, self._classes, self._cache, self._how = name, folder, classes, cache, how_to_get
         self._parsed: dict[str, Columns] = {}
 
     def of(self, ids: Sequence[str]) -> Columns:
-        """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
+        """Return sizes (N, 2) and objects of N images, from the cache if no annotation has changed.
 
-        Raises MissingDataError where one is not there, BadFileError where one breaks a rule.
+        Raises MissingDataError for an absent annotation, BadFileError for one that breaks a rule.
         """
         names = [f"{image}.xml" for image in ids]
         try:
@@ -87,10 +87,10 @@ class Annotations:
 
 
 class VocDataset(Dataset):
-    """A VOC year, or anything in the same layout, at `folder` (the one that holds `Annotations`).
+    """A VOC year, or any dataset in the same layout, at `folder` (the one that holds `Annotations`).
 
-    Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their truth has
-    the class masks too), and those of the folder `lists`, which hold what VOC does not bring (SBD's `train_aug`).
+    Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their ground truth
+    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`).
     """
 
     def __init__(
@@ -109,13 +109,13 @@ class VocDataset(Dataset):
         self._annotations = Annotations(name, folder / "Annotations", classes, cache, self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """Names of the lists, without those of one class (`aeroplane_train`)."""
+        """Return the names of the lists, without those of one class (`aeroplane_train`)."""
         names = {f"{prefix}{path.stem}" for prefix, folder in self._lists for path in folder.glob("*.txt")}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """Return the ground truth of a list; a single-class list gives its ids, with the truth of all classes."""
+        """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""
         ids = read_ids(self._list(split))
         size, objects = self.annotations(ids)
         labels = derive_labels(len(ids), len(self.classes), objects)
@@ -123,29 +123,30 @@ class VocDataset(Dataset):
         return GroundTruth(self.name, split, self.classes, ids, size, labels, objects, masks)
 
     def unscored_ground_truth(self, split: str) -> GroundTruth:
-        """Return the images of a list, such as a test set whose annotations are withheld.
+        """Return the images of a list whose annotations may be withheld, such as a test set scored by a server.
 
-        Sizes are the photographs', 0 where there is none.
+        Sizes are those of the image files, 0 where a file is missing.
         """
         ids = read_ids(self._list(split))
         paths = [self.image_path(image) for image in ids]
         size = np.array([read_size(path) if path.is_file() else (0, 0) for path in paths], dtype=np.int32)
-        none = empty_objects()
-        return GroundTruth(self.name, split, self.classes, ids, size, derive_labels(len(ids), len(self.classes), none), none)
+        objects = empty_objects()
+        labels = derive_labels(len(ids), len(self.classes), objects)
+        return GroundTruth(self.name, split, self.classes, ids, size, labels, objects)
 
     def annotations(self, ids: Sequence[str]) -> Columns:
-        """Sizes (N, 2) and objects of any images, from the cache when no annotation has changed.
+        """Return sizes (N, 2) and objects of N images, from the cache if no annotation has changed.
 
-        Raises MissingDataError where one is not there, BadFileError where one breaks a rule.
+        Raises MissingDataError for an absent annotation, BadFileError for one that breaks a rule.
         """
         return self._annotations.of(ids)
 
     def image_path(self, image: str) -> Path:
-        """Return the photograph of an id."""
+        """Return the path of an image."""
         return self.folder / "JPEGImages" / f"{image}.jpg"
 
     def mask_path(self, image: str) -> Path:
-        """Return the path of the class mask, an indexed PNG: 0 background, 1 + class index, 255 void."""
+        """Return the path of the class mask of an image, an indexed PNG: 0 background, 1 + class index, 255 ignore."""
         return self.folder / "SegmentationClass" / f"{image}.png"
 
     def _list(self, split: str) -> Path:
@@ -157,14 +158,16 @@ class VocDataset(Dataset):
         raise self.unknown_split(split)
 
     def _masks(self, ids: Sequence[str]) -> Masks:
-        paths = [require_file(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids]
+        paths = [
+            require_file(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids
+        ]
         return Masks(indexed=True, files=tuple((path,) for path in paths), ignore=(None,) * len(paths))
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """Ids of a list, one a line, in file order; the second column of a class list (1, -1, 0) is passed over.
+    """Read the ids of a list, one a line, in file order; the second column of a class list (1, -1, 0) is ignored.
 
-    Raises BadFileError for an empty list, an id twice, an id that is no file name, or anything else on a line.
+    Raises BadFileError for an empty list, a repeated id, an id that is no file name, or anything else on a line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -172,19 +175,19 @@ def read_ids(path: Path) -> tuple[str, ...]:
         raise BadFileError(path, "not a list of ids (it is not text)") from None
     ids: dict[str, None] = {}
     for row, line in ((row, line) for row, line in enumerate(lines) if line.strip()):
-        found = _LIST_LINE.fullmatch(line)
-        if found is None:
+        match = _LIST_LINE.fullmatch(line)
+        if match is None:
             raise BadFileError(path, f"expected an id, and at most 1, -1 or 0 after it, but got {line[:80]!r}", row=row)
-        if found[1] in ids:
-            raise BadFileError(path, f"id {found[1]} is there twice", row=row)
-        ids[found[1]] = None
+        if match[1] in ids:
+            raise BadFileError(path, f"id {match[1]} is listed twice", row=row)
+        ids[match[1]] = None
     if not ids:
-        raise BadFileError(path, "names no image")
+        raise BadFileError(path, "lists no image")
     return tuple(ids)
 
 
 def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
-    """Read one annotation; an image without objects is fine, and a missing `difficult` means 0.
+    """Read one annotation; an image may have no objects, and a missing `difficult` means 0.
 
     Raises BadFileError, naming the file, the object (from 0) and the rule.
     """
@@ -192,32 +195,30 @@ def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
     width, height = (int(_parse_number(path, root, f"size/{side}", None)) for side in ("width", "height"))
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise BadFileError(path, f"<size> must be 1 to {_LONGEST_SIDE} pixels a side, but says {width}x{height}")
-    found = Annotation(width, height, [], [], [])
+    annotation = Annotation(width, height, [], [], [])
     for row, item in enumerate(root.iterfind("object")):
-        found.label.append(_parse_label(path, item, class_index, row))
-        found.box.append(_parse_box(path, item, row))
-        found.difficult.append(_parse_difficult(path, item, row))
-    return found
+        annotation.label.append(_parse_label(path, item, class_index, row))
+        annotation.box.append(_parse_box(path, item, row))
+        annotation.difficult.append(_parse_difficult(path, item, row))
+    return annotation
 
 
 def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ...]) -> pa.Table:
-    """Annotations as columns: a row an image, objects as lists; boxes still as VOC counts, 4 numbers an object."""
+    """Parse annotations to columns: a row an image, objects as lists; boxes in VOC's convention, 4 numbers an object."""
     class_index = {name: index for index, name in enumerate(classes)}
     parsed = [read_annotation(folder / name, class_index) for name in names]
     columns = {
-        "width": pa.array([one.width for one in parsed], pa.int32()),
-        "height": pa.array([one.height for one in parsed], pa.int32()),
-        "label": pa.array([one.label for one in parsed], pa.list_(pa.int32())),
-        "difficult": pa.array([one.difficult for one in parsed], pa.list_(pa.bool_())),
-        "box": pa.array([[side for box in one.box for side in box] for one in parsed], pa.list_(pa.float64())),
+        "width": pa.array([each.width for each in parsed], pa.int32()),
+        "height": pa.array([each.height for each in parsed], pa.int32()),
+        "label": pa.array([each.label for each in parsed], pa.list_(pa.int32())),
+        "difficult": pa.array([each.difficult for each in parsed], pa.list_(pa.bool_())),
+        "box": pa.array([[side for box in each.box for side in box] for each in parsed], pa.list_(pa.float64())),
     }
     return pa.table(columns)
 
 
 def _to_columns(table: pa.Table) -> Columns:
-    size = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
-    counts = pc.list_value_length(table["label"]).to_numpy()
-    image = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    size, image = sizes_of(table), image_rows(table)
     label, difficult, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "difficult", "box"))
     return size, Objects(image, label, from_voc(box), difficult)
 

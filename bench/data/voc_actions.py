@@ -1,9 +1,9 @@
 """The action task of PASCAL VOC 2012: ImageSets/Action/<action>_<split>.txt, lines `image person 1|-1`.
 
 It classifies persons, not images: in the splits train, val and trainval an id is the image and the person's number
-among the objects of its annotation, `2010_006215_1`, and the box of the person stands for each of its actions. The
-splits `images/train` ... have one row an image, which shows what any of its persons does (as WELDON counts: 2,296
-and 2,292 images). `other` is no action.
+among the objects of its annotation, `2010_006215_1`, and the person's box is an object of each of its actions. The
+splits `images/train` ... have one row per image, with the actions of all its persons (as WELDON counts: 2,296 and
+2,292 images). `other` is no action.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ ACTIONS = (
 )  # fmt: skip
 
 IMAGES = "images/"
-"""Before the name of a split whose rows are images, not persons."""
+"""Prefix of a split whose rows are images, not persons."""
 
 _SPLITS = ("train", "trainval", "val")
 _MOST_PERSONS = 9999
 
 
 class _Persons(NamedTuple):
-    """P persons: image ids, numbers from 1 among their image's objects, and what they do: (P, 10)."""
+    """P persons: image ids, numbers from 1 among their image's objects, and labels (P, 10)."""
 
     image: tuple[str, ...]
     number: tuple[int, ...]
@@ -63,15 +63,15 @@ class ActionDataset(Dataset):
         return (*own, *(IMAGES + split for split in own))
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """Return the actions of persons or images, with an object for each person and action."""
+        """Return the actions of persons, or of images; one object for each person and action."""
         if split not in self.splits():
             raise self.unknown_split(split)
-        persons = self._persons(split.removeprefix(IMAGES))
+        persons = self._read_persons(split.removeprefix(IMAGES))
         images = tuple(dict.fromkeys(persons.image))
         ids = images if split.startswith(IMAGES) else _person_ids(persons)
         index = {name: row for row, name in enumerate(images)}
         shown_on = np.array([index[image] for image in persons.image], dtype=np.int32)
-        size, box = self._boxes(images, persons, shown_on)
+        size, box = self._locate_persons(images, persons, shown_on)
         row = shown_on if split.startswith(IMAGES) else np.arange(len(ids), dtype=np.int32)
         labels = np.full((len(ids), len(ACTIONS)), ABSENT, dtype=np.int8)
         np.maximum.at(labels, row, persons.labels)
@@ -79,45 +79,45 @@ class ActionDataset(Dataset):
         return GroundTruth(self.name, split, ACTIONS, ids, size, labels, _build_objects(persons, row, box))
 
     def image_path(self, image: str) -> Path:
-        """Return the path of the whole photograph of an image or person."""
+        """Return the path of an image, or of the whole image that shows a person."""
         person = re.fullmatch(r"(.+_.+)_[0-9]+", image)
         return self.folder / "JPEGImages" / f"{person[1] if person else image}.jpg"
 
-    def _persons(self, split: str) -> _Persons:
-        lists = [self._list(f"{action}_{split}.txt") for action in ACTIONS]
-        for action, found in zip(ACTIONS, lists, strict=True):
-            if found.keys() != lists[0].keys():
+    def _read_persons(self, split: str) -> _Persons:
+        lists = [self._read_list(f"{action}_{split}.txt") for action in ACTIONS]
+        for action, labels_of_action in zip(ACTIONS, lists, strict=True):
+            if labels_of_action.keys() != lists[0].keys():
                 raise BadFileError(
-                    self._sets / f"{action}_{split}.txt", f"names other persons than that of {ACTIONS[0]}"
+                    self._sets / f"{action}_{split}.txt", f"lists other persons than that of {ACTIONS[0]}"
                 )
-        labels = np.array([[found[person] for found in lists] for person in lists[0]], dtype=np.int8)
+        labels = np.array([[values[person] for values in lists] for person in lists[0]], dtype=np.int8)
         return _Persons(tuple(image for image, _ in lists[0]), tuple(number for _, number in lists[0]), labels)
 
-    def _list(self, name: str) -> dict[tuple[str, int], int]:
-        """1, 0 or -1 of each image and person's number."""
+    def _read_list(self, name: str) -> dict[tuple[str, int], int]:
+        """Read 1, 0 or -1 for each image and person's number."""
         path = require_file(self._sets / name, f"{name} of {self.name}", self.how_to_get)
-        found: dict[tuple[str, int], int] = {}
+        labels: dict[tuple[str, int], int] = {}
         for row, (image, number, value) in enumerate(read_rows(path, 3)):
             check_name(path, image, row)
             person = image, parse_integer(path, number, row, low=1, high=_MOST_PERSONS)
-            if person in found:
-                raise BadFileError(path, f"person {number} of {image} is there twice", row=row)
-            found[person] = parse_integer(path, value, row, low=-1, high=1)
-        return found
+            if person in labels:
+                raise BadFileError(path, f"person {number} of {image} is listed twice", row=row)
+            labels[person] = parse_integer(path, value, row, low=-1, high=1)
+        return labels
 
-    def _boxes(
+    def _locate_persons(
         self, images: tuple[str, ...], persons: _Persons, shown_on: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], FloatArray]:
-        """Sizes (N, 2) of the images, and the box (P, 4) of each person."""
+        """Return the sizes (N, 2) of the images, and the box (P, 4) of each person."""
         size, objects = self._annotations.of(images)
         count = np.bincount(objects.image, minlength=len(images))
         number = np.array(persons.number)
         at = np.minimum((np.cumsum(count) - count)[shown_on] + number - 1, max(len(objects) - 1, 0))
-        good = (number <= count[shown_on]) & (objects.label[at] == CLASSES.index("person"))
-        if not good.all():
-            one = int(np.argmin(good))
-            path = self.folder / "Annotations" / f"{persons.image[one]}.xml"
-            raise BadFileError(path, f"the action lists name its object {number[one]}, but that is no person")
+        is_person = (number <= count[shown_on]) & (objects.label[at] == CLASSES.index("person"))
+        if not is_person.all():
+            first = int(np.argmin(is_person))
+            path = self.folder / "Annotations" / f"{persons.image[first]}.xml"
+            raise BadFileError(path, f"the action lists name its object {number[first]}, but that is no person")
         return size, objects.box[at]
 
 
@@ -126,13 +126,13 @@ def _person_ids(persons: _Persons) -> tuple[str, ...]:
 
 
 def _build_objects(persons: _Persons, row: NDArray[np.int32], box: FloatArray) -> Objects:
-    """Build an object for each person and action, on the person's row."""
-    who, label = np.nonzero(persons.labels == PRESENT)
-    order = np.argsort(row[who], kind="stable")
-    who = who[order]
-    return Objects(row[who], label[order].astype(np.int32), box[who], np.zeros(len(who), dtype=np.bool_))
+    """Build an object for each person and action, on the person's row (P,) of the ground truth."""
+    person, label = np.nonzero(persons.labels == PRESENT)
+    order = np.argsort(row[person], kind="stable")
+    person = person[order]
+    return Objects(row[person], label[order].astype(np.int32), box[person], np.zeros(len(person), dtype=np.bool_))
 
 
 def open_dataset(name: str, data_root: Path, cache: Path) -> Dataset:
-    """`voc2012-actions`, in VOC 2012's folder. Raises MissingDataError."""
+    """Open `voc2012-actions`, in VOC 2012's folder. Raises MissingDataError."""
     return ActionDataset(name, data_root / "VOCdevkit" / "VOC2012", cache)

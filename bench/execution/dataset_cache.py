@@ -16,7 +16,7 @@ from bench.errors import MissingDataError
 
 if TYPE_CHECKING:
     from bench.config import BaseConfig
-    from bench.execution.resolve import Request
+    from bench.execution.request import Request
     from bench.recipe import MethodClass, ResolvedSetting
 
 

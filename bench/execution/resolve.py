@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, MissingDataError, RequestError
 from bench.execution.dataset_cache import DatasetCache as DatasetCache
+from bench.execution.request import Request as Request
 from bench.method import Attribution, Predictor
 from bench.predictions import prior_runs
-from bench.records.result import Supervision
 from bench.records.store import PredictionsKey, Store, TrainingKey
 from bench.scoring.protocol import BoundProtocol, Record
 
@@ -30,25 +30,6 @@ if TYPE_CHECKING:
 
 CACHE = 2048
 """MiB of decoded images that a training keeps in memory by default."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One run as a user requests it. `method`: `name` or `name:variant`; None: the protocol or the recipe decides."""
-
-    method: str
-    protocol: Record
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    data: str | None = None
-    data_options: Mapping[str, Any] = field(default_factory=dict)
-    split: str | None = None
-    train_split: str | None = None
-    tuned_on: Supervision = "none"
-    """Supervision beyond image labels that chose a setting; it changes no address."""
-
-    def __str__(self) -> str:
-        return f"{self.method} under {self.protocol.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bench.core.files import list_files, require_regular_file
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.data.pixels import read_indices
-from bench.errors import BadFileError, WrongKindError, format_count, first_line
+from bench.errors import BadFileError, WrongKindError, first_line, format_count
 from bench.predictions.table import FOLDERS, About, Predictions, read, write_rows
 
 _KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
@@ -132,7 +132,9 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
 
 def _masks_of(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
     """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
-    named = [(one, match) for one in (folder, *list_files(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))]
+    named = [
+        (one, match) for one in (folder, *list_files(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))
+    ]
     if not named:
         return folder, None
     if len(named) > 1:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import atomic_file, digest, file_digest, require_regular_file
 from bench.data.ground_truth import GroundTruth
-from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line, escape_text
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line
 
 KINDS: dict[str, tuple[str, ...]] = {
     "scores": ("image", "label", "score"),

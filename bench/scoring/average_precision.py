@@ -16,7 +16,9 @@ Integers = NDArray[np.integer]
 Flags = NDArray[np.bool_]
 
 
-def rank_rows(truth: GroundTruth, image: Integers, label: Integers, score: FloatArray, *, stable: bool = True) -> Integers:
+def rank_rows(
+    truth: GroundTruth, image: Integers, label: Integers, score: FloatArray, *, stable: bool = True
+) -> Integers:
     """Return the order (n,) of rows: by class, then score descending, then image id, then file order.
 
     image, label, score: (n,). Not `stable`: rows of equal score stay as numpy's unstable argsort leaves them, as in

@@ -75,7 +75,9 @@ class Family(Interface):
     """Metric name to whether higher is better."""
     Conventions: type[Conventions]
 
-    def score(self, truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Any) -> FamilyScore:
+    def score(
+        self, truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Any
+    ) -> FamilyScore:
         """Evaluate predictions, by kind. A pure function."""
         ...
 

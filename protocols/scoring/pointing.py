@@ -82,7 +82,9 @@ def summarise(
     image, label, hit, difficult = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "difficult"))
     names = len(classes)
     return {
-        "accuracy": ratio(count_by_class(weights, image, label, names, hit), count_by_class(weights, image, label, names)),
+        "accuracy": ratio(
+            count_by_class(weights, image, label, names, hit), count_by_class(weights, image, label, names)
+        ),
         "accuracy_difficult": ratio(
             count_by_class(weights, image, label, names, hit & difficult),
             count_by_class(weights, image, label, names, difficult),

@@ -105,7 +105,11 @@ def _sums(row: NDArray[np.int64], values: FloatArray, pairs: int) -> FloatArray:
 
 
 def _weight(
-    truth: GroundTruth, image: NDArray[np.int32], label: NDArray[np.int32], pair: NDArray[np.int64], conventions: Conventions
+    truth: GroundTruth,
+    image: NDArray[np.int32],
+    label: NDArray[np.int32],
+    pair: NDArray[np.int64],
+    conventions: Conventions,
 ) -> FloatArray:
     """How much each pair (P,) counts in the means."""
     if conventions.mean_over == "pairs":

@@ -47,12 +47,16 @@ Keep = Callable[..., StoredResult]
 def keep(truth: GroundTruth, places: Places) -> Keep:
     """`keep("a", found, protocol=..., truth=..., iou_threshold=...)`: scored and recorded; found: (M,) objects."""
 
-    def record(name: str, found: Any, *, protocol: str = "voc07-corloc", on: GroundTruth = truth, **switches: Any) -> StoredResult:
+    def record(
+        name: str, found: Any, *, protocol: str = "voc07-corloc", on: GroundTruth = truth, **switches: Any
+    ) -> StoredResult:
         bound = registry.bind(registry.protocol(protocol).with_conventions(switches))
         evaluation = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
         store = Store(places)
         result = make_result(bound, on, evaluation, method=name, predictions=name)
-        return StoredResult(store.record(result, evaluation.outcomes, evaluation.replicates), store.result_path(result.address))
+        return StoredResult(
+            store.record(result, evaluation.outcomes, evaluation.replicates), store.result_path(result.address)
+        )
 
     return record
 

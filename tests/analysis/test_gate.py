@@ -16,8 +16,8 @@ from bench import registry
 from bench.analysis.baselines import LEDGER, accept, latest, read
 from bench.analysis.gate import GateCheck, gate, table_of
 from bench.records.collection import StoredResult
-from bench.records.replicates import replicates_path
 from bench.records.replicates import build_table as replicates_of
+from bench.records.replicates import replicates_path
 from bench.records.result import Result, read_result, write_result
 from bench.tables.render import FORMATS
 
@@ -213,7 +213,9 @@ def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_r
 
 def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
     results = registry.ROOT / "results"
-    published = [StoredResult(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))]
+    published = [
+        StoredResult(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))
+    ]
     checks = gate(published, read(results / "baselines"))
     assert [check.status for check in checks].count("unchanged") >= 20
     regressed = [check for check in checks if check.status == "regressed"]

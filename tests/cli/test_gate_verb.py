@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.records.replicates import replicates_path, build_table
+from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result, write_result
 
 DRAWS = np.random.default_rng(0).normal(0, 0.02, 200)

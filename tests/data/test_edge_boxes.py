@@ -14,7 +14,7 @@ from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.core.progress import SILENT
 from bench.data.computed import search_all
-from bench.data.edge_boxes import MOST, edge_boxes, build_edge_boxes_search
+from bench.data.edge_boxes import MOST, build_edge_boxes_search, edge_boxes
 from bench.data.proposals import load_proposals
 from bench.errors import BadFileError, MissingDataError
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import RequestError, UnknownNameError
 
 

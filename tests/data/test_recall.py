@@ -11,7 +11,7 @@ import pytest
 from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.proposals import Proposals, save_npz
 from bench.data.recall import Recall, compute_recalls
 

@@ -15,7 +15,7 @@ from bench.core.files import Places
 from bench.data.datasets import data_digest, open_dataset
 from bench.data.proposals import drop_small_boxes, load_proposals
 from bench.data.scenes import SHAPE_CLASSES, Scene, draw_scene
-from bench.data.shapes import ShapesDataset, write_dataset, parse_options
+from bench.data.shapes import ShapesDataset, parse_options, write_dataset
 from bench.errors import MissingDataError, RequestError, UnknownNameError
 
 LISTS = ("train", "val", "trainval", "test")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.core.files import array_digest
-from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels, empty_objects, encode_labels
+from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, empty_objects, encode_labels
 
 PLAIN = Objects(
     np.array([0, 1, 1], np.int32),

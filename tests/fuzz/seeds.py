@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 from pycocotools import mask
 
-from bench.data.ground_truth import Masks, Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels
 from bench.predictions.arrays import write_shard
 from bench.predictions.table import KINDS, About, write
 

@@ -96,7 +96,9 @@ def test_maps_that_were_not_kept_are_made_again(made: Any) -> None:
     truth = data.ground_truth("test")
     maps = recompute_maps(kept.result, Store(places), data, truth.subset(truth.ids[1:3], split="test"))
     assert set(maps) == {(image, label) for image in truth.ids[1:3] for label in truth.classes}
-    points = pa.parquet.read_table(Store(places).predictions_folder(kept.result.predictions) / "points.parquet").to_pylist()
+    points = pa.parquet.read_table(
+        Store(places).predictions_folder(kept.result.predictions) / "points.parquet"
+    ).to_pylist()
     for row in points:
         if row["image"] in truth.ids[1:3]:
             assert [row["x"], row["y"]] == list(peak(maps[row["image"], row["label"]], 64, 64))

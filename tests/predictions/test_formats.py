@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import BadFileError
 from bench.predictions.export import coco_results, voc_files
 from bench.predictions.formats import read_all, read_any
@@ -162,7 +162,9 @@ def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: GroundTrut
         ([entry(bbox=[1e308, 0, 1e308, 1])], "row 0: column 'x2' must be finite"),
     ],
 )
-def test_a_broken_coco_file_is_named_with_row_and_rule(content: Any, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
+def test_a_broken_coco_file_is_named_with_row_and_rule(
+    content: Any, rule: str, tmp_path: Path, truth: GroundTruth
+) -> None:
     refused(coco_file(tmp_path, content), truth, rule)
 
 
@@ -239,7 +241,9 @@ def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_b
         ("000005,1,1,1,2,2", "unknown image"),
     ],
 )
-def test_a_broken_voc_line_is_named_with_file_row_and_rule(line: str, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
+def test_a_broken_voc_line_is_named_with_file_row_and_rule(
+    line: str, rule: str, tmp_path: Path, truth: GroundTruth
+) -> None:
     folder = voc_folder(tmp_path, comp3_det_test_subset_bicycle=f"000005 1 1 1 2 2\n{line}\n")
     refused(folder, truth, f"row 1: {rule}", folder / "comp3_det_test_subset_bicycle.txt")
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench.predictions.table as predictions
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import BadFileError
 from bench.predictions.table import KINDS, About, Predictions, read, resolve, write
 
@@ -22,7 +22,9 @@ from bench.predictions.table import KINDS, About, Predictions, read, resolve, wr
 def truth() -> GroundTruth:
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
     size = np.full((3, 2), 100, dtype=np.int32)
-    return GroundTruth("toy", "test", ("cat", "dog"), ("000001", "000002", "000003"), size, derive_labels(3, 2, none), none)
+    return GroundTruth(
+        "toy", "test", ("cat", "dog"), ("000001", "000002", "000003"), size, derive_labels(3, 2, none), none
+    )
 
 
 def table(kind: str = "boxes", rows: int = 2, **changes: Any) -> pa.Table:
@@ -160,7 +162,9 @@ def test_more_rows_than_can_be_right_are_refused_before_they_are_read(
         ({"ids": ["000002"]}, "row 0: image '000001' is not among the ids it lists"),
     ],
 )
-def test_what_a_file_says_about_itself_must_hold(note: dict[str, Any], rule: str, tmp_path: Path, truth: GroundTruth) -> None:
+def test_what_a_file_says_about_itself_must_hold(
+    note: dict[str, Any], rule: str, tmp_path: Path, truth: GroundTruth
+) -> None:
     refused(with_note(tmp_path / "p.parquet", {"kind": "boxes", **note}), rule, truth)
 
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.scoring.average_precision import average_precision, average_precisions, rank_rows
 
 
 @pytest.fixture
 def truth() -> GroundTruth:
     none = Objects(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 4)), np.zeros(0, np.bool_))
-    return GroundTruth("toy", "test", ("cat", "dog"), ("b", "a"), np.ones((2, 2), np.int32), derive_labels(2, 2, none), none)
+    return GroundTruth(
+        "toy", "test", ("cat", "dog"), ("b", "a"), np.ones((2, 2), np.int32), derive_labels(2, 2, none), none
+    )
 
 
 def test_rows_go_by_class_then_score_then_image_id_then_file_order(truth: GroundTruth) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bench.core.bootstrap import ratio, count_by_class
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.core.bootstrap import count_by_class, ratio
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import RequestError
 from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
 from bench.scoring.protocol import BoundProtocol, Conventions, FamilyScore, Record

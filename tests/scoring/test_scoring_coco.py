@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from scoring_cases import bound, judge, predicted, truth_of
 
 from bench.core.boxes import to_coco
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import RequestError
 from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
 

@@ -15,7 +15,7 @@ from test_scoring_coco import CLASSES, SIDE, given_to, reference, rle
 
 from bench.core.bootstrap import class_mean
 from bench.core.boxes import from_coco
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.scoring.score import summarise_outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2

@@ -16,7 +16,9 @@ from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 
 
-def slow_errors(truth: GroundTruth, rows: list[Any], scores: dict[Any, float] | None, how: dict[str, Any]) -> dict[str, Any]:
+def slow_errors(
+    truth: GroundTruth, rows: list[Any], scores: dict[Any, float] | None, how: dict[str, Any]
+) -> dict[str, Any]:
     """Each error from its definition, image by image."""
     misses: dict[str, list[bool]] = {f"{name}_error": [] for name in ("top1_loc", "top5_loc", "gt_known_loc")}
     misses |= {"top1_cls_error": [], "top5_cls_error": []}

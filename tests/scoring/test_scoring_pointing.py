@@ -35,7 +35,9 @@ def slow_hit(point: Any, boxes: list[Any], how: dict[str, Any]) -> bool:
     return False
 
 
-def slow_verdicts(truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> list[tuple[bool, bool]]:
+def slow_verdicts(
+    truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]
+) -> list[tuple[bool, bool]]:
     """Of each pair that counts: whether it hits, and whether it is in the difficult subset."""
     o, verdicts = truth.objects, []
     for image in truth.ids:

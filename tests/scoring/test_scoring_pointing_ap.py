@@ -25,7 +25,9 @@ SWITCHES = st.fixed_dictionaries(
 )
 
 
-def slow_average_precision(truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]) -> Fraction | None:
+def slow_average_precision(
+    truth: GroundTruth, points: dict[Any, Any], label: str, how: dict[str, Any]
+) -> Fraction | None:
     """Area under the envelope of one class, from the definition: a point hits within a box grown on every side."""
     o, grow = truth.objects, how["tolerance"]
     kind: dict[str, str] = {}

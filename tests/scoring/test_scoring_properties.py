@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, arrays, bound, judge, predicted, truth_of
 
-from bench.data.ground_truth import Masks, GroundTruth
+from bench.data.ground_truth import GroundTruth, Masks
 from bench.predictions.table import KINDS, ResolvedPredictions
 from bench.scoring.protocol import BoundProtocol
 

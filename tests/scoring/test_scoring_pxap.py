@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, predicted, truth_of
 
-from bench.data.ground_truth import Masks, GroundTruth, empty_objects, encode_labels
+from bench.data.ground_truth import GroundTruth, Masks, empty_objects, encode_labels
 from bench.errors import RequestError
 from protocols.scoring.maxbox import SIDE
 

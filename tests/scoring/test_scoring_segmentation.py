@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays as drawn_arrays
 from PIL import Image
 from scoring_cases import CLASSES, IDS, arrays, bound, judge, truth_of
 
-from bench.data.ground_truth import Masks, GroundTruth
+from bench.data.ground_truth import GroundTruth, Masks
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
 from bench.predictions.table import resolve

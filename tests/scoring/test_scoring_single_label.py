@@ -17,7 +17,9 @@ CLASSES = tuple("pqrstuvw")
 
 def truth_of(labels: list[int]) -> GroundTruth:
     size = np.zeros((len(labels), 2), np.int32)
-    return GroundTruth("toy", "test", CLASSES, IDS, size, encode_labels(np.array(labels), len(CLASSES)), empty_objects())
+    return GroundTruth(
+        "toy", "test", CLASSES, IDS, size, encode_labels(np.array(labels), len(CLASSES)), empty_objects()
+    )
 
 
 PAIRS = st.tuples(st.sampled_from(IDS), st.sampled_from(CLASSES))

@@ -68,7 +68,9 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
         for name, before in first.items():
             step = (alone[name] - before).abs().max()
             assert (shared[name] - alone[name]).abs().max() <= 1e-5 * step + 1e-7, name
-        tables = [pq.read_table(store.predictions_folder(one["predictions"]) / "scores.parquet") for store in (here, there)]
+        tables = [
+            pq.read_table(store.predictions_folder(one["predictions"]) / "scores.parquet") for store in (here, there)
+        ]
         shared_rows, alone_rows = (table.to_pydict() for table in tables)
         assert shared_rows.pop("score") == pytest.approx(alone_rows.pop("score"), rel=1e-5, abs=1e-7)
         assert shared_rows == alone_rows

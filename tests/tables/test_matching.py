@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from measured import found, result
 
-from bench.core.bootstrap import interval, average_over_seeds
+from bench.core.bootstrap import average_over_seeds, interval
 from bench.records.replicates import Replicates
 from bench.tables.matching import Measured
 

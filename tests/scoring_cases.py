@@ -13,7 +13,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 import protocols
-from bench.data.ground_truth import Objects, GroundTruth, derive_labels
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.predictions.table import KINDS, About, Predictions, ResolvedPredictions, resolve
 from bench.scoring.protocol import BoundProtocol, read_record
 from bench.scoring.score import Evaluation, score
@@ -53,7 +53,9 @@ def predicted(
     return {kind: resolve(Predictions(kind, pa.table(columns), about, "made.parquet"), truth)}
 
 
-def arrays(truth: GroundTruth, kind: str, rows: Sequence[tuple[str, str | None, Any]]) -> dict[str, ResolvedPredictions]:
+def arrays(
+    truth: GroundTruth, kind: str, rows: Sequence[tuple[str, str | None, Any]]
+) -> dict[str, ResolvedPredictions]:
     """Masks, maps or objectness from (image, class or None, array)."""
     image = np.array([truth.index[name] for name, *_ in rows], dtype=np.int32)
     label = np.array([-1 if name is None else truth.class_index[name] for _, name, _ in rows], dtype=np.int32)
@@ -68,7 +70,9 @@ def bound(name: str, **changes: Any) -> BoundProtocol:
     return BoundProtocol(record, family)
 
 
-def judge(protocol: BoundProtocol, truth: GroundTruth, predictions: dict[str, ResolvedPredictions], **how: Any) -> Evaluation:
+def judge(
+    protocol: BoundProtocol, truth: GroundTruth, predictions: dict[str, ResolvedPredictions], **how: Any
+) -> Evaluation:
     """Score without intervals."""
     return score(protocol, truth, predictions, **{"replicates": 0, **how})
 
