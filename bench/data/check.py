@@ -63,7 +63,7 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
     "openimages": {"train": {"images": 29819}, "val": {"images": 2500}, "test": {"images": 5000}},
     "mit67": {"train": {"images": 5360}, "test": {"images": 1340}},
 }
-"""What is published of each split: some of `Counts`, by name."""
+"""The published counts of each split: some fields of `Counts`."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ def check_dataset(name: str, places: Places, progress: Progress = SILENT) -> Dat
         splits = dataset.splits()
     except MissingDataError as error:
         return DatasetCheck(name, missing=str(error))
-    found = []
+    checks = []
     with progress.task(f"count {name}", len(splits), unit="splits") as step:
         for split in splits:
-            found.append(_check_split(dataset, split))
+            checks.append(_check_split(dataset, split))
             step()
-    return DatasetCheck(name, tuple(found))
+    return DatasetCheck(name, tuple(checks))
 
 
 def _check_split(dataset: Dataset, name: str) -> SplitCheck:
@@ -127,5 +127,6 @@ def _check_split(dataset: Dataset, name: str) -> SplitCheck:
 
 
 def _compare_counts(counts: Counts, published: Mapping[str, int]) -> str:
-    mine = asdict(counts)
-    return "; ".join(f"{mine[key]} {key}, published {value}" for key, value in published.items() if mine[key] != value)
+    actual = asdict(counts)
+    differing = {key: value for key, value in published.items() if actual[key] != value}
+    return "; ".join(f"{actual[key]} {key}, published {value}" for key, value in differing.items())

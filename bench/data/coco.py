@@ -38,7 +38,7 @@ CLASSES = (
 )  # fmt: skip
 
 CATEGORY_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
-"""The `category_id` of each class."""
+"""Return the `category_id` of each class."""
 
 _PARSER_VERSION = "1"
 _SPLITS = ("train", "val")

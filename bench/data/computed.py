@@ -39,9 +39,9 @@ class Search:
     folder: Path
 
 
-def to_corners(found: object) -> SearchBoxes:
+def to_corners(boxes_xywh: object) -> SearchBoxes:
     """Convert OpenCV's x, y, width, height (R, 4) to half-open corners, in the same order, without duplicates."""
-    rows = np.asarray(found, dtype=np.int32).reshape(-1, 4)
+    rows = np.asarray(boxes_xywh, dtype=np.int32).reshape(-1, 4)
     boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
     return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
 
@@ -52,14 +52,14 @@ def search_all(search: Search, images: Sequence[Path], progress: Progress, worke
     Raises BadFileError for an unreadable image, RunError if a worker dies; what was computed stays in the cache.
     """
     entries = [_cache_path(search.folder, image) for image in images]
-    found = {entry: boxes for entry in set(entries) if (boxes := _read_cached(entry)) is not None}
-    todo = {entry: image for entry, image in zip(entries, images, strict=True) if entry not in found}
+    proposals = {entry: boxes for entry in set(entries) if (boxes := _read_cached(entry)) is not None}
+    todo = {entry: image for entry, image in zip(entries, images, strict=True) if entry not in proposals}
     if todo:
-        with progress.task(search.title, len(found) + len(todo), start=len(found)) as step:
+        with progress.task(search.title, len(proposals) + len(todo), start=len(proposals)) as step:
             for entry, boxes in _compute(search, todo, min(max(workers, 1), len(todo))):
-                found[entry] = boxes
+                proposals[entry] = boxes
                 step()
-    return [found[entry] for entry in entries]
+    return [proposals[entry] for entry in entries]
 
 
 def _cache_path(folder: Path, image: Path) -> Path:
@@ -86,7 +86,9 @@ def _compute(search: Search, todo: dict[Path, Path], workers: int) -> Iterator[t
                 raise BadFileError(todo[entry], answer)
             yield entry, answer
     except BrokenProcessPool:
-        raise RunError(f"A process of {search.title} died (out of memory?). Run again: what is done is kept.") from None
+        raise RunError(
+            f"A process of {search.title} died (out of memory?). Run again: finished images are cached."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -106,7 +108,7 @@ def _prepare_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and shuts its workers down
     Thread(target=_end_with_parent, daemon=True).start()
 
 

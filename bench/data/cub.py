@@ -36,7 +36,7 @@ class CubDataset(Dataset):
         )
         if not folder.is_dir():
             raise MissingDataError(name, folder, self.how_to_get)
-        self.classes = tuple(self._column("classes.txt"))
+        self.classes = tuple(self._read_column("classes.txt"))
 
     def splits(self) -> tuple[str, ...]:
         """Return train and test, and those of wsolevaluation; its val is CUBV2, whose images go to `images` too."""
@@ -49,40 +49,40 @@ class CubDataset(Dataset):
         if split.startswith(PREFIX):
             folder = self.metadata / split.removeprefix(PREFIX)
             return read_ground_truth(self.name, split, folder, self.classes, self.folder)
-        ids = self._column("images.txt")
+        ids = self._read_column("images.txt")
         index_ids(self.folder / "images.txt", ids)
-        in_training = self._whole("train_test_split.txt", len(ids), low=0, high=1)
-        label = self._whole("image_class_labels.txt", len(ids), low=1, high=len(self.classes)) - 1
-        box = self._boxes(len(ids))
+        in_training = self._read_integers("train_test_split.txt", len(ids), low=0, high=1)
+        label = self._read_integers("image_class_labels.txt", len(ids), low=1, high=len(self.classes)) - 1
+        box = self._read_boxes(len(ids))
         rows = np.flatnonzero(in_training == (split == "train"))
         image = np.arange(len(rows), dtype=np.int32)
         objects = Objects(image, label[rows], box[rows], np.zeros(len(rows), dtype=np.bool_))
         names = tuple(ids[row] for row in rows)
         labels = encode_labels(label[rows], len(self.classes))
-        return GroundTruth(self.name, split, self.classes, names, self._sizes(names, split), labels, objects)
+        return GroundTruth(self.name, split, self.classes, names, self._read_sizes(names, split), labels, objects)
 
     def image_path(self, image: str) -> Path:
         """Return the path of an image."""
         return self.folder / "images" / image
 
-    def _whole(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
-        path, texts = self.folder / name, self._column(name, images)
+    def _read_integers(self, name: str, images: int, *, low: int, high: int) -> NDArray[np.int32]:
+        path, texts = self.folder / name, self._read_column(name, images)
         return np.array(
             [parse_integer(path, text, row, low=low, high=high) for row, text in enumerate(texts)], dtype=np.int32
         )
 
-    def _boxes(self, images: int) -> FloatArray:
+    def _read_boxes(self, images: int) -> FloatArray:
         path = self.folder / "bounding_boxes.txt"
-        rows = self._rows(path.name, 5, images)
+        rows = self._read_numbered_rows(path.name, 5, images)
         box = np.array([[parse_number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
         if (is_flat := (box[:, 2:] <= 0).any(axis=1)).any():
             raise BadFileError(path, "a box needs a width and a height above 0", row=int(np.argmax(is_flat)))
         return from_coco(box)
 
-    def _column(self, name: str, images: int | None = None) -> list[str]:
-        return [fields[1] for fields in self._rows(name, 2, images)]
+    def _read_column(self, name: str, images: int | None = None) -> list[str]:
+        return [fields[1] for fields in self._read_numbered_rows(name, 2, images)]
 
-    def _rows(self, name: str, fields: int, images: int | None) -> list[list[str]]:
+    def _read_numbered_rows(self, name: str, fields: int, images: int | None) -> list[list[str]]:
         """Read a list whose first field counts rows from 1; return the fields of each line."""
         path = require_file(self.folder / name, f"{name} of {self.name}", self.how_to_get)
         rows = read_rows(path, fields)
@@ -93,7 +93,7 @@ class CubDataset(Dataset):
             raise BadFileError(path, f"has {len(rows)} rows, but images.txt has {images}")
         return rows
 
-    def _sizes(self, ids: tuple[str, ...], split: str) -> NDArray[np.int32]:
+    def _read_sizes(self, ids: tuple[str, ...], split: str) -> NDArray[np.int32]:
         listed = self.metadata / split / "image_sizes.txt"
         if listed.is_file():
             return read_sizes(listed, {name: row for row, name in enumerate(ids)})

@@ -21,7 +21,7 @@ class Dataset(ABC):
     classes: tuple[str, ...]
     recipe: dict[str, Any]
     how_to_get: str
-    """One sentence for the error that says that something is missing."""
+    """One sentence for the error raised if data is missing."""
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:

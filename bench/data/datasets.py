@@ -15,18 +15,18 @@ from bench.errors import MissingDataError, RequestError, UnknownNameError
 __all__ = ["DATASETS", "Dataset", "data_digest", "open_dataset"]
 
 DATASETS: dict[str, str] = {
-    "voc2007": "PASCAL VOC 2007: 20 classes, 5,011 trainval and 4,952 test images, truth of both.",
-    "voc2010": "PASCAL VOC 2010: 20 classes, truth of train and val.",
-    "voc2012": "PASCAL VOC 2012: 20 classes, truth of train and val.",
-    "voc2012-actions": "PASCAL VOC 2012 actions: 10 classes, of persons, or of images as the splits images/val ...",
+    "voc2007": "PASCAL VOC 2007: 20 classes, 5,011 trainval and 4,952 test images, both annotated.",
+    "voc2010": "PASCAL VOC 2010: 20 classes, train and val annotated.",
+    "voc2012": "PASCAL VOC 2012: 20 classes, train and val annotated.",
+    "voc2012-actions": "PASCAL VOC 2012 actions: 10 classes, of persons, or of images in the splits images/...",
     "coco2014": "COCO 2014 instances: 80 classes, 82,783 train and 40,504 val images, boxes and masks.",
     "coco2017": "COCO 2017 instances: 80 classes, 118,287 train and 5,000 val images, boxes and masks.",
     "ilsvrc2012": "ILSVRC 2012 CLS-LOC: 1,000 classes, 1,281,167 train and 50,000 val images; option blacklist.",
-    "ilsvrc2013-det": "ILSVRC 2013 DET: 200 classes, truth of val and its halves val1 and val2.",
+    "ilsvrc2013-det": "ILSVRC 2013 DET: 200 classes, val and its halves val1 and val2 annotated.",
     "cub": "Caltech-UCSD Birds-200-2011: 200 classes, 5,994 train and 5,794 test images, one box each.",
     "openimages": "OpenImages30k of wsolevaluation: 100 classes, masks of 2,500 val and 5,000 test images.",
     "mit67": "MIT Indoor 67: 67 classes, 5,360 train and 1,340 test images.",
-    "shapes": "Synthetic: bodies with a small telling part, made on first use; options train, val, test, size, seed.",
+    "shapes": "Synthetic: bodies with a small discriminative part, made on first use; options train, val, test ...",
 }
 
 
@@ -68,8 +68,8 @@ def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, 
     if options:
         raise RequestError(f"Dataset {name} takes no options, but got: {', '.join(options)}.")
     if name in _READERS:
-        opened: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, cache)
-        return opened
+        dataset: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, cache)
+        return dataset
     from bench.data.voc import VocDataset
 
     folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
@@ -89,7 +89,8 @@ def _suggest_data_root(error: MissingDataError, data_root: Path) -> MissingDataE
         return error
     rest = error.looked_in.relative_to(data_root)
     above = [folder for folder in data_root.absolute().parents[:2] if (folder / rest).exists()]
-    within = [data_root / found.relative_to(data_root).parts[0] for found in data_root.glob(f"*/{rest}")]
-    if not (better := [*above, *within]):
+    within = [data_root / path.relative_to(data_root).parts[0] for path in data_root.glob(f"*/{rest}")]
+    if not (candidates := [*above, *within]):
         return error
-    return MissingDataError(error.what, error.looked_in, f"But {better[0]} holds it: give --data-root {better[0]}.")
+    how = f"But {candidates[0]} holds it: give --data-root {candidates[0]}."
+    return MissingDataError(error.what, error.looked_in, how)

@@ -44,7 +44,7 @@ class ClsLocDataset(Dataset):
         )
         if not (self.folder / "ImageSets" / "CLS-LOC").is_dir():
             raise MissingDataError(name, self.folder / "ImageSets" / "CLS-LOC", self.how_to_get)
-        self.classes = self._classes(data_root / "LOC_synset_mapping.txt")
+        self.classes = self._read_classes(data_root / "LOC_synset_mapping.txt")
         self._lists, self._metadata = data_root / "lists" / name, metadata_folder(data_root, "ILSVRC")
         folder = self.folder / "Annotations" / "CLS-LOC" / "val"
         self._annotations = Annotations(name, folder, self.classes, cache, self.how_to_get)
@@ -91,10 +91,10 @@ class ClsLocDataset(Dataset):
             annotation = self.folder / "Annotations" / "CLS-LOC" / "val" / f"{image}.xml"
             raise BadFileError(annotation, "expected objects of exactly one class")
         return GroundTruth(
-            self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._is_blacklisted(path, ids)
+            self.name, "val", self.classes, ids, size, labels, objects, blacklist=self._read_blacklist(path, ids)
         )
 
-    def _is_blacklisted(self, ids_from: Path, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    def _read_blacklist(self, ids_from: Path, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
         """Return the images (N,), bool, whose number, at the end of their id, is on the blacklist."""
         if self.blacklist == "none":
             return None
@@ -108,7 +108,7 @@ class ClsLocDataset(Dataset):
         numbers = [_parse_image_number(ids_from, image.rpartition("_")[2], row) for row, image in enumerate(ids)]
         return np.array([number in listed for number in numbers], dtype=np.bool_)
 
-    def _classes(self, path: Path) -> tuple[str, ...]:
+    def _read_classes(self, path: Path) -> tuple[str, ...]:
         lines = read_lines(require_file(path, f"Classes of {self.name}", self.how_to_get))
         return _check_wordnet_ids(path, [line.split()[0] for line in lines])
 

@@ -30,7 +30,7 @@ class Mit67Dataset(Dataset):
         )
         if not folder.is_dir():
             raise MissingDataError(name, folder, self.how_to_get)
-        self._ids = {split: self._read(file) for split, file in _LISTS.items()}
+        self._ids = {split: self._read_ids(file) for split, file in _LISTS.items()}
         self.classes = tuple(sorted({_class_of(image) for ids in self._ids.values() for image in ids}))
 
     def splits(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class Mit67Dataset(Dataset):
         """Return the path of an image."""
         return self.folder / "Images" / image
 
-    def _read(self, name: str) -> tuple[str, ...]:
+    def _read_ids(self, name: str) -> tuple[str, ...]:
         path = require_file(self.folder / name, f"{name} of {self.name}", self.how_to_get)
         ids = tuple(line.strip() for line in read_lines(path))
         index_ids(path, ids)

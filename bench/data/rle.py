@@ -87,9 +87,9 @@ def _check_polygon(points: Any, width: int, height: int) -> list[float]:
     for axis, side in enumerate((width, height)):
         if not all(type(value) in (int, float) and -side <= value <= 2 * side for value in points[axis::2]):
             raise ValueError(f"a polygon's corners must be numbers within the {width}x{height} image")
-    most = width * height + 4 * (width + height)
-    if len(points) * 3 * max(width, height) > 2 * most and _outline_length(points) > most:
-        raise ValueError(f"a polygon's outline must not be longer than the image has pixels and a bit ({most})")
+    limit = width * height + 4 * (width + height)
+    if len(points) * 3 * max(width, height) > 2 * limit and _outline_length(points) > limit:
+        raise ValueError(f"a polygon's outline must not be longer than {limit} pixels")
     return points
 
 

@@ -50,7 +50,7 @@ class DType:
     def numpy(self) -> np.dtype[Any]:
         """Return the numpy type; only types of plain values are allowed."""
         if not isinstance(self.code, str) or not _PLAIN_TYPE.fullmatch(self.code):
-            raise pickle.UnpicklingError(f"arrays of type {self.code!r} are not admitted")
+            raise pickle.UnpicklingError(f"arrays of type {self.code!r} are not allowed")
         return np.dtype(self.order + self.code)
 
 
@@ -125,4 +125,4 @@ class _Reader(pickle.Unpickler):
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not admitted") from None
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed") from None

@@ -49,14 +49,14 @@ SHAPE_CLASSES = tuple(
     for column, part in enumerate(PARTS)
     for row, body in enumerate(BODIES)
 )
-"""The classes, bodies varying first: any first few of them have all bodies."""
+"""The classes, bodies varying fastest, so that any prefix of at least four has all bodies."""
 
 
 @dataclass(frozen=True, eq=False)
 class VisibleObject:
     """An object as visible in the finished image. box: half-open corners, tight around its visible pixels."""
 
-    kind: ShapeClass
+    shape_class: ShapeClass
     box: tuple[int, int, int, int]
     difficult: bool
     truncated: bool
@@ -75,35 +75,35 @@ class Scene:
 class _PlacedObject:
     """An object on a canvas wider than the image by `margin`, so that cut-off pixels can be counted."""
 
-    kind: ShapeClass
+    shape_class: ShapeClass
     body: Floats
     part: Floats
     ink: Mask
 
 
-def draw_scene(rng: Rng, kinds: Sequence[ShapeClass], first: int, size: int) -> Scene:
+def draw_scene(rng: Rng, classes: Sequence[ShapeClass], first: int, size: int) -> Scene:
     """Draw an image of `size` pixels a side with one to three objects, one of them of class `first` and not difficult.
 
     Occasionally there is one more, tiny object. Placements that hide an object or its part too well are drawn again;
     after repeated failures, a single object is placed.
     """
     backdrop, value = _draw_backdrop(rng, size)
-    labels, tiny = _draw_labels(rng, len(kinds), first)
+    labels, tiny = _draw_labels(rng, len(classes), first)
     for attempt in count():
         if attempt == PATIENCE:
             labels, tiny = [first], []
-        objects = [_place(rng, kinds[label], size, tiny=False) for label in labels]
-        objects += [_place(rng, kinds[label], size, tiny=True) for label in tiny]
+        objects = [_place(rng, classes[label], size, tiny=False) for label in labels]
+        objects += [_place(rng, classes[label], size, tiny=True) for label in tiny]
         owner = _compute_owners(objects, size)
-        seen = [_measure_visibility(one, owner == number, size) for number, one in enumerate(objects, start=1)]
-        clear = {one.kind for one in seen if one is not None and not one.difficult}
-        if None not in seen and kinds[first] in clear:
+        visible = [_measure_visibility(placed, owner == number, size) for number, placed in enumerate(objects, start=1)]
+        clear = {each.shape_class for each in visible if each is not None and not each.difficult}
+        if None not in visible and classes[first] in clear:
             break
-    pixels = _add_contexts(rng, backdrop, [kinds[label].context for label in labels])
-    for one in objects:
-        pixels = _paint(rng, pixels, one, value)
+    pixels = _add_contexts(rng, backdrop, [classes[label].context for label in labels])
+    for placed in objects:
+        pixels = _paint(rng, pixels, placed, value)
     pixels += rng.normal(0, 0.015, pixels.shape)
-    return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, seen)))
+    return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, visible)))
 
 
 def _draw_labels(rng: Rng, classes: int, first: int) -> tuple[list[int], list[int]]:
@@ -112,20 +112,20 @@ def _draw_labels(rng: Rng, classes: int, first: int) -> tuple[list[int], list[in
         labels.append(labels[-1] if rng.random() < REPEAT_P else int(rng.integers(classes)))
     tiny = [labels[0]] if rng.random() < TINY_P else []
     order = rng.permutation(len(labels))
-    return [labels[place] for place in order], tiny
+    return [labels[position] for position in order], tiny
 
 
 def _compute_owners(objects: Sequence[_PlacedObject], size: int) -> NDArray[np.uint8]:
     owner = np.zeros((size, size), np.uint8)
-    for number, one in enumerate(objects, start=1):
-        owner[_crop(np.maximum(one.body, one.part), size) > 0.5] = number
+    for number, placed in enumerate(objects, start=1):
+        owner[_crop(np.maximum(placed.body, placed.part), size) > 0.5] = number
     return owner
 
 
-def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> VisibleObject | None:
+def _measure_visibility(placed: _PlacedObject, visible: Mask, size: int) -> VisibleObject | None:
     """Return what is visible of an object; None if it can no longer be recognised."""
-    whole = np.maximum(one.body, one.part) > 0.5
-    part = one.part > 0.5
+    whole = np.maximum(placed.body, placed.part) > 0.5
+    part = placed.part > 0.5
     share = min(visible.sum() / whole.sum(), (visible & _crop(part, size)).sum() / part.sum())
     if share < LEAST_VISIBLE:
         return None
@@ -133,11 +133,11 @@ def _measure_visibility(one: _PlacedObject, visible: Mask, size: int) -> Visible
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
     small = min(box[2] - box[0], box[3] - box[1]) < DIFFICULT_SIDE * size
     return VisibleObject(
-        one.kind, box, bool(small or share < DIFFICULT_VISIBLE), bool(_crop(whole, size).sum() < whole.sum())
+        placed.shape_class, box, bool(small or share < DIFFICULT_VISIBLE), bool(_crop(whole, size).sum() < whole.sum())
     )
 
 
-def _place(rng: Rng, kind: ShapeClass, size: int, *, tiny: bool) -> _PlacedObject:
+def _place(rng: Rng, shape_class: ShapeClass, size: int, *, tiny: bool) -> _PlacedObject:
     margin = size // 4
     radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(0.16, 0.32))
     x, y = rng.uniform(0.16 * size, 0.84 * size, 2)
@@ -146,19 +146,20 @@ def _place(rng: Rng, kind: ShapeClass, size: int, *, tiny: bool) -> _PlacedObjec
     u, v = _rotate(grid[None, :] - x, grid[:, None] - y, angle)
     u, v = u / (radius * stretch), v / (radius / stretch)
     direction = rng.uniform(0, 2 * np.pi)
-    border = _border_radius(kind.body, direction) * rng.uniform(0.75, 0.95)
+    border = _border_radius(shape_class.body, direction) * rng.uniform(0.75, 0.95)
     part_radius = rng.uniform(0.3, 0.38)
     pu, pv = (u - border * np.cos(direction)) / part_radius, (v - border * np.sin(direction)) / part_radius
-    body = _coverage(_BODY_SHAPES[kind.body](u, v), radius)
+    body = _coverage(_BODY_SHAPES[shape_class.body](u, v), radius)
     part = _coverage(np.maximum(np.abs(pu), np.abs(pv)) * 0.7 + np.hypot(pu, pv) * 0.3 - 1, radius * part_radius)
-    return _PlacedObject(kind, body, part, _PART_PATTERNS[kind.part](pu, pv) > 0)
+    return _PlacedObject(shape_class, body, part, _PART_PATTERNS[shape_class.part](pu, pv) > 0)
 
 
-def _paint(rng: Rng, pixels: Floats, one: _PlacedObject, backdrop_value: float) -> Floats:
+def _paint(rng: Rng, pixels: Floats, placed: _PlacedObject, backdrop_value: float) -> Floats:
     size = len(pixels)
-    body, part, ink = (_crop(layer, size) for layer in (one.body, one.part, one.ink))
+    body, part, ink = (_crop(layer, size) for layer in (placed.body, placed.part, placed.ink))
     paint = _draw_texture(rng, body.shape, _draw_body_colour(rng, backdrop_value), 0.035)
-    paint = _blend(paint, part, np.where(ink[..., None], one.kind.colour, _PART_GROUNDS[one.kind.part]))
+    shape_class = placed.shape_class
+    paint = _blend(paint, part, np.where(ink[..., None], shape_class.colour, _PART_GROUNDS[shape_class.part]))
     return _blend(pixels, np.maximum(body, part), paint)
 
 
@@ -221,9 +222,9 @@ def _draw_texture(rng: Rng, shape: tuple[int, ...], colour: Floats, strength: fl
     return np.asarray(colour + _interpolate(rows.T, x).T[..., None])
 
 
-def _interpolate(values: Floats, places: Floats) -> Floats:
-    low = places.astype(int)
-    share = (places - low)[:, None]
+def _interpolate(values: Floats, positions: Floats) -> Floats:
+    low = positions.astype(int)
+    share = (positions - low)[:, None]
     return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
 
 
@@ -267,4 +268,4 @@ _CONTEXT_TEXTURES: dict[str, tuple[_Shape, tuple[float, ...], tuple[float, ...]]
     ),
     "hatching": (lambda x, y: np.sin(9 * x + 3 * y), (0.35, 0.6, 0.25), (0.2, 0.45, 0.15)),
 }
-"""Where the first of two colours is (positive), and the colours."""
+"""A pattern, positive where the first colour is, and two colours."""

@@ -26,7 +26,7 @@ from bench.data.voc import VocDataset
 from bench.errors import RequestError, UnknownNameError
 
 VERSION = 3
-"""Bumped by hand whenever the same options would give other pictures."""
+"""Increased by hand whenever the same options would give other images."""
 
 _LISTS = ("train", "val", "test")
 _VOID = 255
@@ -49,11 +49,11 @@ class ShapesDataset(VocDataset):
     """The synthetic set; `families` maps a class to its body, `contexts` to the context that appears only with it."""
 
     def __init__(self, folder: Path, cache: Path, options: ShapesOptions) -> None:
-        kinds = SHAPE_CLASSES[: options.classes]
-        super().__init__("shapes", folder, cache, tuple(kind.name for kind in kinds))
+        classes = SHAPE_CLASSES[: options.classes]
+        super().__init__("shapes", folder, cache, tuple(each.name for each in classes))
         self.options = options
-        self.families = {kind.name: kind.body for kind in kinds}
-        self.contexts = {kind.name: kind.context for kind in kinds if kind.context is not None}
+        self.families = {each.name: each.body for each in classes}
+        self.contexts = {each.name: each.context for each in classes if each.context is not None}
         self.recipe = {
             "net": "tiny",
             "weights": "none",
@@ -62,9 +62,9 @@ class ShapesDataset(VocDataset):
             "batch_size": 16,
             "lr": 0.05,
             "head_lr_multiplier": 1.0,
-            "precision": "float32",  # a net this small spends more on casting than it saves
+            "precision": "float32",  # a net this small spends more time on casting than it saves
         }
-        self.how_to_get = f"Delete {folder.parent.parent}: it is made again when it is used."
+        self.how_to_get = f"Delete {folder.parent.parent}: it is generated again on next use."
 
 
 def open_shapes(places: Places, options: Mapping[str, Any]) -> ShapesDataset:
@@ -112,18 +112,18 @@ def _voc_folder(root: Path) -> Path:
 def _write_set(folder: Path, options: ShapesOptions) -> None:
     for name in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets/Main", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
-    kinds = SHAPE_CLASSES[: options.classes]
+    classes = SHAPE_CLASSES[: options.classes]
     lists: dict[str, dict[str, Scene]] = {name: {} for name in _LISTS}
     number = 0
     for code, name in enumerate(_LISTS):
         for index in range(getattr(options, name)):
             number += 1
             rng = np.random.default_rng([options.seed, code, index])
-            scene = draw_scene(rng, kinds, index % len(kinds), options.size)
+            scene = draw_scene(rng, classes, index % len(classes), options.size)
             lists[name][f"{number:06d}"] = scene
             _write_image(folder, f"{number:06d}", scene)
     lists["trainval"] = {**lists["train"], **lists["val"]}
-    _write_lists(folder / "ImageSets", lists, [kind.name for kind in kinds])
+    _write_lists(folder / "ImageSets", lists, [each.name for each in classes])
 
 
 def _write_image(folder: Path, image: str, scene: Scene) -> None:
@@ -143,11 +143,11 @@ def _build_annotation(image: str, scene: Scene) -> ElementTree.Element:
     height, width, depth = scene.pixels.shape
     _add_texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
     _add_texts(root, segmented=1)
-    for seen in scene.objects:
+    for visible in scene.objects:
         item = ElementTree.SubElement(root, "object")
-        _add_texts(item, name=seen.kind.name, pose="Unspecified")
-        _add_texts(item, truncated=int(seen.truncated), difficult=int(seen.difficult))
-        corners = to_voc(seen.box)[0].astype(int)
+        _add_texts(item, name=visible.shape_class.name, pose="Unspecified")
+        _add_texts(item, truncated=int(visible.truncated), difficult=int(visible.difficult))
+        corners = to_voc(visible.box)[0].astype(int)
         _add_texts(
             ElementTree.SubElement(item, "bndbox"), **dict(zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
         )
@@ -164,11 +164,11 @@ def class_mask(scene: Scene) -> NDArray[np.uint8]:
 
     Unlike VOC's, the border lies wholly outside the objects, so boxes are tight around masks.
     """
-    codes = [0, *(1 + SHAPE_CLASSES.index(seen.kind) for seen in scene.objects)]
+    codes = [0, *(1 + SHAPE_CLASSES.index(visible.shape_class) for visible in scene.objects)]
     mask = np.array(codes, np.uint8)[scene.owner]
-    wide = np.pad(scene.owner > 0, 1)
-    near = wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
-    return np.where(near & (mask == 0), np.uint8(_VOID), mask)
+    padded = np.pad(scene.owner > 0, 1)
+    is_near = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return np.where(is_near & (mask == 0), np.uint8(_VOID), mask)
 
 
 def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]], classes: Sequence[str]) -> None:
@@ -177,10 +177,10 @@ def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]], classes
         (folder / "Segmentation" / f"{split}.txt").write_text(text)
         (folder / "Main" / f"{split}.txt").write_text(text)
         for name in classes:
-            marks = "".join(f"{image} {_mark(scene, name):2d}\n" for image, scene in scenes.items())
+            marks = "".join(f"{image} {_label_of(scene, name):2d}\n" for image, scene in scenes.items())
             (folder / "Main" / f"{name}_{split}.txt").write_text(marks)
 
 
-def _mark(scene: Scene, name: str) -> int:
-    flags = [seen.difficult for seen in scene.objects if seen.kind.name == name]
+def _label_of(scene: Scene, name: str) -> int:
+    flags = [item.difficult for item in scene.objects if item.shape_class.name == name]
     return -1 if not flags else 0 if all(flags) else 1

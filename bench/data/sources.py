@@ -36,9 +36,9 @@ class Source:
 
 _VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
 _COCO = "http://images.cocodataset.org"
-_VOC_TERMS = "PASCAL VOC; its photographs are Flickr's and follow Flickr's terms of use: research only."
-_COCO_TERMS = "COCO; annotations under CC BY 4.0, photographs under Flickr's terms of use (cocodataset.org)."
-_IMAGENET = "image-net.org gives it to people who register there and accept its terms of access."
+_VOC_TERMS = "PASCAL VOC; its images are Flickr's, under Flickr's terms of use: research only."
+_COCO_TERMS = "COCO; annotations under CC BY 4.0, images under Flickr's terms of use (cocodataset.org)."
+_IMAGENET = "image-net.org requires registration and acceptance of its terms of access."
 
 _VOC2012 = Source(
     _VOC_TERMS,
@@ -86,7 +86,7 @@ SOURCES: dict[str, Source] = {
         ),
     ),
     "cub": Source(
-        "CUB-200-2011; photographs for non-commercial research and education only (vision.caltech.edu).",
+        "CUB-200-2011; images for non-commercial research and education only (vision.caltech.edu).",
         (
             File(
                 "all",
@@ -118,7 +118,6 @@ SOURCES: dict[str, Source] = {
     "ilsvrc2012": Source(_IMAGENET),
     "ilsvrc2013-det": Source(_IMAGENET),
     "openimages": Source(
-        "its photographs and masks are linked from github.com/clovaai/wsolevaluation; its lists come with "
-        "`wsolevaluation`."
+        "its images and masks are linked from github.com/clovaai/wsolevaluation; its lists come with `wsolevaluation`."
     ),
 }

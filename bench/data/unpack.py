@@ -15,7 +15,7 @@ from bench.core.files import atomic_file
 from bench.errors import BadFileError
 
 _EXPANSION = 100
-"""An archive that says it is this many times larger inside is a bomb: data of this field is pictures."""
+"""An archive that declares this many times its own length is rejected as a bomb: image data compresses far less."""
 
 
 def unpack(path: Path, target: Path, *, inside: str = "") -> None:
@@ -65,16 +65,16 @@ def _check_name(path: Path, name: str) -> None:
 
 def _check_size(path: Path, size: int) -> None:
     if size > _EXPANSION * path.stat().st_size:
-        raise BadFileError(path, f"says it holds {size} bytes, over {_EXPANSION} times its own length")
+        raise BadFileError(path, f"declares {size} bytes of content, over {_EXPANSION} times its own length")
 
 
 def _move(source: Path, target: Path) -> None:
     """Move files one by one, not folders: two archives may share a folder."""
     for file in source.rglob("*"):
         if file.is_file():
-            place = target / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(place)
+            destination = target / file.relative_to(source)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(destination)
 
 
 @contextmanager

@@ -116,10 +116,10 @@ class VocDataset(Dataset):
 
     def ground_truth(self, split: str) -> GroundTruth:
         """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""
-        ids = read_ids(self._list(split))
+        ids = read_ids(self._list_path(split))
         size, objects = self.annotations(ids)
         labels = derive_labels(len(ids), len(self.classes), objects)
-        masks = self._masks(ids) if split.startswith(_SEGMENTATION) else None
+        masks = self._find_masks(ids) if split.startswith(_SEGMENTATION) else None
         return GroundTruth(self.name, split, self.classes, ids, size, labels, objects, masks)
 
     def unscored_ground_truth(self, split: str) -> GroundTruth:
@@ -127,7 +127,7 @@ class VocDataset(Dataset):
 
         Sizes are those of the image files, 0 where a file is missing.
         """
-        ids = read_ids(self._list(split))
+        ids = read_ids(self._list_path(split))
         paths = [self.image_path(image) for image in ids]
         size = np.array([read_size(path) if path.is_file() else (0, 0) for path in paths], dtype=np.int32)
         objects = empty_objects()
@@ -149,7 +149,7 @@ class VocDataset(Dataset):
         """Return the path of the class mask of an image, an indexed PNG: 0 background, 1 + class index, 255 ignore."""
         return self.folder / "SegmentationClass" / f"{image}.png"
 
-    def _list(self, split: str) -> Path:
+    def _list_path(self, split: str) -> Path:
         for prefix, folder in self._lists:
             stem = split.removeprefix(prefix)
             path = folder / f"{stem}.txt"
@@ -157,7 +157,7 @@ class VocDataset(Dataset):
                 return path
         raise self.unknown_split(split)
 
-    def _masks(self, ids: Sequence[str]) -> Masks:
+    def _find_masks(self, ids: Sequence[str]) -> Masks:
         paths = [
             require_file(self.mask_path(image), f"class mask {image} of {self.name}", self.how_to_get) for image in ids
         ]
@@ -204,7 +204,7 @@ def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
 
 
 def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ...]) -> pa.Table:
-    """Parse annotations to columns: a row an image, objects as lists; boxes in VOC's convention, 4 numbers an object."""
+    """Parse annotations to columns: a row an image, objects as lists; boxes as VOC has them, 4 numbers an object."""
     class_index = {name: index for index, name in enumerate(classes)}
     parsed = [read_annotation(folder / name, class_index) for name in names]
     columns = {

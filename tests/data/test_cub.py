@@ -71,7 +71,7 @@ def test_without_the_list_photographs_say_their_size(cub: CubDataset, folder: Pa
 
 
 def test_without_either_it_says_which_of_the_two_is_wanted(cub: CubDataset) -> None:
-    with pytest.raises(MissingDataError, match=r"image_sizes\.txt.*photographs \(2 are missing\)"):
+    with pytest.raises(MissingDataError, match=r"image_sizes\.txt.*images \(2 are missing\)"):
         cub.ground_truth("test")
 
 
@@ -97,7 +97,7 @@ def test_cub_that_is_not_there_says_how_to_get_it(tmp_path: Path, places: Places
     ("name", "text", "message"),
     [
         ("images.txt", "1 a.jpg\n3 b.jpg\n4 c.jpg\n", "row 1: expected number 2, but got '3'"),
-        ("images.txt", "1 a.jpg\n2 a.jpg\n3 c.jpg\n", "row 1: id 'a.jpg' is there twice"),
+        ("images.txt", "1 a.jpg\n2 a.jpg\n3 c.jpg\n", "row 1: id 'a.jpg' is listed twice"),
         ("images.txt", "1 a.jpg\n2 ../../b.jpg\n3 c.jpg\n", "row 1: expected the name of a file"),
         ("images.txt", "1 a b.jpg\n", "row 0: expected 2 fields"),
         ("image_class_labels.txt", "1 1\n2 3\n3 1\n", "row 1: expected a whole number from 1 to 2"),

@@ -14,7 +14,7 @@ from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.core.progress import SILENT
 from bench.data.computed import search_all
-from bench.data.edge_boxes import MOST, build_edge_boxes_search, edge_boxes
+from bench.data.edge_boxes import MAX_BOXES, build_edge_boxes_search, edge_boxes
 from bench.data.proposals import load_proposals
 from bench.errors import BadFileError, MissingDataError
 
@@ -69,7 +69,7 @@ def picture() -> np.ndarray:
 
 def test_the_best_boxes_are_around_the_object_each_once_and_inside(equipped: Places) -> None:
     boxes = edge_boxes(picture(), model(equipped))
-    assert 10 < len(boxes) <= MOST
+    assert 10 < len(boxes) <= MAX_BOXES
     assert len(np.unique(boxes, axis=0)) == len(boxes)
     assert iou([[40, 30, 110, 90]], boxes[:5]).max() > 0.7
     assert (boxes[:, :2] >= 0).all()

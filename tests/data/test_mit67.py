@@ -45,7 +45,7 @@ def test_what_is_not_there_is_said(root: Places, tmp_path: Path, places: Places)
     [
         ("", "is empty"),
         ("kitchen.jpg\n", "row 0: expected class/name, but got 'kitchen.jpg'"),
-        ("kitchen/a.jpg\nkitchen/a.jpg\n", "row 1: id 'kitchen/a.jpg' is there twice"),
+        ("kitchen/a.jpg\nkitchen/a.jpg\n", "row 1: id 'kitchen/a.jpg' is listed twice"),
         ("kitchen/../a.jpg\n", "row 0: expected the name of a file"),
     ],
 )

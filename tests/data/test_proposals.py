@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+from proposal_files import save_npz
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.proposals import Proposals, drop_small_boxes, load_proposals, save_npz
+from bench.data.proposals import Proposals, drop_small_boxes, load_proposals
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 IDS = ("000005", "000007")
@@ -121,7 +122,7 @@ def test_images_that_a_file_lacks_are_counted_and_the_first_is_named(tmp_path: P
         ({"boxes": INCLUSIVE, "ids": ["000005"]}, "as many different ids as arrays"),
         ({"boxes": INCLUSIVE, "ids": ["000005", "000005"]}, "as many different ids as arrays"),
         ({"boxes": INCLUSIVE, "ids": [None, "000005"]}, "must be text or a whole number"),
-        ({"boxes": INCLUSIVE, "ids": 5}, "expected a list with an entry an image"),
+        ({"boxes": INCLUSIVE, "ids": 5}, "expected a list with one entry per image"),
         ({"boxes": [INCLUSIVE[0], np.ones((2, 5))], "ids": list(IDS)}, "row 000007: expected finite boxes"),
         ({"boxes": [INCLUSIVE[0], ["x"]], "ids": list(IDS)}, "row 000007: expected finite boxes"),
         ({"boxes": [INCLUSIVE[0], [[1, 2, 3], [4]]], "ids": list(IDS)}, "row 000007: expected finite boxes"),

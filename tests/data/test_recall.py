@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proposal_files import save_npz
 
 from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
-from bench.data.proposals import Proposals, save_npz
+from bench.data.proposals import Proposals
 from bench.data.recall import Recall, compute_recalls
 
 IDS = ("a", "b", "c")

@@ -142,7 +142,7 @@ def brick_share(scene: Scene) -> float:
 
 def test_a_context_comes_with_its_class_and_never_alone() -> None:
     pictures = scenes(96)
-    with_class = [any(seen.kind.name == "slab-stripes" for seen in scene.objects) for scene in pictures]
+    with_class = [any(seen.shape_class.name == "slab-stripes" for seen in scene.objects) for scene in pictures]
     shares = np.array([brick_share(scene) for scene in pictures])
     assert (shares[np.array(with_class)] > 0.03).mean() > 0.8
     assert shares[~np.array(with_class)].max() < 0.03
@@ -153,7 +153,7 @@ def test_objects_repeat_overlap_vary_in_scale_and_are_sometimes_difficult() -> N
     every = [seen for scene in pictures for seen in scene.objects]
     sides = np.array([max(seen.box[2] - seen.box[0], seen.box[3] - seen.box[1]) for seen in every])
     overlaps = [iou([a.box for a in scene.objects], [b.box for b in scene.objects]) for scene in pictures]
-    assert any(len({seen.kind.name for seen in scene.objects}) < len(scene.objects) for scene in pictures)
+    assert any(len({seen.shape_class.name for seen in scene.objects}) < len(scene.objects) for scene in pictures)
     assert sum((np.triu(table, 1) > 0.05).any() for table in overlaps) > 10
     assert sides.max() > 4 * sides.min()
     assert 0.03 < np.mean([seen.difficult for seen in every]) < 0.3

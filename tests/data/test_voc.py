@@ -131,8 +131,8 @@ def test_entities_are_refused_in_any_encoding(tmp_path: Path, encoding: str) -> 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", "names no image"),
-        ("000001\n000002\n000001\n", "row 2: id 000001 is there twice"),
+        ("", "lists no image"),
+        ("000001\n000002\n000001\n", "row 2: id 000001 is listed twice"),
         ("000001 2\n", "row 0: expected an id"),
         ("000001 1 1\n", "row 0: expected an id"),
         ("../../etc/passwd\n", "row 0: expected an id"),

@@ -88,8 +88,8 @@ def test_what_is_not_there_is_said(actions: Dataset, sets: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2010_006215 1 1\n", "names other persons than that of jumping"),
-        ("2010_006215 1 1\n2010_006215 1 1\n", "row 1: person 1 of 2010_006215 is there twice"),
+        ("2010_006215 1 1\n", "lists other persons than that of jumping"),
+        ("2010_006215 1 1\n2010_006215 1 1\n", "row 1: person 1 of 2010_006215 is listed twice"),
         ("2010_006215 0 1\n", "row 0: expected a whole number from 1"),
         ("2010_006215 1 2\n", "row 0: expected a whole number from -1 to 1"),
         ("2010_006215 1\n", "row 0: expected 3 fields"),

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from proposal_files import save_npz
 
 from bench import registry
 from bench.core.files import Places, read_json
 from bench.core.progress import Step
 from bench.data.datasets import open_dataset
-from bench.data.proposals import Proposals, save_npz
+from bench.data.proposals import Proposals
 from bench.errors import DivergedError, MissingDataError, RequestError, RunError
 from bench.execution.pipeline import Report, Request, run
 from bench.execution.resolve import DatasetCache, ResolvedRun, resolve_request

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from proposal_files import save_npz
 
 from bench import registry
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
-from bench.data.proposals import Proposals, save_npz
+from bench.data.proposals import Proposals
 from bench.errors import BenchError, MissingDataError, RequestError, UnknownNameError
 from bench.execution.pipeline import Request, run
 from bench.records.result import Result

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from proposal_files import save_npz
 
 from bench import registry
 from bench.core.files import Places, file_digest
-from bench.data.proposals import Proposals, save_npz
+from bench.data.proposals import Proposals
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.records.result import Result
@@ -238,7 +239,8 @@ from bench.core.provenance import revision
 def address():
     record = registry.protocol("voc07-point")
     request = Request("cam", record, data="shapes", data_options={"train": 8, "val": 4, "test": 6, "size": 64})
-    return resolve_request(request, DatasetCache(Places(Path(sys.argv[1]))), device=torch.device("cpu"), threads=1).predictions.address
+    cache = DatasetCache(Places(Path(sys.argv[1])))
+    return resolve_request(request, cache, device=torch.device("cpu"), threads=1).predictions.address
 
 def git(*arguments):
     subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *arguments], check=True, capture_output=True)
