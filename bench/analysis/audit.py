@@ -96,7 +96,7 @@ def audit(
 
 
 def alternatives(conventions: Conventions) -> dict[str, list[Any]]:
-    """The other values of each switch.
+    """List the other values of each convention.
 
     Raises TypeError for a switch whose type does not say its values, and that has no examples.
     """
@@ -114,7 +114,7 @@ def alternatives(conventions: Conventions) -> dict[str, list[Any]]:
 
 
 def table_of(audit: Audit, title: str) -> Table:
-    """A row a setting: each metric in per cent, how far it moved, and its range over the orders of equal scores."""
+    """Build a table with a row per setting: each metric in per cent, its change, and its range over tie orders."""
     reasons = list(dict.fromkeys(one.refused for one in audit.others if one.refused is not None))
     marks = {reason: chr(ord("a") + number) for number, reason in enumerate(reasons)}
     rows = [

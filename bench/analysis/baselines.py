@@ -41,7 +41,7 @@ def latest(kept: Iterable[StoredResult]) -> list[Row]:
 
 
 def baseline_of(result: Result, accepted: Iterable[Row]) -> Row:
-    """The baseline that is of the same thing as a result; () if none is."""
+    """Find the baseline of the same kind of run as a result; () if there is none."""
     return next((row for row in accepted if same_thing(row[0], result)), ())
 
 
@@ -64,7 +64,7 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str) -> list[s
 
 
 def read(folder: Path) -> list[StoredResult]:
-    """The baselines of a folder."""
+    """Read the baselines of a folder."""
     return [StoredResult(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
 
 

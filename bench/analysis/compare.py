@@ -81,7 +81,7 @@ def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway
 
 
 def tables_of(found: Comparison) -> list[Table]:
-    """The metrics, then the classes of each metric that has them; per cent."""
+    """Build a table of the metrics, then one of the classes of each metric that has them, in per cent."""
     a, b = found.a, found.b
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
     title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {format_count(a.images, 'image')}, per cent"
@@ -152,7 +152,7 @@ def _unlike(a: Result, b: Result) -> tuple[str, ...]:
 
 
 def _draws(a: StoredResult, b: StoredResult, *, paired: bool) -> tuple[Draws, Draws]:
-    """The replicates beside two records. Raises RequestError where there are none, or of other draws."""
+    """Read the replicates beside two records. Raises RequestError if they are missing or of different draws."""
     found = []
     for one in (a, b):
         if (replicates := read_replicates(one.record)) is None:

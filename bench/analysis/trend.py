@@ -62,7 +62,7 @@ def trends(results: Iterable[Result]) -> list[Trend]:
 
 
 def table_of(trend: Trend) -> Table:
-    """A trend as a table, per cent."""
+    """Build the table of a trend, in per cent."""
     synthetic = " (synthetic)" if trend.dataset in SYNTHETIC else ""
     metrics = list(dict.fromkeys(name for point in trend.points for name in point.values))
     notes = dict.fromkeys(reason for point in trend.points for reason in point.moved)
@@ -116,7 +116,7 @@ def _judged(old: Result, new: Result) -> list[str]:
 
 
 def _moved(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What was set otherwise; settings that one lacks, as older records do, only where no other tells them apart."""
+    """List the settings that differ; those that one record lacks count only if no other setting differs."""
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     keys = [key for key in keys if key in old and key in new] or keys
     return [f"{key} {_text(new.get(key))}, was {_text(old.get(key))}" for key in keys]

@@ -112,7 +112,7 @@ def requests(verb: Verb) -> Verb:
 
 
 def _record(name: str, conventions: Mapping[str, Any]) -> Record:
-    """A protocol with its switches moved, checked before anything is trained."""
+    """Read a protocol with changed conventions, and check it before anything is trained."""
     record = registry.protocol(name).with_conventions(conventions)
     registry.bind(record)
     return record

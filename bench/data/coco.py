@@ -60,38 +60,38 @@ class CocoDataset(Dataset):
 
     def splits(self) -> tuple[str, ...]:
         """Return those of train and val whose annotations are on disk."""
-        return tuple(split for split in _SPLITS if self._annotations(split).is_file())
+        return tuple(split for split in _SPLITS if self._annotations_path(split).is_file())
 
     def ground_truth(self, split: str) -> GroundTruth:
         """Return boxes, crowds, areas and segments of a split."""
-        table = self._table(split)
+        table = self._read_table(split)
         size = sizes_of(table)
         objects = _to_objects(table)
         labels = derive_labels(len(size), len(CLASSES), objects)
-        return GroundTruth(self.name, split, CLASSES, tuple(self._names(split)), size, labels, objects)
+        return GroundTruth(self.name, split, CLASSES, tuple(self._read_file_names(split)), size, labels, objects)
 
     def image_path(self, image: str) -> Path:
         """Return the path of an image, under the file name in the annotations."""
         for split in sorted(self.splits(), key=lambda split: split not in self._file_names):
-            if name := self._names(split).get(image):
+            if name := self._read_file_names(split).get(image):
                 return self.folder / f"{split}{self.year}" / name
         raise RequestError(f"{self.name} has no image {image!r}.")
 
-    def _annotations(self, split: str) -> Path:
+    def _annotations_path(self, split: str) -> Path:
         return self.folder / "annotations" / f"instances_{split}{self.year}.json"
 
-    def _table(self, split: str) -> pa.Table:
+    def _read_table(self, split: str) -> pa.Table:
         if split not in _SPLITS:
             raise self.unknown_split(split)
-        path = require_file(self._annotations(split), f"{split} annotations of {self.name}", self.how_to_get)
+        path = require_file(self._annotations_path(split), f"{split} annotations of {self.name}", self.how_to_get)
         made_from = fingerprint(path.parent, [path.name], (_PARSER_VERSION,))
         cache = self._cache / "truth" / f"{self.name}-{split}-{digest(str(path.resolve()))}.parquet"
         return load_or_parse(cache, made_from, lambda: parse_instances(path))
 
-    def _names(self, split: str) -> dict[str, str]:
+    def _read_file_names(self, split: str) -> dict[str, str]:
         """Return file names by image id."""
         if split not in self._file_names:
-            table = self._table(split)
+            table = self._read_table(split)
             self._file_names[split] = dict(zip(table["id"].to_pylist(), table["file"].to_pylist(), strict=True))
         return self._file_names[split]
 

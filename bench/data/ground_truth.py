@@ -108,9 +108,9 @@ class GroundTruth:
         """Digest of ids and annotations, and of mask files' contents: the truth digest of every result."""
         o = self.objects
         required = (self.classes, self.ids, self.size, self.labels, o.image, o.label, o.box, o.difficult)
-        return array_digest(*required, *self._optional())
+        return array_digest(*required, *self._optional_columns())
 
-    def _optional(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
+    def _optional_columns(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
         """Yield what only some datasets have, each under its name; the digests of other datasets never change."""
         o = self.objects
         for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):

@@ -41,7 +41,7 @@ class Sheet:
 
 
 def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str, Any] = MappingProxyType({})) -> Sheet:
-    """The `number` images that a kept result is worst and best on; options: those of its dataset.
+    """Draw the `number` worst and best images of a stored result; options: those of its dataset.
 
     Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
     """
@@ -116,7 +116,7 @@ def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dic
 def _maps(
     result: Result, store: Store, dataset: Dataset, truth: GroundTruth, rows: Sequence[int]
 ) -> tuple[Maps, tuple[str, ...]]:
-    """Maps of some images, kept or made again, and why there are none."""
+    """Return the maps of some images, stored or recomputed, and notes on why any are missing."""
     from bench.gallery.recompute_maps import recompute_maps
 
     ids, folder = {truth.ids[row] for row in rows}, store.predictions_folder(result.predictions)

@@ -38,7 +38,7 @@ class Picture:
 
 
 def drawn(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
-    """A JPEG of an image (H, W, 3), its larger side `SIDE` pixels, with marks on it, the last on top."""
+    """Encode an image (H, W, 3) as a JPEG with a larger side of `SIDE` pixels and marks on it, the last on top."""
     from PIL import Image, ImageDraw
 
     height, width = pixels.shape[:2]
@@ -63,7 +63,7 @@ def canvas(width: int, height: int) -> NDArray[np.uint8]:
 
 
 def heated(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """An image (H, W, 3) under a map (h, w), from blue at its minimum over green to red at its maximum."""
+    """Overlay a map (h, w) on an image (H, W, 3): blue at its minimum, green, red at its maximum."""
     height, width = pixels.shape[:2]
     large = enlarged(np.ascontiguousarray(map, dtype=np.float32), width, height)
     share = (large - large.min()) / max(float(np.ptp(large)), np.finfo(np.float32).tiny)
@@ -71,7 +71,7 @@ def heated(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.u
 
 
 def painted(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image (H, W, 3) under a mask (h, w) in VOC's colours."""
+    """Overlay a mask (h, w) on an image (H, W, 3) in VOC's colours."""
     height, width = pixels.shape[:2]
     colours = np.array(voc_palette(), dtype=np.float32).reshape(-1, 3)
     return _over(pixels, colours[resize_nearest(mask, width, height)])

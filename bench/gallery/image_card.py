@@ -64,7 +64,7 @@ def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
 
 
 def example(run: Run, row: int, value: float, pixels: NDArray[np.uint8]) -> Example:
-    """An image (H, W, 3), or a canvas in its place, with its pictures. value: NaN where it was not judged by itself."""
+    """Build the card of an image (H, W, 3) or a blank canvas. value: NaN if it has no score of its own."""
     shown = np.flatnonzero(run.truth.labels[row] >= ONLY_DIFFICULT).tolist()
     lines = tuple(_line(run, row, label) for label in shown)
     pictures = tuple(_pictures(run, row, shown, pixels))
@@ -116,7 +116,7 @@ def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]
 
 
 def _said(run: Run, row: int, label: int) -> list[Mark]:
-    """What was said of a class of an image: its other boxes, then the best box, or its point."""
+    """Return the marks of a class's predictions: other boxes, then the best box, or the point."""
     colour = {True: HIT, False: MISS, None: OTHER}[_hit(run, row, label)]
     marks = []
     if (boxes := _of(run, "boxes", row, label)) is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def recompute_maps(
     result: Result, store: Store, dataset: Dataset, truth: GroundTruth
 ) -> dict[tuple[str, str], NDArray[np.floating]]:
-    """Maps by image and class, of all images of a truth; none of a method that has none.
+    """Compute maps by image and class for all images of a ground truth; empty for a method without maps.
 
     Raises RequestError where weights or settings are not kept, or settings name files that are known by digest alone.
     """
@@ -60,7 +60,7 @@ def recompute_maps(
 
 
 def _settings(result: Result, store: Store, fields: set[str]) -> dict[str, Any]:
-    """The settings of a run, whose initial weights need not be read: those that it learned are."""
+    """Return the settings of a run without its initial weights, since the learned ones are loaded."""
     training = read_json(store.training_folder(cast("str", result.training)) / "config.json")["config"]
     prediction = read_json(store.predictions_folder(result.predictions) / "config.json")["config"]
     chosen = {**training, **prediction, "weights": "none"}

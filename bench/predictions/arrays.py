@@ -131,7 +131,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
 
 
 def _masks_of(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
-    """The folder of masks, and the split that they are of; without VOC's names the folder itself, and nobody says."""
+    """Find the folder of masks and their split; the folder itself and no split if it has no VOC names."""
     named = [
         (one, match) for one in (folder, *list_files(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))
     ]
@@ -206,7 +206,7 @@ def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArr
 
 
 def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
-    """The map in single precision, or in double where it is stored so: 8-bit levels of the two may differ."""
+    """Return the map in single precision, or in double if stored so: their 8-bit levels may differ."""
     if not 0 < stored.size <= _LARGEST:
         raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
     with np.errstate(over="ignore"):

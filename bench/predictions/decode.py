@@ -48,13 +48,13 @@ Map = NDArray[np.float32]
 
 
 def peak(map: ArrayLike, width: int, height: int) -> tuple[int, int]:
-    """The pixel (x, y) of the maximum of a map (h, w) enlarged to the image; see `peaks`."""
+    """Find the pixel (x, y) of the maximum of a map (h, w) enlarged to the image; see `peaks`."""
     x, y = peaks(np.asarray(map)[None], width, height)[0]
     return int(x), int(y)
 
 
 def peaks(maps: ArrayLike, width: int, height: int) -> NDArray[np.int64]:
-    """The pixels x, y (C, 2) of the maxima of maps (C, h, w), each enlarged bilinearly to the image.
+    """Find the pixels x, y (C, 2) of the maxima of maps (C, h, w), each enlarged bilinearly to the image.
 
     Pixel centres lie at half-integers (`align_corners=False`); the first maximum in row-major order wins, so a
     constant map peaks at (0, 0). Raises RunError for maps that are empty, or not finite.
@@ -63,7 +63,7 @@ def peaks(maps: ArrayLike, width: int, height: int) -> NDArray[np.int64]:
 
 
 def boxes_of(map: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float) -> FloatArray:
-    """The tight boxes (n, 4), n > 0, of the foreground of a map (h, w) enlarged to the image; see `BoxRule`.
+    """Find the tight boxes (n, 4), n > 0, of the foreground of a map (h, w) enlarged to the image; see `BoxRule`.
 
     An empty foreground (a maximum of 0 or less; under -minmax a constant map) is the whole image. Raises as `peaks`.
     """
@@ -85,7 +85,7 @@ def points_and_boxes(
 def shares_of(
     maps: ArrayLike, classes: NDArray[np.bool_], width: int, height: int, *, rule: MaskRule, threshold: float
 ) -> Map:
-    """What background, whose share is the threshold, and c classes have of each pixel (1 + c, height, width).
+    """Compute the shares (1 + c, height, width) of background, which is the threshold, and c classes.
 
     maps: (C, h, w). classes: (C,), the c that take part; see `MaskRule`. Raises as `peaks`.
     """
@@ -100,7 +100,7 @@ def shares_of(
 
 
 def mask_of(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The mask (height, width) of shares as `shares_of` gives them: 0 for background, or 1 + the index of a class.
+    """Compute the mask (height, width) of such shares: 0 for background, else 1 + the index of a class.
 
     classes: (C,), those that take part. Of equal shares background's wins, then the first class's. Raises RunError for
     more than 254 classes, which no mask can name.
@@ -150,7 +150,7 @@ def _enlarged(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
 
 
 def enlarged(small: Map, width: int, height: int) -> Map:
-    """A map (h, w) enlarged bilinearly to the image (height, width), pixel centres at half-integers."""
+    """Enlarge a map (h, w) bilinearly to the image (height, width), pixel centres at half-integers."""
     import cv2
 
     if small.min() == small.max():  # some OpenCV builds round a constant unevenly, which would look like a maximum
@@ -174,7 +174,7 @@ def _foreground(small: Map, large: Map, rule: BoxRule, threshold: float) -> NDAr
 
 
 def _boxes(foreground: NDArray[np.uint8], rule: BoxRule) -> list[tuple[float, ...]]:
-    """The rule's boxes; components by their pixels, the most first; among equals the topmost, then the leftmost."""
+    """Return the rule's boxes: components by size, largest first; of equals the topmost, then leftmost."""
     import cv2
 
     height, width = foreground.shape

@@ -35,7 +35,7 @@ def installed() -> bool:
 
 
 def refined(shares: NDArray[np.float32], pixels: NDArray[np.uint8], crf: DenseCrf) -> NDArray[np.float32]:
-    """What labels have of each pixel (L, H, W) after mean field, from what they had before and the pixels (H, W, 3).
+    """Refine the labels' shares of each pixel (L, H, W) by mean field, given the pixels (H, W, 3).
 
     Unary energies are -log of the shares, none below 0, normalised to 1 at each pixel.
     """

@@ -24,7 +24,7 @@ Best = Mapping[tuple[str, str | None], float]
 
 
 def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Table:
-    """A paper's table with `found` beneath; `higher_is_better`: by protocol and metric, of all that the table has.
+    """Add `found` below a paper's table; `higher_is_better`: by protocol and metric, for all in the table.
 
     The best of what can be compared is marked, within a column and protocol. Cells without a number stay empty.
     """
@@ -147,7 +147,7 @@ def _seeds(line: Line) -> str:
 
 
 def _marks(table: ReportedTable, found: Matches) -> dict[str, str]:
-    """A letter for everything that has to be explained, in order of appearance."""
+    """Assign a letter to everything that needs explaining, in order of appearance."""
     said = [_unsettled(table)] if any(row.uncertain for row in table.rows) else []
     said += [_mean_is(mean) for row in table.rows for mean in row.recomputed.values()]
     said += [reason for _, _, one in found.cells() for reason in one.reasons]

@@ -23,7 +23,7 @@ def html(table: Table) -> str:
 
 
 def _kind(table: Table, column: int) -> str:
-    """The attribute of a column's cells."""
+    """Return the attribute of a column's cells."""
     cells = [row[column] for row in table.rows if row[column].text]
     words = column and cells and all(isinstance(cell.value, str) for cell in cells)
     return ' class="word"' if words else ""

@@ -56,7 +56,7 @@ def escaped(words: str) -> str:
 
 
 def _heads(heads: tuple[str, ...]) -> Iterator[str]:
-    """What stands above the columns, and the rules beneath it."""
+    """Return the headings above the columns, and the rules below them."""
     if not heads:
         return
     spans = [(head, len(list(same))) for head, same in groupby(heads)]

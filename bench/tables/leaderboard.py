@@ -37,7 +37,7 @@ def leaderboard(
     conventions: Mapping[str, Any] | None = None,
     draws: Draws | None = None,
 ) -> Table:
-    """The table of results of one protocol on one dataset; `conventions`: what the protocol says, if known.
+    """Build the table of results of one protocol on one dataset; `conventions`: the protocol's, if known.
 
     The best comes first. Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are
     marked and explained. Those judged as usual get ranks, if `draws` are given; where only one is, most of the others.
@@ -67,7 +67,7 @@ def leaderboard(
 
 
 def widened(table: Table) -> Table:
-    """A leaderboard with columns for what else is known of its rows: seeds, net, proposals, what tuned them, speed."""
+    """Add columns for seeds, net, proposals, supervision and speed to a leaderboard."""
     known = [row[0].extra for row in table.rows]
     names = [
         name
@@ -89,7 +89,7 @@ def _plain(value: Value) -> Cell:
 
 
 def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
-    """What holds for a whole table."""
+    """Return the remarks that apply to a whole table."""
     remarks = []
     if dataset in SYNTHETIC:
         remarks.append(f"{dataset} is generated: its numbers say nothing about photographs.")
@@ -133,7 +133,7 @@ def _judged(row: Row) -> tuple[str, str]:
 
 
 def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
-    """A row judged as most are, of those that are judged as the protocol says, and on the whole split, if any are.
+    """Return a row with the usual conventions and split, preferring the protocol's own and the whole split.
 
     It was trained on what most of these were.
     """
@@ -169,7 +169,7 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
 
 
 def other_conventions(result: Result, usual: Result) -> str:
-    """The switches of a result that the usual one has otherwise."""
+    """List the conventions in which a result differs from the usual one."""
     moved = [
         key for key in sorted({*result.conventions, *usual.conventions}) if _switch(result, key) != _switch(usual, key)
     ]
@@ -193,7 +193,7 @@ def _labels(rows: Sequence[Row]) -> list[str]:
 
 
 def distinct(result: Result, namesakes: Sequence[Result]) -> str:
-    """A result's name, followed by the config fields in which it differs from its namesakes.
+    """Return a result's name with the settings in which it differs from results of the same name.
 
     A field that some lack, as records older than it do, is named only where no other tells them apart.
     """
@@ -210,7 +210,7 @@ def _short(value: object) -> str:
 
 
 def _best(metric: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows with the best mean, if there is anything to be better than."""
+    """Return the rows with the best mean, if there is more than one row to compare."""
     means = [(statistics.fmean(values), row) for row in rows if (values := values_of(row, metric))]
     if len(means) < 2:
         return []
@@ -251,6 +251,6 @@ def _cell(row: Row, metric: str, best: bool) -> Cell:
 
 
 def letters() -> list[str]:
-    """Marks a ... z, aa ... zz."""
+    """Generate the marks a ... z, aa ... zz."""
     single = list(string.ascii_lowercase)
     return single + [a + b for a in single for b in single]

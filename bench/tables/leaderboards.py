@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
-    """The leaderboard of a protocol on a dataset. Raises UnknownNameError."""
+    """Build the leaderboard of a protocol on a dataset. Raises UnknownNameError."""
     from bench.records.replicates import read_replicates
     from bench.tables.leaderboard import leaderboard
 
@@ -29,7 +29,7 @@ def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
 
 
 def paper_table(name: str, known: Sequence[StoredResult]) -> Table:
-    """A paper's table with the measured numbers beneath the printed ones. Raises UnknownNameError."""
+    """Build a paper's table with the measured numbers below the printed ones. Raises UnknownNameError."""
     from bench.tables.reported import load_table
 
     table = load_table(name)
@@ -38,7 +38,7 @@ def paper_table(name: str, known: Sequence[StoredResult]) -> Table:
 
 
 def beside(table: ReportedTable, found: Matches) -> Table:
-    """A paper's table with what was measured of it beneath the printed rows."""
+    """Add the measured numbers below a paper's printed rows."""
     from bench.tables.beside import table_beside
 
     families = {name: registry.family(registry.protocol(name).family) for name in table.protocols()}

@@ -114,7 +114,7 @@ def _belongs(number: Reported, column: Column, config: Mapping[str, Any]) -> boo
 
 
 def _measured(number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read) -> Measured | None:
-    """What can be compared best, of those the latest; its seeds together."""
+    """Choose the most comparable results, the latest of those, with all their seeds."""
     groups: defaultdict[tuple[str, ...], dict[int | None, Result]] = defaultdict(dict)
     for one in results:
         if (one.protocol, one.dataset) == (number.protocol, bound.record.dataset) and value_of(one, number) is not None:
@@ -129,7 +129,7 @@ def _measured(number: Reported, results: Sequence[Result], bound: BoundProtocol,
 
 
 def value_of(result: Result, number: Reported) -> float | None:
-    """A result's value of the metric, or of the class, that a printed number is of."""
+    """Return a result's value of the metric or class that a printed number belongs to."""
     metric = str(number.metric)
     if number.class_ is None:
         return result.metrics.get(metric)
@@ -137,7 +137,7 @@ def value_of(result: Result, number: Reported) -> float | None:
 
 
 def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) -> tuple[float, float] | None:
-    """The interval of a metric, over images and seeds; of a class, that of its only seed, as no replicates are kept."""
+    """Return the interval of a metric over images and seeds; for a class, that of its only seed."""
     metric = str(number.metric)
     if len(row) == 1:
         of_classes = row[0].class_intervals.get(metric, {})
@@ -160,7 +160,7 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
 
 
 def _as_said(result: Result, bound: BoundProtocol) -> Result:
-    """The same result, had it been made as the protocol says."""
+    """Return the result as if made with the protocol's own conventions."""
     says = bound.conventions.model_dump(mode="json")
     classes = tuple(next(iter(result.per_class.values()), ()))
     known = {bound.digest(classes), bound.digest(classes[1:])}  # segmentation's first class is the background

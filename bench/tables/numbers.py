@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction as per cent; nothing where it is undefined.
+    """Format a fraction as per cent; empty if undefined.
 
     >>> percent(0.6963), percent(0.6963, 2)
     ('69.6', '69.63')
@@ -13,7 +13,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """A difference as per cent, with its sign; nothing where it is undefined.
+    """Format a difference as per cent with its sign; empty if undefined.
 
     >>> signed(0.012), signed(-0.5), signed(0.0), signed(-0.0001)
     ('+1.2', '-50.0', '0.0', '0.0')
@@ -23,7 +23,7 @@ def signed(value: float | None, digits: int = 1) -> str:
 
 
 def bounds(interval: tuple[float, float] | None) -> str:
-    """An interval as per cent; nothing where there is none.
+    """Format an interval as per cent; empty if there is none.
 
     >>> bounds((0.25, 0.75))
     '[25.0, 75.0]'
@@ -32,7 +32,7 @@ def bounds(interval: tuple[float, float] | None) -> str:
 
 
 def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
-    """A fraction with its interval.
+    """Format a fraction with its interval.
 
     >>> with_interval(0.5, (0.25, 0.75))
     '50.0 [25.0, 75.0]'
@@ -41,7 +41,7 @@ def with_interval(value: float | None, interval: tuple[float, float] | None) -> 
 
 
 def with_spread(mean: float, deviation: float, count: int) -> str:
-    """The mean over seeds, its sample standard deviation, and how many there were.
+    """Format the mean over seeds with its sample standard deviation and their number.
 
     >>> with_spread(0.5, 0.01, 3)
     '50.0 ± 1.0 (3)'

@@ -42,7 +42,7 @@ def not_implemented(folder: Path = PAPERS) -> dict[str, dict[str, str]]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Mappings, lists and text: scalars stay as they are written. Raises BadFileError, also for a key given twice."""
+    """Parse YAML into mappings, lists and text. Raises BadFileError, also for a duplicate key."""
     return _parsed(_text(path), path)
 
 
@@ -77,7 +77,7 @@ def _place(path: Path) -> tuple[str, int]:
 
 
 def _title(path: Path) -> str:
-    """The title, from what stands before the columns."""
+    """Return the title from the text before the columns."""
     try:
         head = _text(path).partition("\ncolumns:")[0]
         return str(_parsed(head, path)["title"])

@@ -40,7 +40,7 @@ def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
 
 
 def how_ranked(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
-    """What a rank says, and which rows have none."""
+    """Explain what a rank means, and which rows have none."""
     on = rows[0][0].split
     how = f"rank: by {metric} on {on}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
     without = [row[0].label for row in rows if row[0].address not in places and values_of(row, metric)]
@@ -48,7 +48,7 @@ def how_ranked(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> s
 
 
 def values_of(row: Row, metric: str) -> list[float]:
-    """The defined values of a metric, one a seed."""
+    """Return the defined values of a metric, one per seed."""
     return [value for result in row if (value := result.metrics.get(metric)) is not None]
 
 

@@ -27,7 +27,7 @@ OF_THE_ROW = ("method", "net", "protocol")
 
 
 def _cell(written: Any) -> Any:
-    """A number with its printed digits, words, or nothing."""
+    """Parse a number with its printed digits, words, or nothing."""
     if written == "~":
         return None
     if isinstance(written, str) and re.fullmatch(r"\d+(\.\d+)?", written):
@@ -148,7 +148,7 @@ class ReportedTable(_Record):
         return tuple(dict.fromkeys(number.protocol for number in self.numbers() if number.protocol is not None))
 
     def unit_of(self, row: Row, column: Column) -> Unit:
-        """The unit of a cell."""
+        """Return the unit of a cell."""
         return row.unit or column.unit or self.unit
 
     def _number(self, index: int, column: Column, value: Decimal) -> Reported:
@@ -178,7 +178,7 @@ class Citation(_Record):
 
 
 def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
-    """A paper's table by name (`melm-3`).
+    """Load a paper's table by name (`melm-3`).
 
     Raises UnknownNameError, and BadFileError for a file that breaks a rule of the schema.
     """
@@ -195,7 +195,7 @@ def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
 
 
 def citations(folder: Path = PAPERS) -> dict[str, Citation]:
-    """The papers' bibliography, by paper. Raises BadFileError."""
+    """Load the papers' bibliography, by paper. Raises BadFileError."""
     path = folder / "citations.yaml"
     return _validated(dict[str, Citation], read_yaml(path), path)
 

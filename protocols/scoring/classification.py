@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import class_mean, ratio, count_by_class
+from bench.core.bootstrap import class_mean, count_by_class, ratio
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions

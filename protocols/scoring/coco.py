@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.bootstrap import ratio, count_by_class
+from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import FloatArray, area, to_coco
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import check_rle
@@ -145,7 +145,7 @@ def _interpolated(true: FloatArray, found: FloatArray, positives: FloatArray) ->
 
 
 def _flags(bits: Integers) -> Flags:
-    """A flag for each IoU (n, IoUs), from bits (n,)."""
+    """Unpack bits (n,) into a flag for each IoU (n, IoUs)."""
     return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
 
 
@@ -168,7 +168,7 @@ def _outcomes(truth: GroundTruth, found: ResolvedPredictions, matches: Matches) 
 
 
 def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
-    """Detections at an IoU of .5, all sizes, for precision-recall curves."""
+    """Rank the detections at an IoU of .5, all sizes, for precision-recall curves."""
     label, score, wanted, hit, ignored = (
         outcomes[name].to_numpy() for name in ("label", "score", "wanted", "hit_all", "ignored_all")
     )
@@ -213,7 +213,7 @@ def _engine(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None)
 
 
 def _dataset(truth: GroundTruth, number: NDArray[np.int64], masks: Masks | None) -> Any:
-    """The truth as hotcoco takes it."""
+    """Convert the ground truth to hotcoco's form."""
     import hotcoco
 
     o = truth.objects

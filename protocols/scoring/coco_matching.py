@@ -55,7 +55,7 @@ class Matches(NamedTuple):
 
 
 def things_of(truth: GroundTruth) -> Things:
-    """The objects of a truth."""
+    """Collect the objects of a ground truth."""
     o = truth.objects
     crowd = np.zeros(len(o), dtype=np.bool_) if o.crowd is None else o.crowd
     return Things(~(outside(area(o.box) if o.area is None else o.area) | crowd[:, None]), crowd)
@@ -88,7 +88,7 @@ def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, over
 def _choose(
     row: Integers, thing: Integers, overlap: FloatArray, things: Things, matches: Matches, taken: Flags
 ) -> None:
-    """Detections of one place choose, all at once since these are of different groups; pairs by row, best last."""
+    """Match the detections of one rank at once, as they are of different groups; pairs by row, best last."""
     free = (overlap[:, None, None] >= IOUS) & ~taken[thing]
     rank = np.arange(1, len(row) + 1)[:, None] + len(row) * things.wanted[thing]
     wish = np.where(free, rank[:, :, None], 0)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import ratio, count_by_class
+from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import find_best_overlaps
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions

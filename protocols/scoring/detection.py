@@ -17,7 +17,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import count_by_class
 from bench.core.boxes import FloatArray, find_best_overlaps, from_voc, to_voc
-from bench.data.ground_truth import Objects, GroundTruth
+from bench.data.ground_truth import GroundTruth, Objects
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import average_precisions, rank_rows

@@ -62,7 +62,7 @@ def summarise(
 
 
 def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]) -> Iterator[tuple[int, FloatArray]]:
-    """The energy (H, W) of each image that has an answer, one at a time."""
+    """Yield the energy (H, W) of each image with predictions, one at a time."""
     if "objectness" in predictions:
         maps = predictions["objectness"]
         for image, small in zip(maps.image.tolist(), maps.arrays(), strict=True):
@@ -94,7 +94,7 @@ def _covered(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> F
 
 
 def _bounds(boxes: FloatArray, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """The first pixel whose centre each box (n, 4) covers, along x and y, and the first after them that it does not."""
+    """Compute the first pixel whose centre each box (n, 4) covers, along x and y, and the first one past it."""
     limits = np.array([shape[1], shape[0]] * 2, dtype=np.float64)
     return np.ceil(np.clip(boxes, 0, limits) - 0.5).astype(np.int64)
 

@@ -86,7 +86,7 @@ def summarise(
 
 
 def _best_of_pairs(boxes: ResolvedPredictions) -> NDArray[np.int64]:
-    """The best row of each image and class, the first of equals."""
+    """Return the best row of each image and class, the first of equals."""
     order = np.lexsort((-boxes.score, boxes.label, boxes.image))
     pair = np.stack([boxes.image[order], boxes.label[order]])
     first = np.ones(len(order), dtype=np.bool_)
@@ -97,7 +97,7 @@ def _best_of_pairs(boxes: ResolvedPredictions) -> NDArray[np.int64]:
 def _places(
     truth: GroundTruth, classes: ResolvedPredictions, boxes: ResolvedPredictions, best: NDArray[np.int64]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """The place of each class score in its image, and the place of the class of each of the best boxes."""
+    """Compute the rank of each class score in its image, and the rank of the class of each best box."""
     place = rank_within_images(classes.image, classes.label, classes.score)
     box_place = np.full(len(best), np.iinfo(np.int64).max)  # a class without a score is in nobody's first k
     asked, scored = truth.pair(boxes.image[best], boxes.label[best]), truth.pair(classes.image, classes.label)
@@ -120,7 +120,7 @@ def _on_object(truth: GroundTruth, boxes: ResolvedPredictions, conventions: Conv
 
 
 def _images(truth: GroundTruth, image: NDArray[np.integer], hit: Flags) -> Flags:
-    """The images (N,) that have a row that hits."""
+    """Return which images (N,) have a row that hits."""
     found = np.zeros(len(truth.ids), dtype=np.bool_)
     found[image[hit]] = True
     return found

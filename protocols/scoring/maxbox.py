@@ -93,7 +93,7 @@ def summarise(
 
 
 def _best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
-    """What to know of hits (n, _CURVES, 1000): the first best threshold of each curve."""
+    """Summarise hits (n, _CURVES, 1000) by the first best threshold of each curve."""
     if not len(hits):
         return ()
     first, *others = (f"{TAUS[at]:.3f}".lstrip("0") for at in hits.sum(axis=0).argmax(axis=1))
@@ -109,7 +109,7 @@ def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tup
 
 
 def scaled_map(found: NDArray[np.floating]) -> FloatArray:
-    """A map (h, w) at 224 x 224, spanning 0 ... 1; a constant one is 0."""
+    """Resize a map (h, w) to 224 x 224 and rescale it to 0 ... 1; a constant map becomes 0."""
     import cv2
 
     if found.min() == found.max():  # asked of the small map: enlarging rounds a constant unevenly

@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.core.bootstrap import ratio, count_by_class
+from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import FloatArray, area, union_area
-from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, Objects, GroundTruth
+from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth, Objects
 from bench.data.rle import to_mask
 from bench.errors import RequestError
 from bench.predictions.decode import peak

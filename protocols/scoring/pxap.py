@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Masks, GroundTruth
+from bench.data.ground_truth import GroundTruth, Masks
 from bench.data.pixels import read_pixels
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -80,7 +80,7 @@ def _counted(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
 
 
 def _regions(masks: Masks, image: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The pixels (224, 224) of any object, and those to be ignored where they are none of an object."""
+    """Return the pixels (224, 224) of any object, and those to ignore outside objects."""
     shape = (SIDE, SIDE)
     object_ = np.zeros(shape, dtype=np.bool_)
     for file in masks.files[image]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
-from bench.data.ground_truth import Masks, GroundTruth
-from bench.data.pixels import resize_nearest, read_indices
+from bench.data.ground_truth import GroundTruth, Masks
+from bench.data.pixels import read_indices, resize_nearest
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -108,7 +108,7 @@ def _true(masks: Masks, image: int, names: int) -> Mask:
 
 
 def _checked(file: Path | str, mask: Mask, names: int) -> Mask:
-    """The mask. Raises BadFileError where a pixel is of no class."""
+    """Read the mask. Raises BadFileError if a pixel is of no class."""
     if (wrong := (mask >= names) & (mask != SILENT)).any():
         raise BadFileError(file, f"a pixel must be 0 ... {names - 1} or {SILENT}, but one is {mask[wrong][0]}")
     return mask

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.bootstrap import class_mean, ratio, count_by_class
+from bench.core.bootstrap import class_mean, count_by_class, ratio
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol

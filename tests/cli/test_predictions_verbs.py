@@ -254,7 +254,8 @@ def broken_map(folder: Path) -> Path:
         (
             "voc07-seg",
             npy_maps,
-            "scoremaps: holds maps or objectness, but voc07-seg evaluates masks; maps or objectness are evaluated by voc07-",
+            "scoremaps: holds maps or objectness, but voc07-seg evaluates masks; "
+            "maps or objectness are evaluated by voc07-",
         ),
         (
             "voc07-det",

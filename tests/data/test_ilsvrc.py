@@ -150,7 +150,11 @@ def test_data_that_is_not_there_is_named(root: Path, places: Places, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("LOC_synset_mapping.txt", "n01440764 tench\nn01440764 tench\n", "row 1: expected a WordNet id that is not repeated"),
+        (
+            "LOC_synset_mapping.txt",
+            "n01440764 tench\nn01440764 tench\n",
+            "row 1: expected a WordNet id that is not repeated",
+        ),
         ("LOC_synset_mapping.txt", "tench\n", "row 0: expected a WordNet id"),
         ("ILSVRC/ImageSets/CLS-LOC/train_cls.txt", "n99999999/n99999999_1 1\n", "row 0: expected class/name"),
         ("ILSVRC/ImageSets/CLS-LOC/train_cls.txt", "n01440764/../../x 1\n", "row 0: expected the name of a file"),

@@ -58,7 +58,7 @@ def read_coco(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Pred
 
 
 def _content(path: Path) -> bytes:
-    """The file. Raises BadFileError for one that would take gigabytes to read."""
+    """Parse the file. Raises BadFileError if reading it would take gigabytes."""
     content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     width = 1 if content.isascii() else 4  # bytes a character, once decoded
     values = sum(content.count(mark) for mark in (b"[", b"{", b",", b":"))
@@ -69,7 +69,7 @@ def _content(path: Path) -> bytes:
 
 
 def category_ids(truth: GroundTruth) -> Sequence[int]:
-    """The `category_id` of each class."""
+    """Return the `category_id` of each class."""
     return CATEGORY_IDS if truth.classes == CLASSES else range(1, len(truth.classes) + 1)
 
 

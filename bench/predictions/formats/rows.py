@@ -38,7 +38,7 @@ def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
 
 @contextmanager
 def lines_of(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a text file, one in memory at a time; the file is closed with the block.
+    """Yield the lines of a text file, one in memory at a time; the file is closed with the block.
 
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
     """
@@ -58,7 +58,7 @@ def _lines(path: Path, file: TextIO) -> Iterator[str]:
 
 
 def number_of(text: str) -> float:
-    """The finite number that a text is, else NaN; Python's own `1_000` is none."""
+    """Parse a finite number, else NaN; Python's own `1_000` is not accepted."""
     try:
         value = float(text)
     except ValueError:

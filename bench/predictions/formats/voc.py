@@ -42,7 +42,7 @@ def read_voc(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predicti
 
 
 def _voc_files(folder: Path, truth: GroundTruth) -> tuple[str, str, dict[int, Path]]:
-    """The competition, the split, and the file of each class (by index) in a folder."""
+    """Find the competition, the split, and the file of each class (by index) in a folder."""
     found: dict[tuple[str, str], dict[int, Path]] = {}
     for file in list_files(folder, "comp*.txt"):
         match = _VOC_NAME.fullmatch(file.name)
@@ -93,6 +93,6 @@ def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ..
 
 
 def _numbers(fields: list[str]) -> list[float]:
-    """The fields as finite numbers; none at all, if any is not one."""
+    """Parse the fields as finite numbers; return none if any is not."""
     numbers = [number_of(field) for field in fields]
     return [] if any(map(math.isnan, numbers)) else numbers
