@@ -31,7 +31,7 @@ def rebuild(page: str) -> str:
 
 def _build_part(what: str, bound: list[BoundProtocol]) -> str:
     if what == "protocols":
-        head = ("protocol", "learns on, is judged on", "takes", "metrics, primary first", "seen in")
+        head = ("protocol", "learns on, is evaluated on", "takes", "metrics, primary first", "seen in")
         return _table(head, map(_protocol, bound))
     if what == "kinds":
         return _table(("kind", "columns, or what an array is of", "taken by"), _kinds(bound))

@@ -69,22 +69,22 @@ def audit(
     metrics = tuple(dict.fromkeys((*record.metrics, *family.METRICS)))
     base = BoundProtocol(record.model_copy(update={"metrics": metrics}), family)
 
-    def judged(found: Mapping[str, ResolvedPredictions], **changes: Any) -> Metrics:
+    def evaluate(found: Mapping[str, ResolvedPredictions], **changes: Any) -> Metrics:
         moved = BoundProtocol(base.record.with_conventions(changes), family)
         return score(moved, truth, found, allow_missing=allow_missing, replicates=0).metrics
 
     def setting(switch: str, value: Any) -> Setting:
         try:
-            found = judged(predictions, **{switch: value})
+            found = evaluate(predictions, **{switch: value})
         except RequestError as error:
             return Setting(switch, value, refused=str(error))
         if switch not in _MAKES_TIES or "ties" not in record.conventions:
             return Setting(switch, value, found)
         unstable = {switch: value, "ties": "argsort"}
-        drawn = [judged(shuffled, **unstable) for shuffled in _shuffled(predictions)]
+        drawn = [evaluate(shuffled, **unstable) for shuffled in _shuffled(predictions)]
         return Setting(switch, value, found, _ranges([found, *drawn]))
 
-    own = Setting(None, None, judged(predictions))
+    own = Setting(None, None, evaluate(predictions))
     todo = [(switch, value) for switch, values in alternatives(protocol.conventions).items() for value in values]
     found = []
     with progress.task("Moving switches", len(todo), unit="settings") as step:

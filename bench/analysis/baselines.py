@@ -28,7 +28,7 @@ Row = tuple[Result, ...]
 
 
 def latest(kept: Iterable[StoredResult]) -> list[Row]:
-    """Of every thing that was judged the latest results, one a seed."""
+    """Of every thing that was evaluated the latest results, one a seed."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)

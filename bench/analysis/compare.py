@@ -1,8 +1,7 @@
-"""Comparison of two results: how far apart, and how sure, under the same draws of the images; overall and by class.
+"""Comparison of two results: their difference and its uncertainty, overall and by class.
 
-The replicates beside two records are of the same draws where both were judged on the same images, and so their
-differences are of pairs. Results that were judged differently are refused, or compared and said to be: on other images
-there are no pairs, and the draws of one are taken in another order than those of the other.
+Results on the same images share their bootstrap draws, so their differences are paired. Results of different protocols or
+images are refused, or compared with a remark: on other images there are no pairs, and one side's draws are shuffled.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two results differ in. unlike: how they were judged differently; empty where they were not."""
+    """What two results differ in. unlike: how they were evaluated differently; empty where they were not."""
 
     a: Result
     b: Result
@@ -64,12 +63,12 @@ class Comparison:
 def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway: bool = False) -> Comparison:
     """Compare two results by the metrics that both have.
 
-    Raises RequestError where they were judged differently, unless `anyway`; where they have no metric in common, or
+    Raises RequestError where they were evaluated differently, unless `anyway`; where they have no metric in common, or
     none by class; and where what they are compared by is not beside their records.
     """
     one, other = a.result, b.result
     if (unlike := _unlike(one, other)) and not anyway:
-        found = f"{_name(other)} was not judged as {_name(one)}: {'; '.join(unlike)}"
+        found = f"{_name(other)} was not evaluated like {_name(one)}: {'; '.join(unlike)}"
         raise RequestError(f"{found}. --anyway compares them, and says so.")
     paired = one.truth_digest == other.truth_digest
     metrics = _differences((one.metrics, other.metrics), _draws(a, b, paired=paired), paired=paired)
@@ -88,7 +87,7 @@ def tables_of(found: Comparison) -> list[Table]:
     remarks = [f"A: {_name(a)}", f"B: {_name(b)}"]
     if lower := [name for name in found.metrics if not a.higher_is_better[name]]:
         remarks.append(f"Lower is better: {', '.join(lower)}.")
-    remarks += [f"Not judged alike: {reason}." for reason in found.unlike]
+    remarks += [f"Different protocol: {reason}." for reason in found.unlike]
     if not found.paired:
         remarks.append("Not paired: A and B are of other images.")
     tables = [_table(title, "metric", found.metrics, tuple(remarks))]
@@ -135,7 +134,7 @@ def _difference(
 
 
 def _unlike(a: Result, b: Result) -> tuple[str, ...]:
-    """How `b` was judged, where that is not how `a` was."""
+    """How `b` was evaluated, where that is not how `a` was."""
     unlike = []
     if a.protocol != b.protocol:
         unlike.append(f"protocol {b.protocol}, not {a.protocol}")

@@ -22,8 +22,8 @@ _SHOWN = 9
 class Point:
     """Results of one revision that differ in their seed only.
 
-    values: the mean of each metric. change: of the primary one since the point before; None where there is none, or
-    the two cannot be compared. moved: what was set otherwise than at the point before, and how it was judged otherwise.
+    values: the mean of each metric. change: of the primary metric since the previous point; None if there is none or
+    the two cannot be compared. moved: differences in settings and protocol from the previous point.
     """
 
     results: tuple[Result, ...]
@@ -77,7 +77,7 @@ def table_of(trend: Trend) -> Table:
 
 
 def _points(results: Sequence[Result]) -> tuple[Point, ...]:
-    """Results of the same revision, settings and judgement are one point; of a seed the last record counts."""
+    """Results of the same revision, settings and evaluation are one point; of a seed the last record counts."""
     groups: defaultdict[str, dict[int | None, Result]] = defaultdict(dict)
     for result in results:
         groups[_how(result)][result.seed] = result
@@ -88,8 +88,8 @@ def _points(results: Sequence[Result]) -> tuple[Point, ...]:
 
 
 def _how(result: Result) -> str:
-    judged = result.digest, result.truth_digest
-    return json.dumps([result.provenance.get("revision"), _settings(result), *judged], sort_keys=True)
+    evaluated = result.digest, result.truth_digest
+    return json.dumps([result.provenance.get("revision"), _settings(result), *evaluated], sort_keys=True)
 
 
 def _settings(result: Result) -> dict[str, Any]:
@@ -102,17 +102,17 @@ def _point(results: tuple[Result, ...], before: Point | None) -> Point:
     if before is None:
         return Point(results, values)
     old, new = before.results[0], results[0]
-    judged = _judged(old, new)
+    evaluated = _list_differences(old, new)
     primary = next(iter(names), "")
     now, then = values.get(primary), before.values.get(primary)
-    change = None if judged or now is None or then is None else now - then
-    return Point(results, values, change, (*judged, *_moved(_settings(old), _settings(new))))
+    change = None if evaluated or now is None or then is None else now - then
+    return Point(results, values, change, (*evaluated, *_moved(_settings(old), _settings(new))))
 
 
-def _judged(old: Result, new: Result) -> list[str]:
-    """How a result was judged otherwise than the one before."""
+def _list_differences(old: Result, new: Result) -> list[str]:
+    """How a result was evaluated differently than the one before."""
     reasons = [other_conventions(new, old)] if new.digest != old.digest else []
-    return reasons + (["judged on other images or annotations"] if new.truth_digest != old.truth_digest else [])
+    return reasons + (["evaluated on other images or annotations"] if new.truth_digest != old.truth_digest else [])
 
 
 def _moved(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     truth = dataset.ground_truth(result.split)
     if truth.digest != result.truth_digest:
         raise RequestError(
-            f"{result.dataset} {result.split} is not what result {result.address} was judged on: its truth is "
+            f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "
             f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."
         )
     found = {
@@ -92,16 +92,16 @@ def _kept_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
 
 
 def _chosen(outcomes: pa.Table, truth: GroundTruth, number: int) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
-    """Rows of the images to show, by title, and what every image (N,) was judged as; NaN: not by itself."""
+    """Rows of the images to show, by title, and what every image (N,) was evaluated as; NaN: not by itself."""
     image = outcomes["image"].to_numpy()
     good = goodness(outcomes)
     with np.errstate(invalid="ignore"):
         values = np.bincount(image, good, len(truth.ids)) / np.bincount(image, minlength=len(truth.ids))
-    judged = np.flatnonzero(np.isfinite(values))
-    if not len(judged):
+    evaluated = np.flatnonzero(np.isfinite(values))
+    if not len(evaluated):
         return {"First": np.argsort(truth.id_rank)[:number].tolist()}, values
-    ordered = judged[np.lexsort((truth.id_rank[judged], values[judged]))]
-    backward = judged[np.lexsort((truth.id_rank[judged], -values[judged]))]
+    ordered = evaluated[np.lexsort((truth.id_rank[evaluated], values[evaluated]))]
+    backward = evaluated[np.lexsort((truth.id_rank[evaluated], -values[evaluated]))]
     worst = ordered[: (number + 1) // 2].tolist()
     return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}, values
 

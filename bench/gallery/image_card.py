@@ -1,4 +1,4 @@
-"""One image of a run: what was judged of it, a line for each class that it shows, and pictures."""
+"""One image of a run: what was evaluated of it, a line for each class that it shows, and pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Maps = Mapping[tuple[str, str], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Example:
-    """An image. value: what it was judged as, a fraction; None where no image is judged by itself."""
+    """An image. value: what it was evaluated as, a fraction; None where no image is evaluated by itself."""
 
     image: str
     value: float | None
@@ -139,7 +139,7 @@ def _of(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
 
 
 def _hit(run: Run, row: int, label: int) -> bool | None:
-    """Whether an image and class passed, None where that is not judged."""
+    """Whether an image and class passed, None where that is not evaluated."""
     columns = run.outcomes.column_names
     good = goodness(run.outcomes)
     mine = run.outcomes["image"].to_numpy() == row
@@ -163,7 +163,7 @@ def _line(run: Run, row: int, label: int) -> str:
     if points is not None:
         details += [f"the point is {_far(point, true):.0f} pixels from an object" for point in points[:1] if len(true)]
     details += _pixels(run, row, label)
-    return f"{truth.classes[label]}: {'; '.join(details) or 'shown, and not judged by itself'}"
+    return f"{truth.classes[label]}: {'; '.join(details) or 'shown, and not evaluated by itself'}"
 
 
 def _far(point: FloatArray, boxes: FloatArray) -> float:
@@ -173,7 +173,7 @@ def _far(point: FloatArray, boxes: FloatArray) -> float:
 
 
 def _pixels(run: Run, row: int, label: int) -> Iterator[str]:
-    """How the pixels of a class of an image were found, where masks were judged."""
+    """How the pixels of a class of an image were found, where masks were evaluated."""
     if "shared" not in run.outcomes.column_names:
         return
     columns = {name: run.outcomes[name].to_numpy() for name in run.outcomes.column_names}

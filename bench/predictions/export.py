@@ -53,7 +53,7 @@ def write_voc_server(path: Path, found: ResolvedPredictions, truth: GroundTruth,
     than a year of VOC, and for masks that the server would refuse.
     """
     if (year := re.fullmatch(r"voc(\d{4})", truth.dataset)) is None:
-        raise RequestError(f"VOC's server judges the years of VOC, but these predictions are on {truth.dataset}.")
+        raise RequestError(f"VOC's server evaluates the years of VOC, but these predictions are on {truth.dataset}.")
     competition = _COMPETITIONS[found.kind] - own_data
     files = _masks(found, truth, competition) if found.kind == "masks" else _texts(found, truth, competition)
     with atomic_file(path) as part, ExitStack() as stack:

@@ -39,8 +39,9 @@ def leaderboard(
 ) -> Table:
     """Build the table of results of one protocol on one dataset; `conventions`: the protocol's, if known.
 
-    The best comes first. Rows judged otherwise than usual (as the protocol says, on the whole split, as most are) are
-    marked and explained. Those judged as usual get ranks, if `draws` are given; where only one is, most of the others.
+    The best comes first. Rows evaluated differently than usual (the protocol's own conventions, the whole split, as
+    most are) are marked and explained. The others get ranks if `draws` are given; if only one row is as usual, the
+    largest group of the others does.
     """
     rows = best_first(rows_of(results))
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
@@ -109,7 +110,7 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
         one = result.predictions if result.seed is None else result.seed
-        what = [result.config, result.weights, result.train_split, result.split, *_judged((result,))]
+        what = [result.config, result.weights, result.train_split, result.split, *_evaluation_of((result,))]
         key = json.dumps([result.label, what, one if result.seed is None else None], sort_keys=True)
         groups[key][one] = result
     rows = [tuple(group[seed] for seed in sorted(group, key=str)) for group in groups.values()]
@@ -128,7 +129,7 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=behind)
 
 
-def _judged(row: Row) -> tuple[str, str]:
+def _evaluation_of(row: Row) -> tuple[str, str]:
     return row[0].digest, row[0].truth_digest
 
 
@@ -139,17 +140,17 @@ def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
     """
     rows = [row for row in rows if row[0].conventions == conventions] or rows
     rows = [row for row in rows if not row[0].partial] or rows
-    (judged, _), *_ = Counter(map(_judged, rows)).most_common(1)
-    rows = [row for row in rows if _judged(row) == judged]
+    (evaluated, _), *_ = Counter(map(_evaluation_of, rows)).most_common(1)
+    rows = [row for row in rows if _evaluation_of(row) == evaluated]
     splits = Counter(row[0].train_split for row in rows)
     return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
 
 
 def _alike(rows: Sequence[Row], usual: Row) -> list[Row]:
-    """Rows judged as the usual one; where it is alone, those that most have in common under its conventions."""
-    counts = Counter(_judged(row) for row in rows if row[0].digest == usual[0].digest)
-    judged = _judged(usual) if counts[_judged(usual)] > 1 else max(counts, key=lambda one: counts[one])
-    return [row for row in rows if _judged(row) == judged]
+    """Rows evaluated as the usual one; where it is alone, those that most have in common under its conventions."""
+    counts = Counter(_evaluation_of(row) for row in rows if row[0].digest == usual[0].digest)
+    evaluated = _evaluation_of(usual) if counts[_evaluation_of(usual)] > 1 else max(counts, key=lambda one: counts[one])
+    return [row for row in rows if _evaluation_of(row) == evaluated]
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:
@@ -158,9 +159,11 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
     if result.digest != usual.digest:
         remarks.append(other_conventions(result, usual))
     if result.truth_digest != usual.truth_digest and not result.partial:
-        remarks.append(f"judged on other images or annotations: {result.split}, {format_count(result.images, 'image')}")
+        remarks.append(
+            f"evaluated on other images or annotations: {result.split}, {format_count(result.images, 'image')}"
+        )
     if result.partial:
-        remarks.append(f"partial: judged on {result.split}, {format_count(result.images, 'image')}")
+        remarks.append(f"partial: evaluated on {result.split}, {format_count(result.images, 'image')}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
     if result.tuned_on != "none":

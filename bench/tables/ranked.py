@@ -24,7 +24,7 @@ Draws = Mapping[str, Replicates | None]
 
 
 def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
-    """Rank of each row, by the address of its first result; of rows judged alike.
+    """Rank of each row, by the address of its first result; of rows evaluated alike.
 
     Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
     """

@@ -51,8 +51,8 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     scores[found.image, found.label] = found.score
     decided = _decided(truth, scores, conventions)
     present = truth.labels >= (ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT)
-    judged = (truth.labels != ONLY_DIFFICULT) | (conventions.difficult_only != "ignore")
-    image, label = (index.astype(np.int32) for index in np.nonzero(judged))
+    evaluated = (truth.labels != ONLY_DIFFICULT) | (conventions.difficult_only != "ignore")
+    image, label = (index.astype(np.int32) for index in np.nonzero(evaluated))
     order = rank_rows(truth, image, label, scores[image, label])
     image, label = image[order], label[order]
     missing = np.isneginf(scores[image, label])

@@ -1,4 +1,4 @@
-"""Detection as COCO judges it: average precision and recall over IoU .50 ... .95, sizes, and numbers of detections.
+"""Detection as in COCO: average precision and recall over IoU .50 ... .95, sizes, and numbers of detections.
 
 101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. hotcoco computes the numbers as
 pycocotools defines them; a class without objects is undefined, and no detections at all score 0. Intervals come from
@@ -172,9 +172,9 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     label, score, wanted, hit, ignored = (
         outcomes[name].to_numpy() for name in ("label", "score", "wanted", "hit_all", "ignored_all")
     )
-    judged = ~np.isnan(score) & (ignored & 1 == 0)
+    evaluated = ~np.isnan(score) & (ignored & 1 == 0)
     positives = np.bincount(label[wanted & 1 > 0], minlength=classes)
-    return RankedHits(label[judged], hit[judged] & 1 > 0, positives)
+    return RankedHits(label[evaluated], hit[evaluated] & 1 > 0, positives)
 
 
 def _matches(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None) -> Matches:
@@ -202,10 +202,10 @@ def _engine(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None)
             )
         ]
     )
-    judged = hotcoco.COCOeval(objects, objects.load_res(results), "bbox" if masks is None else "segm")
-    judged.evaluate()
-    judged.accumulate()
-    curves: Any = judged.eval
+    evaluated = hotcoco.COCOeval(objects, objects.load_res(results), "bbox" if masks is None else "segm")
+    evaluated.evaluate()
+    evaluated.accumulate()
+    curves: Any = evaluated.eval
     # by IoU, recall, class, size, detections, and by IoU, class, size, detections; below 0 where undefined
     precision, recall = (np.where(curves[name] < 0, np.nan, curves[name]) for name in ("precision", "recall"))
     whole = {name: precision[at, :, :, size, -1].mean(axis=(0, 1)) for name, (at, size) in _PRECISIONS.items()}

@@ -51,9 +51,9 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     position = np.full(truth.labels.size, -1, dtype=np.int64)
     position[truth.pair(image, label)] = np.arange(len(image))
     found = predictions["boxes"]
-    judged = _judged(position[truth.pair(found.image, found.label)], found.score, conventions)
-    passed = _on_object(truth, found, judged, conventions)
-    asked = position[truth.pair(found.image[judged], found.label[judged])]
+    evaluated = _select_rows(position[truth.pair(found.image, found.label)], found.score, conventions)
+    passed = _on_object(truth, found, evaluated, conventions)
+    asked = position[truth.pair(found.image[evaluated], found.label[evaluated])]
     hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
     hit[asked[passed]], answered[asked] = True, True
     counts = {"pairs": len(image), "hits": int(hit.sum()), "pairs_without_box": int((~answered).sum())}
@@ -72,8 +72,8 @@ def summarise(
     return {"CorLoc": ratio(hits, pairs)}
 
 
-def _judged(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: Conventions) -> NDArray[np.int64]:
-    """Rows to judge: of each pair (-1: none that is asked for) the best, the first of equals; or all."""
+def _select_rows(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: Conventions) -> NDArray[np.int64]:
+    """Rows to evaluate: of each pair (-1: none that is asked for) the best, the first of equals; or all."""
     rows = np.flatnonzero(pair >= 0)
     if conventions.boxes == "any":
         return rows

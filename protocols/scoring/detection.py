@@ -1,4 +1,4 @@
-"""Detection as PASCAL VOC judges it: average precision, mean over classes, in both forms from one matching.
+"""Detection as in PASCAL VOC: average precision, mean over classes, in both forms from one matching.
 
 A detection picks the object of its class in its image that it overlaps most, difficult ones included. Over the
 threshold, a difficult object makes it ignored, an object already found by a better detection makes it false, any other
@@ -63,7 +63,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[finder[finder >= 0]] = True
     missed = objects.where(sought & (finder < 0))
-    judged = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
+    evaluated = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
     nothing = np.zeros(len(missed), dtype=np.bool_)
     unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
     counts = {
@@ -73,7 +73,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
         "ignored": int(ignored.sum()),
         "objects": int(sought.sum()),
     }
-    return FamilyScore(pa.concat_tables([judged, unfound]), counts)
+    return FamilyScore(pa.concat_tables([evaluated, unfound]), counts)
 
 
 def summarise(
@@ -81,9 +81,9 @@ def summarise(
 ) -> Replicates:
     """Average precision by class (B, C) in both forms."""
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
-    sought, judged = np.flatnonzero(hit | missed), ~missed
+    sought, evaluated = np.flatnonzero(hit | missed), ~missed
     positives = count_by_class(weights, image[sought], label[sought], len(classes))
-    precision = average_precisions(image[judged], label[judged], hit[judged], positives, weights)
+    precision = average_precisions(image[evaluated], label[evaluated], hit[evaluated], positives, weights)
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
 

@@ -172,12 +172,12 @@ def test_results_judged_differently_are_refused_or_marked(
     on = how.get("on", lambda same: same)(truth)
     one = keep("one", some(0.7, 1, truth))
     other = keep("other", some(0.7, 1, on), **{**how, "on": on})
-    with pytest.raises(RequestError, match=r"other .* was not judged as one .*--anyway") as refused:
+    with pytest.raises(RequestError, match=r"other .* was not evaluated like one .*--anyway") as refused:
         compare(one, other)
     assert says in str(refused.value)
     found = compare(one, other, anyway=True)
     assert found.unlike == (says,)
-    assert f"Not judged alike: {says}." in tables_of(found)[0].remarks
+    assert f"Different protocol: {says}." in tables_of(found)[0].remarks
     assert found.paired == ("on" not in how)
 
 

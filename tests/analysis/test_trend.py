@@ -69,7 +69,7 @@ def test_a_setting_that_older_records_lack_was_moved_only_where_no_other_was() -
             {"digest": "x", "conventions": {"iou_threshold": 0.7}},
             "other conventions: iou_threshold 0.7, not 0.5",
         ),
-        ({"truth_digest": "x"}, "judged on other images or annotations"),
+        ({"truth_digest": "x"}, "evaluated on other images or annotations"),
     ],
 )
 def test_between_two_judgements_there_is_no_change(odd: dict[str, Any], reason: str) -> None:

@@ -90,11 +90,13 @@ def test_no_number_stands_beside_one_judged_differently_unmarked(here, scored: S
         assert "Traceback" not in refused.err
         marked = here("compare", usual, other, "--anyway")
         assert marked.code == 0
-        assert f"Not judged alike: {why}" in marked.out.replace("other conventions: ", "").replace("other images: ", "")
+        assert f"Different protocol: {why}" in marked.out.replace("other conventions: ", "").replace(
+            "other images: ", ""
+        )
     (table,) = here("table", "--json").json()["tables"]
     notes = {row["values"]["method"]: " ".join(row["notes"]) for row in table["rows"]}
     assert "iou_threshold 0.75, not 0.5" in notes["moved"]
-    assert "judged on half, 20 images" in notes["part"]
+    assert "evaluated on half, 20 images" in notes["part"]
     assert "judged" not in notes["usual"]
     assert "conventions" not in notes["usual"]
 

@@ -344,7 +344,7 @@ def test_what_a_run_predicted_is_exported_by_its_results_address(here: Any) -> N
     assert scored(judged)["metrics"]["gt_known_loc_error"] == record["metrics"]["gt_known_loc_error"]
     refused = here("export", record["address"], "--out", "out.tar", "--format", "voc-server", *SMALL[2:])
     assert (refused.code, refused.out) == (2, "")
-    assert "VOC's server judges the years of VOC, but these predictions are on shapes." in refused.err
+    assert "VOC's server evaluates the years of VOC, but these predictions are on shapes." in refused.err
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_protocol_that_judges_no_image_by_itself_shows_the_first(made: Any) ->
     assert list(found.examples) == ["First"]
     assert [one.value for one in found.examples["First"]] == [None, None]
     assert all(
-        line.endswith("shown, and not judged by itself") for one in found.examples["First"] for line in one.lines
+        line.endswith("shown, and not evaluated by itself") for one in found.examples["First"] for line in one.lines
     )
 
 
@@ -159,7 +159,7 @@ def test_a_result_whose_predictions_are_not_kept_says_what_to_do(made: Any, tmp_
 def test_another_truth_than_the_judged_one_is_refused(made: Any) -> None:
     places, addresses = made
     kept = find_result(addresses["center voc07-point"], places, places.runs / "none")
-    with pytest.raises(RequestError, match=r"is not what result .* was judged on.*--data-option"):
+    with pytest.raises(RequestError, match=r"is not what result .* was evaluated on.*--data-option"):
         sheet(kept, places, 2, {**TINY, "test": 5})
 
 

@@ -115,7 +115,7 @@ def test_what_the_server_would_refuse_is_refused_and_nothing_is_written(truth: G
     silent = [np.full((6, 8), 255, np.uint8)] * 3
     with pytest.raises(RequestError, match=r"takes pixels of 0 \.\.\. 2, but the mask of '2007_000027' has 255"):
         write_voc_server(tmp_path / "out.tar", masks(silent), truth)
-    with pytest.raises(RequestError, match="judges the years of VOC, but these predictions are on shapes"):
+    with pytest.raises(RequestError, match="evaluates the years of VOC, but these predictions are on shapes"):
         write_voc_server(tmp_path / "out.tar", made("boxes", **BOXES), replace(truth, dataset="shapes"))
     assert list(tmp_path.iterdir()) == []
 

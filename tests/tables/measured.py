@@ -15,7 +15,7 @@ from bench.tables.reported import load_table
 
 
 def result(protocol: str, label: str, metrics: dict[str, float | None], **more: Any) -> Result:
-    """A result of a method on all of its protocol's split, judged as the protocol says."""
+    """A result of a method on all of its protocol's split, evaluated as the protocol says."""
     bound = registry.bind(registry.protocol(protocol))
     record = bound.record
     method, _, variant = label.partition(":")

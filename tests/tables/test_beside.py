@@ -91,7 +91,7 @@ def test_a_mark_of_all_cells_stands_at_the_name_and_is_explained() -> None:
     made = beside("melm-1", [part])
     measured = made.rows[14]
     assert (measured[0].text, measured[0].marks, measured[1].marks) == ("measured: melm:l2+arl", ("a",), ())
-    assert made.notes == {"a": "partial: judged on few, 5 images"}
+    assert made.notes == {"a": "partial: evaluated on few, 5 images"}
     assert made.rows[15][1].text == "-7.3"  # and no verdict
     assert made.remarks[-1] == "Measured: 0 of 14 numbers, and 1 that cannot be compared (see the marks)."
 

@@ -98,10 +98,10 @@ def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_th
             "other conventions: ap area, not 11pt",
         ),
         ({"digest": "other"}, "other conventions: another version of the scoring, or other classes"),
-        ({"truth_digest": "other", "images": 5}, "judged on other images or annotations: test, 5 images"),
+        ({"truth_digest": "other", "images": 5}, "evaluated on other images or annotations: test, 5 images"),
         (
-            {"truth_digest": "other", "split": "test_subset", "images": 145, "partial": True},
-            "partial: judged on test_subset, 145 images",
+            {"truth_digest": "other", "split": "some", "images": 50, "partial": True},
+            "partial: evaluated on some, 50 images",
         ),
         ({"train_split": "train"}, "trained on train"),
         ({"tuned_on": "test-oracle"}, "tuned on: test-oracle"),
@@ -129,7 +129,7 @@ def test_what_the_protocol_says_is_usual_even_where_most_did_otherwise() -> None
 
 
 def test_partial_rows_stay_marked_where_all_are_partial() -> None:
-    partial = {"truth_digest": "s", "split": "test_subset", "images": 145, "partial": True}
+    partial = {"truth_digest": "s", "split": "some", "images": 50, "partial": True}
     made = table(result("cam", 0.1, **partial), result("melm", 0.2, **partial))
     assert list(rows(made)) == ["melm a", "cam a"]
     assert [row[1].best for row in made.rows] == [True, False]
@@ -191,7 +191,7 @@ def test_where_lower_is_better_the_lowest_is_first() -> None:
 
 def test_only_what_was_judged_alike_is_ranked() -> None:
     other = result("zebra", 0.9, digest="other")
-    part = result("yak", 0.9, truth_digest="s", split="test_subset", partial=True)
+    part = result("yak", 0.9, truth_digest="s", split="some", partial=True)
     assert ranks(ranked(result("a", 0.5), result("b", 0.2), other, part)) == {
         "a": 1,
         "b": 2,
@@ -201,11 +201,11 @@ def test_only_what_was_judged_alike_is_ranked() -> None:
 
 
 def test_where_only_one_was_judged_as_usual_those_are_ranked_that_most_have_in_common() -> None:
-    part = {"truth_digest": "s", "split": "test_subset", "images": 145, "partial": True}
+    part = {"truth_digest": "s", "split": "some", "images": 50, "partial": True}
     made = ranked(result("a", 0.9), result("b", 0.2, **part), result("c", 0.3, **part))
     assert ranks(made) == {"a": None, "b": 2, "c": 1}
     assert [row[2].best for row in made.rows] == [False, True, False]
-    assert made.remarks[0].startswith("rank: by mAP on test_subset, 1 + how many")
+    assert made.remarks[0].startswith("rank: by mAP on some, 1 + how many")
 
 
 def test_seeds_are_ranked_by_their_mean_and_spread() -> None:
