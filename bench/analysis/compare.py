@@ -1,7 +1,7 @@
 """Comparison of two results: their difference and its uncertainty, overall and by class.
 
 Results on the same images share their bootstrap draws, so their differences are paired. Results of different
-protocols or images are refused, or compared with a remark: on other images there are no pairs, and one side is shuffled.
+protocols or images are refused, or compared with a remark: on other images there are no pairs, and one is shuffled.
 """
 
 from __future__ import annotations
