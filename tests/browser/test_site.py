@@ -211,7 +211,7 @@ def test_everything_works_by_keyboard(opened: Any) -> None:
 
 
 def test_a_reader_of_the_screen_finds_its_way(opened: Any) -> None:
-    page = opened("run/d473a91b985df28c4639.html")
+    page = opened("run/b482da0f02a1a70f83b0.html")
     for role in ("banner", "navigation", "search", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1, role
     assert page.locator("table:not(:has(caption))").count() == 0

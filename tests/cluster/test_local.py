@@ -87,7 +87,7 @@ def test_one_failed_job_stops_no_other_and_resubmit_finishes_it(
     assert (center.state, cam.state) == ("done", "done")
     (tmp_path / "how").write_text("work")
     answer = bench("resubmit", PYTHONPATH=str(tmp_path / "checkout"))
-    assert "1 job sent out again" in answer.out
+    assert "1 job resubmitted" in answer.out
     assert [one.state for one in settled(submission)] == ["done"] * 3
     collected = bench("collect", "--json").json()["results"]
     requests = [
