@@ -234,7 +234,7 @@ import torch, bench
 from bench import registry
 from bench.core.files import Places
 from bench.execution.resolve import Request, DatasetCache, resolve_request
-from bench.core.provenance import revision
+from bench.core.provenance import read_revision
 
 def address():
     record = registry.protocol("voc07-point")
@@ -248,10 +248,10 @@ def git(*arguments):
 here = Path(bench.__file__).parent.parent
 assert here == Path.cwd(), here
 git("init"), git("add", "README.md"), git("commit", "-m", "one")
-before = revision(here)["revision"], address()
+before = read_revision(here)["revision"], address()
 (here / "README.md").write_text("edited")
 git("commit", "-a", "-m", "two")
-after = revision(here)["revision"], address()
+after = read_revision(here)["revision"], address()
 print(before[0] != after[0], before[1] == after[1])
 """
 
