@@ -34,7 +34,7 @@ def test_work(benchmark):
 
 
 def run(folder: Path, seconds: float) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "--benchmark-enable", "--benchmark-timer=clock.now", "-q"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "--benchmark-enable", "--benchmark-timer=clock.now", "-q"]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "."],
         cwd=folder,
