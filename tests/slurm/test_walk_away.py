@@ -44,7 +44,7 @@ def submit_and_lose_the_terminal(checkout: Checkout, folder: Path, *arguments: s
     os.close(theirs)
     said = b""
     with suppress(OSError):  # the shell ended, and so did its terminal
-        while b"It needs this terminal no more" not in said:
+        while b"You can close this terminal" not in said:
             said += os.read(ours, 4096)
     os.killpg(shell.pid, signal.SIGHUP)
     os.killpg(shell.pid, signal.SIGKILL)
