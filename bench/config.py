@@ -13,7 +13,7 @@ from bench.core.setting_names import RENAMED as RENAMED
 from bench.core.setting_names import use_current_names
 from bench.errors import RequestError
 from bench.predictions.decode import BoxRule, MaskRule
-from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, installed
+from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, is_installed
 
 Side = Annotated[int, Field(ge=32, le=4096)]
 
@@ -159,7 +159,7 @@ class MapConfig(TrainedConfig):
 
     @model_validator(mode="after")
     def _crf_is_installed(self) -> MapConfig:
-        if self.crf and not installed():
+        if self.crf and not is_installed():
             raise ValueError(f"crf=true needs the package pydensecrf2: {HOW_TO_INSTALL}")
         return self
 

@@ -90,20 +90,20 @@ class Danet(ImageMethod):
         flat = [(one.relu() if ranked else one).mean(dim=2) for one in found]
         large = [interpolate(one, flat[0].shape[2:], mode="bilinear", align_corners=False) for one in flat]
         fused = [
-            select_equal_ranks(maps, scores, logits[-1]) if ranked else level.of_classes(maps)
+            select_equal_ranks(maps, scores, logits[-1]) if ranked else level.expand_to_classes(maps)
             for level, maps, scores in zip(self.levels, large, logits, strict=True)
         ]
         return Maps(logits[-1], torch.stack(fused).mean(dim=0))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute a classification loss per level, and the similarity of the maps of present names."""
-        found = [self._some(one, round(self.config.kept * self.config.maps)) for one in self._maps(images)]
+        found = [self._sample_maps(one, round(self.config.kept * self.config.maps)) for one in self._maps(images)]
         terms = {
             f"level {number}": self._weight(level) * self.classification(maps.mean(dim=(2, 3, 4)), level.labels(labels))
             for number, (level, maps) in enumerate(zip(self.levels, found, strict=True), start=1)
         }
         if self.config.divergence and self.config.maps > 1:
-            alike = self._alike_in_levels if self.config.compare == "level" else self._alike_in_all
+            alike = self._compare_in_levels if self.config.compare == "level" else self._compare_with_ancestors
             terms["divergence"] = self.config.divergence * alike(found, labels)
         return terms
 
@@ -113,7 +113,7 @@ class Danet(ImageMethod):
         flat = [head(stage).float() for head, stage in zip(self.heads, stages, strict=True)]
         return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
 
-    def _some(self, maps: Tensor, count: int) -> Tensor:
+    def _sample_maps(self, maps: Tensor, count: int) -> Tensor:
         """Draw some of the K maps (..., K, h, w) at random."""
         return maps[..., torch.randperm(maps.shape[-3])[: max(1, count)].to(maps.device), :, :]
 
@@ -123,20 +123,20 @@ class Danet(ImageMethod):
             return 0.5
         return 1 / len(level.names) if self.config.loss == "softmax" else 1.0
 
-    def _alike_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
+    def _compare_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
         """Compute the sum over levels of the similarity of a present name's maps, mean over images and names."""
         present = [level.labels(labels) > 0 for level in self.levels]
         sums = [all_gather(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
         return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
 
-    def _alike_in_all(self, found: list[Tensor], labels: Tensor) -> Tensor:
+    def _compare_with_ancestors(self, found: list[Tensor], labels: Tensor) -> Tensor:
         """Compute the mean similarity, without its sign, of half the maps of a present class and its ancestors."""
         image, name = (labels > 0).nonzero(as_tuple=True)
         own = [maps[image, level.index(name)] for level, maps in zip(self.levels, found, strict=True)]
         size = own[0].shape[2:]
         together = torch.cat([interpolate(one, size, mode="bilinear", align_corners=True) for one in own], dim=1)
         count = together.shape[1] // 2
-        mean = all_gather(pairwise_cosine(self._some(together, count))) / max(1, count * (count - 1) // 2)
+        mean = all_gather(pairwise_cosine(self._sample_maps(together, count))) / max(1, count * (count - 1) // 2)
         return mean.abs().sum() / max(1, len(mean))
 
 

@@ -172,7 +172,7 @@ class Melm(RegionMethod):
             -1
         ]
         if self.config.readout == "d":
-            return self._joint(last.discovery).exp()
+            return self._combine_streams(last.discovery).exp()
         return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -202,7 +202,9 @@ class Melm(RegionMethod):
             weighted = features * self._objectness(passes[-1]) if passes else features
             branches = [self._log_p(branch(weighted), known) for branch in self.localization]
             discovery = self.discovery(weighted)[:, known.repeat(2) if self._two_streams else known].float()
-            passes.append(Pass(discovery, self._joint(discovery) if self._two_streams else discovery, branches))
+            passes.append(
+                Pass(discovery, self._combine_streams(discovery) if self._two_streams else discovery, branches)
+            )
         return passes
 
     def _log_p(self, logits: Tensor, known: Tensor) -> Tensor:
@@ -211,7 +213,7 @@ class Melm(RegionMethod):
             return joint_log_softmax(logits[:, known].float())
         return logits[:, torch.cat([known, known.new_ones(1)])].float().log_softmax(dim=1)
 
-    def _joint(self, discovery: Tensor) -> Tensor:
+    def _combine_streams(self, discovery: Tensor) -> Tensor:
         """Compute log p(y, h) (R, Y) of the discovery branch, or from means of cliques (K, ...) log p(y, Hc)."""
         if self._two_streams:
             return two_stream_log_scores(*discovery.chunk(2, dim=1))
@@ -219,7 +221,7 @@ class Melm(RegionMethod):
 
     def _objectness(self, last: Pass) -> Tensor:
         """Compute s(h) (R, 1), the detached probability of any object in the last branch."""
-        p = (last.branches[-1] if last.branches else self._joint(last.discovery)).detach().exp()
+        p = (last.branches[-1] if last.branches else self._combine_streams(last.discovery)).detach().exp()
         background = bool(last.branches) and self.config.background
         objectness = 1 - p[:, -1:] if background else p.sum(dim=1, keepdim=True)
         return objectness / objectness.amax() if self.config.aggregate == "relative" else objectness
@@ -246,7 +248,9 @@ class Melm(RegionMethod):
         With two streams: the parts of the mean binary log loss of the present and of the absent classes.
         """
         if self._two_streams:
-            losses = binary_log_loss(image_log_scores(self._joint(means)), torch.where(present, 1, -1)) / len(present)
+            losses = binary_log_loss(image_log_scores(self._combine_streams(means)), torch.where(present, 1, -1)) / len(
+                present
+            )
             return losses[present].sum(), losses[~present].sum()
         bags = means if self.config.absent == "cliques" else discovery
         return (
@@ -271,7 +275,7 @@ class Melm(RegionMethod):
     def _discover(self, names: Tensor, means: Tensor, present: Tensor) -> Tensor:
         """Select the object clique H* of each present class (Eq. 3); returns their names (S,)."""
         weighted = self.config.discovery == "weighted" and not self._two_streams
-        log_p = min_entropy.weighted_log_p(means) if weighted else self._joint(means)
+        log_p = min_entropy.weighted_log_p(means) if weighted else self._combine_streams(means)
         return names[log_p[:, present].argmax(dim=0)]
 
     @torch.no_grad()

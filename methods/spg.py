@@ -33,7 +33,7 @@ class SpgConfig(ImageConfig):
 
     @field_validator("attention_seeds", "mask_seeds", "fused_seeds")
     @classmethod
-    def _in_order(cls, seeds: tuple[float, float]) -> tuple[float, float]:
+    def _check_order(cls, seeds: tuple[float, float]) -> tuple[float, float]:
         if not 0 <= seeds[0] <= seeds[1] <= 1:
             raise ValueError("expected two fractions in [0, 1], the lower one first")
         return seeds

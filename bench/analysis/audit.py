@@ -113,7 +113,7 @@ def alternatives(conventions: Conventions) -> dict[str, list[Any]]:
     return found
 
 
-def table_of(audit: Audit, title: str) -> Table:
+def make_table(audit: Audit, title: str) -> Table:
     """Build a table with a row per setting: each metric in per cent, its change, and its range over tie orders."""
     reasons = list(dict.fromkeys(one.refused for one in audit.others if one.refused is not None))
     marks = {reason: chr(ord("a") + number) for number, reason in enumerate(reasons)}

@@ -16,7 +16,7 @@ from bench.core.provenance import current_time, read_revision
 from bench.records.collection import StoredResult
 from bench.records.replicates import replicates_path
 from bench.records.result import Result, read_result, write_result
-from bench.tables.leaderboard import rows_of
+from bench.tables.leaderboard import group_rows
 from bench.tables.numbers import percent
 
 LEDGER = "accepted.jsonl"
@@ -32,7 +32,7 @@ def latest(kept: Iterable[StoredResult]) -> list[Row]:
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
-    rows = sorted((row for group in groups.values() for row in rows_of(group)), key=_when, reverse=True)
+    rows = sorted((row for group in groups.values() for row in group_rows(group)), key=_when, reverse=True)
     found: list[Row] = []
     for row in rows:
         if not any(same_thing(row[0], other[0]) for other in found):

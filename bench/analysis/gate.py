@@ -19,10 +19,10 @@ from bench.core.bootstrap import difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
-from bench.tables.leaderboard import distinct, letters, other_conventions
+from bench.tables.leaderboard import letters, make_distinct_label, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, percent, signed
-from bench.tables.ranked import replicates_of
+from bench.tables.ranked import average_replicates
 from bench.tables.verdict import TOLERANCE
 
 Status = Literal["regressed", "different protocol", "improved", "unchanged", "no baseline"]
@@ -66,7 +66,7 @@ def gate(
     return sorted(checks, key=lambda check: STATUSES.index(check.status))
 
 
-def table_of(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Table:
+def make_table(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Table:
     """Tabulate checks in per cent, regressions first."""
     counts = Counter(check.status for check in checks)
     summary = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "no results to check"
@@ -143,7 +143,7 @@ def _estimate_noise(
     """Compute the interval of a difference: paired if all replicates are of the same draws, else as if independent."""
     rows = [one for one, _ in pairs], [other for _, other in pairs]
     draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
-    new, old = (replicates_of(row, metric, draws) for row in rows)
+    new, old = (average_replicates(row, metric, draws) for row in rows)
     if new is not None and old is not None and new[0] == old[0]:
         return difference_interval(new[1] - old[1], difference), "paired"
     widths = [_half_width(metric, row) for row in rows]
@@ -177,7 +177,9 @@ def _distinct_name(check: GateCheck, checks: Sequence[GateCheck]) -> str:
     own = check.result
     where = own.label, own.protocol, own.dataset, own.split
     others = [one.result for one in checks]
-    return distinct(own, [one for one in others if (one.label, one.protocol, one.dataset, one.split) == where])
+    return make_distinct_label(
+        own, [one for one in others if (one.label, one.protocol, one.dataset, one.split) == where]
+    )
 
 
 def _row(check: GateCheck, name: str, marks: Mapping[str, str]) -> tuple[Cell, ...]:

@@ -61,7 +61,7 @@ def trends(results: Iterable[Result]) -> list[Trend]:
     return [Trend(*group, _points(groups[group])) for group in sorted(groups)]
 
 
-def table_of(trend: Trend) -> Table:
+def make_table(trend: Trend) -> Table:
     """Build the table of a trend, in per cent."""
     synthetic = " (synthetic)" if trend.dataset in SYNTHETIC else ""
     metrics = list(dict.fromkeys(name for point in trend.points for name in point.values))

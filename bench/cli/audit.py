@@ -27,7 +27,7 @@ def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) ->
     One convention is changed at a time; the one that changes the primary metric most comes first. Nothing is recorded.
     """
     from bench.analysis.audit import audit as audit_all
-    from bench.analysis.audit import table_of
+    from bench.analysis.audit import make_table
     from bench.tables.render import FORMATS
 
     inputs = read_scoring_inputs(**chosen)
@@ -38,7 +38,7 @@ def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) ->
         return
     where = f"{protocol.record.name} on {truth.dataset} {truth.split}"
     title = f"{inputs.made_by} · {where}, each convention changed alone, per cent"
-    click.echo(FORMATS[format_](table_of(audited, title)))
+    click.echo(FORMATS[format_](make_table(audited, title)))
 
 
 def _to_document(inputs: ScoringInputs, audit: Audit) -> AuditDocument:

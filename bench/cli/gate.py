@@ -94,7 +94,7 @@ def gate(
         }
         emit(document)
     else:
-        click.echo(FORMATS[format_](gates.table_of(checks, tolerance / 100)))
+        click.echo(FORMATS[format_](gates.make_table(checks, tolerance / 100)))
     return int(bool(regressed))
 
 
@@ -129,7 +129,7 @@ def trend(
 
     The results are those of the runs folder and results/measured.
     """
-    from bench.analysis.trend import table_of, trends
+    from bench.analysis.trend import make_table, trends
     from bench.records.collection import list_results
     from bench.tables.render import FORMATS
 
@@ -147,7 +147,7 @@ def trend(
         document: TrendsDocument = {"trends": [_to_trend(trend) for trend in lines]}
         emit(document)
     else:
-        click.echo("\n\n".join(FORMATS[format_](table_of(trend)) for trend in lines))
+        click.echo("\n\n".join(FORMATS[format_](make_table(trend)) for trend in lines))
 
 
 def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: Sequence[str], data: str | None) -> None:

@@ -57,11 +57,11 @@ def table(
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
         return
-    from bench.tables.leaderboard import widened
+    from bench.tables.leaderboard import add_columns
     from bench.tables.render import FORMATS
 
     if name == LEADERBOARD and format_ != "csv":  # CSV already has the extra values as columns
-        tables = [widened(each) for each in tables]
+        tables = [add_columns(each) for each in tables]
     click.echo("\n\n".join(FORMATS[format_](each) for each in tables))
 
 

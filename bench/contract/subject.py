@@ -26,7 +26,7 @@ from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, locate_predictions, write
 from bench.training import loop
 from bench.training.batches import Example, Images, make_batch_source, plan
-from bench.training.device import STEP, as_input, seed_torch
+from bench.training.device import STEP, seed_torch, to_input
 from bench.training.map_inference import OF_MAPS
 from bench.training.predict import Split, predict
 
@@ -140,7 +140,7 @@ class Subject:
         truth = self.ground_truth(images)
         source, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         step = source.step(plan(method.config, images, seed=0, epoch=0), 0)
-        return [(as_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
+        return [(to_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
 
     def loss(self, method: Any, *example: Tensor) -> dict[str, Tensor]:
         """Compute the terms of a loss, detached, with the same random draws each time."""

@@ -183,7 +183,7 @@ def _train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
     from bench.training import checkpoint
 
     folder = options.store.training_folder(resolved.training.address)
-    claim = options.store.claim(folder, unless=checkpoint.done(folder).exists, progress=options.progress)
+    claim = options.store.claim(folder, unless=checkpoint.done_path(folder).exists, progress=options.progress)
     with process_group.hold_lease(claim) as check:
         if check is None:
             return

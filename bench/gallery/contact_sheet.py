@@ -46,7 +46,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
     """
     result = kept.result
-    outcomes, folder = _kept_files(kept, places)
+    outcomes, folder = _locate_files(kept, places)
     dataset = open_dataset(result.dataset, places, options)
     truth = dataset.ground_truth(result.split)
     if truth.digest != result.truth_digest:
@@ -59,7 +59,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
         for kind in result.predictions_digest
     }
     table = pq.read_table(outcomes)
-    chosen, values = _chosen(table, truth, number)
+    chosen, values = _choose_images(table, truth, number)
     rows = [row for some in chosen.values() for row in some]
     missing = dataset.list_missing_images([truth.ids[row] for row in rows])
     maps, notes = _maps(result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing])
@@ -68,16 +68,16 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
         where = dataset.image_path(missing[0]).parent
         notes = (*notes, f"Photographs that are not in {where.name}: {', '.join(missing)}. {dataset.how_to_get}")
 
-    def shown(row: int) -> Example:
+    def make_example(row: int) -> Example:
         absent = truth.ids[row] in missing
         pixels = canvas(*truth.size[row].tolist()) if absent else read_pixels(dataset.image_path(truth.ids[row]))
         return example(run, row, float(values[row]), pixels)
 
-    examples = {title: tuple(map(shown, some)) for title, some in chosen.items()}
+    examples = {title: tuple(map(make_example, some)) for title, some in chosen.items()}
     return Sheet(result, examples, notes)
 
 
-def _kept_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
+def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
     """Outcomes and predictions of a result. Raises MissingDataError."""
     result = kept.result
     again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
@@ -91,7 +91,9 @@ def _kept_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
     return outcomes, folder
 
 
-def _chosen(outcomes: pa.Table, truth: GroundTruth, number: int) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
+def _choose_images(
+    outcomes: pa.Table, truth: GroundTruth, number: int
+) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
     """Rows of the images to show, by title, and what every image (N,) was evaluated as; NaN: not by itself."""
     image = outcomes["image"].to_numpy()
     good = goodness(outcomes)

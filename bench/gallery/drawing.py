@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.pixels import resize_nearest, voc_palette
-from bench.predictions.decode import enlarged
+from bench.predictions.decode import enlarge_map
 
 Colour = tuple[int, int, int]
 TRUTH, HIT, MISS, OTHER = (0, 190, 80), (40, 120, 255), (230, 40, 40), (240, 190, 0)
@@ -37,7 +37,7 @@ class Picture:
     jpeg: bytes
 
 
-def drawn(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
+def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
     """Encode an image (H, W, 3) as a JPEG with a larger side of `SIDE` pixels and marks on it, the last on top."""
     from PIL import Image, ImageDraw
 
@@ -62,20 +62,20 @@ def canvas(width: int, height: int) -> NDArray[np.uint8]:
     return np.full((height or SIDE, width or SIDE, 3), _EMPTY, dtype=np.uint8)
 
 
-def heated(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.uint8]:
+def overlay_map(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Overlay a map (h, w) on an image (H, W, 3): blue at its minimum, green, red at its maximum."""
     height, width = pixels.shape[:2]
-    large = enlarged(np.ascontiguousarray(map, dtype=np.float32), width, height)
+    large = enlarge_map(np.ascontiguousarray(map, dtype=np.float32), width, height)
     share = (large - large.min()) / max(float(np.ptp(large)), np.finfo(np.float32).tiny)
-    return _over(pixels, 255 * np.stack([share, 1 - np.abs(2 * share - 1), 1 - share], axis=-1))
+    return _blend(pixels, 255 * np.stack([share, 1 - np.abs(2 * share - 1), 1 - share], axis=-1))
 
 
-def painted(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def overlay_mask(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Overlay a mask (h, w) on an image (H, W, 3) in VOC's colours."""
     height, width = pixels.shape[:2]
     colours = np.array(voc_palette(), dtype=np.float32).reshape(-1, 3)
-    return _over(pixels, colours[resize_nearest(mask, width, height)])
+    return _blend(pixels, colours[resize_nearest(mask, width, height)])
 
 
-def _over(pixels: NDArray[np.uint8], colours: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _blend(pixels: NDArray[np.uint8], colours: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray((pixels + colours) / 2).astype(np.uint8)

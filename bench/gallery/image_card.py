@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.core.boxes import FloatArray, iou
 from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.data.pixels import read_indices, voc_palette
-from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, drawn, heated, painted
+from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, encode_picture, overlay_map, overlay_mask
 from bench.predictions.table import ResolvedPredictions
 
 CLASSES, BOXES = 3, 30
@@ -75,21 +75,23 @@ def _pictures(run: Run, row: int, shown: list[int], pixels: NDArray[np.uint8]) -
     truth, name = run.truth, run.truth.ids[row]
     objects = truth.objects.where(truth.objects.image == row)
     true = {label: [Mark(box.tolist(), TRUTH) for box in objects.box[objects.label == label]] for label in shown}
-    said = {label: _said(run, row, label) for label in shown}
+    said = {label: _mark_predictions(run, row, label) for label in shown}
     marks = [mark for by_class in (true, said) for some in by_class.values() for mark in some]
-    yield Picture("truth, and what was said", drawn(pixels, marks))
+    yield Picture("truth, and what was said", encode_picture(pixels, marks))
     for label in shown[:CLASSES]:
         if (map := run.maps.get((name, truth.classes[label]))) is not None:
-            marked = drawn(heated(pixels, map), [*true[label], *said[label]])
+            marked = encode_picture(overlay_map(pixels, map), [*true[label], *said[label]])
             yield Picture(f"map of {truth.classes[label]}", marked)
     if (map := run.maps.get((name, ""))) is not None:
-        yield Picture("objectness", drawn(heated(pixels, map), [mark for some in true.values() for mark in some]))
+        yield Picture(
+            "objectness", encode_picture(overlay_map(pixels, map), [mark for some in true.values() for mark in some])
+        )
     if "proposals" in run.found:
         yield from _cliques(run, row, pixels)
     if row in run.masks:
         if truth.masks is not None and truth.masks.indexed:
-            yield Picture("true mask", drawn(painted(pixels, read_indices(truth.masks.files[row][0]))))
-        yield Picture("mask", drawn(painted(pixels, run.masks[row])))
+            yield Picture("true mask", encode_picture(overlay_mask(pixels, read_indices(truth.masks.files[row][0]))))
+        yield Picture("mask", encode_picture(overlay_mask(pixels, run.masks[row])))
 
 
 def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
@@ -108,26 +110,26 @@ def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]
     name, colours = run.truth.classes[found.label[mine[0]]], np.array(voc_palette()).reshape(-1, 3)[1 + clique % 255]
     first = np.isin(np.arange(len(mine)), np.unique(clique, return_index=True)[1]).tolist()
     every = [Mark(*one) for one in zip(boxes.tolist(), map(tuple, colours.tolist()), first, strict=True)]
-    yield Picture(f"{number} cliques of {name}", drawn(pixels, every[::-1]))
+    yield Picture(f"{number} cliques of {name}", encode_picture(pixels, every[::-1]))
     members = boxes[clique == clique[0]][:BOXES]
     marks = [Mark(box.tolist(), OTHER, strong=False) for box in members[:0:-1]] + [Mark(members[0].tolist(), HIT)]
     caption = f"clique of {name}: {int((clique == clique[0]).sum())} proposals"
-    yield Picture(caption, drawn(pixels, marks))
+    yield Picture(caption, encode_picture(pixels, marks))
 
 
-def _said(run: Run, row: int, label: int) -> list[Mark]:
+def _mark_predictions(run: Run, row: int, label: int) -> list[Mark]:
     """Return the marks of a class's predictions: other boxes, then the best box, or the point."""
-    colour = {True: HIT, False: MISS, None: OTHER}[_hit(run, row, label)]
+    colour = {True: HIT, False: MISS, None: OTHER}[_is_hit(run, row, label)]
     marks = []
-    if (boxes := _of(run, "boxes", row, label)) is not None:
+    if (boxes := _select_predictions(run, "boxes", row, label)) is not None:
         marks += [Mark(box.tolist(), OTHER, strong=False) for box in boxes[1:BOXES][::-1]]
         marks += [Mark(box.tolist(), colour) for box in boxes[:1]]
-    if (points := _of(run, "points", row, label)) is not None:
+    if (points := _select_predictions(run, "points", row, label)) is not None:
         marks += [Mark(point.tolist(), colour) for point in points[:1]]
     return marks
 
 
-def _of(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
+def _select_predictions(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
     """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""
     if kind not in run.found:
         return None
@@ -138,7 +140,7 @@ def _of(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
     return np.stack([found.columns[name][mine] for name in names], axis=1)
 
 
-def _hit(run: Run, row: int, label: int) -> bool | None:
+def _is_hit(run: Run, row: int, label: int) -> bool | None:
     """Whether an image and class passed, None where that is not evaluated."""
     columns = run.outcomes.column_names
     good = goodness(run.outcomes)
@@ -153,20 +155,24 @@ def _hit(run: Run, row: int, label: int) -> bool | None:
 def _line(run: Run, row: int, label: int) -> str:
     """One line of what became of a class of an image."""
     truth, objects = run.truth, run.truth.objects
-    passed = _hit(run, row, label)
+    passed = _is_hit(run, row, label)
     true = objects.box[(objects.image == row) & (objects.label == label)]
     details = [] if passed is None else ["hit" if passed else "miss"]
-    boxes, points = _of(run, "boxes", row, label), _of(run, "points", row, label)
+    boxes, points = _select_predictions(run, "boxes", row, label), _select_predictions(run, "points", row, label)
     if boxes is not None:
         best = iou(boxes[:1], true).max(initial=0.0)
         details.append(f"the best of {len(boxes)} boxes overlaps an object by {best:.2f}" if len(boxes) else "no box")
     if points is not None:
-        details += [f"the point is {_far(point, true):.0f} pixels from an object" for point in points[:1] if len(true)]
+        details += [
+            f"the point is {_measure_distance(point, true):.0f} pixels from an object"
+            for point in points[:1]
+            if len(true)
+        ]
     details += _pixels(run, row, label)
     return f"{truth.classes[label]}: {'; '.join(details) or 'shown, and not evaluated by itself'}"
 
 
-def _far(point: FloatArray, boxes: FloatArray) -> float:
+def _measure_distance(point: FloatArray, boxes: FloatArray) -> float:
     """Pixels from a point to the nearest pixel of boxes."""
     outside = np.maximum(np.maximum(boxes[:, :2] - point, point - (boxes[:, 2:] - 1)), 0)
     return float(np.hypot(*outside.T).min())

@@ -34,13 +34,13 @@ def recompute_maps(
     from bench.training import checkpoint
     from bench.training.batches import Images
     from bench.training.loop import build
-    from bench.training.map_inference import of_maps
+    from bench.training.map_inference import predict_from_maps
     from bench.training.prediction_parts import Drawn, Split
 
     if result.training is None or not truth.ids:
         return {}
     learned = store.training_folder(result.training)
-    if not checkpoint.done(learned).is_file():
+    if not checkpoint.done_path(learned).is_file():
         raise RequestError(f"the weights of training {result.training} are not kept here.")
     method, base = result.method, read_json(learned / "config.json")["method"]
     cls, _ = registry.parse(method, {"base": base} if method != base else {})
@@ -54,7 +54,7 @@ def recompute_maps(
     checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.checkpoint_epoch)
     with torch.inference_mode():
         split, rows = Split(truth, Images(dataset)), range(len(truth.ids))
-        made = of_maps(net, split, ["maps"], rows, torch.device("cpu"), 0)
+        made = predict_from_maps(net, split, ["maps"], rows, torch.device("cpu"), 0)
     maps = cast("Drawn", made["maps"])
     return dict(zip(zip(maps.images, maps.labels or (), strict=True), maps.arrays, strict=True))
 

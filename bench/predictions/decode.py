@@ -59,37 +59,33 @@ def peaks(maps: ArrayLike, width: int, height: int) -> NDArray[np.int64]:
     Pixel centres lie at half-integers (`align_corners=False`); the first maximum in row-major order wins, so a
     constant map peaks at (0, 0). Raises RunError for maps that are empty, or not finite.
     """
-    return np.array([_argmax(large) for large in _enlarged(maps, width, height)], dtype=np.int64).reshape(-1, 2)
-
-
-def boxes_of(map: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float) -> FloatArray:
-    """Find the tight boxes (n, 4), n > 0, of the foreground of a map (h, w) enlarged to the image; see `BoxRule`.
-
-    An empty foreground (a maximum of 0 or less; under -minmax a constant map) is the whole image. Raises as `peaks`.
-    """
-    return points_and_boxes(np.asarray(map)[None], width, height, rule=rule, threshold=threshold)[1][0]
+    return np.array([_argmax(large) for large in _enlarge_maps(maps, width, height)], dtype=np.int64).reshape(-1, 2)
 
 
 def points_and_boxes(
     maps: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float
 ) -> tuple[NDArray[np.int64], list[FloatArray]]:
-    """Both of `peaks` (C, 2) and, for each class, `boxes_of` of an image's maps (C, h, w), enlarging each map once."""
+    """Find both for an image's maps (C, h, w), each enlarged once: `peaks` (C, 2), and the boxes of each class.
+
+    Boxes (n, 4), n > 0, enclose the foreground tightly; see `BoxRule`. An empty foreground (a maximum of 0 or less;
+    under -minmax a constant map) is the whole image. Raises as `peaks`.
+    """
     points, boxes = [], []
-    for small, large in zip(np.asarray(maps, dtype=np.float32), _enlarged(maps, width, height), strict=True):
+    for small, large in zip(np.asarray(maps, dtype=np.float32), _enlarge_maps(maps, width, height), strict=True):
         points.append(_argmax(large))
         foreground = _foreground(small, large, rule, threshold).view(np.uint8)
         boxes.append(np.array(_boxes(foreground, rule), dtype=np.float64))
     return np.array(points, dtype=np.int64).reshape(-1, 2), boxes
 
 
-def shares_of(
+def compute_shares(
     maps: ArrayLike, classes: NDArray[np.bool_], width: int, height: int, *, rule: MaskRule, threshold: float
 ) -> Map:
     """Compute the shares (1 + c, height, width) of background, which is the threshold, and c classes.
 
     maps: (C, h, w). classes: (C,), the c that take part; see `MaskRule`. Raises as `peaks`.
     """
-    large = list(_enlarged(np.asarray(maps)[classes], width, height))
+    large = list(_enlarge_maps(np.asarray(maps)[classes], width, height))
     tops = [float(one.max()) for one in large]
     shares = np.zeros((1 + len(large), height, width), dtype=np.float32)
     shares[0] = threshold
@@ -99,7 +95,7 @@ def shares_of(
     return shares
 
 
-def mask_of(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def compute_mask(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Compute the mask (height, width) of such shares: 0 for background, else 1 + the index of a class.
 
     classes: (C,), those that take part. Of equal shares background's wins, then the first class's. Raises RunError for
@@ -138,7 +134,7 @@ def detections(
     return label_of, score[row, label_of], box[row, label_of]
 
 
-def _enlarged(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
+def _enlarge_maps(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
     """Each map (height, width), float32."""
     small = np.ascontiguousarray(maps, dtype=np.float32)
     if small.ndim != 3 or 0 in small.shape[1:]:
@@ -146,10 +142,10 @@ def _enlarged(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
     if not np.isfinite(small).all():
         label = int(np.argmin(np.isfinite(small).all(axis=(1, 2))))
         raise RunError(f"Maps must be finite, but the method gave NaN or infinity for class {label}.")
-    return (enlarged(one, width, height) for one in small)
+    return (enlarge_map(one, width, height) for one in small)
 
 
-def enlarged(small: Map, width: int, height: int) -> Map:
+def enlarge_map(small: Map, width: int, height: int) -> Map:
     """Enlarge a map (h, w) bilinearly to the image (height, width), pixel centres at half-integers."""
     import cv2
 

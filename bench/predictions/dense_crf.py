@@ -29,12 +29,12 @@ class DenseCrf:
     steps: int
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """Whether the optional package is there."""
     return find_spec("pydensecrf") is not None
 
 
-def refined(shares: NDArray[np.float32], pixels: NDArray[np.uint8], crf: DenseCrf) -> NDArray[np.float32]:
+def refine_shares(shares: NDArray[np.float32], pixels: NDArray[np.uint8], crf: DenseCrf) -> NDArray[np.float32]:
     """Refine the labels' shares of each pixel (L, H, W) by mean field, given the pixels (H, W, 3).
 
     Unary energies are -log of the shares, none below 0, normalised to 1 at each pixel.

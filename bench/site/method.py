@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench import registry
-from bench.analysis.trend import table_of, trends
+from bench.analysis.trend import make_table, trends
 from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.site.parts import UP, Board, list_runs, markup
@@ -43,7 +43,7 @@ def make_values(
         "boards": [markup(table) for board in boards if (table := _select_rows(board, name)).rows],
         "variants": markup(_list_variants(name, results, found)),
         "reported": markup(_make_comparison(reported)) if reported else "",
-        "trends": [(draw_trend(trend), markup(table_of(trend))) for trend in repeated],
+        "trends": [(draw_trend(trend), markup(make_table(trend))) for trend in repeated],
         "training": list(_draw_trainings(own)),
         "runs": markup(list_runs(results)),
     }

@@ -13,7 +13,7 @@ from bench.records.collection import StoredResult
 from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.html import html
-from bench.tables.leaderboard import best_first, distinct, rows_of, widened
+from bench.tables.leaderboard import add_columns, best_first, group_rows, make_distinct_label
 from bench.tables.leaderboards import board
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
@@ -39,9 +39,9 @@ def make_boards(known: Sequence[StoredResult]) -> list[Board]:
 
 
 def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
-    table = widened(board(protocol, dataset, known))
+    table = add_columns(board(protocol, dataset, known))
     chosen = [one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
-    of = best_first(rows_of(chosen))
+    of = best_first(group_rows(chosen))
     metric = next(iter(of[0][0].metrics), "")
     column = table.columns.index(metric) if metric in table.columns else 0
     linked = [_link_row(row, group, column) for row, group in zip(table.rows, of, strict=True)]
@@ -63,7 +63,9 @@ def list_runs(results: Sequence[Result]) -> Table:
     namesakes = defaultdict(list)
     for result in latest:
         namesakes[_request_of(result)].append(result)
-    rows = tuple(_make_run_row(result, distinct(result, namesakes[_request_of(result)])) for result in latest)
+    rows = tuple(
+        _make_run_row(result, make_distinct_label(result, namesakes[_request_of(result)])) for result in latest
+    )
     return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from bench.tables.leaderboard import distinct, letters
+from bench.tables.leaderboard import letters, make_distinct_label
 from bench.tables.matching import Line, Matches, Measured
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import percent, signed
@@ -137,7 +137,7 @@ def _best(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[
 def _labels(lines: Iterable[Line]) -> list[str]:
     """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ."""
     firsts = [next(iter(line.values())).results[0] for line in lines]
-    names = [distinct(first, [other for other in firsts if other.label == first.label]) for first in firsts]
+    names = [make_distinct_label(first, [other for other in firsts if other.label == first.label]) for first in firsts]
     return [f"measured: {name}{_seeds(line)}" for name, line in zip(names, lines, strict=True)]
 
 

@@ -16,7 +16,7 @@ from bench.errors import format_count
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
-from bench.tables.ranked import Draws, how_ranked, ranked, values_of
+from bench.tables.ranked import Draws, explain_ranks, list_values, rank_results
 
 Row = tuple[Result, ...]
 """Results that differ in their seed only."""
@@ -43,17 +43,17 @@ def leaderboard(
     most are) are marked and explained. The others get ranks if `draws` are given; if only one row is as usual, the
     largest group of the others does.
     """
-    rows = best_first(rows_of(results))
+    rows = best_first(group_rows(results))
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
     synthetic = " (synthetic)" if dataset in SYNTHETIC else ""
     title = f"{protocol} on {dataset}{synthetic}, per cent"
     remarks = _remarks_of_all(dataset, older=len(results) - sum(map(len, rows)))
     if not rows:
         return Table(title, ("method",), (), remarks=remarks)
-    usual = _usual(rows, conventions)
-    alike = _alike(rows, usual)
-    best = {name: _best(name, alike) for name in metrics}
-    places = ranked(alike, metrics[0], draws or {})
+    usual = _find_usual_row(rows, conventions)
+    alike = _select_comparable(rows, usual)
+    best = {name: _select_best(name, alike) for name in metrics}
+    places = rank_results(alike, metrics[0], draws or {})
     said = [remarks_on(row[0], usual[0]) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
     cells = []
@@ -63,11 +63,11 @@ def leaderboard(
         cells.append((head, *rank, *(_cell(row, name, row in best[name]) for name in metrics)))
     columns = ("method", *(["rank"] if places else []), *metrics)
     if places:
-        remarks = (*remarks, how_ranked(metrics[0], alike, places))
+        remarks = (*remarks, explain_ranks(metrics[0], alike, places))
     return Table(title, columns, tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
 
 
-def widened(table: Table) -> Table:
+def add_columns(table: Table) -> Table:
     """Add columns for seeds, net, proposals, supervision and speed to a leaderboard."""
     known = [row[0].extra for row in table.rows]
     names = [
@@ -76,7 +76,8 @@ def widened(table: Table) -> Table:
         if any(values := {extra.get(name) for extra in known}) and (name not in _WHERE or len(values) > 1)
     ]
     rows = tuple(
-        (replace(row[0], extra={}), *row[1:], *(_plain(row[0].extra.get(name)) for name in names)) for row in table.rows
+        (replace(row[0], extra={}), *row[1:], *(_format_extra(row[0].extra.get(name)) for name in names))
+        for row in table.rows
     )
     return replace(table, columns=(*table.columns, *names), rows=rows)
 
@@ -85,7 +86,7 @@ _WHERE = ("split", "images")
 """What needs no column where all rows have the same."""
 
 
-def _plain(value: Value) -> Cell:
+def _format_extra(value: Value) -> Cell:
     return Cell(value, f"{value:.{int(value < 100)}f}" if isinstance(value, float) else str(value or ""))
 
 
@@ -105,12 +106,12 @@ _TUNED_ON = {
 """What needs more words than the record has."""
 
 
-def rows_of(results: Sequence[Result]) -> list[Row]:
+def group_rows(results: Sequence[Result]) -> list[Row]:
     """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
         one = result.predictions if result.seed is None else result.seed
-        what = [result.config, result.weights, result.train_split, result.split, *_evaluation_of((result,))]
+        what = [result.config, result.weights, result.train_split, result.split, *_get_evaluation((result,))]
         key = json.dumps([result.label, what, one if result.seed is None else None], sort_keys=True)
         groups[key][one] = result
     rows = [tuple(group[seed] for seed in sorted(group, key=str)) for group in groups.values()]
@@ -121,36 +122,38 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
     """Rows by their mean of the first metric, those without one last."""
     metric = next((name for row in rows for name in row[0].metrics), "")
 
-    def behind(row: Row) -> float:
-        values = values_of(row, metric)
+    def sort_key(row: Row) -> float:
+        values = list_values(row, metric)
         sign = -1 if row[0].higher_is_better.get(metric, True) else 1
         return sign * statistics.fmean(values) if values else math.inf
 
-    return sorted(rows, key=behind)
+    return sorted(rows, key=sort_key)
 
 
-def _evaluation_of(row: Row) -> tuple[str, str]:
+def _get_evaluation(row: Row) -> tuple[str, str]:
     return row[0].digest, row[0].truth_digest
 
 
-def _usual(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
+def _find_usual_row(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
     """Return a row with the usual conventions and split, preferring the protocol's own and the whole split.
 
     It was trained on what most of these were.
     """
     rows = [row for row in rows if row[0].conventions == conventions] or rows
     rows = [row for row in rows if not row[0].partial] or rows
-    (evaluated, _), *_ = Counter(map(_evaluation_of, rows)).most_common(1)
-    rows = [row for row in rows if _evaluation_of(row) == evaluated]
+    (evaluated, _), *_ = Counter(map(_get_evaluation, rows)).most_common(1)
+    rows = [row for row in rows if _get_evaluation(row) == evaluated]
     splits = Counter(row[0].train_split for row in rows)
     return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
 
 
-def _alike(rows: Sequence[Row], usual: Row) -> list[Row]:
+def _select_comparable(rows: Sequence[Row], usual: Row) -> list[Row]:
     """Rows evaluated as the usual one; where it is alone, those that most have in common under its conventions."""
-    counts = Counter(_evaluation_of(row) for row in rows if row[0].digest == usual[0].digest)
-    evaluated = _evaluation_of(usual) if counts[_evaluation_of(usual)] > 1 else max(counts, key=lambda one: counts[one])
-    return [row for row in rows if _evaluation_of(row) == evaluated]
+    counts = Counter(_get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
+    evaluated = (
+        _get_evaluation(usual) if counts[_get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
+    )
+    return [row for row in rows if _get_evaluation(row) == evaluated]
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:
@@ -192,10 +195,10 @@ def _labels(rows: Sequence[Row]) -> list[str]:
     same: defaultdict[str, list[Result]] = defaultdict(list)
     for row in rows:
         same[row[0].label].append(row[0])
-    return [distinct(row[0], same[row[0].label]) for row in rows]
+    return [make_distinct_label(row[0], same[row[0].label]) for row in rows]
 
 
-def distinct(result: Result, namesakes: Sequence[Result]) -> str:
+def make_distinct_label(result: Result, namesakes: Sequence[Result]) -> str:
     """Return a result's name with the settings in which it differs from results of the same name.
 
     A field that some lack, as records older than it do, is named only where no other tells them apart.
@@ -204,17 +207,17 @@ def distinct(result: Result, namesakes: Sequence[Result]) -> str:
     fields = sorted({key for config in configs for key in config})
     differing = [key for key in fields if any(config.get(key) != result.config.get(key) for config in configs)]
     differing = [key for key in differing if all(key in config for config in configs)] or differing
-    shown = ", ".join(f"{key}={_short(result.config.get(key))}" for key in differing)
+    shown = ", ".join(f"{key}={_shorten(result.config.get(key))}" for key in differing)
     return f"{result.label} [{shown}]" if shown else result.label
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     return Path(value).name if isinstance(value, str) else json.dumps(value)
 
 
-def _best(metric: str, rows: Sequence[Row]) -> list[Row]:
+def _select_best(metric: str, rows: Sequence[Row]) -> list[Row]:
     """Return the rows with the best mean, if there is more than one row to compare."""
-    means = [(statistics.fmean(values), row) for row in rows if (values := values_of(row, metric))]
+    means = [(statistics.fmean(values), row) for row in rows if (values := list_values(row, metric))]
     if len(means) < 2:
         return []
     best = (max if rows[0][0].higher_is_better.get(metric, True) else min)(mean for mean, _ in means)
@@ -240,7 +243,7 @@ def _rank_cell(rank: int | None) -> Cell:
 
 
 def _cell(row: Row, metric: str, best: bool) -> Cell:
-    values = values_of(row, metric)
+    values = list_values(row, metric)
     if not values:
         return Cell()
     if len(values) == 1:

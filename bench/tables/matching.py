@@ -14,7 +14,7 @@ from bench.records.replicates import Replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.scoring.protocol import BoundProtocol
 from bench.tables.leaderboard import remarks_on
-from bench.tables.ranked import replicates_of
+from bench.tables.ranked import average_replicates
 from bench.tables.reported import Column, Reported, ReportedTable
 
 AS_PRINTED = (None, "paper")
@@ -144,7 +144,7 @@ def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) 
         return row[0].intervals.get(metric) if number.class_ is None else of_classes.get(number.class_)
     if number.class_ is not None:
         return None
-    found = replicates_of(row, metric, {one.address: read(one.address) for one in row})
+    found = average_replicates(row, metric, {one.address: read(one.address) for one in row})
     return None if found is None else interval(found[1], mean)
 
 

@@ -23,36 +23,36 @@ Draws = Mapping[str, Replicates | None]
 """What is beside a record, by its address."""
 
 
-def ranked(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
+def rank_results(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
     """Rank of each row, by the address of its first result; of rows evaluated alike.
 
     Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
     """
-    known = {row[0].address: found for row in rows if (found := replicates_of(row, metric, draws)) is not None}
+    known = {row[0].address: found for row in rows if (found := average_replicates(row, metric, draws)) is not None}
     usual = Counter(kind for kind, _ in known.values()).most_common(1)
     replicates = {address: values for address, (kind, values) in known.items() if kind == usual[0][0]}
     if len(replicates) < 2:
         return {}
     sign = 1 if rows[0][0].higher_is_better.get(metric, True) else -1
-    means = [statistics.fmean(values_of(row, metric)) for row in rows if row[0].address in replicates]
+    means = [statistics.fmean(list_values(row, metric)) for row in rows if row[0].address in replicates]
     places = rank_values(sign * np.array(means), sign * np.stack(list(replicates.values())))
     return dict(zip(replicates, places, strict=True))
 
 
-def how_ranked(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
+def explain_ranks(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
     """Explain what a rank means, and which rows have none."""
     on = rows[0][0].split
     how = f"rank: by {metric} on {on}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
-    without = [row[0].label for row in rows if row[0].address not in places and values_of(row, metric)]
+    without = [row[0].label for row in rows if row[0].address not in places and list_values(row, metric)]
     return f"{how} Not ranked, without replicates of the same draws: {', '.join(without)}." if without else how
 
 
-def values_of(row: Row, metric: str) -> list[float]:
+def list_values(row: Row, metric: str) -> list[float]:
     """Return the defined values of a metric, one per seed."""
     return [value for result in row if (value := result.metrics.get(metric)) is not None]
 
 
-def replicates_of(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
+def average_replicates(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
     """Which draws, and the replicates of the mean over those seeds that have the metric."""
     found = [draws.get(result.address) for result in row if result.metrics.get(metric) is not None]
     values = [(one.draws, one.values[metric]) for one in found if one is not None and metric in one.values]

@@ -176,16 +176,16 @@ class ProposalBatchSource(BatchSource):
         row = plan.order[position]
         image, *scale = self.images.load_fitted(self.ids[row], int(plan.size[position]))
 
-        def placed(boxes: NDArray[np.float32]) -> Tensor:
+        def transform_boxes(boxes: NDArray[np.float32]) -> Tensor:
             here = scale_boxes(boxes, *scale)
-            return mirrored(here, image.shape[-1]) if plan.mirrored[position] else here
+            return mirror_boxes(here, image.shape[-1]) if plan.mirrored[position] else here
 
-        proposals = placed(self.proposals_of(self.ids[row])[: self.most])
+        proposals = transform_boxes(self.proposals_of(self.ids[row])[: self.most])
         example = (image.flip(-1) if plan.mirrored[position] else image)[None], proposals, self.labels[row]
         if self.pseudo is None:
             return example
-        boxes, classes = self.pseudo.of(self.ids[row])
-        return *example, placed(boxes), torch.from_numpy(classes)
+        boxes, classes = self.pseudo.get_objects(self.ids[row])
+        return *example, transform_boxes(boxes), torch.from_numpy(classes)
 
 
 def make_batch_source(
@@ -226,7 +226,7 @@ def scale_boxes(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> T
     return torch.from_numpy(np.asarray(boxes, dtype=np.float32) * factor)
 
 
-def mirrored(boxes: Tensor, width: int) -> Tensor:
+def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
     """Boxes (R, 4) in the mirror image of an image of this width; further columns stay."""
     x1, y1, x2, y2, *more = boxes.unbind(1)
     return torch.stack([width - x2, y1, width - x1, y2, *more], dim=1)

@@ -63,19 +63,19 @@ def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) ->
     """Write the weights, then the mark that the training is done; the checkpoint goes."""
     _save(_weights(folder), model.state_dict())
     _write_log(folder, history)
-    write_json(done(folder), {"epochs": len(history), **more})
+    write_json(done_path(folder), {"epochs": len(history), **more})
     for old in _checkpoints(folder):
         old.unlink()
 
 
-def done(folder: Path) -> Path:
+def done_path(folder: Path) -> Path:
     """Return the path of the file that marks a training as complete."""
     return folder / "done.json"
 
 
 def summary(folder: Path) -> dict[str, Any]:
     """Read what `finish` wrote."""
-    return dict(read_json(done(folder)))
+    return dict(read_json(done_path(folder)))
 
 
 def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:

@@ -57,7 +57,7 @@ def catch_sigterm() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def deterministic(device: torch.device) -> Iterator[None]:
+def use_deterministic_algorithms(device: torch.device) -> Iterator[None]:
     """On a CPU, only algorithms that repeat to the last bit during the block."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(device.type == "cpu")
@@ -95,7 +95,7 @@ def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int
     torch.manual_seed(int(state >> np.uint64(1)))
 
 
-def as_input(image: Tensor, device: torch.device) -> Tensor:
+def to_input(image: Tensor, device: torch.device) -> Tensor:
     """Bytes (B, 3, H, W) as float32 in [0, 1] on a device, channels last."""
     moved = image.to(device, non_blocking=True)
     return moved.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -25,7 +25,15 @@ from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.training import checkpoint, collectives, process_group
 from bench.training.batches import BatchSource, Example, Plan, plan, prefetch, shard
 from bench.training.checkpoint import Epoch
-from bench.training.device import INITIAL, STEP, as_input, autocast, catch_sigterm, deterministic, seed_torch
+from bench.training.device import (
+    INITIAL,
+    STEP,
+    autocast,
+    catch_sigterm,
+    seed_torch,
+    to_input,
+    use_deterministic_algorithms,
+)
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -72,7 +80,7 @@ def fit(
     done = images * len(history) + source.config.batch_size * int(begun.get("step", 0))
     with (
         catch_sigterm() as stopped,
-        deterministic(device),
+        use_deterministic_algorithms(device),
         progress.task(f"Training {method.name}", images * epochs, start=done) as step,
     ):
         for epoch in range(len(history), epochs):
@@ -142,7 +150,7 @@ class _Training:
             over = count / own if own else math.inf  # who stands in counts nothing
             with autocast(self.device, config.precision), collectives.loss_share(own / len(positions)):
                 found = self.method.loss(
-                    as_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
+                    to_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
                 )
             (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})

@@ -20,11 +20,11 @@ from bench.core.boxes import FloatArray
 from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.errors import RunError
 from bench.method import MapConfig, MapMethod, Maps
-from bench.predictions.decode import mask_of, peaks, points_and_boxes, shares_of
-from bench.predictions.dense_crf import refined
+from bench.predictions.decode import compute_mask, compute_shares, peaks, points_and_boxes
+from bench.predictions.dense_crf import refine_shares
 from bench.predictions.table import KINDS
 from bench.training.batches import prefetch
-from bench.training.device import as_input, autocast
+from bench.training.device import autocast, to_input
 from bench.training.prediction_parts import Drawn, Made, Split, table
 
 MANY, KEPT = 100, 10
@@ -44,7 +44,7 @@ class _Mapped:
     objectness: NDArray[np.float32] | None
 
 
-def of_maps(
+def predict_from_maps(
     method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Made:
     """Predict the kinds for every image and class; the threads that loaded the images decode their maps."""
@@ -72,7 +72,7 @@ def of_maps(
         maps = [one.maps[label] for one in mapped for label in one.label]
         of_image = [truth.ids[one.row] for one in mapped for _ in one.label]
         of_class = [truth.classes[label] for one in mapped for label in one.label]
-        made["maps"] = Drawn(of_image, _finite(maps, config), of_class, config.half_maps)
+        made["maps"] = Drawn(of_image, _require_finite(maps, config), of_class, config.half_maps)
     return made
 
 
@@ -106,10 +106,10 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
     """Compute an image's mask."""
     classes = (mapped.score >= config.mask_score) | (mapped.score == mapped.score.max())
     size = split.truth.size[mapped.row].tolist()
-    shares = shares_of(mapped.maps, classes, *size, rule=config.mask_rule, threshold=config.mask_threshold)
+    shares = compute_shares(mapped.maps, classes, *size, rule=config.mask_rule, threshold=config.mask_threshold)
     if config.dense_crf is not None:
-        shares = refined(shares, split.images.pixels(split.truth.ids[mapped.row]), config.dense_crf)
-    return mask_of(shares, classes)
+        shares = refine_shares(shares, split.images.pixels(split.truth.ids[mapped.row]), config.dense_crf)
+    return compute_mask(shares, classes)
 
 
 def _compute_maps(
@@ -125,13 +125,13 @@ def _compute_maps(
         return [torch.stack([split.images.load_square(name, size) for name in names]) for size in sizes]
 
     for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
-        found = [one for images in loaded for one in _views(method, as_input(images, device), device)]
+        found = [one for images in loaded for one in _views(method, to_input(images, device), device)]
         scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0).double().cpu().numpy()
         maps = _average_maps([one.maps for one in found])
         regions = [one.objectness[:, None] for one in found if one.objectness is not None]
         objectness = _average_maps(regions) if regions else None
         for number, row in enumerate(batch):
-            label = _written(scores[number], truth.labels[row] >= ONLY_DIFFICULT)
+            label = _select_classes(scores[number], truth.labels[row] >= ONLY_DIFFICULT)
             own = None if objectness is None else objectness[number, 0]
             yield _Mapped(row, label, scores[number], maps[number], own)
 
@@ -156,7 +156,7 @@ def _average_maps(maps: Sequence[Any]) -> NDArray[np.float32]:
     return np.asarray(torch.stack(alike).mean(0).cpu().numpy())
 
 
-def _written(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _select_classes(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Classes (c,) that an image is written for, of scores (C,)."""
     if len(score) <= MANY:
         return np.arange(len(score))
@@ -166,10 +166,10 @@ def _written(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _objectness(method: MapMethod, mapped: _Mapped) -> NDArray[np.float32]:
     if mapped.objectness is None:
         raise RunError(f"{method.name} claims objectness, but its forward gives none.")
-    return _finite([mapped.objectness], cast("MapConfig", method.config))[0]
+    return _require_finite([mapped.objectness], cast("MapConfig", method.config))[0]
 
 
-def _finite(maps: list[NDArray[np.float32]], config: MapConfig) -> list[NDArray[np.float32]]:
+def _require_finite(maps: list[NDArray[np.float32]], config: MapConfig) -> list[NDArray[np.float32]]:
     if not all(np.isfinite(one).all() for one in maps):
         raise RunError("Maps must be finite, but the method gave NaN or infinity.")
     if config.half_maps and (most := max(float(np.abs(one).max()) for one in maps)) > float(np.finfo(np.float16).max):

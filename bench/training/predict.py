@@ -16,10 +16,10 @@ from bench.core.progress import SILENT, Progress
 from bench.method import MapMethod, ProposalMethod
 from bench.predictions.table import FOLDERS, About
 from bench.training import process_group
-from bench.training.device import deterministic
-from bench.training.map_inference import of_maps
+from bench.training.device import use_deterministic_algorithms
+from bench.training.map_inference import predict_from_maps
 from bench.training.prediction_parts import Made, Parts, Split
-from bench.training.proposal_inference import of_proposals
+from bench.training.proposal_inference import predict_from_proposals
 
 __all__ = ["PART", "VERSION", "Split", "Tables", "predict"]
 
@@ -53,10 +53,10 @@ def predict(
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]
     kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
-    todo = process_group.broadcast([rows for rows in parts if not all(kept.done(kind, rows) for kind in kinds)])
+    todo = process_group.broadcast([rows for rows in parts if not all(kept.is_done(kind, rows) for kind in kinds)])
     images = sum(map(len, todo))
     with (
-        deterministic(device),
+        use_deterministic_algorithms(device),
         torch.inference_mode(),
         progress.task(f"Predicting with {method.name}", total, start=total - images) as step,
     ):
@@ -84,5 +84,5 @@ def _predict_part(
     workers: int,
 ) -> Made:
     if isinstance(method, MapMethod):
-        return of_maps(method, split, kinds, rows, device, workers)
-    return of_proposals(method, split, kinds, rows, device, workers)
+        return predict_from_maps(method, split, kinds, rows, device, workers)
+    return predict_from_proposals(method, split, kinds, rows, device, workers)

@@ -58,7 +58,7 @@ class Parts:
     about: About
     ids: tuple[str, ...]
 
-    def done(self, kind: str, rows: range) -> bool:
+    def is_done(self, kind: str, rows: range) -> bool:
         """Whether a part is there."""
         return all(path.exists() for path in self._paths(kind, rows))
 

@@ -17,19 +17,19 @@ from bench.data.ground_truth import ONLY_DIFFICULT
 from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS
-from bench.training.batches import mirrored, prefetch, scale_boxes, select_proposals, sizes
-from bench.training.device import as_input, autocast
+from bench.training.batches import mirror_boxes, prefetch, scale_boxes, select_proposals, sizes
+from bench.training.device import autocast, to_input
 from bench.training.prediction_parts import Made, Split, table
 
 
-def of_proposals(
+def predict_from_proposals(
     method: ProposalMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Made:
     """Boxes that are left after suppression; a score for every image and class; every proposal of each class shown."""
     truth, config = split.truth, method.config
     if not isinstance(config, ProposalConfig):
         raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
-    scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_nothing("proposals")]
+    scores, kept, every = np.zeros((len(rows), len(truth.classes))), [], [_make_empty_columns("proposals")]
     for row, boxes, score, moved in _score_proposals(method, config, split, rows, device, workers):
         if len(boxes):
             scores[row - rows.start] = method.image_scores(score).double().cpu().numpy()
@@ -53,7 +53,7 @@ def of_proposals(
     }
 
 
-def _nothing(kind: str) -> tuple[NDArray[Any], ...]:
+def _make_empty_columns(kind: str) -> tuple[NDArray[Any], ...]:
     """Columns of no rows."""
     index, number = np.zeros(0, dtype=np.int64), np.zeros(0)
     return (index, index, *[number] * (len(KINDS[kind]) - 2))
@@ -80,10 +80,10 @@ def _score_proposals(
             continue
         scores, moved = [], []
         for image, *scale in views:
-            pixels, here = as_input(image[None], device), scale_boxes(boxes, *scale)
+            pixels, here = to_input(image[None], device), scale_boxes(boxes, *scale)
             flips = (False, True) if config.flip_test else (False,)
             for flip in flips:
-                turned = mirrored(here, image.shape[-1]) if flip else here
+                turned = mirror_boxes(here, image.shape[-1]) if flip else here
                 with autocast(device, config.precision):
                     score, found = method.detect(pixels.flip(-1) if flip else pixels, turned.to(device))
                 scores.append(score.float())
@@ -100,5 +100,5 @@ def _score_proposals(
 def _move_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
     """Boxes (R, C, 4) found in a resized, perhaps mirrored image of this width, in pixels of the original image."""
     flat = found.reshape(-1, 4).double().cpu()
-    turned = flat if mirror is None else mirrored(flat, mirror)
+    turned = flat if mirror is None else mirror_boxes(flat, mirror)
     return np.asarray(turned.numpy() / (scale * 2)).reshape(found.shape)

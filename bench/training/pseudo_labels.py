@@ -27,7 +27,7 @@ class PseudoObjects:
     def _index(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids)}
 
-    def of(self, image: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def get_objects(self, image: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Boxes (S, 4), half-open corners in pixels of the original image, and classes (S,) of an image."""
         first, last = np.searchsorted(self.image, [self._index[image], self._index[image] + 1])
         return self.box[first:last], self.label[first:last]

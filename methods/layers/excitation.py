@@ -68,11 +68,11 @@ class Excitation(Attribution):
 
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
         """Explain all classes from one pass."""
-        with self.traced(images.detach().clone(), labels[0], *self.layers) as trace:
+        with self.trace_mass(images.detach().clone(), labels[0], *self.layers) as trace:
             return [self.compute_mass(trace.select(classes)).detach() for classes in labels]
 
     @contextmanager
-    def traced(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
+    def trace_mass(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
         """Run images forward, recording these layers of the base, so that class mass can be traced back to them."""
         with ExitStack() as hooks:
             trace = Trace()

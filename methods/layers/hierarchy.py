@@ -26,7 +26,7 @@ class Level:
         lowest = labels.new_full((len(labels), len(self.names)), -1)
         return lowest.scatter_reduce(1, self.index(every).expand_as(labels), labels, "amax")
 
-    def of_classes(self, values: Tensor) -> Tensor:
+    def expand_to_classes(self, values: Tensor) -> Tensor:
         """Return for each class (B, C, ...) the value of its name, from values (B, n, ...) of the names."""
         return values[:, list(self.of_class)]
 

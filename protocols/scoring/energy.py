@@ -17,7 +17,7 @@ from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
-from bench.predictions.decode import enlarged
+from bench.predictions.decode import enlarge_map
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.protocol import FamilyScore, Replicates
@@ -68,7 +68,7 @@ def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]
         for image, small in zip(maps.image.tolist(), maps.arrays(), strict=True):
             _refuse(truth, image, float(small.min()))
             width, height = map(int, truth.size[image])
-            yield image, enlarged(small, width, height).astype(np.float64)
+            yield image, enlarge_map(small, width, height).astype(np.float64)
         return
     boxes = predictions["boxes"]
     order = np.argsort(boxes.image, kind="stable")

@@ -12,7 +12,7 @@ from scoring_cases import arrays, bound, judge, predicted, truth_of
 
 import protocols
 from bench.analysis import audit as module
-from bench.analysis.audit import Audit, Setting, alternatives, audit, table_of
+from bench.analysis.audit import Audit, Setting, alternatives, audit, make_table
 from bench.errors import RequestError
 from bench.scoring.protocol import Conventions
 from bench.tables.render import FORMATS
@@ -108,7 +108,7 @@ def test_a_setting_that_cannot_be_scored_says_why_and_comes_last() -> None:
         "mask",
         "toy has no masks of its objects, which box_region = mask asks for.",
     )
-    text = FORMATS["text"](table_of(audited, "T"))
+    text = FORMATS["text"](make_table(audited, "T"))
     assert "(a) toy has no masks" in text
     assert "mask (a)" in text
 
@@ -131,7 +131,7 @@ def test_kinds_that_are_folders_are_audited_too() -> None:
 def test_the_table_has_value_and_difference_in_per_cent_and_the_csv_every_digit() -> None:
     truth = truth_of(HALF)
     rows = [("a", "cat", 0.9, 0.0, 0.0, 4.0, 8.0), ("b", "cat", 0.8, 0.0, 0.0, 4.0, 4.0)]
-    table = table_of(audit(bound("voc07-det"), truth, predicted(truth, "boxes", rows)), "T")
+    table = make_table(audit(bound("voc07-det"), truth, predicted(truth, "boxes", rows)), "T")
     assert [cell.text for cell in table.rows[0]] == ["(as the protocol says)", "", "100.00", "100.00"]
     strict = next(row for row in table.rows if row[1].text == ">")
     assert strict[3].text == "25.00  -75.00"

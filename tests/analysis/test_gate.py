@@ -14,7 +14,7 @@ import pytest
 
 from bench import registry
 from bench.analysis.baselines import LEDGER, accept, latest, read
-from bench.analysis.gate import GateCheck, gate, table_of
+from bench.analysis.gate import GateCheck, gate, make_table
 from bench.records.collection import StoredResult
 from bench.records.replicates import build_table as replicates_of
 from bench.records.replicates import replicates_path
@@ -186,7 +186,7 @@ def test_falls_come_first_and_the_title_counts(make: Make) -> None:
     names = {"unchanged": 0.47, "improved": 0.60, "regressed": 0.30}
     new = [make("2", value, method=name) for name, value in names.items()] + [make("2", 0.5, method="new")]
     checks = gate(new, [make("1", 0.47, method=name) for name in names])
-    table = table_of(checks)
+    table = make_table(checks)
     assert [row[0].text.partition(":")[0] for row in table.rows] == ["regressed", "improved", "unchanged", "new"]
     assert table.title == "Gate: 1 regressed, 1 improved, 1 unchanged, 1 no baseline"
     assert FORMATS["md"](table).count("**regressed**") == 1
@@ -220,5 +220,5 @@ def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
     assert [check.status for check in checks].count("unchanged") >= 20
     regressed = [check for check in checks if check.status == "regressed"]
     assert not regressed, (
-        f"{FORMATS['text'](table_of(regressed))}\nTo accept this: python -m bench gate --accept REASON"
+        f"{FORMATS['text'](make_table(regressed))}\nTo accept this: python -m bench gate --accept REASON"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.trend import Trend, table_of, trends
+from bench.analysis.trend import Trend, make_table, trends
 from bench.records.result import Result
 from bench.tables.render import FORMATS
 
@@ -80,7 +80,7 @@ def test_between_two_judgements_there_is_no_change(odd: dict[str, Any], reason: 
 def test_an_undefined_number_has_no_change_and_is_not_zero() -> None:
     trend = one(made(1, 0.4), made(2, None, "b" * 40), made(3, 0.5, "c" * 40))
     assert [point.change for point in trend.points] == [None, None, None]
-    assert [cell[3].text for cell in table_of(trend).rows] == ["40.0", "", "50.0"]
+    assert [cell[3].text for cell in make_table(trend).rows] == ["40.0", "", "50.0"]
 
 
 def test_methods_protocols_datasets_and_splits_have_trends_of_their_own() -> None:
@@ -91,7 +91,7 @@ def test_methods_protocols_datasets_and_splits_have_trends_of_their_own() -> Non
 
 def test_a_trend_is_read_as_a_table() -> None:
     dirty = {"provenance": {"revision": "b" * 40, "dirty": True}, "config": {"epochs": 10, "lr": 0.1}}
-    text = FORMATS["text"](table_of(one(made(1, 0.4, intervals={"mAP": (0.3, 0.5)}), made(2, 0.5, **dirty))))
+    text = FORMATS["text"](make_table(one(made(1, 0.4, intervals={"mAP": (0.3, 0.5)}), made(2, 0.5, **dirty))))
     assert text.splitlines() == [
         "melm · voc07-det on voc2007 test, per cent",
         "",

@@ -30,7 +30,7 @@ from bench.data.datasets import open_dataset
 from bench.predictions.table import read, resolve
 from bench.records.result import Result
 from bench.records.store import Store
-from bench.training.checkpoint import done
+from bench.training.checkpoint import done_path
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_numbers(
     time.sleep(min(seconds) / 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not done(training).exists()
+    assert not done_path(training).exists()
     assert not read_json(training / "lease" / "1.json")["released"]
     refuse_half_written(runs)
 

@@ -21,7 +21,18 @@ from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import MissingDataError, RequestError
 from bench.execution.pipeline import Request, run
 from bench.gallery.contact_sheet import Sheet, sheet
-from bench.gallery.drawing import HIT, MISS, OTHER, SIDE, TRUTH, Mark, Picture, drawn, heated, painted
+from bench.gallery.drawing import (
+    HIT,
+    MISS,
+    OTHER,
+    SIDE,
+    TRUTH,
+    Mark,
+    Picture,
+    encode_picture,
+    overlay_map,
+    overlay_mask,
+)
 from bench.gallery.image_card import Run, example, goodness
 from bench.gallery.recompute_maps import recompute_maps
 from bench.predictions.decode import peak
@@ -209,21 +220,23 @@ def colours_of(jpeg: bytes) -> np.ndarray:
 
 def test_marks_stand_where_they_belong_and_odd_boxes_are_no_error() -> None:
     pixels = np.zeros((50, 100, 3), np.uint8)
-    found = colours_of(drawn(pixels, [Mark((50, 10, 90, 40), HIT), Mark((20, 25), MISS)])).astype(int)
+    found = colours_of(encode_picture(pixels, [Mark((50, 10, 90, 40), HIT), Mark((20, 25), MISS)])).astype(int)
     assert found.shape == (SIDE // 2, SIDE, 3)
     assert np.abs(found[80, 64] - MISS).max() < 60
     assert np.abs(found[33:37, 200] - HIT).max(axis=1).min() < 60
     assert found[80, 220].max() < 60
-    drawn(pixels, [Mark((9, 9, 3, 3), OTHER), Mark((-1e30, -1e30, 1e30, 1e30), OTHER), Mark((1e300, 0), OTHER)])
+    encode_picture(
+        pixels, [Mark((9, 9, 3, 3), OTHER), Mark((-1e30, -1e30, 1e30, 1e30), OTHER), Mark((1e300, 0), OTHER)]
+    )
 
 
 def test_a_map_goes_from_blue_to_red_and_a_mask_has_the_colours_of_voc() -> None:
     pixels = np.zeros((20, 40, 3), np.uint8)
-    found = heated(pixels, np.array([[0.0, 1.0]]))
+    found = overlay_map(pixels, np.array([[0.0, 1.0]]))
     assert found[10, 0].tolist() == [0, 0, 127]
     assert found[10, -1].tolist() == [127, 0, 0]
-    assert heated(pixels, np.full((3, 3), 2.0)).shape == pixels.shape
-    masked = painted(pixels, np.array([[0, 1]], np.uint8))
+    assert overlay_map(pixels, np.full((3, 3), 2.0)).shape == pixels.shape
+    masked = overlay_mask(pixels, np.array([[0, 1]], np.uint8))
     assert masked[0, 0].tolist() == [0, 0, 0]
     assert masked[0, -1].tolist() == [64, 0, 0]
 

@@ -120,14 +120,14 @@ def test_mass_is_what_dense_matrices_make_it(name: str, contrast: bool) -> None:
 def test_mass_is_conserved_at_every_layer(net: str) -> None:
     method = explaining("mwp", net=net).double()
     names = [f"backbone.trunk.{place}" for place in range(len(method.base.backbone.trunk))] + ["backbone.roi_head"]
-    with method.traced(IMAGES.double(), CLASSES, *names) as trace:
+    with method.trace_mass(IMAGES.double(), CLASSES, *names) as trace:
         for name in names:
             torch.testing.assert_close(trace.propagate(name).flatten(1).sum(dim=1), torch.ones(2).double(), msg=name)
 
 
 def test_a_weight_speaks_for_a_class_or_against_it() -> None:
     method = explaining("c-mwp")
-    with method.traced(IMAGES, CLASSES, "backbone.roi_head") as trace:
+    with method.trace_mass(IMAGES, CLASSES, "backbone.roi_head") as trace:
         either = [trace.propagate("backbone.roi_head", negated=sign) for sign in (False, True)]
         again = trace.propagate("backbone.roi_head")
     assert not (either[0] * either[1]).any()

@@ -27,7 +27,9 @@ def test_a_name_is_present_if_any_of_its_classes_is_absent_if_all_are_else_unkno
 def test_a_class_has_the_values_of_its_name() -> None:
     middle = build_hierarchy(CLASSES, ANCESTORS)[1]
     values = torch.rand(2, 3, 4, 5)
-    assert middle.of_classes(values).equal(torch.stack([values[:, 0], values[:, 1], values[:, 0], values[:, 2]], dim=1))
+    assert middle.expand_to_classes(values).equal(
+        torch.stack([values[:, 0], values[:, 1], values[:, 0], values[:, 2]], dim=1)
+    )
     assert middle.index(torch.tensor([3, 0])).tolist() == [2, 0]
 
 

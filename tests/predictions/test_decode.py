@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bench.core.boxes import iou
 from bench.errors import RunError
-from bench.predictions.decode import boxes_of, detections, mask_of, peak, peaks, points_and_boxes, shares_of
+from bench.predictions.decode import compute_mask, compute_shares, detections, peak, peaks, points_and_boxes
 
 RULES = ("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax")
 COMPONENTS = ("every-component", "every-component-minmax", "mean-components")
@@ -21,14 +21,18 @@ WHOLE = [0, 0, 6, 4]
 OPTIONS = {"nms_iou": 0.3, "score_threshold": 0.25, "max_detections": 6}
 
 
+def boxes_of(map_, width, height, *, rule, threshold):
+    return points_and_boxes(map_[None], width, height, rule=rule, threshold=threshold)[1][0]
+
+
 def box_of(map_, width, height, *, rule, threshold):
     """The one box of a rule that gives one."""
-    (box,) = boxes_of(map_, width, height, rule=rule, threshold=threshold)
+    (box,) = boxes_of(np.asarray(map_), width, height, rule=rule, threshold=threshold)
     return box
 
 
 def masked(maps, classes, width, height, **rule):
-    return mask_of(shares_of(maps, classes, width, height, **rule), classes)
+    return compute_mask(compute_shares(maps, classes, width, height, **rule), classes)
 
 
 def square(*, height=20, width=30, **boxes):

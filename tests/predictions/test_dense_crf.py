@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import RequestError
 from bench.predictions import dense_crf
-from bench.predictions.dense_crf import DenseCrf, refined
+from bench.predictions.dense_crf import DenseCrf, refine_shares
 from bench.registry import configure, parse
 
 SEC = DenseCrf(appearance=10, appearance_xy=80, appearance_rgb=13, smoothness=3, smoothness_xy=3, steps=10)
@@ -60,7 +60,11 @@ def test_it_is_mean_field_over_every_pair_of_pixels(seed: int, steps: int, alike
     shares = chance.uniform(0.1, 1, (3, 7, 9)).astype(np.float32)
     pixels = chance.integers(0, 256, (7, 9, 3), dtype=np.uint8)
     crf = DenseCrf(appearance=4, appearance_xy=4, appearance_rgb=60, smoothness=3, smoothness_xy=1.5, steps=steps)
-    found, slow, before = refined(shares, pixels, crf), by_brute_force(shares, pixels, crf), shares / shares.sum(axis=0)
+    found, slow, before = (
+        refine_shares(shares, pixels, crf),
+        by_brute_force(shares, pixels, crf),
+        shares / shares.sum(axis=0),
+    )
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
     assert np.corrcoef((found - before).ravel(), (slow - before).ravel())[0, 1] > alike
     assert np.abs(found - slow).mean() < 0.35 * np.abs(slow - before).mean()
@@ -68,7 +72,7 @@ def test_it_is_mean_field_over_every_pair_of_pixels(seed: int, steps: int, alike
 
 @pytest.mark.crf
 def test_labels_snap_to_the_edge_of_the_picture() -> None:
-    before, after = leaning().argmax(axis=0), refined(leaning(), picture(), SEC).argmax(axis=0)
+    before, after = leaning().argmax(axis=0), refine_shares(leaning(), picture(), SEC).argmax(axis=0)
     assert (before == (np.arange(32) >= 16)).all()
     assert (after == (np.arange(32) >= 20)).all()
 
@@ -76,7 +80,7 @@ def test_labels_snap_to_the_edge_of_the_picture() -> None:
 @pytest.mark.crf
 def test_without_weights_nothing_moves() -> None:
     idle = DenseCrf(appearance=0, appearance_xy=80, appearance_rgb=13, smoothness=0, smoothness_xy=3, steps=10)
-    np.testing.assert_allclose(refined(leaning(), picture(), idle), leaning(), rtol=1e-4)
+    np.testing.assert_allclose(refine_shares(leaning(), picture(), idle), leaning(), rtol=1e-4)
 
 
 @pytest.mark.crf
@@ -84,29 +88,29 @@ def test_without_weights_nothing_moves() -> None:
 def test_where_all_pixels_agree_labels_stay_as_they_are(winner: int) -> None:
     shares = np.full((3, 24, 32), 0.3, dtype=np.float32)
     shares[winner] = 0.4
-    assert (refined(shares, picture(), SEC).argmax(axis=0) == winner).all()
+    assert (refine_shares(shares, picture(), SEC).argmax(axis=0) == winner).all()
 
 
 @pytest.mark.crf
 def test_labels_in_another_order_and_a_mirrored_picture_change_no_answer() -> None:
     chance = np.random.default_rng(1)
     shares, pixels = chance.uniform(0.1, 1, (3, 24, 32)).astype(np.float32), picture()
-    found = refined(shares, pixels, SEC)
-    np.testing.assert_allclose(refined(shares[::-1], pixels, SEC), found[::-1], atol=1e-4)
-    turned = refined(shares[:, :, ::-1], pixels[:, ::-1], SEC).argmax(axis=0)[:, ::-1]
+    found = refine_shares(shares, pixels, SEC)
+    np.testing.assert_allclose(refine_shares(shares[::-1], pixels, SEC), found[::-1], atol=1e-4)
+    turned = refine_shares(shares[:, :, ::-1], pixels[:, ::-1], SEC).argmax(axis=0)[:, ::-1]
     assert (turned == found.argmax(axis=0)).mean() > 0.95  # the lattice lies elsewhere
 
 
 @pytest.mark.crf
 def test_the_same_picture_gives_the_same_bits() -> None:
-    assert len({refined(leaning(), picture(), SEC).tobytes() for _ in range(3)}) == 1
+    assert len({refine_shares(leaning(), picture(), SEC).tobytes() for _ in range(3)}) == 1
 
 
 @pytest.mark.crf
 def test_shares_that_are_0_or_below_are_no_error_and_background_alone_stays() -> None:
     shares = leaning() - 0.5
-    assert np.isfinite(refined(shares, picture(), SEC)).all()
-    assert (refined(leaning()[:1], picture(), SEC) == 1).all()
+    assert np.isfinite(refine_shares(shares, picture(), SEC)).all()
+    assert (refine_shares(leaning()[:1], picture(), SEC) == 1).all()
 
 
 def configured(**settings: Any) -> Any:

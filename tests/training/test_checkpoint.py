@@ -81,7 +81,7 @@ def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
         checkpoint.save(tmp_path, model, optimiser, [{"epoch": 1.0}, {"epoch": 2.0}])
     with pytest.raises(OSError, match="No space left"):
         checkpoint.finish(tmp_path, model, [{"epoch": 1.0}])
-    assert not checkpoint.done(tmp_path).exists()
+    assert not checkpoint.done_path(tmp_path).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-00001.pt", "log.jsonl"]
 
 

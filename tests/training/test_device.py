@@ -10,11 +10,11 @@ from bench.training.device import (
     INITIAL,
     PLAN,
     STEP,
-    deterministic,
     entropy,
     pick_device,
     resolve_precision,
     seed_torch,
+    use_deterministic_algorithms,
 )
 
 
@@ -47,10 +47,10 @@ def test_randomness_is_of_purpose_seed_epoch_and_step() -> None:
 
 
 def test_only_repeatable_algorithms_run_in_the_block_and_the_switch_is_put_back() -> None:
-    with deterministic(torch.device("cpu")):
+    with use_deterministic_algorithms(torch.device("cpu")):
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
-    with deterministic(torch.device("cuda")):
+    with use_deterministic_algorithms(torch.device("cuda")):
         assert not torch.are_deterministic_algorithms_enabled()
 
 

@@ -78,7 +78,7 @@ def test_training_ends_with_the_weights_a_mark_and_a_line_an_epoch(run: Path, ph
 def test_no_epochs_keep_the_initial_weights(run: Path, photographs: Photographs) -> None:
     train(made(Colours, epochs=0), run, photographs)
     assert weights(loaded(run)) == weights(made(Colours))
-    assert checkpoint.done(run).exists()
+    assert checkpoint.done_path(run).exists()
 
 
 def test_initial_weights_are_of_the_seed() -> None:
@@ -94,7 +94,7 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(
     whole = train(made(Colours, **settings), tmp_path / "whole", photographs)
     with pytest.raises(InterruptedHereError):
         train(made(Colours, **settings), run, photographs, check=interrupting(interruption))
-    assert not checkpoint.done(run).exists()
+    assert not checkpoint.done_path(run).exists()
     again = train(made(Colours, **settings), run, photographs)
     assert weights(again) == weights(whole) == weights(loaded(run))
     timeless = [{key: value for key, value in line.items() if "second" not in key} for line in log(run)]
@@ -125,7 +125,7 @@ def test_what_is_terminated_writes_a_checkpoint_after_its_step_and_goes_on_from_
     monkeypatch.setattr(Terminated, "when", when)
     with pytest.raises(KeyboardInterrupt):
         train(made(Terminated, **settings), run, photographs)
-    assert not checkpoint.done(run).exists()
+    assert not checkpoint.done_path(run).exists()
     assert (run / "weights-00001.pt").exists() == (when >= 3)
     assert len(log(run)) == when // 3
     train(made(Terminated, **settings), run, photographs)
@@ -246,7 +246,7 @@ def test_a_loss_that_is_no_number_stops_and_says_so_and_keeps_the_epoch_before(
     with pytest.raises(DivergedError, match=says):
         train(made(Breaking, epochs=4, batch_size=2), run, photographs)
     assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-00002.pt"]
-    assert not checkpoint.done(run).exists()
+    assert not checkpoint.done_path(run).exists()
     assert [line["epoch"] for line in log(run)] == [1, 2]
 
     with pytest.raises(DivergedError, match="by step 1 of epoch 3"):

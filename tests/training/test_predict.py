@@ -17,8 +17,8 @@ from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals
 from bench.errors import BusyError, RunError
 from bench.method import Maps
-from bench.predictions.decode import boxes_of, detections, mask_of, shares_of
-from bench.predictions.dense_crf import DenseCrf, refined
+from bench.predictions.decode import compute_mask, compute_shares, detections, points_and_boxes
+from bench.predictions.dense_crf import DenseCrf, refine_shares
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, resolve
 from bench.training import predict as module
@@ -165,7 +165,7 @@ def test_every_component_is_a_row_of_boxes_with_the_score_of_its_class(
     expected = []
     for pair, (image, label, map_) in enumerate(zip(found.image, found.label, maps, strict=True)):
         score = tables["scores"]["score"][pair].as_py()
-        for box in boxes_of(map_, 32, 24, rule="every-component", threshold=0.6):
+        for box in points_and_boxes(map_[None], 32, 24, rule="every-component", threshold=0.6)[1][0]:
             expected.append([photographs.ids[image], TASK.classes[label], score, *box.tolist()])
     assert len(expected) > 2 * len(maps)
     assert [list(row.values()) for row in tables["boxes"].to_pylist()] == expected
@@ -280,8 +280,8 @@ def test_masks_are_decoded_as_the_config_says(photographs: Photographs, tmp_path
     for row, score in enumerate(scores(tables["scores"])):
         classes = (score >= 0.4) | (score == score.max())
         both = np.stack(maps[2 * row : 2 * row + 2])
-        shares = shares_of(both, classes, 32, 24, rule="common-maximum", threshold=0.6)
-        expected = mask_of(shares, classes)
+        shares = compute_shares(both, classes, 32, 24, rule="common-maximum", threshold=0.6)
+        expected = compute_mask(shares, classes)
         np.testing.assert_array_equal(masks[row], expected)
     assert len({mask.tobytes() for mask in masks}) == 8
 
@@ -296,9 +296,11 @@ def test_a_crf_refines_masks_by_the_photograph_as_it_is(photographs: Photographs
     crf = DenseCrf(10, 80, 40, 3, 3, 2)
     for row, score in enumerate(scores(tables["scores"])):
         classes = (score >= 0.4) | (score == score.max())
-        shares = shares_of(np.stack(maps[2 * row : 2 * row + 2]), classes, 32, 24, rule="own-maximum", threshold=0.3)
+        shares = compute_shares(
+            np.stack(maps[2 * row : 2 * row + 2]), classes, 32, 24, rule="own-maximum", threshold=0.3
+        )
         pixels = read_pixels(photographs.image_path(photographs.ids[row]))
-        np.testing.assert_array_equal(masks[row], mask_of(refined(shares, pixels, crf), classes))
+        np.testing.assert_array_equal(masks[row], compute_mask(refine_shares(shares, pixels, crf), classes))
     assert any((before != after).any() for before, after in zip(plain, masks, strict=True))
 
 

@@ -51,9 +51,9 @@ def test_the_best_box_of_each_class_shown_is_its_object(photographs: Photographs
         ("02", "dog", 0.9, *WHOLE),
     ]
     found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.ground_truth("train"))
-    assert [one.tolist() for one in found.of("00")] == [[[0, 0, 8, 8]], [0]]
+    assert [one.tolist() for one in found.get_objects("00")] == [[[0, 0, 8, 8]], [0]]
     for image in ("01", "02"):
-        box, label = found.of(image)
+        box, label = found.get_objects(image)
         assert (box.shape, label.shape) == ((0, 4), (0,))
 
 
@@ -67,9 +67,12 @@ def test_of_several_classes_each_has_its_own(photographs: Photographs, tmp_path:
         ("01", "dog", 0.8, 0.0, 0.0, 7.0, 7.0),
     ]
     found = pseudo_objects(run(tmp_path / "r.parquet", photographs, rows), photographs.ground_truth("train"))
-    assert [one.tolist() for one in found.of("00")] == [[[0, 0, 6, 6]], [1]]
-    assert [one.tolist() for one in found.of("01")] == [[[0, 0, 5, 5], [0, 0, 7, 7]], [0, 1]]  # only difficult: too
-    assert [one.tolist() for one in found.of("02")] == [[list(WHOLE)], [0]]
+    assert [one.tolist() for one in found.get_objects("00")] == [[[0, 0, 6, 6]], [1]]
+    assert [one.tolist() for one in found.get_objects("01")] == [
+        [[0, 0, 5, 5], [0, 0, 7, 7]],
+        [0, 1],
+    ]  # only difficult: too
+    assert [one.tolist() for one in found.get_objects("02")] == [[list(WHOLE)], [0]]
 
 
 def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs, tmp_path: Path) -> None:
