@@ -43,7 +43,7 @@ def examine(places: Places) -> Iterator[Check]:
             yield _dataset(name, places)
     yield from _scheduler()
     yield _tracking()
-    yield _extra("pydensecrf2", HOW_TO_INSTALL)
+    yield _check_optional("pydensecrf2", HOW_TO_INSTALL)
 
 
 def _torch() -> Iterator[Check]:
@@ -91,16 +91,16 @@ def _scheduler() -> Iterator[Check]:
     if shutil.which("sbatch") is None:
         yield Check("slurm", False, "no sbatch", "Submit where SLURM's commands are, or with --cluster local.")
         return
-    there, said = _said("sinfo", "--noheader", "--format=%R %D")
+    there, said = _run_command("sinfo", "--noheader", "--format=%R %D")
     found = ", ".join(f"{line.replace(' ', ' of ')} nodes" for line in said.splitlines()) if there else said
     yield Check("slurm", there, found, "" if there else "Is its controller up? SLURM_CONF may name its configuration.")
     if there:
-        kept, said = _said("sacct", "--noheader", "--allocations", "--format=JobID")
+        kept, said = _run_command("sacct", "--noheader", "--allocations", "--format=JobID")
         advice = "" if kept else "Without it `status` cannot say why a job died: ask for slurmdbd."
         yield Check("accounting", kept, "sacct answers" if kept else said, advice)
 
 
-def _said(*command: str) -> tuple[bool, str]:
+def _run_command(*command: str) -> tuple[bool, str]:
     """Whether a command ends well, and what it says."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -127,7 +127,7 @@ def _answers(uri: str) -> bool:
     return True
 
 
-def _extra(package: str, advice: str) -> Check:
+def _check_optional(package: str, advice: str) -> Check:
     found = _check_package(package)
     return Check(package, found is not None, found or "not installed (optional)", "" if found else advice)
 

@@ -50,13 +50,13 @@ class Listed:
 def methods() -> dict[str, Listed]:
     """Every method, by name, in alphabetical order."""
     own = [(path, f"methods.{path.stem}") for path in _files(ROOT / "methods", ".py")]
-    found = {_name(path): _listed_method(_name(path), path, module) for path, module in own}
+    found = {_name(path): _list_method(_name(path), path, module) for path, module in own}
     for entry in _entry_points("bench.methods"):
         spec = _spec(entry.module)
         path = Path(spec.origin) if spec is not None and spec.origin else None
-        found.setdefault(entry.name, _listed_method(entry.name, path, entry.module))
+        found.setdefault(entry.name, _list_method(entry.name, path, entry.module))
     for name, path in _PLUGINS["method"].items():
-        found[name] = _listed_method(name, path, None)
+        found[name] = _list_method(name, path, None)
     return dict(sorted(found.items()))
 
 
@@ -85,10 +85,10 @@ def method(name: str, base: str | None = None) -> MethodClass:
     Raises UnknownNameError, RequestError for a base that cannot be explained, and BadFileError for a file that cannot
     be imported or is not one method.
     """
-    listed = _listed(name)
-    cls = _only_method(_load(listed), listed)
+    listed = _find_listed(name)
+    cls = _select_method(_load(listed), listed)
     cls.name = listed.name
-    return _on_base(cls, base)
+    return _bind_to_base(cls, base)
 
 
 def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodClass, str | None]:
@@ -100,7 +100,7 @@ def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodC
     cls = method(name, (settings or {}).get("base"))
     if not colon:
         return cls, cls.default_variant
-    _known(f"variant of {name}", variant, cls.variants, f"python -m bench show {name}")
+    _find(f"variant of {name}", variant, cls.variants, f"python -m bench show {name}")
     return cls, variant
 
 
@@ -110,9 +110,9 @@ def check_name(text: str) -> None:
     A method whose file does not list its variants one by one is not asked for them.
     """
     name, colon, variant = text.partition(":")
-    listed = _listed(name)
+    listed = _find_listed(name)
     if colon and (known := variants(listed)):
-        _known(f"variant of {name}", variant, dict.fromkeys(known), f"python -m bench show {name}")
+        _find(f"variant of {name}", variant, dict.fromkeys(known), f"python -m bench show {name}")
 
 
 def variants(listed: Listed) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def protocol(name: str) -> Record:
     """Read the record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
     from bench.scoring.protocol import read_record
 
-    return read_record(_known("protocol", name, _protocol_files(), "python -m bench list protocols"))
+    return read_record(_find("protocol", name, _protocol_files(), "python -m bench list protocols"))
 
 
 def family(name: str) -> Family:
@@ -186,7 +186,7 @@ def plugins() -> list[Path]:
     return [path for files in _PLUGINS.values() for path in files.values()]
 
 
-def _on_base(cls: MethodClass, base: str | None) -> MethodClass:
+def _bind_to_base(cls: MethodClass, base: str | None) -> MethodClass:
     """Bind an attribution to its base; return any other method unchanged."""
     from bench.method import Attribution, MapMethod
 
@@ -210,23 +210,23 @@ def _files(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"[!_.]*{suffix}") if path.is_file())
 
 
-def _known(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Found:
+def _find(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Found:
     if name not in known:
         raise UnknownNameError(what, name, known, hint=hint)
     return known[name]
 
 
-def _listed(name: str) -> Listed:
+def _find_listed(name: str) -> Listed:
     """Find a method by name, reading no other file if it is a plugin or one of ours. Raises UnknownNameError."""
     if name in _PLUGINS["method"]:
-        return _listed_method(name, _PLUGINS["method"][name], None)
+        return _list_method(name, _PLUGINS["method"][name], None)
     own = ROOT / "methods" / f"{name.replace('-', '_')}.py"
     if _name(own) == name and own.match("[!_.]*.py") and own.is_file():
-        return _listed_method(name, own, f"methods.{own.stem}")
-    return _known("method", name, methods(), "python -m bench list methods")
+        return _list_method(name, own, f"methods.{own.stem}")
+    return _find("method", name, methods(), "python -m bench list methods")
 
 
-def _listed_method(name: str, path: Path | None, module: str | None) -> Listed:
+def _list_method(name: str, path: Path | None, module: str | None) -> Listed:
     if path is None:
         return Listed(name, f"(module {module} is not installed)", str(module), module)
     written = path.stat().st_mtime_ns if path.exists() else 0
@@ -296,7 +296,7 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _only_method(module: ModuleType, listed: Listed) -> MethodClass:
+def _select_method(module: ModuleType, listed: Listed) -> MethodClass:
     """Return the one concrete Method or Predictor that a module itself defines."""
     import inspect
 

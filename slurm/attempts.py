@@ -33,7 +33,7 @@ def read_attempts(folder: Path) -> Sequence[Attempt]:
     return [Attempt(**said) for said in read_json(path)] if path.exists() else []
 
 
-def this() -> Attempt:
+def get_current_attempt() -> Attempt:
     """Return the attempt that this process belongs to."""
     from submitit import JobEnvironment
 
@@ -42,7 +42,7 @@ def this() -> Attempt:
 
 def begin(folder: Path) -> None:
     """Record that an attempt at a job begins."""
-    _write(folder, [*read_attempts(folder), this()])
+    _write(folder, [*read_attempts(folder), get_current_attempt()])
 
 
 def stop(folder: Path, why: str) -> bool:
@@ -64,7 +64,7 @@ def was_stopped(folder: Path) -> bool:
 
 
 def _is_this(attempt: Attempt) -> bool:
-    return replace(attempt, end="", step="") == this()
+    return replace(attempt, end="", step="") == get_current_attempt()
 
 
 def _write(folder: Path, all_of_them: Sequence[Attempt]) -> None:

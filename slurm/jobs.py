@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from bench.core.files import read_json
 from bench.errors import RequestError
-from slurm.plan import Array, arrays_of
+from slurm.plan import Array, make_arrays
 from slurm.profile import Profile
 from slurm.status import CLUSTERS, statuses
 from slurm.submission import Submission
@@ -29,7 +29,7 @@ def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
         for name in ("outcome.json", "progress.json"):
             with suppress(FileNotFoundError):
                 (submission.job_folder(number) / name).unlink()
-    send(submission, arrays_of(submission.jobs, failed, profile), cluster, profile.origin)
+    send(submission, make_arrays(submission.jobs, failed, profile), cluster, profile.origin)
     return failed
 
 

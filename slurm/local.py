@@ -52,7 +52,7 @@ def submit(attempt: Path) -> None:
         raise RunError(f"Nothing was started; {log.name} says why.")
 
 
-def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
+def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
     """Why the processes that ended did, by id."""
     return {one.id: ["Its process ended without a word."] for one in sent if _holder(one).is_dead}
 

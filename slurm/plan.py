@@ -46,7 +46,7 @@ class Array:
     tasks: tuple[tuple[int, ...], ...]
 
 
-def look_over(
+def plan_trainings(
     requests: Sequence[Request], datasets: DatasetCache, threads: int | None
 ) -> tuple[list[Request], list[Training], dict[str, BenchError]]:
     """Return the requests that can run, what each trains on, and what is wrong with the others.
@@ -77,7 +77,7 @@ def look_over(
     return able, found, refused
 
 
-def jobs_of(trainings: Sequence[Training]) -> list[Job]:
+def make_jobs(trainings: Sequence[Training]) -> list[Job]:
     """One job a distinct training, in the order of the requests.
 
     >>> jobs_of([Training("cam", "a", True), Training("acol", "b", True), Training("cam", "a", True)])
@@ -89,7 +89,7 @@ def jobs_of(trainings: Sequence[Training]) -> list[Job]:
     return [Job(training.method, training.learns, tuple(group)) for training, group in groups.items()]
 
 
-def arrays_of(jobs: Sequence[Job], chosen: Sequence[int], profile: Profile) -> list[Array]:
+def make_arrays(jobs: Sequence[Job], chosen: Sequence[int], profile: Profile) -> list[Array]:
     """Group the chosen jobs with equal resources into arrays, packed as the profile says."""
     groups: defaultdict[tuple[Resources, int], list[int]] = defaultdict(list)
     for number in chosen:

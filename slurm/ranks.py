@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 
-from slurm.attempts import this
+from slurm.attempts import get_current_attempt
 
 PORTS = range(20_000, 32_000)
 """Below those that Linux gives to whoever asks for any."""
@@ -24,6 +24,6 @@ def meet(number: int) -> None:
 
     if size() == 1:
         return
-    attempt = this()
+    attempt = get_current_attempt()
     os.environ["MASTER_PORT"] = str(random.Random(f"{attempt.task} {attempt.number} {number}").choice(PORTS))
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)

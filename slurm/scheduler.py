@@ -86,7 +86,7 @@ def submit(attempt: Path) -> None:
         submit_ids(attempt, sent)
 
 
-def ends(sent: Iterable[Sent]) -> dict[str, list[str]]:
+def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
     """Return why each attempt of a task ended, by id, in order; nothing for one that is running.
 
     Of what neither the queue nor accounting knows, nothing is said: it may be that accounting is late. Without

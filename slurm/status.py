@@ -35,7 +35,7 @@ class Status:
 
 def statuses(submission: Submission) -> list[Status]:
     """How every job is, in order."""
-    sent, numbers = submission.sent(), range(len(submission.jobs))
+    sent, numbers = submission.list_sent(), range(len(submission.jobs))
     asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
     ends = _read_end_reasons(sent[number] for number in asked)
     return [_status(submission, number, sent.get(number), ends) for number in numbers]
@@ -43,7 +43,7 @@ def statuses(submission: Submission) -> list[Status]:
 
 def cancel(submission: Submission) -> list[int]:
     """End what has not ended; the jobs that this cancelled."""
-    sent = submission.sent()
+    sent = submission.list_sent()
     live = [one.number for one in statuses(submission) if one.state in ("waiting", "running")]
     for cluster, tasks in _by_cluster(sent[number] for number in live if number in sent).items():
         CLUSTERS[cluster].cancel(tasks)
@@ -90,7 +90,7 @@ def _read_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for cluster, tasks in _by_cluster(sent).items():
         try:
-            found.update(CLUSTERS[cluster].ends(tasks))
+            found.update(CLUSTERS[cluster].find_end_reasons(tasks))
         except RunError as error:
             found[""] = [str(error)]
     return found

@@ -78,7 +78,7 @@ class Submission:
         found: dict[int, str] = {}
         for number, job in enumerate(self.jobs):
             if (outcome := self.outcome(number)) and "" not in outcome["failed"]:
-                able = [one for one in job.requests if self.name_of(one) not in outcome["failed"]]
+                able = [one for one in job.requests if self.name_request(one) not in outcome["failed"]]
                 found.update(zip(able, outcome["results"], strict=True))
         return dict(sorted(found.items()))
 
@@ -87,7 +87,7 @@ class Submission:
         for plugin in self.plugins:
             registry.use_plugin(Path(plugin))
 
-    def requests_of(self, job: Job) -> list[Request]:
+    def list_requests(self, job: Job) -> list[Request]:
         """Return the requests of a job, after loading its plugins."""
         from bench.execution.resolve import Request
         from bench.scoring.protocol import Record
@@ -95,7 +95,7 @@ class Submission:
         said = [self.requests[number] for number in job.requests]
         return [Request(**{**one, "protocol": Record.model_validate(one["protocol"])}) for one in said]
 
-    def name_of(self, number: int) -> str:
+    def name_request(self, number: int) -> str:
         """Name a request for people."""
         said = self.requests[number]
         return f"{said['method']} under {said['protocol']['name']}, seed {said['seed']}"
@@ -104,7 +104,7 @@ class Submission:
         """List the files of each sending of jobs, in order."""
         return sorted((self.folder / "attempts").glob("[0-9]*.json"), key=lambda path: path.name.split(".")[0].zfill(9))
 
-    def sent(self) -> dict[int, Sent]:
+    def list_sent(self) -> dict[int, Sent]:
         """Where every job is, by its last attempt."""
         found = {}
         for path in self.attempts():

@@ -77,9 +77,9 @@ class Task:
     def _run_jobs(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
         """Work through jobs in one child; those that are left when it dies."""
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context, initializer=_ready) as child:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_child) as child:
             for place, number in enumerate(waiting):
-                with _held():
+                with _hold_signals():
                     working = child.submit(work, self.attempt, number)
                 error = _error(working, submission, number)
                 gone = isinstance(error, BrokenProcessPool | LostError)
@@ -114,7 +114,7 @@ def _listen(submission: Submission, number: int, *, lost: bool) -> None:
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def _hold_signals() -> Iterator[None]:
     """Hold signals back: a child that starts now is born with them held back."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -123,7 +123,7 @@ def _held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ready() -> None:
+def _prepare_child() -> None:
     """In the child: let signals pass by, but for the first SIGTERM; those that it starts itself keep their own ways."""
     for one in SIGNALS:
         signal.signal(one, _interrupt if one == signal.SIGTERM else _pass)
@@ -192,7 +192,7 @@ def _report(submission: Submission, number: int, progress: Progress) -> Report:
 
     submission.use_plugins()
     means = submission.means
-    requests = submission.requests_of(submission.jobs[number])
+    requests = submission.list_requests(submission.jobs[number])
     return run(
         requests,
         submission.places,

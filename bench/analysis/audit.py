@@ -81,7 +81,7 @@ def audit(
         if switch not in _MAKES_TIES or "ties" not in record.conventions:
             return Setting(switch, value, found)
         unstable = {switch: value, "ties": "argsort"}
-        drawn = [evaluate(shuffled, **unstable) for shuffled in _shuffled(predictions)]
+        drawn = [evaluate(shuffled, **unstable) for shuffled in _shuffle(predictions)]
         return Setting(switch, value, found, _ranges([found, *drawn]))
 
     own = Setting(None, None, evaluate(predictions))
@@ -132,13 +132,13 @@ def make_table(audit: Audit, title: str) -> Table:
     return Table(title, columns, tuple(rows), {mark: reason for reason, mark in marks.items()}, remarks)
 
 
-def _shuffled(predictions: Mapping[str, ResolvedPredictions]) -> Iterator[dict[str, ResolvedPredictions]]:
+def _shuffle(predictions: Mapping[str, ResolvedPredictions]) -> Iterator[dict[str, ResolvedPredictions]]:
     generator = np.random.default_rng(0)
     for _ in range(ORDERS):
-        yield {kind: _permuted(found, generator) for kind, found in predictions.items()}
+        yield {kind: _permute(found, generator) for kind, found in predictions.items()}
 
 
-def _permuted(found: ResolvedPredictions, generator: np.random.Generator) -> ResolvedPredictions:
+def _permute(found: ResolvedPredictions, generator: np.random.Generator) -> ResolvedPredictions:
     order = generator.permutation(len(found.image))
     columns = {name: values[order] for name, values in found.columns.items()}
     return replace(found, image=found.image[order], label=found.label[order], columns=columns)

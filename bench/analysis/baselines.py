@@ -27,22 +27,22 @@ Row = tuple[Result, ...]
 """Results that differ in their seed only."""
 
 
-def latest(kept: Iterable[StoredResult]) -> list[Row]:
+def select_latest(kept: Iterable[StoredResult]) -> list[Row]:
     """Of every thing that was evaluated the latest results, one a seed."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
-    rows = sorted((row for group in groups.values() for row in group_rows(group)), key=_when, reverse=True)
+    rows = sorted((row for group in groups.values() for row in group_rows(group)), key=_get_time, reverse=True)
     found: list[Row] = []
     for row in rows:
-        if not any(same_thing(row[0], other[0]) for other in found):
+        if not any(is_same_kind(row[0], other[0]) for other in found):
             found.append(row)
-    return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _when(row)))
+    return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _get_time(row)))
 
 
-def baseline_of(result: Result, accepted: Iterable[Row]) -> Row:
+def find_baseline(result: Result, accepted: Iterable[Row]) -> Row:
     """Find the baseline of the same kind of run as a result; () if there is none."""
-    return next((row for row in accepted if same_thing(row[0], result)), ())
+    return next((row for row in accepted if is_same_kind(row[0], result)), ())
 
 
 def accept(results: Iterable[StoredResult], folder: Path, reason: str) -> list[str]:
@@ -50,16 +50,16 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str) -> list[s
     moved = []
     baselines = read(folder)
     for one in results:
-        former = [other for other in baselines if _takes_the_place(one.result, other.result)]
+        former = [other for other in baselines if _replaces(one.result, other.result)]
         if any(other.result.address == one.result.address for other in former):
             continue
-        _copied(one, folder)
-        _on_record(folder / LEDGER, one.result, [other.result for other in former], reason)
+        _copy(one, folder)
+        _record(folder / LEDGER, one.result, [other.result for other in former], reason)
         for other in former:
             other.record.unlink()
             replicates_path(other.record).unlink(missing_ok=True)
         was = "".join(f", was {_values(other.result)}" for other in former)
-        moved.append(f"{_named(one.result)}: {_values(one.result)}{was}")
+        moved.append(f"{_describe(one.result)}: {_values(one.result)}{was}")
     return moved
 
 
@@ -68,25 +68,25 @@ def read(folder: Path) -> list[StoredResult]:
     return [StoredResult(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
 
 
-def same_thing(a: Result, b: Result) -> bool:
+def is_same_kind(a: Result, b: Result) -> bool:
     """Whether two results are of the same thing: a setting that only one of them knows came later."""
     both = a.config.keys() & b.config.keys()
-    return _what(a) == _what(b) and all(a.config[key] == b.config[key] for key in both)
+    return _identify(a) == _identify(b) and all(a.config[key] == b.config[key] for key in both)
 
 
-def _takes_the_place(new: Result, old: Result) -> bool:
-    return new.seed == old.seed and same_thing(new, old)
+def _replaces(new: Result, old: Result) -> bool:
+    return new.seed == old.seed and is_same_kind(new, old)
 
 
-def _when(row: Row) -> str:
+def _get_time(row: Row) -> str:
     return max(one.created for one in row)
 
 
-def _what(result: Result) -> tuple[Any, ...]:
+def _identify(result: Result) -> tuple[Any, ...]:
     return result.protocol, result.label, result.dataset, result.split, result.train_split
 
 
-def _copied(one: StoredResult, folder: Path) -> None:
+def _copy(one: StoredResult, folder: Path) -> None:
     """Replicates, then the record, whose presence means that all is there."""
     record = folder / one.result.file_name
     if replicates_path(one.record).exists():
@@ -95,7 +95,7 @@ def _copied(one: StoredResult, folder: Path) -> None:
     write_result(record, one.result)
 
 
-def _on_record(ledger: Path, result: Result, former: Sequence[Result], reason: str) -> None:
+def _record(ledger: Path, result: Result, former: Sequence[Result], reason: str) -> None:
     line = {
         "when": current_time(),
         "reason": reason,
@@ -113,7 +113,7 @@ def _on_record(ledger: Path, result: Result, former: Sequence[Result], reason: s
     write_text(ledger, before + json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _named(result: Result) -> str:
+def _describe(result: Result) -> str:
     seed = "" if result.seed is None else f", seed {result.seed}"
     return f"{result.label} · {result.protocol} on {result.dataset} {result.split}{seed}"
 

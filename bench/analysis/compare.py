@@ -22,7 +22,7 @@ from bench.records.replicates import read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
-from bench.tables.numbers import bounds, percent, signed
+from bench.tables.numbers import bounds, format_difference, percent
 
 DRAWS = 1000
 """Replicates by class; no record keeps any."""
@@ -67,7 +67,7 @@ def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway
     none by class; and where what they are compared by is not beside their records.
     """
     one, other = a.result, b.result
-    if (unlike := _unlike(one, other)) and not anyway:
+    if (unlike := _list_differences(one, other)) and not anyway:
         found = f"{_name(other)} was not evaluated like {_name(one)}: {'; '.join(unlike)}"
         raise RequestError(f"{found}. --anyway compares them, and says so.")
     paired = one.truth_digest == other.truth_digest
@@ -79,7 +79,7 @@ def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway
     return Comparison(one, other, unlike, paired, metrics, by_class)
 
 
-def tables_of(found: Comparison) -> list[Table]:
+def make_tables(found: Comparison) -> list[Table]:
     """Build a table of the metrics, then one of the classes of each metric that has them, in per cent."""
     a, b = found.a, found.b
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
@@ -105,7 +105,7 @@ def _row(name: str, line: Difference) -> tuple[Cell, ...]:
         Cell(name, name),
         Cell(line.a, percent(line.a)),
         Cell(line.b, percent(line.b)),
-        Cell(line.difference, signed(line.difference)),
+        Cell(line.difference, format_difference(line.difference)),
         Cell(None, bounds(line.interval), extra={"low": low, "high": high}),
         Cell(line.p, "" if line.p is None else f"{line.p:.3f}"),
     )
@@ -133,7 +133,7 @@ def _difference(
     return Difference(a, b, a - b, difference_interval(apart, a - b), p_value(apart, a - b))
 
 
-def _unlike(a: Result, b: Result) -> tuple[str, ...]:
+def _list_differences(a: Result, b: Result) -> tuple[str, ...]:
     """How `b` was evaluated, where that is not how `a` was."""
     unlike = []
     if a.protocol != b.protocol:

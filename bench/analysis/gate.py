@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.analysis.baselines import Row, baseline_of, latest
+from bench.analysis.baselines import Row, find_baseline, select_latest
 from bench.core.bootstrap import difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import letters, make_distinct_label, other_conventions
 from bench.tables.model import Cell, Table
-from bench.tables.numbers import bounds, percent, signed
+from bench.tables.numbers import bounds, format_difference, percent
 from bench.tables.ranked import average_replicates
 from bench.tables.verdict import TOLERANCE
 
@@ -59,9 +59,11 @@ def gate(
 ) -> list[GateCheck]:
     """Compare the latest results with their baselines, metric by metric, in the order of `STATUSES`."""
     records = {one.result.address: one.record for one in (*results, *baselines)}
-    accepted = latest(baselines)
+    accepted = select_latest(baselines)
     checks = [
-        check for row in latest(results) for check in _check_row(row, baseline_of(row[0], accepted), records, tolerance)
+        check
+        for row in select_latest(results)
+        for check in _check_row(row, find_baseline(row[0], accepted), records, tolerance)
     ]
     return sorted(checks, key=lambda check: STATUSES.index(check.status))
 
@@ -193,7 +195,7 @@ def _row(check: GateCheck, name: str, marks: Mapping[str, str]) -> tuple[Cell, .
         Cell(check.metric, check.metric),
         Cell(check.accepted, percent(check.accepted)),
         Cell(check.measured, percent(check.measured)),
-        Cell(check.difference, signed(check.difference)),
+        Cell(check.difference, format_difference(check.difference)),
         Cell(None, bounds(check.interval), extra={"low": low, "high": high}),
         Cell(check.status, check.status, (marks[check.note],) if check.note else (), best=check.status == "regressed"),
     )

@@ -12,7 +12,7 @@ from typing import Any
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import letters, other_conventions
 from bench.tables.model import Cell, Table
-from bench.tables.numbers import signed, with_interval, with_spread
+from bench.tables.numbers import format_difference, with_interval, with_spread
 
 _SHOWN = 9
 """Letters of a revision."""
@@ -80,14 +80,14 @@ def _points(results: Sequence[Result]) -> tuple[Point, ...]:
     """Results of the same revision, settings and evaluation are one point; of a seed the last record counts."""
     groups: defaultdict[str, dict[int | None, Result]] = defaultdict(dict)
     for result in results:
-        groups[_how(result)][result.seed] = result
+        groups[_make_key(result)][result.seed] = result
     points: list[Point] = []
     for group in groups.values():
         points.append(_point(tuple(group.values()), points[-1] if points else None))
     return tuple(points)
 
 
-def _how(result: Result) -> str:
+def _make_key(result: Result) -> str:
     evaluated = result.digest, result.truth_digest
     return json.dumps([result.provenance.get("revision"), _settings(result), *evaluated], sort_keys=True)
 
@@ -106,7 +106,7 @@ def _point(results: tuple[Result, ...], before: Point | None) -> Point:
     primary = next(iter(names), "")
     now, then = values.get(primary), before.values.get(primary)
     change = None if evaluated or now is None or then is None else now - then
-    return Point(results, values, change, (*evaluated, *_moved(_settings(old), _settings(new))))
+    return Point(results, values, change, (*evaluated, *_list_changes(_settings(old), _settings(new))))
 
 
 def _list_differences(old: Result, new: Result) -> list[str]:
@@ -115,7 +115,7 @@ def _list_differences(old: Result, new: Result) -> list[str]:
     return reasons + (["evaluated on other images or annotations"] if new.truth_digest != old.truth_digest else [])
 
 
-def _moved(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _list_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """List the settings that differ; those that one record lacks count only if no other setting differs."""
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     keys = [key for key in keys if key in old and key in new] or keys
@@ -140,7 +140,7 @@ def _row(point: Point, metrics: Sequence[str], marks: dict[str, str]) -> tuple[C
         Cell(code, code[:_SHOWN] + ("+" if point.dirty else "")),
         Cell(seeds, seeds),
         *(_cell(point, name) for name in metrics),
-        Cell(point.change, signed(point.change)),
+        Cell(point.change, format_difference(point.change)),
     )
 
 

@@ -38,7 +38,7 @@ def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
     """Run the contract tests of a method on a dozen generated images; exit code 1 if one fails or none could run."""
     for name in methods:
         registry.check_name(name)
-    from bench.contract import check_method, passed  # slow: imports torch
+    from bench.contract import check_method, has_passed  # slow: imports torch
 
     progress = make_reporter()
     findings = {name: check_method(name, places, progress) for name in methods}
@@ -48,14 +48,14 @@ def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
     else:
         rows = [(finding.status, name, finding.name, finding.detail) for name in findings for finding in findings[name]]
         click.echo(align_columns(rows))
-    return int(not all(map(passed, findings.values())))
+    return int(not all(map(has_passed, findings.values())))
 
 
 def _to_document(name: str, findings: Sequence[Finding]) -> MethodCheckDocument:
-    from bench.contract import passed
+    from bench.contract import has_passed
 
     entries = [cast(FindingDocument, asdict(finding)) for finding in findings]
-    return {"name": name, "passed": passed(findings), "findings": entries}
+    return {"name": name, "passed": has_passed(findings), "findings": entries}
 
 
 @click.command("doctor")

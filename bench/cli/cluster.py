@@ -77,7 +77,7 @@ def submit(
     `status` shows how far the jobs are.
     """
     from slurm.jobs import send
-    from slurm.plan import arrays_of, jobs_of, look_over
+    from slurm.plan import make_arrays, make_jobs, plan_trainings
     from slurm.profile import read_profile
     from slurm.status import CLUSTERS
     from slurm.submission import Means, create
@@ -87,14 +87,14 @@ def submit(
     resources = read_profile(profile or "local", given)
     if not dry_run:
         CLUSTERS[cluster].need()
-    requests, trainings, refused = look_over(requests, datasets, means["threads"])
+    requests, trainings, refused = plan_trainings(requests, datasets, means["threads"])
     for request, error in refused.items():
         say(f"Error: {request}: {error}")
     code = max((error.exit_code for error in refused.values()), default=0)
     if not requests:
         return code
-    jobs = jobs_of(trainings)
-    arrays = arrays_of(jobs, range(len(jobs)), resources)
+    jobs = make_jobs(trainings)
+    arrays = make_arrays(jobs, range(len(jobs)), resources)
     if dry_run:
         attempt = places.runs.resolve() / "submissions" / "DRY-RUN" / "attempts" / "1"
         _print_plan(requests, jobs, arrays, CLUSTERS[cluster].scripts(attempt, arrays), as_json_document=as_json)

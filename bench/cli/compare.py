@@ -37,7 +37,7 @@ def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, plac
     interval over the images and the two-sided p-value of no difference.
     """
     from bench.analysis.compare import compare as compare_both
-    from bench.analysis.compare import tables_of
+    from bench.analysis.compare import make_tables
     from bench.records.collection import find_result
     from bench.tables.render import FORMATS
 
@@ -46,7 +46,7 @@ def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, plac
     if as_json:
         emit(_to_document(comparison))
         return
-    click.echo("\n\n".join(FORMATS[format_](rows) for rows in tables_of(comparison)))
+    click.echo("\n\n".join(FORMATS[format_](rows) for rows in make_tables(comparison)))
 
 
 def _to_document(comparison: Comparison) -> CompareDocument:

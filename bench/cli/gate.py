@@ -164,7 +164,7 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
 
 def _select_results(addresses: tuple[str, ...], places: Places) -> list[StoredResult]:
     """Return the latest results, or those named. Raises RequestError if there are none."""
-    from bench.analysis.baselines import latest
+    from bench.analysis.baselines import select_latest
     from bench.records.collection import find_result, list_results
 
     if addresses:
@@ -174,7 +174,7 @@ def _select_results(addresses: tuple[str, ...], places: Places) -> list[StoredRe
         raise RequestError(
             f"No results in {places.runs / 'results'} or {table.MEASURED}: there are no results to check."
         )
-    return [known[result.address] for row in latest(known.values()) for result in row]
+    return [known[result.address] for row in select_latest(known.values()) for result in row]
 
 
 def _print_accepted(accepted: list[str], folder: Path, *, as_json: bool) -> None:

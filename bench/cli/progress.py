@@ -83,7 +83,7 @@ class Bars:
             latest.update(figures)
             self._bars.update(bar, advance=done, figures=" ".join(format_figures(latest)))
 
-        with self._live():
+        with self._show_bars():
             yield step
             self._bars.stop_task(bar)
 
@@ -92,7 +92,7 @@ class Bars:
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def _live(self) -> Iterator[Any]:
+    def _show_bars(self) -> Iterator[Any]:
         """Draw the bars from the first open task to the last."""
         if self._open == 0:
             self._bars.start()

@@ -112,11 +112,11 @@ def _list_entries(name: str) -> list[EntryDocument]:
 def _list_tables(places: Places, as_json: bool) -> None:
     from bench.cli.table import MEASURED
     from bench.records.collection import list_results
-    from bench.tables.leaderboards import counted, matched
+    from bench.tables.leaderboards import count_numbers, match_tables
 
     tables = [
         cast(ReportedTableDocument, {"name": name, "summary": summary, **counts})
-        for name, summary, counts in counted(matched(list_results(places, MEASURED)))
+        for name, summary, counts in count_numbers(match_tables(list_results(places, MEASURED)))
     ]
     if as_json:
         emit({"tables": tables})

@@ -1,5 +1,5 @@
 """The contract suite: what every method promises, held against a dozen generated images (`bench check`)."""
 
-from bench.contract.suite import Finding, check_method, passed
+from bench.contract.suite import Finding, check_method, has_passed
 
-__all__ = ["Finding", "check_method", "passed"]
+__all__ = ["Finding", "check_method", "has_passed"]

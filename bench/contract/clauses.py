@@ -97,7 +97,7 @@ def proposal_shapes(subject: Subject) -> Iterator[str]:
             yield f"scores of {len(given)} proposals: expected finite numbers of at least 0, but got others"
 
 
-def alone(subject: Subject) -> Iterator[str]:
+def accepts_one_image(subject: Subject) -> Iterator[str]:
     """One image gives a loss, and its own scores."""
     import torch
 
@@ -170,7 +170,7 @@ def predicts(subject: Subject) -> Iterator[str]:
     yield from _odd_tables(subject, subject.predict_images(subject.build_method(), truth), truth)
 
 
-def any_size(subject: Subject) -> Iterator[str]:
+def accepts_any_size(subject: Subject) -> Iterator[str]:
     """Images of odd sizes; where it looks at proposals, one and none."""
     odd = OddImages(subject.folder / "odd", subject.dataset.classes)
     truth, proposals = odd.ground_truth("odd"), odd.proposals() if subject.needs_proposals else None
@@ -210,10 +210,10 @@ def repeats(subject: Subject) -> Iterator[str]:
     if differing:
         yield f"two trainings differ (first in {differing[0]}): all that is random has to come from torch's generator"
     truth = subject.ground_truth(2)
-    yield from _differing(subject.predict_images(subject.once, truth), subject.predict_images(subject.once, truth))
+    yield from _find_differing(subject.predict_images(subject.once, truth), subject.predict_images(subject.once, truth))
 
 
-def _differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) -> Iterator[str]:
+def _find_differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table]) -> Iterator[str]:
     for kind, table in first.items():
         if not table.equals(second[kind]):
             yield f"two predictions of {kind} differ"
@@ -224,7 +224,7 @@ def loads(subject: Subject) -> Iterator[str]:
     truth, other = subject.ground_truth(2), subject.build_method(seed=1, epochs=2)
     trained = subject.predict_images(subject.once, truth)
     checkpoint.load_weights(subject.folder / "once", other)
-    if any(_differing(trained, subject.predict_images(other, truth))):
+    if any(_find_differing(trained, subject.predict_images(other, truth))):
         yield "something that was learned, or drawn, is neither a parameter nor a buffer"
 
 
@@ -234,11 +234,11 @@ def gpu(subject: Subject) -> Iterator[str]:
     yield from _odd_tables(there, there.predict_images(there.train_method("gpu", 4, 1), truth), truth)
 
 
-def blind(subject: Subject) -> Iterator[str]:
+def ignores_truth(subject: Subject) -> Iterator[str]:
     """Check that predictions repeat, and do not change when labels and objects are hidden."""
     method, truth = subject.build_method(), subject.ground_truth(4)
     hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
     tables = subject.predict_images(method, truth)
-    yield from _differing(tables, subject.predict_images(method, truth))
-    if any(_differing(tables, subject.predict_images(method, hidden))):
+    yield from _find_differing(tables, subject.predict_images(method, truth))
+    if any(_find_differing(tables, subject.predict_images(method, hidden))):
         yield "it looks at labels or objects of the truth; it may use ids, sizes and classes"

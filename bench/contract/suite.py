@@ -34,7 +34,7 @@ _TRAINED: Clauses = {
     "the loss is finite and looks at the labels": clauses.loss,
     "the loss falls on two images": clauses.learns,
     "it predicts every kind that it claims": clauses.predicts,
-    "images may be tall, wide or tiny": clauses.any_size,
+    "images may be tall, wide or tiny": clauses.accepts_any_size,
     "a seed gives the same weights and predictions": clauses.repeats,
     "saved and loaded, its weights predict the same": clauses.loads,
     _GPU: clauses.gpu,
@@ -43,7 +43,7 @@ _CLAUSES: dict[type, Clauses] = {
     MapMethod: {
         **_ALL,
         "scores and maps have their shapes": clauses.map_shapes,
-        "a batch may be of one image": clauses.alone,
+        "a batch may be of one image": clauses.accepts_one_image,
         **_TRAINED,
     },
     ProposalMethod: {
@@ -55,8 +55,8 @@ _CLAUSES: dict[type, Clauses] = {
     Predictor: {
         **_ALL,
         "it predicts every kind that it claims": clauses.predicts,
-        "images may be tall, wide or tiny": clauses.any_size,
-        "it predicts the same again, and never looks at the truth": clauses.blind,
+        "images may be tall, wide or tiny": clauses.accepts_any_size,
+        "it predicts the same again, and never looks at the truth": clauses.ignores_truth,
     },
 }
 
@@ -70,7 +70,7 @@ class Finding:
     detail: str = ""
 
 
-def passed(findings: Sequence[Finding]) -> bool:
+def has_passed(findings: Sequence[Finding]) -> bool:
     """Whether something was checked, and nothing failed."""
     statuses = {finding.status for finding in findings}
     return "ok" in statuses and "failed" not in statuses
@@ -83,7 +83,7 @@ def check_method(name: str, places: Places, progress: Progress = SILENT) -> list
     whatever else its code raises is a finding.
     """
     cls, variant = registry.parse(name)
-    kept = _clauses_of(cls)
+    kept = _select_clauses(cls)
     dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
     findings: list[Finding] = []
     with TemporaryDirectory() as folder, progress.task(f"Checking {name}", len(kept), unit="clauses") as step:
@@ -95,7 +95,7 @@ def check_method(name: str, places: Places, progress: Progress = SILENT) -> list
     return findings
 
 
-def _clauses_of(cls: MethodClass) -> Clauses:
+def _select_clauses(cls: MethodClass) -> Clauses:
     for kind, kept in _CLAUSES.items():
         if issubclass(cls, kind):
             return kept

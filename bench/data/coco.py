@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.lists import LONGEST_SIDE, check_name, require_file
 from bench.data.rle import to_rle
-from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, sizes_of
+from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, stack_sizes
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 CLASSES = (
@@ -65,7 +65,7 @@ class CocoDataset(Dataset):
     def ground_truth(self, split: str) -> GroundTruth:
         """Return boxes, crowds, areas and segments of a split."""
         table = self._read_table(split)
-        size = sizes_of(table)
+        size = stack_sizes(table)
         objects = _to_objects(table)
         labels = derive_labels(len(size), len(CLASSES), objects)
         return GroundTruth(self.name, split, CLASSES, tuple(self._read_file_names(split)), size, labels, objects)

@@ -84,7 +84,7 @@ class ClsLocDataset(Dataset):
         return GroundTruth(self.name, "train", self.classes, ids, size, labels, empty_objects())
 
     def _build_val(self, path: Path, ids: tuple[str, ...]) -> GroundTruth:
-        size, objects = _shift_to_zero_based(self._annotations.of(ids))
+        size, objects = _shift_to_zero_based(self._annotations.parse(ids))
         labels = derive_labels(len(ids), len(self.classes), objects)
         if ((labels == PRESENT).sum(axis=1) != 1).any():
             image = ids[int(np.argmax((labels == PRESENT).sum(axis=1) != 1))]
@@ -140,7 +140,7 @@ class DetDataset(Dataset):
             raise self.unknown_split(split)
         path = next(file for folder in self._lists if (file := folder / f"{split}.txt").is_file())
         ids = read_unique_ids(path, (1, 2))
-        size, objects = _shift_to_zero_based(self._annotations.of(ids))
+        size, objects = _shift_to_zero_based(self._annotations.parse(ids))
         return GroundTruth(
             self.name, split, self.classes, ids, size, derive_labels(len(ids), len(self.classes), objects), objects
         )

@@ -31,7 +31,7 @@ class Mit67Dataset(Dataset):
         if not folder.is_dir():
             raise MissingDataError(name, folder, self.how_to_get)
         self._ids = {split: self._read_ids(file) for split, file in _LISTS.items()}
-        self.classes = tuple(sorted({_class_of(image) for ids in self._ids.values() for image in ids}))
+        self.classes = tuple(sorted({_parse_class(image) for ids in self._ids.values() for image in ids}))
 
     def splits(self) -> tuple[str, ...]:
         """Return the names of the two lists."""
@@ -42,7 +42,7 @@ class Mit67Dataset(Dataset):
         if split not in _LISTS:
             raise self.unknown_split(split)
         ids, index = self._ids[split], {name: label for label, name in enumerate(self.classes)}
-        labels = encode_labels(np.array([index[_class_of(image)] for image in ids]), len(self.classes))
+        labels = encode_labels(np.array([index[_parse_class(image)] for image in ids]), len(self.classes))
         return GroundTruth(
             self.name, split, self.classes, ids, np.zeros((len(ids), 2), np.int32), labels, empty_objects()
         )
@@ -61,7 +61,7 @@ class Mit67Dataset(Dataset):
         return ids
 
 
-def _class_of(image: str) -> str:
+def _parse_class(image: str) -> str:
     return image.partition("/")[0]
 
 

@@ -177,10 +177,10 @@ def _write_lists(folder: Path, lists: Mapping[str, Mapping[str, Scene]], classes
         (folder / "Segmentation" / f"{split}.txt").write_text(text)
         (folder / "Main" / f"{split}.txt").write_text(text)
         for name in classes:
-            marks = "".join(f"{image} {_label_of(scene, name):2d}\n" for image, scene in scenes.items())
+            marks = "".join(f"{image} {_encode_label(scene, name):2d}\n" for image, scene in scenes.items())
             (folder / "Main" / f"{name}_{split}.txt").write_text(marks)
 
 
-def _label_of(scene: Scene, name: str) -> int:
+def _encode_label(scene: Scene, name: str) -> int:
     flags = [item.difficult for item in scene.objects if item.shape_class.name == name]
     return -1 if not flags else 0 if all(flags) else 1

@@ -50,7 +50,7 @@ def _read_cached(path: Path, made_from: str) -> pa.Table | None:
     return table if is_current else None
 
 
-def sizes_of(table: pa.Table) -> NDArray[np.int32]:
+def stack_sizes(table: pa.Table) -> NDArray[np.int32]:
     """Return the columns `width` and `height` as sizes (N, 2)."""
     return np.stack([table["width"].to_numpy(), table["height"].to_numpy()], axis=1)
 

@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, empty_objects
 from bench.data.lists import require_file
 from bench.data.pixels import read_size
-from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, sizes_of
+from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, stack_sizes
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (
@@ -68,7 +68,7 @@ class Annotations:
         self._name, self._folder, self._classes, self._cache, self._how = name, folder, classes, cache, how_to_get
         self._parsed: dict[str, Columns] = {}
 
-    def of(self, ids: Sequence[str]) -> Columns:
+    def parse(self, ids: Sequence[str]) -> Columns:
         """Return sizes (N, 2) and objects of N images, from the cache if no annotation has changed.
 
         Raises MissingDataError for an absent annotation, BadFileError for one that breaks a rule.
@@ -139,7 +139,7 @@ class VocDataset(Dataset):
 
         Raises MissingDataError for an absent annotation, BadFileError for one that breaks a rule.
         """
-        return self._annotations.of(ids)
+        return self._annotations.parse(ids)
 
     def image_path(self, image: str) -> Path:
         """Return the path of an image."""
@@ -218,7 +218,7 @@ def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ..
 
 
 def _to_columns(table: pa.Table) -> Columns:
-    size, image = sizes_of(table), image_rows(table)
+    size, image = stack_sizes(table), image_rows(table)
     label, difficult, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "difficult", "box"))
     return size, Objects(image, label, from_voc(box), difficult)
 

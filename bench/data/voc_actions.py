@@ -109,7 +109,7 @@ class ActionDataset(Dataset):
         self, images: tuple[str, ...], persons: _Persons, shown_on: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], FloatArray]:
         """Return the sizes (N, 2) of the images, and the box (P, 4) of each person."""
-        size, objects = self._annotations.of(images)
+        size, objects = self._annotations.parse(images)
         count = np.bincount(objects.image, minlength=len(images))
         number = np.array(persons.number)
         at = np.minimum((np.cumsum(count) - count)[shown_on] + number - 1, max(len(objects) - 1, 0))

@@ -91,7 +91,7 @@ def read_sizes(path: Path, index: dict[str, int]) -> NDArray[np.int32]:
     if not path.is_file():
         return size
     for row, (image, width, height) in enumerate(read_rows(path, 3, separator=",")):
-        size[_row_of(path, image, index, row)] = [
+        size[_find_row(path, image, index, row)] = [
             parse_integer(path, side, row, low=1, high=LONGEST_SIDE) for side in (width, height)
         ]
     _require_all_images(path, index, size[:, 0] > 0)
@@ -101,7 +101,7 @@ def read_sizes(path: Path, index: dict[str, int]) -> NDArray[np.int32]:
 def _read_labels(path: Path, index: dict[str, int], classes: int) -> NDArray[np.int64]:
     label = np.full(len(index), -1, dtype=np.int64)
     for row, (image, text) in enumerate(read_rows(path, 2, separator=",")):
-        label[_row_of(path, image, index, row)] = parse_integer(path, text, row, low=0, high=classes - 1)
+        label[_find_row(path, image, index, row)] = parse_integer(path, text, row, low=0, high=classes - 1)
     _require_all_images(path, index, label >= 0)
     return label
 
@@ -120,7 +120,7 @@ def _read_localization(
 
 def _parse_boxes(path: Path, rows: list[list[str]], index: dict[str, int], label: NDArray[np.int64]) -> Objects:
     _require_field_count(path, rows, 5)
-    image = np.array([_row_of(path, fields[0], index, row) for row, fields in enumerate(rows)], dtype=np.int32)
+    image = np.array([_find_row(path, fields[0], index, row) for row, fields in enumerate(rows)], dtype=np.int32)
     box = np.array([[parse_number(path, text, row) for text in fields[1:]] for row, fields in enumerate(rows)])
     if (is_inverted := (box[:, 2:] < box[:, :2]).any(axis=1)).any():
         raise BadFileError(path, "inverted box: expected x0 <= x1 and y0 <= y1", row=int(np.argmax(is_inverted)))
@@ -135,7 +135,7 @@ def _parse_masks(path: Path, rows: list[list[str]], index: dict[str, int], folde
     files: list[list[Path]] = [[] for _ in index]
     ignore: list[Path | None] = [None] * len(index)
     for row, (image, mask, ignored) in enumerate(rows):
-        at = _row_of(path, image, index, row)
+        at = _find_row(path, image, index, row)
         for name in filter(None, (mask, ignored)):
             check_name(path, name, row)
             require_file(folder / name, f"mask {name}", f"Unpack wsolevaluation's masks of OpenImages in {folder}.")
@@ -166,7 +166,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     return tuple(classes[label] for label in range(len(classes)))
 
 
-def _row_of(path: Path, image: str, index: dict[str, int], row: int) -> int:
+def _find_row(path: Path, image: str, index: dict[str, int], row: int) -> int:
     if image not in index:
         raise BadFileError(path, f"image {image[:80]!r} is not in image_ids.txt", row=row)
     return index[image]

@@ -102,12 +102,12 @@ def read_map(path: Path) -> NDArray[np.floating]:
         raise BadFileError(path, f"not a readable .npy file ({first_line(error)})") from None
     if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise BadFileError(path, "expected one array (h, w) of numbers")
-    return _checked(path, stored, None)
+    return _check_map(path, stored, None)
 
 
 def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Predictions:
     suffix = files[0].suffix
-    root, split = _masks_of(folder, truth) if kind == "masks" else (folder, None)
+    root, split = _find_masks(folder, truth) if kind == "masks" else (folder, None)
     files = [file for file in files if file.is_relative_to(root)]
     named = {file.relative_to(root).as_posix().removesuffix(suffix): file for file in files}
     found = [name for name in truth.ids if name in named]
@@ -116,7 +116,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
         raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
     columns = {"image": pa.array(found, pa.string())}
     if "label" in FOLDERS[kind]:
-        columns["label"] = pa.array(_only_classes(folder, found, truth), pa.string())
+        columns["label"] = pa.array(_find_single_classes(folder, found, truth), pa.string())
     one = read_indices if kind == "masks" else read_map
     others = len(named) - len(found)
     unread = f"{format_count(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
@@ -130,7 +130,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
     )
 
 
-def _masks_of(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
+def _find_masks(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
     """Find the folder of masks and their split; the folder itself and no split if it has no VOC names."""
     named = [
         (one, match) for one in (folder, *list_files(folder, "comp*")) if (match := _VOC_MASKS.fullmatch(one.name))
@@ -144,7 +144,7 @@ def _masks_of(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
     return root, truth.split if truth.split == f"Segmentation/{match[1]}" else match[1]
 
 
-def _only_classes(folder: Path, images: Sequence[str], truth: GroundTruth) -> list[str]:
+def _find_single_classes(folder: Path, images: Sequence[str], truth: GroundTruth) -> list[str]:
     shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
     if (several := shown.sum(axis=1) != 1).any():
         name = images[int(several.argmax())]
@@ -159,7 +159,7 @@ def _shards(folder: Path, kind: str, files: list[Path]) -> Predictions:
     table = pa.concat_tables([part.table.cast(pa.schema([(n, pa.string()) for n in FOLDERS[kind]])) for part in parts])
     first = parts[0].about
     about = About(made_by=first.made_by, dataset=first.dataset, split=first.split, extra=first.extra)
-    return Predictions(kind, table, about, str(folder), (), lambda: (one for file in files for one in _maps_of(file)))
+    return Predictions(kind, table, about, str(folder), (), lambda: (one for file in files for one in _read_maps(file)))
 
 
 def _check_shard(file: Path) -> None:
@@ -186,26 +186,26 @@ def _most_numbers(file: Path, shard: pq.ParquetFile) -> int:
     return max((group.column(leaf).num_values for group in groups), default=0)
 
 
-def _maps_of(file: Path) -> Iterator[NDArray[np.floating]]:
+def _read_maps(file: Path) -> Iterator[NDArray[np.floating]]:
     row = 0
     try:
         with pq.ParquetFile(file) as shard:
             for batch in shard.iter_batches(batch_size=16, columns=["height", "width", "map"]):
                 for height, width, values in zip(*(batch[name] for name in ("height", "width", "map")), strict=True):
-                    yield _shaped(file, height.as_py(), width.as_py(), values.values, row)
+                    yield _reshape(file, height.as_py(), width.as_py(), values.values, row)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
 
 
-def _shaped(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.floating]:
+def _reshape(file: Path, height: Any, width: Any, values: Any, row: int) -> NDArray[np.floating]:
     sides = min(height or 0, width or 0) > 0
     if not sides or values is None or values.null_count or len(values) != height * width:
         raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
-    return _checked(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
+    return _check_map(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
 
 
-def _checked(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
+def _check_map(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
     """Return the map in single precision, or in double if stored so: their 8-bit levels may differ."""
     if not 0 < stored.size <= _LARGEST:
         raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)

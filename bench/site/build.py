@@ -20,7 +20,7 @@ from bench.records.collection import StoredResult
 from bench.site import index, method, protocol, run
 from bench.site.parts import UP, make_boards, markup
 from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
-from bench.tables.leaderboards import beside, matched
+from bench.tables.leaderboards import match_tables, with_measured
 
 HERE = Path(__file__).parent
 
@@ -70,7 +70,7 @@ def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_P
     """Make every page: the index, and one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
-    render, ranked, found = make_renderer(), make_boards(known), matched(known)
+    render, ranked, found = make_renderer(), make_boards(known), match_tables(known)
     protocols = {one.name: one.summary for one in registry.protocols().values()}
     methods = dict.fromkeys(sorted({result.method for result in results}), "Predictions from elsewhere.")
     methods |= {one.name: one.summary for one in registry.methods().values()}
@@ -90,7 +90,7 @@ def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_P
     for name, (table, measured) in found.items():
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
         words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}
-        shown = markup(beside(table, measured))
+        shown = markup(with_measured(table, measured))
         made[paper_page(name)] = render("paper.html", UP, **words, table=shown, notes=table.notes)
     return made | {pictures_page(address): page for address, page in pictures.items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 from bench.site.method import Found
 from bench.site.parts import Board, markup
 from bench.site.paths import method_page, paper_page, protocol_page
-from bench.tables.leaderboards import counted
+from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
 
 Lines = Mapping[str, str]
@@ -66,7 +66,7 @@ def _list_rows(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> I
 
 def _list_papers(found: Found) -> Iterator[Row]:
     """List the papers' tables by the first sentence of their captions."""
-    for name, caption, counts in counted(found):
+    for name, caption, counts in count_numbers(found):
         title = re.split(r"(?<=\.) (?=[A-Z†])", caption)[0]
         numbers = [Cell(count, str(count or "")) for count in counts.values()]
         yield Cell(name, name, link=paper_page(name)), Cell(caption, title), *numbers

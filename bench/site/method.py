@@ -17,7 +17,7 @@ from bench.site.run import draw_losses
 from bench.tables.beside import LEGEND, verdict_on
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
-from bench.tables.numbers import percent, signed
+from bench.tables.numbers import format_difference, percent
 from bench.tables.reported import Reported, ReportedTable
 from bench.tables.verdict import SIGNS
 
@@ -94,7 +94,7 @@ def _compare_measured(number: Reported, one: Measured | None) -> Row:
         return Cell(), Cell(), Cell()
     digits = max(0, -int(number.value.as_tuple().exponent))
     difference, said = one.value - number.fraction, verdict_on(one, number)
-    text = signed(difference, digits) + (f" {SIGNS[said]}" if said else "")
+    text = format_difference(difference, digits) + (f" {SIGNS[said]}" if said else "")
     reasons = "; ".join(one.reasons)
     return Cell(one.value, percent(one.value, digits)), Cell(difference, text), Cell(reasons, reasons)
 

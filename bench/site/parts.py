@@ -62,14 +62,14 @@ def list_runs(results: Sequence[Result]) -> Table:
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
     namesakes = defaultdict(list)
     for result in latest:
-        namesakes[_request_of(result)].append(result)
+        namesakes[_get_request(result)].append(result)
     rows = tuple(
-        _make_run_row(result, make_distinct_label(result, namesakes[_request_of(result)])) for result in latest
+        _make_run_row(result, make_distinct_label(result, namesakes[_get_request(result)])) for result in latest
     )
     return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
 
 
-def _request_of(result: Result) -> tuple[str, ...]:
+def _get_request(result: Result) -> tuple[str, ...]:
     return result.label, result.protocol, result.dataset, result.split
 
 

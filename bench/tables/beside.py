@@ -9,7 +9,7 @@ from decimal import Decimal
 from bench.tables.leaderboard import letters, make_distinct_label
 from bench.tables.matching import Line, Matches, Measured
 from bench.tables.model import Cell, Row, Table
-from bench.tables.numbers import percent, signed
+from bench.tables.numbers import format_difference, percent
 from bench.tables.reported import Column, Reported, ReportedTable
 from bench.tables.reported import Row as PrintedRow
 from bench.tables.verdict import SIGNS, TOLERANCE, Verdict, verdict
@@ -28,16 +28,16 @@ def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping
 
     The best of what can be compared is marked, within a column and protocol. Cells without a number stay empty.
     """
-    best = _best(table, found, higher_is_better)
+    best = _find_best(table, found, higher_is_better)
     marks = _marks(table, found)
     rows: list[Row] = []
     groups = []
     for index, row in enumerate(table.rows):
         numbers = {number.column: number for number in table.numbers() if number.row == index}
-        made = [_printed(table, row, numbers, best, marks)]
+        made = [_make_printed_row(table, row, numbers, best, marks)]
         for line, label in zip(found.lines[index], _labels(found.lines[index]), strict=True):
-            made.append(_measured(table.columns, line, label, numbers, best, marks))
-            made.append(_differences(table.columns, line, numbers))
+            made.append(_make_measured_row(table.columns, line, label, numbers, best, marks))
+            made.append(_make_difference_row(table.columns, line, numbers))
         rows += made
         groups += [row.group or ""] * len(made)
     heads = tuple(column.group or "" for column in table.columns)
@@ -52,10 +52,10 @@ def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping
     )
 
 
-def _printed(
+def _make_printed_row(
     table: ReportedTable, row: PrintedRow, numbers: Mapping[str, Reported], best: Best, marks: Mapping[str, str]
 ) -> Row:
-    unsettled = marks.get(_unsettled(table), "")
+    unsettled = marks.get(_describe_unsettled(table), "")
     of_the_row = (unsettled,) if set(row.uncertain) - set(numbers) else ()
     cells = [Cell(row.label, row.label, of_the_row, extra={"row": "reported", "as": row.method, "net": row.net})]
     for column, value in zip(table.columns, row.values, strict=True):
@@ -66,12 +66,12 @@ def _printed(
         fraction = number.fraction if number.unit == "percent" else float(number.value)
         is_best = best.get((column.key, number.protocol)) == fraction
         own = [unsettled] if column.key in row.uncertain else []
-        own += [marks[_mean_is(row.recomputed[column.key])]] if column.key in row.recomputed else []
+        own += [marks[_describe_mean(row.recomputed[column.key])]] if column.key in row.recomputed else []
         cells.append(Cell(fraction, str(value), tuple(own), is_best))
     return tuple(cells)
 
 
-def _measured(
+def _make_measured_row(
     columns: Sequence[Column],
     line: Line,
     label: str,
@@ -97,7 +97,7 @@ def _measured(
     return tuple(cells)
 
 
-def _differences(columns: Sequence[Column], line: Line, numbers: Mapping[str, Reported]) -> Row:
+def _make_difference_row(columns: Sequence[Column], line: Line, numbers: Mapping[str, Reported]) -> Row:
     cells = [Cell("difference", "difference", extra={"row": "difference"})]
     for column in columns:
         if (one := line.get(column.key)) is None:
@@ -106,7 +106,7 @@ def _differences(columns: Sequence[Column], line: Line, numbers: Mapping[str, Re
         number = numbers[column.key]
         difference = one.value - number.fraction
         said = verdict_on(one, number)
-        text = signed(difference, _digits(number.value)) + (f" {SIGNS[said]}" if said else "")
+        text = format_difference(difference, _digits(number.value)) + (f" {SIGNS[said]}" if said else "")
         cells.append(Cell(difference, text, extra={f"{_name(column)}_verdict": said} if said else {}))
     return tuple(cells)
 
@@ -118,7 +118,7 @@ def verdict_on(measured: Measured, reported: Reported) -> Verdict | None:
     return verdict(measured.value, reported.fraction, measured.interval)
 
 
-def _best(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Best:
+def _find_best(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Best:
     """Of two numbers and more; measured ones that cannot be compared are none."""
     values: defaultdict[tuple[str, str | None], list[float]] = defaultdict(list)
     directions: dict[tuple[str, str | None], bool] = {}
@@ -148,17 +148,17 @@ def _seeds(line: Line) -> str:
 
 def _marks(table: ReportedTable, found: Matches) -> dict[str, str]:
     """Assign a letter to everything that needs explaining, in order of appearance."""
-    said = [_unsettled(table)] if any(row.uncertain for row in table.rows) else []
-    said += [_mean_is(mean) for row in table.rows for mean in row.recomputed.values()]
+    said = [_describe_unsettled(table)] if any(row.uncertain for row in table.rows) else []
+    said += [_describe_mean(mean) for row in table.rows for mean in row.recomputed.values()]
     said += [reason for _, _, one in found.cells() for reason in one.reasons]
     return dict(zip(dict.fromkeys(said), letters(), strict=False))
 
 
-def _mean_is(recomputed: Decimal) -> str:
+def _describe_mean(recomputed: Decimal) -> str:
     return f"as printed; the mean of the row's values is {recomputed}"
 
 
-def _unsettled(table: ReportedTable) -> str:
+def _describe_unsettled(table: ReportedTable) -> str:
     return f"not settled by the paper: see the notes of results/papers/{table.paper}/table-{table.table}.yaml"
 
 

@@ -50,13 +50,13 @@ def _section(group: str, rows: tuple[Row, ...], kinds: list[str]) -> Iterator[st
     if group:
         yield f'<tr><th colspan="{len(kinds)}" scope="rowgroup">{escape(group)}</th></tr>'
     for first, *others in rows:
-        cells = "".join(f"<td{kind}>{_shown(cell)}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
+        cells = "".join(f"<td{kind}>{_format_cell(cell)}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
         kind = f' class="{escape(str(first.extra["row"]))}"' if "row" in first.extra else ""
-        yield f'<tr{kind}><th scope="row">{_shown(first)}</th>{cells}</tr>'
+        yield f'<tr{kind}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
     yield "</tbody>"
 
 
-def _shown(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     words = escape(cell.text)
     marks = "".join(f"<sup>{escape(mark)}</sup>" for mark in cell.marks)
     shown = f"<strong>{words}</strong>" if cell.best else words

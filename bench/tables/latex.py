@@ -35,22 +35,22 @@ def latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escaped(table.title)}}}",
+        rf"\caption{{{escape(table.title)}}}",
         rf"{_FIT}\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_heads(table.heads),
-        _row(map(escaped, table.columns)),
+        _row(map(escape, table.columns)),
     ]
     for group, rows in table.sections():
-        lines += [r"\midrule", *([rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escaped(group)}}}}} \\"] if group else [])]
+        lines += [r"\midrule", *([rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(group)}}}}} \\"] if group else [])]
         lines += [_row(map(_cell, row)) for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [rf"\par\footnotesize {_mark(mark)} {escaped(note)}" for mark, note in table.notes.items()]
-    lines += [rf"\par\footnotesize {escaped(remark)}" for remark in table.remarks]
+    lines += [rf"\par\footnotesize {_mark(mark)} {escape(note)}" for mark, note in table.notes.items()]
+    lines += [rf"\par\footnotesize {escape(remark)}" for remark in table.remarks]
     return "\n".join([*lines, r"\end{table}"])
 
 
-def escaped(words: str) -> str:
+def escape(words: str) -> str:
     r"""Words in which nothing is a command: `a_b` becomes `a\_b`."""
     return " ".join(words.split()).translate(_ESCAPES)
 
@@ -60,9 +60,7 @@ def _heads(heads: tuple[str, ...]) -> Iterator[str]:
     if not heads:
         return
     spans = [(head, len(list(same))) for head, same in groupby(heads)]
-    yield _row(
-        rf"\multicolumn{{{span}}}{{c}}{{{escaped(head)}}}" if head else " &" * (span - 1) for head, span in spans
-    )
+    yield _row(rf"\multicolumn{{{span}}}{{c}}{{{escape(head)}}}" if head else " &" * (span - 1) for head, span in spans)
     column = 1
     for head, span in spans:
         if head:
@@ -75,10 +73,10 @@ def _row(cells: Iterator[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    words = re.sub(r"^-(?=\d)", "$-$", escaped(cell.text))
+    words = re.sub(r"^-(?=\d)", "$-$", escape(cell.text))
     marks = "".join(map(_mark, cell.marks))
     return (rf"\textbf{{{words}}}" if cell.best else words) + marks
 
 
 def _mark(mark: str) -> str:
-    return rf"\textsuperscript{{{escaped(mark)}}}"
+    return rf"\textsuperscript{{{escape(mark)}}}"

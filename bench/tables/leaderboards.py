@@ -34,10 +34,10 @@ def paper_table(name: str, known: Sequence[StoredResult]) -> Table:
 
     table = load_table(name)
     bound = {protocol: registry.bind(registry.protocol(protocol)) for protocol in table.protocols()}
-    return beside(table, _matches(table, known, bound))
+    return with_measured(table, _matches(table, known, bound))
 
 
-def beside(table: ReportedTable, found: Matches) -> Table:
+def with_measured(table: ReportedTable, found: Matches) -> Table:
     """Add the measured numbers below a paper's printed rows."""
     from bench.tables.beside import table_beside
 
@@ -48,7 +48,7 @@ def beside(table: ReportedTable, found: Matches) -> Table:
     return table_beside(table, found, directions)
 
 
-def matched(known: Sequence[StoredResult]) -> dict[str, tuple[ReportedTable, Matches]]:
+def match_tables(known: Sequence[StoredResult]) -> dict[str, tuple[ReportedTable, Matches]]:
     """Every paper table by name, with what was measured of it."""
     from bench.tables.reported import load_table
 
@@ -58,7 +58,7 @@ def matched(known: Sequence[StoredResult]) -> dict[str, tuple[ReportedTable, Mat
     return {name: (table, _matches(table, known, bound)) for name, table in tables.items()}
 
 
-def counted(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tuple[str, str, dict[str, int]]]:
+def count_numbers(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tuple[str, str, dict[str, int]]]:
     """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
     for name, (table, matches) in found.items():
         cells = [*matches.cells()]

@@ -101,7 +101,7 @@ def _line(
         protocol = bound.get(str(number.protocol))
         if protocol is None or not _belongs(number, columns[number.column], config):
             continue
-        if (one := _measured(number, results, protocol, read)) is not None:
+        if (one := _measure(number, results, protocol, read)) is not None:
             found[number.column] = one
     return found
 
@@ -110,25 +110,27 @@ def _belongs(number: Reported, column: Column, config: Mapping[str, Any]) -> boo
     """Whether a configuration has the settings that tell a number from its neighbours, and the net of its column."""
     if column.net and config.get("net", column.net) != column.net:
         return False
-    return all(_same(config.get(key), printed) for key, printed in number.setting.items())
+    return all(_is_same(config.get(key), printed) for key, printed in number.setting.items())
 
 
-def _measured(number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read) -> Measured | None:
+def _measure(number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read) -> Measured | None:
     """Choose the most comparable results, the latest of those, with all their seeds."""
     groups: defaultdict[tuple[str, ...], dict[int | None, Result]] = defaultdict(dict)
     for one in results:
-        if (one.protocol, one.dataset) == (number.protocol, bound.record.dataset) and value_of(one, number) is not None:
+        if (one.protocol, one.dataset) == (number.protocol, bound.record.dataset) and get_value(
+            one, number
+        ) is not None:
             groups[one.digest, one.truth_digest, str(one.train_split)][one.seed] = one
     if not groups:
         return None
     rows = [tuple(group.values()) for group in groups.values()]
     row = min(reversed(rows), key=lambda row: len(_reasons(number, row[0], bound)))
-    values = [value for one in row if (value := value_of(one, number)) is not None]
+    values = [value for one in row if (value := get_value(one, number)) is not None]
     mean = statistics.fmean(values)
     return Measured(row, mean, _interval(number, row, mean, read), tuple(_reasons(number, row[0], bound)))
 
 
-def value_of(result: Result, number: Reported) -> float | None:
+def get_value(result: Result, number: Reported) -> float | None:
     """Return a result's value of the metric or class that a printed number belongs to."""
     metric = str(number.metric)
     if number.class_ is None:
@@ -150,7 +152,7 @@ def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) 
 
 def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str]:
     """Why a result is not what the paper measured."""
-    reasons = remarks_on(result, _as_said(result, bound))
+    reasons = remarks_on(result, _with_conventions(result, bound))
     net = result.config.get("net")
     if number.method == result.method and result.variant not in AS_PRINTED and not number.setting:
         reasons.append(f"variant {result.variant}: the paper's is not said")
@@ -159,7 +161,7 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
     return reasons
 
 
-def _as_said(result: Result, bound: BoundProtocol) -> Result:
+def _with_conventions(result: Result, bound: BoundProtocol) -> Result:
     """Return the result as if made with the protocol's own conventions."""
     says = bound.conventions.model_dump(mode="json")
     classes = tuple(next(iter(result.per_class.values()), ()))
@@ -169,7 +171,7 @@ def _as_said(result: Result, bound: BoundProtocol) -> Result:
     return result.model_copy(update={"conventions": says, "digest": digest, "train_split": bound.record.train_split})
 
 
-def _same(value: object, printed: str) -> bool:
+def _is_same(value: object, printed: str) -> bool:
     """Whether a setting has the value that a table gives it; `multi` is several."""
     if isinstance(value, list):
         return len(value) > 1 if printed == "multi" else "+".join(map(str, value)) == printed

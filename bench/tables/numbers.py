@@ -12,7 +12,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{100 * value:.{digits}f}"
 
 
-def signed(value: float | None, digits: int = 1) -> str:
+def format_difference(value: float | None, digits: int = 1) -> str:
     """Format a difference as per cent with its sign; empty if undefined.
 
     >>> signed(0.012), signed(-0.5), signed(0.0), signed(-0.0001)

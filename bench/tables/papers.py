@@ -43,7 +43,7 @@ def not_implemented(folder: Path = PAPERS) -> dict[str, dict[str, str]]:
 
 def read_yaml(path: Path) -> Any:
     """Parse YAML into mappings, lists and text. Raises BadFileError, also for a duplicate key."""
-    return _parsed(_text(path), path)
+    return _parse(_text(path), path)
 
 
 class _Loader(BaseLoader):
@@ -62,7 +62,7 @@ def _text(path: Path) -> str:
         raise BadFileError(path, f"cannot be read: {error}") from error
 
 
-def _parsed(text: str, path: Path) -> Any:
+def _parse(text: str, path: Path) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -80,6 +80,6 @@ def _title(path: Path) -> str:
     """Return the title from the text before the columns."""
     try:
         head = _text(path).partition("\ncolumns:")[0]
-        return str(_parsed(head, path)["title"])
+        return str(_parse(head, path)["title"])
     except (BadFileError, KeyError, TypeError):
         return "(no title: the file is damaged)"

@@ -20,17 +20,17 @@ def text(table: Table) -> str:
     """For a terminal: title, aligned columns, footnotes."""
     heads = [textwrap.fill(head, _HEAD) for head in table.heads or ("",) * len(table.columns)]
     columns = [f"{head}\n{name}".strip() for head, name in zip(heads, table.columns, strict=True)]
-    rows = _with_groups(table, str, lambda cell: _marked(cell))
+    rows = _with_groups(table, str, lambda cell: _format_marked(cell))
     notes = [f"({mark}) {note}" for mark, note in table.notes.items()]
     return "\n".join([table.title, "", _grid(columns, rows, "simple"), *notes, *table.remarks])
 
 
 def markdown(table: Table) -> str:
     """For a page: the best of each column is bold, groups are in italics, and nothing said is taken for markup."""
-    rows = _with_groups(table, lambda group: f"*{_escaped(group)}*", _bold)
-    notes = [f"({_escaped(mark)}) {_escaped(note)}" for mark, note in table.notes.items()]
-    grid = _grid([_escaped(name) for name in table.names], rows, "pipe")
-    return "\n\n".join([f"**{_escaped(table.title)}**", grid, *notes, *map(_escaped, table.remarks)])
+    rows = _with_groups(table, lambda group: f"*{_escape(group)}*", _bold)
+    notes = [f"({_escape(mark)}) {_escape(note)}" for mark, note in table.notes.items()]
+    grid = _grid([_escape(name) for name in table.names], rows, "pipe")
+    return "\n\n".join([f"**{_escape(table.title)}**", grid, *notes, *map(_escape, table.remarks)])
 
 
 def csv(table: Table) -> str:
@@ -45,7 +45,7 @@ def csv(table: Table) -> str:
             known = {name: value for cell in row for name, value in cell.extra.items()}
             values = [*(cell.value for cell in row), *map(known.get, extras)]
             notes = "; ".join(dict.fromkeys(table.notes[mark] for cell in row for mark in cell.marks))
-            writer.writerow([*(group for _ in groups), *map(_exact, values), notes])
+            writer.writerow([*(group for _ in groups), *map(_format_exact, values), notes])
     return out.getvalue().rstrip("\n")
 
 
@@ -76,20 +76,20 @@ def _grid(columns: Sequence[str], rows: list[list[str]], style: str) -> str:
     )
 
 
-def _marked(cell: Cell) -> str:
+def _format_marked(cell: Cell) -> str:
     words = " ".join(cell.text.split())
     return " ".join([words, *(f"({mark})" for mark in cell.marks)])
 
 
 def _bold(cell: Cell) -> str:
-    return f"**{_escaped(_marked(cell))}**" if cell.best else _escaped(_marked(cell))
+    return f"**{_escape(_format_marked(cell))}**" if cell.best else _escape(_format_marked(cell))
 
 
-def _escaped(words: str) -> str:
+def _escape(words: str) -> str:
     return re.sub(r"([\\|*<`~&$]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", words)
 
 
-def _exact(value: Value) -> str:
+def _format_exact(value: Value) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else repr(value)

@@ -147,7 +147,7 @@ class ReportedTable(_Record):
         """Every protocol that a number is of."""
         return tuple(dict.fromkeys(number.protocol for number in self.numbers() if number.protocol is not None))
 
-    def unit_of(self, row: Row, column: Column) -> Unit:
+    def get_unit(self, row: Row, column: Column) -> Unit:
         """Return the unit of a cell."""
         return row.unit or column.unit or self.unit
 
@@ -157,7 +157,7 @@ class ReportedTable(_Record):
             row=index,
             column=column.key,
             value=value,
-            unit=self.unit_of(row, column),
+            unit=self.get_unit(row, column),
             method=row.method,
             net=row.net or column.net,
             protocol=(row.protocol or column.protocol) if column.metric else None,
@@ -186,10 +186,10 @@ def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
     path = folder / paper / f"table-{number}.yaml"
     if not (number.isdecimal() and path.is_file()):
         raise UnknownNameError("table", name, reported_tables(folder))
-    table = _validated(ReportedTable, read_yaml(path), path)
+    table = _validate(ReportedTable, read_yaml(path), path)
     if table.name != name:
         raise BadFileError(path, f"says that it is {table.name}")
-    for row, rule in _broken(table):
+    for row, rule in _find_broken(table):
         raise BadFileError(path, rule, row=row)
     return table
 
@@ -197,10 +197,10 @@ def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
 def citations(folder: Path = PAPERS) -> dict[str, Citation]:
     """Load the papers' bibliography, by paper. Raises BadFileError."""
     path = folder / "citations.yaml"
-    return _validated(dict[str, Citation], read_yaml(path), path)
+    return _validate(dict[str, Citation], read_yaml(path), path)
 
 
-def _validated(kind: type[Kind], document: Any, path: Path) -> Kind:
+def _validate(kind: type[Kind], document: Any, path: Path) -> Kind:
     try:
         return TypeAdapter(kind).validate_python(document)
     except ValidationError as error:
@@ -211,7 +211,7 @@ def _validated(kind: type[Kind], document: Any, path: Path) -> Kind:
         raise BadFileError(path, f"{place}: {first['msg']}".removeprefix(": "), row=row) from error
 
 
-def _broken(table: ReportedTable) -> Iterator[tuple[int | None, str]]:
+def _find_broken(table: ReportedTable) -> Iterator[tuple[int | None, str]]:
     """Rules that a single field cannot check, with the row that breaks them."""
     keys = [column.key for column in table.columns]
     for column in table.columns:
@@ -223,11 +223,11 @@ def _broken(table: ReportedTable) -> Iterator[tuple[int | None, str]]:
         if len(row.values) != len(keys):
             yield index, f"expected {len(keys)} values, one for each column, but got {len(row.values)}"
             continue
-        for rule in (*_broken_row(table, row), *_broken_cells(table, row)):
+        for rule in (*_find_broken_row(table, row), *_find_broken_cells(table, row)):
             yield index, rule
 
 
-def _broken_row(table: ReportedTable, row: Row) -> Iterator[str]:
+def _find_broken_row(table: ReportedTable, row: Row) -> Iterator[str]:
     printed = {column.key for column, value in zip(table.columns, row.values, strict=True) if value is not None}
     means = {column.key for column in table.columns if column.mean}
     if row.method is not None and row.reason is not None:
@@ -241,9 +241,9 @@ def _broken_row(table: ReportedTable, row: Row) -> Iterator[str]:
             yield f"{what}: nothing is called {', '.join(sorted(named - known))}"
 
 
-def _broken_cells(table: ReportedTable, row: Row) -> Iterator[str]:
+def _find_broken_cells(table: ReportedTable, row: Row) -> Iterator[str]:
     for column, value in zip(table.columns, row.values, strict=True):
-        unit = table.unit_of(row, column)
+        unit = table.get_unit(row, column)
         if value is None:
             continue
         if isinstance(value, str) != (unit == "text"):

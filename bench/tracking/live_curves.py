@@ -36,12 +36,12 @@ def follow(places: Places, uri: str | None = None) -> list[str]:
             client.delete_run(there[name].info.run_id)
         for name, log in running.items():
             epochs = int(there[name].data.metrics.get("epochs", 0)) if name in there else 0
-            run = there[name].info.run_id if name in there else _begun(client, into, log.parent)
+            run = there[name].info.run_id if name in there else _begin_run(client, into, log.parent)
             _add(client, run, log, epochs)
     return sorted(running)
 
 
-def _begun(client: MlflowClient, into: str, training: Path) -> str:
+def _begin_run(client: MlflowClient, into: str, training: Path) -> str:
     key = read_json(training / "config.json")
     name = f"{key['method']} seed {key['seed']}"
     return str(client.create_run(into, tags={TRAINING: training.name}, run_name=name).info.run_id)

@@ -72,7 +72,7 @@ def open_store(places: Places, uri: str | None = None, progress: Progress = SILE
     """Open a client of a store, for one process at a time; `uri` as for `sync`. Raises RunError."""
     runs = places.runs.resolve()
     uri = _uri(uri, runs)
-    with _hold_lock(_lock_of(uri, runs), progress), _quiet():
+    with _hold_lock(_locate_lock(uri, runs), progress), _silence():
         yield _client(uri)
 
 
@@ -246,7 +246,7 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _lock_of(uri: str, runs: Path) -> Path:
+def _locate_lock(uri: str, runs: Path) -> Path:
     """Return the path of the lock that one sync at a time holds: beside SQLite's file, else in the runs folder."""
     file = _sqlite_file(uri)
     return runs / "sync.lock" if file is None else file.with_name(f"{file.name}.lock")
@@ -271,7 +271,7 @@ def _hold_lock(path: Path, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """MLflow logs each step of a new store's set-up, and uses what its own dependencies deprecate: not our reader's."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -49,7 +49,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     found = predictions["scores"]
     scores = np.full(truth.labels.shape, -np.inf)
     scores[found.image, found.label] = found.score
-    decided = _decided(truth, scores, conventions)
+    decided = _decide(truth, scores, conventions)
     present = truth.labels >= (ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT)
     evaluated = (truth.labels != ONLY_DIFFICULT) | (conventions.difficult_only != "ignore")
     image, label = (index.astype(np.int32) for index in np.nonzero(evaluated))
@@ -80,8 +80,8 @@ def summarise(
     true = count_by_class(weights, image, label, len(classes), decided & positive)
     return {
         "mAP": forms.select(conventions.ap),
-        **_macro(true, chosen, positives, conventions),
-        **_micro(true, chosen, positives),
+        **_compute_macro(true, chosen, positives, conventions),
+        **_compute_micro(true, chosen, positives),
     }
 
 
@@ -91,7 +91,7 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     return RankedHits(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
 
 
-def _decided(truth: GroundTruth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
+def _decide(truth: GroundTruth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
     """Which classes (N, C) are decided present; of equal scores the first class is the better."""
     if conventions.decision == "threshold":
         return scores > conventions.threshold
@@ -101,18 +101,18 @@ def _decided(truth: GroundTruth, scores: FloatArray, conventions: Conventions) -
     return decided & np.isfinite(scores)
 
 
-def _macro(true: FloatArray, chosen: FloatArray, positives: FloatArray, conventions: Conventions) -> Replicates:
+def _compute_macro(true: FloatArray, chosen: FloatArray, positives: FloatArray, conventions: Conventions) -> Replicates:
     """By class (B, C), undefined without positives; a class that is never decided has precision 0."""
     undefined = positives == 0
     precision = np.where(undefined, np.nan, true / np.maximum(chosen, 1))
     recall = ratio(true, positives)
     f1 = np.where(undefined, np.nan, ratio(2 * true, chosen + positives))
     if conventions.macro_f1 == "f1-of-means":
-        f1 = _harmonic(class_mean(precision), class_mean(recall))
+        f1 = _compute_harmonic_mean(class_mean(precision), class_mean(recall))
     return {"P_C": precision, "R_C": recall, "F1_C": f1}
 
 
-def _micro(true: FloatArray, chosen: FloatArray, positives: FloatArray) -> Replicates:
+def _compute_micro(true: FloatArray, chosen: FloatArray, positives: FloatArray) -> Replicates:
     """Over all decisions (B,); precision 0 when nothing is decided."""
     hits, all_chosen, all_positives = (counts.sum(axis=1) for counts in (true, chosen, positives))
     return {
@@ -122,7 +122,7 @@ def _micro(true: FloatArray, chosen: FloatArray, positives: FloatArray) -> Repli
     }
 
 
-def _harmonic(a: FloatArray, b: FloatArray) -> FloatArray:
+def _compute_harmonic_mean(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.where(a + b == 0, 0.0, ratio(2 * a * b, a + b))
 
 

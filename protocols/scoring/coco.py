@@ -33,10 +33,10 @@ from protocols.scoring.coco_matching import (
     Integers,
     Matches,
     box_overlaps,
+    collect_things,
     mask_overlaps,
     mask_sizes,
     match,
-    things_of,
 )
 
 VERSION = 2
@@ -78,7 +78,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
         raise RequestError(f"{truth.dataset} has no masks of its objects, which region = mask asks for.")
     masks = _masks(truth, found) if conventions.region == "mask" else None
     outcomes = _outcomes(truth, found, _matches(truth, found, masks))
-    crowds = int(things_of(truth).crowd.sum())
+    crowds = int(collect_things(truth).crowd.sum())
     counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": crowds}
     return FamilyScore(outcomes, counts, whole=_engine(truth, found, masks) if len(found.image) else None)
 
@@ -130,11 +130,11 @@ def _average_precision(
     for hits, skip in zip(_flags(hit[rows]).T, _flags(ignored[rows]).T, strict=True):
         skipped = np.concatenate([nothing, np.cumsum(weight[skip], axis=0)])
         found = before[hits] - skipped[np.cumsum(skip)[hits]]
-        result.append(_interpolated(np.cumsum(weight[hits], axis=0), found, positives))
+        result.append(_interpolate(np.cumsum(weight[hits], axis=0), found, positives))
     return np.stack(result)
 
 
-def _interpolated(true: FloatArray, found: FloatArray, positives: FloatArray) -> FloatArray:
+def _interpolate(true: FloatArray, found: FloatArray, positives: FloatArray) -> FloatArray:
     """Mean (B,) over the recall points of the best precision, from `true` of `found` (h, B) at each hit."""
     precision = np.divide(true, found, out=np.zeros_like(true), where=found > 0)
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
@@ -157,7 +157,7 @@ def _outcomes(truth: GroundTruth, found: ResolvedPredictions, matches: Matches) 
         "label": (found.label[kept], o.label),
         "score": (found.score[kept], np.full(len(o), np.nan)),
         "place": (matches.place[kept], np.full(len(o), MOST)),
-        "wanted": (np.zeros(len(kept), dtype=np.uint16), things_of(truth).wanted @ _SIZE_BIT),
+        "wanted": (np.zeros(len(kept), dtype=np.uint16), collect_things(truth).wanted @ _SIZE_BIT),
     }
     for size, name in enumerate(SIZES):
         pairs[f"hit_{name}"] = matches.hit[kept, size], none
@@ -228,7 +228,7 @@ def _dataset(truth: GroundTruth, number: NDArray[np.int64], masks: Masks | None)
         o.label.astype(np.int64) + 1,
         to_coco(o.box),
         area=area(o.box) if o.area is None else o.area,
-        iscrowd=things_of(truth).crowd,
+        iscrowd=collect_things(truth).crowd,
         segmentation=None if masks is None else masks[1],
     )
 

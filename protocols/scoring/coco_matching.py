@@ -54,14 +54,14 @@ class Matches(NamedTuple):
     ignored: Integers
 
 
-def things_of(truth: GroundTruth) -> Things:
+def collect_things(truth: GroundTruth) -> Things:
     """Collect the objects of a ground truth."""
     o = truth.objects
     crowd = np.zeros(len(o), dtype=np.bool_) if o.crowd is None else o.crowd
-    return Things(~(outside(area(o.box) if o.area is None else o.area) | crowd[:, None]), crowd)
+    return Things(~(is_outside(area(o.box) if o.area is None else o.area) | crowd[:, None]), crowd)
 
 
-def outside(size: FloatArray) -> Flags:
+def is_outside(size: FloatArray) -> Flags:
     """Which sizes (n,) are out of each range (n, sizes)."""
     low, high = np.array(list(SIZES.values())).T
     return np.asarray((size[:, None] < low) | (size[:, None] > high))
@@ -72,16 +72,16 @@ def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, over
     key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
     place = rank_within_images(key, np.zeros_like(key), found.score)
     hit, ignored = np.zeros((2, len(key), len(SIZES)), dtype=np.uint16)
-    things = things_of(truth)
+    things = collect_things(truth)
     taken = np.zeros((*things.wanted.shape, len(IOUS)), dtype=np.bool_)
-    for row, thing in _together(key, thing_key, place < MOST):
+    for row, thing in _group_pairs(key, thing_key, place < MOST):
         overlap = overlaps(row, thing)
         rows = np.flatnonzero(overlap >= IOUS[0])
         rows = rows[np.lexsort((thing[rows], overlap[rows], row[rows], place[row[rows]]))]
         turns = np.flatnonzero(np.diff(place[row[rows]])) + 1
         for turn in np.split(rows, turns) if len(rows) else ():
             _choose(row[turn], thing[turn], overlap[turn], things, Matches(place, hit, ignored), taken)
-    ignored |= np.where(outside(size), EVERY_IOU & ~hit, 0)
+    ignored |= np.where(is_outside(size), EVERY_IOU & ~hit, 0)
     return Matches(place, hit, ignored)
 
 
@@ -104,7 +104,7 @@ def _choose(
 
 def box_overlaps(truth: GroundTruth, found: ResolvedPredictions) -> Overlaps:
     """IoU of boxes, as from `x, y, width, height` to the last bit; of a crowd region the share of the detection."""
-    mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), things_of(truth).crowd
+    mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), collect_things(truth).crowd
 
     def overlaps(row: Integers, thing: Integers) -> FloatArray:
         a, b = mine[row], theirs[thing]
@@ -129,7 +129,7 @@ def mask_overlaps(truth: GroundTruth, mine: list[Any], theirs: list[Any]) -> Ove
     """IoU of masks, run lengths as hotcoco takes them; of a crowd region the share of the detection."""
     from hotcoco import mask
 
-    crowd, o = things_of(truth).crowd, truth.objects
+    crowd, o = collect_things(truth).crowd, truth.objects
 
     def overlaps(row: Integers, thing: Integers) -> FloatArray:
         groups = np.flatnonzero(np.diff(truth.pair(o.image[thing], o.label[thing]), prepend=-1))
@@ -143,7 +143,7 @@ def mask_overlaps(truth: GroundTruth, mine: list[Any], theirs: list[Any]) -> Ove
     return overlaps
 
 
-def _together(key: Integers, thing_key: Integers, keep: Flags) -> Iterator[tuple[Integers, Integers]]:
+def _group_pairs(key: Integers, thing_key: Integers, keep: Flags) -> Iterator[tuple[Integers, Integers]]:
     """Rows of detections to keep with all objects of the same key, about `_PAIRS` at once, never cut within a key."""
     by_key = np.argsort(thing_key, kind="stable")
     first, last = (np.searchsorted(thing_key[by_key], key, side=side) for side in ("left", "right"))

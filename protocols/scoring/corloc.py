@@ -52,7 +52,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     position[truth.pair(image, label)] = np.arange(len(image))
     found = predictions["boxes"]
     evaluated = _select_rows(position[truth.pair(found.image, found.label)], found.score, conventions)
-    passed = _on_object(truth, found, evaluated, conventions)
+    passed = _is_on_object(truth, found, evaluated, conventions)
     asked = position[truth.pair(found.image[evaluated], found.label[evaluated])]
     hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
     hit[asked[passed]], answered[asked] = True, True
@@ -81,7 +81,7 @@ def _select_rows(pair: NDArray[np.int64], scores: NDArray[np.float64], conventio
     return ranked[np.unique(pair[ranked], return_index=True)[1]]
 
 
-def _on_object(
+def _is_on_object(
     truth: GroundTruth, found: ResolvedPredictions, rows: NDArray[np.int64], conventions: Conventions
 ) -> NDArray[np.bool_]:
     """Whether each of these boxes passes the threshold with any object of its class."""

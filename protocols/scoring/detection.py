@@ -48,11 +48,11 @@ class Conventions(protocol.Conventions):
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
-    scores, boxes = _rounded(found, conventions)
+    scores, boxes = _round(found, conventions)
     key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
     overlap, which = find_best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
     matched = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
-    sought = ~_ignoring(objects, conventions)
+    sought = ~_is_ignored(objects, conventions)
     ignored = matched.copy()
     ignored[matched] = ~sought[which[matched]]
     order = rank_rows(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
@@ -99,18 +99,18 @@ def _objects(truth: GroundTruth, conventions: Conventions) -> Objects:
     return truth.objects.where(~truth.objects.difficult) if conventions.difficult == "remove" else truth.objects
 
 
-def _ignoring(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
+def _is_ignored(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
     """Objects (M,) that nobody has to find, and whose detections do not count."""
     return objects.difficult & (conventions.difficult == "ignore")
 
 
-def _rounded(found: ResolvedPredictions, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
+def _round(found: ResolvedPredictions, conventions: Conventions) -> tuple[FloatArray, FloatArray]:
     if conventions.rounding == "none":
         return found.score, found.box
-    return printed(found.score, 3), from_voc(printed(to_voc(found.box), 1))
+    return round_as_printed(found.score, 3), from_voc(round_as_printed(to_voc(found.box), 1))
 
 
-def printed(values: FloatArray, places: int) -> FloatArray:
+def round_as_printed(values: FloatArray, places: int) -> FloatArray:
     """Values as `%.<places>f` prints them; `np.round` takes many that end in 5, such as .0025, the other way."""
     with np.errstate(over="ignore", invalid="ignore"):  # numbers may be as large as a file pleases
         scaled = values * 10.0**places

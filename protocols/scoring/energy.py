@@ -78,10 +78,10 @@ def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]
         scores = boxes.score[rows]
         _refuse(truth, image, float(scores.min()))
         width, height = map(int, truth.size[image])
-        yield image, _covered(boxes.box[rows], scores / max(scores.max(), np.finfo(float).tiny), (height, width))
+        yield image, _sum_covering(boxes.box[rows], scores / max(scores.max(), np.finfo(float).tiny), (height, width))
 
 
-def _covered(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def _sum_covering(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Sum (H, W) of the values (n,) of the boxes (n, 4) that cover each pixel's centre."""
     height, width = shape
     bounds = _bounds(boxes, shape)

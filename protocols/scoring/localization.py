@@ -48,7 +48,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
     boxes = predictions["boxes"]
     best = _best_of_pairs(boxes)
-    of_class, on_object = _of_shown_class(truth, boxes), _on_object(truth, boxes, conventions)
+    of_class, on_object = _is_of_shown_class(truth, boxes), _is_on_object(truth, boxes, conventions)
     if "scores" in predictions:
         classes, rows = predictions["scores"], best
         place, box_place = _places(truth, classes, boxes, best)
@@ -56,7 +56,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
         classes, rows = boxes, np.arange(len(boxes.image))
         place = box_place = rank_within_images(boxes.image, boxes.label, boxes.score)
     image = np.flatnonzero((truth.labels == PRESENT).any(axis=1)).astype(np.int32)
-    right = _of_shown_class(truth, classes)
+    right = _is_of_shown_class(truth, classes)
     hits = {"gt_known_loc_error": _images(truth, boxes.image[best], on_object[best])}
     for k in (1, 5):
         hits[f"top{k}_loc_error"] = _images(truth, boxes.image[rows], on_object[rows] & (box_place < k))
@@ -106,12 +106,12 @@ def _places(
     return place, box_place
 
 
-def _of_shown_class(truth: GroundTruth, found: ResolvedPredictions) -> Flags:
+def _is_of_shown_class(truth: GroundTruth, found: ResolvedPredictions) -> Flags:
     """Whether each row (n,) is of a class that its image shows."""
     return np.asarray(truth.labels[found.image, found.label] == PRESENT)
 
 
-def _on_object(truth: GroundTruth, boxes: ResolvedPredictions, conventions: Conventions) -> Flags:
+def _is_on_object(truth: GroundTruth, boxes: ResolvedPredictions, conventions: Conventions) -> Flags:
     """Whether each box (n,) passes the threshold with an object of its class in its image."""
     objects = truth.objects
     key, object_key = truth.pair(boxes.image, boxes.label), truth.pair(objects.image, objects.label)

@@ -59,14 +59,14 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
         raise RequestError(f"The sizes of {truth.dataset} {truth.split} are not known; boxes cannot be scaled.")
     hits = np.zeros((len(truth.ids), _CURVES, len(TAUS)), dtype=np.bool_)
     for row, found in maps_of_shown(truth, predictions["maps"]):
-        boxes = _scaled(objects.box[of[row] : of[row + 1]], truth.size[row], conventions)
+        boxes = _scale_boxes(objects.box[of[row] : of[row + 1]], truth.size[row], conventions)
         if len(boxes):
             hits[row] = _hits(found, boxes, conventions)
     packed = np.packbits(hits[image].reshape(len(image), _CURVES * len(TAUS)), axis=1)
     bits = pa.array([one.tobytes() for one in packed], pa.binary())
     without = int((~np.isin(image, predictions["maps"].image)).sum())
     counts = {"judged": len(image), "images_without_map": without}
-    return FamilyScore(pa.table({"image": image, "hits": bits}), counts, _best(hits[image]))
+    return FamilyScore(pa.table({"image": image, "hits": bits}), counts, _describe_best(hits[image]))
 
 
 def summarise(
@@ -92,7 +92,7 @@ def summarise(
     }
 
 
-def _best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
+def _describe_best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
     """Summarise hits (n, _CURVES, 1000) by the first best threshold of each curve."""
     if not len(hits):
         return ()
@@ -105,10 +105,10 @@ def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tup
     """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:
-            yield image, scaled_map(found)
+            yield image, scale_map(found)
 
 
-def scaled_map(found: NDArray[np.floating]) -> FloatArray:
+def scale_map(found: NDArray[np.floating]) -> FloatArray:
     """Resize a map (h, w) to 224 x 224 and rescale it to 0 ... 1; a constant map becomes 0."""
     import cv2
 
@@ -121,7 +121,7 @@ def scaled_map(found: NDArray[np.floating]) -> FloatArray:
     return large / top if (top := float(large.max())) > 0 else large
 
 
-def _scaled(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
+def _scale_boxes(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
     """Truth boxes (n, 4) at 224 x 224, truncated to whole pixels."""
     whole = np.trunc(boxes * SIDE / np.tile(size.astype(np.float64), 2))
     return whole + ([0, 0, 1, 1] if conventions.box_ends == "wsolevaluation" else 0)

@@ -59,7 +59,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
     least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
-    points = predictions["points"] if "points" in predictions else peaks_of(truth, predictions["maps"])
+    points = predictions["points"] if "points" in predictions else find_peaks(truth, predictions["maps"])
     row = np.full(truth.labels.size, -1, dtype=np.int64)
     row[truth.pair(points.image, points.label)] = np.arange(len(points.image))
     asked = row[truth.pair(image, label)]
@@ -92,7 +92,7 @@ def summarise(
     }
 
 
-def peaks_of(truth: GroundTruth, maps: ResolvedPredictions) -> ResolvedPredictions:
+def find_peaks(truth: GroundTruth, maps: ResolvedPredictions) -> ResolvedPredictions:
     """Points from score maps: each the maximum of its map enlarged to its image, which is its score too."""
     size = truth.size[maps.image]
     found = [(*peak(one, *map(int, size[row])), float(one.max())) for row, one in enumerate(maps.arrays())]
@@ -159,10 +159,10 @@ def _difficult_subset(truth: GroundTruth, conventions: Conventions) -> NDArray[n
     distractors = truth.labels >= least
     accompanied = distractors.sum(axis=1, keepdims=True) - distractors > 0
     limit = conventions.subset_area * truth.size.prod(axis=1, dtype=np.float64)[:, None]
-    return np.asarray(accompanied & (_covered(truth, limit) < limit))
+    return np.asarray(accompanied & (_compute_union_areas(truth, limit) < limit))
 
 
-def _covered(truth: GroundTruth, limit: FloatArray) -> FloatArray:
+def _compute_union_areas(truth: GroundTruth, limit: FloatArray) -> FloatArray:
     """Union area (N, C) of all boxes of a class in an image; their sum where that is under the limit (N, 1) already."""
     objects = truth.objects
     covered = np.zeros(truth.labels.shape)

@@ -39,11 +39,11 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
-    hit = hits(truth, points, conventions) & (shown >= _least(conventions))
+    hit = hits(truth, points, conventions) & (shown >= _get_least_label(conventions))
     order = rank_rows(truth, points.image, points.label, points.score)
     if conventions.difficult_only == "ignore":
         order = order[shown[order] != ONLY_DIFFICULT]
-    positive = truth.labels >= _least(conventions)
+    positive = truth.labels >= _get_least_label(conventions)
     counts = {"points": len(order), "true_positives": int(hit[order].sum()), "positives": int(positive.sum())}
     positive[points.image[hit], points.label[hit]] = False
     image, label = (index.astype(np.int32) for index in np.nonzero(positive))
@@ -67,5 +67,5 @@ def summarise(
     return {"mAP": found.select(conventions.ap)}
 
 
-def _least(conventions: Conventions) -> int:
+def _get_least_label(conventions: Conventions) -> int:
     return ONLY_DIFFICULT if conventions.difficult_only == "positive" else PRESENT

@@ -46,9 +46,9 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     answered = np.zeros(len(truth.ids), dtype=np.bool_)
     for image, found in maps_of_shown(truth, predictions["maps"]):
         answered[image] = True
-        counts[image] = _counted(found, masks, image)
+        counts[image] = _count(found, masks, image)
     for image in np.flatnonzero(~answered).tolist():
-        counts[image] = _counted(np.zeros((SIDE, SIDE)), masks, image)
+        counts[image] = _count(np.zeros((SIDE, SIDE)), masks, image)
     columns: dict[str, Any] = {"image": np.arange(len(truth.ids), dtype=np.int32)}
     for part, name in enumerate(("object", "other")):
         columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
@@ -71,7 +71,7 @@ def summarise(
     return {"PxAP": ratio((step * precision).sum(axis=1), true[:, -1])}
 
 
-def _counted(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
+def _count(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
     """Pixels (2, 1001) of objects and of the rest whose score is at a threshold and under the next one."""
     object_, ignored = _regions(masks, image)
     at = np.searchsorted(_EDGES, found, side="right") - 1
@@ -84,12 +84,12 @@ def _regions(masks: Masks, image: int) -> tuple[NDArray[np.bool_], NDArray[np.bo
     shape = (SIDE, SIDE)
     object_ = np.zeros(shape, dtype=np.bool_)
     for file in masks.files[image]:
-        object_ |= _nearest(file)
+        object_ |= _resize_nearest(file)
     ignored = masks.ignore[image]
-    return object_, np.zeros(shape, dtype=np.bool_) if ignored is None else _nearest(ignored)
+    return object_, np.zeros(shape, dtype=np.bool_) if ignored is None else _resize_nearest(ignored)
 
 
-def _nearest(file: Any) -> NDArray[np.bool_]:
+def _resize_nearest(file: Any) -> NDArray[np.bool_]:
     import cv2
 
     pixels = np.asarray(read_pixels(file).any(axis=2), dtype=np.uint8)

@@ -52,11 +52,11 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     found, names = predictions["masks"], ("background", *truth.classes)
     counted = np.zeros((len(truth.ids), 3, len(names)), dtype=np.int64)
     for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):
-        mask = _checked(f"mask of {truth.ids[image]}", mask, len(names))
-        counted[image] = _counted(_true(truth.masks, image, len(names)), mask, len(names))
+        mask = _check(f"mask of {truth.ids[image]}", mask, len(names))
+        counted[image] = _count(_read_true(truth.masks, image, len(names)), mask, len(names))
     unanswered = np.full((1, 1), SILENT, dtype=np.uint8)
     for image in np.setdiff1d(np.arange(len(truth.ids)), found.image).tolist():
-        counted[image] = _counted(_true(truth.masks, image, len(names)), unanswered, len(names))
+        counted[image] = _count(_read_true(truth.masks, image, len(names)), unanswered, len(names))
     image, label = (index.astype(np.int32) for index in np.nonzero(counted.any(axis=1)))
     true, predicted, shared = counted[image, :, label].T
     columns = {"image": image, "label": label, "true": true, "predicted": predicted, "shared": shared}
@@ -86,7 +86,7 @@ def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integ
     return np.asarray(weights @ table)
 
 
-def _counted(true: Mask, mask: Mask, names: int) -> Integers:
+def _count(true: Mask, mask: Mask, names: int) -> Integers:
     """Pixels (3, names) of each class: of the truth, of the prediction, of both; where the truth says something."""
     import cv2
 
@@ -102,12 +102,12 @@ def _counted(true: Mask, mask: Mask, names: int) -> Integers:
     return np.stack([said.sum(axis=1), said[:, :names].sum(axis=0), said.diagonal()])
 
 
-def _true(masks: Masks, image: int, names: int) -> Mask:
+def _read_true(masks: Masks, image: int, names: int) -> Mask:
     path = masks.files[image][0]
-    return _checked(path, read_indices(path), names)
+    return _check(path, read_indices(path), names)
 
 
-def _checked(file: Path | str, mask: Mask, names: int) -> Mask:
+def _check(file: Path | str, mask: Mask, names: int) -> Mask:
     """Read the mask. Raises BadFileError if a pixel is of no class."""
     if (wrong := (mask >= names) & (mask != SILENT)).any():
         raise BadFileError(file, f"a pixel must be 0 ... {names - 1} or {SILENT}, but one is {mask[wrong][0]}")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.analysis.compare import Comparison, compare, tables_of
+from bench.analysis.compare import Comparison, compare, make_tables
 from bench.core.bootstrap import draw_weights
 from bench.core.files import Places
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
@@ -177,7 +177,7 @@ def test_results_judged_differently_are_refused_or_marked(
     assert says in str(refused.value)
     found = compare(one, other, anyway=True)
     assert found.unlike == (says,)
-    assert f"Different protocol: {says}." in tables_of(found)[0].remarks
+    assert f"Different protocol: {says}." in make_tables(found)[0].remarks
     assert found.paired == ("on" not in how)
 
 
@@ -268,7 +268,7 @@ def found(truth: GroundTruth, keep: Keep) -> Comparison:
 
 
 def test_people_read_per_cent_with_signs(found: Comparison) -> None:
-    overall, by_class = (FORMATS["text"](table) for table in tables_of(found))
+    overall, by_class = (FORMATS["text"](table) for table in make_tables(found))
     assert overall.startswith("voc07-corloc on voc2007 test, 60 images, per cent\n")
     assert "100.0  66.7    +33.3" in overall
     assert f"A: all (result {found.a.address})\nB: half (result {found.b.address})" in overall
@@ -276,7 +276,7 @@ def test_people_read_per_cent_with_signs(found: Comparison) -> None:
 
 
 def test_csv_has_the_ends_of_the_interval_in_full(found: Comparison) -> None:
-    head, row = FORMATS["csv"](tables_of(found)[0]).splitlines()
+    head, row = FORMATS["csv"](make_tables(found)[0]).splitlines()
     line = found.metrics["CorLoc"]
     values = dict(zip(head.split(","), row.split(","), strict=True))
     assert (float(values["low"]), float(values["high"])) == line.interval
@@ -285,4 +285,4 @@ def test_csv_has_the_ends_of_the_interval_in_full(found: Comparison) -> None:
 
 def test_where_lower_is_better_it_says_so(found: Comparison) -> None:
     lower = found.a.model_copy(update={"higher_is_better": {"CorLoc": False}})
-    assert "Lower is better: CorLoc." in tables_of(replace(found, a=lower))[0].remarks
+    assert "Lower is better: CorLoc." in make_tables(replace(found, a=lower))[0].remarks

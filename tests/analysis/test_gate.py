@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.analysis.baselines import LEDGER, accept, latest, read
+from bench.analysis.baselines import LEDGER, accept, read, select_latest
 from bench.analysis.gate import GateCheck, gate, make_table
 from bench.records.collection import StoredResult
 from bench.records.replicates import build_table as replicates_of
@@ -179,7 +179,7 @@ def test_the_latest_of_the_same_thing_counts(make: Make) -> None:
     (check,) = gate([make("2", 0.47), make("3", 0.30)], [make("1", 0.47)])
     assert (check.status, check.measured) == ("regressed", 0.30)
     moved = make("4", 0.9, digest="x")
-    assert [row[0].address for row in latest([make("2", 0.47), moved])] == [moved.result.address]
+    assert [row[0].address for row in select_latest([make("2", 0.47), moved])] == [moved.result.address]
 
 
 def test_falls_come_first_and_the_title_counts(make: Make) -> None:

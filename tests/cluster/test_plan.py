@@ -14,7 +14,7 @@ from bench.errors import BadFileError, UnknownNameError
 from bench.execution.dataset_cache import DatasetCache
 from bench.execution.resolve import Request
 from slurm import scheduler
-from slurm.plan import Array, Job, Training, arrays_of, jobs_of, look_over
+from slurm.plan import Array, Job, Training, make_arrays, make_jobs, plan_trainings
 from slurm.profile import PROFILES, Resources, read_profile
 
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
@@ -30,7 +30,7 @@ def profile(tmp_path: Path) -> Path:
 @given(some.lists(some.tuples(some.sampled_from("ab"), some.sampled_from("xyz"), some.booleans())))
 def test_every_request_is_in_one_job_and_equal_trainings_in_the_same(drawn: list[tuple[str, str, bool]]) -> None:
     trainings = [Training(*each) for each in drawn]
-    jobs = jobs_of(trainings)
+    jobs = make_jobs(trainings)
     assert sorted(one for job in jobs for one in job.requests) == list(range(len(trainings)))
     assert all(len({trainings[one] for one in job.requests}) == 1 for job in jobs)
     assert len(jobs) == len(set(trainings))
@@ -39,7 +39,7 @@ def test_every_request_is_in_one_job_and_equal_trainings_in_the_same(drawn: list
 @given(some.lists(some.tuples(some.sampled_from(["cam", "center"]), some.booleans())), some.integers(1, 4))
 def test_every_job_is_in_one_task_of_what_it_asks_for(drawn: list[tuple[str, bool]], pack: int) -> None:
     jobs = [Job(method, learns, ()) for method, learns in drawn]
-    arrays = arrays_of(jobs, range(len(jobs)), read_profile("gpu", {"pack": pack}))
+    arrays = make_arrays(jobs, range(len(jobs)), read_profile("gpu", {"pack": pack}))
     assert sorted(one for array in arrays for task in array.tasks for one in task) == list(range(len(jobs)))
     sizes = [(jobs[task[0]].learns, len(task)) for array in arrays for task in array.tasks]
     assert all(size <= (pack if learns else 100) for learns, size in sizes)
@@ -47,7 +47,7 @@ def test_every_job_is_in_one_task_of_what_it_asks_for(drawn: list[tuple[str, boo
 
 def test_a_method_of_its_own_needs_goes_into_an_array_of_its_own(profile: Path) -> None:
     jobs = [Job(method, True, ()) for method in ("cam", "melm", "cam", "cam", "melm")]
-    small, large = arrays_of(jobs, [0, 1, 2, 3, 4], read_profile(str(profile), {}))
+    small, large = make_arrays(jobs, [0, 1, 2, 3, 4], read_profile(str(profile), {}))
     assert small == Array(Resources(memory="8G", pack=2), ((0, 2), (3,)))
     assert large == Array(Resources(memory="64G", pack=2), ((1, 4),))
 
@@ -61,8 +61,8 @@ def test_protocols_share_a_job_and_seeds_and_settings_do_not(places: Places) -> 
         return Request("cam", registry.protocol(protocol), seed, settings, "shapes", TINY)
 
     requests = [asked("voc07-point"), asked("voc07-cls"), asked("voc07-point", 1), asked("voc07-point", epochs=3)]
-    able, trainings, refused = look_over(requests, DatasetCache(places), 1)
-    assert [job.requests for job in jobs_of(trainings)] == [(0, 1), (2,), (3,)]
+    able, trainings, refused = plan_trainings(requests, DatasetCache(places), 1)
+    assert [job.requests for job in make_jobs(trainings)] == [(0, 1), (2,), (3,)]
     assert (able, refused) == (requests, {})
 
 
@@ -71,8 +71,8 @@ def test_an_attribution_shares_the_job_of_its_base(places: Places) -> None:
     requests = [
         Request(method, registry.protocol(protocol), data="shapes", data_options=TINY) for method, protocol in pairs
     ]
-    _, trainings, _ = look_over(requests, DatasetCache(places), 1)
-    assert [(job.method, job.requests) for job in jobs_of(trainings)] == [("classifier", (0, 1)), ("cam", (2,))]
+    _, trainings, _ = plan_trainings(requests, DatasetCache(places), 1)
+    assert [(job.method, job.requests) for job in make_jobs(trainings)] == [("classifier", (0, 1)), ("cam", (2,))]
 
 
 def test_what_learns_nothing_is_one_job_whatever_the_seed_and_what_cannot_run_is_left_out(places: Places) -> None:
@@ -80,8 +80,8 @@ def test_what_learns_nothing_is_one_job_whatever_the_seed_and_what_cannot_run_is
         Request("center", registry.protocol(protocol), seed, data="shapes", data_options=TINY)
         for protocol, seed in (("voc07-point", 0), ("voc07-cls", 0), ("voc07-point", 1))
     ]
-    able, trainings, refused = look_over(requests, DatasetCache(places), 1)
-    assert [(job.requests, job.learns) for job in jobs_of(trainings)] == [((0, 1), False)]
+    able, trainings, refused = plan_trainings(requests, DatasetCache(places), 1)
+    assert [(job.requests, job.learns) for job in make_jobs(trainings)] == [((0, 1), False)]
     assert able == [requests[0], requests[2]]
     assert "makes points" in str(refused["center under voc07-cls, seed 0"])
 

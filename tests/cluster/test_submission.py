@@ -45,7 +45,7 @@ ARRAYS = [Array(Resources(), ((0,), (1,), (2,), (3,)))]
 
 def test_a_submission_is_read_as_it_was_written(submission: Submission, places: Places) -> None:
     assert find(None, places) == find(submission.folder.name[:10], places) == submission
-    (request,) = submission.requests_of(submission.jobs[0])
+    (request,) = submission.list_requests(submission.jobs[0])
     assert request == Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
 
 
@@ -67,7 +67,7 @@ def test_slurm_is_given_an_array_and_asked_why_its_tasks_ended(
     states = ["7_0|RUNNING", "7_1|OUT_OF_MEMORY", "7_2|CANCELLED by 0", "7_3|NODE_FAIL"]
     command("sacct", f"printf '%s\\n' {' '.join(json.dumps(state) for state in states)}")
     jobs.send(submission, ARRAYS, "slurm", "gpu")
-    assert [one.id for one in submission.sent().values()] == ["7_0", "7_1", "7_2", "7_3"]
+    assert [one.id for one in submission.list_sent().values()] == ["7_0", "7_1", "7_2", "7_3"]
     submission.end(3, failed={})
     found = [(one.state, one.reason) for one in status.statuses(submission)]
     assert found == [("waiting", ""), ("failed", "Out of memory."), ("failed", "Cancelled."), ("done", "")]
@@ -85,7 +85,7 @@ def test_what_failed_goes_out_again_with_other_resources_and_nothing_else_does(
     submission.end(3, failed={})
     command("sbatch", "echo Submitted batch job 8")
     assert jobs.resend(submission, read_profile("gpu", {"memory": "99G"}), "slurm") == [1, 2]
-    assert [one.id for one in submission.sent().values()] == ["7_0", "8_0", "8_1", "7_3"]
+    assert [one.id for one in submission.list_sent().values()] == ["7_0", "8_0", "8_1", "7_3"]
     assert [one.state for one in status.statuses(submission)] == ["waiting", "waiting", "waiting", "done"]
     script = next((submission.folder / "attempts" / "2").glob("8_submission.sh")).read_text()
     assert "--mem=99G" in script

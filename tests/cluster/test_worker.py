@@ -31,8 +31,8 @@ def busy(folder: Path) -> str:
 def test_the_signals_of_a_cluster_pass_by_a_child_and_its_task_can_stop_it(tmp_path: Path, told: bool) -> None:
     context = multiprocessing.get_context("spawn")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with ProcessPoolExecutor(1, mp_context=context, initializer=worker._ready) as pool:
-        with worker._held():
+    with ProcessPoolExecutor(1, mp_context=context, initializer=worker._prepare_child) as pool:
+        with worker._hold_signals():
             working = pool.submit(busy, tmp_path)
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
         (child,) = multiprocessing.active_children()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import registry
-from bench.contract import Finding, check_method, passed
+from bench.contract import Finding, check_method, has_passed
 from bench.core.files import Places
 from bench.errors import BadFileError, UnknownNameError
 
@@ -120,7 +120,7 @@ def complaints(tmp_path: Path, shared: Places) -> Callable[..., str]:
 @pytest.mark.parametrize("name", registry.methods())
 def test_every_method_of_this_repository_keeps_the_contract(name: str, shared: Places) -> None:
     findings = check_method(name, shared)
-    assert passed(findings), [one for one in findings if one.status == "failed"]
+    assert has_passed(findings), [one for one in findings if one.status == "failed"]
     assert {one.detail for one in findings if one.status == "skipped"} <= {"no GPU here"}
 
 
@@ -243,7 +243,7 @@ def test_a_file_that_is_no_method_is_a_wrong_request(tmp_path: Path, shared: Pla
 
 def test_a_suite_that_skips_everything_is_not_passed() -> None:
     ok, skipped, failed = (Finding("clause", status) for status in ("ok", "skipped", "failed"))
-    assert passed([ok, skipped])
-    assert not passed([skipped, skipped])
-    assert not passed([ok, failed])
-    assert not passed([])
+    assert has_passed([ok, skipped])
+    assert not has_passed([skipped, skipped])
+    assert not has_passed([ok, failed])
+    assert not has_passed([])

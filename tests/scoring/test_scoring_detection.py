@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scoring_cases import CLASSES, bound, cases, judge, overlap, predicted, repeated, truth_of
 
 from bench.data.ground_truth import GroundTruth
-from protocols.scoring.detection import printed
+from protocols.scoring.detection import round_as_printed
 
 
 def slow_verdicts(truth: GroundTruth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
@@ -150,7 +150,7 @@ def test_devkit_rounding_makes_ties_of_close_scores() -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)), st.sampled_from([1, 3]))
 def test_rounded_numbers_are_those_that_are_printed(drawn: list[float], places: int) -> None:
     values = np.array([*drawn, 1.7e308, -1.7e308, *np.arange(-3000, 3000) / 10 ** (places + 1)])
-    assert printed(values, places).tolist() == [float(f"{value:.{places}f}") for value in values]
+    assert round_as_printed(values, places).tolist() == [float(f"{value:.{places}f}") for value in values]
 
 
 def test_devkit_rounding_is_of_corners_as_the_files_count_them() -> None:

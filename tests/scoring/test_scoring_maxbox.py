@@ -12,7 +12,7 @@ from scoring_cases import arrays, bound, judge, truth_of
 
 from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
-from protocols.scoring.maxbox import SIDE, TAUS, scaled_map
+from protocols.scoring.maxbox import SIDE, TAUS, scale_map
 
 IDS = ("b", "a")
 SIZE = (400, 300)
@@ -120,18 +120,18 @@ def test_both_versions_equal_their_references(seed: int, grain: int, ends: str) 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_small_map_gives_the_grey_levels_of_the_released_evaluation(seed: int) -> None:
     small = np.random.default_rng(seed).random((14, 14)).astype(np.float32)
-    np.testing.assert_array_equal(np.uint8(scaled_map(small) * 255), np.uint8(released(small) * 255))
+    np.testing.assert_array_equal(np.uint8(scale_map(small) * 255), np.uint8(released(small) * 255))
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
 def test_a_constant_small_map_is_nothing_however_its_enlarging_is_rounded(value: float) -> None:
-    assert not scaled_map(np.full((7, 7), value, np.float32)).any()
+    assert not scale_map(np.full((7, 7), value, np.float32)).any()
 
 
 def test_a_large_map_whose_only_peak_is_between_the_samples_is_nothing() -> None:
     large = np.zeros((1000, 1000), np.float32)
     large[4, 4] = 1
-    assert not scaled_map(large).any()
+    assert not scale_map(large).any()
 
 
 def square(x1: int, y1: int, x2: int, y2: int) -> Any:

@@ -50,7 +50,7 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
     assert checkout("submit", "--profile=own.toml", resources, *ASKED, *ONE_STEP).code == 0
     submission = checkout.last
     assert [one.state for one in until(ended, submission)] == ["done"] * 2
-    (task,) = {sent.id for sent in submission.sent().values()}
+    (task,) = {sent.id for sent in submission.list_sent().values()}
     assert ask("sacct", "-X", "-n", "-P", "-j", task, "-o", "NNodes").strip() == "2"
 
     ours = checkout("collect", "--json").json()["results"]
@@ -59,7 +59,7 @@ def test_four_processes_on_two_nodes_learn_and_predict_what_one_does(checkout: C
     assert [one["address"] for one in ours] == [one["address"] for one in theirs]
     here, there = Store(Places(tmp_path / "runs")), Store(Places(tmp_path / "elsewhere"))
     for job, one in zip(submission.jobs, ours, strict=True):
-        (request,) = submission.requests_of(job)
+        (request,) = submission.list_requests(job)
         asked = resolve_request(request, DatasetCache(submission.places), device=torch.device("cpu"), threads=1)
         method = build(asked.cls, asked.config, Task(asked.dataset.name, asked.dataset.classes), 0)
         first = {name: value.clone() for name, value in method.state_dict().items()}

@@ -117,7 +117,7 @@ def write_methods(folder: Path) -> None:
 
 def disturb(submission: Submission, nodes: Path, folder: Path) -> None:
     """What happens to each."""
-    tasks = {NAMES[number]: sent.id for number, sent in submission.sent().items()}
+    tasks = {NAMES[number]: sent.id for number, sent in submission.list_sent().items()}
     ask("sbatch", "--partition=urgent", "--nodelist=n1", "--cpus-per-task=8", "--output=/dev/null", "--wrap=true")
     ask(SCRIPT, "crash", nodes, ask("squeue", "-h", "-j", tasks["crashed"], "-o", "%N").strip())
     end_in(100, tasks["warned"])  # it is told 90 seconds before

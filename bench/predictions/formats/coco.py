@@ -19,7 +19,7 @@ from bench.data.coco import CATEGORY_IDS, CLASSES
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
 from bench.errors import BadFileError
-from bench.predictions.formats.rows import Row, accept, of_all_images, of_rows
+from bench.predictions.formats.rows import Row, accept, cover_all_images, make_predictions
 from bench.predictions.table import About, Predictions
 
 MAX_BYTES = 192 << 20
@@ -47,14 +47,14 @@ def read_coco(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Pred
     names = _CocoNames(_image_numbers(path, truth), {one: label for label, one in enumerate(category_ids(truth))})
     with_segment = [isinstance(entry, dict) and "segmentation" in entry for entry in entries]
     found = []
-    if "boxes" in kinds and not ("segments" in kinds and _only_segments(entries, with_segment)):
+    if "boxes" in kinds and not ("segments" in kinds and _are_segments(entries, with_segment)):
         rows = [_coco_row(path, truth, names, row, entry) for row, entry in enumerate(entries)]
-        found.append(of_rows(path, truth, "boxes", rows, About(made_by=path.stem), from_coco))
+        found.append(make_predictions(path, truth, "boxes", rows, About(made_by=path.stem), from_coco))
     if "segments" in kinds and (all(with_segment) or not found):
         found.append(_coco_segments(path, truth, names, entries))
     if not found:
-        accept(path, "segments" if _only_segments(entries, with_segment) else "boxes", kinds)
-    return [of_all_images(one, truth) for one in found]
+        accept(path, "segments" if _are_segments(entries, with_segment) else "boxes", kinds)
+    return [cover_all_images(one, truth) for one in found]
 
 
 def _content(path: Path) -> bytes:
@@ -73,7 +73,7 @@ def category_ids(truth: GroundTruth) -> Sequence[int]:
     return CATEGORY_IDS if truth.classes == CLASSES else range(1, len(truth.classes) + 1)
 
 
-def _only_segments(entries: list[Any], with_segment: list[bool]) -> bool:
+def _are_segments(entries: list[Any], with_segment: list[bool]) -> bool:
     """Whether every entry has a segment and not every one a box."""
     return all(with_segment) and not all("bbox" in entry for entry in entries)
 

@@ -37,7 +37,7 @@ def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
 
 
 @contextmanager
-def lines_of(path: Path) -> Iterator[Iterator[str]]:
+def open_lines(path: Path) -> Iterator[Iterator[str]]:
     """Yield the lines of a text file, one in memory at a time; the file is closed with the block.
 
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
@@ -57,7 +57,7 @@ def _lines(path: Path, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def number_of(text: str) -> float:
+def parse_number(text: str) -> float:
     """Parse a finite number, else NaN; Python's own `1_000` is not accepted."""
     try:
         value = float(text)
@@ -66,7 +66,7 @@ def number_of(text: str) -> float:
     return value if math.isfinite(value) and "_" not in text else math.nan
 
 
-def of_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
+def cover_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
     """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
     without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
     note = f"{without} of {format_count(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
@@ -76,7 +76,7 @@ def of_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
     return replace(found, about=replace(found.about, ids=truth.ids), notes=notes)
 
 
-def of_rows(
+def make_predictions(
     path: Path,
     truth: GroundTruth,
     kind: str,

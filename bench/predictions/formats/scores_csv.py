@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
-from bench.predictions.formats.rows import Row, accept, lines_of, number_of, of_rows
+from bench.predictions.formats.rows import Row, accept, make_predictions, open_lines, parse_number
 from bench.predictions.table import About, Predictions
 
 _LONG = ("image", "label", "score")
@@ -33,12 +33,12 @@ def is_csv(start: bytes) -> bool:
 def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
     """Read class scores. Raises BadFileError, naming file, row and rule."""
     accept(path, "scores", kinds)
-    return of_rows(path, truth, "scores", _rows(path, truth), About(made_by=path.stem))
+    return make_predictions(path, truth, "scores", _rows(path, truth), About(made_by=path.stem))
 
 
 def _rows(path: Path, truth: GroundTruth) -> Iterator[Row]:
     seen: set[int] = set()
-    with lines_of(path) as lines:
+    with open_lines(path) as lines:
         for row, image, label, text in _cells(path, truth, lines):
             if image not in truth.index:
                 what = f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(image)}"
@@ -93,7 +93,7 @@ def _is_long(path: Path, truth: GroundTruth, header: list[str]) -> bool:
 
 
 def _number(path: Path, row: int, text: str) -> float:
-    value = number_of(text)
+    value = parse_number(text)
     if math.isnan(value):
         raise BadFileError(path, f"a score must be a finite number, but got {reprlib.repr(text)}", row=row)
     return value

@@ -18,7 +18,7 @@ from bench.core.boxes import from_voc
 from bench.core.files import list_files
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
-from bench.predictions.formats.rows import Row, accept, lines_of, number_of, of_all_images, of_rows
+from bench.predictions.formats.rows import Row, accept, cover_all_images, make_predictions, open_lines, parse_number
 from bench.predictions.table import About, Predictions
 
 _TASKS = {"1": "cls", "2": "cls", "3": "det", "4": "det"}
@@ -35,10 +35,10 @@ def read_voc(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predicti
     task = _TASKS[comp]
     accept(folder, _KIND[task], kinds)
     rows = (row for label, file in sorted(files.items()) for row in _voc_rows(file, truth, label, _COLUMNS[task]))
-    found = of_rows(folder, truth, _KIND[task], rows, About(made_by=folder.name, split=split), from_voc)
+    found = make_predictions(folder, truth, _KIND[task], rows, About(made_by=folder.name, split=split), from_voc)
     absent = [name for label, name in enumerate(truth.classes) if label not in files]
     notes = (f"no file for {', '.join(absent)}: no predictions of {'it' if len(absent) == 1 else 'them'}",)
-    return of_all_images(replace(found, notes=notes if absent else ()), truth)
+    return cover_all_images(replace(found, notes=notes if absent else ()), truth)
 
 
 def _voc_files(folder: Path, truth: GroundTruth) -> tuple[str, str, dict[int, Path]]:
@@ -73,7 +73,7 @@ def _split_and_class(file: Path, truth: GroundTruth, name: str) -> tuple[str, in
 def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
     seen = set()
-    with lines_of(file) as lines:
+    with open_lines(file) as lines:
         for row, line in enumerate(lines):
             name, *fields = line.split() or [""]
             if not name:
@@ -94,5 +94,5 @@ def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ..
 
 def _numbers(fields: list[str]) -> list[float]:
     """Parse the fields as finite numbers; return none if any is not."""
-    numbers = [number_of(field) for field in fields]
+    numbers = [parse_number(field) for field in fields]
     return [] if any(map(math.isnan, numbers)) else numbers
