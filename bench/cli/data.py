@@ -1,14 +1,17 @@
-"""`data`: check and download datasets, generate the synthetic one, compute region proposals."""
+"""`data`: check, look at and download datasets, generate the synthetic one, compute region proposals."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from bench.cli import options
 from bench.cli.documents import (
+    DataSheetDocument,
     DownloadsDocument,
     FetchDocument,
     InventoriesDocument,
@@ -19,28 +22,44 @@ from bench.cli.documents import (
 )
 from bench.cli.output import align_columns, emit
 from bench.cli.progress import make_reporter
-from bench.errors import RequestError
+from bench.errors import RequestError, format_count, format_names
 
 if TYPE_CHECKING:
     from bench.core.files import Places
+    from bench.core.progress import Progress
     from bench.data.check import DatasetCheck
     from bench.data.proposals import Proposals
     from bench.data.recall import Recall
+    from bench.gallery.data_sheet import SplitSample
+
+PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+"""Formats of a sheet by the suffix of its file; any other is a page."""
+
+SUSPICIOUS = 2
+"""`data check` reports this many suspects of a split: one of twelve may be a photograph of neon letters."""
 
 
 @click.group("data")
 def data() -> None:
-    """Check and download datasets, generate the synthetic one, compute region proposals."""
+    """Check, look at and download datasets, generate the synthetic one, compute region proposals."""
 
 
 @data.command("check")
 @click.argument("names", nargs=-1, callback=options.parse_names, metavar="[DATASET ...]")
+@click.option(
+    "--images",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Photographs to draw of each split, with and without their ground truth; 0 for no sheet.",
+)
 @options.places
 @options.as_json
-def check(names: tuple[str, ...], places: Places, as_json: bool) -> int:
-    """Count the images and objects on disk.
+def check(names: tuple[str, ...], images: int, places: Places, as_json: bool) -> int:
+    """Count the images and objects on disk, and draw some to look at.
 
-    Exit code 1 if a named dataset is missing, or if a count differs from the published one.
+    The sheet of each dataset is RUNS/sheets/DATASET.html. Exit code 1 if a named dataset is missing, or if a count
+    differs from the published one.
     """
     from bench.data.check import check_dataset
     from bench.data.datasets import DATASETS
@@ -49,12 +68,109 @@ def check(names: tuple[str, ...], places: Places, as_json: bool) -> int:
     progress = make_reporter()
     real = [name for name in DATASETS if name not in SYNTHETIC]
     inventories = [check_dataset(name, places, progress) for name in names or real]
+    sheets = [_draw_splits(inventory, places, images, progress) for inventory in inventories]
     if as_json:
-        document: InventoriesDocument = {"datasets": [inventory.document() for inventory in inventories]}
+        document: InventoriesDocument = {
+            "datasets": [
+                {**inventory.document(), "sheet": sheet} for inventory, sheet in zip(inventories, sheets, strict=True)
+            ]
+        }
         emit(document)
     else:
-        click.echo("\n\n".join(map(_format_inventory, inventories)))
+        click.echo("\n\n".join(map(_format_inventory, inventories, sheets)))
     return int(any(not inventory.ok for inventory in inventories if names or not inventory.missing))
+
+
+def _draw_splits(inventory: DatasetCheck, places: Places, images: int, progress: Progress) -> DataSheetDocument | None:
+    """Write the sheet of a dataset; None if there are no photographs, or none are asked for."""
+    from bench.data.datasets import open_dataset
+    from bench.gallery.data_sheet import draw_samples
+
+    splits = [split.name for split in inventory.splits if split.photographs]
+    if not splits or not images:
+        return None
+    samples, notes = draw_samples(open_dataset(inventory.name, places), splits, images, progress)
+    notes += [note for sample in samples if (note := sample.describe_suspects(SUSPICIOUS))]
+    path: Path | None = places.runs / "sheets" / f"{inventory.name}.html"
+    try:
+        _write_sheet(cast(Path, path), inventory.name, samples)
+    except OSError as error:
+        path, notes = None, [*notes, f"no sheet of photographs written: {error}"]
+    return _describe_sheet(path, samples, notes)
+
+
+@data.command("look")
+@click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET", help="Dataset of the images.")
+@options.dataset_options
+@click.option("--split", required=True, help="Split of the images.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=60, show_default=True, help="Number of random photographs."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which photographs.")
+@click.option(
+    "--out",
+    type=options.FILE,
+    help="Page, or picture (.jpg, .png), to write.  [default: RUNS/sheets/DATASET.SPLIT.html]",
+)
+@options.places
+@options.as_json
+def look(
+    *,
+    name: str,
+    data_options: dict[str, Any],
+    split: str,
+    images: int,
+    seed: int,
+    out: Path | None,
+    places: Places,
+    as_json: bool,
+) -> None:
+    """Draw random photographs of a split, each with and without its ground truth.
+
+    Look at them before you trust a number: for pictures drawn on, cropped or mirrored, and for boxes beside the object.
+    """
+    from bench.data.datasets import open_dataset
+    from bench.gallery.data_sheet import draw_sample
+
+    sample = draw_sample(open_dataset(name, places, data_options), split, images, seed)
+    path = out or places.runs / "sheets" / f"{name}.{split.replace('/', '-')}.html"
+    _write_sheet(path, name, [sample])
+    notes = [note for note in [sample.describe_suspects()] if note]
+    document = _describe_sheet(path, [sample], notes)
+    if as_json:
+        emit(document)
+    else:
+        click.echo(
+            "\n".join([*_format_notes(document), f"Wrote {format_count(document['images'], 'photograph')}: {path}"])
+        )
+
+
+def _write_sheet(path: Path, dataset: str, samples: Sequence[SplitSample]) -> None:
+    """Write samples as one picture or page, by the suffix of the file."""
+    from bench.core.files import atomic_file, write_text
+    from bench.gallery.data_sheet import join_pictures
+    from bench.site.sheet import render_samples
+
+    if (format_ := PICTURES.get(path.suffix.lower())) is None:
+        write_text(path, render_samples(dataset, samples))
+        return
+    with atomic_file(path) as part:
+        part.write_bytes(join_pictures([card for sample in samples for card in sample.examples], format_))
+
+
+def _describe_sheet(path: Path | None, samples: Sequence[SplitSample], notes: list[str]) -> DataSheetDocument:
+    return {
+        "written": None if path is None else str(path),
+        "images": sum(len(sample.examples) for sample in samples),
+        "suspects": {sample.split: list(sample.suspects) for sample in samples if sample.suspects},
+        "unreadable": {sample.split: list(sample.unreadable) for sample in samples if sample.unreadable},
+        "notes": notes,
+    }
+
+
+def _format_notes(sheet: DataSheetDocument) -> list[str]:
+    unreadable = [f"cannot be read, of {split}: {format_names(names)}" for split, names in sheet["unreadable"].items()]
+    return [f"note: {note}" for note in (*sheet["notes"], *unreadable)]
 
 
 @data.command("fetch")
@@ -227,7 +343,7 @@ def _format_recalls(recalls: list[Recall]) -> str:
     return f"\n\n{align_columns([heads, *rows])}\nDifficult objects and crowds are not counted; recall in per cent."
 
 
-def _format_inventory(inventory: DatasetCheck) -> str:
+def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) -> str:
     if inventory.missing:
         return f"{inventory.name}: missing. {inventory.missing}"
     heads = ("split", "images", "objects", "not difficult", "pairs", "difficult only", "photographs", "")
@@ -237,4 +353,7 @@ def _format_inventory(inventory: DatasetCheck) -> str:
         else (split.name, *[""] * 6, split.problem)
         for split in inventory.splits
     ]
-    return f"{inventory.name}\n{align_columns([heads, *rows])}"
+    lines = [inventory.name, align_columns([heads, *rows]), *(_format_notes(sheet) if sheet else ())]
+    if sheet and sheet["written"]:
+        lines.append(f"{format_count(sheet['images'], 'photograph')} to look at: {sheet['written']}")
+    return "\n".join(lines)

@@ -273,8 +273,22 @@ class FetchDocument(TypedDict):
     fetched: list[FetchedDocument]
 
 
+class DataSheetDocument(TypedDict):
+    """`data look`, and of each dataset that `data check` finds: a sheet of photographs.
+
+    suspects: by split, the photographs that look drawn on. unreadable: by split, those that are no images. notes:
+    what was left out, and why.
+    """
+
+    written: str | None
+    images: int
+    suspects: dict[str, list[str]]
+    unreadable: dict[str, list[str]]
+    notes: list[str]
+
+
 class InventoriesDocument(TypedDict):
-    """`data check`; each entry is `bench.data.check.Inventory.document()`."""
+    """`data check`; each entry is `bench.data.check.DatasetCheck.document()` with a `DataSheetDocument` as `sheet`."""
 
     datasets: list[dict[str, Any]]
 

@@ -22,11 +22,12 @@ _EMPTY = 208
 
 
 class Mark(NamedTuple):
-    """A box (4,), or a point (2,), in pixels of the image; strong ones have a thick line."""
+    """A box (4,), or a point (2,), in pixels of the image; strong ones have a thick line, named ones a name."""
 
     at: Sequence[float]
     colour: Colour
     strong: bool = True
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> byt
             draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=mark.colour, outline=(255, 255, 255))
         elif at[0] <= at[2] and at[1] <= at[3]:
             draw.rectangle(at, outline=mark.colour, width=3 if mark.strong else 1)
+            if mark.name:
+                corner = max(at[0] + 4, 4), max(at[1] + 2, 2)
+                draw.rectangle(draw.textbbox(corner, mark.name), fill=mark.colour)
+                draw.text(corner, mark.name, fill=(0, 0, 0))
     out = io.BytesIO()
     image.save(out, format="JPEG", quality=85)
     return out.getvalue()
