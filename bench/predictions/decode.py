@@ -1,6 +1,8 @@
 """From what a network gives to what is written: maps to points, boxes and masks, proposal scores to boxes.
 
-Every convention here is a named rule with its source, because each of them moves the numbers.
+Every convention here is a named rule with its source, because each of them moves the numbers. `cells` says where the
+cells of a map lie, in shares of the image's sides; None: they share the image evenly, as plain resizing has it. A map
+is enlarged once, from where its cells lie: to move its cells to an even grid first would smooth it twice.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.core.boxes import FloatArray
+from bench.core.cells import Cells, find_centres
 from bench.data.pixels import resize_nearest
 from bench.errors import RunError
 
@@ -53,17 +56,18 @@ def peak(map: ArrayLike, width: int, height: int) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def peaks(maps: ArrayLike, width: int, height: int) -> NDArray[np.int64]:
+def peaks(maps: ArrayLike, width: int, height: int, cells: Cells | None = None) -> NDArray[np.int64]:
     """Find the pixels x, y (C, 2) of the maxima of maps (C, h, w), each enlarged bilinearly to the image.
 
     Pixel centres lie at half-integers (`align_corners=False`); the first maximum in row-major order wins, so a
     constant map peaks at (0, 0). Raises RunError for maps that are empty, or not finite.
     """
-    return np.array([_argmax(large) for large in _enlarge_maps(maps, width, height)], dtype=np.int64).reshape(-1, 2)
+    large = _enlarge_maps(maps, width, height, cells)
+    return np.array([_argmax(one) for one in large], dtype=np.int64).reshape(-1, 2)
 
 
 def points_and_boxes(
-    maps: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float
+    maps: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float, cells: Cells | None = None
 ) -> tuple[NDArray[np.int64], list[FloatArray]]:
     """Find both for an image's maps (C, h, w), each enlarged once: `peaks` (C, 2), and the boxes of each class.
 
@@ -71,21 +75,29 @@ def points_and_boxes(
     under -minmax a constant map) is the whole image. Raises as `peaks`.
     """
     points, boxes = [], []
-    for small, large in zip(np.asarray(maps, dtype=np.float32), _enlarge_maps(maps, width, height), strict=True):
+    enlarged = _enlarge_maps(maps, width, height, cells)
+    for small, large in zip(np.asarray(maps, dtype=np.float32), enlarged, strict=True):
         points.append(_argmax(large))
-        foreground = _foreground(small, large, rule, threshold).view(np.uint8)
+        foreground = _foreground(small, large, rule, threshold, cells).view(np.uint8)
         boxes.append(np.array(_boxes(foreground, rule), dtype=np.float64))
     return np.array(points, dtype=np.int64).reshape(-1, 2), boxes
 
 
 def compute_shares(
-    maps: ArrayLike, classes: NDArray[np.bool_], width: int, height: int, *, rule: MaskRule, threshold: float
+    maps: ArrayLike,
+    classes: NDArray[np.bool_],
+    width: int,
+    height: int,
+    *,
+    rule: MaskRule,
+    threshold: float,
+    cells: Cells | None = None,
 ) -> Map:
     """Compute the shares (1 + c, height, width) of background, which is the threshold, and c classes.
 
     maps: (C, h, w). classes: (C,), the c that take part; see `MaskRule`. Raises as `peaks`.
     """
-    large = list(_enlarge_maps(np.asarray(maps)[classes], width, height))
+    large = list(_enlarge_maps(np.asarray(maps)[classes], width, height, cells))
     tops = [float(one.max()) for one in large]
     shares = np.zeros((1 + len(large), height, width), dtype=np.float32)
     shares[0] = threshold
@@ -134,7 +146,7 @@ def detections(
     return label_of, score[row, label_of], box[row, label_of]
 
 
-def _enlarge_maps(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
+def _enlarge_maps(maps: ArrayLike, width: int, height: int, cells: Cells | None) -> Iterator[Map]:
     """Each map (height, width), float32."""
     small = np.ascontiguousarray(maps, dtype=np.float32)
     if small.ndim != 3 or 0 in small.shape[1:]:
@@ -142,15 +154,20 @@ def _enlarge_maps(maps: ArrayLike, width: int, height: int) -> Iterator[Map]:
     if not np.isfinite(small).all():
         label = int(np.argmin(np.isfinite(small).all(axis=(1, 2))))
         raise RunError(f"Maps must be finite, but the method gave NaN or infinity for class {label}.")
-    return (enlarge_map(one, width, height) for one in small)
+    return (enlarge_map(one, width, height, cells) for one in small)
 
 
-def enlarge_map(small: Map, width: int, height: int) -> Map:
+def enlarge_map(small: Map, width: int, height: int, cells: Cells | None = None) -> Map:
     """Enlarge a map (h, w) bilinearly to the image (height, width), pixel centres at half-integers."""
     import cv2
 
     if small.min() == small.max():  # some OpenCV builds round a constant unevenly, which would look like a maximum
         return np.full((height, width), small[0, 0])
+    if cells is not None:
+        down, across = (
+            cells.weigh(n, find_centres(side)) for n, side in zip(small.shape, (height, width), strict=True)
+        )
+        return np.asarray(down @ small @ across.T)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
@@ -159,10 +176,14 @@ def _argmax(large: Map) -> tuple[int, int]:
     return x, y
 
 
-def _foreground(small: Map, large: Map, rule: BoxRule, threshold: float) -> NDArray[np.bool_]:
+def _foreground(small: Map, large: Map, rule: BoxRule, threshold: float, cells: Cells | None) -> NDArray[np.bool_]:
     height, width = large.shape
     if rule == "mean":
-        return resize_nearest((small >= small.mean()).view(np.uint8), width, height).view(np.bool_)
+        reached = small >= small.mean()
+        if cells is None:
+            return resize_nearest(reached.view(np.uint8), width, height).view(np.bool_)
+        sides = zip(small.shape, (height, width), strict=True)
+        return np.asarray(reached[np.ix_(*(cells.nearest(n, find_centres(side)) for n, side in sides))])
     if rule == "mean-components":
         return np.asarray(large >= large.mean())
     top, floor = float(large.max()), float(large.min()) if rule.endswith("-minmax") else 0.0
