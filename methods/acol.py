@@ -38,7 +38,10 @@ class Acol(ImageMethod):
     """Parallel classifiers on one backbone; each sees features erased by those before it."""
 
     Config = AcolConfig
-    variants: ClassVar = {"released": {"inclusive": True, "smooth": True}, "third-branch": {"branches": 3}}
+    variants: ClassVar = {
+        "released": {"inclusive": True, "smooth": True, "map_alignment": "resize"},
+        "third-branch": {"branches": 3},
+    }
     recipes: ClassVar = {
         "shapes": {"epochs": 40, "batch_size": 8, "width": 32},
         "cub": {"delta": 0.7},
@@ -57,7 +60,7 @@ class Acol(ImageMethod):
         scores = first.mean(dim=(2, 3))
         best = one_hot(scores.argmax(dim=1), scores.shape[1]).bool()
         maps = torch.stack([min_max(branch) for branch in self._maps(features, best, first)])
-        return Maps(scores, maps.amax(dim=0))
+        return Maps(scores, maps.amax(dim=0), cells=self.backbone.cells)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss of each classifier; the classes that are present erase."""

@@ -4,7 +4,7 @@ Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 classif
 class's map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps per class, trained
 to be dissimilar (Eq. 4). `multi-loss` is the control of Table 1, the same classes at every level. `released` weights
 the losses evenly, compares the maps of all levels, fuses a class with the families and orders of the same rank, and
-draws boxes around all of the foreground.
+draws boxes around all of the foreground of a map that is min-max normalised first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.errors import RequestError
-from bench.method import Maps, Task, training
+from bench.method import Cells, Maps, Task, training
 from bench.method import prediction as at_test
 from bench.training.collectives import all_gather
+from bench.training.map_alignment import View, resample
 from methods.hierarchies import build_levels
 from methods.layers.divergence import pairwise_cosine
 from methods.layers.hierarchy import Level, build_hierarchy
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_head
+from methods.nets.geometry import find_cells
 
 
 class DanetConfig(ImageConfig):
@@ -56,6 +58,7 @@ class Danet(ImageMethod):
     """Heads at the stages of a backbone, one for each level of the hierarchy."""
 
     Config = DanetConfig
+    output_of_backbone: ClassVar = "stages"
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "hda": {"maps": 1, "divergence": 0.0},
         "hda-1": {"maps": 1, "divergence": 0.0, "levels": 1},
@@ -67,7 +70,8 @@ class Danet(ImageMethod):
             "compare": "all",
             "balance": "even",
             "fusion": "ranks",
-            "box_rule": "all-foreground",
+            "box_rule": "all-foreground-minmax",
+            "map_alignment": "resize",
         },
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "width": 32}}
@@ -77,6 +81,7 @@ class Danet(ImageMethod):
         super().__init__(config, task)
         self.levels = _levels(config, task)
         channels = self.backbone.stage_channels[-len(self.levels) :]
+        self._ends = self.backbone.stage_ends[-len(self.levels) :]
         self.heads = nn.ModuleList(
             make_map_head(before, config.width, len(level.names) * config.maps)
             for before, level in zip(channels, self.levels, strict=True)
@@ -88,12 +93,13 @@ class Danet(ImageMethod):
         logits = [one.mean(dim=(2, 3, 4)) for one in found]
         ranked = self.config.fusion == "ranks"
         flat = [(one.relu() if ranked else one).mean(dim=2) for one in found]
-        large = [interpolate(one, flat[0].shape[2:], mode="bilinear", align_corners=False) for one in flat]
+        stages = [View(one, self._find_cells(end)) for one, end in zip(flat, self._ends, strict=True)]
+        large = [resample(stage, stages[0]) for stage in stages]
         fused = [
             select_equal_ranks(maps, scores, logits[-1]) if ranked else level.expand_to_classes(maps)
             for level, maps, scores in zip(self.levels, large, logits, strict=True)
         ]
-        return Maps(logits[-1], torch.stack(fused).mean(dim=0))
+        return Maps(logits[-1], torch.stack(fused).mean(dim=0), cells=self._find_cells(self._ends[0]))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute a classification loss per level, and the similarity of the maps of present names."""
@@ -112,6 +118,10 @@ class Danet(ImageMethod):
         stages = self.backbone.stages(images)[-len(self.levels) :]
         flat = [head(stage).float() for head, stage in zip(self.heads, stages, strict=True)]
         return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
+
+    def _find_cells(self, end: int) -> Cells | None:
+        """Return where the cells of a stage lie, in pixels; None for plain resizing."""
+        return None if self.config.map_alignment == "resize" else find_cells(self.backbone.trunk, str(end - 1))
 
     def _sample_maps(self, maps: Tensor, count: int) -> Tensor:
         """Draw some of the K maps (..., K, h, w) at random."""

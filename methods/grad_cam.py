@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import RequestError
-from bench.method import Attribution, AttributionConfig, MapConfig, Task, prediction
-from methods.layers.attribution import get_layer
+from bench.method import Attribution, AttributionConfig, Cells, MapConfig, Task, prediction
+from methods.layers.attribution import find_layer_cells, get_layer
 
 
 class GradCamConfig(AttributionConfig):
@@ -49,6 +49,10 @@ class GradCam(Attribution):
                 f"layer={self.config.layer} gives no feature maps, but outputs of shape {tuple(outputs[-1].shape[1:])}."
             )
         return [self._weight(outputs[-1], scores.gather(1, classes[:, None])) for classes in labels]
+
+    def find_cells(self) -> Cells | None:
+        """Return where the layer's cells lie."""
+        return find_layer_cells(self.base, self.config.layer)
 
     def _weight(self, features: Tensor, scores: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(scores.sum(), features, retain_graph=True)

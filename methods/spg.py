@@ -43,6 +43,7 @@ class Spg(ImageMethod):
     """CAM with two more convolutions; masks supervise its features, and are not used at test."""
 
     Config = SpgConfig
+    output_of_backbone: ClassVar = "stages"
     recipes: ClassVar = {
         "shapes": {
             "epochs": 40,
@@ -70,7 +71,7 @@ class Spg(ImageMethod):
     def forward(self, images: Tensor) -> Maps:
         """Compute logits (B, C) and class maps (B, C, h, w); a logit is the mean of its map."""
         maps = self.maps(self.features(self.backbone.features(images))).float()
-        return Maps(maps.mean(dim=(2, 3)), maps)
+        return Maps(maps.mean(dim=(2, 3)), maps, cells=self.backbone.cells)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss and each mask's loss at its seeds; without a class there are no seeds."""

@@ -46,7 +46,12 @@ class Spn(ImageMethod):
     kinds: ClassVar = (*ImageMethod.kinds, "objectness")
     variants: ClassVar = {
         "walk": {"proposal": "walk"},
-        "released-voc": {"proposal": "walk", "epsilon_of": "cells", "box_rule": "mean-components"},
+        "released-voc": {
+            "proposal": "walk",
+            "epsilon_of": "cells",
+            "box_rule": "mean-components",
+            "map_alignment": "resize",
+        },
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0, "neck": 128}}
     config: SpnConfig
@@ -79,7 +84,7 @@ class Spn(ImageMethod):
         coupled = features * proposal[:, None]
         scores = self.output(self.dropout(coupled.sum(dim=(2, 3))))
         maps = nn.functional.conv2d(coupled, self.output.weight[:, :, None, None])
-        return Maps(scores.float(), maps.float(), proposal)
+        return Maps(scores.float(), maps.float(), proposal, self.backbone.cells)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss over the classes with known labels."""

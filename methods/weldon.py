@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from bench.config import Side
 from bench.method import Maps, training
 from bench.training.collectives import all_gather
+from bench.training.map_alignment import View, average_views
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
 from methods.layers.map_method import PooledConfig, PooledMaps
 from methods.layers.pooling import pool_negative_evidence
@@ -74,6 +75,10 @@ class Weldon(PooledMaps):
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8}}
     config: WeldonConfig
 
+    def alters_images(self) -> bool:
+        """Return whether images are resized to several scales."""
+        return bool(self.config.scales)
+
     def pool(self, maps: Tensor) -> Tensor:
         """Pool the maps (B, C, h, w) of images of the config's input size to scores (B, C)."""
         return self._pool_at(maps, self.config.input_size)
@@ -82,10 +87,12 @@ class Weldon(PooledMaps):
         """Compute logits (B, C) and class maps (B, C, h, w), averaged over the scales at the largest map size."""
         if not self.config.scales:
             return self._forward_at(images, max(images.shape[2:]))
-        outputs = [self._forward_resized(images, side) for side in self.config.scales]
-        size = max((output.maps.shape[2:] for output in outputs), key=lambda shape: shape.numel())
-        maps = [interpolate(output.maps, size, mode="bilinear", align_corners=False) for output in outputs]
-        return Maps(torch.stack([output.scores for output in outputs]).mean(0), torch.stack(maps).mean(0))
+        sides, is_placed = self.config.scales, self.config.map_alignment == "cells"
+        outputs = [self._forward_resized(images, side) for side in sides]
+        cells = [self.backbone.cells.scale(1 / side) if is_placed else None for side in sides]
+        maps, common = average_views([View(one.maps, own) for one, own in zip(outputs, cells, strict=True)])
+        scores = torch.stack([output.scores for output in outputs]).mean(0)
+        return Maps(scores, maps, cells=common and common.scale(images.shape[-1]))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the ranking loss, or a classification loss over the classes with known labels."""
@@ -100,8 +107,9 @@ class Weldon(PooledMaps):
         return self._forward_at(resized, side)
 
     def _forward_at(self, images: Tensor, side: int) -> Maps:
-        maps = super().forward(images).maps
-        return Maps(self._pool_at(maps, side) + self.maps.bias, maps)  # type: ignore[operator]
+        found = super().forward(images)
+        scores = self._pool_at(found.maps, side) + self.maps.bias  # type: ignore[operator]
+        return found._replace(scores=scores)
 
     def _pool_at(self, maps: Tensor, side: int) -> Tensor:
         """Pool the maps of images of this size, with the k of Table 3 if the config has none."""

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from bench.errors import RequestError
-from bench.method import Attribution, AttributionConfig, MapConfig, Task, prediction
-from methods.layers.attribution import get_layer, require_classifier
+from bench.method import AttributionConfig, Cells, MapConfig, Task, prediction
+from methods.layers.attribution import LayerwiseAttribution, find_layer_cells, get_layer, require_classifier
 
 Averaging = nn.AvgPool2d | nn.AdaptiveAvgPool2d
 Summing = nn.Linear | nn.Conv2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d
@@ -40,7 +40,7 @@ class ExcitationConfig(AttributionConfig):
     )
 
 
-class Excitation(Attribution):
+class Excitation(LayerwiseAttribution):
     """An attribution that maps the mass at the saliency layer."""
 
     Own: ClassVar = ExcitationConfig
@@ -56,6 +56,10 @@ class Excitation(Attribution):
     @abstractmethod
     def compute_mass(self, trace: Trace) -> Tensor:
         """Compute the mass (B, h, w) at the saliency layer, from a pass that recorded the outputs of `layers`."""
+
+    def find_cells(self) -> Cells | None:
+        """Return where the saliency layer's cells lie."""
+        return find_layer_cells(self.base, self.saliency)
 
     @property
     def layers(self) -> tuple[str, ...]:

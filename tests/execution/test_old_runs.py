@@ -20,7 +20,7 @@ RUNS = {
     (
         "cam",
         "voc07-point,voc07-corloc",
-        "net=tiny,weights=none,epochs=2,SIZE=32,HEAD=4,CLIP=2,snapshots=1,EPOCH=1,batch_size=4",
+        "net=tiny,weights=none,epochs=2,SIZE=32,HEAD=4,CLIP=2,snapshots=1,EPOCH=1,batch_size=4,map_alignment=resize",
     ): {"6b40c54cf0a2ac66ae07", "bef1e57592fe50515b89"},
     (
         "wsddn",

@@ -14,7 +14,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 from bench import registry
 from bench.data.scenes import SHAPE_CLASSES
 from bench.errors import RequestError
-from bench.method import Task
+from bench.method import Cells, Task
+from bench.predictions.decode import points_and_boxes
 from methods.danet import Danet, select_equal_ranks
 from methods.layers.divergence import pairwise_cosine
 
@@ -47,7 +48,7 @@ def test_each_stage_has_a_head_with_k_maps_for_every_name_of_its_level() -> None
 
 
 def test_a_classs_map_is_the_mean_of_its_ancestors_and_its_score_is_its_own() -> None:
-    method, fused = danet(), torch.zeros(2, 12, 16, 12)
+    method, fused = danet(map_alignment="resize"), torch.zeros(2, 12, 16, 12)
     found, maps = method(IMAGES), heads(method)
     of_class = [
         [level.names.index(name) for name in names]
@@ -58,6 +59,18 @@ def test_a_classs_map_is_the_mean_of_its_ancestors_and_its_score_is_its_own() ->
         fused += torch.stack([mean[:, row] for row in rows], dim=1) / 3
     torch.testing.assert_close(found.maps, fused)
     torch.testing.assert_close(found.scores, maps[-1].mean(dim=(2, 3, 4)))
+
+
+def test_maps_of_levels_are_averaged_where_their_cells_lie() -> None:
+    """Cell 1 of conv5, and of conv4, is centred where cell 2 of conv3 is."""
+    method = danet()
+    maps = [level.mean(dim=2) for level in heads(method)]
+    fused = torch.zeros(2, 12, 7, 5)
+    for level, values, every in zip(method.levels, maps, (2, 1, 1), strict=True):
+        fused += level.expand_to_classes(values)[:, :, ::every, ::every][:, :, :7, :5] / 3
+    found = method(IMAGES)
+    assert found.cells == Cells(0.5, 4.0)
+    torch.testing.assert_close(found.maps[:, :, ::2, ::2][:, :, :7, :5], fused)
 
 
 def test_losses_of_levels_are_divided_by_their_number_of_names() -> None:
@@ -172,8 +185,15 @@ def test_released_maps_are_means_of_what_is_positive() -> None:
     torch.testing.assert_close(method(IMAGES).maps, heads(method)[0].relu().mean(dim=2))
 
 
-def test_released_boxes_enclose_all_of_the_foreground() -> None:
-    assert (config("released").box_rule, config(None).box_rule) == ("all-foreground", "largest-component")
+def test_released_boxes_enclose_all_that_is_above_a_share_of_the_maps_range() -> None:
+    """A blob on a floor of .3: above .2 of the maximum is the whole image, above .2 of the range is the blob."""
+    floor = torch.full((1, 30, 40), 0.3)
+    floor[0, 10:20, 12:25] = 1.0
+    boxes = {}
+    for variant in ("released", "dda"):
+        settings = config(variant)
+        boxes[variant] = points_and_boxes(floor, 40, 30, rule=settings.box_rule, threshold=0.2)[1][0].tolist()
+    assert boxes == {"released": [[12, 10, 25, 20]], "dda": [[0, 0, 40, 30]]}
 
 
 def test_several_and_unknown_classes_give_finite_losses() -> None:
