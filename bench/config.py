@@ -18,19 +18,35 @@ from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, is_installed
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
-def training(default: Any, text: str, *, file: bool = False, later: bool = False, **rules: Any) -> Any:
+def training(
+    default: Any,
+    text: str,
+    *,
+    file: bool = False,
+    later: bool = False,
+    before: Any = None,
+    requires: str = "",
+    **rules: Any,
+) -> Any:
     """Declare a setting that determines the trained weights: changing it retrains.
 
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
-    were trainings, which its default describes: they keep their address, and the default must never change.
+    were trainings, which its default describes: they keep their address, and the default must never change. before:
+    the value that describes those trainings, where it is not the default. requires: a setting without which this one
+    has no effect, and then no part in an address.
     """
     extra: dict[str, Any] = {"stage": "training", "file": file, "later": later}
+    extra |= {key: value for key, value in (("before", before), ("requires", requires)) if value}
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
-def prediction(default: Any, text: str, *, file: bool = False, **rules: Any) -> Any:
-    """Declare a setting that only changes what trained weights predict; file: as for `training`."""
-    return Field(default, description=text, json_schema_extra={"stage": "prediction", "file": file}, **rules)
+def prediction(default: Any, text: str, *, file: bool = False, before: Any = None, **rules: Any) -> Any:
+    """Declare a setting that only changes what trained weights predict; file: as for `training`.
+
+    before: what predictions that were made before there was this setting had: with it they keep their address.
+    """
+    extra: dict[str, Any] = {"stage": "prediction", "file": file} | ({} if before is None else {"before": before})
+    return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
 class _RenamingMeta(ModelMetaclass):
@@ -76,15 +92,30 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
         return self.model_dump(mode="json", include=mine)
 
-    def addressed(self) -> dict[str, Any]:
-        """Return the training settings that enter an address: not those added later that have their default."""
-        settings, fields = self.stage("training"), type(self).model_fields
-        later = {key for key in settings if dict(fields[key].json_schema_extra or {}).get("later")}  # type: ignore[arg-type]
+    def select_addressed(self, stage: Literal["training", "prediction"]) -> dict[str, Any]:
+        """Return the settings of a stage that enter an address: not those that older addresses imply."""
+        implied = self.list_implied()
         return {
             key: value
-            for key, value in settings.items()
-            if key not in later or getattr(self, key) != fields[key].default
+            for key, value in self.stage(stage).items()
+            if (key not in implied or getattr(self, key) != implied[key]) and self._has_effect(key)
         }
+
+    def _has_effect(self, key: str) -> bool:
+        required = dict(type(self).model_fields[key].json_schema_extra or {}).get("requires")  # type: ignore[arg-type]
+        return required is None or bool(getattr(self, str(required)))
+
+    @classmethod
+    def list_implied(cls) -> dict[str, Any]:
+        """Return the value that an address without it implies, of each setting that is younger than addresses."""
+        values: dict[str, Any] = {}
+        for key, info in cls.model_fields.items():
+            extra = dict(info.json_schema_extra or {})  # type: ignore[arg-type]
+            if "before" in extra:
+                values[key] = extra["before"]
+            elif extra.get("later"):
+                values[key] = info.default
+        return values
 
     @classmethod
     def files(cls) -> set[str]:
@@ -130,6 +161,24 @@ class TrainedConfig(BaseConfig):
         return self
 
 
+class FrozenConfig(TrainedConfig):
+    """Settings of methods whose backbone can be kept as its weights set it."""
+
+    freeze_backbone: bool = training(False, "keep pretrained weights fixed and train the new layers only: much faster")
+    feature_norm: Literal["standard", "none"] = training(
+        "standard",
+        "features of a frozen net, channel by channel: standard: to mean 0 and variance 1 on the training split; none",
+        before="none",
+        requires="freeze_backbone",
+    )
+    feature_precision: Literal["float16", "float32"] = training(
+        "float16",
+        "what features of a frozen net are rounded to, so that they can be cached; float32: computed anew each time",
+        before="float32",
+        requires="freeze_backbone",
+    )
+
+
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
@@ -152,6 +201,11 @@ class MapConfig(TrainedConfig):
     crf_smoothness: float = prediction(3.0, "weight of its smoothness kernel (SEC: 3)", ge=0)
     crf_smoothness_xy: float = prediction(3.0, "that kernel's width in pixels (SEC: 3)", gt=0)
     crf_steps: int = prediction(10, "iterations of its mean field (SEC: 10)", ge=1)
+    map_alignment: Literal["cells", "resize"] = prediction(
+        "cells",
+        "cells: enlarge a map from where the net's cells lie; resize: as if they shared the image evenly (released)",
+        before="resize",
+    )
     half_maps: bool = prediction(False, "store maps in half precision")
     test_scales: tuple[Side, ...] = prediction(
         (), "sides of the input whose predictions are averaged; empty: input_size"
@@ -170,7 +224,7 @@ class MapConfig(TrainedConfig):
         return DenseCrf(**settings) if self.crf else None
 
 
-class ProposalConfig(TrainedConfig):
+class ProposalConfig(FrozenConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
 
     input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
@@ -186,7 +240,6 @@ class ProposalConfig(TrainedConfig):
         "own", "what makes a pooled region a vector: what the net brings, the mean of its cells, one new layer"
     )
     roi_pooling: Literal["max", "align"] = training("max", "RoI pooling as Fast R-CNN's, or RoIAlign")
-    freeze_backbone: bool = training(False, "keep what the weights set as it is: only new layers learn, much faster")
     max_proposals: int = training(2000, "at most so many proposals an image at training, the first ones", ge=1)
     nms_iou: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
     score_threshold: float = prediction(1e-6, "boxes that score less are not written", ge=0)

@@ -16,13 +16,13 @@ from pathlib import Path
 from bench.core.files import Places
 from bench.core.redaction import remove_password
 from bench.data.datasets import DATASETS, open_dataset
-from bench.errors import MissingDataError, format_count
+from bench.errors import MissingDataError, format_bytes, format_count
 from bench.predictions.dense_crf import HOW_TO_INSTALL
 from bench.records.result import SYNTHETIC
 
 
 @dataclass(frozen=True)
-class Check:
+class MachineCheck:
     """One thing: whether it works, what was found, what to do; `needed` if nothing works without it."""
 
     name: str
@@ -32,12 +32,13 @@ class Check:
     needed: bool = False
 
 
-def examine(places: Places) -> Iterator[Check]:
+def examine(places: Places) -> Iterator[MachineCheck]:
     """Every check, as it is made."""
-    yield Check("python", True, platform.python_version(), needed=True)
+    yield MachineCheck("python", True, platform.python_version(), needed=True)
     yield from _torch()
     yield _selective_search()
     yield _runs(places.runs)
+    yield _feature_cache(places)
     for name in DATASETS:
         if name not in SYNTHETIC:  # made on first use: always there
             yield _dataset(name, places)
@@ -46,58 +47,69 @@ def examine(places: Places) -> Iterator[Check]:
     yield _check_optional("pydensecrf2", HOW_TO_INSTALL)
 
 
-def _torch() -> Iterator[Check]:
+def _torch() -> Iterator[MachineCheck]:
     try:
         import torch
         import torchvision
     except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
-        yield Check("torch", False, str(error), "pip install -U torch torchvision", needed=True)
+        yield MachineCheck("torch", False, str(error), "pip install -U torch torchvision", needed=True)
         return
-    yield Check("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}", needed=True)
+    yield MachineCheck("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}", needed=True)
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    yield Check("gpu", bool(devices), ", ".join(devices) or "none", "" if devices else "Runs use the CPU.")
-    yield Check("threads", True, f"{torch.get_num_threads()} of {os.cpu_count()} processors")
+    yield MachineCheck("gpu", bool(devices), ", ".join(devices) or "none", "" if devices else "Runs use the CPU.")
+    yield MachineCheck("threads", True, f"{torch.get_num_threads()} of {os.cpu_count()} processors")
 
 
-def _selective_search() -> Check:
+def _selective_search() -> MachineCheck:
     advice = "pip uninstall opencv-python-headless; pip install --force-reinstall opencv-contrib-python-headless"
     try:
         import cv2
     except ImportError as error:
-        return Check("selective search", False, str(error), advice)
+        return MachineCheck("selective search", False, str(error), advice)
     there = hasattr(cv2, "ximgproc")
     found = f"cv2 {cv2.__version__}" + ("" if there else " without ximgproc")
-    return Check("selective search", there, found, "" if there else advice)
+    return MachineCheck("selective search", there, found, "" if there else advice)
 
 
-def _runs(folder: Path) -> Check:
+def _runs(folder: Path) -> MachineCheck:
     above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     writable = above.is_dir() and os.access(above, os.W_OK)
     advice = "" if writable else "Give --runs DIR, or set BENCH_RUNS, to a folder that can be written."
-    return Check("runs folder", writable, str(folder), advice, needed=True)
+    return MachineCheck("runs folder", writable, str(folder), advice, needed=True)
 
 
-def _dataset(name: str, places: Places) -> Check:
+def _feature_cache(places: Places) -> MachineCheck:
+    """Check how much disk the features of frozen nets take."""
+    files = [path for path in (places.cache / "features").glob("*/*.npy") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    return MachineCheck("feature cache", True, f"{format_bytes(size)} in {places.cache / 'features'}; may be deleted")
+
+
+def _dataset(name: str, places: Places) -> MachineCheck:
     try:
         splits = open_dataset(name, places).splits()
     except MissingDataError as error:
         looked = "no data root is set" if places.data_root is None else f"looked in {error.looked_in}"
-        return Check(name, False, looked, error.how)
-    return Check(name, True, f"{format_count(len(splits), 'split')}; python -m bench data check {name} counts them")
+        return MachineCheck(name, False, looked, error.how)
+    return MachineCheck(
+        name, True, f"{format_count(len(splits), 'split')}; python -m bench data check {name} counts them"
+    )
 
 
-def _scheduler() -> Iterator[Check]:
+def _scheduler() -> Iterator[MachineCheck]:
     """SLURM, and whether it keeps account of how jobs ended."""
     if shutil.which("sbatch") is None:
-        yield Check("slurm", False, "no sbatch", "Submit where SLURM's commands are, or with --cluster local.")
+        yield MachineCheck("slurm", False, "no sbatch", "Submit where SLURM's commands are, or with --cluster local.")
         return
     there, said = _run_command("sinfo", "--noheader", "--format=%R %D")
     found = ", ".join(f"{line.replace(' ', ' of ')} nodes" for line in said.splitlines()) if there else said
-    yield Check("slurm", there, found, "" if there else "Is its controller up? SLURM_CONF may name its configuration.")
+    yield MachineCheck(
+        "slurm", there, found, "" if there else "Is its controller up? SLURM_CONF may name its configuration."
+    )
     if there:
         kept, said = _run_command("sacct", "--noheader", "--allocations", "--format=JobID")
         advice = "" if kept else "Without it `status` cannot say why a job died: ask for slurmdbd."
-        yield Check("accounting", kept, "sacct answers" if kept else said, advice)
+        yield MachineCheck("accounting", kept, "sacct answers" if kept else said, advice)
 
 
 def _run_command(*command: str) -> tuple[bool, str]:
@@ -109,12 +121,14 @@ def _run_command(*command: str) -> tuple[bool, str]:
     return (True, done.stdout.strip()) if done.returncode == 0 else (False, done.stderr.strip().partition("\n")[0])
 
 
-def _tracking() -> Check:
+def _tracking() -> MachineCheck:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     found = f"mlflow {_check_package('mlflow')}, {remove_password(uri) or 'SQLite beside the runs'}"
     if uri.startswith("http") and not _answers(uri):
-        return Check("tracking", False, found, "Nothing answers there: start the server, or unset MLFLOW_TRACKING_URI.")
-    return Check("tracking", True, found)
+        return MachineCheck(
+            "tracking", False, found, "Nothing answers there: start the server, or unset MLFLOW_TRACKING_URI."
+        )
+    return MachineCheck("tracking", True, found)
 
 
 def _answers(uri: str) -> bool:
@@ -127,9 +141,9 @@ def _answers(uri: str) -> bool:
     return True
 
 
-def _check_optional(package: str, advice: str) -> Check:
+def _check_optional(package: str, advice: str) -> MachineCheck:
     found = _check_package(package)
-    return Check(package, found is not None, found or "not installed (optional)", "" if found else advice)
+    return MachineCheck(package, found is not None, found or "not installed (optional)", "" if found else advice)
 
 
 def _check_package(package: str) -> str | None:

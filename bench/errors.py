@@ -97,6 +97,17 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def format_bytes(count: int) -> str:
+    """Format a size for a message.
+
+    >>> format_bytes(300), format_bytes(5 << 20), format_bytes(3 << 29)
+    ('1 KiB', '5 MiB', '1.5 GiB')
+    """
+    if count >= 1 << 30:
+        return f"{count / (1 << 30):.1f} GiB"
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{max(1, count >> 10)} KiB"
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

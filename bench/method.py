@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 import torch
@@ -18,12 +19,14 @@ from pydantic import create_model
 from torch import Tensor, nn
 
 from bench.config import BaseConfig, MapConfig, ProposalConfig, TrainedConfig, prediction, training
+from bench.core.cells import Cells
 from bench.data.ground_truth import GroundTruth
 
 __all__ = [
     "Attribution",
     "AttributionConfig",
     "BaseConfig",
+    "Cells",
     "MapConfig",
     "MapMethod",
     "Maps",
@@ -49,12 +52,14 @@ class Task:
 class Maps(NamedTuple):
     """What a map method gives: scores (B, C) and maps (B, C, h, w), which need not be normalised.
 
-    objectness: (B, h, w), at least 0, of a method that has such a map and says so in its `kinds`.
+    objectness: (B, h, w), at least 0, of a method that has such a map and says so in its `kinds`. cells: where the
+    maps' cells lie, in pixels of the images; None: they share the image evenly.
     """
 
     scores: Tensor
     maps: Tensor
     objectness: Tensor | None = None
+    cells: Cells | None = None
 
 
 class Predictor(ABC):
@@ -75,6 +80,39 @@ class Predictor(ABC):
     @abstractmethod
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """Tables of every kind in `kinds`. Of the truth it may use ids, sizes and classes only."""
+
+
+class FrozenNet(Protocol):
+    """The part of a method that does not learn, whose output the harness may compute once an image and view.
+
+    B images, R regions, K channels of an output; an output is (R, K) or (1, K) or (1, K, h, w), float32.
+    """
+
+    @property
+    def rounds(self) -> bool:
+        """Whether outputs are rounded to float16, so that they can be cached."""
+
+    @property
+    def standardises(self) -> bool:
+        """Whether outputs are standardised, by statistics that `standardise` sets."""
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether the output is one of regions."""
+
+    def digest(self) -> str:
+        """Compute the digest of all that the output is computed by."""
+
+    def extract(self, image: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
+        """Compute the outputs of image (1, 3, H, W), of boxes (R, 4) in its pixels, before they are standardised."""
+
+    def provide(
+        self, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which the outputs of these very images are not computed, but given."""
+
+    def standardise(self, means: Sequence[Tensor], stds: Sequence[Tensor]) -> None:
+        """Set the statistics (K,) of each output's channels."""
 
 
 class Method(nn.Module, ABC):
@@ -99,6 +137,14 @@ class Method(nn.Module, ABC):
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that pretrained weights did not set: they learn `head_lr_multiplier` times faster."""
         return []
+
+    def frozen_net(self) -> FrozenNet | None:
+        """Return the part of the method that does not learn; None if all of it does."""
+        return None
+
+    def alters_images(self) -> bool:
+        """Return whether `forward` or `loss` change the images, so that features of them as they are serve nothing."""
+        return False
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return parameters by the name under which the log has the norm of their gradient, averaged over an epoch."""
@@ -173,7 +219,11 @@ class Attribution(MapMethod):
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
             labels = torch.arange(len(self.task.classes), device=images.device)
             maps = self.explain_each(images, [label.expand(len(images)) for label in labels])
-        return Maps(scores, torch.stack([map.detach() for map in maps], dim=1))
+        return Maps(scores, torch.stack([map.detach() for map in maps], dim=1), cells=self.find_cells())
+
+    def find_cells(self) -> Cells | None:
+        """Return where the maps' cells lie, in pixels of the images; None: they share the image evenly."""
+        return None
 
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
         """Call `explain` for each of `labels`. Override it if one pass over the images serves all of them."""

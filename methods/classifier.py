@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
-from torch.nn.functional import adaptive_max_pool2d
+import torch
+from torch import Tensor
 
 from bench.method import Maps, Task
 from methods.layers.map_method import ImageConfig, ImageMethod
@@ -20,21 +20,30 @@ class Classifier(ImageMethod):
 
     Config = ImageConfig
     kinds: ClassVar = ("scores",)
+    output_of_backbone: ClassVar = "vectors"
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8}}
 
     def __init__(self, config: ImageConfig, task: Task) -> None:
         super().__init__(config, task, roi_head="own")
-        self.fully_connected = any(isinstance(layer, nn.Linear) for layer in self.backbone.roi_head.modules())
         self.output = make_linear(self.backbone.roi_channels, len(task.classes))
 
     def forward(self, images: Tensor) -> Maps:
         """Compute logits (B, C), also as maps (B, C, 1, 1)."""
-        features = self.backbone.features(images)
-        if self.fully_connected:  # its layers expect the grid that pool5 gives for 224 pixels
-            features = adaptive_max_pool2d(features, self.backbone.roi_size)
-        scores = self.output(self.backbone.roi_head(features)).float()
+        scores = self.output(self.backbone.vectors(images)).float()
         return Maps(scores, scores[:, :, None, None])
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss over the classes with known labels."""
         return {"classification": self.classification(self(images).scores, labels)}
+
+    @torch.no_grad()
+    def fold_standardisation(self) -> None:
+        """Move the standardisation of a frozen net's features into the output layer, whose scores stay the same.
+
+        Attributions pass evidence down layer by layer, and need the features as the net gave them.
+        """
+        for layer in self.backbone.frozen.standardise or () if self.backbone.frozen else ():
+            self.output.weight.div_(layer.std)  # type: ignore[arg-type]
+            self.output.bias.sub_(self.output.weight @ layer.mean)  # type: ignore[operator]
+            layer.mean.zero_()  # type: ignore[operator]
+            layer.std.fill_(1)  # type: ignore[operator]

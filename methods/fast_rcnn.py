@@ -51,6 +51,10 @@ class FastRcnn(RegionNet):
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
         self.sampler = BalancedPositiveNegativeSampler(config.sampled, config.positives)
 
+    def alters_images(self) -> bool:
+        """Return True: the pseudo objects are regions too, and proposals are sampled."""
+        return True
+
     def score(self, features: Tensor) -> Tensor:
         """Compute class probabilities (R, C): the softmax over background and classes, without background."""
         p: Tensor = self.classifier(features).float().softmax(dim=1)

@@ -36,6 +36,10 @@ class Has(PooledMaps):
         """Average maps (B, C, h, w) to scores (B, C)."""
         return maps.mean(dim=(2, 3))
 
+    def alters_images(self) -> bool:
+        """Return True: patches are hidden anew each time."""
+        return True
+
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss of images with patches hidden."""
         return super().loss(hide_patches(images, self.config.patches, self.config.hidden, self.backbone.mean), labels)

@@ -12,8 +12,8 @@ from captum.attr import LRP
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
-from bench.method import Attribution, AttributionConfig, MapConfig, Task, prediction
-from methods.layers.attribution import Scores, require_classifier
+from bench.method import AttributionConfig, MapConfig, Task, prediction
+from methods.layers.attribution import LayerwiseAttribution, Scores, require_classifier
 
 
 class LrpConfig(AttributionConfig):
@@ -22,7 +22,7 @@ class LrpConfig(AttributionConfig):
     epsilon: float = prediction(0.01, "added to the magnitude of a layer's outputs before dividing by them", gt=0)
 
 
-class Lrp(Attribution):
+class Lrp(LayerwiseAttribution):
     """Signed relevance; evidence against a class is negative."""
 
     Own: ClassVar = LrpConfig

@@ -36,6 +36,7 @@ class Means:
     workers: int
     threads: int | None
     cache: int
+    feature_cache: bool = True
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ SHUTDOWN_GRACE_S = 300.0
 
 
 @dataclass(frozen=True)
-class Task:
+class ArrayTask:
     """Jobs to work through, by number; submitit pickles it and calls it on the node."""
 
     attempt: Path
@@ -201,6 +201,7 @@ def _report(submission: Submission, number: int, progress: Progress) -> Report:
         workers=means.workers,
         threads=means.threads,
         cache=means.cache,
+        feature_cache=means.feature_cache,
     )
 
 

@@ -58,6 +58,12 @@ means = options.combine(
         show_default=True,
         help="MiB of decoded images that a training keeps in memory.",
     ),
+    click.option(
+        "--feature-cache/--no-feature-cache",
+        default=True,
+        show_default=True,
+        help="Keep the features of frozen nets in runs/cache/features. It saves time and changes no result.",
+    ),
 )
 """How runs compute."""
 

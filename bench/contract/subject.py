@@ -25,8 +25,9 @@ from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task,
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, locate_predictions, write
 from bench.training import loop
-from bench.training.batches import Example, Images, make_batch_source, plan
+from bench.training.batches import make_batch_source, plan
 from bench.training.device import STEP, seed_torch, to_input
+from bench.training.inputs import Images
 from bench.training.map_inference import OF_MAPS
 from bench.training.predict import Split, predict
 
@@ -135,12 +136,12 @@ class Subject:
             return None
         return Proposals.from_arrays(truth.ids, [between_quarters(*size) for size in truth.size])
 
-    def examples(self, method: Any, images: int) -> list[Example]:
+    def examples(self, method: Any, images: int) -> list[tuple[Tensor, ...]]:
         """Return the arguments of `loss` that the harness makes of the first images."""
         truth = self.ground_truth(images)
         source, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
-        step = source.step(plan(method.config, images, seed=0, epoch=0), 0)
-        return [(to_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in step]
+        examples = [example.arguments for example in source.step(plan(method.config, images, seed=0, epoch=0), 0)]
+        return [(to_input(pixels, self.device), *(each.to(self.device) for each in rest)) for pixels, *rest in examples]
 
     def loss(self, method: Any, *example: Tensor) -> dict[str, Tensor]:
         """Compute the terms of a loss, detached, with the same random draws each time."""

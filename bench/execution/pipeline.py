@@ -21,6 +21,7 @@ from bench.core import provenance
 from bench.core.files import Places, read_json, write_json
 from bench.core.progress import SILENT, Progress
 from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
+from bench.execution.frozen_features import open_features
 from bench.execution.resolve import CACHE, DatasetCache, Request, ResolvedRun, resolve_request
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from bench.data.ground_truth import GroundTruth
+    from bench.training.feature_cache import FeatureCache
+    from bench.training.inputs import Images
 
 __all__ = ["Report", "Request", "run"]
 
@@ -56,6 +61,8 @@ class ExecutionOptions:
     progress: Progress
     cache: int
     """Bytes of decoded images that a training keeps in memory."""
+    features: Path | None
+    """Where features of frozen nets are kept; None: nowhere."""
     diverged: dict[str, DivergedError] = field(default_factory=dict)
     """Errors of trainings that diverged in this call, by address: runs that share one do not train it again."""
 
@@ -69,11 +76,13 @@ def run(
     workers: int = 2,
     threads: int | None = None,
     cache: int = CACHE,
+    feature_cache: bool = True,
     datasets: DatasetCache | None = None,
 ) -> Report:
     """Run every request; what several share is trained and predicted once. A request that fails stops no other.
 
-    cache: MiB of decoded images that a training keeps in memory. datasets: what has been opened and resolved already.
+    cache: MiB of decoded images that a training keeps in memory. feature_cache: whether features of frozen nets are
+    kept on disk. datasets: what has been opened and resolved already.
     """
     import torch
 
@@ -84,7 +93,8 @@ def run(
     chosen = pick_device(device)
     datasets = replace(datasets or DatasetCache(places), progress=progress, workers=workers)
     computing = torch.get_num_threads() if chosen.type == "cpu" else 0
-    options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20)
+    features = places.cache / "features" if feature_cache else None
+    options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20, features)
     report = Report()
     runs: list[ResolvedRun] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
@@ -198,13 +208,16 @@ def _train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
 
 def _fit(resolved: ResolvedRun, folder: Path, options: ExecutionOptions, check: Callable[[], None]) -> None:
     from bench.training import loop
-    from bench.training.batches import Images, make_batch_source
+    from bench.training.batches import make_batch_source
+    from bench.training.inputs import Images
 
     method = _select_learner(_build_method(resolved))
     images, train = Images(resolved.dataset, options.cache), resolved.train
     source, skipped = make_batch_source(method.config, images, train, resolved.proposals(train))
     if skipped:
         options.progress.say(f"Skipped {format_count(skipped, 'image')} of {train.split} without proposals.")
+    most = getattr(method.config, "max_proposals", None)
+    source.features = _open_features(resolved, method, images, train, options, most)
     loop.fit(
         method,
         source,
@@ -214,6 +227,28 @@ def _fit(resolved: ResolvedRun, folder: Path, options: ExecutionOptions, check: 
         workers=options.workers,
         progress=options.progress,
         check=check,
+    )
+
+
+def _open_features(
+    resolved: ResolvedRun,
+    method: MapMethod | ProposalMethod,
+    images: Images,
+    truth: GroundTruth,
+    options: ExecutionOptions,
+    most: int | None = None,
+) -> FeatureCache | None:
+    """Open the features of a frozen net for a split; None if the net learns."""
+    return open_features(
+        resolved,
+        method,
+        images,
+        truth,
+        root=options.features,
+        most=most,
+        device=options.device,
+        workers=options.workers,
+        progress=options.progress,
     )
 
 
@@ -258,7 +293,7 @@ def _make_predictions(
             )
         return tables, _measure_cost(len(resolved.test.ids), time.monotonic() - begin)
     from bench.training import checkpoint
-    from bench.training.batches import Images
+    from bench.training.inputs import Images
     from bench.training.predict import Split, predict
 
     method = _build_method(resolved)
@@ -266,9 +301,11 @@ def _make_predictions(
         weights = options.store.training_folder(resolved.training.address)
         checkpoint.load_weights(weights, _select_learner(method), method.config.checkpoint_epoch)
     collectives.broadcast_state(method)
+    images = Images(resolved.dataset, budget=0)
+    features = _open_features(resolved, method, images, resolved.test, options)
     return predict(
         method,
-        Split(resolved.test, Images(resolved.dataset, budget=0), resolved.proposals(resolved.test)),
+        Split(resolved.test, images, resolved.proposals(resolved.test), features),
         kinds,
         options.store.predictions_folder(resolved.predictions.address),
         device=options.device,

@@ -88,7 +88,7 @@ class ResolvedRun:
         if not self.learns:
             return None
         learner = self.learner
-        settings = self.config.addressed().items()
+        settings = self.config.select_addressed("training").items()
         config = {key: value for key, value in settings if key in learner.Config.model_fields}
         weights, data = weights_digest(config["weights"]), self.datasets.data_digest(self.dataset, self.train)
         proposals = self.proposals(self.train)  # last: they take longest, and the checks above can fail
@@ -118,7 +118,7 @@ class ResolvedRun:
             method_version=self.cls.version,
             predictor_version=VERSION,
             training=None if training is None else training.address,
-            config=self._address_config(self.config.stage("prediction")),
+            config=self._address_config(self.config.select_addressed("prediction")),
             dataset=self.dataset.name,
             images=images,
             proposals=None if proposals is None else proposals.digest,

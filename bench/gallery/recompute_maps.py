@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bench.config import BaseConfig
     from bench.data.dataset import Dataset
     from bench.data.ground_truth import GroundTruth
     from bench.records.result import Result
@@ -32,7 +33,7 @@ def recompute_maps(
 
     from bench.method import Attribution, MapMethod, Task
     from bench.training import checkpoint
-    from bench.training.batches import Images
+    from bench.training.inputs import Images
     from bench.training.loop import build
     from bench.training.map_inference import predict_from_maps
     from bench.training.prediction_parts import Drawn, Split
@@ -47,7 +48,7 @@ def recompute_maps(
     if not issubclass(cls, MapMethod):
         return {}
     try:
-        config = cls.Config.model_validate(_settings(result, store, set(cls.Config.model_fields)))
+        config = cls.Config.model_validate(_settings(result, store, cls.Config))
     except ValidationError as error:
         raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
     net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
@@ -59,10 +60,10 @@ def recompute_maps(
     return dict(zip(zip(maps.images, maps.labels or (), strict=True), maps.arrays, strict=True))
 
 
-def _settings(result: Result, store: Store, fields: set[str]) -> dict[str, Any]:
+def _settings(result: Result, store: Store, config: type[BaseConfig]) -> dict[str, Any]:
     """Return the settings of a run without its initial weights, since the learned ones are loaded."""
     training = read_json(store.training_folder(cast("str", result.training)) / "config.json")["config"]
     prediction = read_json(store.predictions_folder(result.predictions) / "config.json")["config"]
     chosen = {**training, **prediction, "weights": "none"}
-    current = use_current_names(chosen, fields)
-    return {key: value for key, value in current.items() if key in fields}
+    current = config.list_implied() | use_current_names(chosen, config.model_fields)
+    return {key: value for key, value in current.items() if key in config.model_fields}

@@ -3,69 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, PRESENT, GroundTruth
-from bench.data.images import fit, read_image, warp
-from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals, drop_small_boxes
 from bench.errors import RequestError
 from bench.method import ProposalConfig, TrainedConfig
 from bench.training.device import PLAN, entropy
+from bench.training.feature_cache import FeatureCache, ImageView, make_placeholder
+from bench.training.inputs import Images, mirror_boxes, scale_boxes, select_proposals, sizes
 from bench.training.pseudo_labels import PseudoObjects, pseudo_objects
 
-Example = tuple[Tensor, ...]
-"""Arguments of `Method.loss`, on the CPU, the images as bytes."""
 
-T = TypeVar("T")
+class Example(NamedTuple):
+    """Arguments of `Method.loss` on the CPU, the images as bytes; with cached features, images without pixels."""
 
-
-class Images:
-    """A dataset's photographs, decoded and resized to bytes; as many as fit `budget` bytes stay in memory."""
-
-    def __init__(self, dataset: Dataset, budget: int = 2 << 30) -> None:
-        self._dataset, self._left, self._lock = dataset, budget, Lock()
-        self._kept: dict[tuple[str, str, int], tuple[Tensor, float, float]] = {}
-
-    def load_square(self, image: str, size: int) -> Tensor:
-        """Return the image warped to (3, size, size), bytes. Raises BadFileError."""
-        return self._load_resized("square", image, size)[0]
-
-    def load_fitted(self, image: str, larger_side: int) -> tuple[Tensor, float, float]:
-        """Return the image with its aspect kept (3, h, w), bytes, and the scale factors of x and y.
-
-        Raises BadFileError.
-        """
-        return self._load_resized("fitted", image, larger_side)
-
-    def pixels(self, image: str) -> NDArray[np.uint8]:
-        """Return the pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
-        return read_pixels(self._dataset.image_path(image))
-
-    def _load_resized(self, how: str, image: str, size: int) -> tuple[Tensor, float, float]:
-        key = (how, image, size)
-        if (known := self._kept.get(key)) is not None:
-            return known
-        decoded = read_image(self._dataset.image_path(image))
-        resized, scale_x, scale_y = (warp(decoded, size), 1.0, 1.0) if how == "square" else fit(decoded, size)
-        made = resized.mul(255).round_().to(torch.uint8), scale_x, scale_y
-        with self._lock:
-            if made[0].numel() <= self._left:
-                self._left -= made[0].numel()
-                self._kept[key] = made
-        return made
+    arguments: tuple[Tensor, ...]
+    features: Sequence[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,14 +47,10 @@ def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
     return Plan(order, mirrored, generator.choice(sizes(config), images))
 
 
-def sizes(config: TrainedConfig) -> tuple[int, ...]:
-    """Return the sizes of the input: one, or a proposal method's scales."""
-    scales = config.scales if isinstance(config, ProposalConfig) else ()
-    return scales or (config.input_size,)
-
-
 class BatchSource(ABC):
-    """The training images of one run. `labels`: (N, C) float32 in {+1, 0, -1}."""
+    """The training images of one run. `labels`: (N, C) float32 in {+1, 0, -1}. `features`: those of a frozen net."""
+
+    features: FeatureCache | None = None
 
     def __init__(self, images: Images, ids: tuple[str, ...], labels: Tensor, config: TrainedConfig) -> None:
         if not ids:
@@ -140,7 +98,13 @@ class MapBatchSource(BatchSource):
         return [part for position in range(parts) if (part := shard(positions, position, parts))]
 
     def _example(self, plan: Plan, positions: range) -> Example:
-        return torch.stack([self._image(plan, position) for position in positions]), self.labels[plan.order[positions]]
+        labels, size = self.labels[plan.order[positions]], self.config.input_size
+        if self.features is not None:
+            names = [self.ids[plan.order[position]] for position in positions]
+            views = [ImageView(size, bool(plan.mirrored[position])) for position in positions]
+            if (features := self.features.read_batch(names, views)) is not None:
+                return Example((make_placeholder(len(positions), size, size), labels), features)
+        return Example((torch.stack([self._image(plan, position) for position in positions]), labels))
 
     def _image(self, plan: Plan, position: int) -> Tensor:
         image = self.images.load_square(self.ids[plan.order[position]], self.config.input_size)
@@ -173,19 +137,25 @@ class ProposalBatchSource(BatchSource):
 
     def _example(self, plan: Plan, positions: range) -> Example:
         (position,) = positions
-        row = plan.order[position]
-        image, *scale = self.images.load_fitted(self.ids[row], int(plan.size[position]))
+        row, view = plan.order[position], ImageView(int(plan.size[position]), bool(plan.mirrored[position]))
+        image, scale, features = self._load(self.ids[row], view)
 
-        def transform_boxes(boxes: NDArray[np.float32]) -> Tensor:
-            here = scale_boxes(boxes, *scale)
-            return mirror_boxes(here, image.shape[-1]) if plan.mirrored[position] else here
+        def place(boxes: NDArray[np.float32]) -> Tensor:
+            placed = scale_boxes(boxes, *scale)
+            return mirror_boxes(placed, image.shape[-1]) if view.mirrored else placed
 
-        proposals = transform_boxes(self.proposals_of(self.ids[row])[: self.most])
-        example = (image.flip(-1) if plan.mirrored[position] else image)[None], proposals, self.labels[row]
+        arguments = image, place(self.proposals_of(self.ids[row])[: self.most]), self.labels[row]
         if self.pseudo is None:
-            return example
+            return Example(arguments, features)
         boxes, classes = self.pseudo.get_objects(self.ids[row])
-        return *example, transform_boxes(boxes), torch.from_numpy(classes)
+        return Example((*arguments, place(boxes), torch.from_numpy(classes)), features)
+
+    def _load(self, name: str, view: ImageView) -> tuple[Tensor, tuple[float, float], list[Tensor] | None]:
+        """Load an image (1, 3, h, w) with the scales of x and y, or in place of its pixels its cached features."""
+        if self.features is not None and (stored := self.features.read(name, view)) is not None:
+            return make_placeholder(1, *stored.shape), stored.scale, stored.features
+        image, *scale = self.images.load_fitted(name, view.size)
+        return (image.flip(-1) if view.mirrored else image)[None], (scale[0], scale[1]), None
 
 
 def make_batch_source(
@@ -208,42 +178,3 @@ def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.flo
     """Labels (N, C) as the loss sees them: what is present only as difficult stays 0, or counts as one side."""
     meaning = {"ignore": ONLY_DIFFICULT, "negative": ABSENT, "positive": PRESENT}[difficult]
     return np.where(labels == ONLY_DIFFICULT, meaning, labels).astype(np.float32)
-
-
-def select_proposals(proposals: Proposals, config: ProposalConfig, image: str) -> NDArray[np.float32]:
-    """Return an image's proposals (R, 4) that are large enough; (R, 5) with their scores for `box_scores`."""
-    boxes = proposals.of(image)
-    if getattr(config, "box_scores", False):
-        if (scores := proposals.scores_of(image)) is None:
-            raise TypeError("box_scores weighs proposals by their scores, and was given none")
-        boxes = np.column_stack([boxes, scores])
-    return drop_small_boxes(boxes, config.min_proposal)
-
-
-def scale_boxes(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
-    """Boxes (R, 4) of the original image as float32 in pixels of a resized one; further columns stay."""
-    factor = np.array([scale_x, scale_y, scale_x, scale_y, *[1] * (boxes.shape[1] - 4)], dtype=np.float32)
-    return torch.from_numpy(np.asarray(boxes, dtype=np.float32) * factor)
-
-
-def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
-    """Boxes (R, 4) in the mirror image of an image of this width; further columns stay."""
-    x1, y1, x2, y2, *more = boxes.unbind(1)
-    return torch.stack([width - x2, y1, width - x1, y2, *more], dim=1)
-
-
-def prefetch(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
-    """`make(0) ... make(count - 1)` in order, ahead of need by threads: decoding and resizing release the GIL."""
-    if workers < 1:
-        yield from map(make, range(count))
-        return
-    # One core a worker: torch would otherwise start a team of threads in each.
-    with ThreadPoolExecutor(workers, "prefetch", torch.set_num_threads, (1,)) as pool:
-        waiting = deque(pool.submit(make, number) for number in range(min(count, 2 * workers)))
-        try:
-            for number in range(len(waiting), count + len(waiting)):
-                yield waiting.popleft().result()
-                if number < count:
-                    waiting.append(pool.submit(make, number))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

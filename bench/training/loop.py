@@ -23,7 +23,7 @@ from bench.core.provenance import collect_provenance, peak_memory_mib
 from bench.errors import DivergedError
 from bench.method import MapMethod, Method, ProposalMethod, Task, TrainedConfig
 from bench.training import checkpoint, collectives, process_group
-from bench.training.batches import BatchSource, Example, Plan, plan, prefetch, shard
+from bench.training.batches import BatchSource, Example, Plan, plan, shard
 from bench.training.checkpoint import Epoch
 from bench.training.device import (
     INITIAL,
@@ -34,6 +34,8 @@ from bench.training.device import (
     to_input,
     use_deterministic_algorithms,
 )
+from bench.training.feature_cache import ImageView, provide
+from bench.training.inputs import prefetch, sizes
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -73,7 +75,12 @@ def fit(
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _Training(method, source, _optimiser(method), folder, seed, device, workers)
+    method.eval()  # a frozen net gives its features without dropout
+    if source.features is not None:
+        source.features.fill(list_views(method.config))
     there = checkpoint.resume(folder, method, training.optimiser) if process_group.is_main() else []
+    if process_group.is_main() and not there:
+        _standardise(source)
     history = collectives.broadcast_state(method, training.optimiser, there)
     begun = history.pop() if history and "step" in history[-1] else Epoch()
     images, epochs = len(source.ids), method.config.epochs
@@ -94,6 +101,17 @@ def fit(
     check()
     if process_group.is_main():
         _finish(folder, method, history, images, device)
+
+
+def list_views(config: TrainedConfig) -> list[ImageView]:
+    """List the views that a training may draw."""
+    return [ImageView(size, mirrored) for size in sizes(config) for mirrored in (False, True)[: 1 + config.flip]]
+
+
+def _standardise(source: BatchSource) -> None:
+    """Set the statistics by which a frozen net's features are standardised."""
+    if source.features is not None and source.features.net.standardises:
+        source.features.net.standardise(*source.features.measure_channels(sizes(source.config)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,20 +156,23 @@ class _Training:
 
     def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
         """Load this process's examples of a step into memory that a GPU copies from without waiting."""
-        found = self.source.step(chosen, steps[index], process_group.rank(), process_group.size())
-        return [tuple(each.pin_memory() for each in one) for one in found] if self.device.type == "cuda" else found
+        examples = self.source.step(chosen, steps[index], process_group.rank(), process_group.size())
+        return [_pin(example) for example in examples] if self.device.type == "cuda" else examples
 
     def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
         """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
         config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
-        for positions, (images, *rest) in zip(passes, batch, strict=True):
+        for positions, example in zip(passes, batch, strict=True):
             own = len(shard(positions, process_group.rank(), process_group.size()))
             over = count / own if own else math.inf  # who stands in counts nothing
-            with autocast(self.device, config.precision), collectives.loss_share(own / len(positions)):
-                found = self.method.loss(
-                    to_input(images, self.device), *(each.to(self.device, non_blocking=True) for each in rest)
-                )
+            arguments = self._move(example)
+            with (
+                provide(self.source.features, arguments[0], example.features, arguments[1]),
+                autocast(self.device, config.precision),
+                collectives.loss_share(own / len(positions)),
+            ):
+                found = self.method.loss(*arguments)
             (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
             _add(terms, {name: value.detach().float() / over for name, value in found.items()})
         terms = collectives.all_reduce([one for one in self.method.parameters() if one.requires_grad], terms)
@@ -160,6 +181,12 @@ class _Training:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.grad_clip_norm)
         self.optimiser.step()
         return terms
+
+    def _move(self, example: Example) -> list[Tensor]:
+        """Move the arguments of a loss to the device, the images as the net takes them."""
+        images, *rest = example.arguments
+        moved = images if images.is_meta else to_input(images, self.device)
+        return [moved, *(each.to(self.device, non_blocking=True) for each in rest)]
 
     def _set_rate(self, epoch: int) -> float:
         """Set the learning rates of an epoch: a tenth after `lr_drop` of all epochs. Returns that of the old layers."""
@@ -203,6 +230,12 @@ def _optimiser(method: Method) -> optim.SGD:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
+
+
+def _pin(example: Example) -> Example:
+    """Copy an example into memory that a GPU copies from without waiting."""
+    pinned = tuple(each if each.is_meta else each.pin_memory() for each in example.arguments)
+    return Example(pinned, example.features and [feature.pin_memory() for feature in example.features])
 
 
 def _gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

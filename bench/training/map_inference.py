@@ -7,24 +7,26 @@ localization with the class given asks for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from bench.core.boxes import FloatArray
+from bench.core.cells import Cells
 from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.errors import RunError
-from bench.method import MapConfig, MapMethod, Maps
-from bench.predictions.decode import compute_mask, compute_shares, peaks, points_and_boxes
+from bench.method import Attribution, MapConfig, MapMethod, Maps
+from bench.predictions.decode import compute_mask, compute_shares, enlarge_map, peaks, points_and_boxes
 from bench.predictions.dense_crf import refine_shares
 from bench.predictions.table import KINDS
-from bench.training.batches import prefetch
 from bench.training.device import autocast, to_input
+from bench.training.feature_cache import ImageView, make_placeholder, provide
+from bench.training.inputs import prefetch
+from bench.training.map_alignment import View, average_views
 from bench.training.prediction_parts import Drawn, Made, Split, table
 
 MANY, KEPT = 100, 10
@@ -35,13 +37,17 @@ OF_MAPS = (*MapMethod.kinds, "objectness")
 
 @dataclass(frozen=True, eq=False)
 class _Mapped:
-    """What a map method gives of an image: classes that are written (c,), and of all their scores (C,) and maps."""
+    """What a map method gives of an image: classes that are written (c,), and of all their scores (C,) and maps.
+
+    cells: where those of the maps lie, in shares of the image; None: spread evenly.
+    """
 
     row: int
     label: NDArray[np.int64]
     score: FloatArray
     maps: NDArray[np.float32]
     objectness: NDArray[np.float32] | None
+    cells: Cells | None
 
 
 def predict_from_maps(
@@ -69,7 +75,7 @@ def predict_from_maps(
     if "objectness" in kinds:
         made["objectness"] = Drawn(names, [_objectness(method, one) for one in mapped], half=config.half_maps)
     if "maps" in kinds:
-        maps = [one.maps[label] for one in mapped for label in one.label]
+        maps = [_store_evenly(one.maps[label], one.cells) for one in mapped for label in one.label]
         of_image = [truth.ids[one.row] for one in mapped for _ in one.label]
         of_class = [truth.classes[label] for one in mapped for label in one.label]
         made["maps"] = Drawn(of_image, _require_finite(maps, config), of_class, config.half_maps)
@@ -83,10 +89,11 @@ def _decode_columns(
     found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.label)}
     maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
-        points, found["boxes"] = points_and_boxes(maps, *size, rule=config.box_rule, threshold=config.box_threshold)
+        rule = {"rule": config.box_rule, "threshold": config.box_threshold}
+        points, found["boxes"] = points_and_boxes(maps, *size, **rule, cells=mapped.cells)
         found["points"] = list(points[:, None].astype(np.float64))
     elif "points" in kinds:
-        found["points"] = list(peaks(maps, *size)[:, None].astype(np.float64))
+        found["points"] = list(peaks(maps, *size, mapped.cells)[:, None].astype(np.float64))
     return found
 
 
@@ -106,7 +113,8 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
     """Compute an image's mask."""
     classes = (mapped.score >= config.mask_score) | (mapped.score == mapped.score.max())
     size = split.truth.size[mapped.row].tolist()
-    shares = compute_shares(mapped.maps, classes, *size, rule=config.mask_rule, threshold=config.mask_threshold)
+    rule = {"rule": config.mask_rule, "threshold": config.mask_threshold}
+    shares = compute_shares(mapped.maps, classes, *size, **rule, cells=mapped.cells)
     if config.dense_crf is not None:
         shares = refine_shares(shares, split.images.pixels(split.truth.ids[mapped.row]), config.dense_crf)
     return compute_mask(shares, classes)
@@ -117,43 +125,80 @@ def _compute_maps(
 ) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
-    sizes = config.test_scales or (config.input_size,)
-    batches = [rows[first : first + config.batch_size] for first in range(0, len(rows), config.batch_size)]
+    # Attributions look between the layers of a frozen net, which sees one image at a time.
+    step = 1 if isinstance(method, Attribution) and method.base.frozen_net() else config.batch_size
+    batches = [rows[first : first + step] for first in range(0, len(rows), step)]
 
-    def load(number: int) -> list[torch.Tensor]:
-        names = [truth.ids[row] for row in batches[number]]
-        return [torch.stack([split.images.load_square(name, size) for name in names]) for size in sizes]
+    def load(number: int) -> list[_Loaded]:
+        return _load_views(split, [truth.ids[row] for row in batches[number]], config)
 
     for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
-        found = [one for images in loaded for one in _views(method, to_input(images, device), device)]
-        scores = torch.stack([method.probabilities(one.scores.float()) for one in found]).mean(0).double().cpu().numpy()
-        maps = _average_maps([one.maps for one in found])
-        regions = [one.objectness[:, None] for one in found if one.objectness is not None]
-        objectness = _average_maps(regions) if regions else None
+        found = [_look(method, split, view, device) for view in loaded]
+        scores = torch.stack([method.probabilities(one.scores.float()) for one, _ in found]).mean(0).double()
+        score = scores.cpu().numpy()
+        maps, cells = _average_views([view for _, view in found])
+        regions = [replace(view, maps=one.objectness[:, None]) for one, view in found if one.objectness is not None]
+        objectness = _average_views(regions)[0] if regions else None
         for number, row in enumerate(batch):
-            label = _select_classes(scores[number], truth.labels[row] >= ONLY_DIFFICULT)
+            label = _select_classes(score[number], truth.labels[row] >= ONLY_DIFFICULT)
             own = None if objectness is None else objectness[number, 0]
-            yield _Mapped(row, label, scores[number], maps[number], own)
+            yield _Mapped(row, label, score[number], maps[number], own, cells)
 
 
-def _views(method: MapMethod, pixels: torch.Tensor, device: torch.device) -> Iterator[Maps]:
-    """Yield a method's output for images and, with `flip_test`, for their mirror images, flipped back."""
-    with autocast(device, method.config.precision):
-        yield method(pixels)
-        if method.config.flip_test:
-            found = method(pixels.flip(-1))
-            turned = None if found.objectness is None else found.objectness.flip(-1)
-            yield Maps(found.scores, found.maps.flip(-1), turned)
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """Images of a batch in one view, (B, 3, size, size), as bytes; without pixels if there are cached features."""
+
+    images: torch.Tensor
+    is_mirrored: bool
+    features: Sequence[torch.Tensor] | None = None
 
 
-def _average_maps(maps: Sequence[Any]) -> NDArray[np.float32]:
-    """Average maps (B, C, h, w) of several sizes, at the largest size."""
-    size = max((one.shape[2:] for one in maps), key=lambda shape: shape.numel())
-    alike = [
-        one.float() if one.shape[2:] == size else interpolate(one.float(), size, mode="bilinear", align_corners=False)
-        for one in maps
-    ]
-    return np.asarray(torch.stack(alike).mean(0).cpu().numpy())
+def list_map_views(config: MapConfig) -> list[ImageView]:
+    """List the views whose predictions are averaged."""
+    sides, mirrored = config.test_scales or (config.input_size,), (False, True)[: 1 + config.flip_test]
+    return [ImageView(side, is_mirrored) for side in sides for is_mirrored in mirrored]
+
+
+def _load_views(split: Split, names: Sequence[str], config: MapConfig) -> list[_Loaded]:
+    """Load the views of a batch of images; the pixels of a size are read once, and only if they are needed."""
+    loaded: list[_Loaded] = []
+    for view in list_map_views(config):
+        given = split.features and split.features.read_batch(names, [view] * len(names))
+        if given:
+            placeholder = make_placeholder(len(names), view.size, view.size)
+            loaded.append(_Loaded(placeholder, view.mirrored, given))
+        else:
+            pixels = torch.stack([split.images.load_square(name, view.size) for name in names])
+            loaded.append(_Loaded(pixels.flip(-1) if view.mirrored else pixels, view.mirrored))
+    return loaded
+
+
+def _look(method: MapMethod, split: Split, view: _Loaded, device: torch.device) -> tuple[Maps, View]:
+    """Return a method's output for a view of images, turned back if it is mirrored."""
+    config = cast("MapConfig", method.config)
+    images = view.images if view.images.is_meta else to_input(view.images, device)
+    with autocast(device, config.precision), provide(split.features, images, view.features):
+        found = method(images)
+    if view.is_mirrored:
+        turned = None if found.objectness is None else found.objectness.flip(-1)
+        found = found._replace(maps=found.maps.flip(-1), objectness=turned)
+    is_placed = found.cells is not None and config.map_alignment == "cells"
+    cells = cast("Cells", found.cells).scale(1 / images.shape[-1]) if is_placed else None
+    return found, View(found.maps, cells, view.is_mirrored)
+
+
+def _average_views(views: Sequence[View]) -> tuple[NDArray[np.float32], Cells | None]:
+    maps, cells = average_views(views)
+    return np.asarray(maps.cpu().numpy()), cells
+
+
+def _store_evenly(map: NDArray[np.float32], cells: Cells | None) -> NDArray[np.float32]:
+    """Return a map for a file, whose readers take its cells to be spread evenly.
+
+    If they are not, it has twice as many cells a side, so that none moves by more than a quarter of one.
+    """
+    return map if cells is None else enlarge_map(map, 2 * map.shape[1], 2 * map.shape[0], cells)
 
 
 def _select_classes(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -166,7 +211,8 @@ def _select_classes(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.i
 def _objectness(method: MapMethod, mapped: _Mapped) -> NDArray[np.float32]:
     if mapped.objectness is None:
         raise RunError(f"{method.name} claims objectness, but its forward gives none.")
-    return _require_finite([mapped.objectness], cast("MapConfig", method.config))[0]
+    objectness = _store_evenly(mapped.objectness, mapped.cells)
+    return _require_finite([objectness], cast("MapConfig", method.config))[0]
 
 
 def _require_finite(maps: list[NDArray[np.float32]], config: MapConfig) -> list[NDArray[np.float32]]:

@@ -1,6 +1,7 @@
 """Prediction: one pass over a split's photographs, every kind that is asked for; killed, it goes on where it stopped.
 
-Images are predicted in parts of `PART` (see `parts`); `read_maps` and `read_proposals` say what of a method is written.
+Images are predicted in parts of `PART` (see `prediction_parts`); `map_inference` and `proposal_inference` say what is
+written of a method.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import torch
 
 from bench.core.progress import SILENT, Progress
-from bench.method import MapMethod, ProposalMethod
+from bench.method import MapConfig, MapMethod, ProposalConfig, ProposalMethod, TrainedConfig
 from bench.predictions.table import FOLDERS, About
 from bench.training import process_group
 from bench.training.device import use_deterministic_algorithms
-from bench.training.map_inference import predict_from_maps
+from bench.training.feature_cache import ImageView
+from bench.training.map_inference import list_map_views, predict_from_maps
 from bench.training.prediction_parts import Made, Parts, Split
-from bench.training.proposal_inference import predict_from_proposals
+from bench.training.proposal_inference import list_proposal_views, predict_from_proposals
 
 __all__ = ["PART", "VERSION", "Split", "Tables", "predict"]
 
@@ -55,6 +58,8 @@ def predict(
     kept = Parts(folder, About(method.name, split.truth.dataset, split.truth.split), split.truth.ids)
     todo = process_group.broadcast([rows for rows in parts if not all(kept.is_done(kind, rows) for kind in kinds)])
     images = sum(map(len, todo))
+    if todo and split.features is not None:
+        split.features.fill(_list_views(method.config))
     with (
         use_deterministic_algorithms(device),
         torch.inference_mode(),
@@ -73,6 +78,12 @@ def predict(
     took = {"images": float(images), "seconds": seconds, "images_per_second": images / seconds if images else 0.0}
     whole = [kind for kind in kinds if kind not in FOLDERS] if process_group.is_main() else []
     return {kind: kept.table(kind, parts) for kind in whole}, took
+
+
+def _list_views(config: TrainedConfig) -> list[ImageView]:
+    return (
+        list_map_views(config) if isinstance(config, MapConfig) else list_proposal_views(cast("ProposalConfig", config))
+    )
 
 
 def _predict_part(

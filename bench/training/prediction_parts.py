@@ -24,7 +24,8 @@ from bench.data.proposals import Proposals
 from bench.errors import RunError
 from bench.predictions.arrays import write_shard
 from bench.predictions.table import FOLDERS, KINDS, About
-from bench.training.batches import Images
+from bench.training.feature_cache import FeatureCache
+from bench.training.inputs import Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Split:
     truth: GroundTruth
     images: Images
     proposals: Proposals | None = None
+    features: FeatureCache | None = None
 
 
 Made = Mapping[str, pa.Table | Drawn]

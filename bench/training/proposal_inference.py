@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from bench.data.ground_truth import ONLY_DIFFICULT
 from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS
-from bench.training.batches import mirror_boxes, prefetch, scale_boxes, select_proposals, sizes
 from bench.training.device import autocast, to_input
+from bench.training.feature_cache import ImageView, make_placeholder, provide
+from bench.training.inputs import mirror_boxes, prefetch, scale_boxes, select_proposals, sizes
 from bench.training.prediction_parts import Made, Split, table
 
 
@@ -70,8 +71,8 @@ def _score_proposals(
     if proposals is None:
         raise TypeError(f"{method.name} scores proposals, and was given none")
 
-    def load(number: int) -> list[tuple[torch.Tensor, float, float]]:
-        return [split.images.load_fitted(ids[rows[number]], size) for size in sizes(config)]
+    def load(number: int) -> list[_Loaded]:
+        return [_load_view(split, ids[rows[number]], view) for view in list_proposal_views(config)]
 
     for row, views in zip(rows, prefetch(load, len(rows), workers), strict=True):
         boxes = select_proposals(proposals, config, ids[row])
@@ -79,22 +80,51 @@ def _score_proposals(
             yield row, np.zeros((0, 4)), torch.zeros(0, len(split.truth.classes)), None
             continue
         scores, moved = [], []
-        for image, *scale in views:
-            pixels, here = to_input(image[None], device), scale_boxes(boxes, *scale)
-            flips = (False, True) if config.flip_test else (False,)
-            for flip in flips:
-                turned = mirror_boxes(here, image.shape[-1]) if flip else here
-                with autocast(device, config.precision):
-                    score, found = method.detect(pixels.flip(-1) if flip else pixels, turned.to(device))
-                scores.append(score.float())
-                if found is not None:
-                    moved.append(_move_back(found, scale, image.shape[-1] if flip else None))
+        for view in views:
+            width = view.image.shape[-1]
+            placed = scale_boxes(boxes, *view.scale)
+            score, found = _look(
+                method, split, view, (mirror_boxes(placed, width) if view.mirrored else placed).to(device)
+            )
+            scores.append(score.float())
+            if found is not None:
+                moved.append(_move_back(found, list(view.scale), width if view.mirrored else None))
         yield (
             row,
             boxes[:, :4].astype(np.float64),
             torch.stack(scores).mean(0),
             np.mean(moved, axis=0) if moved else None,
         )
+
+
+class _Loaded(NamedTuple):
+    """An image (1, 3, h, w) in one view, as bytes; without pixels if there are cached features."""
+
+    image: torch.Tensor
+    scale: tuple[float, float]
+    mirrored: bool
+    features: Sequence[torch.Tensor] | None = None
+
+
+def list_proposal_views(config: ProposalConfig) -> list[ImageView]:
+    """List the views whose predictions are averaged."""
+    return [ImageView(size, mirrored) for size in sizes(config) for mirrored in (False, True)[: 1 + config.flip_test]]
+
+
+def _load_view(split: Split, name: str, view: ImageView) -> _Loaded:
+    if split.features is not None and (stored := split.features.read(name, view)) is not None:
+        return _Loaded(make_placeholder(1, *stored.shape), stored.scale, view.mirrored, stored.features)
+    image, scale_x, scale_y = split.images.load_fitted(name, view.size)
+    return _Loaded((image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y), view.mirrored)
+
+
+def _look(
+    method: ProposalMethod, split: Split, view: _Loaded, boxes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the scores (R, C) of boxes (R, 4) in a view, and the moved boxes (R, C, 4) if the method moves them."""
+    image = view.image if view.image.is_meta else to_input(view.image, boxes.device)
+    with autocast(boxes.device, method.config.precision), provide(split.features, image, view.features, boxes):
+        return method.detect(image, boxes)
 
 
 def _move_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:

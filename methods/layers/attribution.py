@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from bench.errors import RequestError
-from bench.method import Attribution, MapMethod
+from bench.method import Attribution, Cells, MapMethod
 from methods.classifier import Classifier
+from methods.nets.backbone import Backbone
+from methods.nets.geometry import find_cells
 
 
 class Scores(nn.Module):
@@ -36,6 +38,18 @@ def get_layer(base: MapMethod, name: str) -> nn.Module:
         raise RequestError(f"{base.name} has no layer {name!r}, only {known}, and the layers within them.") from None
 
 
+def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
+    """Find where the cells of a layer of our nets lie, in pixels; None for other nets, which do not say.
+
+    Layers above the trunk keep the cells of its last one.
+    """
+    backbone = getattr(base, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        return None
+    above, _, inner = name.partition("backbone.trunk")
+    return backbone.cells if above else find_cells(backbone.trunk, inner.removeprefix("."))
+
+
 def require_classifier(base: MapMethod, who: str) -> Classifier:
     """Return the base as a classifier that has a rule for each layer.
 
@@ -48,6 +62,17 @@ def require_classifier(base: MapMethod, who: str) -> Classifier:
     if any(isinstance(layer, BasicBlock | Bottleneck) for layer in base.modules()):
         raise RequestError(f"{who} has no rule for the sums of residual nets: use another net than {base.config.net}.")
     return base
+
+
+class LayerwiseAttribution(Attribution):
+    """An attribution that passes evidence down a classifier, layer by layer."""
+
+    def train(self, mode: bool = True) -> LayerwiseAttribution:
+        """Set the mode; in evaluation the layer above a frozen net takes its features as they are."""
+        super().train(mode)
+        if not mode:
+            require_classifier(self.base, self.name).fold_standardisation()
+        return self
 
 
 class RectifiedGradient(Attribution):

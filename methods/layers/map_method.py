@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from bench.config import FrozenConfig
 from bench.errors import RequestError
 from bench.method import MapConfig, MapMethod, Maps, Task, training
 from bench.training.collectives import all_gather
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
-from methods.nets import RoiHead, build
+from methods.nets import Backbone, RoiHead, build
 from methods.nets.backbone import conv3x3, find_new_parameters
+from methods.nets.frozen import Output
 
 
-class ImageConfig(MapConfig):
+class ImageConfig(MapConfig, FrozenConfig):
     """Settings of methods that classify images; recipes of datasets with one class per image set `loss=softmax`."""
 
     loss: Literal["multi-label", "softmax"] = training(
         "multi-label", "multi-label: a logistic loss per class; softmax: for datasets with one class per image"
     )
-    freeze_backbone: bool = training(False, "train new layers only, and keep the pretrained weights fixed")
 
 
 class ImageMethod(MapMethod):
     """A map method on a backbone, trained with the classification loss of its config."""
 
+    output_of_backbone: ClassVar[Output] = "features"
+    """What the method takes of its backbone, and could be cached."""
     config: ImageConfig
 
     def __init__(self, config: ImageConfig, task: Task, roi_head: RoiHead | None = None) -> None:
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=roi_head)
         if config.freeze_backbone:
-            self.backbone.freeze()
+            standardise, rounded = config.feature_norm == "standard", config.feature_precision == "float16"
+            self.backbone.freeze(self.output_of_backbone, standardise=standardise, rounded=rounded)
+
+    def frozen_net(self) -> Backbone | None:
+        """Return the backbone, if all that the maps are computed from is frozen."""
+        return self.backbone if self.backbone.frozen else None
 
     def train(self, mode: bool = True) -> ImageMethod:
         """Set the mode; a frozen backbone stays in evaluation mode, without dropout and with fixed statistics."""
@@ -84,7 +92,7 @@ class PooledMaps(ImageMethod):
         """Compute logits (B, C) and class maps (B, C, h, w)."""
         features = self.dropout(self.neck(self.backbone.features(images)))
         maps = nn.functional.conv2d(features, self.maps.weight).float()
-        return Maps(self.pool(maps) + self.maps.bias, maps)  # type: ignore[operator]
+        return Maps(self.pool(maps) + self.maps.bias, maps, cells=self.backbone.cells)  # type: ignore[operator]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss over the classes with known labels."""

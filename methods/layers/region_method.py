@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.method import ProposalConfig, ProposalMethod, Task
 from methods.layers.boxes import canonical_order
-from methods.nets import build
+from methods.nets import Backbone, build
 from methods.nets.backbone import find_new_parameters
 
 
@@ -27,15 +27,21 @@ class RegionNet(ProposalMethod):
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=config.roi_head, roi_pooling=config.roi_pooling)
         if config.freeze_backbone:
-            self.backbone.freeze()
+            standardise, rounded = config.feature_norm == "standard", config.feature_precision == "float16"
+            self.backbone.freeze("regions", standardise=standardise, rounded=rounded)
 
     @abstractmethod
     def score(self, features: Tensor) -> Tensor:
         """Compute scores (R, C), at least 0, from region features (R, D); R > 0."""
 
     def train(self, mode: bool = True) -> RegionNet:
-        """Set the mode; pretrained batch normalisation keeps its statistics, because a batch is one image."""
+        """Set the mode; pretrained batch normalisation keeps its statistics, because a batch is one image.
+
+        A frozen backbone that can be cached is without dropout too.
+        """
         super().train(mode)
+        if self.backbone.frozen and self.backbone.rounds:
+            self.backbone.eval()
         for module in self.backbone.modules() if self.backbone.pretrained else ():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
@@ -47,6 +53,14 @@ class RegionNet(ProposalMethod):
             return image.new_zeros((0, len(self.task.classes)))
         order = canonical_order(proposals)
         return self.score(self.features(image, proposals[order]))[order.argsort()]
+
+    def frozen_net(self) -> Backbone | None:
+        """Return the backbone, if all that makes a region a vector is frozen."""
+        return self.backbone if self.backbone.frozen else None
+
+    def alters_images(self) -> bool:
+        """Return whether features depend on more than images and proposals: on the scores of `box_scores`."""
+        return bool(getattr(self.config, "box_scores", 0))
 
     def features(self, image: Tensor, proposals: Tensor) -> Tensor:
         """Compute features (R, D) of proposals (R, 4); of (R, 5), whose own scores weight them by `box_scores`."""

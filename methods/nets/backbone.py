@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 from torchvision.ops import roi_align, roi_pool
+
+from bench.core.cells import Cells
+from bench.core.files import array_digest
+from methods.layers.boxes import canonical_order
+from methods.nets.frozen import Compute, Frozen, Given, Output
 
 RoiHead = Literal["own", "mean", "fc"]
 RoiPooling = Literal["max", "align"]
+Provided = AbstractContextManager[None]
 FC_CHANNELS = 1024
 REGIONS_AT_ONCE = 1024
 """Regions pooled at once. Pooling 4,000 regions of VGG16 at once would take 400 MB, twice."""
+FEATURES_VERSION = 1
+"""Bumped by hand whenever the same weights would give other frozen features."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ class Backbone(nn.Module):
     def __init__(self, net: Net, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> None:
         super().__init__()
         self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
+        self.cells = Cells(net.origin, net.stride)
         self.stage_ends, self.stage_channels = zip(*net.stages, strict=True)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
@@ -95,6 +106,7 @@ class Backbone(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.normalise_as(TORCHVISION)
         self.pretrained: frozenset[str] = frozenset()
+        self.frozen: Frozen | None = None
 
     def normalise_as(self, normalisation: Normalisation) -> None:
         """Set the normalisation of images that the loaded weights expect."""
@@ -103,10 +115,30 @@ class Backbone(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Compute feature maps (B, channels, h, w) of images (B, 3, H, W), RGB in [0, 1]."""
-        return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
+        return self._outputs("features", images, lambda images: [self._features(images)])[-1]
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Compute feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5 (= `features`)."""
+        return self._outputs("stages", images, self._stages)
+
+    def vectors(self, images: Tensor) -> Tensor:
+        """Compute features (B, roi_channels) of whole images by the RoI head: VGG's fc7, or the mean of all cells."""
+        return self._outputs("vectors", images, lambda images: [self._vectors(images)])[-1]
+
+    def regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Compute features (R, roi_channels) of half-open boxes (R, 4) in pixels of image (1, 3, H, W).
+
+        weight: (R,), factor of the pooled features of each box.
+        """
+        return self._outputs("regions", image, lambda image: [self._regions(image, boxes, weight)], boxes)[-1]
+
+    def _outputs(self, output: Output, images: Tensor, compute: Compute, boxes: Tensor | None = None) -> list[Tensor]:
+        return list(compute(images)) if self.frozen is None else self.frozen(output, images, compute, boxes)
+
+    def _features(self, images: Tensor) -> Tensor:
+        return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def _stages(self, images: Tensor) -> list[Tensor]:
         outputs, features = [], (images - self.mean) / self.std
         for end, layer in enumerate(self.trunk, start=1):
             features = layer(features)
@@ -114,12 +146,14 @@ class Backbone(nn.Module):
                 outputs.append(features)
         return outputs
 
-    def regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Compute features (R, roi_channels) of half-open boxes (R, 4) in pixels of image (1, 3, H, W).
+    def _vectors(self, images: Tensor) -> Tensor:
+        features = self._features(images)
+        if any(isinstance(layer, nn.Linear) for layer in self.roi_head.modules()):
+            features = adaptive_max_pool2d(features, self.roi_size)  # the grid that these layers expect
+        return self.roi_head(features)  # type: ignore[no-any-return]
 
-        weight: (R,), factor of the pooled features of each box.
-        """
-        features, chunks = self.features(image), torch.split(boxes, REGIONS_AT_ONCE)
+    def _regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None) -> Tensor:
+        features, chunks = self._features(image), torch.split(boxes, REGIONS_AT_ONCE)
         if weight is None:
             scales: Sequence[Tensor] = [self.scale] * len(chunks)
         else:
@@ -139,10 +173,73 @@ class Backbone(nn.Module):
         inclusive = torch.cat([shifted[:, :2], shifted[:, 2:] - 1], dim=1)
         return roi_pool(features, [inclusive], self.roi_size, 1 / self.stride)  # type: ignore[no-any-return]
 
-    def freeze(self) -> None:
-        """Exclude the parameters set by pretrained weights from training."""
+    def freeze(self, output: Output, *, standardise: bool, rounded: bool) -> None:
+        """Exclude the parameters set by pretrained weights from training.
+
+        If these are all that an output depends on, it is rounded to float16 and standardised, where these are true.
+        """
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in self.pretrained)
+        if self.pretrained and not any(parameter.requires_grad for parameter in self._parts(output).parameters()):
+            self.frozen = Frozen(output, self._count_channels(output), standardise=standardise, rounded=rounded)
+
+    def extract(self, image: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
+        """Compute the frozen output of image (1, 3, H, W), before it is standardised, in the order of boxes (R, 4)."""
+        frozen = self._require_frozen()
+        if frozen.output == "stages":
+            return frozen.compute(image, self._stages)
+        if boxes is None:
+            compute = self._features if frozen.output == "features" else self._vectors
+            return frozen.compute(image, lambda image: [compute(image)])
+        order = canonical_order(boxes)
+        features = frozen.compute(image, lambda image: [self._regions(image, boxes[order], None)])
+        return [feature[order.argsort()] for feature in features]
+
+    def provide(self, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None) -> Provided:
+        """Return a context in which the frozen output of these images is not computed, but is these features."""
+        return self._require_frozen().provide(Given(images, features, boxes))
+
+    def standardise(self, means: Sequence[Tensor], stds: Sequence[Tensor]) -> None:
+        """Set the statistics (K,) of the channels of each frozen output; a constant channel is only shifted."""
+        for layer, mean, std in zip(self._require_frozen().standardise or (), means, stds, strict=True):
+            layer.mean.copy_(mean)  # type: ignore[operator]
+            layer.std.copy_(torch.where(std > 0, std, 1))  # type: ignore[operator]
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the frozen output is rounded to float16, so that it can be cached."""
+        return self._require_frozen().rounded
+
+    @property
+    def standardises(self) -> bool:
+        """Whether the frozen output is standardised."""
+        return self._require_frozen().standardise is not None
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether the frozen output is one of regions."""
+        return self._require_frozen().output == "regions"
+
+    def digest(self) -> str:
+        """Compute the digest of all that the frozen output is computed by: layers, weights, pooling."""
+        output, parts = self._require_frozen().output, self._parts(self._require_frozen().output)
+        pooling = (self.roi_pooling, self.roi_size, self.stride, self.origin) if self.takes_boxes else ()
+        text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends), repr(pooling))
+        tensors = (*parts.state_dict().values(), self.mean, self.std, self.scale)
+        return array_digest(text, *(tensor.detach().cpu().numpy() for tensor in tensors))
+
+    def _parts(self, output: Output) -> nn.Module:
+        return self.trunk if output in ("features", "stages") else nn.ModuleList([self.trunk, self.roi_head])
+
+    def _count_channels(self, output: Output) -> tuple[int, ...]:
+        if output == "stages":
+            return tuple(self.stage_channels)
+        return (self.channels if output == "features" else self.roi_channels,)
+
+    def _require_frozen(self) -> Frozen:
+        if self.frozen is None:
+            raise TypeError("the backbone is not frozen")
+        return self.frozen
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that pretrained weights have not set."""

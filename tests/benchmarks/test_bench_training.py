@@ -19,7 +19,8 @@ from torchvision.models import resnet18
 from bench import registry
 from bench.data.dataset import Dataset
 from bench.method import Task
-from bench.training.batches import Images, MapBatchSource
+from bench.training.batches import MapBatchSource
+from bench.training.inputs import Images
 from bench.training.loop import build, fit
 
 pytestmark = pytest.mark.slow

@@ -17,16 +17,8 @@ from train_cases import FLAT, Colours, Corners, Photographs, boxes, made, make_s
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, RequestError
 from bench.method import MapConfig, ProposalConfig
-from bench.training.batches import (
-    Images,
-    effective_labels,
-    make_batch_source,
-    mirrored,
-    plan,
-    prefetch,
-    scale_boxes,
-    select_proposals,
-)
+from bench.training.batches import effective_labels, make_batch_source, plan
+from bench.training.inputs import Images, mirror_boxes, prefetch, scale_boxes, select_proposals
 from methods.wsddn import Wsddn
 
 
@@ -65,7 +57,7 @@ def test_sizes_are_drawn_from_the_scales_of_a_proposal_method() -> None:
 def test_steps_take_every_image_once_and_the_last_may_be_smaller(tmp_path: Path) -> None:
     found = make_source(made(Colours, batch_size=3), Photographs(tmp_path, 8))
     chosen = plan(found.config, 8, 0, 0)
-    batches = [found.step(chosen, number)[0] for number in range(found.steps)]
+    batches = [found.step(chosen, number)[0].arguments for number in range(found.steps)]
     assert [len(images) for images, _ in batches] == [3, 3, 2]
     assert torch.equal(torch.cat([labels for _, labels in batches]), found.labels[chosen.order])
 
@@ -80,7 +72,7 @@ def test_only_difficult_is_ignored_or_counts_as_one_side(switch: str, expected: 
 def test_mirrored_boxes_are_where_their_pixels_went() -> None:
     picture = torch.zeros(10, 20)
     picture[2:5, 3:9] = 1
-    assert mirrored(torch.tensor([[3.0, 2.0, 9.0, 5.0]]), 20).tolist() == [[11, 2, 17, 5]]
+    assert mirror_boxes(torch.tensor([[3.0, 2.0, 9.0, 5.0]]), 20).tolist() == [[11, 2, 17, 5]]
     assert picture.flip(-1)[2:5, 11:17].sum() == picture.sum()
 
 
@@ -93,7 +85,7 @@ def test_proposals_lose_the_small_in_original_pixels_and_then_the_surplus(tmp_pa
     photographs = Photographs(tmp_path, 1)
     method = made(Corners, input_size=64, min_proposal=10, max_proposals=2, flip=False)
     found = make_source(method, photographs, boxes(photographs, rows))
-    [(image, proposals, _)] = found.step(plan(method.config, 1, 0, 0), 0)
+    [((image, proposals, _), _)] = found.step(plan(method.config, 1, 0, 0), 0)
     assert image.shape == (1, 3, 48, 64)
     assert proposals.tolist() == [[0, 0, 32, 24], [8, 0, 64, 48]]
 
@@ -104,7 +96,7 @@ def test_a_mirrored_example_has_mirrored_pixels_and_proposals(tmp_path: Path) ->
     chosen = plan(found.config, 12, 0, 0)
     assert 0 < chosen.mirrored.sum() < 12
     for number in range(12):
-        [(image, proposals, _)] = found.step(chosen, number)
+        [((image, proposals, _), _)] = found.step(chosen, number)
         plain = found.images.load_fitted(found.ids[chosen.order[number]], 32)[0]
         was = chosen.mirrored[number]
         assert torch.equal(image[0], plain.flip(-1) if was else plain)
@@ -120,7 +112,7 @@ def test_proposals_come_with_their_own_scores_where_these_weigh(tmp_path: Path) 
     assert select_proposals(proposals, config, of).tolist() == [[4, 0, 20, 24, 0.25]]
     assert select_proposals(proposals, config.model_copy(update={"box_scores": 0.0}), of).tolist() == [[4, 0, 20, 24]]
     assert scale_boxes(select_proposals(proposals, config, of), 2.0, 0.5).tolist() == [[8, 0, 40, 12, 0.25]]
-    assert mirrored(torch.tensor([[4.0, 0, 20, 24, 0.25]]), 30).tolist() == [[10, 0, 26, 24, 0.25]]
+    assert mirror_boxes(torch.tensor([[4.0, 0, 20, 24, 0.25]]), 30).tolist() == [[10, 0, 26, 24, 0.25]]
     with pytest.raises(TypeError, match="given none"):
         select_proposals(Proposals.from_arrays(photographs.ids, [rows] * len(photographs.ids)), config, of)
 

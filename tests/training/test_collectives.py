@@ -22,7 +22,7 @@ from train_cases import CPU, TASK, Photographs, boxes, log, train
 from bench import registry
 from bench.errors import BenchError, BusyError, LostError, RequestError
 from bench.training import checkpoint, predict, process_group
-from bench.training.batches import Images
+from bench.training.inputs import Images
 from bench.training.loop import build
 
 pytestmark = pytest.mark.slow

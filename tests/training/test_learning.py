@@ -20,7 +20,8 @@ from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.method import Task
 from bench.predictions.table import About, read, resolve, write
 from bench.scoring.score import score
-from bench.training.batches import Images, make_batch_source
+from bench.training.batches import make_batch_source
+from bench.training.inputs import Images
 from bench.training.loop import build, fit
 from bench.training.predict import Split, predict
 

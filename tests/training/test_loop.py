@@ -228,7 +228,7 @@ def test_a_step_of_proposals_is_one_update_from_the_mean_gradient(run: Path, pho
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 10, "momentum": 0.0, "weight_decay": 0.0, "min_proposal": 0}
     method, by_hand = made(Corners, **settings), made(Corners, **settings)
     examples = make_source(by_hand, photographs, proposals).step(plan(by_hand.config, 10, 0, 0), 0)
-    mean = sum(by_hand.loss(image / 255, rois, labels)["fit"] for image, rois, labels in examples) / 10
+    mean = sum(by_hand.loss(image / 255, rois, labels)["fit"] for (image, rois, labels), _ in examples) / 10
     mean.backward()
     train(method, run, photographs, proposals)
     for moved, start in zip(method.parameters(), by_hand.parameters(), strict=True):
@@ -372,7 +372,7 @@ def test_what_a_method_watches_is_logged_as_the_norm_of_its_gradient(run: Path, 
     first, second = log(run)
     before = made(Watched, **settings)
     examples = make_source(before, photographs, given).step(plan(before.config, 10, 0, 0), 0)
-    sum(before.loss(image / 255, box, label)["fit"] for image, box, label in examples).div(10).backward()
+    sum(before.loss(image / 255, box, label)["fit"] for (image, box, label), _ in examples).div(10).backward()
     grads = [parameter.grad for parameter in before.linear.parameters()]
     assert first["gradient/bias"] == pytest.approx(grads[1].norm().item(), rel=1e-5)
     assert first["gradient/all"] == pytest.approx(sum(grad.square().sum() for grad in grads).sqrt().item(), rel=1e-5)

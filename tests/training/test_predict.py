@@ -22,7 +22,7 @@ from bench.predictions.dense_crf import DenseCrf, refine_shares
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, resolve
 from bench.training import predict as module
-from bench.training.batches import Images
+from bench.training.inputs import Images
 from bench.training.predict import Split, predict
 
 HALVES = [(0, 0, 16, 24), (16, 0, 32, 24), (0, 0, 32, 24)]

@@ -16,7 +16,8 @@ from bench.errors import RequestError
 from bench.method import ProposalConfig, training
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS, About, write
-from bench.training.batches import Images, make_batch_source, plan
+from bench.training.batches import make_batch_source, plan
+from bench.training.inputs import Images
 from bench.training.predict import Split, predict
 from bench.training.pseudo_labels import pseudo_objects
 
@@ -85,7 +86,7 @@ def test_they_are_scaled_and_mirrored_with_their_image(photographs: Photographs,
     for epoch in range(8):
         chosen = plan(config, 3, seed=0, epoch=epoch)
         for place in range(3):
-            ((_, _, _, box, label),) = source.step(chosen, place)
+            (((_, _, _, box, label), _),) = source.step(chosen, place)
             if chosen.order[place]:
                 assert (box.shape, label.shape) == ((0, 4), (0,))
                 continue

@@ -16,7 +16,8 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, empty_objects
 from bench.data.proposals import Proposals
 from bench.method import MapConfig, MapMethod, Maps, ProposalConfig, ProposalMethod, Task
-from bench.training.batches import BatchSource, Images, make_batch_source
+from bench.training.batches import BatchSource, make_batch_source
+from bench.training.inputs import Images
 from bench.training.loop import build, fit
 
 CPU = torch.device("cpu")

@@ -1,0 +1,272 @@
+"""Features of a frozen net: computed once for each image and view, kept on disk in float16, and read by memory map.
+
+A view is a size, and whether the image is mirrored. The features of a view are a folder of `runs/cache/features`, named
+by the digest of all that they depend on, with files of `PART` images each, written whole or not at all. There are no
+locks: processes that fill a view at once take its parts in different orders, and skip those that are there. What is
+missing, or has been deleted meanwhile, is computed. Features are rounded to float16 with and without the cache, so the
+cache changes no result.
+
+Shapes: N images, R regions, K channels; see docs/conventions.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.core.files import atomic_file, digest
+from bench.core.progress import SILENT, Progress, Step
+from bench.errors import RunError, format_bytes
+from bench.method import FrozenNet
+from bench.training.device import autocast, to_input, use_deterministic_algorithms
+from bench.training.inputs import Images, mirror_boxes, prefetch, scale_boxes
+
+PART = 64
+"""Images in one file."""
+
+VERSION = 1
+"""Bumped by hand whenever the same key would store other features."""
+
+RESERVE = 1 << 30
+"""Bytes of the disk that the cache leaves free."""
+
+NORM_IMAGES = 2000
+"""Images, evenly spaced over the training split, that the statistics of channels are measured on at most."""
+
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of the operating system where nothing, or nothing more, can be written."""
+
+
+class ImageView(NamedTuple):
+    """How the net sees an image: at which size (side of a square, or larger side), and whether mirrored."""
+
+    size: int
+    mirrored: bool = False
+
+
+class Stored(NamedTuple):
+    """Features of a view of an image, (R, K), (1, K) or (1, K, h, w), float32; its height and width, and scales."""
+
+    features: list[Tensor]
+    shape: tuple[int, int]
+    scale: tuple[float, float]
+
+
+@dataclass(eq=False)
+class FeatureCache:
+    """The features that a frozen net gives of the images of a split.
+
+    proposals: returns the boxes (R, 4) of an image in its own pixels, for a net that takes boxes. content: what
+    determines images and boxes. root: where features are kept; None: nowhere, because the method alters its images or
+    wants float32, so that they are only measured.
+    """
+
+    net: FrozenNet
+    images: Images
+    ids: tuple[str, ...]
+    precision: str
+    device: torch.device
+    content: str
+    proposals: Callable[[str], NDArray[np.float32]] | None = None
+    root: Path | None = None
+    progress: Progress = SILENT
+    workers: int = 0
+    _views: dict[ImageView, Path] = field(default_factory=dict)
+    """Folders of the views that were filled."""
+    _maps: dict[Path, NDArray[Any]] = field(default_factory=dict)
+
+    def fill(self, views: Sequence[ImageView]) -> None:
+        """Store what is missing of some views; say what it takes, or why features are computed each time instead."""
+        if self.root is None:
+            return
+        self._views.update({view: self._locate(view) for view in views})
+        todo = [missing for view in views for missing in self._list_missing(view)]
+        if not todo or not self._check_room(todo):
+            return
+        random.SystemRandom().shuffle(todo)
+        with self.progress.task("Computing frozen features", sum(map(self._count_images, todo))) as step:
+            try:
+                for view, part in todo:
+                    self._store(view, part, step)
+            except OSError as error:
+                if error.errno not in REFUSED:
+                    raise
+                self._give_up(f"{error.strerror}: {error.filename or self.root}")
+
+    def read(self, name: str, view: ImageView) -> Stored | None:
+        """Return the stored features of an image; None if there are none."""
+        if view not in self._views:
+            return None
+        part, place = divmod(self._rows[name], PART)
+        folder = self._views[view]
+        try:
+            geometry = self._map(folder, part, "geometry")
+            first, (end, height, width, scale_x, scale_y, outputs) = int(geometry[place - 1][0]), geometry[place]
+            rows = slice(first if place else 0, int(end))
+            halves = [self._map(folder, part, f"output{number}")[rows] for number in range(int(outputs))]
+        except (OSError, ValueError, LookupError):  # deleted meanwhile, or damaged
+            return None
+        features = [torch.from_numpy(np.array(half)).float() for half in halves]
+        return Stored(features, (int(height), int(width)), (float(scale_x), float(scale_y)))
+
+    def read_batch(self, names: Sequence[str], views: Sequence[ImageView]) -> list[Tensor] | None:
+        """Return the stored features of images (B, K, h, w), of each in its view; None unless all are stored."""
+        each = []
+        for name, view in zip(names, views, strict=True):
+            if (stored := self.read(name, view)) is None:
+                return None
+            each.append(stored.features)
+        return [torch.cat(outputs) for outputs in zip(*each, strict=True)]
+
+    def measure_channels(self, sizes: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute the mean and the standard deviation (K,) of each output's channels.
+
+        Raises RunError for features beyond the range of float16.
+        """
+        chosen = np.unique(np.linspace(0, len(self.ids) - 1, min(NORM_IMAGES, len(self.ids))).round().astype(int))
+        sums: list[Tensor] = []  # of each output (3, K): number of values, their sum, the sum of their squares
+        with self.progress.task("Measuring frozen features", len(chosen) * len(sizes)) as step:
+            for row, size in product(chosen.tolist(), sizes):
+                name, view = self.ids[row], ImageView(size)
+                stored = self.read(name, view) or self._compute(name, view, self._load(name, view))
+                channels = [output.double().movedim(1, 0).flatten(1) for output in stored.features]
+                more = [torch.stack([torch.ones_like(x).sum(1), x.sum(1), (x * x).sum(1)]).cpu() for x in channels]
+                sums = [a + b for a, b in zip(sums, more, strict=True)] if sums else more
+                step(1)
+        if not all(total.isfinite().all() for total in sums):
+            raise RunError(
+                "Features of the frozen net exceed 65504, the range of float16: set feature_precision=float32."
+            )
+        means = [total / count.clamp(min=1) for count, total, _ in sums]
+        variances = [squares / count.clamp(min=1) - m * m for (count, _, squares), m in zip(sums, means, strict=True)]
+        return [mean.float() for mean in means], [variance.clamp(min=0).sqrt().float() for variance in variances]
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+    @cached_property
+    def _net_digest(self) -> str:
+        return self.net.digest()
+
+    def _locate(self, view: ImageView) -> Path:
+        """Return the folder of a view: of all that its features depend on, to the last bit."""
+        computing = (str(self.device), torch.get_num_threads() if self.device.type == "cpu" else 0, torch.__version__)
+        key = [self._net_digest, self.content, *view, self.precision, *map(str, computing), VERSION]
+        return (self.root or Path()) / digest(key)
+
+    def _list_missing(self, view: ImageView) -> list[tuple[ImageView, int]]:
+        """List the parts of a view that are not stored, by number."""
+        count = -(-len(self.ids) // PART)
+        return [(view, part) for part in range(count) if not _name(self._views[view], part, "geometry").exists()]
+
+    def _count_images(self, missing: tuple[ImageView, int]) -> int:
+        return min(PART, len(self.ids) - missing[1] * PART)
+
+    def _load(self, name: str, view: ImageView) -> tuple[Tensor, tuple[float, float]]:
+        """Load a view of an image (1, 3, h, w), bytes, and the scales of x and y."""
+        if self.net.takes_boxes:
+            image, scale_x, scale_y = self.images.load_fitted(name, view.size)
+        else:
+            image, scale_x, scale_y = self.images.load_square(name, view.size), 1.0, 1.0
+        return (image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y)
+
+    def _compute(self, name: str, view: ImageView, loaded: tuple[Tensor, tuple[float, float]]) -> Stored:
+        """Compute the features of a view of an image."""
+        image, scale = loaded
+        boxes = None
+        if self.proposals is not None:
+            boxes = scale_boxes(self.proposals(name), *scale)
+            boxes = (mirror_boxes(boxes, image.shape[-1]) if view.mirrored else boxes).to(self.device)
+        height, width = image.shape[2:]
+        with torch.no_grad(), use_deterministic_algorithms(self.device), autocast(self.device, self.precision):
+            features = self.net.extract(to_input(image, self.device), boxes)
+        return Stored([feature.cpu() for feature in features], (height, width), scale)
+
+    def _store(self, view: ImageView, part: int, step: Step) -> None:
+        """Compute and write a part of a view, unless another process has done so."""
+        folder, names = self._views[view], self.ids[part * PART : (part + 1) * PART]
+        if not _name(folder, part, "geometry").exists():
+            load = [partial(self._load, name, view) for name in names]
+            loaded = prefetch(lambda number: load[number](), len(names), self.workers)
+            stored = [self._compute(name, view, one) for name, one in zip(names, loaded, strict=True)]
+            ends = np.cumsum([len(one.features[0]) for one in stored])
+            geometry = [(end, *one.shape, *one.scale, len(one.features)) for end, one in zip(ends, stored, strict=True)]
+            for number, outputs in enumerate(zip(*(one.features for one in stored), strict=True)):
+                _write(_name(folder, part, f"output{number}"), torch.cat(outputs).half().numpy())
+            _write(_name(folder, part, "geometry"), np.array(geometry, dtype=np.float64))  # last: now the part is whole
+        step(len(names))
+
+    def _map(self, folder: Path, part: int, name: str) -> NDArray[Any]:
+        path = _name(folder, part, name)
+        if path not in self._maps:
+            self._maps[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._maps[path]
+
+    def _check_room(self, todo: Sequence[tuple[ImageView, int]]) -> bool:
+        """Say how much is going to be written and where; if the disk has no room for it, say so and return False."""
+        needed, root = sum(map(self._measure_view, {view for view, _ in todo})), cast("Path", self.root)
+        size = f"{format_bytes(needed)} of features of the frozen net"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(root).free
+        except OSError as error:
+            self._give_up(f"{error.strerror}: {root}")
+            return False
+        if needed > free - RESERVE:
+            self._give_up(f"{size} do not fit: {format_bytes(free)} are free in {root}")
+            return False
+        self.progress.say(f"Storing {size} in {root}, which may be deleted at any time.")
+        return True
+
+    def _measure_view(self, view: ImageView) -> int:
+        """Return the bytes of a view, judged by its first image that has features."""
+        counts = [1] * len(self.ids) if self.proposals is None else [len(self.proposals(name)) for name in self.ids]
+        name = self.ids[int(np.argmax(np.array(counts) > 0))]
+        features = self._compute(name, view, self._load(name, view)).features
+        one = sum(2 * output.numel() for output in features)
+        return one * sum(counts) // max(1, counts[self._rows[name]])
+
+    def _give_up(self, reason: str) -> None:
+        """Compute features each time from now on; what was written of these views goes, so that others have room."""
+        for folder in self._views.values():
+            shutil.rmtree(folder, ignore_errors=True)
+        self._views.clear()
+        self.progress.say(f"Features of the frozen net are not stored, but computed in every epoch ({reason}).")
+
+
+def provide(
+    cache: FeatureCache | None, images: Tensor, features: Sequence[Tensor] | None, boxes: Tensor | None = None
+) -> AbstractContextManager[None]:
+    """Return a context in which the frozen net gives these features of these images, and boxes (R, 4), if any."""
+    if cache is None or features is None:
+        return nullcontext()
+    moved = [feature.to(cache.device, non_blocking=True) for feature in features]
+    return cache.net.provide(images, moved, boxes if cache.net.takes_boxes else None)
+
+
+def make_placeholder(images: int, height: int, width: int) -> Tensor:
+    """Return images (B, 3, H, W) without pixels, to go with cached features: whoever needs pixels fails."""
+    return torch.empty((images, 3, height, width), dtype=torch.uint8, device="meta")
+
+
+def _name(folder: Path, part: int, name: str) -> Path:
+    return folder / f"{part * PART:08d}.{name}.npy"
+
+
+def _write(path: Path, array: NDArray[Any]) -> None:
+    with atomic_file(path) as part, part.open("wb") as file:
+        np.save(file, array)
