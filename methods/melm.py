@@ -92,6 +92,12 @@ class MelmConfig(ProposalConfig):
         "* p(y, h) of Eq. 7: from one softmax over all proposals and classes (Eq. 18), or from Eq. 4, once per clique",
         later=True,
     )
+    local_loss: Literal["mean", "printed"] = training(
+        "mean",
+        "Eq. 11, mean: divided by the sum of its labels, so that unsure seeds pull as hard as sure ones; printed: as "
+        "printed, so that the pull of a seed is in proportion to its p",
+        later=True,
+    )
     lam: float = training(1.0, "* lambda of Eq. 1, the weight of the local loss", ge=0)
     readout: str = prediction("l2", "branch whose scores are predicted: d, l1, l2 ...", pattern="^(d|l[1-9])$")
 
@@ -297,7 +303,7 @@ class Melm(RegionMethod):
         return Seeds(torch.stack(objects), classes)
 
     def _local_loss(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
-        """Compute Eq. 11 of one branch, divided by the sum of its soft labels, plus the loss of hard negatives."""
+        """Compute Eq. 11 of one branch, see `local_loss`, plus the loss of hard negatives."""
         if self.config.omega == "sample":
             return sampled_loss(log_p, boxes, seeds)
         overlap, mine = assign(boxes, seeds)
@@ -306,8 +312,9 @@ class Melm(RegionMethod):
         near, far = mine & (overlap >= self.config.radius), mine & (overlap < self.config.radius)
         of_class = log_p[:, seeds.label].T
         labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
-        total = labels.sum().clamp(min=torch.finfo(labels.dtype).tiny)
-        loss = min_entropy.local_entropy(of_class, labels).sum() / total
+        loss = min_entropy.local_entropy(of_class, labels).sum()
+        if self.config.local_loss == "mean":
+            loss = loss / labels.sum().clamp(min=torch.finfo(labels.dtype).tiny)
         if not (self.config.background and far.any()):
             return loss
         negative = -log_p[far.any(dim=0), -1].mean()

@@ -16,7 +16,7 @@ from bench.data.proposals import SEARCHES
 from bench.method import ProposalConfig, Task, training
 from methods.layers.losses import binary_log_loss
 from methods.layers.region_method import RegionMethod, make_linear
-from methods.layers.wsddn import image_log_scores, spatial_regulariser, two_stream_log_scores
+from methods.layers.wsddn import image_log_scores, released_regulariser, spatial_regulariser, two_stream_log_scores
 
 
 class WsddnConfig(ProposalConfig):
@@ -27,6 +27,18 @@ class WsddnConfig(ProposalConfig):
     )
     temperature: float = training(1.0, "divisor of the detection stream's logits (released: 2)", gt=0)
     spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
+    spatial_rule: Literal["paper", "released"] = training(
+        "paper",
+        "what it weighs a region by: the square of its class's best score; released: its own score, which is a constant",
+        later=True,
+        requires="spatial",
+    )
+    spatial_reduction: Literal["loss", "mean"] = training(
+        "loss",
+        "reduction of the regulariser over classes: that of the loss, or always the mean",
+        before="mean",
+        requires="spatial",
+    )
     spatial_iou: float = training(0.6, "minimum IoU with the best region for the regulariser", gt=0, le=1)
     spatial_top: int = training(10, "number of a class's best regions that the regulariser uses", ge=1)
     box_scores: float = training(
@@ -43,11 +55,14 @@ class WsddnConfig(ProposalConfig):
         return self
 
 
+RELEASED = {"temperature": 2.0, "spatial": 1e-4, "spatial_rule": "released", "reduction": "sum", "nms_iou": 0.4}
+
+
 class Wsddn(RegionMethod):
     """Two linear streams on region features."""
 
     Config = WsddnConfig
-    variants: ClassVar = {"paper": {}, "released": {"temperature": 2.0, "spatial": 1e-4}}
+    variants: ClassVar = {"paper": {}, "released": RELEASED}
     default_variant: ClassVar = "paper"
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum"}}
     names: ClassVar = ("classification", "spatial")
@@ -71,8 +86,10 @@ class Wsddn(RegionMethod):
         terms = {"classification": losses.sum() if self.config.reduction == "sum" else losses.mean()}
         if self.config.spatial:
             overlap, top = self.config.spatial_iou, self.config.spatial_top
-            pull = spatial_regulariser(features, log_scores.exp(), boxes, labels > 0, overlap=overlap, top=top)
-            terms["spatial"] = self.config.spatial * pull / len(labels)
+            rule = released_regulariser if self.config.spatial_rule == "released" else spatial_regulariser
+            pull = rule(features, log_scores.exp(), boxes, labels > 0, overlap=overlap, top=top)
+            is_sum = self.config.reduction == "sum" and self.config.spatial_reduction == "loss"
+            terms["spatial"] = self.config.spatial * (pull if is_sum else pull / len(labels))
         return terms
 
     def image_scores(self, scores: Tensor) -> Tensor:

@@ -20,7 +20,10 @@ from bench.records.store import PredictionsKey, TrainingKey
 FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
 """Of each method and variant: settings, configs as they were addressed (of later rows what differs), addresses."""
 
-IMPLIED_VARIANTS = {"danet:released": {"box_rule": "all-foreground"}}
+IMPLIED_VARIANTS = {
+    "danet:released": {"box_rule": "all-foreground"},
+    "wsddn:released": {"spatial_rule": "paper", "nms_iou": "0.3"},
+}
 """Variants that have changed since, and what they were."""
 
 DATA = {"train": 20, "val": 10, "test": 8, "size": 64, "classes": 4}
@@ -42,7 +45,9 @@ def keys(
     shelf: DatasetCache, method: str, protocol: str, settings: dict[str, str]
 ) -> tuple[TrainingKey | None, PredictionsKey]:
     """The keys of a request, with the digests that data and proposals had when the fixture was made."""
-    settings = IMPLIED_VARIANTS.get(method, {}) | list_former_values(method) | settings
+    settings = list_former_values(method) | settings
+    current = {RENAMED.get(key, key) for key in settings}
+    settings |= {key: value for key, value in IMPLIED_VARIANTS.get(method, {}).items() if key not in current}
     request = Request(method, registry.protocol(protocol), settings=settings, data="shapes", data_options=DATA)
     job = resolve_request(request, shelf, device=torch.device("cpu"), threads=1)
     digests, training, predictions = FIXTURE["digests"][protocol], job.training, job.predictions

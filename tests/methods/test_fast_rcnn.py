@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models.detection.roi_heads import fastrcnn_loss
 
 from bench.method import Task
 from methods.fast_rcnn import BACKGROUND, IGNORED, FastRcnn, FastRcnnConfig
@@ -38,8 +39,9 @@ def test_a_proposal_is_the_object_it_overlaps_most_or_background_or_ignored() ->
     assert of.tolist()[:5] == [0, 1, 0, 0, 0]
 
 
-def test_untrained_the_loss_is_that_of_guessing_with_codes_of_0() -> None:
-    method = made(background=0.0)
+@pytest.mark.parametrize("beta", [1.0, 1 / 9])
+def test_untrained_the_loss_is_that_of_guessing_with_codes_of_0(beta: float) -> None:
+    method = made(background=0.0, beta=beta)
     for layer in (method.classifier, method.regressor):
         torch.nn.init.zeros_(layer.weight)
     given = torch.cat([torch.tensor([[0.0, 0, 32, 24]]), FAR])
@@ -47,7 +49,21 @@ def test_untrained_the_loss_is_that_of_guessing_with_codes_of_0() -> None:
     assert terms["classification"].item() == pytest.approx(math.log(4))
     # Of the four boxes only the first proposal is no object: its centre is 4 of 24 off, its height 32 / 24 short.
     codes = (10 * 4 / 24, 5 * math.log(32 / 24))
-    assert terms["boxes"].item() == pytest.approx(sum(code - 0.5 / 9 for code in codes) / 4, rel=1e-5)
+    assert terms["boxes"].item() == pytest.approx(sum(code - beta / 2 for code in codes) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(("beta", "loss"), [(1.0, 0.18), (1 / 9, 0.978)])
+def test_small_errors_of_boxes_count_by_their_square_as_in_equation_3(beta: float, loss: float) -> None:
+    codes = torch.tensor([[0.3] * 4, [9.0] * 4])
+    found = made(beta=beta)._box_loss(torch.zeros(2, 16), codes, torch.tensor([2, BACKGROUND]))
+    assert found.item() == pytest.approx(loss / 2, abs=5e-4)
+
+
+def test_the_loss_is_torchvisions_at_its_beta() -> None:
+    generator, targets = torch.Generator().manual_seed(0), torch.tensor([0, 2, 3, 0, 1])
+    codes, found = torch.randn(5, 4, generator=generator), torch.randn(5, 16, generator=generator)
+    _, expected = fastrcnn_loss(torch.zeros(5, 4), found, [targets], [codes])
+    torch.testing.assert_close(made(beta=1 / 9)._box_loss(found, codes, targets), expected)
 
 
 def test_at_most_the_share_of_objects_is_sampled_and_a_seed_draws_the_same() -> None:

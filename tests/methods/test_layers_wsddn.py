@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.core.boxes import iou
 from methods.layers.losses import binary_log_loss, multi_label_soft_margin
-from methods.layers.wsddn import image_log_scores, spatial_regulariser, two_stream_log_scores
+from methods.layers.wsddn import image_log_scores, released_regulariser, spatial_regulariser, two_stream_log_scores
 
 
 def streams(regions: int = 6, classes: int = 3) -> tuple[Tensor, Tensor]:
@@ -99,3 +99,26 @@ def test_gradients_are_right() -> None:
     assert torch.autograd.gradcheck(loss, (recognition, detection))
     logits = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: multi_label_soft_margin(x, labels.expand(2, 3)), logits)
+
+
+@pytest.mark.parametrize("top", [2, 5])
+def test_released_regulariser_and_its_gradient_are_loops(top: int) -> None:
+    """The released layer's value weighs differences by squared scores, its gradient by scores."""
+    generator = torch.Generator().manual_seed(2)
+    features = torch.randn(6, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    scores = torch.rand(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    boxes = torch.tensor([[0, 0, 10, height] for height in (10, 9, 8, 7, 6, 5)], dtype=torch.float64)
+    value, gradient = 0.0, torch.zeros_like(features)
+    for c in (0, 2):
+        best, *others = scores[:, c].argsort(descending=True).tolist()[:top]
+        for r in others:
+            if iou(boxes[best, None].numpy(), boxes[r, None].numpy())[0, 0] > 0.6:
+                difference = (features[r] - features[best]).detach()
+                value += 0.5 * float(((scores[r, c].detach() * difference) ** 2).sum())
+                gradient[r] += scores[r, c].detach() * difference
+                gradient[best] -= scores[r, c].detach() * difference
+    loss = released_regulariser(features, scores, boxes, torch.tensor([True, False, True]), top=top)
+    loss.backward()
+    assert loss.item() == pytest.approx(value)
+    torch.testing.assert_close(features.grad, gradient)
+    assert scores.grad is None

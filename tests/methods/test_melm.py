@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from bench.core.boxes import iou
+from methods.layers.pseudo import Seeds
 from methods.melm import Melm, MelmConfig
 from tools.docs import FOLDER
 
@@ -107,10 +108,11 @@ class Slow:
             labels = self.labels([row[y] for row in p], star, omega)
             total += sum(-t * math.log(p[h][y]) for h, t in labels.items())
             weights += sum(labels.values())
+        loss = total / weights if self.config.local_loss == "mean" else total
         if not negatives or not self.config.background:
-            return total / weights
+            return loss
         share = self.config.negatives
-        return (total / weights + share * sum(negatives) / len(negatives)) / (1 + share)
+        return (loss + share * sum(negatives) / len(negatives)) / (1 + share)
 
     def together(self, h: int, star: int) -> bool:
         alone = -1 - h, -1 - star
@@ -141,6 +143,8 @@ READINGS: list[dict[str, Any]] = [
     {"background": False},
     {"kernel": "printed", "a": 9.0, "radius": 0.7, "negatives": 1.0},
     {"omega": "image"},
+    {"local_loss": "printed"},
+    {"local_loss": "printed", "background": False},
 ]
 
 
@@ -152,6 +156,18 @@ def test_each_reading_of_an_open_point_is_what_it_says(reading: dict[str, Any]) 
     assert [terms["global"].item(), terms["local"].item()] == pytest.approx([slow[0], slow[2]], rel=1e-4)
     default = melm().terms(features, boxes, LABELS)
     assert (terms == default) == (not reading)
+
+
+@pytest.mark.parametrize(("p", "mean", "printed"), [(0.009, 4.71, 0.128), (0.787, 0.24, 0.57)])
+def test_as_printed_an_unsure_seed_pulls_less_than_a_sure_one(p: float, mean: float, printed: float) -> None:
+    """Three proposals of IoU 1 with their seed: divided by the labels' sum, the loss is -log p."""
+    rest = (1 - p) / 4
+    log_p, boxes = torch.tensor([[p, rest, rest, rest, rest]] * 3).log(), torch.tensor([[0.0, 0, 9, 9]] * 3)
+    seeds, clique = Seeds(torch.tensor([0]), torch.tensor([0])), torch.zeros(3, dtype=torch.int64)
+    found = {
+        rule: melm(local_loss=rule)._local_loss(log_p, boxes, seeds, clique).item() for rule in ("mean", "printed")
+    }
+    assert found == {"mean": pytest.approx(mean, abs=5e-3), "printed": pytest.approx(printed, abs=5e-3)}
 
 
 def test_the_second_term_of_equation_7_may_be_over_cliques() -> None:

@@ -28,6 +28,22 @@ def test_every_pooling_learns_by_either_loss(cls: type[PooledMaps], loss: str) -
     assert (expected == pytest.approx(1)) == (loss == "softmax")
 
 
+def test_dropout_of_channels_varies_a_logit_as_dropout_after_pooling_does() -> None:
+    """Its variance is p / (1 - p) times the sum of squares of what channels add; positions are averaged away."""
+    spreads = {}
+    for dropout_of in ("channels", "positions"):
+        method = made(Cam, dropout=0.5, dropout_of=dropout_of).train()
+        features = method.backbone.features(IMAGES[:1])
+        method.backbone.features = lambda images, features=features: features  # type: ignore[method-assign, misc]
+        torch.manual_seed(0)
+        with torch.no_grad():
+            logits = torch.cat([method(IMAGES[:1]).scores for _ in range(2000)])
+        spreads[dropout_of] = logits.std(dim=0)
+    added = method.maps.weight[:, :, 0, 0] * features.mean(dim=(2, 3))
+    torch.testing.assert_close(spreads["channels"], added.square().sum(dim=1).sqrt(), rtol=0.06, atol=0)
+    assert (spreads["positions"] < spreads["channels"] / 4).all()
+
+
 def test_gmp_scores_the_strongest_position() -> None:
     found = made(Gmp)(IMAGES)
     torch.testing.assert_close(found.scores, found.maps.amax(dim=(2, 3)) + made(Gmp).maps.bias)

@@ -22,6 +22,7 @@ LABELS = torch.tensor([1, -1, 0, 1])
 CASES: list[tuple[type[RegionMethod], dict[str, Any]]] = [
     (Wsddn, {"spatial": 0.1}),
     (Wsddn, {"reduction": "sum", "temperature": 2.0}),
+    (Wsddn, {"spatial": 0.1, "spatial_rule": "released", "reduction": "sum"}),
     (Oicr, {}),
     (Oicr, {"readout": "r1", "reduction": "sum"}),
     (Pcl, {}),
@@ -29,7 +30,7 @@ CASES: list[tuple[type[RegionMethod], dict[str, Any]]] = [
     *[(Melm, settings) for settings in Melm.variants.values()],
     (Melm, {"localize": "entropy", "discovery": "plain", "rank": "all"}),
     (Melm, {"background": False, "aggregate": "relative", "kernel": "printed"}),
-    (Melm, {"omega": "clique", "top": 10, "tau": 0.2}),
+    (Melm, {"omega": "clique", "top": 10, "tau": 0.2, "local_loss": "printed"}),
 ]
 
 
