@@ -29,7 +29,7 @@ class WsddnConfig(ProposalConfig):
     spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
     spatial_rule: Literal["paper", "released"] = training(
         "paper",
-        "what it weighs a region by: the square of its class's best score; released: its own score, which is a constant",
+        "what it weighs a region by: the square of its class's best score; released: its own score, held constant",
         later=True,
         requires="spatial",
     )

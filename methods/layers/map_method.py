@@ -71,6 +71,12 @@ class PooledConfig(ImageConfig):
         0, "channels of a new 3x3 convolution before the maps (CAM's VGG16-GAP: 1024); 0: no convolution", ge=0
     )
     dropout: float = training(0.5, "dropout of the features before the maps in training", ge=0, lt=1)
+    dropout_of: Literal["channels", "positions"] = training(
+        "channels",
+        "whole channels, as dropout after pooling drops them; or single positions, which pooling averages away",
+        before="positions",
+        requires="dropout",
+    )
 
 
 class PooledMaps(ImageMethod):
@@ -81,7 +87,7 @@ class PooledMaps(ImageMethod):
     def __init__(self, config: PooledConfig, task: Task) -> None:
         super().__init__(config, task)
         self.neck = make_neck(self.backbone.channels, config.neck)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = (nn.Dropout2d if config.dropout_of == "channels" else nn.Dropout)(config.dropout)
         self.maps = make_map_layer(config.neck or self.backbone.channels, len(task.classes))
 
     @abstractmethod
