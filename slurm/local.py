@@ -19,7 +19,7 @@ from bench.errors import RunError
 from slurm.plan import Array
 from slurm.profile import Resources
 from slurm.submission import Sent, submit_ids
-from slurm.worker import Task
+from slurm.worker import ArrayTask
 
 _NEVER = 60 * 24 * 3650
 """Minutes: a process works through many tasks, whose limits are not its own."""
@@ -89,7 +89,7 @@ def _start(attempt: Path) -> None:
         executor = LocalExecutor(attempt)
         visible = tuple(range(lane * gpus, (lane + 1) * gpus))
         executor.update_parameters(timeout_min=_NEVER, gpus_per_node=gpus, visible_gpus=visible)
-        job = executor.submit(Task(attempt, jobs))
+        job = executor.submit(ArrayTask(attempt, jobs))
         sent.append(Sent("local", job.job_id, jobs, asdict(describe_process(int(job.job_id)))))
         submit_ids(attempt, sent)
 

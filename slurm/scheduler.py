@@ -40,7 +40,7 @@ _REASONS = {
 }
 
 
-class Task(worker.Task):
+class SlurmTask(worker.ArrayTask):
     """A task that can ask SLURM."""
 
     def cause(self) -> str:
@@ -76,7 +76,7 @@ def submit(attempt: Path) -> None:
 
     sent: list[Sent] = []
     for array in read_json(attempt.with_suffix(".json"))["arrays"]:
-        tasks = [Task(attempt, tuple(jobs)) for jobs in array["tasks"]]
+        tasks = [SlurmTask(attempt, tuple(jobs)) for jobs in array["tasks"]]
         executor = _executor(attempt, Resources.model_validate(array["resources"]))
         try:
             taken = executor.submit_array(tasks)

@@ -20,7 +20,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 
 @dataclass(frozen=True)
-class Status:
+class JobStatus:
     """How one job is; `progress` as its file says while it runs, `reason` if it failed or waits for a known cause.
 
     restarts: why it had to be begun again, each time.
@@ -33,7 +33,7 @@ class Status:
     restarts: tuple[str, ...] = ()
 
 
-def statuses(submission: Submission) -> list[Status]:
+def statuses(submission: Submission) -> list[JobStatus]:
     """How every job is, in order."""
     sent, numbers = submission.list_sent(), range(len(submission.jobs))
     asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
@@ -59,20 +59,20 @@ def _has_to_be_asked(submission: Submission, number: int) -> bool:
     return submission.outcome(number) is None or not all(attempt.end for attempt in past)
 
 
-def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]]) -> Status:
+def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]]) -> JobStatus:
     outcome = submission.outcome(number)  # read after the cluster was asked: who ended has said so by then
     restarts = () if sent is None else _restarts(submission, number, sent.id, ends)
     if outcome is not None:
         failed = "; ".join(f"{name}: {why}" if name else why for name, why in outcome["failed"].items())
-        return Status(number, "failed" if failed else "done", failed, restarts=restarts)
+        return JobStatus(number, "failed" if failed else "done", failed, restarts=restarts)
     if sent is None:
-        return Status(number, "failed", "It was never taken by the cluster.")
+        return JobStatus(number, "failed", "It was never taken by the cluster.")
     if find_holder(submission.job_folder(number) / "lease") is not None:
         path = submission.job_folder(number) / "progress.json"
-        return Status(number, "running", "", read_json(path) if path.exists() else None, restarts)
+        return JobStatus(number, "running", "", read_json(path) if path.exists() else None, restarts)
     if reason := ends.get(sent.id, [""])[-1]:
-        return Status(number, "failed", reason, restarts=restarts)
-    return Status(number, "waiting", ends.get("", [""])[-1], restarts=restarts)
+        return JobStatus(number, "failed", reason, restarts=restarts)
+    return JobStatus(number, "waiting", ends.get("", [""])[-1], restarts=restarts)
 
 
 def _restarts(submission: Submission, number: int, task: str, ends: dict[str, list[str]]) -> tuple[str, ...]:

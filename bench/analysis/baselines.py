@@ -18,29 +18,26 @@ from bench.records.replicates import replicates_path
 from bench.records.result import Result, read_result, write_result
 from bench.tables.leaderboard import group_rows
 from bench.tables.numbers import percent
+from bench.tables.ranked import SeedGroup
 
 LEDGER = "accepted.jsonl"
 """Beside the baselines, a line for each that moved: when, why, from what to what."""
 
 
-Row = tuple[Result, ...]
-"""Results that differ in their seed only."""
-
-
-def select_latest(kept: Iterable[StoredResult]) -> list[Row]:
+def select_latest(kept: Iterable[StoredResult]) -> list[SeedGroup]:
     """Of every thing that was evaluated the latest results, one a seed."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
     rows = sorted((row for group in groups.values() for row in group_rows(group)), key=_get_time, reverse=True)
-    found: list[Row] = []
+    found: list[SeedGroup] = []
     for row in rows:
         if not any(is_same_kind(row[0], other[0]) for other in found):
             found.append(row)
     return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _get_time(row)))
 
 
-def find_baseline(result: Result, accepted: Iterable[Row]) -> Row:
+def find_baseline(result: Result, accepted: Iterable[SeedGroup]) -> SeedGroup:
     """Find the baseline of the same kind of run as a result; () if there is none."""
     return next((row for row in accepted if is_same_kind(row[0], result)), ())
 
@@ -78,7 +75,7 @@ def _replaces(new: Result, old: Result) -> bool:
     return new.seed == old.seed and is_same_kind(new, old)
 
 
-def _get_time(row: Row) -> str:
+def _get_time(row: SeedGroup) -> str:
     return max(one.created for one in row)
 
 
@@ -114,8 +111,7 @@ def _record(ledger: Path, result: Result, former: Sequence[Result], reason: str)
 
 
 def _describe(result: Result) -> str:
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    return f"{result.label} · {result.protocol} on {result.dataset} {result.split}{seed}"
+    return f"{result.label} · {result.protocol} on {result.dataset} {result.split}{result.seed_suffix}"
 
 
 def _values(result: Result) -> str:

@@ -208,5 +208,4 @@ def _draws_by_class(one: StoredResult) -> dict[str, Draws]:
 
 
 def _name(result: Result) -> str:
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    return f"{result.label}{seed} (result {result.address})"
+    return f"{result.label}{result.seed_suffix} (result {result.address})"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.analysis.baselines import Row, find_baseline, select_latest
+from bench.analysis.baselines import find_baseline, select_latest
 from bench.core.bootstrap import difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
@@ -22,7 +22,7 @@ from bench.records.result import SYNTHETIC, Result
 from bench.tables.leaderboard import letters, make_distinct_label, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
-from bench.tables.ranked import average_replicates
+from bench.tables.ranked import SeedGroup, average_replicates
 from bench.tables.verdict import TOLERANCE
 
 Status = Literal["regressed", "different protocol", "improved", "unchanged", "no baseline"]
@@ -84,7 +84,7 @@ def make_table(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Tab
     return Table(f"Gate: {summary}", columns, rows, {mark: note for note, mark in marks.items()}, tuple(remarks))
 
 
-def _check_row(row: Row, baseline: Row, records: Mapping[str, Path], tolerance: float) -> list[GateCheck]:
+def _check_row(row: SeedGroup, baseline: SeedGroup, records: Mapping[str, Path], tolerance: float) -> list[GateCheck]:
     result = row[0]
     pairs = _pair_seeds(row, baseline)
     if not pairs:
@@ -103,7 +103,7 @@ def _check_row(row: Row, baseline: Row, records: Mapping[str, Path], tolerance: 
     ]
 
 
-def _pair_seeds(row: Row, baseline: Row) -> list[tuple[Result, Result]]:
+def _pair_seeds(row: SeedGroup, baseline: SeedGroup) -> list[tuple[Result, Result]]:
     """Pair results with the baselines of the same seeds."""
     accepted = {one.seed: one for one in baseline}
     return [(one, accepted[one.seed]) for one in row if one.seed in accepted]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.execution.dataset_cache import DatasetCache
     from bench.execution.pipeline import Request
     from slurm.plan import Array, Job
-    from slurm.status import Status
+    from slurm.status import JobStatus
     from slurm.submission import Submission
 
 resource_option = click.option(
@@ -252,7 +252,7 @@ def _describe_job(submission: Submission, number: int) -> JobRunsDocument:
     }
 
 
-def _to_document(submission: Submission, job: Status) -> JobDocument:
+def _to_document(submission: Submission, job: JobStatus) -> JobDocument:
     return cast(JobDocument, {**_describe_job(submission, job.number), **vars(job)})
 
 
@@ -261,7 +261,7 @@ def _format_job(submission: Submission, number: int) -> tuple[str, str, str, str
     return str(number), ",".join(runs["methods"]), ",".join(runs["protocols"]), ",".join(map(str, runs["seeds"]))
 
 
-def _format_progress(job: Status) -> str:
+def _format_progress(job: JobStatus) -> str:
     """Return why a job failed or waits, or how far it is."""
     restarts = f"Restarted: {' '.join(job.restarts)} " if job.restarts else ""
     if job.progress is None:
@@ -271,6 +271,6 @@ def _format_progress(job: Status) -> str:
     return restarts + "{title}: {counted}/{total} {unit}".format(**job.progress) + remaining
 
 
-def _format_counts(jobs: list[Status]) -> str:
+def _format_counts(jobs: list[JobStatus]) -> str:
     counts = Counter(job.state for job in jobs)
     return ", ".join(f"{counts[state]} {state}" for state in ("waiting", "running", "done", "failed") if counts[state])

@@ -23,13 +23,18 @@ class AuditSettingDocument(TypedDict):
     refused: str | None
 
 
-class AuditDocument(TypedDict):
-    """`audit`."""
+class EvaluatedDocument(TypedDict):
+    """What was evaluated, and on what."""
 
+    method: str
     protocol: str
     dataset: str
     split: str
-    method: str
+
+
+class AuditDocument(EvaluatedDocument):
+    """`audit`."""
+
     conventions: dict[str, Any]
     metrics: Fractions
     settings: list[AuditSettingDocument]
@@ -82,10 +87,15 @@ class SyncDocument(TypedDict):
     failed: dict[str, str]
 
 
-class SubmitDocument(TypedDict):
-    """`submit`."""
+class SubmissionDocument(TypedDict):
+    """The name of a submission."""
 
     submission: str
+
+
+class SubmitDocument(SubmissionDocument):
+    """`submit`."""
+
     runs: int
     jobs: int
 
@@ -131,25 +141,22 @@ class JobDocument(JobRunsDocument):
     restarts: Sequence[str]
 
 
-class StatusDocument(TypedDict):
+class StatusDocument(SubmissionDocument):
     """`status`; `counts` maps a state to its number of jobs."""
 
-    submission: str
     jobs: list[JobDocument]
     counts: Mapping[str, int]
 
 
-class CancelDocument(TypedDict):
+class CancelDocument(SubmissionDocument):
     """`cancel`: the numbers of the cancelled jobs."""
 
-    submission: str
     cancelled: list[int]
 
 
-class ResubmitDocument(TypedDict):
+class ResubmitDocument(SubmissionDocument):
     """`resubmit`: the numbers of the jobs submitted again."""
 
-    submission: str
     resubmitted: list[int]
 
 
@@ -183,14 +190,10 @@ class CompareDocument(TypedDict):
     per_class: dict[str, dict[str, DifferenceDocument]]
 
 
-class GateCheckDocument(TypedDict):
+class GateCheckDocument(EvaluatedDocument):
     """One metric of a result, compared with its baseline."""
 
     status: str
-    method: str
-    protocol: str
-    dataset: str
-    split: str
     address: str
     seeds: list[int | None]
     metric: str
@@ -230,13 +233,9 @@ class TrendPointDocument(TypedDict):
     moved: list[str]
 
 
-class TrendDocument(TypedDict):
+class TrendDocument(EvaluatedDocument):
     """One method on one protocol, dataset and split, oldest point first."""
 
-    method: str
-    protocol: str
-    dataset: str
-    split: str
     points: list[TrendPointDocument]
 
 
@@ -345,11 +344,16 @@ class FieldDocument(TypedDict):
     choices: NotRequired[list[str]]
 
 
-class MethodDocument(TypedDict):
-    """`show METHOD`."""
+class NamedDocument(TypedDict):
+    """A name and its one-line summary."""
 
     name: str
     summary: str
+
+
+class MethodDocument(NamedDocument):
+    """`show METHOD`."""
+
     origin: str
     version: int
     predicts: list[str]
@@ -373,11 +377,9 @@ class ConventionDocument(TypedDict):
     source: str
 
 
-class ProtocolDocument(TypedDict):
+class ProtocolDocument(NamedDocument):
     """`show PROTOCOL`."""
 
-    name: str
-    summary: str
     family: str
     dataset: str
     train_split: str
@@ -391,30 +393,24 @@ class ProtocolDocument(TypedDict):
     conventions: dict[str, ConventionDocument]
 
 
-class DatasetDocument(TypedDict):
+class DatasetDocument(NamedDocument):
     """`show DATASET`; `missing` says where it was looked for, in place of the rest."""
 
-    name: str
-    summary: str
     missing: NotRequired[str]
     classes: NotRequired[list[str]]
     splits: NotRequired[list[str]]
     recipe: NotRequired[Mapping[str, Any]]
 
 
-class EntryDocument(TypedDict):
+class EntryDocument(NamedDocument):
     """One entry of `list`."""
 
-    name: str
-    summary: str
     origin: NotRequired[str]
 
 
-class ReportedTableDocument(TypedDict):
+class ReportedTableDocument(NamedDocument):
     """A paper's table: the number of its cells, of those measured here, and of those with marks."""
 
-    name: str
-    summary: str
     cells: int
     measured: int
     marked: int

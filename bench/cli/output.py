@@ -57,8 +57,7 @@ def format_result(result: Result) -> str:
     from bench.tables.numbers import with_interval
 
     part = " (partial)" if result.partial else ""
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    images = f"{format_count(result.images, 'image')}{seed}"
+    images = f"{format_count(result.images, 'image')}{result.seed_suffix}"
     head = f"{result.label} · {result.protocol} on {result.dataset} {result.split}{part}, {images}"
     rows = [
         (f"  {name}", with_interval(value, result.intervals.get(name)) or "undefined")

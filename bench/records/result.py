@@ -102,6 +102,11 @@ class Result(BaseModel):
         """`method:variant`, as typed on the command line."""
         return self.method if self.variant is None else f"{self.method}:{self.variant}"
 
+    @property
+    def seed_suffix(self) -> str:
+        """`, seed 1`, to go after other words; empty where the predictions had no seed."""
+        return "" if self.seed is None else f", seed {self.seed}"
+
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     """Migrate a record of any older schema to the current one, step by step."""

@@ -113,5 +113,4 @@ def _draw_trainings(own: Sequence[StoredResult]) -> Iterator[Any]:
 
 
 def _name_run(result: Result) -> str:
-    seed = "" if result.seed is None else f", seed {result.seed}"
-    return f"{result.label} on {result.dataset} {result.train_split}{seed}"
+    return f"{result.label} on {result.dataset} {result.train_split}{result.seed_suffix}"

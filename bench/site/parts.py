@@ -17,6 +17,7 @@ from bench.tables.leaderboard import add_columns, best_first, group_rows, make_d
 from bench.tables.leaderboards import board
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
+from bench.tables.ranked import SeedGroup
 
 UP = "../"
 """Path from a page in a folder to the root."""
@@ -29,7 +30,7 @@ class Board:
     protocol: str
     dataset: str
     table: Table
-    of: tuple[tuple[Result, ...], ...]
+    of: tuple[SeedGroup, ...]
 
 
 def make_boards(known: Sequence[StoredResult]) -> list[Board]:
@@ -48,7 +49,7 @@ def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> B
     return Board(protocol, dataset, replace(table, rows=tuple(linked)), tuple(of))
 
 
-def _link_row(row: Row, results: tuple[Result, ...], column: int) -> Row:
+def _link_row(row: Row, results: SeedGroup, column: int) -> Row:
     """Link the name to the method, and the first number to its run if there is exactly one."""
     cells = list(row)
     if column and len(results) == 1:

@@ -10,8 +10,7 @@ from bench.tables.leaderboard import letters, make_distinct_label
 from bench.tables.matching import Line, Matches, Measured
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import format_difference, percent
-from bench.tables.reported import Column, Reported, ReportedTable
-from bench.tables.reported import Row as PrintedRow
+from bench.tables.reported import Column, PrintedRow, Reported, ReportedTable
 from bench.tables.verdict import SIGNS, TOLERANCE, Verdict, verdict
 
 LEGEND = (

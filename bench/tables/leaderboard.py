@@ -16,10 +16,7 @@ from bench.errors import format_count
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
-from bench.tables.ranked import Draws, explain_ranks, list_values, rank_results
-
-Row = tuple[Result, ...]
-"""Results that differ in their seed only."""
+from bench.tables.ranked import ReplicatesByAddress, SeedGroup, explain_ranks, list_values, rank_results
 
 
 def leaderboards(results: Iterable[Result]) -> list[Table]:
@@ -35,7 +32,7 @@ def leaderboard(
     dataset: str,
     results: Sequence[Result],
     conventions: Mapping[str, Any] | None = None,
-    draws: Draws | None = None,
+    draws: ReplicatesByAddress | None = None,
 ) -> Table:
     """Build the table of results of one protocol on one dataset; `conventions`: the protocol's, if known.
 
@@ -106,7 +103,7 @@ _TUNED_ON = {
 """What needs more words than the record has."""
 
 
-def group_rows(results: Sequence[Result]) -> list[Row]:
+def group_rows(results: Sequence[Result]) -> list[SeedGroup]:
     """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
@@ -118,11 +115,11 @@ def group_rows(results: Sequence[Result]) -> list[Row]:
     return sorted(rows, key=lambda row: row[0].label)
 
 
-def best_first(rows: Sequence[Row]) -> list[Row]:
+def best_first(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
     """Rows by their mean of the first metric, those without one last."""
     metric = next((name for row in rows for name in row[0].metrics), "")
 
-    def sort_key(row: Row) -> float:
+    def sort_key(row: SeedGroup) -> float:
         values = list_values(row, metric)
         sign = -1 if row[0].higher_is_better.get(metric, True) else 1
         return sign * statistics.fmean(values) if values else math.inf
@@ -130,11 +127,11 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=sort_key)
 
 
-def _get_evaluation(row: Row) -> tuple[str, str]:
+def _get_evaluation(row: SeedGroup) -> tuple[str, str]:
     return row[0].digest, row[0].truth_digest
 
 
-def _find_usual_row(rows: Sequence[Row], conventions: Mapping[str, Any] | None) -> Row:
+def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | None) -> SeedGroup:
     """Return a row with the usual conventions and split, preferring the protocol's own and the whole split.
 
     It was trained on what most of these were.
@@ -147,7 +144,7 @@ def _find_usual_row(rows: Sequence[Row], conventions: Mapping[str, Any] | None) 
     return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
 
 
-def _select_comparable(rows: Sequence[Row], usual: Row) -> list[Row]:
+def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[SeedGroup]:
     """Rows evaluated as the usual one; where it is alone, those that most have in common under its conventions."""
     counts = Counter(_get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
     evaluated = (
@@ -190,7 +187,7 @@ def _switch(result: Result, key: str) -> str:
     return json.dumps(result.conventions.get(key)).strip('"')
 
 
-def _labels(rows: Sequence[Row]) -> list[str]:
+def _labels(rows: Sequence[SeedGroup]) -> list[str]:
     """Names of rows; where two have the same, the config fields in which they differ follow it."""
     same: defaultdict[str, list[Result]] = defaultdict(list)
     for row in rows:
@@ -215,7 +212,7 @@ def _shorten(value: object) -> str:
     return Path(value).name if isinstance(value, str) else json.dumps(value)
 
 
-def _select_best(metric: str, rows: Sequence[Row]) -> list[Row]:
+def _select_best(metric: str, rows: Sequence[SeedGroup]) -> list[SeedGroup]:
     """Return the rows with the best mean, if there is more than one row to compare."""
     means = [(statistics.fmean(values), row) for row in rows if (values := list_values(row, metric))]
     if len(means) < 2:
@@ -224,7 +221,7 @@ def _select_best(metric: str, rows: Sequence[Row]) -> list[Row]:
     return [row for mean, row in means if mean == best]
 
 
-def _name(row: Row, label: str, marks: Sequence[str]) -> Cell:
+def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
     first = row[0]
     extra: dict[str, Value] = {
         "split": first.split,
@@ -242,7 +239,7 @@ def _rank_cell(rank: int | None) -> Cell:
     return Cell() if rank is None else Cell(rank, str(rank))
 
 
-def _cell(row: Row, metric: str, best: bool) -> Cell:
+def _cell(row: SeedGroup, metric: str, best: bool) -> Cell:
     values = list_values(row, metric)
     if not values:
         return Cell()

@@ -35,12 +35,6 @@ def reported_tables(folder: Path = PAPERS) -> dict[str, ListedTable]:
     return {name: ListedTable(name, _title(path), str(path)) for name, path in names.items()}
 
 
-def not_implemented(folder: Path = PAPERS) -> dict[str, dict[str, str]]:
-    """Kind (methods, nets, protocols) to names that the tables use and this project lacks, to the reason."""
-    known: dict[str, dict[str, str]] = read_yaml(folder / "not-implemented.yaml")
-    return known
-
-
 def read_yaml(path: Path) -> Any:
     """Parse YAML into mappings, lists and text. Raises BadFileError, also for a duplicate key."""
     return _parse(_text(path), path)

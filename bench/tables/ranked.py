@@ -18,12 +18,14 @@ from bench.core.boxes import FloatArray
 from bench.records.replicates import Replicates
 from bench.records.result import Result
 
-Row = Sequence[Result]
-Draws = Mapping[str, Replicates | None]
+SeedGroup = Sequence[Result]
+"""Results that differ in their seed only."""
+
+ReplicatesByAddress = Mapping[str, Replicates | None]
 """What is beside a record, by its address."""
 
 
-def rank_results(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, int]:
+def rank_results(rows: Sequence[SeedGroup], metric: str, draws: ReplicatesByAddress) -> dict[str, int]:
     """Rank of each row, by the address of its first result; of rows evaluated alike.
 
     Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
@@ -39,7 +41,7 @@ def rank_results(rows: Sequence[Row], metric: str, draws: Draws) -> dict[str, in
     return dict(zip(replicates, places, strict=True))
 
 
-def explain_ranks(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -> str:
+def explain_ranks(metric: str, rows: Sequence[SeedGroup], places: Mapping[str, int]) -> str:
     """Explain what a rank means, and which rows have none."""
     on = rows[0][0].split
     how = f"rank: by {metric} on {on}, 1 + how many are significantly better (paired bootstrap over images, p < .05)."
@@ -47,12 +49,14 @@ def explain_ranks(metric: str, rows: Sequence[Row], places: Mapping[str, int]) -
     return f"{how} Not ranked, without replicates of the same draws: {', '.join(without)}." if without else how
 
 
-def list_values(row: Row, metric: str) -> list[float]:
+def list_values(row: SeedGroup, metric: str) -> list[float]:
     """Return the defined values of a metric, one per seed."""
     return [value for result in row if (value := result.metrics.get(metric)) is not None]
 
 
-def average_replicates(row: Row, metric: str, draws: Draws) -> tuple[tuple[str, int], FloatArray] | None:
+def average_replicates(
+    row: SeedGroup, metric: str, draws: ReplicatesByAddress
+) -> tuple[tuple[str, int], FloatArray] | None:
     """Which draws, and the replicates of the mean over those seeds that have the metric."""
     found = [draws.get(result.address) for result in row if result.metrics.get(metric) is not None]
     values = [(one.draws, one.values[metric]) for one in found if one is not None and metric in one.values]

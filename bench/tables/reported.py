@@ -35,7 +35,7 @@ def _cell(written: Any) -> Any:
     return written
 
 
-Cell = Annotated[Decimal | str | None, BeforeValidator(_cell)]
+PrintedCell = Annotated[Decimal | str | None, BeforeValidator(_cell)]
 
 
 class _Record(BaseModel):
@@ -62,7 +62,7 @@ class Column(_Record):
     reason: str | None = None
 
 
-class Row(_Record):
+class PrintedRow(_Record):
     """A printed row. What it says of net, protocol, setting and unit goes before what its columns say."""
 
     label: str
@@ -73,7 +73,7 @@ class Row(_Record):
     net: str | None = None
     """None where the paper does not say."""
     protocol: str | None = None
-    values: tuple[Cell, ...]
+    values: tuple[PrintedCell, ...]
     """One for each column, `~` where nothing is printed."""
     setting: dict[str, str] = {}
     """What the row varies, by the method's config field where there is one."""
@@ -85,12 +85,6 @@ class Row(_Record):
     """What the text does not settle, by key of the column, or for the row: method, net, protocol. A note says why."""
     recomputed: dict[str, Decimal] = {}
     """By key, the mean that the row's values give where the printed one does not reproduce."""
-
-    @property
-    def cite(self) -> str | None:
-        """The paper's own citation key: `27` of `OICR [27]`."""
-        found = re.search(r"\[(\d+)\]", self.label)
-        return found[1] if found else None
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ class ReportedTable(_Record):
     marks: dict[str, str] = {}
     """Footnote marks, to their meaning."""
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -147,7 +141,7 @@ class ReportedTable(_Record):
         """Every protocol that a number is of."""
         return tuple(dict.fromkeys(number.protocol for number in self.numbers() if number.protocol is not None))
 
-    def get_unit(self, row: Row, column: Column) -> Unit:
+    def get_unit(self, row: PrintedRow, column: Column) -> Unit:
         """Return the unit of a cell."""
         return row.unit or column.unit or self.unit
 
@@ -168,15 +162,6 @@ class ReportedTable(_Record):
         )
 
 
-class Citation(_Record):
-    """A paper of the bibliography."""
-
-    authors: tuple[str, ...]
-    title: str
-    venue: str
-    year: int
-
-
 def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
     """Load a paper's table by name (`melm-3`).
 
@@ -192,12 +177,6 @@ def load_table(name: str, folder: Path = PAPERS) -> ReportedTable:
     for row, rule in _find_broken(table):
         raise BadFileError(path, rule, row=row)
     return table
-
-
-def citations(folder: Path = PAPERS) -> dict[str, Citation]:
-    """Load the papers' bibliography, by paper. Raises BadFileError."""
-    path = folder / "citations.yaml"
-    return _validate(dict[str, Citation], read_yaml(path), path)
 
 
 def _validate(kind: type[Kind], document: Any, path: Path) -> Kind:
@@ -227,7 +206,7 @@ def _find_broken(table: ReportedTable) -> Iterator[tuple[int | None, str]]:
             yield index, rule
 
 
-def _find_broken_row(table: ReportedTable, row: Row) -> Iterator[str]:
+def _find_broken_row(table: ReportedTable, row: PrintedRow) -> Iterator[str]:
     printed = {column.key for column, value in zip(table.columns, row.values, strict=True) if value is not None}
     means = {column.key for column in table.columns if column.mean}
     if row.method is not None and row.reason is not None:
@@ -241,7 +220,7 @@ def _find_broken_row(table: ReportedTable, row: Row) -> Iterator[str]:
             yield f"{what}: nothing is called {', '.join(sorted(named - known))}"
 
 
-def _find_broken_cells(table: ReportedTable, row: Row) -> Iterator[str]:
+def _find_broken_cells(table: ReportedTable, row: PrintedRow) -> Iterator[str]:
     for column, value in zip(table.columns, row.values, strict=True):
         unit = table.get_unit(row, column)
         if value is None:

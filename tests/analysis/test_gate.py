@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from record_cases import RECORD
 
 from bench import registry
 from bench.analysis.baselines import LEDGER, accept, read, select_latest
@@ -22,16 +23,7 @@ from bench.records.result import Result, read_result, write_result
 from bench.tables.render import FORMATS
 
 COMMON: dict[str, Any] = {
-    "protocol": "voc07-det",
-    "family": "detection",
-    "digest": "d",
-    "conventions": {"iou_threshold": 0.5},
-    "truth_digest": "t",
-    "ids_digest": "i",
-    "dataset": "voc2007",
-    "split": "test",
-    "images": 100,
-    "partial": False,
+    **RECORD,
     "method": "melm",
     "variant": "l2+arl",
     "seed": 0,

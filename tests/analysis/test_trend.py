@@ -5,24 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from record_cases import RECORD
 
 from bench.analysis.trend import Trend, make_table, trends
 from bench.records.result import Result
 from bench.tables.render import FORMATS
 
 COMMON: dict[str, Any] = {
-    "protocol": "voc07-det",
-    "family": "detection",
-    "digest": "d",
-    "conventions": {"iou_threshold": 0.5},
-    "truth_digest": "t",
-    "ids_digest": "i",
-    "dataset": "voc2007",
-    "split": "test",
-    "images": 100,
-    "partial": False,
+    **RECORD,
     "method": "melm",
-    "predictions": "p",
     "config": {"epochs": 20, "lr": 0.1},
     "higher_is_better": {"mAP": True},
 }

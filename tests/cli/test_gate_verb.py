@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from record_cases import RECORD
 
 from bench import registry
 from bench.records.replicates import build_table, replicates_path
@@ -27,19 +28,14 @@ def write(tmp_path: Path) -> Write:
         bound = registry.bind(registry.protocol(protocol))
         metric = bound.metrics[0]
         made: dict[str, Any] = {
+            **RECORD,
             "address": f"{folder}{points}".replace(".", ""),
             "protocol": protocol,
             "family": bound.record.family,
-            "digest": "d",
             "conventions": bound.conventions.model_dump(mode="json"),
-            "truth_digest": "t",
-            "ids_digest": "i",
             "dataset": bound.record.dataset,
             "split": bound.record.eval_split,
-            "images": 100,
-            "partial": False,
             "method": "center",
-            "predictions": "p",
             "metrics": {metric: points / 100},
             "higher_is_better": {metric: bound.family.METRICS[metric]},
             "intervals": {metric: (points / 100 - 0.01, points / 100 + 0.01)},

@@ -15,7 +15,7 @@ from bench.core.files import Places
 from bench.execution.pipeline import run
 from bench.execution.resolve import Request
 from slurm import status
-from slurm.status import Status
+from slurm.status import JobStatus
 from slurm.submission import Submission, find
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def submit(tmp_path: Path, bench: Callable[..., Any]) -> Iterator[Callable[..., 
         status.cancel(find(folder.name, places))
 
 
-def settled(submission: Submission, *, ended: bool = True, seconds: float = 240) -> list[Status]:
+def settled(submission: Submission, *, ended: bool = True, seconds: float = 240) -> list[JobStatus]:
     """How its jobs are as soon as all ended; or one runs and says how far it is."""
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from record_cases import RECORD
 
 from bench import registry
 from bench.records.collection import StoredResult
@@ -20,23 +21,17 @@ EVIL = '<script>alert("x")</script>&../..'
 def made(folder: Path, address: str, method: str = "center", **more: Any) -> StoredResult:
     bound = registry.bind(registry.protocol("voc07-point"))
     fields: dict[str, Any] = {
+        **RECORD,
+        "created": "2025-01-01",
         "address": address,
         "protocol": "voc07-point",
         "family": bound.record.family,
-        "digest": "d",
         "conventions": bound.conventions.model_dump(mode="json"),
-        "truth_digest": "t",
-        "ids_digest": "i",
-        "dataset": "voc2007",
-        "split": "test",
-        "images": 100,
-        "partial": False,
         "method": method,
         "predictions": address,
         "metrics": {"accuracy": 0.6963},
         "higher_is_better": {"accuracy": True},
         "per_class": {"accuracy": {"cat": 0.5, "dog": None}},
-        "created": "2025-01-01",
     }
     one = StoredResult(Result(**{**fields, **more}), folder / f"{len(list(folder.glob('*')))}.json")
     write_result(one.record, one.result)

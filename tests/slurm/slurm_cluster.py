@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.core.files import Places
 from slurm import status
-from slurm.status import Status
+from slurm.status import JobStatus
 from slurm.submission import Submission, find
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
@@ -46,7 +46,7 @@ def ask(*command: object) -> str:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-def until(holds: Callable[[list[Status]], bool], submission: Submission, seconds: float = WAIT) -> list[Status]:
+def until(holds: Callable[[list[JobStatus]], bool], submission: Submission, seconds: float = WAIT) -> list[JobStatus]:
     """How the jobs of a submission are as soon as something holds of them."""
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:
@@ -57,7 +57,7 @@ def until(holds: Callable[[list[Status]], bool], submission: Submission, seconds
     raise TimeoutError(found)
 
 
-def ended(found: list[Status]) -> bool:
+def ended(found: list[JobStatus]) -> bool:
     """Whether every job has ended."""
     return {one.state for one in found} <= {"done", "failed"}
 

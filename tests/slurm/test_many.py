@@ -13,7 +13,7 @@ from slurm_cluster import DATA, MEANS, Checkout, ended, until
 
 from bench.core.files import Places
 from bench.records.store import Store
-from slurm.status import Status
+from slurm.status import JobStatus
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_no_record_is_lost_and_the_store_can_be_read_throughout(checkout: Checko
 
     seen = [0]
 
-    def looked(found: list[Status]) -> bool:
+    def looked(found: list[JobStatus]) -> bool:
         seen.append(len(store.list_results()))
         return ended(found)
 

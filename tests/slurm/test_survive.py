@@ -14,7 +14,7 @@ from slurm_cluster import DATA, MEANS, SCRIPT, Checkout, ask, ended, until, wait
 
 from bench.core.lease import find_holder
 from slurm.attempts import read_attempts
-from slurm.status import Status
+from slurm.status import JobStatus
 from slurm.submission import Submission
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ def test_whatever_ends_a_job_is_named_and_the_numbers_are_those_of_an_undisturbe
     assert epochs == [[1, 2, 3]] * 6
 
 
-def all_met_their_end(found: list[Status], folder: Path) -> bool:
+def all_met_their_end(found: list[JobStatus], folder: Path) -> bool:
     """Whether every job was begun again, or has failed; who did may go on, so that nobody waits for its node."""
     for name, one in zip(NAMES, found, strict=True):
         if one.restarts or one.state == "failed":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from record_cases import RECORD
+
 from bench import registry
 from bench.records.replicates import Replicates
 from bench.records.result import Result
@@ -21,22 +23,18 @@ def result(protocol: str, label: str, metrics: dict[str, float | None], **more: 
     method, _, variant = label.partition(":")
     per_class = more.pop("per_class", {})
     made = {
+        **RECORD,
         "address": f"{protocol} {label} {more}",
         "protocol": protocol,
         "family": record.family,
         "digest": bound.digest(tuple(next(iter(per_class.values()), ()))),
         "conventions": bound.conventions.model_dump(mode="json"),
-        "truth_digest": "t",
-        "ids_digest": "i",
         "dataset": record.dataset,
         "split": record.eval_split,
-        "images": 100,
-        "partial": False,
         "method": method,
         "variant": variant or None,
         "seed": 0,
         "train_split": record.train_split,
-        "predictions": "p",
         "metrics": metrics,
         "higher_is_better": {name: bound.family.METRICS[name] for name in metrics},
         "per_class": per_class,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from record_cases import RECORD
 
 from bench.records.replicates import Replicates
 from bench.records.result import Result
@@ -16,16 +17,9 @@ from bench.tables.model import Cell, Table
 from bench.tables.render import FORMATS, csv, markdown, text
 
 COMMON: dict[str, Any] = {
-    "protocol": "voc07-det",
-    "family": "detection",
-    "digest": "d",
+    **RECORD,
     "conventions": {"iou_threshold": 0.5, "ap": "11pt"},
-    "truth_digest": "t",
-    "ids_digest": "i",
-    "dataset": "voc2007",
-    "split": "test",
     "images": 4952,
-    "partial": False,
     "higher_is_better": {"mAP": True, "error": False},
 }
 

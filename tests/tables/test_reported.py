@@ -11,9 +11,19 @@ import pytest
 
 from bench import registry
 from bench.errors import BadFileError, UnknownNameError
-from bench.tables.papers import PAPERS, not_implemented, read_yaml, reported_tables
-from bench.tables.reported import ReportedTable, citations, load_table
+from bench.tables.papers import PAPERS, read_yaml, reported_tables
+from bench.tables.reported import ReportedTable, load_table
 
+NOT_IMPLEMENTED: dict[str, dict[str, str]] = read_yaml(PAPERS / "not-implemented.yaml")
+"""Kind (methods, nets, protocols) to names that the tables use and this project lacks, to the reason."""
+
+CITATIONS = {
+    "acol": "Zhang et al., CVPR 2018",
+    "danet": "Xue et al., ICCV 2019",
+    "melm": "Wan et al., TPAMI 2019",
+    "spn": "Zhu et al., ICCV 2017",
+    "weldon": "Durand et al., TPAMI 2019",
+}
 NUMBERED = {"acol": range(1, 8), "danet": range(1, 5), "melm": range(1, 8), "spn": range(1, 7), "weldon": range(4, 12)}
 NAMES = [f"{paper}-{number}" for paper, numbers in NUMBERED.items() for number in numbers]
 TABLES = {name: load_table(name) for name in reported_tables()}
@@ -74,7 +84,7 @@ def _existing(kind: str) -> set[str]:
     """Of what the tables name or the list has, what exists."""
     from methods.nets import NETS
 
-    candidates = _named(kind) | set(not_implemented()[f"{kind}s"])
+    candidates = _named(kind) | set(NOT_IMPLEMENTED[f"{kind}s"])
     known = {"method": {name for name in candidates if _exists(name)}, "net": NETS, "protocol": registry.protocols()}
     return candidates & set(known[kind])
 
@@ -90,16 +100,10 @@ def test_no_number_went_missing() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_says_where_it_is_from(name: str) -> None:
-    table, source = TABLES[name], citations()[TABLES[name].paper]
+    table = TABLES[name]
     assert table.title
     assert table.notes
-    assert table.citation.startswith(source.authors[0].split()[-1])
-    assert table.citation.endswith(str(source.year))
-    assert table.citation.split()[-2] in source.venue
-
-
-def test_the_bibliography_has_the_five_papers_and_no_other() -> None:
-    assert sorted(citations()) == sorted(NUMBERED)
+    assert table.citation == CITATIONS[table.paper]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,7 +122,7 @@ def test_a_metric_is_one_of_its_protocols_scoring(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["method", "net", "protocol"])
 def test_what_a_table_names_exists_or_is_listed_as_not_implemented(kind: str) -> None:
-    listed = not_implemented()[f"{kind}s"]
+    listed = NOT_IMPLEMENTED[f"{kind}s"]
     assert _named(kind) - _existing(kind) <= set(listed), f"neither there nor in {PAPERS / 'not-implemented.yaml'}"
     assert set(listed) <= _named(kind), f"{PAPERS / 'not-implemented.yaml'} has what no table names"
     assert all(listed.values())
@@ -126,7 +130,7 @@ def test_what_a_table_names_exists_or_is_listed_as_not_implemented(kind: str) ->
 
 @pytest.mark.parametrize("kind", ["method", "net", "protocol"])
 def test_what_is_listed_as_not_implemented_is_not(kind: str) -> None:
-    by_now = _existing(kind) & set(not_implemented()[f"{kind}s"])
+    by_now = _existing(kind) & set(NOT_IMPLEMENTED[f"{kind}s"])
     assert not by_now, f"implemented by now: take it off {PAPERS / 'not-implemented.yaml'}"
 
 
@@ -228,11 +232,6 @@ def test_a_number_knows_its_fraction_class_and_certainty() -> None:
     seconds = next(TABLES["weldon-9"].numbers())
     with pytest.raises(ValueError, match="not in per cent"):
         _ = seconds.fraction
-
-
-def test_a_label_holds_the_papers_own_citation() -> None:
-    cited = [row.cite for row in TABLES["weldon-8"].rows]
-    assert cited == [None, "28", None, None]
 
 
 def test_listing_reads_titles_and_imports_no_models() -> None:

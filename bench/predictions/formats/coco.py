@@ -19,7 +19,7 @@ from bench.data.coco import CATEGORY_IDS, CLASSES
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
 from bench.errors import BadFileError
-from bench.predictions.formats.rows import Row, accept, cover_all_images, make_predictions
+from bench.predictions.formats.rows import IndexedRow, accept, cover_all_images, make_predictions
 from bench.predictions.table import About, Predictions
 
 MAX_BYTES = 192 << 20
@@ -108,7 +108,7 @@ def _image_numbers(path: Path, truth: GroundTruth) -> dict[int, int]:
     return numbers
 
 
-def _coco_row(path: Path, truth: GroundTruth, names: _CocoNames, row: int, entry: Any) -> Row:
+def _coco_row(path: Path, truth: GroundTruth, names: _CocoNames, row: int, entry: Any) -> IndexedRow:
     image, label = _coco_pair(path, truth, names, row, entry, "bbox")
     bbox = entry["bbox"]
     if not isinstance(bbox, list) or len(bbox) != 4:

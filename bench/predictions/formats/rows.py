@@ -26,7 +26,7 @@ MAX_LINES = 5_000_000
 MAX_LINE = 1 << 20
 """Characters of the longest line that is read."""
 
-Row = tuple[int, int, list[float]]
+IndexedRow = tuple[int, int, list[float]]
 """Index of the image, index of the class, and numbers."""
 
 
@@ -80,7 +80,7 @@ def make_predictions(
     path: Path,
     truth: GroundTruth,
     kind: str,
-    rows: Iterable[Row],
+    rows: Iterable[IndexedRow],
     about: About,
     convert: Callable[[FloatArray], FloatArray] = lambda corners: corners,
 ) -> Predictions:

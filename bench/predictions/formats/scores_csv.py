@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
-from bench.predictions.formats.rows import Row, accept, make_predictions, open_lines, parse_number
+from bench.predictions.formats.rows import IndexedRow, accept, make_predictions, open_lines, parse_number
 from bench.predictions.table import About, Predictions
 
 _LONG = ("image", "label", "score")
@@ -36,7 +36,7 @@ def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Prediction
     return make_predictions(path, truth, "scores", _rows(path, truth), About(made_by=path.stem))
 
 
-def _rows(path: Path, truth: GroundTruth) -> Iterator[Row]:
+def _rows(path: Path, truth: GroundTruth) -> Iterator[IndexedRow]:
     seen: set[int] = set()
     with open_lines(path) as lines:
         for row, image, label, text in _cells(path, truth, lines):

@@ -18,7 +18,14 @@ from bench.core.boxes import from_voc
 from bench.core.files import list_files
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, UnknownNameError
-from bench.predictions.formats.rows import Row, accept, cover_all_images, make_predictions, open_lines, parse_number
+from bench.predictions.formats.rows import (
+    IndexedRow,
+    accept,
+    cover_all_images,
+    make_predictions,
+    open_lines,
+    parse_number,
+)
 from bench.predictions.table import About, Predictions
 
 _TASKS = {"1": "cls", "2": "cls", "3": "det", "4": "det"}
@@ -70,7 +77,7 @@ def _split_and_class(file: Path, truth: GroundTruth, name: str) -> tuple[str, in
     raise BadFileError(file, str(unknown))
 
 
-def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ...]) -> Iterator[Row]:
+def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ...]) -> Iterator[IndexedRow]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
     seen = set()
     with open_lines(file) as lines:
