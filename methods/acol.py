@@ -2,7 +2,8 @@
 
 Where the min-max normalised map of classifier A for the image's class exceeds delta, the features of classifier B are
 erased (Sec. 3.2). Both learn to classify; the localization map is the maximum of their normalised maps. If an image
-has several classes, each of them erases. At test, A's best class erases, and the scores are A's (the paper does not
+has several classes, each of them erases. At test, A's best class erases, or each class for its own map
+(`erased_by`), which matters where a class is asked for that is not predicted. The scores are A's (the paper does not
 say whose).
 """
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, one_hot
 
-from bench.method import Maps, Task, training
+from bench.method import Maps, Task, prediction, training
 from methods.layers.erasing import compute_attention, erase, min_max
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_head
 
@@ -32,6 +33,12 @@ class AcolConfig(ImageConfig):
         2, "number of classifiers; a third one is erased where the maximum of A's and B's maps exceeds delta"
     )
     width: int = training(1024, "channels of the two 3x3 convolutions of each classifier", ge=1)
+    erased_by: Literal["best", "each"] = prediction(
+        "best",
+        "what erases B's features at test: best: A's best class; each: for the map of a class, that class (released), "
+        "which takes a pass of B for each class",
+        before="best",
+    )
 
 
 class Acol(ImageMethod):
@@ -39,7 +46,7 @@ class Acol(ImageMethod):
 
     Config = AcolConfig
     variants: ClassVar = {
-        "released": {"inclusive": True, "smooth": True, "map_alignment": "resize"},
+        "released": {"inclusive": True, "smooth": True, "erased_by": "each", "map_alignment": "resize"},
         "third-branch": {"branches": 3},
     }
     recipes: ClassVar = {
@@ -58,9 +65,18 @@ class Acol(ImageMethod):
         features = self._features(images)
         first = self.classifiers[0](features).float()
         scores = first.mean(dim=(2, 3))
-        best = one_hot(scores.argmax(dim=1), scores.shape[1]).bool()
-        maps = torch.stack([min_max(branch) for branch in self._maps(features, best, first)])
-        return Maps(scores, maps.amax(dim=0), cells=self.backbone.cells)
+        if self.config.erased_by == "best":
+            maps = self._fuse(features, scores.argmax(dim=1), first)
+        else:
+            classes = torch.arange(scores.shape[1], device=scores.device)
+            each = [self._fuse(features, label.expand(len(scores)), first)[:, label] for label in classes]
+            maps = torch.stack(each, dim=1)
+        return Maps(scores, maps, cells=self.backbone.cells)
+
+    def _fuse(self, features: Tensor, classes: Tensor, first: Tensor) -> Tensor:
+        """Compute the maximum (B, C, h, w) of all classifiers' normalised maps; one class an image (B,) erases."""
+        chosen = one_hot(classes, first.shape[1]).bool()
+        return torch.stack([min_max(branch) for branch in self._maps(features, chosen, first)]).amax(dim=0)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the classification loss of each classifier; the classes that are present erase."""

@@ -20,6 +20,9 @@ from bench.training.collectives import all_gather
 from methods.layers.erasing import compute_attention
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_layer, make_neck
 
+LEAST = 30 / 224**2
+"""Share of an image under which it has too little foreground; the released code counts 30 pixels of 224 x 224."""
+
 
 class SpgConfig(ImageConfig):
     """Settings of SPG."""
@@ -42,6 +45,7 @@ class SpgConfig(ImageConfig):
 class Spg(ImageMethod):
     """CAM with two more convolutions; masks supervise its features, and are not used at test."""
 
+    version = 2
     Config = SpgConfig
     output_of_backbone: ClassVar = "stages"
     recipes: ClassVar = {
@@ -99,13 +103,16 @@ def guided_loss(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Te
 
     Seeds are where the guide (N, h, w) is below the low or above the high threshold; without any the loss is 0.
 
-    An image whose guide is nowhere above has its foreground above .7 of the guide's maximum (as in the released code).
+    An image whose guide is hardly anywhere above has its foreground above .7 of the guide's maximum, as in the released
+    code; what is below the low threshold is background even then.
     The guide is detached: the layers that give the seeds have no gradient.
     """
     low, high = seeds
     guide = guide.detach()
     top = guide.amax(dim=(1, 2), keepdim=True)
-    target = guide > torch.where(top > high, high, 0.7 * top)
+    least = LEAST * guide.shape[1] * guide.shape[2]
+    few = (guide > high).sum(dim=(1, 2), keepdim=True) < least
+    target = (guide > torch.where(few, 0.7 * top, high)) & (guide >= low)
     marked = target | (guide < low)
     losses = binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
     total, count = all_gather((losses * marked).sum()[None]).sum(), all_gather(marked.sum()[None]).sum()

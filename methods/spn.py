@@ -3,7 +3,10 @@
 The last features U, after a new 3x3 convolution (as in the released heads), are coupled with the objectness map M
 computed from them (Sec. 3.1): V = U * M is summed over positions and classified by a linear layer. Class maps are
 R_c = sum_k w_kc U_k * M. M is detached. It is the stable state of the walk; `released-voc` walks at most 20 steps, with
-the far wider neighbourhood of the released VOC models. Boxes enclose the cells that reach the mean of a map (Sec. 4.3).
+the far wider neighbourhood of the released VOC models, takes classes that are only difficult as absent, and boxes
+4-connected components. It differs from the released evaluation in that this pools boxes with sides of at least 50
+pixels of three models by non-maximum suppression, and enlarges maps with aligned corners. Boxes enclose the cells that
+reach the mean of a map (Sec. 4.3).
 """
 
 from __future__ import annotations
@@ -49,8 +52,9 @@ class Spn(ImageMethod):
         "released-voc": {
             "proposal": "walk",
             "epsilon_of": "cells",
-            "box_rule": "mean-components",
+            "box_rule": "mean-components-4",
             "map_alignment": "resize",
+            "difficult_labels": "negative",
         },
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0, "neck": 128}}

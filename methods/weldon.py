@@ -2,7 +2,8 @@
 
 It is trained with a logistic loss per class, softmax, or average-precision ranking of a batch's images (`ap`). The rows
 of Table 7 are variants: a) max, b) fine-tuning, c) k regions, d) min. `multi-scale` is Table 3: one net on seven image
-sizes, with averaged scores (the paper names an "Object-Bank strategy" and released no code for it).
+sizes, with averaged scores (the paper names an "Object-Bank strategy" and released no code for it). `wildcat` (Durand
+et al., CVPR 2017) averages several maps a class and weighs the lowest regions less, as in its released code.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from bench.config import Side
-from bench.method import Maps, training
+from bench.method import Maps, Task, training
 from bench.training.collectives import all_gather
 from bench.training.map_alignment import View, average_views
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
-from methods.layers.map_method import PooledConfig, PooledMaps
+from methods.layers.map_method import PooledConfig, PooledMaps, make_map_layer
 from methods.layers.pooling import pool_negative_evidence
 
 K_BY_SIZE = {224: 5, 280: 10, 320: 20, 374: 30, 448: 50, 560: 75, 747: 100}
@@ -45,6 +46,8 @@ class WeldonConfig(PooledConfig):
     k_minus: float | None = training(
         None, "k-, the number or fraction of lowest regions; none: as k_plus; 0: none of them", ge=0
     )
+    alpha: float = training(1.0, "weight of the lowest regions relative to the highest (WILDCAT: .7)", ge=0, later=True)
+    maps: int = training(1, "number of maps per class, of which the mean is pooled (WILDCAT: 8)", ge=1, later=True)
     halve: bool = training(True, "halve the sum of highest and lowest (Eq. 11); false: use the sum")
     scales: tuple[Side, ...] = training(
         (), "input sizes whose scores are averaged, each at most input_size; empty: input_size only"
@@ -52,6 +55,8 @@ class WeldonConfig(PooledConfig):
 
     @model_validator(mode="after")
     def _check_ranking_and_scales(self) -> WeldonConfig:
+        if self.loss == "ap" and self.alpha != 1:
+            raise ValueError("loss=ap needs alpha=1, because its inference is exact only then (Proposition 1)")
         if self.loss == "ap" and self.k_minus not in (None, self.k_plus):
             raise ValueError("loss=ap needs k_minus = k_plus, because its inference is exact only then (Proposition 1)")
         if self.scales and max(self.scales) > self.input_size:
@@ -70,10 +75,16 @@ class Weldon(PooledMaps):
         "a+b+d": {"k_plus": 1, "k_minus": 1},
         "a+b+c+d": {"k_plus": 30, "k_minus": 30},
         "ap": {"loss": "ap", "k_plus": 1, "k_minus": 1},
+        "wildcat": {"maps": 8, "alpha": 0.7, "k_plus": 0.2, "k_minus": 0.2},
         "multi-scale": {"input_size": 747, "scales": tuple(K_BY_SIZE), "k_plus": None, "k_minus": None},
     }
     recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8}}
     config: WeldonConfig
+
+    def __init__(self, config: WeldonConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if config.maps > 1:
+            self.maps = make_map_layer(self.maps.in_channels, len(task.classes) * config.maps)
 
     def alters_images(self) -> bool:
         """Return whether images are resized to several scales."""
@@ -107,14 +118,15 @@ class Weldon(PooledMaps):
         return self._forward_at(resized, side)
 
     def _forward_at(self, images: Tensor, side: int) -> Maps:
-        found = super().forward(images)
-        scores = self._pool_at(found.maps, side) + self.maps.bias  # type: ignore[operator]
-        return found._replace(scores=scores)
+        found, shape = super().forward(images), (len(self.task.classes), self.config.maps)
+        maps = found.maps.unflatten(1, shape).mean(dim=2)
+        bias = self.maps.bias.unflatten(0, shape).mean(dim=1)  # type: ignore[operator]
+        return found._replace(scores=self._pool_at(maps, side) + bias, maps=maps)
 
     def _pool_at(self, maps: Tensor, side: int) -> Tensor:
         """Pool the maps of images of this size, with the k of Table 3 if the config has none."""
         config, nearest = self.config, min(K_BY_SIZE, key=lambda size: abs(size - side))
         k_plus = K_BY_SIZE[nearest] if config.k_plus is None else config.k_plus
         return pool_negative_evidence(
-            maps, k_plus, k_plus if config.k_minus is None else config.k_minus, halve=config.halve
+            maps, k_plus, k_plus if config.k_minus is None else config.k_minus, halve=config.halve, alpha=config.alpha
         )

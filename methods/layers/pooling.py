@@ -7,11 +7,13 @@ import math
 from torch import Tensor
 
 
-def pool_negative_evidence(maps: Tensor, k_plus: float, k_minus: float, *, halve: bool = True) -> Tensor:
+def pool_negative_evidence(
+    maps: Tensor, k_plus: float, k_minus: float, *, halve: bool = True, alpha: float = 1.0
+) -> Tensor:
     """Pool maps (B, C, h, w) to scores (B, C): the mean of the k+ highest plus the k- lowest regions (Eq. 9-11).
 
     k >= 1 is a number of regions, capped at all of them; 0 < k < 1 is a fraction of them. k- = 0 gives the mean of the
-    highest regions only. halve: divide the sum by 2, as in Eq. 11, if k- > 0.
+    highest regions only. halve: divide the sum by 2, as in Eq. 11, if k- > 0. alpha: weight of the lowest (WILDCAT).
 
     >>> import torch
     >>> pool_negative_evidence(torch.tensor([[[[4.0, 2.0], [0.0, -6.0]]]]), k_plus=2, k_minus=1)  # (3 - 6) / 2
@@ -22,7 +24,8 @@ def pool_negative_evidence(maps: Tensor, k_plus: float, k_minus: float, *, halve
     if not k_minus:
         return highest
     lowest = regions.topk(_count_regions(k_minus, regions), dim=2, largest=False, sorted=False).values.mean(dim=2)
-    return (highest + lowest) / 2 if halve else highest + lowest
+    total = highest + lowest if alpha == 1 else highest + alpha * lowest
+    return total / 2 if halve else total
 
 
 def _count_regions(k: float, regions: Tensor) -> int:

@@ -54,6 +54,18 @@ def test_at_test_the_best_class_erases_and_normalised_maps_are_fused() -> None:
         torch.testing.assert_close(fused, torch.maximum(min_max(first), min_max(second)))
 
 
+def test_the_map_of_a_class_that_is_asked_for_is_erased_by_that_class() -> None:
+    method, best = made(Acol, delta=0.4, erased_by="each"), made(Acol, delta=0.4)
+    found = method(IMAGES)
+    for image, fused in zip(IMAGES, found.maps, strict=True):
+        for label in range(3):
+            first, second = (maps[label] for maps in by_hand(method, image, [label], 0.4))
+            torch.testing.assert_close(fused[label], torch.maximum(min_max(first), min_max(second)))
+    rows, predicted = torch.arange(len(IMAGES)), found.scores.argmax(dim=1)
+    torch.testing.assert_close(found.maps[rows, predicted], best(IMAGES).maps[rows, predicted])
+    assert (found.maps - best(IMAGES).maps).abs().max() > 0.1  # where the prediction is another class
+
+
 def test_an_image_without_any_present_class_erases_nothing() -> None:
     method = made(Acol, delta=0.0)
     method.classifiers[1].load_state_dict(method.classifiers[0].state_dict())

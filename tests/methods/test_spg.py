@@ -33,6 +33,21 @@ def test_where_nothing_is_above_the_strongest_positions_are_foreground() -> None
     torch.testing.assert_close(logits.grad, torch.where(marked, (0.5 - expected) / 3, 0))
 
 
+def test_what_is_below_the_low_seed_is_background_even_if_nothing_is_above_it() -> None:
+    logits, guide = torch.full((1, 2, 2), 0.5), torch.tensor([[[0.04, 0.03], [0.01, 0.04]]])
+    assert guided_loss(logits, guide, (0.05, 0.7)).item() == pytest.approx(math.log(1 + math.exp(0.5)))
+
+
+def test_as_little_foreground_as_30_pixels_of_224_x_224_is_none() -> None:
+    """Of 96 x 96 cells 5.5: with five above the high seed, those above .7 of the maximum are foreground too."""
+    for above, foreground in ((5, 105), (6, 6)):
+        guide, logits = torch.full((1, 96, 96), 0.3), torch.zeros(1, 96, 96, requires_grad=True)
+        guide[0, 0, :above], guide[0, 1:11, :10] = 0.8, 0.6
+        guided_loss(logits, guide, (0.05, 0.7)).backward()
+        assert logits.grad is not None
+        assert int((logits.grad < 0).sum()) == foreground
+
+
 def test_without_images_the_loss_is_0() -> None:
     assert guided_loss(torch.randn(0, 2, 2), torch.rand(0, 2, 2), (0.2, 0.7)).item() == 0
 

@@ -74,7 +74,7 @@ def test_on_the_papers_nets_it_adds_a_grouped_convolution_to_1024_channels(net: 
     assert method.output.weight.shape == (3, 1024)
 
 
-@pytest.mark.parametrize(("variant", "rule"), [(None, "mean"), ("released-voc", "mean-components")])
+@pytest.mark.parametrize(("variant", "rule"), [(None, "mean"), ("released-voc", "mean-components-4")])
 def test_its_boxes_enclose_what_reaches_the_mean(variant: str | None, rule: str) -> None:
     cls, _ = registry.parse("spn")
     config = registry.configure(cls, variant, dataset="", recipe={}, settings={})

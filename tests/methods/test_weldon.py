@@ -72,6 +72,23 @@ def test_ap_needs_as_many_lowest_as_highest_regions() -> None:
         config("ap", k_minus=0)
 
 
+def test_ap_needs_the_lowest_to_weigh_as_much_as_the_highest() -> None:
+    with pytest.raises(RequestError, match=r"weldon: .*loss=ap needs alpha=1"):
+        config("ap", alpha=0.7)
+
+
+def test_wildcat_averages_its_maps_of_a_class_and_weighs_the_lowest_less() -> None:
+    method = made(Weldon, maps=4, alpha=0.7, k_plus=2, k_minus=3)
+    found, features = method(IMAGES), method.backbone.features(IMAGES)
+    weight, bias = method.maps.weight[:, :, 0, 0], method.maps.bias
+    for c in range(3):
+        maps = sum(torch.einsum("k,bkhw->bhw", weight[4 * c + m], features) for m in range(4)) / 4
+        torch.testing.assert_close(found.maps[:, c], maps)
+        ordered = maps.flatten(1).sort(dim=1).values
+        score = (ordered[:, -2:].mean(dim=1) + 0.7 * ordered[:, :3].mean(dim=1)) / 2
+        torch.testing.assert_close(found.scores[:, c], score + bias[4 * c : 4 * c + 4].mean())
+
+
 def test_scales_are_averaged_each_with_its_own_k() -> None:
     method, one, other = (made(Weldon, input_size=64, scales=scales) for scales in ((64, 48), (64,), (48,)))
     found = method(SQUARE)

@@ -16,7 +16,7 @@ from bench.errors import RunError
 from bench.predictions.decode import compute_mask, compute_shares, detections, peak, peaks, points_and_boxes
 
 RULES = ("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax")
-COMPONENTS = ("every-component", "every-component-minmax", "mean-components")
+COMPONENTS = ("every-component", "every-component-minmax", "mean-components", "mean-components-4")
 WHOLE = [0, 0, 6, 4]
 OPTIONS = {"nms_iou": 0.3, "score_threshold": 0.25, "max_detections": 6}
 
@@ -79,6 +79,12 @@ def test_a_constant_map_peaks_at_the_origin_and_its_box_is_the_whole_image(value
     assert peak(map_, 6, 4) == (0, 0)
     for rule in (*RULES, *COMPONENTS, "mean"):
         assert box_of(map_, 6, 4, rule=rule, threshold=0.2).tolist() == WHOLE
+
+
+def test_cells_that_touch_at_a_corner_are_one_component_unless_4_connected():
+    map_ = square(a=(1.0, (0, 0, 10, 10)), b=(1.0, (10, 10, 20, 20)))
+    assert len(boxes_of(map_, 30, 20, rule="mean-components", threshold=0)) == 1
+    assert len(boxes_of(map_, 30, 20, rule="mean-components-4", threshold=0)) == 2
 
 
 def test_a_map_of_one_cell_is_a_constant_map():
