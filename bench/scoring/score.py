@@ -189,13 +189,10 @@ def describe_odd_boxes(counts: Mapping[str, int]) -> list[str]:
 def _compute_intervals(
     metrics: Mapping[str, float | None], replicates: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
-    """Compute the interval of each defined metric, widened to contain the metric and clipped to [0, 1]."""
-    intervals = {}
-    for name, draws in replicates.items():
-        value = metrics[name]
-        if value is not None and (bounds := interval(draws, value)) is not None:
-            intervals[name] = (min(max(bounds[0], 0.0), value), max(min(bounds[1], 1.0), value))
-    return intervals
+    """Compute the interval of each defined metric."""
+    values = {name: value for name, value in metrics.items() if value is not None and name in replicates}
+    found = {name: interval(replicates[name], value) for name, value in values.items()}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
 
 
 def compute_class_intervals(

@@ -48,8 +48,9 @@ def test_the_interval_of_a_mean_has_the_width_that_theory_gives() -> None:
 
 
 def test_undefined_replicates_are_left_out() -> None:
-    values = np.array([np.nan, *np.linspace(-0.5, 0.5, 41)])
-    assert interval(values, 0.0) == (pytest.approx(-0.475), pytest.approx(0.475))
+    values = np.array([np.nan, *np.linspace(-0.5, 0.5, 39)])
+    assert difference_interval(values, 0.0) == (pytest.approx(-0.5), pytest.approx(0.5))  # the first and the last
+    assert interval(np.abs(values), 0.5) == interval(np.abs(values[1:]), 0.5)
     assert p_value(values, 0.0) == p_value(values[1:], 0.0) == 1.0
     for undefined in (np.array([np.nan]), np.zeros(0)):
         assert interval(undefined, 0.5) is None
@@ -58,10 +59,22 @@ def test_undefined_replicates_are_left_out() -> None:
     assert p_value(values, np.nan) is None
 
 
-def test_replicates_that_are_higher_on_average_say_how_far_and_not_where() -> None:
-    values = np.linspace(0, 1, 41)
-    assert interval(values + 0.25, 0.5) == interval(values, 0.5) == (pytest.approx(0.025), pytest.approx(0.975))
-    assert p_value(values + 0.25, 0.0) == 1.0
+def test_an_interval_reaches_from_one_correction_of_the_bias_to_the_other() -> None:
+    # 39 replicates, .4 to .6 by about .005: the first and the last are the quantiles. Their mean exceeds the value by b.
+    values = np.linspace(0.4, 0.6, 39)
+    assert interval(values, 0.5) == (pytest.approx(0.4), pytest.approx(0.6))
+    for bias in (0.02, -0.02):
+        low, high = interval(values + bias, 0.5) or (0, 0)
+        ends = sorted((-bias, -(1 + 2**0.5) * bias))
+        assert (low, high) == (pytest.approx(0.4 + ends[0]), pytest.approx(0.6 + ends[1]))
+    assert p_value(values + 0.25, 0.0) == p_value(values, 0.0) == 1.0  # of a difference, they say how far and not where
+
+
+def test_an_interval_holds_its_value_and_only_fractions() -> None:
+    values = np.linspace(0.4, 0.6, 39)
+    assert interval(values + 0.15, 0.5) == (pytest.approx(0.4 - 0.15 * (1 + 2**0.5)), 0.5)
+    assert interval(values - 0.48, 0.02) == (0.0, pytest.approx(0.12))
+    assert interval(np.ones(50), 1.0) == (1.0, 1.0)
 
 
 def test_a_p_value_by_hand() -> None:
@@ -115,7 +128,7 @@ def test_of_normal_outcomes_nineteen_intervals_in_twenty_hold_the_truth_and_one_
     two = one + generator.normal(0.3, 1, (100, 400))
     drawn = bootstrap(lambda w: {"difference": w @ (two - one) / 100}, 100, replicates=400, seed=0)["difference"].T
     found = (two - one).mean(axis=0)
-    held = [low <= 0.3 <= high for low, high in map(interval, drawn, found)]
+    held = [low <= 0.3 <= high for low, high in map(difference_interval, drawn, found)]
     wrong = [p_value(values, value) < 0.05 for values, value in zip(drawn - 0.3, found - 0.3, strict=True)]
     assert 0.91 < np.mean(held) < 0.98
     assert 0.02 < np.mean(wrong) < 0.09
