@@ -15,7 +15,7 @@ from bench.core.files import atomic_file, write_text
 from bench.core.provenance import current_time, read_revision
 from bench.records.collection import StoredResult
 from bench.records.replicates import replicates_path
-from bench.records.result import Result, read_result, write_result
+from bench.records.result import Result, read_result, require_committed, write_result
 from bench.tables.leaderboard import group_rows
 from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
@@ -42,14 +42,18 @@ def find_baseline(result: Result, accepted: Iterable[SeedGroup]) -> SeedGroup:
     return next((row for row in accepted if is_same_kind(row[0], result)), ())
 
 
-def accept(results: Iterable[StoredResult], folder: Path, reason: str) -> list[str]:
-    """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words."""
+def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_dirty: bool = False) -> list[str]:
+    """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words.
+
+    Raises RequestError, before anything moves, for a new one from an edited checkout unless `allow_dirty`.
+    """
     moved = []
     baselines = read(folder)
-    for one in results:
+    known = {other.result.address for other in baselines}
+    new = [one for one in results if one.result.address not in known]
+    require_committed([] if allow_dirty else [one.result for one in new])
+    for one in new:
         former = [other for other in baselines if _replaces(one.result, other.result)]
-        if any(other.result.address == one.result.address for other in former):
-            continue
         _copy(one, folder)
         _record(folder / LEDGER, one.result, [other.result for other in former], reason)
         for other in former:

@@ -20,6 +20,7 @@ from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
+from bench.tables.caveats import CAVEATS, list_caveats
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
@@ -85,6 +86,10 @@ def make_tables(found: Comparison) -> list[Table]:
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
     title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {format_count(a.images, 'image')}, per cent"
     remarks = [f"A: {_name(a)}", f"B: {_name(b)}"]
+    caveats = {name: list_caveats([result]) for name, result in (("A", a), ("B", b))}
+    for mark, note in CAVEATS.items():
+        if names := [name for name, marks in caveats.items() if mark in marks]:
+            remarks.append(f"{' and '.join(names)}: {note}.")
     if lower := [name for name in found.metrics if not a.higher_is_better[name]]:
         remarks.append(f"Lower is better: {', '.join(lower)}.")
     remarks += [f"Different protocol: {reason}." for reason in found.unlike]

@@ -19,6 +19,7 @@ from bench.core.bootstrap import difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
+from bench.tables.caveats import ONE_SEED, explain_caveats, list_caveats
 from bench.tables.leaderboard import letters, make_distinct_label, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
@@ -81,7 +82,8 @@ def make_table(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Tab
     if lower := sorted({check.metric for check in checks if not check.result.higher_is_better[check.metric]}):
         remarks.append(f"Lower is better: {', '.join(lower)}.")
     rows = tuple(_row(check, _distinct_name(check, checks), marks) for check in checks)
-    return Table(f"Gate: {summary}", columns, rows, {mark: note for note, mark in marks.items()}, tuple(remarks))
+    explained = {mark: note for note, mark in marks.items()} | explain_caveats(rows)
+    return Table(f"Gate: {summary}", columns, rows, explained, tuple(remarks))
 
 
 def _check_row(row: SeedGroup, baseline: SeedGroup, records: Mapping[str, Path], tolerance: float) -> list[GateCheck]:
@@ -189,8 +191,9 @@ def _row(check: GateCheck, name: str, marks: Mapping[str, str]) -> tuple[Cell, .
     seeds = "" if len(check.seeds) < 2 else f", {len(check.seeds)} seeds"
     synthetic = " (synthetic)" if check.result.dataset in SYNTHETIC else ""
     where = f"{check.result.protocol} on {check.result.dataset}{synthetic} {check.result.split}"
+    caveats = [mark for mark in list_caveats([check.result]) if mark != ONE_SEED or not seeds]
     return (
-        Cell(name, f"{name}{seeds}"),
+        Cell(name, f"{name}{seeds}", tuple(caveats)),
         Cell(where, where),
         Cell(check.metric, check.metric),
         Cell(check.accepted, percent(check.accepted)),

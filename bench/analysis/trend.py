@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.result import SYNTHETIC, Result
+from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboard import letters, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import format_difference, with_interval, with_spread
@@ -39,7 +40,7 @@ class Point:
     @property
     def dirty(self) -> bool:
         """Whether the code differed from its revision."""
-        return any(one.provenance.get("dirty") for one in self.results)
+        return any(one.is_edited for one in self.results)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,13 @@ def make_table(trend: Trend) -> Table:
     metrics = list(dict.fromkeys(name for point in trend.points for name in point.values))
     notes = dict.fromkeys(reason for point in trend.points for reason in point.moved)
     marks = dict(zip(notes, letters(), strict=False))
+    rows = tuple(_row(point, metrics, marks) for point in trend.points)
     return Table(
         f"{trend.method} · {trend.protocol} on {trend.dataset}{synthetic} {trend.split}, per cent",
         ("made", "revision", "seeds", *metrics, "change"),
-        tuple(_row(point, metrics, marks) for point in trend.points),
-        {mark: note for note, mark in marks.items()},
-        ("change: of the first metric since the row before; a + after a revision: the code differed from it.",),
+        rows,
+        {mark: note for note, mark in marks.items()} | explain_caveats(rows),
+        ("change: of the first metric since the row before.",),
     )
 
 
@@ -136,8 +138,8 @@ def _row(point: Point, metrics: Sequence[str], marks: dict[str, str]) -> tuple[C
     code = point.revision or ""
     seeds = " ".join(str(one.seed) for one in point.results if one.seed is not None)
     return (
-        Cell(made, made, tuple(marks[reason] for reason in point.moved)),
-        Cell(code, code[:_SHOWN] + ("+" if point.dirty else "")),
+        Cell(made, made, (*(marks[reason] for reason in point.moved), *list_caveats(point.results))),
+        Cell(code, code[:_SHOWN]),
         Cell(seeds, seeds),
         *(_cell(point, name) for name in metrics),
         Cell(point.change, format_difference(point.change)),

@@ -50,6 +50,7 @@ BASELINES = registry.ROOT / "results" / "baselines"
     metavar="REASON",
     help="Accept the results as the new baselines, with the reason for the record.",
 )
+@options.allow_dirty
 @options.format_
 @options.places
 @options.as_json
@@ -59,6 +60,7 @@ def gate(
     baseline: Path,
     tolerance: float,
     reason: str | None,
+    allow_dirty: bool,
     format_: str,
     places: Places,
     as_json: bool,
@@ -79,7 +81,7 @@ def gate(
     if reason is not None:
         if not reason.strip():
             raise RequestError("--accept: expected a reason for the record, but got an empty text.")
-        _print_accepted(baselines.accept(results, baseline, reason), baseline, as_json=as_json)
+        _print_accepted(baselines.accept(results, baseline, reason, allow_dirty=allow_dirty), baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)
     if not accepted:

@@ -109,6 +109,12 @@ plugin = click.option(
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, the rest on stderr.")
 
+allow_dirty = click.option(
+    "--allow-dirty",
+    is_flag=True,
+    help="Take results from an edited checkout too; they are marked wherever they are shown.",
+)
+
 conventions = click.option(
     "--convention",
     "conventions",

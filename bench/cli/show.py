@@ -133,6 +133,7 @@ def _format_table_entry(table: ReportedTableDocument) -> tuple[str, str, str]:
 def _list_runs(places: Places, as_json: bool) -> None:
     from bench.cli.table import MEASURED
     from bench.records.collection import list_results
+    from bench.tables.caveats import CAVEATS, EDITED
     from bench.tables.numbers import percent
 
     known = sorted(list_results(places, MEASURED), key=lambda stored: (stored.result.created, stored.result.address))
@@ -149,13 +150,16 @@ def _list_runs(places: Places, as_json: bool) -> None:
         return
     rows = []
     for stored in known:
-        result, mark = stored.result, "published" if _is_published(stored) else ""
+        result = stored.result
+        mark = " ".join([*(["published"] if _is_published(stored) else []), *([EDITED] if result.is_edited else [])])
         name, value = next(iter(result.metrics.items()), ("", None))
         seed = "" if result.seed is None else f"seed {result.seed}"
         where = f"{result.dataset} {result.split}"
         rows.append((result.address, result.label, result.protocol, where, seed, f"{name} {percent(value)}", mark))
     if rows:
         click.echo(align_columns(rows))
+    if any(stored.result.is_edited for stored in known):
+        click.echo(f"{EDITED} {CAVEATS[EDITED]}")
 
 
 def _is_published(stored: StoredResult) -> bool:
@@ -168,6 +172,7 @@ def _is_published(stored: StoredResult) -> bool:
 def _show_run(address: str, places: Places, as_json: bool) -> None:
     from bench.cli.table import MEASURED
     from bench.records.collection import find_result
+    from bench.tables.caveats import CAVEATS, list_caveats
 
     result = find_result(address, places, MEASURED).result
     record = result.model_dump(mode="json", by_alias=True)
@@ -177,7 +182,8 @@ def _show_run(address: str, places: Places, as_json: bool) -> None:
     fields = [
         (key, format_value(value)) for key, value in record.items() if key not in ("metrics", "intervals", "per_class")
     ]
-    click.echo("\n\n".join([format_result(result), *_format_per_class(result), align_columns(fields)]))
+    caveats = "".join(f"\n  {mark} {CAVEATS[mark]}" for mark in list_caveats([result]))
+    click.echo("\n\n".join([format_result(result) + caveats, *_format_per_class(result), align_columns(fields)]))
 
 
 def _draw_run(

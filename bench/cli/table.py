@@ -68,13 +68,17 @@ def table(
 @click.command("publish")
 @click.argument("address")
 @click.option("--into", type=options.FILE, default=MEASURED, help="Folder to copy into (default: results/measured).")
+@options.allow_dirty
 @options.places
 @options.as_json
-def publish(address: str, into: Path, places: Places, as_json: bool) -> None:
-    """Copy a result into results/measured: its record, and its outcomes if they are small."""
+def publish(address: str, into: Path, *, allow_dirty: bool, places: Places, as_json: bool) -> None:
+    """Copy a result into results/measured: its record, and its outcomes if they are small.
+
+    A result from an edited checkout is refused: no revision has the code that made it.
+    """
     from bench.records.store import Store
 
-    written = [str(path) for path in Store(places).publish(address, into)]
+    written = [str(path) for path in Store(places).publish(address, into, allow_dirty=allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
         emit(document)

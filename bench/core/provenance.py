@@ -26,11 +26,21 @@ def collect_provenance(device: str) -> dict[str, Any]:
     }
 
 
+NO_CODE = ("results", "docs", "tests", "*.md")
+"""What can be edited without making another number; publishing one result edits `results`."""
+
+MOST_CHANGED = 20
+"""At most so many changed files are recorded."""
+
+
 def read_revision(folder: Path) -> dict[str, Any]:
-    """Return git's revision of the code in `folder`, and whether anything differs from it; both None without git."""
+    """Return git's revision of `folder`, whether code differs from it, and in which files; None without git."""
     head = _run_git(folder, "rev-parse", "HEAD")
-    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal")
-    return {"revision": head, "dirty": None if changes is None else bool(changes)}
+    code = (":(top)", *(f":(top,exclude){name}" for name in NO_CODE))
+    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *code)
+    if not changes:
+        return {"revision": head, "dirty": None if changes is None else False}
+    return {"revision": head, "dirty": True, "changed": [line[3:] for line in changes.splitlines()[:MOST_CHANGED]]}
 
 
 def current_time() -> str:
@@ -51,7 +61,7 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
         process = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return process.stdout.strip() if process.returncode == 0 else None
+    return process.stdout.rstrip() if process.returncode == 0 else None
 
 
 def _package_version(package: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.core.files import read_json, write_json
 from bench.core.setting_names import RENAMED
-from bench.errors import BadFileError
+from bench.errors import BadFileError, RequestError, format_names
 
 SCHEMA = 2
 
@@ -98,6 +98,11 @@ class Result(BaseModel):
         return f"{self.protocol}.{method}.{self.address}.json"
 
     @property
+    def is_edited(self) -> bool:
+        """Whether it was made in an edited checkout, so that no revision has its code."""
+        return bool(self.provenance.get("dirty"))
+
+    @property
     def label(self) -> str:
         """`method:variant`, as typed on the command line."""
         return self.method if self.variant is None else f"{self.method}:{self.variant}"
@@ -106,6 +111,18 @@ class Result(BaseModel):
     def seed_suffix(self) -> str:
         """`, seed 1`, to go after other words; empty where the predictions had no seed."""
         return "" if self.seed is None else f", seed {self.seed}"
+
+
+def require_committed(results: Iterable[Result]) -> None:
+    """Raise RequestError if the code of a result is that of no revision."""
+    for result in results:
+        if result.is_edited:
+            files = result.provenance.get("changed")
+            which = format_names(files) if files else "its record does not say which files"
+            raise RequestError(
+                f"Result {result.address} was made in an edited checkout ({which}), so no revision has its code. "
+                "Commit the changes and run it again, or add --allow-dirty: it is then marked wherever it is shown."
+            )
 
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from bench.core.progress import SILENT, Progress
 from bench.errors import MissingDataError, UnknownNameError
 from bench.records import training_log
 from bench.records.replicates import replicates_path
-from bench.records.result import Result, list_records, read_result, write_result
+from bench.records.result import Result, list_records, read_result, require_committed, write_result
 from bench.records.training_log import LOG
 
 SMALL = 1 << 20
@@ -134,12 +134,14 @@ class Store:
         write_result(self.result_path(result.address), written)
         return written
 
-    def publish(self, address: str, into: Path) -> list[Path]:
+    def publish(self, address: str, into: Path, *, allow_dirty: bool = False) -> list[Path]:
         """Copy a result into `into`: record, log, replicates, and outcomes if they are small; return the new files.
 
-        `address` may be a unique prefix. Raises UnknownNameError.
+        `address` may be a unique prefix. Raises UnknownNameError, and RequestError for a result from an edited checkout
+        unless `allow_dirty`.
         """
         result = read_result(self.result_path(self.complete_address(address)))
+        require_committed([] if allow_dirty else [result])
         record = into / result.file_name
         outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
         log = self.training_folder(result.training or "") / LOG

@@ -10,6 +10,7 @@ from typing import Any
 from bench.site.method import Found
 from bench.site.parts import Board, markup
 from bench.site.paths import method_page, paper_page, protocol_page
+from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
 
@@ -36,8 +37,9 @@ def make_values(protocols: Lines, methods: Lines, boards: Sequence[Board], found
     }
 
 
-def _make_table(title: str, columns: tuple[str, ...], rows: Any) -> Table:
-    return Table(title, columns, tuple(rows))
+def _make_table(title: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Table:
+    made = tuple(rows)
+    return Table(title, columns, made, explain_caveats(made))
 
 
 def _make_best_row(board: Board) -> Row:
@@ -49,7 +51,7 @@ def _make_best_row(board: Board) -> Row:
     return (
         Cell(board.protocol, board.protocol, link=protocol_page(board.protocol)),
         Cell(board.dataset, f"{board.dataset}, partial" if board.of[0][0].partial else board.dataset),
-        Cell(first[0].text, first[0].text, link=method_page(board.of[0][0].method)),
+        Cell(first[0].text, first[0].text, list_caveats(board.of[0]), link=method_page(board.of[0][0].method)),
         Cell(metric, metric),
         Cell(value.value, value.text),
         Cell(methods, str(methods)),

@@ -15,6 +15,7 @@ from bench.site.paths import paper_page, protocol_page
 from bench.site.protocol import draw_trend
 from bench.site.run import draw_losses
 from bench.tables.beside import LEGEND, verdict_on
+from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import format_difference, percent
@@ -96,11 +97,15 @@ def _compare_measured(number: Reported, one: Measured | None) -> Row:
     difference, said = one.value - number.fraction, verdict_on(one, number)
     text = format_difference(difference, digits) + (f" {SIGNS[said]}" if said else "")
     reasons = "; ".join(one.reasons)
-    return Cell(one.value, percent(one.value, digits)), Cell(difference, text), Cell(reasons, reasons)
+    return (
+        Cell(one.value, percent(one.value, digits), list_caveats(one.results)),
+        Cell(difference, text),
+        Cell(reasons, reasons),
+    )
 
 
 def _make_comparison(rows: Sequence[Row]) -> Table:
-    return Table("Means that papers report, per cent", AGAINST, tuple(rows), remarks=(LEGEND,))
+    return Table("Means that papers report, per cent", AGAINST, tuple(rows), explain_caveats(rows), (LEGEND,))
 
 
 def _draw_trainings(own: Sequence[StoredResult]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from bench.records.collection import StoredResult
 from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
+from bench.tables.caveats import EDITED, explain_caveats
 from bench.tables.html import html
 from bench.tables.leaderboard import add_columns, best_first, group_rows, make_distinct_label
 from bench.tables.leaderboards import board
@@ -67,7 +68,8 @@ def list_runs(results: Sequence[Result]) -> Table:
     rows = tuple(
         _make_run_row(result, make_distinct_label(result, namesakes[_get_request(result)])) for result in latest
     )
-    return Table("Runs", ("run", "protocol", "on", "seed", "metric", "value", "made"), rows)
+    columns = ("run", "protocol", "on", "seed", "metric", "value", "made")
+    return Table("Runs", columns, rows, explain_caveats(rows))
 
 
 def _get_request(result: Result) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ def _make_run_row(result: Result, name: str) -> Row:
     partial = " (partial)" if result.partial else ""
     where = f"{result.dataset} {result.split}{partial}"
     return (
-        Cell(name, name, link=UP + run_page(result.address)),
+        Cell(name, name, (EDITED,) * result.is_edited, link=UP + run_page(result.address)),
         Cell(result.protocol, result.protocol, link=UP + protocol_page(result.protocol)),
         Cell(where, where),
         Cell(result.seed, seed),

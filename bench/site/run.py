@@ -16,6 +16,7 @@ from bench.scoring.average_precision import precision_recall
 from bench.site.charts import Chart, compute_envelope, draw_chart
 from bench.site.parts import flatten, make_text_table, markup
 from bench.site.paths import method_page, protocol_page
+from bench.tables.caveats import CAVEATS, list_caveats
 from bench.tables.numbers import bounds, percent, with_interval
 
 APART = (
@@ -54,6 +55,7 @@ def make_values(one: StoredResult) -> dict[str, Any]:
         "title": f"{result.label} · {result.protocol}",
         "result": result,
         "synthetic": result.dataset in SYNTHETIC,
+        "caveats": [f"{mark} {CAVEATS[mark]}" for mark in list_caveats([result])],
         "method": method_page(result.method),
         "protocol": protocol_page(result.protocol),
         "metrics": markup(make_text_table("Metrics, per cent", ("metric", "value"), metrics)),

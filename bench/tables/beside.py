@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from bench.tables.caveats import CAVEATS, caveat_fields, explain_caveats, list_caveats
 from bench.tables.leaderboard import letters, make_distinct_label
 from bench.tables.matching import Line, Matches, Measured
 from bench.tables.model import Cell, Row, Table
@@ -44,7 +45,7 @@ def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping
         f"{table.citation}, Table {table.table}: {table.title}",
         ("method", *(column.head for column in table.columns)),
         tuple(rows),
-        {**table.marks, **{mark: note for note, mark in marks.items()}},
+        {**table.marks, **{mark: note for note, mark in marks.items()}, **explain_caveats(rows)},
         _remarks(table, found),
         ("", *heads) if any(heads) else (),
         tuple(groups) if any(groups) else (),
@@ -78,21 +79,24 @@ def _make_measured_row(
     best: Best,
     marks: Mapping[str, str],
 ) -> Row:
-    """Reasons that hold for the whole line stand at its name, others at their cells."""
+    """Reasons and caveats that hold for the whole line stand at its name, others at their cells."""
     everywhere = set.intersection(*(set(one.reasons) for one in line.values()))
+    caveats = {key: list_caveats(one.results) for key, one in line.items()}
+    of_all = [mark for mark in CAVEATS if all(mark in some for some in caveats.values())]
     first = next(iter(line.values())).results[0]
-    extra = {"row": "measured", "as": first.label, "net": first.config.get("net")}
-    cells = [Cell(label, label, tuple(sorted(marks[reason] for reason in everywhere)), extra=extra)]
+    extra = {"row": "measured", "as": first.label, "net": first.config.get("net"), **caveat_fields(of_all)}
+    cells = [Cell(label, label, (*sorted(marks[reason] for reason in everywhere), *of_all), extra=extra)]
     for column in columns:
         if (one := line.get(column.key)) is None:
             cells.append(Cell())
             continue
         number = numbers[column.key]
-        own = tuple(sorted(marks[reason] for reason in one.reasons if reason not in everywhere))
+        own = sorted(marks[reason] for reason in one.reasons if reason not in everywhere)
+        own += [mark for mark in caveats[column.key] if mark not in of_all]
         is_best = not one.reasons and best.get((column.key, number.protocol)) == one.value
         name = _name(column)
         ends = {f"{name}_low": one.interval[0], f"{name}_high": one.interval[1]} if one.interval else {}
-        cells.append(Cell(one.value, percent(one.value, _digits(number.value)), own, is_best, ends))
+        cells.append(Cell(one.value, percent(one.value, _digits(number.value)), tuple(own), is_best, ends))
     return tuple(cells)
 
 

@@ -22,6 +22,8 @@ _ESCAPES = str.maketrans(
         '"': r"\textquotedbl{}",
         "±": r"$\pm$",
         "†": r"\dag{}",
+        "‡": r"\ddag{}",
+        "§": r"\S{}",
         "τ": r"$\tau$",
         **{sign: rf"\{sign}" for sign in "&%$#_{}"},
         **{sign: f"{{{sign}}}" for sign in "[]*"},  # after \\ these would be its arguments

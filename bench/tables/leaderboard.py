@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import format_count
 from bench.records.result import SYNTHETIC, Result
+from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, list_caveats
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
 from bench.tables.ranked import ReplicatesByAddress, SeedGroup, explain_ranks, list_values, rank_results
@@ -61,7 +62,8 @@ def leaderboard(
     columns = ("method", *(["rank"] if places else []), *metrics)
     if places:
         remarks = (*remarks, explain_ranks(metrics[0], alike, places))
-    return Table(title, columns, tuple(cells), {mark: remark for remark, mark in marks.items()}, remarks)
+    notes = {mark: remark for remark, mark in marks.items()} | explain_caveats(cells)
+    return Table(title, columns, tuple(cells), notes, remarks)
 
 
 def add_columns(table: Table) -> Table:
@@ -70,7 +72,9 @@ def add_columns(table: Table) -> Table:
     names = [
         name
         for name in dict.fromkeys(name for extra in known for name in extra)
-        if any(values := {extra.get(name) for extra in known}) and (name not in _WHERE or len(values) > 1)
+        if any(values := {extra.get(name) for extra in known})
+        and name not in FIELDS
+        and (name not in _WHERE or len(values) > 1)
     ]
     rows = tuple(
         (replace(row[0], extra={}), *row[1:], *(_format_extra(row[0].extra.get(name)) for name in names))
@@ -231,8 +235,9 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "proposals": first.config.get("proposals"),
         "tuned on": first.tuned_on,
         "images/s": first.images_per_second.get("prediction"),
+        **caveat_fields(caveats := list_caveats(row)),
     }
-    return Cell(label, label, tuple(marks), extra=extra)
+    return Cell(label, label, (*marks, *caveats), extra=extra)
 
 
 def _rank_cell(rank: int | None) -> Cell:

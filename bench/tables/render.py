@@ -21,14 +21,14 @@ def text(table: Table) -> str:
     heads = [textwrap.fill(head, _HEAD) for head in table.heads or ("",) * len(table.columns)]
     columns = [f"{head}\n{name}".strip() for head, name in zip(heads, table.columns, strict=True)]
     rows = _with_groups(table, str, lambda cell: _format_marked(cell))
-    notes = [f"({mark}) {note}" for mark, note in table.notes.items()]
+    notes = [f"{_enclose(mark)} {note}" for mark, note in table.notes.items()]
     return "\n".join([table.title, "", _grid(columns, rows, "simple"), *notes, *table.remarks])
 
 
 def markdown(table: Table) -> str:
     """For a page: the best of each column is bold, groups are in italics, and nothing said is taken for markup."""
     rows = _with_groups(table, lambda group: f"*{_escape(group)}*", _bold)
-    notes = [f"({_escape(mark)}) {_escape(note)}" for mark, note in table.notes.items()]
+    notes = [f"{_escape(_enclose(mark))} {_escape(note)}" for mark, note in table.notes.items()]
     grid = _grid([_escape(name) for name in table.names], rows, "pipe")
     return "\n\n".join([f"**{_escape(table.title)}**", grid, *notes, *map(_escape, table.remarks)])
 
@@ -78,7 +78,12 @@ def _grid(columns: Sequence[str], rows: list[list[str]], style: str) -> str:
 
 def _format_marked(cell: Cell) -> str:
     words = " ".join(cell.text.split())
-    return " ".join([words, *(f"({mark})" for mark in cell.marks)])
+    return " ".join([words, *map(_enclose, cell.marks)])
+
+
+def _enclose(mark: str) -> str:
+    """Put letters in brackets; symbols stand alone."""
+    return f"({mark})" if mark.isalnum() else mark
 
 
 def _bold(cell: Cell) -> str:

@@ -86,10 +86,11 @@ def test_a_trend_is_read_as_a_table() -> None:
     assert text.splitlines() == [
         "melm · voc07-det on voc2007 test, per cent",
         "",
-        "made              revision    seeds                mAP    change",
-        "--------------  ----------  -------  -----------------  --------",
-        "2025-01-01       abcdef012        0  40.0 [30.0, 50.0]",
-        "2025-01-02 (a)  bbbbbbbbb+        0               50.0     +10.0",
+        "made                revision    seeds                mAP    change",
+        "----------------  ----------  -------  -----------------  --------",
+        "2025-01-01         abcdef012        0  40.0 [30.0, 50.0]",
+        "2025-01-02 (a) §   bbbbbbbbb        0               50.0     +10.0",
         "(a) epochs 10, was 20",
-        "change: of the first metric since the row before; a + after a revision: the code differed from it.",
+        "§ from an edited checkout: no revision has the code that made it",
+        "change: of the first metric since the row before.",
     ]

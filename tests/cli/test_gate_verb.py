@@ -29,6 +29,7 @@ def write(tmp_path: Path) -> Write:
         metric = bound.metrics[0]
         made: dict[str, Any] = {
             **RECORD,
+            "created": "2025-01-01",
             "address": f"{folder}{points}".replace(".", ""),
             "protocol": protocol,
             "family": bound.record.family,
@@ -39,7 +40,6 @@ def write(tmp_path: Path) -> Write:
             "metrics": {metric: points / 100},
             "higher_is_better": {metric: bound.family.METRICS[metric]},
             "intervals": {metric: (points / 100 - 0.01, points / 100 + 0.01)},
-            "created": "2025-01-01",
             "provenance": {"revision": "a" * 40, "dirty": False},
         }
         result = Result(**{**made, **more})
@@ -124,6 +124,21 @@ def test_accepting_moves_the_baseline_and_keeps_the_reason(here, write: Write, t
     assert "ties are broken by id now" in (tmp_path / "old" / "accepted.jsonl").read_text()
     assert here("gate", "--baseline", "old").code == 0
     assert "These results are already the baselines" in here("gate", "--baseline", "old", "--accept", "again").out
+
+
+def test_a_baseline_from_an_edited_checkout_is_refused(here, write: Write, tmp_path: Path) -> None:
+    write("old", 69.5)
+    write("runs", 60.0, split="few")
+    edited = write("runs", 67.5, provenance={"revision": "a" * 40, "dirty": True, "changed": ["bench/api.py"]})
+    answer = here("gate", "--baseline", "old", "--accept", "why")
+    assert answer.code == 2
+    assert f"Result {edited.address} was made in an edited checkout (bench/api.py)" in answer.err
+    assert not (tmp_path / "old" / "accepted.jsonl").exists()
+    assert here("gate", "--baseline", "old", "--accept", "why", "--allow-dirty").code == 0
+    assert here("gate", "--baseline", "old", "--accept", "why").code == 0  # it has been accepted
+    page = here("gate", "--baseline", "old").out
+    assert "center §" in page
+    assert "§ from an edited checkout" in page
 
 
 def test_a_reason_must_say_something(here, write: Write) -> None:

@@ -154,6 +154,30 @@ def test_published_results_are_listed_marked_and_shown(here, annotations: Path, 
     assert here("show", "run", record["address"][:8], *elsewhere, "--json").json() == record
 
 
+def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
+    here, annotations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = {"revision": "e" * 40, "dirty": True, "changed": ["bench/api.py"]}
+    monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: edited)
+    note = "§ from an edited checkout: no revision has the code that made it"
+    scored = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL))
+    assert note in scored.out
+    (record,) = here("list", "runs", "--json").json()["runs"]
+    publish = ("publish", record["address"], "--into", tmp_path / "measured")
+    refused = here(*publish)
+    assert (refused.code, "(bench/api.py)" in refused.err, "--allow-dirty" in refused.err) == (2, True, True)
+    assert not (tmp_path / "measured").exists()
+    assert here(*publish, "--allow-dirty").code == 0
+    assert here("list", "runs").out.splitlines()[1:] == [note]
+    assert here("list", "runs", "--runs", "others").out.splitlines()[0].endswith("  published §")
+    for command in (("show", "run", record["address"]), ("table",), ("trend",), ("gate", "--baseline", "none")):
+        assert note in here(*command).out
+    here("report", "--out", "site")
+    pages = {path.name: path.read_text() for path in (tmp_path / "site").rglob("*.html")}
+    for page in ("index.html", "voc07-det.html", "hand.html", f"{record['address']}.html"):
+        assert "from an edited checkout" in pages[page], page
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [

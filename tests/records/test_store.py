@@ -23,7 +23,7 @@ from bench.core.files import Places, file_digest
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
-from bench.records.result import Result
+from bench.records.result import Result, read_result
 from bench.records.store import SMALL, Store
 from bench.scoring.score import compute_result_address
 
@@ -320,6 +320,23 @@ def test_a_result_is_published_by_an_address_that_is_long_enough(places: Places,
     for wrong in ("ab", "cd"):
         with pytest.raises(UnknownNameError, match=f"Unknown result '{wrong}'.*ab12, ab34"):
             store.publish(wrong, into)
+
+
+def test_a_result_from_an_edited_checkout_is_published_only_if_asked_for(places: Places, tmp_path: Path) -> None:
+    store, into = Store(places), tmp_path / "measured"
+    for address, provenance, files in (
+        ("aa", {"changed": ["bench/api.py", "methods/cam.py"]}, r"\(bench/api.py, methods/cam.py\)"),
+        ("bb", {}, r"\(its record does not say which files\)"),
+    ):
+        store.record(record(address, provenance={"dirty": True, **provenance}), OUTCOMES)
+        with pytest.raises(RequestError, match=rf"Result {address} .* edited checkout {files}.*--allow-dirty"):
+            store.publish(address, into)
+        assert not into.exists()
+    written, *_ = store.publish("aa", into, allow_dirty=True)
+    assert read_result(written).is_edited
+    for address, dirty in (("cc", False), ("dd", None)):
+        store.record(record(address, provenance={"dirty": dirty}), OUTCOMES)
+        assert store.publish(address, into)
 
 
 def test_outcomes_that_are_too_large_stay_where_they_are_and_replicates_do_not(places: Places, tmp_path: Path) -> None:

@@ -27,12 +27,11 @@ SUFFIX = {"text": "txt", "md": "md", "latex": "tex", "csv": "csv", "html": "html
 
 
 def _pointing() -> Table:
-    """Heads over two columns, missing cells, everything that a verdict can be."""
+    """Heads over two columns, missing cells, everything that a verdict can be, and caveats."""
     metrics, intervals = {"accuracy": 0.6963, "accuracy_difficult": 0.4}, {"accuracy": (0.684, 0.708)}
     center = result("voc07-point", "center", metrics, intervals={**intervals, "accuracy_difficult": (0.38, 0.44)})
-    cam = result(
-        "voc07-point", "cam", {"accuracy": 0.7}, config={"net": "googlenet"}, intervals={"accuracy": (0.6, 0.75)}
-    )
+    learned = {"config": {"net": "googlenet"}, "training": "t", "provenance": {"dirty": True}}
+    cam = result("voc07-point", "cam", {"accuracy": 0.7}, intervals={"accuracy": (0.6, 0.75)}, **learned)
     return beside("spn-2", [center, cam])
 
 
@@ -96,7 +95,7 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not {"td", "th"} & set(self._open):
             return
-        self.rows[-1][self._at] += f" ({data})" if "sup" in self._open else data
+        self.rows[-1][self._at] += f" {_enclose(data)}" if "sup" in self._open else data
         self.strong += [data] if "strong" in self._open else []
 
 
@@ -105,8 +104,16 @@ def _cells(table: Table) -> list[list[str]]:
     shown = []
     for group, rows in table.sections():
         shown += [[group] + [""] * (len(table.columns) - 1)] if group else []
-        shown += [["".join([cell.text, *(f" ({mark})" for mark in cell.marks)]) for cell in row] for row in rows]
+        shown += [[_with_marks(cell) for cell in row] for row in rows]
     return shown
+
+
+def _with_marks(cell: Cell) -> str:
+    return " ".join([cell.text, *map(_enclose, cell.marks)])
+
+
+def _enclose(mark: str) -> str:
+    return f"({mark})" if mark.isalpha() else mark
 
 
 def _best(table: Table) -> list[str]:
@@ -140,9 +147,7 @@ def test_markdown_says_what_the_table_says(name: str) -> None:
     read = _Reader(MarkdownIt("commonmark").enable("table").render(markdown(table)))
     assert read.rows[0] == list(table.names)
     assert read.rows[1:] == _cells(table)
-    assert read.strong == [
-        " ".join([cell.text, *(f"({mark})" for mark in cell.marks)]) for row in table.rows for cell in row if cell.best
-    ]
+    assert read.strong == [_with_marks(cell) for row in table.rows for cell in row if cell.best]
 
 
 @pytest.mark.parametrize("name", reported_tables())

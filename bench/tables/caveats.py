@@ -1,0 +1,38 @@
+"""What an interval does not tell of a number: that it is of one training alone, or of code that no revision has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bench.records.result import Result
+from bench.tables.model import Row, Value
+
+ONE_SEED, EDITED = "‡", "§"
+"""Marks; papers' own are * and †."""
+
+CAVEATS = {
+    ONE_SEED: "one seed: differences between seeds are not in the interval",
+    EDITED: "from an edited checkout: no revision has the code that made it",
+}
+
+
+def list_caveats(results: Sequence[Result]) -> tuple[str, ...]:
+    """Return the marks of a number that is the mean of these results; what learns nothing has no seed."""
+    one_seed = len({result.seed for result in results}) == 1 and results[0].training is not None
+    edited = any(result.is_edited for result in results)
+    return (ONE_SEED,) * one_seed + (EDITED,) * edited
+
+
+def explain_caveats(rows: Iterable[Row]) -> dict[str, str]:
+    """Return the notes of the marks that rows of a table have."""
+    used = {mark for row in rows for cell in row for mark in cell.marks}
+    return {mark: note for mark, note in CAVEATS.items() if mark in used}
+
+
+FIELDS = {"one seed": ONE_SEED, "edited": EDITED}
+"""The marks as fields for programs, by name."""
+
+
+def caveat_fields(marks: Sequence[str]) -> dict[str, Value]:
+    """Return the fields: `yes`, or None."""
+    return {name: "yes" if mark in marks else None for name, mark in FIELDS.items()}
