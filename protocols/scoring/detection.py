@@ -36,7 +36,7 @@ class Conventions(protocol.Conventions):
     iou_compare: Literal[">=", ">"]
     """Whether an overlap of exactly the threshold is enough."""
     difficult: Literal["ignore", "count", "remove"]
-    """Difficult objects: not to be found, and who finds one is not counted; to be found like others; not there."""
+    """Difficult objects: need not be found, and detections on them do not count; must be found like others; removed."""
     plus_one: bool
     """Whether xmin ... xmax holds xmax - xmin + 1 pixels."""
     rounding: Literal["none", "devkit"]
