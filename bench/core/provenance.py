@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,11 +20,16 @@ PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-h
 def collect_provenance(device: str) -> dict[str, Any]:
     """Return revision and whether dirty, versions, device and driver; `device` is torch's name for it."""
     return {
-        **read_revision(Path(bench.__file__).resolve().parent),
+        **read_code(),
         "packages": {name: _package_version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
         **_describe_device(device),
     }
+
+
+def read_code() -> dict[str, Any]:
+    """Return what `read_revision` says of this package."""
+    return read_revision(Path(bench.__file__).resolve().parent)
 
 
 NO_CODE = ("results", "docs", "tests", "*.md")
@@ -41,6 +47,13 @@ def read_revision(folder: Path) -> dict[str, Any]:
     if not changes:
         return {"revision": head, "dirty": None if changes is None else False}
     return {"revision": head, "dirty": True, "changed": [line[3:] for line in changes.splitlines()[:MOST_CHANGED]]}
+
+
+def add_edits(own: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a provenance with the edits of the steps that it builds on: it is dirty if one of them is."""
+    dirty = [each for each in (own, *earlier) if each.get("dirty")]
+    changed = dict.fromkeys(file for each in dirty for file in each.get("changed", ()))
+    return {**own, "dirty": True, "changed": list(changed)} if dirty else dict(own)
 
 
 def current_time() -> str:

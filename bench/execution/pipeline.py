@@ -271,7 +271,7 @@ def _predict(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
         about = About(made_by=resolved.request.method, dataset=resolved.dataset.name, split=test.split, ids=test.ids)
         check()
         for kind in (kind for kind in missing if kind in tables or kind in FOLDERS):
-            write_json(folder / f"{kind}.json", cost)
+            write_json(folder / f"{kind}.json", {**cost, "provenance": provenance.read_code()})
             if kind in FOLDERS:
                 locate_predictions(folder / "parts", kind).rename(locate_predictions(folder, kind))
             else:
@@ -329,9 +329,19 @@ def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
         **_describe_origin(resolved, options),
         **_summarize_cost(resolved, options, seconds),
         predictions_digest={kind: made.digest for kind, made in predictions.items()},
-        provenance=provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()},
+        provenance=_collect_provenance(resolved, options),
     )
     return options.store.record(result, scoring.outcomes, scoring.replicates)
+
+
+def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
+    """Return the provenance of a scoring; edits of the code that trained or predicted count."""
+    own = provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()}
+    folder = options.store.predictions_folder(resolved.predictions.address)
+    steps = [folder / f"{kind}.json" for kind in resolved.kinds]
+    if resolved.training is not None:
+        steps.append(options.store.training_folder(resolved.training.address) / "done.json")
+    return provenance.add_edits(own, (read_json(step).get("provenance", {}) for step in steps if step.exists()))
 
 
 def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:

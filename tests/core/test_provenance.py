@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.core.provenance import MOST_CHANGED, read_revision
+from bench.core.provenance import MOST_CHANGED, add_edits, read_revision
 
 
 @pytest.fixture
@@ -52,3 +53,12 @@ def test_published_results_pages_and_tests_are_no_code(checkout: Path) -> None:
 
 def test_without_git_nothing_is_known(tmp_path: Path) -> None:
     assert read_revision(tmp_path) == {"revision": None, "dirty": None}
+
+
+def test_edits_of_earlier_steps_count() -> None:
+    clean: dict[str, Any] = {"revision": "r", "dirty": False}
+    edited = {"revision": "q", "dirty": True, "changed": ["a.py"]}
+    assert add_edits(clean, [{}, clean]) == clean
+    assert add_edits(clean, [edited, {"dirty": True}]) == {"revision": "r", "dirty": True, "changed": ["a.py"]}
+    assert add_edits({**edited, "changed": ["b.py"]}, [edited])["changed"] == ["b.py", "a.py"]
+    assert add_edits(edited, [clean]) == edited

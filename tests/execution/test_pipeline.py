@@ -301,6 +301,32 @@ def test_a_record_says_what_it_took_and_names_no_path(places: Places, tmp_path: 
     assert {"revision", "dirty", "packages", "device"} <= learned.provenance.keys()
 
 
+def test_what_was_learned_or_predicted_in_an_edited_checkout_stays_marked(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def use(dirty: bool, *changed: str) -> None:
+        found = {"revision": "r", "dirty": dirty, **({"changed": [*changed]} if changed else {})}
+        monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: found)
+
+    request = asked(epochs=0)
+    use(True, "bench/loop.py")
+    [first] = ran(places, request)[0].results
+    use(False)
+    Store(places).result_path(first.address).unlink()
+    [scored] = ran(places, request)[0].results
+    shutil.rmtree(Store(places).predictions_folder(first.predictions))
+    Store(places).result_path(first.address).unlink()
+    [predicted] = ran(places, request)[0].results
+    for result in (first, scored, predicted):
+        assert (result.is_edited, result.provenance["changed"]) == (True, ["bench/loop.py"])
+    shutil.rmtree(places.runs / "trainings")
+    shutil.rmtree(Store(places).predictions_folder(first.predictions))
+    Store(places).result_path(first.address).unlink()
+    [anew] = ran(places, request)[0].results
+    assert not anew.is_edited
+    assert "changed" not in anew.provenance
+
+
 def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
     by_hand = asked("acol", epochs=0, inclusive=True, smooth=True)
     [first], [second] = (ran(places, one)[0].results for one in (by_hand, asked("acol:released", epochs=0)))
