@@ -193,9 +193,10 @@ class Attribution(MapMethod):
 
     @classmethod
     def on(cls, base: type[MapMethod]) -> type[Attribution]:
-        """Bind this attribution to a base, with the base's settings, recipes and variants."""
+        """Bind this attribution to a base, with the base's settings, recipes and variants beside its own."""
         named: Any = (str, training(base.name, str(cls.Own.model_fields["base"].description)))
-        shared = {name: getattr(base, name) for name in ("recipes", "variants", "default_variant")}
+        shared = {name: getattr(base, name) for name in ("recipes", "default_variant")}
+        shared["variants"] = {**base.variants, **cls.variants}
         config = create_model("Config", __base__=(base.Config, cls.Own), base=named)
         return type(cls.__name__, (cls,), {"Base": base, "Config": config, **shared, "__module__": cls.__module__})
 

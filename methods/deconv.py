@@ -5,12 +5,15 @@ Max pooling passes it to its maxima, as the paper's switches do.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from captum.attr import Deconvolution
 
-from methods.layers.attribution import RectifiedGradient
+from methods.layers.attribution import PUBLISHED, RectifiedGradient
 
 
 class Deconv(RectifiedGradient):
     """ReLUs pass positive gradients, whatever their input."""
 
+    variants: ClassVar = PUBLISHED
     rule = Deconvolution

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from captum.attr import Saliency
 from torch import Tensor
 
-from bench.method import Attribution
-from methods.layers.attribution import Scores
+from methods.layers.attribution import PUBLISHED, PixelAttribution, Scores
 
 
-class Gradient(Attribution):
+class Gradient(PixelAttribution):
     """The largest magnitude of the gradient over the channels."""
 
-    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute maps (B, H, W) at the resolution of the image."""
+    variants: ClassVar = PUBLISHED
+
+    def attribute(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute the gradient's largest magnitude."""
         gradient: Tensor = Saliency(Scores(self.base)).attribute(images.requires_grad_(), labels)
         return gradient.amax(dim=1)

@@ -125,12 +125,13 @@ def _compute_maps(
 ) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
-    # Attributions look between the layers of a frozen net, which sees one image at a time.
-    step = 1 if isinstance(method, Attribution) and method.base.frozen_net() else config.batch_size
+    # Attributions look between the layers of a frozen net, which sees one image at a time; so does what keeps aspects.
+    is_single = isinstance(method, Attribution) and method.base.frozen_net() is not None
+    step = 1 if is_single or _shorter_side(config) else config.batch_size
     batches = [rows[first : first + step] for first in range(0, len(rows), step)]
 
     def load(number: int) -> list[_Loaded]:
-        return _load_views(split, [truth.ids[row] for row in batches[number]], config)
+        return _load_views(split, batches[number], config)
 
     for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
         found = [_look(method, split, view, device) for view in loaded]
@@ -160,18 +161,30 @@ def list_map_views(config: MapConfig) -> list[ImageView]:
     return [ImageView(side, is_mirrored) for side in sides for is_mirrored in mirrored]
 
 
-def _load_views(split: Split, names: Sequence[str], config: MapConfig) -> list[_Loaded]:
+def _load_views(split: Split, rows: range, config: MapConfig) -> list[_Loaded]:
     """Load the views of a batch of images; the pixels of a size are read once, and only if they are needed."""
-    loaded: list[_Loaded] = []
+    names, loaded = [split.truth.ids[row] for row in rows], list[_Loaded]()
     for view in list_map_views(config):
         given = split.features and split.features.read_batch(names, [view] * len(names))
         if given:
             placeholder = make_placeholder(len(names), view.size, view.size)
             loaded.append(_Loaded(placeholder, view.mirrored, given))
         else:
-            pixels = torch.stack([split.images.load_square(name, view.size) for name in names])
+            pixels = torch.stack([_load_pixels(split, row, view.size, _shorter_side(config)) for row in rows])
             loaded.append(_Loaded(pixels.flip(-1) if view.mirrored else pixels, view.mirrored))
     return loaded
+
+
+def _shorter_side(config: MapConfig) -> int:
+    """Return the shorter side of images that keep their aspect; 0 if they are warped to squares."""
+    return int(getattr(config, "shorter_side", 0))
+
+
+def _load_pixels(split: Split, row: int, side: int, shorter_side: int) -> torch.Tensor:
+    image, size = split.truth.ids[row], split.truth.size[row]
+    if not shorter_side:
+        return split.images.load_square(image, side)
+    return split.images.load_fitted(image, round(shorter_side * size.max() / size.min()))[0]
 
 
 def _look(method: MapMethod, split: Split, view: _Loaded, device: torch.device) -> tuple[Maps, View]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from typing import ClassVar
+from abc import abstractmethod
+from typing import Any, ClassVar
 
+import torch
 from captum.attr import Deconvolution, GuidedBackprop
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torch.nn.functional import conv2d, pad
 
 from bench.errors import RequestError
-from bench.method import Attribution, Cells, MapMethod
+from bench.method import Attribution, AttributionConfig, Cells, MapConfig, MapMethod, Task, prediction
 from methods.classifier import Classifier
+from methods.nets import NETS
 from methods.nets.backbone import Backbone
 from methods.nets.geometry import find_cells
 
@@ -59,8 +63,9 @@ def require_classifier(base: MapMethod, who: str) -> Classifier:
         raise RequestError(
             f"{who} works layer by layer, which base={base.name} does not allow: use --set base=classifier."
         )
-    if any(isinstance(layer, BasicBlock | Bottleneck) for layer in base.modules()):
-        raise RequestError(f"{who} has no rule for the sums of residual nets: use another net than {base.config.net}.")
+    if NETS[base.config.net].has_sums:
+        others = ", ".join(name for name, net in NETS.items() if not net.has_sums)
+        raise RequestError(f"{who} has no rule for the sums of {base.config.net}, a residual net: use one of {others}.")
     return base
 
 
@@ -75,13 +80,73 @@ class LayerwiseAttribution(Attribution):
         return self
 
 
-class RectifiedGradient(Attribution):
+class PixelConfig(AttributionConfig):
+    """Settings of attributions to pixels."""
+
+    blur: float = prediction(
+        0.0,
+        "width of a Gaussian over the map, as a multiple of its larger side (TorchRay: .02)",
+        ge=0,
+        le=1,
+        before=0.0,
+    )
+    shorter_side: int = prediction(
+        0,
+        "shorter side of the images at test, which then keep their aspect; 0: squares of input_size",
+        ge=0,
+        le=4096,
+        before=0,
+    )
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {"published": {"blur": 0.02, "shorter_side": 224}}
+"""The variant that does as TorchRay did for the published pointing numbers (76.3 and 67.5 on VOC07 test for gradient and deconv).
+
+Its VGG16 slides the fully connected layers over larger images, and ours pools them to the grid of 224 x 224.
+"""
+
+
+class PixelAttribution(Attribution):
+    """An attribution to pixels, whose map may be blurred."""
+
+    Own: ClassVar = PixelConfig
+    config: Any
+
+    def __init__(self, config: MapConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if self.config.shorter_side and config.test_scales:
+            raise RequestError("shorter_side and test_scales both say how large images are: give one of them.")
+
+    @abstractmethod
+    def attribute(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute maps (B, H, W) of the evidence for classes (B,) in images (B, 3, H, W), before any blur."""
+
+    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute maps (B, H, W) at the resolution of the image."""
+        maps = self.attribute(images, labels)
+        return blur(maps, self.config.blur * max(maps.shape[1:])) if self.config.blur else maps
+
+    def alters_images(self) -> bool:
+        """Return whether images keep their aspect, which features of squares do not serve."""
+        return bool(self.config.shorter_side)
+
+
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels, cut off at 4 sigma; the border holds beyond itself."""
+    reach = math.ceil(4 * sigma)
+    steps = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
+    kernel = (-(steps**2) / (2 * sigma**2)).softmax(dim=0)
+    large = pad(maps[:, None], (reach,) * 4, mode="replicate")
+    return conv2d(conv2d(large, kernel[None, None, :, None]), kernel[None, None, None])[:, 0]
+
+
+class RectifiedGradient(PixelAttribution):
     """The gradient with another backward rule for ReLUs; a map is its largest magnitude over the channels."""
 
     rule: ClassVar[type[Deconvolution] | type[GuidedBackprop]]
 
-    def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute maps (B, H, W) at the resolution of the image."""
+    def attribute(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Compute the gradient's largest magnitude."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
             gradient: Tensor = self.rule(Scores(self.base)).attribute(images.requires_grad_(), labels)

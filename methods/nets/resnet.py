@@ -30,6 +30,7 @@ def _net(model: Callable[[], nn.Module], name: str) -> Net:
         roi_head=mean_head,
         roi_channels=2048,
         torchvision=name,
+        has_sums=True,
         layouts=(Layout({f"trunk.{place}": part for place, part in enumerate(_PARTS)}, ("fc",), TORCHVISION),),
     )
 

@@ -7,22 +7,29 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
 from map_cases import IMAGES, LABELS, TASK, made
+from PIL import Image
 from pyarrow import parquet
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from bench import registry
 from bench.core.files import Places
+from bench.data.ground_truth import GroundTruth, empty_objects
 from bench.errors import RequestError, UnknownNameError
 from bench.execution.pipeline import Request, run
 from bench.method import Attribution
 from bench.records.store import Store
+from bench.training.inputs import Images
+from bench.training.predict import Split, predict
 from methods.classifier import Classifier
 from methods.layers.attribution import Scores
 
@@ -264,7 +271,9 @@ def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
         (lambda: registry.method("gradient", "wsddn"), "trained map method"),
         (lambda: registry.method("gradient", "clasifier"), "classifier"),
         (lambda: explaining("mwp", "cam"), "base=classifier"),
-        (lambda: explaining("lrp", net="resnet50"), "residual"),
+        (lambda: explaining("lrp", net="resnet50"), r"resnet50, a residual net: use one of alexnet, .*vgg16"),
+        (lambda: explaining("mwp", net="resnet101"), r"resnet101, a residual net: use one of alexnet, .*squeezenet"),
+        (lambda: explaining("gradient", shorter_side=64, test_scales=(64,)), "give one of them"),
         (lambda: explaining("mwp", saliency_layer="backbone.trunk.99"), "no layer 'backbone.trunk.99'"),
         (lambda: explaining("c-mwp", contrast_layer="fc7"), "no layer 'fc7'"),
         (lambda: explaining("grad-cam", layer="conv5"), "no layer 'conv5'"),
@@ -283,3 +292,28 @@ def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
 def test_what_cannot_be_explained_is_refused(build: Callable[[], Any], said: str) -> None:
     with pytest.raises((RequestError, UnknownNameError), match=said):
         build()
+
+
+def test_a_blurred_map_is_scipys_gaussian_of_a_share_of_the_larger_side() -> None:
+    plain, blurred = explaining("gradient"), explaining("gradient", blur=0.05)
+    maps = plain.explain(IMAGES.clone(), CLASSES)
+    found = blurred.explain(IMAGES.clone(), CLASSES)
+    expected = [ndimage.gaussian_filter(map.double(), 0.05 * 64, mode="nearest", truncate=4) for map in maps]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["gradient", "deconv", "guided-backprop"])
+def test_published_maps_are_blurred_and_of_images_that_keep_their_aspect(name: str, tmp_path: Path) -> None:
+    cls, variant = registry.parse(f"{name}:published")
+    config = cls.Config(**cls.variants["published"], net="tiny", weights="none")
+    assert (variant, config.blur, config.shorter_side) == ("published", 0.02, 224)
+    small, seen = explaining(name, shorter_side=64), []
+    Image.new("RGB", (90, 60)).save(tmp_path / "a.png")
+    attribute = small.attribute
+    small.attribute = lambda images, labels: seen.append(images.shape) or attribute(images, labels)
+    size, labels = np.array([[90, 60]], np.int32), np.ones((1, 3), np.int8)
+    truth = GroundTruth("made-up", "test", TASK.classes, ("a",), size, labels, empty_objects())
+    dataset: Any = SimpleNamespace(image_path=lambda image: tmp_path / f"{image}.png")
+    tables, _ = predict(small, Split(truth, Images(dataset)), ["points"], tmp_path / "p", device=torch.device("cpu"))
+    assert set(seen) == {(1, 3, 64, 96)}
+    assert tables["points"].num_rows == 3
