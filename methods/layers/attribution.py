@@ -100,7 +100,7 @@ class PixelConfig(AttributionConfig):
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {"published": {"blur": 0.02, "shorter_side": 224}}
-"""The variant that does as TorchRay did for the published pointing numbers (76.3 and 67.5 on VOC07 test for gradient and deconv).
+"""The variant that does as TorchRay did for the published pointing numbers (VOC07 test: gradient 76.3, deconv 67.5).
 
 Its VGG16 slides the fully connected layers over larger images, and ours pools them to the grid of 224 x 224.
 """
