@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.analysis.baselines import find_baseline, select_latest
-from bench.core.bootstrap import difference_interval
+from bench.core.bootstrap import ROUNDING, difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
@@ -31,9 +31,6 @@ STATUSES: tuple[Status, ...] = ("regressed", "different protocol", "improved", "
 """In the order of tables: what needs attention first."""
 
 Pairing = Literal["paired", "unpaired", "no noise known"]
-
-_ROUNDING = 1e-12
-"""Differences up to this are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def _check_metric(
 
 def _classify(difference: float, noise: tuple[float, float] | None, tolerance: float, *, higher: bool) -> Status:
     """Classify a difference: a change must exceed the tolerance and, if the noise is known, the noise."""
-    beyond = abs(difference) > tolerance + _ROUNDING and (noise is None or not noise[0] <= 0 <= noise[1])
+    beyond = abs(difference) > tolerance + ROUNDING and (noise is None or not noise[0] <= 0 <= noise[1])
     if not beyond:
         return "unchanged"
     return "improved" if (difference > 0) == higher else "regressed"

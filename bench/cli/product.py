@@ -12,7 +12,7 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
-from bench.core.files import Places
+from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.setting_names import current_name
 from bench.errors import RequestError
 
@@ -54,7 +54,7 @@ means = options.combine(
     click.option(
         "--cache",
         type=click.IntRange(min=0),
-        default=2048,
+        default=IMAGE_CACHE_MIB,
         show_default=True,
         help="MiB of decoded images that a training keeps in memory.",
     ),

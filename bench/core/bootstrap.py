@@ -32,7 +32,7 @@ LEVEL = 0.95
 _BIAS = (1.0, 1.0 + math.sqrt(2.0))
 """The bias of a value is between these multiples of what the mean of its replicates exceeds it by."""
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 """Differences up to this are rounding errors."""
 
 _CHUNK = 1 << 20
@@ -101,7 +101,7 @@ def p_value(values: FloatArray, value: float) -> float | None:
     shifted = _centre_difference(values, value)
     if not len(shifted):
         return None
-    smaller_side = min((shifted <= _ROUNDING).sum(), (shifted >= -_ROUNDING).sum())
+    smaller_side = min((shifted <= ROUNDING).sum(), (shifted >= -ROUNDING).sum())
     return min(1.0, 2 * (float(smaller_side) + 1) / (len(shifted) + 1))
 
 
@@ -117,7 +117,7 @@ def rank_values(values: FloatArray, replicates: FloatArray) -> list[int]:
 
     def is_better(a: int, b: int) -> bool:
         difference = float(values[a] - values[b])
-        if difference > extent[a] + extent[b] + _ROUNDING:  # no replicate of the difference reaches 0
+        if difference > extent[a] + extent[b] + ROUNDING:  # no replicate of the difference reaches 0
             return True
         return difference > 0 and _is_significant(replicates[a] - replicates[b], difference)
 
@@ -151,7 +151,7 @@ def _centre(values: FloatArray, value: float) -> FloatArray:
 def _centre_difference(values: FloatArray, value: float) -> FloatArray:
     """Shift replicates of a difference; those on which both results agree stay at 0."""
     shifted = _centre(values, value)
-    return np.where(np.abs(values[np.isfinite(values)]) <= _ROUNDING, 0.0, shifted) if len(shifted) else shifted
+    return np.where(np.abs(values[np.isfinite(values)]) <= ROUNDING, 0.0, shifted) if len(shifted) else shifted
 
 
 def _quantile_interval(values: FloatArray) -> tuple[float, float] | None:

@@ -114,6 +114,10 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 
+IMAGE_CACHE_MIB = 2048
+"""MiB of decoded images that a training keeps in memory by default."""
+
+
 @dataclass(frozen=True)
 class Places:
     """The folders of a run: the data root (`--data-root`, BENCH_DATA), and the runs folder (`--runs`, BENCH_RUNS)."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from bench.core import provenance
-from bench.core.files import Places, read_json, write_json
+from bench.core.files import IMAGE_CACHE_MIB, Places, read_json, write_json
 from bench.core.progress import SILENT, Progress
 from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
 from bench.execution.frozen_features import open_features
-from bench.execution.resolve import CACHE, DatasetCache, Request, ResolvedRun, resolve_request
+from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
@@ -75,7 +75,7 @@ def run(
     device: str = "auto",
     workers: int = 2,
     threads: int | None = None,
-    cache: int = CACHE,
+    cache: int = IMAGE_CACHE_MIB,
     feature_cache: bool = True,
     datasets: DatasetCache | None = None,
 ) -> Report:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from bench.method import BaseConfig
     from bench.recipe import MethodClass
 
-CACHE = 2048
-"""MiB of decoded images that a training keeps in memory by default."""
-
 
 @dataclass(frozen=True, eq=False)
 class ResolvedRun:

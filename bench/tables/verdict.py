@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from bench.core.bootstrap import ROUNDING
+
 Verdict = Literal["reproduced", "within noise", "off"]
 
 TOLERANCE = 0.005
@@ -11,9 +13,6 @@ TOLERANCE = 0.005
 
 SIGNS: dict[Verdict, str] = {"reproduced": "=", "within noise": "~", "off": "!"}
 """How a table shows them."""
-
-_ROUNDING = 1e-12
-"""Differences up to this are of the arithmetic."""
 
 
 def verdict(
@@ -26,8 +25,8 @@ def verdict(
     >>> verdict(0.470, 0.473, None), verdict(0.46, 0.473, (0.44, 0.48)), verdict(0.46, 0.473, (0.45, 0.47))
     ('reproduced', 'within noise', 'off')
     """
-    if abs(measured - reported) <= tolerance + _ROUNDING:
+    if abs(measured - reported) <= tolerance + ROUNDING:
         return "reproduced"
-    if interval is not None and interval[0] - _ROUNDING <= reported <= interval[1] + _ROUNDING:
+    if interval is not None and interval[0] - ROUNDING <= reported <= interval[1] + ROUNDING:
         return "within noise"
     return "off"

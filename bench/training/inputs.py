@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.core.files import IMAGE_CACHE_MIB
 from bench.data.dataset import Dataset
 from bench.data.images import fit, read_image, warp
 from bench.data.pixels import read_pixels
@@ -25,7 +26,7 @@ T = TypeVar("T")
 class Images:
     """A dataset's photographs, decoded and resized to bytes; as many as fit `budget` bytes stay in memory."""
 
-    def __init__(self, dataset: Dataset, budget: int = 2 << 30) -> None:
+    def __init__(self, dataset: Dataset, budget: int = IMAGE_CACHE_MIB << 20) -> None:
         self._dataset, self._left, self._lock = dataset, budget, Lock()
         self._kept: dict[tuple[str, str, int], tuple[Tensor, float, float]] = {}
 

@@ -14,7 +14,6 @@ from bench.analysis.baselines import LEDGER
 from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.files import file_digest
 from bench.records.outcomes import read_outcomes
-from bench.records.outcomes import read_outcomes
 from bench.records.replicates import read_replicates
 from bench.records.result import list_records, read_result
 from bench.scoring.score import summarise_outcomes
@@ -85,26 +84,3 @@ def test_every_published_file_belongs_to_a_record(folder: Path) -> None:
 def test_the_ledger_of_baselines_names_no_split_with_drawings() -> None:
     lines = (registry.ROOT / "results" / "baselines" / LEDGER).read_text(encoding="utf-8").splitlines()
     assert not {json.loads(line)["split"] for line in lines} & set(DRAWN_ON.values())
-
-
-@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
-def test_a_published_record_is_what_its_outcomes_score(record: Path) -> None:
-    """Metrics, values by class and replicates are computed again, to the last bit."""
-    result, outcomes, replicates = read_result(record), read_outcomes(record), read_replicates(record)
-    assert outcomes is not None
-    assert replicates is not None
-    protocol = registry.bind(registry.protocol(result.protocol).with_conventions(result.conventions))
-    assert result.digest == protocol.digest(outcomes.classes)
-    summarise = partial(summarise_outcomes, protocol, outcomes.table, outcomes.classes)
-    values = summarise(np.ones((1, result.images)))
-    assert {name: defined(class_mean(value)[0]) for name, value in values.items()} == result.metrics
-    by_class = {name: map(defined, value[0]) for name, value in values.items() if value.ndim == 2}
-    again = {name: dict(zip(outcomes.classes, row, strict=True)) for name, row in by_class.items()}
-    assert again == result.per_class
-    count = len(next(iter(replicates.values.values())))
-    for name, draws in bootstrap(summarise, result.images, replicates=count, seed=0).items():
-        np.testing.assert_array_equal(class_mean(draws), replicates.values[name])
-
-
-def defined(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
