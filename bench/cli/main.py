@@ -31,7 +31,7 @@ VERBS = {
     "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
     "report": ("report:report", "Write the static site."),
     "publish": ("table:publish", "Copy a result into results/measured."),
-    "data": ("data:data", "Check and download datasets; compute proposals."),
+    "data": ("data:data", "Check, look at and download datasets; compute proposals."),
     "sync": ("check:sync", "Mirror finished runs into MLflow."),
     "check": ("check:check", "Run the contract tests of a method."),
     "doctor": ("check:doctor", "Check what works on this machine."),

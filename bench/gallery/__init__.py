@@ -1,1 +1,1 @@
-"""Pictures of predictions: image cards and contact sheets."""
+"""Pictures of predictions and of data: image cards and contact sheets."""
