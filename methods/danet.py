@@ -4,7 +4,8 @@ Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 classif
 class's map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps per class, trained
 to be dissimilar (Eq. 4). `multi-loss` is the control of Table 1, the same classes at every level. `released` weights
 the losses evenly, compares the maps of all levels, fuses a class with the families and orders of the same rank, and
-draws boxes around all of the foreground of a map that is min-max normalised first.
+draws boxes around all of the foreground of a map that is min-max normalised first. The released evaluation averages
+ten crops of an image; here it is one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class DanetConfig(ImageConfig):
         "classes", "divide each softmax loss by its number of classes (Eq. 3), or halve it (released)"
     )
     width: int = training(1024, "channels of the two 3x3 convolutions of each head", ge=1)
+    root_width: int = training(0, "those of the coarsest level's head (released: 512); 0: as width", ge=0, later=True)
     fusion: Literal["ancestors", "ranks"] = at_test(
         "ancestors",
         "maps averaged with a class's map: those of its ancestors, or of equally ranked names (released)",
@@ -66,6 +68,7 @@ class Danet(ImageMethod):
         "dda": {"levels": 1},
         "multi-loss": {"maps": 1, "divergence": 0.0, "supervise": "classes"},
         "released": {
+            "root_width": 512,
             "kept": 1.0,
             "compare": "all",
             "balance": "even",
@@ -82,9 +85,10 @@ class Danet(ImageMethod):
         self.levels = _levels(config, task)
         channels = self.backbone.stage_channels[-len(self.levels) :]
         self._ends = self.backbone.stage_ends[-len(self.levels) :]
+        widths = [config.root_width or config.width] + [config.width] * (len(self.levels) - 1)
         self.heads = nn.ModuleList(
-            make_map_head(before, config.width, len(level.names) * config.maps)
-            for before, level in zip(channels, self.levels, strict=True)
+            make_map_head(before, width, len(level.names) * config.maps)
+            for before, width, level in zip(channels, widths, self.levels, strict=True)
         )
 
     def forward(self, images: Tensor) -> Maps:

@@ -21,7 +21,7 @@ FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
 """Of each method and variant: settings, configs as they were addressed (of later rows what differs), addresses."""
 
 IMPLIED_VARIANTS = {
-    "danet:released": {"box_rule": "all-foreground"},
+    "danet:released": {"box_rule": "all-foreground", "root_width": "0"},
     "acol:released": {"erased_by": "best"},
     "spn:released-voc": {"box_rule": "mean-components", "difficult_labels": "ignore"},
     "wsddn:released": {"spatial_rule": "paper", "nms_iou": "0.3"},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from map_cases import IMAGES, made
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 
 from bench import registry
@@ -138,6 +138,15 @@ def test_variants(variant: str | None, levels: tuple[int, ...], maps: int, terms
     assert config(variant).maps == maps
     assert set(method.loss(IMAGES, LABELS)) == terms
     assert method(IMAGES).maps.shape[:2] == (2, 12)
+
+
+def test_the_head_of_the_coarsest_level_may_have_another_width() -> None:
+    widths = [
+        [layer.out_channels for layer in head.modules() if isinstance(layer, nn.Conv2d)][:2]
+        for head in danet(root_width=6).heads
+    ]
+    assert widths == [[6, 6], [16, 16], [16, 16]]
+    assert config("released").root_width == 512
 
 
 def test_released_halves_each_loss_and_takes_the_mean_similarity_over_all_levels() -> None:
