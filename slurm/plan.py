@@ -80,7 +80,7 @@ def plan_trainings(
 def make_jobs(trainings: Sequence[Training]) -> list[Job]:
     """One job a distinct training, in the order of the requests.
 
-    >>> jobs_of([Training("cam", "a", True), Training("acol", "b", True), Training("cam", "a", True)])
+    >>> make_jobs([Training("cam", "a", True), Training("acol", "b", True), Training("cam", "a", True)])
     [Job(method='cam', learns=True, requests=(0, 2)), Job(method='acol', learns=True, requests=(1,))]
     """
     groups: defaultdict[Training, list[int]] = defaultdict(list)

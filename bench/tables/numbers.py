@@ -15,7 +15,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 def format_difference(value: float | None, digits: int = 1) -> str:
     """Format a difference as per cent with its sign; empty if undefined.
 
-    >>> signed(0.012), signed(-0.5), signed(0.0), signed(-0.0001)
+    >>> format_difference(0.012), format_difference(-0.5), format_difference(0.0), format_difference(-0.0001)
     ('+1.2', '-50.0', '0.0', '0.0')
     """
     text = percent(value, digits)
