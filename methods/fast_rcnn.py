@@ -106,7 +106,7 @@ class FastRcnn(RegionNet):
     def _box_loss(self, found: Tensor, codes: Tensor, target: Tensor) -> Tensor:
         """Compute smooth L1 of the codes of objects, summed, over the number of all sampled proposals (Eq. 1 and 3)."""
         rows = (target > BACKGROUND).nonzero()[:, 0]
-        own = found.float().unflatten(1, (-1, 4))[rows, target[rows]]
+        own = found.float().view(len(target), -1, 4)[rows, target[rows]]
         return smooth_l1_loss(own, codes[rows], beta=self.config.beta, reduction="sum") / len(target)
 
     def assign_targets(self, boxes: Tensor, objects: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

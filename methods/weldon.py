@@ -8,7 +8,7 @@ et al., CVPR 2017) averages several maps a class and weighs the lowest regions l
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import model_validator
@@ -118,10 +118,11 @@ class Weldon(PooledMaps):
         return self._forward_at(resized, side)
 
     def _forward_at(self, images: Tensor, side: int) -> Maps:
-        found, shape = super().forward(images), (len(self.task.classes), self.config.maps)
-        maps = found.maps.unflatten(1, shape).mean(dim=2)
-        bias = self.maps.bias.unflatten(0, shape).mean(dim=1)  # type: ignore[operator]
-        return found._replace(scores=self._pool_at(maps, side) + bias, maps=maps)
+        found, bias = super().forward(images), cast("Tensor", self.maps.bias)
+        shape = len(self.task.classes), self.config.maps, *found.maps.shape[2:]
+        maps = found.maps.view(-1, *shape).mean(dim=2)
+        scores = self._pool_at(maps, side) + bias.view(*shape[:2]).mean(dim=1)
+        return found._replace(scores=scores, maps=maps)
 
     def _pool_at(self, maps: Tensor, side: int) -> Tensor:
         """Pool the maps of images of this size, with the k of Table 3 if the config has none."""

@@ -61,4 +61,4 @@ def spread_evenly(count: int) -> Cells:
 def find_centres(count: int, cells: Cells | None = None) -> FloatArray:
     """Return the centres (count,) of cells; by default of those that share a side of length 1."""
     place = cells or spread_evenly(count)
-    return place.origin + place.stride * np.arange(count)
+    return place.origin + place.stride * np.arange(count, dtype=np.float64)

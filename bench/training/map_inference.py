@@ -89,8 +89,9 @@ def _decode_columns(
     found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.label)}
     maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
-        rule = {"rule": config.box_rule, "threshold": config.box_threshold}
-        points, found["boxes"] = points_and_boxes(maps, *size, **rule, cells=mapped.cells)
+        points, found["boxes"] = points_and_boxes(
+            maps, *size, rule=config.box_rule, threshold=config.box_threshold, cells=mapped.cells
+        )
         found["points"] = list(points[:, None].astype(np.float64))
     elif "points" in kinds:
         found["points"] = list(peaks(maps, *size, mapped.cells)[:, None].astype(np.float64))
@@ -112,9 +113,16 @@ def _table(
 def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]:
     """Compute an image's mask."""
     classes = (mapped.score >= config.mask_score) | (mapped.score == mapped.score.max())
-    size = split.truth.size[mapped.row].tolist()
-    rule = {"rule": config.mask_rule, "threshold": config.mask_threshold}
-    shares = compute_shares(mapped.maps, classes, *size, **rule, cells=mapped.cells)
+    width, height = split.truth.size[mapped.row].tolist()
+    shares = compute_shares(
+        mapped.maps,
+        classes,
+        width,
+        height,
+        rule=config.mask_rule,
+        threshold=config.mask_threshold,
+        cells=mapped.cells,
+    )
     if config.dense_crf is not None:
         shares = refine_shares(shares, split.images.pixels(split.truth.ids[mapped.row]), config.dense_crf)
     return compute_mask(shares, classes)
