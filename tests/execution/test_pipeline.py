@@ -328,7 +328,8 @@ def test_what_was_learned_or_predicted_in_an_edited_checkout_stays_marked(
 
 
 def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
-    by_hand = asked("acol", epochs=0, inclusive=True, smooth=True)
+    released = {"inclusive": True, "smooth": True, "erased_by": "each", "map_alignment": "resize"}
+    by_hand = asked("acol", epochs=0, **released)
     [first], [second] = (ran(places, one)[0].results for one in (by_hand, asked("acol:released", epochs=0)))
     assert first.address == second.address
     assert (first.label, second.label) == ("acol", "acol:released")

@@ -49,7 +49,7 @@ EVIL = "<script>alert(1)</script>"
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, dict[str, str]]:
     """Runs without any learning, and their addresses by method and protocol."""
     places = Places(tmp_path_factory.mktemp("sheet") / "runs")
-    settings = {"epochs": 0, "input_size": 64, "precision": "float32"}
+    settings = {"epochs": 0, "input_size": 64, "precision": "float32", "map_alignment": "resize"}
     asked = [
         ("center", "voc07-point", {}),
         *(("cam", f"voc07-{name}", settings) for name in ("point", "corloc", "cls")),
