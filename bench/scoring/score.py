@@ -15,7 +15,7 @@ import pyarrow as pa
 from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.boxes import FloatArray
 from bench.core.files import digest
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
 from bench.records.replicates import build_table
@@ -24,6 +24,9 @@ from bench.scoring.protocol import BoundProtocol
 
 _SHOWN = 5
 """Names in a message before the rest is only counted."""
+
+_FEW_IMAGES = 5
+"""Images of a class below which its intervals cover too rarely, and so those of means (docs/intervals.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,11 @@ def score(
         class_intervals=compute_class_intervals(per_class, resampled),
         undefined=_list_undefined(per_class),
         counts={"images": len(truth.ids), **_count_oddities(kinds), **scored.counts},
-        notes=(*_collect_notes(truth, kinds), *scored.notes),
+        notes=(
+            *_collect_notes(truth, kinds),
+            *scored.notes,
+            *(_warn_of_rare_classes(truth) if replicates and per_class else ()),
+        ),
         outcomes=scored.outcomes.replace_schema_metadata({"classes": json.dumps(classes)}),
         replicates=build_table(means, images, seed),
     )
@@ -175,6 +182,15 @@ def _collect_notes(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions])
             notes.append(f"the {kind} do not cover {_describe_missing(truth, resolved)}; they count as unanswered")
         notes += [f"{text}, kept" for text in describe_odd_boxes(resolved.counts)]
     return tuple(notes)
+
+
+def _warn_of_rare_classes(truth: GroundTruth) -> tuple[str, ...]:
+    images = (truth.labels == PRESENT).sum(axis=0)
+    rare = int(((images > 0) & (images < _FEW_IMAGES)).sum())
+    if not rare:
+        return ()
+    classes = format_count(rare, "class has", "classes have")
+    return (f"{classes} fewer than {_FEW_IMAGES} images: intervals are too narrow",)
 
 
 def describe_odd_boxes(counts: Mapping[str, int]) -> list[str]:

@@ -60,19 +60,19 @@ def test_undefined_replicates_are_left_out() -> None:
 
 
 def test_an_interval_reaches_from_one_correction_of_the_bias_to_the_other() -> None:
-    # 39 replicates, .4 to .6 by about .005: the first and the last are the quantiles. Their mean exceeds the value by b.
+    # Of 39 replicates the first and the last are the quantiles; their mean exceeds the value by the bias.
     values = np.linspace(0.4, 0.6, 39)
     assert interval(values, 0.5) == (pytest.approx(0.4), pytest.approx(0.6))
     for bias in (0.02, -0.02):
         low, high = interval(values + bias, 0.5) or (0, 0)
-        ends = sorted((-bias, -(1 + 2**0.5) * bias))
+        ends = sorted((-bias, -3 * bias))
         assert (low, high) == (pytest.approx(0.4 + ends[0]), pytest.approx(0.6 + ends[1]))
     assert p_value(values + 0.25, 0.0) == p_value(values, 0.0) == 1.0  # of a difference, they say how far and not where
 
 
 def test_an_interval_holds_its_value_and_only_fractions() -> None:
     values = np.linspace(0.4, 0.6, 39)
-    assert interval(values + 0.15, 0.5) == (pytest.approx(0.4 - 0.15 * (1 + 2**0.5)), 0.5)
+    assert interval(values + 0.13, 0.5) == (pytest.approx(0.4 - 0.13 * 3), 0.5)
     assert interval(values - 0.48, 0.02) == (0.0, pytest.approx(0.12))
     assert interval(np.ones(50), 1.0) == (1.0, 1.0)
 

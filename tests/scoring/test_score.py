@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -103,6 +104,14 @@ def test_odd_boxes_are_counted_and_said(truth: GroundTruth) -> None:
     evaluation = score(protocol(), truth, found(truth, ROWS), replicates=0)
     assert evaluation.counts == {"images": 8, "inverted_boxes": 1, "rows": 4}
     assert evaluation.notes == ("1 inverted box, kept", "a note")
+
+
+def test_classes_of_few_images_are_said_where_there_are_intervals(truth: GroundTruth) -> None:
+    rare = replace(truth, labels=np.repeat([[1, 1], [1, -1]], [4, 4], axis=0).astype(np.int8))
+    note = "1 class has fewer than 5 images: intervals are too narrow"
+    assert score(protocol(), rare, found(rare, ROWS), replicates=10).notes[-1] == note
+    assert note not in score(protocol(), rare, found(rare, ROWS), replicates=0).notes
+    assert note not in score(protocol(metrics=("overall",)), rare, found(rare, ROWS), replicates=10).notes
 
 
 def test_missing_images_are_refused_by_name_and_number(truth: GroundTruth) -> None:
