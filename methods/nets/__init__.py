@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bench.errors import UnknownNameError
-from methods.nets import alexnet, cnn_s, googlenet, resnet, squeezenet, tiny, vgg16, vgg_f
+from methods.nets import alexnet, cnn_s, efficientnet_lite, googlenet, resnet, squeezenet, tiny, vgg16, vgg_f
 from methods.nets.backbone import Backbone, Net, RoiHead, RoiPooling
 from methods.nets.weights import load
 
 NETS: dict[str, Net] = {
     "alexnet": alexnet.NET,
     "cnn-s": cnn_s.NET,
+    **efficientnet_lite.NETS,
     "googlenet": googlenet.NET,
     "googlenetgap": googlenet.GAP,
     "resnet50": resnet.NET50,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
     """
     if weights == "none":
         return
-    given = _read_torchvision(net) if weights == "imagenet" else _read(Path(weights))
+    given = _read_imagenet(net) if weights == "imagenet" else _read(Path(weights))
     layout = max(
         net.layouts or (_OWN,), key=lambda layout: len(set(_map_names(backbone, layout).values()) & set(given))
     )
@@ -127,7 +129,13 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
 _READERS = {".npz": _read_npz, ".pth": _read_pth, ".mat": read_mat, ".caffemodel": read_caffemodel}
 
 
-def _read_torchvision(net: Net) -> dict[str, Tensor]:
+def _read_imagenet(net: Net) -> dict[str, Tensor]:
+    """Read the weights that a net was trained to on ImageNet, from torchvision or a package that holds them.
+
+    Raises MissingDataError if these are not installed or cannot be downloaded, RequestError if there are none.
+    """
+    if net.package is not None:
+        return _read_package(net.package)
     if net.torchvision is None:
         raise RequestError(f"This net has no ImageNet weights. Use --weights none, or a file {' or '.join(_READERS)}.")
     from torchvision.models import get_model_weights
@@ -140,3 +148,13 @@ def _read_torchvision(net: Net) -> dict[str, Tensor]:
         raise MissingDataError(
             "torchvision's ImageNet weights", Path(torch.hub.get_dir()) / "checkpoints", how
         ) from None
+
+
+def _read_package(package: str) -> dict[str, Tensor]:
+    """Read the one .pth file of an installed package; its code is not run. Raises MissingDataError."""
+    try:
+        files = [file for file in distribution(package).files or () if file.suffix == ".pth"]
+    except PackageNotFoundError:
+        how = "pip install 'weakloc[lite]', or give --weights FILE or --weights none."
+        raise MissingDataError(f"ImageNet weights of the package {package}", Path(sys.prefix), how) from None
+    return _read_pth(Path(str(files[0].locate())))

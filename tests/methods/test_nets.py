@@ -14,6 +14,8 @@ SMALL = ("squeezenet", "tiny")
 SIZES = {  # of the last features of 224 pixels
     "alexnet": 13,
     "cnn-s": 17,
+    **{f"efficientnet-lite{number}": 7 for number in range(3)},
+    **{f"efficientnet-lite{number}-stride16": 14 for number in range(3)},
     "googlenet": 7,
     "googlenetgap": 14,
     "resnet50": 7,
