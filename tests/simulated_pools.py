@@ -152,10 +152,9 @@ class _MultiLabel:
         shown[empty, generator.choice(CLASSES, len(empty), p=frequency / frequency.sum())] = True
         image, label = np.nonzero(shown)
         count = 1 + generator.poisson(0.4 * np.exp(0.5 * self.effect[image]))
-        image, label = (np.repeat(column, count).astype(np.int32) for column in (image, label))
-        box = _draw_boxes(generator, len(image))
-        difficult = generator.random(len(image)) < 0.1
-        objects = Objects(image, label, box, difficult)
+        owner, shows = (np.repeat(column, count).astype(np.int32) for column in (image, label))
+        box = _draw_boxes(generator, len(owner))
+        objects = Objects(owner, shows, box, generator.random(len(owner)) < 0.1)
         ids = tuple(map(str, range(images)))
         labels = derive_labels(images, CLASSES, objects)
         sizes = np.full((images, 2), SIDE, dtype=np.int32)
@@ -308,7 +307,7 @@ def _shift(box: FloatArray, overlap: FloatArray, generator: Generator) -> FloatA
     """Move boxes (n, 4) along x until their IoU with where they were is `overlap` (n,)."""
     side = generator.choice([-1.0, 1.0], len(box))
     step = side * (box[:, 2] - box[:, 0]) * (1 - overlap) / (1 + overlap)
-    return box + step[:, None] * np.array([1.0, 0.0, 1.0, 0.0])
+    return np.asarray(box + step[:, None] * np.array([1.0, 0.0, 1.0, 0.0]))
 
 
 def _logistic(logit: FloatArray) -> FloatArray:

@@ -1,6 +1,6 @@
 """95 % intervals hold the population's value: every metric, small and large data sets, easy and hard ones.
 
-`COVERAGE_SETS=400` runs what docs/intervals.md shows, in half an hour on one core; `-rP` prints its rows. CI draws 60
+`COVERAGE_SETS=400` runs what docs/intervals.md shows, in half an hour on one core; `-rP` prints its rows. CI draws 40
 data sets of each kind, and is as much more lenient.
 """
 
@@ -14,7 +14,7 @@ from simulated_pools import Pool, measure_coverage, simulate_detectors, simulate
 
 from bench.core.bootstrap import difference_interval, p_value
 
-SETS = int(os.environ.get("COVERAGE_SETS", "60"))
+SETS = int(os.environ.get("COVERAGE_SETS", "40"))
 REPLICATES = 200
 """A fifth of what `score` draws: their noise adds .005 to the coverage of metrics that are not biased."""
 
