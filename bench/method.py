@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import pyarrow as pa
 import torch
@@ -179,6 +179,12 @@ class AttributionConfig(BaseConfig):
     """What an attribution is set by, beside all that its base is."""
 
     base: str = training("classifier", "method whose net is trained as it is by itself, and explained")
+    map_classes: Literal["auto", "all", "present"] = prediction(
+        "auto",
+        "classes that maps are computed for: all; those that an image shows, which are much fewer; auto: what the "
+        "protocol looks at",
+        before="all",
+    )
 
 
 class Attribution(MapMethod):
@@ -214,13 +220,17 @@ class Attribution(MapMethod):
         Gradients are enabled.
         """
 
-    def forward(self, images: Tensor) -> Maps:
-        """Return the base's scores (B, C), and maps (B, C, h, w)."""
+    def forward(self, images: Tensor, classes: Sequence[int] | None = None) -> Maps:
+        """Return the base's scores (B, C), and maps (B, C, h, w), which are 0 for all but these classes, if given."""
         scores = self.base(images).scores
+        asked = range(len(self.task.classes)) if classes is None else classes
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-            labels = torch.arange(len(self.task.classes), device=images.device)
-            maps = self.explain_each(images, [label.expand(len(images)) for label in labels])
-        return Maps(scores, torch.stack([map.detach() for map in maps], dim=1), cells=self.find_cells())
+            labels = [torch.full((len(images),), label, device=images.device) for label in asked]
+            maps = [map.detach() for map in self.explain_each(images, labels)] if labels else []
+        every = scores.new_zeros((*scores.shape, *(maps[0].shape[1:] if maps else (1, 1))))
+        for label, map in zip(asked, maps, strict=True):
+            every[:, label] = map
+        return Maps(scores, every, cells=self.find_cells())
 
     def find_cells(self) -> Cells | None:
         """Return where the maps' cells lie, in pixels of the images; None: they share the image evenly."""

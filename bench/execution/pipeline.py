@@ -155,7 +155,7 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
     exists, missing = process_group.broadcast((path.exists(), _list_missing_kinds(resolved, kinds, options)))
     if not exists and missing:
         with process_group.abort_together():
-            _train(resolved, options)
+            train(resolved, options)
             _predict(resolved, kinds, options)
     if not process_group.is_main():
         return []
@@ -184,7 +184,7 @@ def _list_missing_kinds(resolved: ResolvedRun, kinds: Sequence[str], options: Ex
     return [kind for kind in kinds if not locate_predictions(folder, kind).exists()]
 
 
-def _train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
+def train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
     """Train, unless the weights are stored; several runs that share a training wait for its lease."""
     if resolved.training is None:
         return

@@ -147,13 +147,14 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     learns = not issubclass(cls, Predictor)
     kinds = _choose_kinds(cls, protocol)
     test, missing = _read_test_split(datasets, dataset, test_split)
-    config = _settle_precision(recipe.config, device)
+    bound = registry.bind(protocol)
+    config = _settle_map_classes(_settle_precision(recipe.config, device), bound)
     return ResolvedRun(
         request=request,
         cls=cls,
         variant=recipe.variant,
         config=prior_runs.resolve_prior_runs(cls.name, config, Store(datasets.places)),
-        bound=registry.bind(protocol),
+        bound=bound,
         dataset=dataset,
         train=datasets.ground_truth(dataset, train_split) if learns else test,
         test=test,
@@ -183,6 +184,13 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
     from bench.training.device import resolve_precision
 
     return config.model_copy(update={"precision": resolve_precision("auto", device)})
+
+
+def _settle_map_classes(config: BaseConfig, bound: BoundProtocol) -> BaseConfig:
+    """Replace `map_classes=auto` by what the protocol looks at: addresses hold what is computed."""
+    if getattr(config, "map_classes", None) != "auto":
+        return config
+    return config.model_copy(update={"map_classes": "present" if bound.looks_at_present_only else "all"})
 
 
 def _read_test_split(

@@ -66,7 +66,8 @@ class FamilyScore:
 class Family(Interface):
     """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
-    A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
+    A family that looks only at the classes that an image shows has `PRESENT_ONLY = True`: maps of others need not be
+    computed. A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
     `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
     """
 
@@ -167,6 +168,11 @@ class BoundProtocol:
             where = ".".join(str(part) for part in first["loc"])
             got = "" if first["type"] == "missing" else f", but got {first['input']!r}"
             raise RequestError(f"Protocol {record.name}: convention {where!r}: {first['msg']}{got}.") from None
+
+    @property
+    def looks_at_present_only(self) -> bool:
+        """Whether it looks only at predictions of the classes that an image shows."""
+        return bool(getattr(self.family, "PRESENT_ONLY", False))
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

@@ -39,11 +39,13 @@ OF_MAPS = (*MapMethod.kinds, "objectness")
 class _Mapped:
     """What a map method gives of an image: classes that are written (c,), and of all their scores (C,) and maps.
 
-    cells: where those of the maps lie, in shares of the image; None: spread evenly.
+    scored: classes whose scores are written, where scores are asked for by themselves. cells: where those of the maps
+    lie, in shares of the image; None: spread evenly.
     """
 
     row: int
     label: NDArray[np.int64]
+    scored: NDArray[np.int64]
     score: FloatArray
     maps: NDArray[np.float32]
     objectness: NDArray[np.float32] | None
@@ -57,7 +59,7 @@ def predict_from_maps(
     truth, config = split.truth, method.config
     if not isinstance(config, MapConfig):
         raise TypeError(f"{method.name}: the Config of a map method must be a MapConfig")
-    mapped = list(_compute_maps(method, split, rows, device, workers))
+    mapped = list(_compute_maps(method, split, kinds, rows, device, workers))
 
     def decode(number: int) -> tuple[dict[str, list[FloatArray]], NDArray[np.uint8] | None]:
         one = mapped[number]
@@ -86,7 +88,7 @@ def _decode_columns(
     kinds: Sequence[str], mapped: _Mapped, size: tuple[int, int], config: MapConfig
 ) -> dict[str, list[FloatArray]]:
     """Decode the columns of each class beside its score: none (1, 0), a point (1, 2), or boxes (n, 4)."""
-    found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.label)}
+    found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.scored)}
     maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
         points, found["boxes"] = points_and_boxes(
@@ -102,11 +104,12 @@ def _table(
     truth: GroundTruth, kind: str, mapped: Sequence[_Mapped], placed: Sequence[Sequence[FloatArray]]
 ) -> pa.Table:
     """Build the table of a kind from the rows of each image and written class."""
-    rows = np.concatenate([[len(some) for some in one] for one in placed]).astype(np.int64)
-    image = np.concatenate([np.full(len(one.label), one.row) for one in mapped]).repeat(rows)
-    label = np.concatenate([one.label for one in mapped]).repeat(rows)
-    score = np.concatenate([one.score[one.label] for one in mapped]).repeat(rows)
-    columns = np.concatenate([some for one in placed for some in one]).T
+    labels = [one.scored if kind == "scores" else one.label for one in mapped]
+    rows = np.concatenate([np.zeros(0), *([len(some) for some in one] for one in placed)]).astype(np.int64)
+    image = np.concatenate([np.full(len(own), one.row) for own, one in zip(labels, mapped, strict=True)]).repeat(rows)
+    label = np.concatenate(labels).repeat(rows)
+    score = np.concatenate([one.score[own] for own, one in zip(labels, mapped, strict=True)]).repeat(rows)
+    columns = np.concatenate([np.zeros((0, len(KINDS[kind]) - 3)), *(some for one in placed for some in one)]).T
     return table(truth, kind, image, label, score, *columns)
 
 
@@ -129,12 +132,13 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
 
 
 def _compute_maps(
-    method: MapMethod, split: Split, rows: range, device: torch.device, workers: int
+    method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Iterator[_Mapped]:
     """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
     # Attributions look between the layers of a frozen net, which sees one image at a time; so does what keeps aspects.
-    is_single = isinstance(method, Attribution) and method.base.frozen_net() is not None
+    present_only = getattr(config, "map_classes", "all") == "present"
+    is_single = isinstance(method, Attribution) and (present_only or method.base.frozen_net() is not None)
     step = 1 if is_single or _shorter_side(config) else config.batch_size
     batches = [rows[first : first + step] for first in range(0, len(rows), step)]
 
@@ -142,16 +146,25 @@ def _compute_maps(
         return _load_views(split, batches[number], config)
 
     for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
-        found = [_look(method, split, view, device) for view in loaded]
+        asked = None
+        if isinstance(method, Attribution) and (present_only or set(kinds) <= {"scores"}):
+            asked = _list_present(truth, batch[0]) if present_only else []
+        found = [_look(method, split, view, device, asked) for view in loaded]
         scores = torch.stack([method.probabilities(one.scores.float()) for one, _ in found]).mean(0).double()
         score = scores.cpu().numpy()
         maps, cells = _average_views([view for _, view in found])
         regions = [replace(view, maps=one.objectness[:, None]) for one, view in found if one.objectness is not None]
         objectness = _average_views(regions)[0] if regions else None
         for number, row in enumerate(batch):
-            label = _select_classes(score[number], truth.labels[row] >= ONLY_DIFFICULT)
+            scored = _select_classes(score[number], truth.labels[row] >= ONLY_DIFFICULT)
+            label = np.array(_list_present(truth, row), np.int64) if present_only else scored
             own = None if objectness is None else objectness[number, 0]
-            yield _Mapped(row, label, score[number], maps[number], own, cells)
+            yield _Mapped(row, label, scored, score[number], maps[number], own, cells)
+
+
+def _list_present(truth: GroundTruth, row: int) -> list[int]:
+    """List the classes that an image shows."""
+    return np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,12 +208,17 @@ def _load_pixels(split: Split, row: int, side: int, shorter_side: int) -> torch.
     return split.images.load_fitted(image, round(shorter_side * size.max() / size.min()))[0]
 
 
-def _look(method: MapMethod, split: Split, view: _Loaded, device: torch.device) -> tuple[Maps, View]:
-    """Return a method's output for a view of images, turned back if it is mirrored."""
+def _look(
+    method: MapMethod, split: Split, view: _Loaded, device: torch.device, asked: Sequence[int] | None
+) -> tuple[Maps, View]:
+    """Return a method's output for a view of images, turned back if it is mirrored.
+
+    asked: the classes that an attribution explains; None: all.
+    """
     config = cast("MapConfig", method.config)
     images = view.images if view.images.is_meta else to_input(view.images, device)
     with autocast(device, config.precision), provide(split.features, images, view.features):
-        found = method(images)
+        found = method(images) if asked is None else method(images, asked)
     if view.is_mirrored:
         turned = None if found.objectness is None else found.objectness.flip(-1)
         found = found._replace(maps=found.maps.flip(-1), objectness=turned)

@@ -71,8 +71,8 @@ class Net:
     trunk: builds the layers up to the last feature map. stride: pixels per cell. origin: centre of the first cell in
     pixels (stride / 2 if every layer pads by half its kernel). stages: for conv3, conv4 and conv5 of VGG16, or their
     closest counterparts, the number of trunk layers up to their end, and their channels. roi_head: builds the module
-    from (R, channels, roi_size, roi_size) to (R, roi_channels). torchvision: the name of torchvision's model, or package:
-    that of the package on PyPI, which has ImageNet weights. has_sums: whether outputs of several layers are added, as in
+    from (R, channels, roi_size, roi_size) to (R, roi_channels). torchvision, package: where ImageNet weights are: the
+    name of torchvision's model, or of a package on PyPI. has_sums: whether outputs of several layers are added, as in
     residual nets.
     """
 

@@ -27,7 +27,7 @@ class Group(NamedTuple):
     stride: int
     expansion: int
     channels: int
-    count: int
+    blocks: int
 
 
 GROUPS = (
@@ -90,7 +90,7 @@ def _scale(group: Group, number: int, width: float, depth: float) -> Group:
     rounded = max(8, int(channels + 4) // 8 * 8)
     rounded += 8 if rounded < 0.9 * channels else 0
     fixed = number in (0, len(GROUPS) - 1)
-    return group._replace(channels=rounded, count=group.count if fixed else math.ceil(depth * group.count))
+    return group._replace(channels=rounded, blocks=group.blocks if fixed else math.ceil(depth * group.blocks))
 
 
 def _trunk(width: float, depth: float, stride: int) -> nn.Sequential:
@@ -98,7 +98,7 @@ def _trunk(width: float, depth: float, stride: int) -> nn.Sequential:
     before, reached, dilation = 32, 2, 1
     for number, plain in enumerate(GROUPS):
         group = _scale(plain, number, width, depth)
-        for block in range(group.count):
+        for block in range(group.blocks):
             own = group.stride if block == 0 else 1
             if reached * own > stride:
                 layers.append(Block(before, group, 1, dilation))
@@ -113,8 +113,8 @@ def _trunk(width: float, depth: float, stride: int) -> nn.Sequential:
 
 def _net(number: int, width: float, depth: float, stride: int = 32) -> Net:
     groups = [_scale(group, place, width, depth) for place, group in enumerate(GROUPS)]
-    blocks = sum(group.count for group in groups)
-    ends = [1 + sum(group.count for group in groups[:stop]) for stop in (3, 5)]
+    blocks = sum(group.blocks for group in groups)
+    ends = [1 + sum(group.blocks for group in groups[:stop]) for stop in (3, 5)]
     names = {"trunk.0.0": "_conv_stem", "trunk.0.1": "_bn0"}
     names |= {f"trunk.{block + 1}": f"_blocks.{block}" for block in range(blocks)}
     names |= {f"trunk.{blocks + 1}.0": "_conv_head", f"trunk.{blocks + 1}.1": "_bn1"}

@@ -22,6 +22,7 @@ from bench.scoring import protocol
 from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
+PRESENT_ONLY = True
 METRICS = {"CorLoc": True}
 
 

@@ -26,6 +26,7 @@ from bench.scoring import protocol
 from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 2
+PRESENT_ONLY = True
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
 
 SIDE = 224

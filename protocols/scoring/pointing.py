@@ -26,6 +26,7 @@ from bench.scoring import protocol
 from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
 
 VERSION = 1
+PRESENT_ONLY = True
 METRICS = {"accuracy": True, "accuracy_difficult": True}
 
 

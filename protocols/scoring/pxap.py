@@ -25,6 +25,7 @@ from bench.scoring.protocol import FamilyScore, Replicates
 from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
 
 VERSION = 2
+PRESENT_ONLY = True
 METRICS = {"PxAP": True}
 
 _EDGES = np.append(TAUS, 1.0)
