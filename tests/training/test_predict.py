@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 from train_cases import CPU, TASK, Colours, Corners, Photographs, boxes, made
 
+from bench import registry
+from bench.core.files import Places
 from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals
 from bench.errors import BusyError, RunError
+from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.method import Maps
 from bench.predictions.decode import compute_mask, compute_shares, detections, points_and_boxes
 from bench.predictions.dense_crf import DenseCrf, refine_shares
@@ -370,3 +373,55 @@ def test_of_many_classes_the_best_and_the_shown_ones_are_written(
     found, _ = drawn(photographs, tmp_path / "few", "maps")
     assert [(photographs.ids[i], TASK.classes[c]) for i, c in zip(found.image, found.label, strict=True)] == pairs
     assert [m.tobytes() for m in masks] == [m.tobytes() for m in drawn(photographs, tmp_path / "whole", "masks")[1]]
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "gradient", "mwp"])
+def test_an_attribution_that_maps_the_shown_classes_says_the_same_of_them(
+    name: str, photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls, _ = registry.parse(name, {})
+    explained = list[int]()
+
+    def predict_with(classes: str) -> dict[str, pa.Table]:
+        method: Any = made(cls, net="tiny", map_classes=classes, batch_size=1)
+        explain_each = method.explain_each
+
+        def count(images: Tensor, labels: Any) -> Any:
+            explained.append(len(labels))
+            return explain_each(images, labels)
+
+        monkeypatch.setattr(method, "explain_each", count)
+        return predicted(method, photographs, tmp_path / classes, *ALL)
+
+    every, shown = predict_with("all"), predict_with("present")
+    present = photographs.labels > 0
+    assert sum(explained) == present.size + present.sum()
+    assert shown["scores"].equals(every["scores"])
+    names = {
+        (image, TASK.classes[label])
+        for image, row in zip(photographs.ids, present, strict=True)
+        for label in np.flatnonzero(row)
+    }
+    for kind in ("points", "boxes"):
+        rows = [
+            (image, label) in names
+            for image, label in zip(*(every[kind][key].to_pylist() for key in ("image", "label")), strict=True)
+        ]
+        assert shown[kind].equals(every[kind].filter(pa.array(rows)))
+
+
+def test_scores_alone_need_no_maps(photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cls, _ = registry.parse("gradient", {})
+    method: Any = made(cls, net="tiny", map_classes="all")
+    monkeypatch.setattr(method, "explain", lambda *_: pytest.fail("a map was computed"))
+    assert len(predicted(method, photographs, tmp_path, "scores")["scores"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes"), [("voc07-corloc", "present"), ("voc07-point", "present"), ("voc07-cls", "all")]
+)
+def test_a_run_maps_the_classes_that_its_protocol_looks_at(protocol: str, classes: str, tmp_path: Path) -> None:
+    options = {"train": 2, "val": 2, "test": 2, "size": 64, "classes": 2}
+    request = Request("grad-cam", registry.protocol(protocol), data="shapes", data_options=options)
+    resolved = resolve_request(request, DatasetCache(Places(tmp_path)), device=CPU, threads=1)
+    assert resolved.config.map_classes == classes  # type: ignore[attr-defined]
