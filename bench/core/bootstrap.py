@@ -9,8 +9,8 @@ The interval of a metric is of its value in the population that the images were 
 best threshold profit from chance, the more the fewer images: they take the best of noisy values. The mean of replicates
 exceeds the value by what noise of twice the variance adds, so it tells how biased the value is: by as much where the
 bias grows as the variance, by 2.4 times as much where it grows as the standard deviation, and by up to 3.6 times in
-simulations. An interval reaches from a correction by once to one by three times. It covers 92 to 98 % for every metric,
-a percentile interval about the value down to 64 % (docs/intervals.md).
+simulations. An interval reaches from a correction by once to one by three times. It covers 92 to 99 % for every metric
+but those of sizes that a split hardly has, a percentile interval about the value down to 61 % (docs/intervals.md).
 
 Replicates of a difference are shifted so that their mean is the measured one: what two results have of this bias is
 alike. Draws on which both agree stay at 0: shifted, they would all fall on one side by chance.

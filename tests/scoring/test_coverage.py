@@ -1,6 +1,6 @@
 """95 % intervals hold the population's value: every metric, small and large data sets, easy and hard ones.
 
-`COVERAGE_SETS=400` runs what docs/intervals.md shows, in half an hour on one core; `-rP` prints its rows. CI draws 40
+`COVERAGE_SETS=400` runs what docs/intervals.md shows, in half an hour on one core; `-rP` prints its rows. CI draws 20
 data sets of each kind, and is as much more lenient.
 """
 
@@ -14,12 +14,15 @@ from simulated_pools import Pool, measure_coverage, simulate_detectors, simulate
 
 from bench.core.bootstrap import difference_interval, p_value
 
-SETS = int(os.environ.get("COVERAGE_SETS", "40"))
+SETS = int(os.environ.get("COVERAGE_SETS", "20"))
 REPLICATES = 200
 """A fifth of what `score` draws: their noise adds .005 to the coverage of metrics that are not biased."""
 
 MARGIN = 0.03 * (400 / SETS) ** 0.5
-"""Coverage is .92 to .98 of 400 data sets: .95, and 2.75 standard errors."""
+"""2.75 standard errors: of 400 data sets .92 to .98 for a coverage of .95."""
+
+MOST = 0.96
+"""What is biased may be covered more often than 95 %: its interval allows for any bias between two limits."""
 
 OF_SIZE = ("AP_small", "AP_medium", "AP_large", "AR_small", "AR_medium", "AR_large")
 """With 300 hard images a rare class has 2 to 4 objects of a size: no interval knows what it did not see."""
@@ -36,7 +39,7 @@ def test_of_20_intervals_19_hold_the_populations_value(hard: bool, images: int) 
         for metric, coverage in measure_coverage(pool, images, sets=SETS, replicates=REPLICATES).items():
             print(f"{protocol} {metric}: {coverage.covered:.3f} ({coverage.percentile:.3f}), bias {coverage.bias:+.4f}")
             least = 0.84 if hard and images == 300 and metric in OF_SIZE else 0.95
-            if not least - MARGIN <= coverage.covered <= 0.95 + MARGIN:
+            if not least - MARGIN <= coverage.covered <= MOST + MARGIN:
                 outside[f"{protocol} {metric}"] = coverage.covered
     assert not outside
 
