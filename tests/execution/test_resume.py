@@ -31,6 +31,7 @@ from bench.predictions.table import read, resolve
 from bench.records.result import Result
 from bench.records.store import Store
 from bench.training.checkpoint import done_path
+from methods.nets import build
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +120,52 @@ def wait_for(there: Callable[[], Any], process: subprocess.Popen[bytes]) -> None
     while not there():
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Settings that freeze a net with weights of its own, at a size at which its features take some time."""
+    torch.manual_seed(0)
+    weights = tmp_path_factory.mktemp("frozen") / "tiny.pth"
+    torch.save(build("tiny", "none", roi_head="own").state_dict(), weights)
+    return f"weights={weights}", "freeze_backbone=true", "net=tiny", "input_size=256"
+
+
+def weights_of(runs: Path) -> list[dict[str, Any]]:
+    """All weights of all trainings, to the last bit."""
+    files = sorted(runs.glob("trainings/*/weights.pt"))
+    return [{name: value.tolist() for name, value in torch.load(file, weights_only=True).items()} for file in files]
+
+
+def test_killed_while_it_fills_the_feature_cache_it_goes_on_to_the_same_numbers(
+    drawn: Path, runs: Path, tmp_path: Path, bench: Any, frozen: tuple[str, ...]
+) -> None:
+    live = Path(shutil.copytree(drawn, tmp_path / "live"))
+    bench(*command(live, *frozen), "--no-feature-cache")
+    process = subprocess.Popen([sys.executable, "-m", "bench", *command(runs, *frozen)], stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(runs.glob("cache/features/*/*output*.npy")), process)
+    process.kill()
+    process.wait()
+    assert not any(runs.glob("trainings/*/done.json"))
+    bench(*command(runs, *frozen))
+    assert weights_of(runs) == weights_of(live)
+    assert numbers(Store(Places(runs)).list_results()) == numbers(Store(Places(live)).list_results())
+
+
+def test_processes_that_share_the_feature_cache_while_it_is_deleted_compute_what_they_compute_alone(
+    drawn: Path, runs: Path, tmp_path: Path, bench: Any, start: Callable[..., BaseProcess], frozen: tuple[str, ...]
+) -> None:
+    live, seeds = Path(shutil.copytree(drawn, tmp_path / "live")), (0, 1, 2)
+    for seed in seeds:
+        bench(*command(live, *frozen, seed=seed), "--no-feature-cache")
+    processes = [start(command(runs, *frozen, seed=seed)) for seed in seeds]
+    while any(process.exitcode is None for process in processes):
+        if any(runs.glob("cache/features/*/*geometry*.npy")):
+            shutil.rmtree(runs / "cache" / "features", ignore_errors=True)
+        time.sleep(0.2)
+    assert ended(processes) == [0, 0, 0], said(tmp_path, "")
+    assert weights_of(runs) == weights_of(live)
+    assert numbers(Store(Places(runs)).list_results()) == numbers(Store(Places(live)).list_results())
 
 
 def refuse_half_written(runs: Path) -> None:
