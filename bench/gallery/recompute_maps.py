@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
@@ -52,6 +53,10 @@ def recompute_maps(
     except ValidationError as error:
         raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
     net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
+    if read_json(learned / "config.json")["config"].get("weights") != "none":
+        for module in net.modules():  # what loading the initial weights does beside setting parameters
+            if isinstance(look := getattr(module, "look_as_trained", None), MethodType):
+                look()
     checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.checkpoint_epoch)
     with torch.inference_mode():
         split, rows = Split(truth, Images(dataset)), range(len(truth.ids))

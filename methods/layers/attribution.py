@@ -50,8 +50,8 @@ def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
     backbone = getattr(base, "backbone", None)
     if not isinstance(backbone, Backbone):
         return None
-    above, _, inner = name.partition("backbone.trunk")
-    return backbone.cells if above else find_cells(backbone.trunk, inner.removeprefix("."))
+    above, _, inner = name.partition("backbone.trunk.")
+    return find_cells(backbone.trunk, inner) if inner and not above else backbone.cells
 
 
 def require_classifier(base: MapMethod, who: str) -> Classifier:

@@ -73,7 +73,7 @@ class Net:
     closest counterparts, the number of trunk layers up to their end, and their channels. roi_head: builds the module
     from (R, channels, roi_size, roi_size) to (R, roi_channels). torchvision, package: where ImageNet weights are: the
     name of torchvision's model, or of a package on PyPI. has_sums: whether outputs of several layers are added, as in
-    residual nets.
+    residual nets. sight: where the first cell looks once trained, if training has moved that from the origin.
     """
 
     trunk: Callable[[], nn.Sequential]
@@ -87,6 +87,7 @@ class Net:
     torchvision: str | None = None
     package: str | None = None
     has_sums: bool = False
+    sight: float | None = None
     layouts: tuple[Layout, ...] = ()
 
 
@@ -101,6 +102,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
         self.cells = Cells(net.origin, net.stride)
+        self._sight = net.sight
         self.stage_ends, self.stage_channels = zip(*net.stages, strict=True)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
@@ -111,6 +113,11 @@ class Backbone(nn.Module):
         self.normalise_as(TORCHVISION)
         self.pretrained: frozenset[str] = frozenset()
         self.frozen: Frozen | None = None
+
+    def look_as_trained(self) -> None:
+        """Place the cells of maps where those of the published weights look."""
+        if self._sight is not None:
+            self.cells = Cells(self._sight, self.stride)
 
     def normalise_as(self, normalisation: Normalisation) -> None:
         """Set the normalisation of images that the loaded weights expect."""

@@ -124,6 +124,9 @@ def _net(number: int, width: float, depth: float, stride: int = 32) -> Net:
         stride=stride,
         # Each strided layer is centred one cell of its input further in: 1, 3, 7, 15, 31 pixels.
         origin=stride - 0.5,
+        # Training has moved what a cell sees to where cells lie evenly: by photographs, its gradient is centred some 20
+        # pixels up and left of its windows, and pointing (val_500, CAM) is 2.4 points better there.
+        sight=stride / 2,
         stages=((ends[0], groups[2].channels), (ends[1], groups[4].channels), (blocks + 2, HEAD)),
         roi_size=3,
         roi_head=mean_head,

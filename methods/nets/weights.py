@@ -41,6 +41,7 @@ def load(backbone: Backbone, net: Net, weights: str) -> None:
     backbone.normalise_as(layout.normalisation)
     backbone.scale.fill_(layout.scale)
     backbone.pretrained = frozenset(found)
+    backbone.look_as_trained()
 
 
 _OWN = Layout({"trunk": "trunk", "roi_head": "roi_head"}, ("mean", "std", "scale"), TORCHVISION)
