@@ -15,11 +15,13 @@ import errno
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from itertools import product
+from functools import cached_property, lru_cache, partial
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -45,6 +47,9 @@ RESERVE = 1 << 30
 
 NORM_IMAGES = 2000
 """Images, evenly spaced over the training split, that the statistics of channels are measured on at most."""
+
+OPEN = 256
+"""Files that are open at once: many systems allow a process 1,024, and a large split has more."""
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of the operating system where nothing, or nothing more, can be written."""
@@ -86,7 +91,7 @@ class FeatureCache:
     workers: int = 0
     _views: dict[ImageView, Path] = field(default_factory=dict)
     """Folders of the views that were filled."""
-    _maps: dict[Path, NDArray[Any]] = field(default_factory=dict)
+    _map: Callable[[Path], NDArray[Any]] = field(default_factory=lambda: lru_cache(OPEN)(_map_file))
 
     def fill(self, views: Sequence[ImageView]) -> None:
         """Store what is missing of some views; say what it takes, or why features are computed each time instead."""
@@ -104,7 +109,9 @@ class FeatureCache:
             except OSError as error:
                 if error.errno not in REFUSED:
                     raise
-                self._give_up(f"{error.strerror}: {error.filename or self.root}")
+                for view, _ in todo:  # so that others have room
+                    shutil.rmtree(self._views[view], ignore_errors=True)
+                self._say_live(f"{error.strerror}: {error.filename or self.root}")
 
     def read(self, name: str, view: ImageView) -> Stored | None:
         """Return the stored features of an image; None if there are none."""
@@ -113,11 +120,11 @@ class FeatureCache:
         part, place = divmod(self._rows[name], PART)
         folder = self._views[view]
         try:
-            geometry = self._map(folder, part, "geometry")
+            geometry = self._map(_name(folder, part, "geometry"))
             first, (end, height, width, scale_x, scale_y, outputs) = int(geometry[place - 1][0]), geometry[place]
             rows = slice(first if place else 0, int(end))
-            halves = [self._map(folder, part, f"output{number}")[rows] for number in range(int(outputs))]
-        except (OSError, ValueError, LookupError):  # deleted meanwhile, or damaged
+            halves = [self._map(_name(folder, part, f"output{number}"))[rows] for number in range(int(outputs))]
+        except (OSError, EOFError, ValueError, LookupError, TokenError):  # deleted meanwhile, or damaged
             return None
         features = [torch.from_numpy(np.array(half)).float() for half in halves]
         return Stored(features, (int(height), int(width)), (float(scale_x), float(scale_y)))
@@ -164,7 +171,12 @@ class FeatureCache:
 
     def _locate(self, view: ImageView) -> Path:
         """Return the folder of a view: of all that its features depend on, to the last bit."""
-        computing = (str(self.device), torch.get_num_threads() if self.device.type == "cpu" else 0, torch.__version__)
+        processor = ""
+        if self.device.type == "cpu":
+            processor = f"{torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
+        elif self.device.type == "cuda":  # not its number: the processes of a training share what they compute
+            processor = torch.cuda.get_device_name(self.device)
+        computing = (self.device.type, processor, torch.__version__)
         key = [self._net_digest, self.content, *view, self.precision, *map(str, computing), VERSION]
         return (self.root or Path()) / digest(key)
 
@@ -210,41 +222,34 @@ class FeatureCache:
             _write(_name(folder, part, "geometry"), np.array(geometry, dtype=np.float64))  # last: now the part is whole
         step(len(names))
 
-    def _map(self, folder: Path, part: int, name: str) -> NDArray[Any]:
-        path = _name(folder, part, name)
-        if path not in self._maps:
-            self._maps[path] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._maps[path]
-
     def _check_room(self, todo: Sequence[tuple[ImageView, int]]) -> bool:
         """Say how much is going to be written and where; if the disk has no room for it, say so and return False."""
-        needed, root = sum(map(self._measure_view, {view for view, _ in todo})), cast("Path", self.root)
+        missing = groupby(todo, key=itemgetter(0))
+        needed = sum(self._measure(view, [part for _, part in parts]) for view, parts in missing)
+        root = cast("Path", self.root)
         size = f"{format_bytes(needed)} of features of the frozen net"
         try:
             root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(root).free
         except OSError as error:
-            self._give_up(f"{error.strerror}: {root}")
+            self._say_live(f"{error.strerror}: {root}")
             return False
         if needed > free - RESERVE:
-            self._give_up(f"{size} do not fit: {format_bytes(free)} are free in {root}")
+            self._say_live(f"{size} do not fit: {format_bytes(free)} are free in {root}")
             return False
         self.progress.say(f"Storing {size} in {root}, which may be deleted at any time.")
         return True
 
-    def _measure_view(self, view: ImageView) -> int:
-        """Return the bytes of a view, judged by its first image that has features."""
-        counts = [1] * len(self.ids) if self.proposals is None else [len(self.proposals(name)) for name in self.ids]
-        name = self.ids[int(np.argmax(np.array(counts) > 0))]
-        features = self._compute(name, view, self._load(name, view)).features
-        one = sum(2 * output.numel() for output in features)
-        return one * sum(counts) // max(1, counts[self._rows[name]])
+    def _measure(self, view: ImageView, parts: Sequence[int]) -> int:
+        """Return the bytes of parts of a view, judged by their first image that has features."""
+        names = [name for part in parts for name in self.ids[part * PART : (part + 1) * PART]]
+        counts = [1 if self.proposals is None else len(self.proposals(name)) for name in names]
+        first = int(np.argmax(np.array(counts) > 0))
+        features = self._compute(names[first], view, self._load(names[first], view)).features
+        return sum(2 * output.numel() for output in features) * sum(counts) // max(1, counts[first])
 
-    def _give_up(self, reason: str) -> None:
-        """Compute features each time from now on; what was written of these views goes, so that others have room."""
-        for folder in self._views.values():
-            shutil.rmtree(folder, ignore_errors=True)
-        self._views.clear()
+    def _say_live(self, reason: str) -> None:
+        """Say that what is not stored stays so."""
         self.progress.say(f"Features of the frozen net are not stored, but computed in every epoch ({reason}).")
 
 
@@ -267,6 +272,11 @@ def _name(folder: Path, part: int, name: str) -> Path:
     return folder / f"{part * PART:08d}.{name}.npy"
 
 
+def _map_file(path: Path) -> NDArray[Any]:
+    return cast("NDArray[Any]", np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def _write(path: Path, array: NDArray[Any]) -> None:
-    with atomic_file(path) as part, part.open("wb") as file:
+    """Write an array, whole or, if its folder is deleted meanwhile, not at all."""
+    with suppress(FileNotFoundError), atomic_file(path) as part, part.open("wb") as file:
         np.save(file, array)
