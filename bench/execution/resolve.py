@@ -187,8 +187,16 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
 
 
 def _settle_map_classes(config: BaseConfig, bound: BoundProtocol) -> BaseConfig:
-    """Replace `map_classes=auto` by what the protocol looks at: addresses hold what is computed."""
-    if getattr(config, "map_classes", None) != "auto":
+    """Replace `map_classes=auto` by what the protocol looks at: addresses hold what is computed.
+
+    Raises RequestError for `present` where the protocol looks at every class, and would be told which ones are there.
+    """
+    chosen = getattr(config, "map_classes", None)
+    if chosen == "present" and not bound.looks_at_present_only:
+        raise RequestError(
+            f"map_classes=present tells which classes an image shows, but {bound.record.name} looks at all: use auto."
+        )
+    if chosen != "auto":
         return config
     return config.model_copy(update={"map_classes": "present" if bound.looks_at_present_only else "all"})
 

@@ -67,8 +67,9 @@ class Family(Interface):
     """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
     A family that looks only at the classes that an image shows has `PRESENT_ONLY = True`: maps of others need not be
-    computed. A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
-    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
+    computed, and what is predicted of them must change no metric. A family whose outcomes are rankings also has
+    `rank_hits(outcomes, classes)`, which returns the `bench.scoring.average_precision.RankedHits` that precision-recall
+    curves are drawn from.
     """
 
     VERSION: int

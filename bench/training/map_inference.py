@@ -257,6 +257,7 @@ def _objectness(method: MapMethod, mapped: _Mapped) -> NDArray[np.float32]:
 def _require_finite(maps: list[NDArray[np.float32]], config: MapConfig) -> list[NDArray[np.float32]]:
     if not all(np.isfinite(one).all() for one in maps):
         raise RunError("Maps must be finite, but the method gave NaN or infinity.")
-    if config.half_maps and (most := max(float(np.abs(one).max()) for one in maps)) > float(np.finfo(np.float16).max):
+    most = max((float(np.abs(one).max()) for one in maps), default=0.0) if config.half_maps else 0.0
+    if most > float(np.finfo(np.float16).max):
         raise RunError(f"Half precision ends at 65504, but a map has {most:.6g}. Use half_maps=false.")
     return maps

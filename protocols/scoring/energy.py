@@ -23,7 +23,6 @@ from bench.scoring import protocol
 from bench.scoring.protocol import FamilyScore, Replicates
 
 VERSION = 1
-PRESENT_ONLY = True
 METRICS = {"object_energy": True}
 
 

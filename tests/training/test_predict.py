@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bench import registry
 from bench.core.files import Places
 from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals
-from bench.errors import BusyError, RunError
+from bench.errors import BusyError, RequestError, RunError
 from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.method import Maps
 from bench.predictions.decode import compute_mask, compute_shares, detections, points_and_boxes
@@ -418,10 +419,19 @@ def test_scores_alone_need_no_maps(photographs: Photographs, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("protocol", "classes"), [("voc07-corloc", "present"), ("voc07-point", "present"), ("voc07-cls", "all")]
+    ("protocol", "classes"),
+    [("voc07-corloc", "present"), ("voc07-point", "present"), ("voc07-cls", "all"), ("voc07-energy", "all")],
 )
 def test_a_run_maps_the_classes_that_its_protocol_looks_at(protocol: str, classes: str, tmp_path: Path) -> None:
     options = {"train": 2, "val": 2, "test": 2, "size": 64, "classes": 2}
     request = Request("grad-cam", registry.protocol(protocol), data="shapes", data_options=options)
     resolved = resolve_request(request, DatasetCache(Places(tmp_path)), device=CPU, threads=1)
     assert resolved.config.map_classes == classes  # type: ignore[attr-defined]
+    if classes == "all":
+        with pytest.raises(RequestError, match="tells which classes an image shows"):
+            resolve_request(
+                replace(request, settings={"map_classes": "present"}),
+                DatasetCache(Places(tmp_path)),
+                device=CPU,
+                threads=1,
+            )
