@@ -42,7 +42,7 @@ class Classifier(ImageMethod):
 
         Attributions pass evidence down layer by layer, and need the features as the net gave them.
         """
-        for layer in self.backbone.frozen.standardise or () if self.backbone.frozen else ():
+        for layer in self.backbone.frozen.standardise if self.backbone.frozen else ():
             self.output.weight.div_(layer.std)  # type: ignore[arg-type]
             self.output.bias.sub_(self.output.weight @ layer.mean)  # type: ignore[operator]
             layer.mean.zero_()  # type: ignore[operator]

@@ -95,9 +95,12 @@ class _AllGather(torch.autograd.Function):
 
 
 def average_statistics(method: nn.Module) -> None:
-    """Average over processes the running statistics of batch normalisation, each process's of its own images."""
+    """Average over processes the running statistics of batch normalisation, each process's of its own images.
+
+    Statistics that are kept are left alone: the mean of three equal numbers is often another one in its last bit.
+    """
     for module in method.modules() if size() > 1 else ():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             for statistic in (module.running_mean, module.running_var):
                 if statistic is not None:
                     with as_run_error():

@@ -212,7 +212,7 @@ class Backbone(nn.Module):
 
     def standardise(self, means: Sequence[Tensor], stds: Sequence[Tensor]) -> None:
         """Set the statistics (K,) of the channels of each frozen output; a constant channel is only shifted."""
-        for layer, mean, std in zip(self._require_frozen().standardise or (), means, stds, strict=True):
+        for layer, mean, std in zip(self._require_frozen().standardise, means, stds, strict=True):
             layer.mean.copy_(mean)  # type: ignore[operator]
             layer.std.copy_(torch.where(std > 0, std, 1))  # type: ignore[operator]
 
@@ -224,7 +224,7 @@ class Backbone(nn.Module):
     @property
     def standardises(self) -> bool:
         """Whether the frozen output is standardised."""
-        return self._require_frozen().standardise is not None
+        return len(self._require_frozen().standardise) > 0
 
     @property
     def takes_boxes(self) -> bool:

@@ -76,7 +76,8 @@ class Frozen(nn.Module):
     def __init__(self, output: Output, channels: Sequence[int], *, standardise: bool, rounded: bool) -> None:
         super().__init__()
         self.output, self.rounded, self.given = output, rounded, None
-        self.standardise = nn.ModuleList(Standardise(count) for count in channels) if standardise else None
+        # A list even if it is empty: captum takes a module without children for a layer from tensors to tensors.
+        self.standardise = nn.ModuleList(Standardise(count) for count in channels if standardise)
 
     given: Given | None
 
@@ -86,7 +87,7 @@ class Frozen(nn.Module):
             raise TypeError(f"the method takes {output} of its backbone, but says that it takes {self.output}")
         raw = self.compute(images, compute) if self.given is None else self.given.select(images, boxes)
         raw = [_lay_out(feature) for feature in raw]
-        if self.standardise is None:
+        if not self.standardise:
             return raw
         layers = list(self.standardise)[-len(raw) :]
         return [layer(feature) for layer, feature in zip(layers, raw, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from train_cases import CPU, TASK, Photographs, boxes, log, weights
 from bench import registry
 from bench.core.progress import SILENT
 from bench.errors import RequestError
-from bench.training import feature_cache
+from bench.training import collectives, feature_cache
 from bench.training.batches import make_batch_source
 from bench.training.feature_cache import PART, FeatureCache, ImageView
 from bench.training.inputs import Images
@@ -192,7 +193,7 @@ def test_two_processes_that_fill_it_at_once_leave_what_one_leaves(
     assert one.read("00", views[0]) is not None
 
 
-@pytest.mark.parametrize("what", ["all", "outputs", "geometry", "damaged"])
+@pytest.mark.parametrize("what", ["all", "outputs", "geometry", "damaged", "empty", "garbage"])
 def test_deleted_or_damaged_while_it_is_used_features_are_computed(
     what: str, tmp_path: Path, weights_file: Path, photographs: Photographs
 ) -> None:
@@ -208,7 +209,7 @@ def test_deleted_or_damaged_while_it_is_used_features_are_computed(
         done.append(1)
         if len(done) == 2:
             harm(tmp_path / "cache", what)
-            cache._maps.clear()
+            cache._map.cache_clear()  # type: ignore[attr-defined]
         return step(*arguments)
 
     source.step = delete  # type: ignore[method-assign]
@@ -224,6 +225,10 @@ def harm(root: Path, what: str) -> None:
     for path in root.rglob("*.npy"):
         if what == "damaged":
             path.write_bytes(path.read_bytes()[:100])
+        elif what == "empty":
+            path.write_bytes(b"")
+        elif what == "garbage":
+            path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + b"{" * 117 + b"\n")
         elif ("geometry" in path.name) == (what == "geometry"):
             path.unlink()
 
@@ -269,6 +274,70 @@ def test_a_disk_without_room_is_not_written_to(
     assert not list(tmp_path.rglob("*.npy"))
     assert len(progress.said) == 1
     assert "do not fit" in progress.said[0]
+
+
+def test_what_is_stored_stays_and_is_read_where_the_rest_has_no_room(
+    tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = ImageView(32)
+    open_cache(make("cam", weights_file), photographs, tmp_path).fill([view])
+    last = f"{PART:08d}.geometry.npy"
+    next(tmp_path.rglob(last)).unlink()
+    before, free = views_of(open_cache(make("cam", weights_file), photographs, tmp_path)), feature_cache.RESERVE
+    bytes_of_3_images = 3 * 128 * 16 * 2
+    for room, said in ((bytes_of_3_images - 1, "do not fit"), (bytes_of_3_images, "Storing 12 KiB")):
+        usage = SimpleNamespace(free=free + room)
+        monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda _, usage=usage: usage)
+        progress = Sayings()
+        cache = open_cache(make("cam", weights_file), photographs, tmp_path, progress=progress)
+        cache.fill([view])
+        assert said in progress.said[0]
+        assert cache.read(photographs.ids[0], view) is not None
+        assert before.items() <= views_of(cache).items()
+    assert cache.read(photographs.ids[-1], view) is not None
+
+
+def test_deleted_while_it_is_filled_it_does_without_what_is_gone(
+    tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, save, done = tmp_path / "cache", feature_cache.np.save, list[int]()
+
+    def save_and_delete(*arguments: Any) -> None:
+        save(*arguments)
+        done.append(1)
+        if len(done) == 2:
+            shutil.rmtree(root)
+
+    monkeypatch.setattr(feature_cache.np, "save", save_and_delete)
+    cache = open_cache(make("cam", weights_file), photographs, root)
+    cache.fill([ImageView(32)])
+    found = [cache.read(name, ImageView(32)) is None for name in photographs.ids]
+    assert {True, False} == set(found)
+
+
+def test_open_files_are_few_however_many_there_are(
+    tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_cache, "OPEN", 2)
+    views, descriptors = [ImageView(size, flip) for size in (32, 48) for flip in (False, True)], Path("/proc/self/fd")
+    cache = open_cache(make("cam", weights_file), photographs, tmp_path)
+    cache.fill(views)
+    before = len(list(descriptors.iterdir()))
+    assert all(cache.read(name, view) for view in views for name in photographs.ids)
+    assert len(list(descriptors.iterdir())) <= before + 2
+
+
+def test_gpus_of_one_model_share_features(
+    tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "B" if device.index == 2 else "A")
+    method = make("cam", weights_file)
+    folders = []
+    for number in range(3):
+        cache = open_cache(method, photographs, tmp_path)
+        cache.device = torch.device("cuda", number)
+        folders.append(cache._locate(ImageView(32)))
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_its_size_is_said_before_it_is_written(tmp_path: Path, weights_file: Path, photographs: Photographs) -> None:
@@ -319,3 +388,21 @@ def test_folded_into_the_output_layer_standardisation_changes_no_score(weights_f
     method.fold_standardisation()
     torch.testing.assert_close(method(images).scores, before)
     assert method.backbone.frozen.standardise[0].std.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("norm", ["standard", "none"])
+@pytest.mark.parametrize("name", ["lrp", "mwp", "grad-cam", "gradient"])
+def test_attributions_look_into_a_frozen_net(name: str, norm: str, weights_file: Path) -> None:
+    cls, _ = registry.parse(name, {})
+    settings = {"net": "tiny", "weights": str(weights_file), "freeze_backbone": True, "precision": "float32"}
+    method: Any = build(cls, cls.Config(**settings, input_size=32, feature_norm=norm), TASK, 0).eval()  # type: ignore[type-var, arg-type]
+    assert method(torch.rand(1, 3, 32, 32)).maps.abs().amax(dim=(2, 3)).ne(0).any()
+
+
+def test_processes_do_not_average_statistics_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collectives, "size", lambda: 3)
+    monkeypatch.setattr(collectives.dist, "all_reduce", lambda values: values.mul_(3).add_(1e-6))
+    net = torch.nn.ModuleDict({"kept": torch.nn.BatchNorm2d(4).eval(), "learned": torch.nn.BatchNorm2d(4)})
+    collectives.average_statistics(net)
+    assert net["kept"].running_var.unique().tolist() == [1.0]
+    assert net["learned"].running_var.ne(1).all()
