@@ -106,7 +106,10 @@ class ResolvedRun:
         """Everything that determines the predictions."""
         from bench.training.predict import VERSION
 
-        images = array_digest(self.test.classes, self.test.ids, self.test.size)
+        is_told = getattr(self.config, "map_classes", None) == "present"
+        images = array_digest(
+            self.test.classes, self.test.ids, self.test.size, *([self.test.labels] if is_told else [])
+        )
         if self.learns:
             images = f"{images}-{self.datasets.data_digest(self.dataset, self.test)}"
         training, proposals = self.training, self.proposals(self.test)
@@ -148,7 +151,7 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     kinds = _choose_kinds(cls, protocol)
     test, missing = _read_test_split(datasets, dataset, test_split)
     bound = registry.bind(protocol)
-    config = _settle_map_classes(_settle_precision(recipe.config, device), bound)
+    config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=missing is not None)
     return ResolvedRun(
         request=request,
         cls=cls,
@@ -186,9 +189,10 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
     return config.model_copy(update={"precision": resolve_precision("auto", device)})
 
 
-def _settle_map_classes(config: BaseConfig, bound: BoundProtocol) -> BaseConfig:
+def _settle_map_classes(config: BaseConfig, bound: BoundProtocol, *, is_withheld: bool) -> BaseConfig:
     """Replace `map_classes=auto` by what the protocol looks at: addresses hold what is computed.
 
+    Where the ground truth is withheld, nobody here knows which classes an image shows, and all are mapped.
     Raises RequestError for `present` where the protocol looks at every class, and would be told which ones are there.
     """
     chosen = getattr(config, "map_classes", None)
@@ -198,7 +202,8 @@ def _settle_map_classes(config: BaseConfig, bound: BoundProtocol) -> BaseConfig:
         )
     if chosen != "auto":
         return config
-    return config.model_copy(update={"map_classes": "present" if bound.looks_at_present_only else "all"})
+    knows = bound.looks_at_present_only and not is_withheld
+    return config.model_copy(update={"map_classes": "present" if knows else "all"})
 
 
 def _read_test_split(

@@ -18,7 +18,8 @@ from bench import registry
 from bench.core.files import Places
 from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals
-from bench.errors import BusyError, RequestError, RunError
+from bench.errors import BusyError, MissingDataError, RequestError, RunError
+from bench.execution import resolve as resolve_module
 from bench.execution.resolve import DatasetCache, Request, resolve_request
 from bench.method import Maps
 from bench.predictions.decode import compute_mask, compute_shares, detections, points_and_boxes
@@ -427,6 +428,8 @@ def test_a_run_maps_the_classes_that_its_protocol_looks_at(protocol: str, classe
     request = Request("grad-cam", registry.protocol(protocol), data="shapes", data_options=options)
     resolved = resolve_request(request, DatasetCache(Places(tmp_path)), device=CPU, threads=1)
     assert resolved.config.map_classes == classes  # type: ignore[attr-defined]
+    other = replace(resolved, test=replace(resolved.test, labels=-resolved.test.labels))
+    assert (other.predictions.address == resolved.predictions.address) == (classes == "all")
     if classes == "all":
         with pytest.raises(RequestError, match="tells which classes an image shows"):
             resolve_request(
@@ -435,3 +438,16 @@ def test_a_run_maps_the_classes_that_its_protocol_looks_at(protocol: str, classe
                 device=CPU,
                 threads=1,
             )
+
+
+def test_where_the_ground_truth_is_withheld_all_classes_are_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def withhold(datasets: DatasetCache, dataset: Any, split: str) -> Any:
+        return dataset.ground_truth(split), MissingDataError("labels", tmp_path, "They are withheld.")
+
+    monkeypatch.setattr(resolve_module, "_read_test_split", withhold)
+    options = {"train": 2, "val": 2, "test": 2, "size": 64, "classes": 2}
+    request = Request("grad-cam", registry.protocol("voc07-point"), data="shapes", data_options=options)
+    resolved = resolve_request(request, DatasetCache(Places(tmp_path)), device=CPU, threads=1)
+    assert resolved.config.map_classes == "all"  # type: ignore[attr-defined]
