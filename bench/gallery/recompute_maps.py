@@ -52,12 +52,14 @@ def recompute_maps(
         config = cls.Config.model_validate(_settings(result, store, cls.Config))
     except ValidationError as error:
         raise RequestError(f"its settings do not fit here ({error.errors()[0]['msg']}).") from None
-    net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0).eval()
+    net = build(cls, config, Task(dataset.name, dataset.classes), result.seed or 0)
+    learner = net.base if isinstance(net, Attribution) else net
     if read_json(learned / "config.json")["config"].get("weights") != "none":
-        for module in net.modules():  # what loading the initial weights does beside setting parameters
-            if isinstance(look := getattr(module, "look_as_trained", None), MethodType):
-                look()
-    checkpoint.load_weights(learned, net.base if isinstance(net, Attribution) else net, net.config.checkpoint_epoch)
+        for module in list(learner.modules()):  # what loading the initial weights does beside setting parameters
+            if isinstance(assume := getattr(module, "assume_pretrained", None), MethodType):
+                assume()
+    checkpoint.load_weights(learned, learner, net.config.checkpoint_epoch)
+    net.eval()  # not before: an attribution may fold what was loaded
     with torch.inference_mode():
         split, rows = Split(truth, Images(dataset)), range(len(truth.ids))
         made = predict_from_maps(net, split, ["maps"], rows, torch.device("cpu"), 0)

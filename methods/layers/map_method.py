@@ -35,9 +35,17 @@ class ImageMethod(MapMethod):
     def __init__(self, config: ImageConfig, task: Task, roi_head: RoiHead | None = None) -> None:
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=roi_head)
-        if config.freeze_backbone:
-            standardise, rounded = config.feature_norm == "standard", config.feature_precision == "float16"
+        self._freeze()
+
+    def _freeze(self) -> None:
+        if self.config.freeze_backbone:
+            standardise, rounded = self.config.feature_norm == "standard", self.config.feature_precision == "float16"
             self.backbone.freeze(self.output_of_backbone, standardise=standardise, rounded=rounded)
+
+    def assume_pretrained(self) -> None:
+        """Become the method that initial weights from a file would make, without them: learned ones are loaded."""
+        self.backbone.assume_pretrained()
+        self._freeze()
 
     def frozen_net(self) -> Backbone | None:
         """Return the backbone, if all that the maps are computed from is frozen."""

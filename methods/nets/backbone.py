@@ -102,7 +102,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
         self.cells = Cells(net.origin, net.stride)
-        self._sight = net.sight
+        self._sight, self._layouts = net.sight, net.layouts
         self.stage_ends, self.stage_channels = zip(*net.stages, strict=True)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
@@ -118,6 +118,13 @@ class Backbone(nn.Module):
         """Place the cells of maps where those of the published weights look."""
         if self._sight is not None:
             self.cells = Cells(self._sight, self.stride)
+
+    def assume_pretrained(self) -> None:
+        """Take the parameters that files of weights have for set by one: those that were learned on it are loaded."""
+        named = {module for layout in self._layouts for module in layout.names} or {"trunk", "roi_head"}
+        parts = tuple(f"{module}." for module in named)
+        self.pretrained = frozenset(name for name in self.state_dict() if name.startswith(parts))
+        self.look_as_trained()
 
     def normalise_as(self, normalisation: Normalisation) -> None:
         """Set the normalisation of images that the loaded weights expect."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from bench import registry
@@ -40,6 +41,7 @@ from bench.predictions.table import ResolvedPredictions
 from bench.records.collection import StoredResult, find_result
 from bench.records.store import Store
 from bench.site.sheet import render_page
+from methods.nets import build as build_net
 
 TINY = {"train": 4, "val": 4, "test": 6, "size": 64, "classes": 4}
 EVIL = "<script>alert(1)</script>"
@@ -116,6 +118,23 @@ def test_maps_that_were_not_kept_are_made_again(made: Any) -> None:
     captions = [picture.caption for picture in shown(made, "cam voc07-point").examples["Worst"][0].pictures]
     assert captions[0] == "truth, and what was said"
     assert captions[1].startswith("map of ")
+
+
+@pytest.mark.parametrize("method", ["cam", "mwp"])
+def test_maps_on_a_frozen_net_are_made_again(method: str, tmp_path: Path) -> None:
+    weights, options = tmp_path / "tiny.pth", {"train": 4, "val": 2, "test": 4, "size": 64, "classes": 2}
+    torch.save(build_net("tiny", "none", roi_head="own").state_dict(), weights)
+    settings = {"net": "tiny", "weights": str(weights), "freeze_backbone": True, "epochs": 1, "map_alignment": "resize"}
+    request = Request(method, registry.protocol("voc07-point"), data="shapes", data_options=options, settings=settings)
+    places = Places(tmp_path / "runs")
+    (result,) = run([request], places, device="cpu", threads=1).results
+    data = open_dataset("shapes", places, options)
+    truth = data.ground_truth("test")
+    maps = recompute_maps(result, Store(places), data, truth)
+    points = pa.parquet.read_table(Store(places).predictions_folder(result.predictions) / "points.parquet")
+    assert len(points)
+    for row in points.to_pylist():
+        assert [row["x"], row["y"]] == list(peak(maps[row["image"], row["label"]], 64, 64))
 
 
 def test_a_protocol_that_judges_no_image_by_itself_shows_the_first(made: Any) -> None:
