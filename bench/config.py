@@ -36,7 +36,7 @@ def training(
     has no effect, and then no part in an address.
     """
     extra: dict[str, Any] = {"stage": "training", "file": file, "later": later}
-    extra |= {key: value for key, value in (("before", before), ("requires", requires)) if value}
+    extra |= ({} if before is None else {"before": before}) | ({"requires": requires} if requires else {})
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 

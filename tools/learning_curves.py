@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from bench import registry
 from bench.core.files import Places, write_json
@@ -80,7 +79,9 @@ def measure_curve(places: Places, method: str, settings: dict[str, str], split: 
 
 def time_live_epoch(places: Places, request: Request) -> float:
     """Train for an epoch without the cache; return its seconds."""
-    device, store = torch.device("cpu"), Store(places)
+    from bench.training.device import pick_device
+
+    device, store = pick_device("cpu"), Store(places)
     resolved = resolve_request(request, DatasetCache(places), device=device, threads=1).prepare()
     train(resolved, ExecutionOptions(store, device, workers=1, progress=SILENT, cache=2 << 30, features=None))
     (epoch,) = read_history(places, resolved.training.address if resolved.training else "")
