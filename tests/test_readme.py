@@ -69,11 +69,13 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
         "mkdocs build",
         "cluster up",
         "python -m",
+        "python -m",
     ]
     if not code:
         assert words == [*steps, "cluster down"]
         assert [line for line in log if line.startswith("python")] == [
-            "python -m pytest -q -m slow -n 0 --durations=20"
+            "python -m pytest -q -m slow --dist loadfile --durations=20 --ignore=tests/slurm --ignore=tests/benchmarks",
+            "python -m pytest -q -m slow -n 0 --durations=20 tests/slurm tests/benchmarks",
         ]
     assert "\ntwo\n" not in done.stdout
     assert ("step slow tests" in done.stdout) == (code == 0)
