@@ -25,7 +25,6 @@ from methods.hierarchies import build_levels
 from methods.layers.divergence import pairwise_cosine
 from methods.layers.hierarchy import Level, build_hierarchy
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_head
-from methods.nets.geometry import find_cells
 
 
 class DanetConfig(ImageConfig):
@@ -125,7 +124,7 @@ class Danet(ImageMethod):
 
     def _find_cells(self, end: int) -> Cells | None:
         """Return where the cells of a stage lie, in pixels; None for plain resizing."""
-        return None if self.config.map_alignment == "resize" else find_cells(self.backbone.trunk, str(end - 1))
+        return None if self.config.map_alignment == "resize" else self.backbone.find_cells(str(end - 1))
 
     def _sample_maps(self, maps: Tensor, count: int) -> Tensor:
         """Draw some of the K maps (..., K, h, w) at random."""

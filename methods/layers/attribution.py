@@ -17,7 +17,6 @@ from bench.method import Attribution, AttributionConfig, Cells, MapConfig, MapMe
 from methods.classifier import Classifier
 from methods.nets import NETS
 from methods.nets.backbone import Backbone
-from methods.nets.geometry import find_cells
 
 
 class Scores(nn.Module):
@@ -51,7 +50,7 @@ def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
     if not isinstance(backbone, Backbone):
         return None
     above, _, inner = name.partition("backbone.trunk.")
-    return find_cells(backbone.trunk, inner) if inner and not above else backbone.cells
+    return backbone.find_cells(inner) if inner and not above else backbone.cells
 
 
 def require_classifier(base: MapMethod, who: str) -> Classifier:

@@ -17,6 +17,7 @@ from bench.core.cells import Cells
 from bench.core.files import array_digest
 from methods.layers.boxes import canonical_order
 from methods.nets.frozen import Compute, Frozen, Given, Output
+from methods.nets.geometry import find_cells
 
 RoiHead = Literal["own", "mean", "fc"]
 RoiPooling = Literal["max", "align"]
@@ -118,6 +119,15 @@ class Backbone(nn.Module):
         """Place the cells of maps where those of the published weights look."""
         if self._sight is not None:
             self.cells = Cells(self._sight, self.stride)
+
+    def find_cells(self, layer: str) -> Cells:
+        """Find where the cells of a layer of the trunk, by its path, lie: at its end `cells`, below windows' centres.
+
+        Where trained lower layers look, if elsewhere, has not been measured.
+        """
+        cells = find_cells(self.trunk, layer)
+        is_last = layer.partition(".")[0] == str(len(self.trunk) - 1)
+        return self.cells if is_last and cells == Cells(self.origin, self.stride) else cells
 
     def assume_pretrained(self) -> None:
         """Take the parameters that files of weights have for set by one: those that were learned on it are loaded."""

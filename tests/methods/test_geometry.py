@@ -51,6 +51,23 @@ def test_the_cells_of_inner_layers(net: str, path: str, cells: Cells) -> None:
         assert find_cells(build(net, "none").trunk, path) == cells
 
 
+def test_trained_maps_of_the_end_of_the_trunk_lie_where_it_looks_whoever_makes_them() -> None:
+    """Where training has moved the sight of EfficientNet-Lite; of layers below, windows' centres are known."""
+    common: dict[str, Any] = {"net": "efficientnet-lite0", "weights": "none", "input_size": 64}
+    cells: list[Any] = []
+    for name, settings, layer in (
+        ("cam", {}, None),
+        ("danet", {"levels": 1, "width": 8, "maps": 1}, None),
+        ("grad-cam", {"layer": "backbone.trunk.17"}, "17"),
+        ("grad-cam", {"layer": "backbone.trunk.11"}, "11"),
+    ):
+        cls, _ = registry.parse(name, {})
+        method: Any = cls(cls.Config(**common, **settings), TASK)  # type: ignore[call-arg, arg-type]
+        (method if layer is None else method.base).assume_pretrained()
+        cells.append(method.eval()(torch.zeros(1, 3, 64, 64)).cells)
+    assert cells == [Cells(16.0, 32.0)] * 3 + [Cells(15.5, 16.0)]
+
+
 def see_squares(backbone: Backbone, size: int) -> tuple[Tensor, NDArray[np.float64]]:
     """What a net sees of a square of two cells at nine places (9, h, w), and the squares' centres (9, 2).
 
