@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from bench.predictions.table import Predictions, ResolvedPredictions
     from bench.scoring.protocol import BoundProtocol, Record
 
-FORMATS = (
-    "Parquet, COCO results JSON, CSV of scores, or a folder of VOC text files, PNG masks, .npy maps or weakloc shards."
-)
+FORMATS = "Parquet, COCO results JSON, CSV, or a folder of VOC text files, PNG masks, .npy maps or weakloc shards."
 
 
 class ScoringInputs(NamedTuple):

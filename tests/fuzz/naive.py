@@ -88,7 +88,7 @@ def _csv(path: Path, kind: str) -> Iterator[tuple[Any, ...]]:
     for line in lines:
         row = dict(zip(header, map(str.strip, line), strict=True))
         if "label" in row:
-            yield row["image"], row["label"], float(row["score"])
+            yield row["image"], row["label"], *(float(row[name]) for name in KINDS[kind][2:])
         else:
             yield from ((line[0].strip(), name, float(row[name])) for name in header[1:] if row[name])
 

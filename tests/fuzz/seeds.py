@@ -143,11 +143,12 @@ def voc_of(task: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
 
 
 def csv_of(layout: str) -> Callable[[Path, GroundTruth, random.Random], Path]:
-    """Makes a CSV of scores, long or wide."""
+    """Makes a CSV: of scores, long or wide, or of boxes."""
 
     def make(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
-        rows = _rows(draw, KINDS["scores"]).to_pylist()
-        lines = ["image,label,score", *(f"{row['image']},{row['label']},{row['score']}" for row in rows)]
+        columns = KINDS["boxes" if layout == "boxes" else "scores"]
+        rows = _rows(draw, columns).to_pylist()
+        lines = [",".join(columns), *(",".join(str(row[name]) for name in columns) for row in rows)]
         if layout == "wide":
             lines = [",".join(["image", *CLASSES])]
             lines += [",".join([image, *(str(draw.random()) for _ in CLASSES)]) for image in IDS]
@@ -202,6 +203,7 @@ FORMATS: dict[str, Format] = {
     "voc-cls": Format(voc_of("cls"), [("voc07-cls", {})]),
     "csv-long": Format(csv_of("long"), [("voc07-cls", {})]),
     "csv-wide": Format(csv_of("wide"), [("voc07-cls", {})]),
+    "csv-boxes": Format(csv_of("boxes"), [("voc07-det", {})]),
     "npy": Format(npy, _OF_MAPS),
     "shards": Format(shards, _OF_MAPS),
     "png": Format(masks, [("voc07-seg", {})]),

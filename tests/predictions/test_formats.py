@@ -300,8 +300,11 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: GroundTruth)
     ("content", "rule"),
     [
         (b"", "is empty"),
-        (b" \n", "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
-        (pickle.dumps([entry()]), "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder"),
+        (b" \n", "neither parquet, nor a COCO results JSON, a CSV whose first column is image"),
+        (
+            pickle.dumps([entry()]),
+            "neither parquet, nor a COCO results JSON, a CSV whose first column is image",
+        ),
         (b"label,image\n", "neither parquet"),
         (b"image,label\n", "holds scores; expected boxes"),
         (b"PAR1 and nothing else", "not a readable parquet file"),
@@ -359,16 +362,20 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Groun
         ("image,label,score\n000005,bicycle\n", "row 0: expected 3 fields, but got 2"),
         ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: unknown image of toy test_subset: '000006'"),
         ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
-        ("image,label,score\n000005,bicycle,x", "row 0: a score must be a finite number, but got 'x'"),
-        ("image,label,score\n000005,bicycle,", "row 0: a score must be a finite number, but got ''"),
-        ("image,label,score\n000005,bicycle,1_0", "row 0: a score must be a finite number, but got '1_0'"),
-        ("image,label,score\n000005,bicycle,nan", "row 0: a score must be a finite number"),
-        ("image,label,score\n\n000005,bicycle,1e999", "row 1: a score must be a finite number"),
+        ("image,label,score\n000005,bicycle,x", "row 0: score must be a finite number, but got 'x'"),
+        ("image,label,score\n000005,bicycle,", "row 0: score must be a finite number, but got ''"),
+        ("image,label,score\n000005,bicycle,1_0", "row 0: score must be a finite number, but got '1_0'"),
+        ("image,label,score\n000005,bicycle,nan", "row 0: score must be a finite number"),
+        ("image,label,score\n\n000005,bicycle,1e999", "row 1: score must be a finite number"),
         ("image,label,score\n000005,bicycle,1\n000005,bicycle,2", "row 1: image '000005', class 'bicycle': a second"),
         ("image,bicycle\n000005,1\n000005,1", "row 1: image '000005', class 'bicycle': a second score"),
         ("image,label\n", "has the columns image, label, score, or image and a column a class. Unknown class"),
         ("image,score,score,label\n", "column 'score' is there twice"),
-        ("image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,4\n", "boxes come as parquet.*x1, y1, x2, y2"),
+        ("image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,4\n", "holds boxes; expected scores"),
+        ("image,label,score,x,y\n000005,bicycle,.9,1,2\n", "holds points; expected scores"),
+        ("image,label,score,x1,y1\n000005,bicycle,.9,1,2\n", "looks like boxes .*, but lacks the columns x2, y2"),
+        ("image,label,score,xmin,ymin,xmax,ymax\n", "looks like boxes .*, but lacks the columns x1, y1, x2, y2"),
+        ("image,label,x,y\n000005,bicycle,1,2\n", "looks like .* points .*, but lacks the columns score"),
         ('image,bicycle\n000005,"1\n', "row 0: not readable as CSV in UTF-8"),
         ("image,bicycle\n000005," + "1" * 200_000, "row 0: not readable as CSV"),
     ],
@@ -378,6 +385,23 @@ def test_a_broken_csv_is_named_with_row_and_rule(text: str, rule: str, tmp_path:
         resolve(read_any(csv_file(tmp_path, text), truth, ["scores"]), truth)
     assert str(caught.value).startswith(str(tmp_path / "scores.csv"))
     assert "\n" not in str(caught.value)
+
+
+def test_boxes_and_points_come_as_csv(tmp_path: Path, truth: GroundTruth) -> None:
+    boxes = "image,x1,y1,x2,y2,label,score,by\n000005,1,2,3.5,4,bicycle,0.5,me\n000005,0,0,9,9,bicycle,.25,me\n"
+    found = resolve(read_any(csv_file(tmp_path, boxes), truth, ["scores", "boxes"]), truth)
+    assert (found.kind, scores(found)) == ("boxes", [(0, 1, 0.25), (0, 1, 0.5)])
+    assert found.box.tolist() == [[1, 2, 3.5, 4], [0, 0, 9, 9]]
+    assert found.covered.tolist() == [True, False, False]
+    points = "image,label,score,x,y\n000005,bicycle,0.5,7,8\n"
+    found = resolve(read_any(csv_file(tmp_path, points), truth, ["points"]), truth)
+    assert (found.columns["x"].tolist(), found.columns["y"].tolist()) == ([7], [8])
+
+
+def test_a_corner_of_a_csv_that_is_no_number_is_named(tmp_path: Path, truth: GroundTruth) -> None:
+    text = "image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,left\n"
+    with pytest.raises(BadFileError, match="row 0: y2 must be a finite number, but got 'left'"):
+        read_any(csv_file(tmp_path, text), truth, ["boxes"])
 
 
 def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: GroundTruth) -> None:

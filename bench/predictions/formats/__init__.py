@@ -1,4 +1,4 @@
-"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV of scores, or a folder.
+"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, or a folder.
 
 A folder holds PASCAL VOC's text files, masks, maps or our shards. A format is recognised by content, never by name;
 each rule that a file breaks is named with the file and the row, counted from 0.
@@ -14,7 +14,7 @@ from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError
 from bench.predictions.arrays import read_folder
 from bench.predictions.formats.coco import read_coco
-from bench.predictions.formats.scores_csv import is_csv, read_csv
+from bench.predictions.formats.csv_table import is_csv, read_csv
 from bench.predictions.formats.voc import read_voc
 from bench.predictions.table import KINDS, Predictions, read
 
@@ -49,4 +49,6 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
         return read_coco(path, truth, tables)
     if is_csv(text):
         return [read_csv(path, truth, tables)]
-    raise BadFileError(path, "neither parquet, nor a COCO results JSON, a CSV of scores, or a folder of predictions")
+    raise BadFileError(
+        path, "neither parquet, nor a COCO results JSON, a CSV whose first column is image, or a folder of predictions"
+    )
