@@ -32,8 +32,8 @@ def training(
 
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
     were trainings, which its default describes: they keep their address, and the default must never change. before:
-    the value that describes those trainings, where it is not the default. requires: a setting without which this one
-    has no effect, and then no part in an address.
+    the value that describes those trainings, where it is not the default. requires: a setting, or property of the
+    settings, without which this one has no effect, and then no part in an address.
     """
     extra: dict[str, Any] = {"stage": "training", "file": file, "later": later}
     extra |= ({} if before is None else {"before": before}) | ({"requires": requires} if requires else {})
@@ -169,14 +169,23 @@ class FrozenConfig(TrainedConfig):
         "standard",
         "features of a frozen net, channel by channel: standard: to mean 0 and variance 1 on the training split; none",
         before="none",
-        requires="freeze_backbone",
+        requires="freezes_features",
     )
     feature_precision: Literal["float16", "float32"] = training(
         "float16",
         "what features of a frozen net are rounded to, so that they can be cached; float32: computed anew each time",
         before="float32",
-        requires="freeze_backbone",
+        requires="freezes_features",
     )
+
+    @property
+    def freezes_features(self) -> bool:
+        """Whether the layers that give features may all be frozen: not if no weights are pretrained, or a layer is new.
+
+        Weights from a file may have that of `roi_head=fc`.
+        """
+        is_new = getattr(self, "roi_head", "own") == "fc" and self.weights == "imagenet"
+        return self.freeze_backbone and self.weights != "none" and not is_new
 
 
 class MapConfig(TrainedConfig):

@@ -97,3 +97,22 @@ def test_addresses_do_not_move(shelf: DatasetCache, method: str, renamed: bool) 
 
 def as_json(key: TrainingKey | PredictionsKey) -> dict[str, Any]:
     return dict(json.loads(json.dumps(asdict(key))))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "counts"),
+    [
+        ("cam", {"weights": "imagenet"}, True),
+        ("cam", {"weights": "none"}, False),
+        ("cam", {"weights": "imagenet", "freeze_backbone": False}, False),
+        ("wsddn", {"weights": "imagenet"}, True),
+        ("wsddn", {"weights": "imagenet", "roi_head": "fc"}, False),
+        ("wsddn", {"weights": "file.pth", "roi_head": "fc"}, True),
+    ],
+)
+def test_settings_of_frozen_features_count_where_features_are_frozen(
+    method: str, settings: dict[str, Any], counts: bool
+) -> None:
+    config = registry.parse(method)[0].Config(**{"freeze_backbone": True, **settings})
+    found = config.select_addressed("training").keys() & {"feature_norm", "feature_precision"}
+    assert len(found) == (2 if counts else 0)
