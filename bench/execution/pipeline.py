@@ -24,6 +24,7 @@ from bench.errors import BenchError, DivergedError, LostError, RequestError, Run
 from bench.execution.frozen_features import open_features
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
+from bench.predictions import prior_runs
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
 from bench.records.result import SUPERVISION, Result, read_result, write_result
@@ -335,12 +336,9 @@ def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
 
 
 def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
-    """Return the provenance of a scoring; edits of the code that trained or predicted count."""
+    """Return the provenance of a scoring; edits of the code that trained or predicted count, also of prior runs."""
     own = provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()}
-    folder = options.store.predictions_folder(resolved.predictions.address)
-    steps = [folder / f"{kind}.json" for kind in resolved.kinds]
-    if resolved.training is not None:
-        steps.append(options.store.training_folder(resolved.training.address) / "done.json")
+    steps = prior_runs.list_steps(options.store, resolved.predictions.address, resolved.kinds)
     return provenance.add_edits(own, (read_json(step).get("provenance", {}) for step in steps if step.exists()))
 
 

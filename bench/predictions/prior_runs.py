@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from bench.core.files import file_digest
+from bench.core.files import file_digest, read_json
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
@@ -48,6 +48,29 @@ def digest_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
 def name_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names of a config's runs, without the folders of this machine."""
     return _map_runs(lambda run: Path(run).name, config)
+
+
+def list_steps(store: Store, address: str, kinds: Sequence[str] = ()) -> Iterator[Path]:
+    """List the files that tell the cost and provenance of a run's steps: of its kinds, and of all that it builds on.
+
+    kinds: of predictions; empty: all.
+    """
+    folder = store.predictions_folder(address)
+    key = read_json(folder / "config.json")
+    config = dict(key["config"])
+    yield from [folder / f"{kind}.json" for kind in kinds] or sorted(
+        {*folder.glob("*.json")} - {folder / "config.json"}
+    )
+    if key["training"]:
+        training = store.training_folder(key["training"])
+        yield training / "done.json"
+        known = training / "config.json"
+        config |= read_json(known)["config"] if known.exists() else {}
+    for field in FIELDS:
+        runs = config.get(field, ())
+        for run in [runs] if isinstance(runs, str) else runs:
+            if (store.predictions_folder(run) / "config.json").exists():
+                yield from list_steps(store, run)
 
 
 def read_prior_predictions(run: str, kind: str, truth: GroundTruth) -> ResolvedPredictions | None:

@@ -60,7 +60,7 @@ def asked(method: str = "cam", protocol: str = "voc07-cls", **more: Any) -> Requ
     """A request on shapes; what is no part of a request is a setting."""
     given = {key: more.pop(key) for key in ("seed", "split", "train_split", "tuned_on") if key in more}
     record = registry.protocol(protocol).with_conventions(more.pop("conventions", {}))
-    learns = {} if method in ("center", "largest-proposal") else {"epochs": 1}
+    learns = {} if method in ("center", "largest-proposal", "ensemble") else {"epochs": 1}
     return Request(method, record, settings=learns | more, data="shapes", data_options=TINY, **given)
 
 
@@ -325,6 +325,26 @@ def test_what_was_learned_or_predicted_in_an_edited_checkout_stays_marked(
     [anew] = ran(places, request)[0].results
     assert not anew.is_edited
     assert "changed" not in anew.provenance
+
+
+def test_what_builds_on_a_run_of_an_edited_checkout_is_marked_too(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"proposals": proposals_file(places, tmp_path / "p.npz"), "net": "tiny"}
+
+    def make(dirty: bool, method: str, protocol: str, **settings: Any) -> Any:
+        found = {"revision": "r", "dirty": dirty, **({"changed": ["bench/loop.py"]} if dirty else {})}
+        monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: found)
+        report, _ = ran(places, asked(method, protocol, **settings))
+        assert not report.failed
+        return report.results[0]
+
+    for dirty in (True, False):
+        seed = int(dirty)
+        first = make(dirty, "wsddn", "voc07-corloc", **given, epochs=0, seed=seed)
+        learned = make(False, "fast-rcnn", "voc07-det", **given, epochs=0, pseudo=first.address, nms_iou=1.0)
+        both = make(False, "ensemble", "voc07-det", runs=learned.address)
+        assert [one.is_edited for one in (first, learned, both)] == [dirty] * 3
 
 
 def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
