@@ -1,4 +1,4 @@
-"""Open the cache of frozen features for a training or a prediction, and say what is computed live instead."""
+"""Open the cache of frozen features for a training or a prediction, or say why they are computed each time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.files import array_digest
 from bench.core.progress import Progress
+from bench.method import Attribution
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +34,16 @@ def open_features(
     workers: int,
     progress: Progress,
 ) -> FeatureCache | None:
-    """Return the features that a method's frozen net gives of a split; None if the net learns.
+    """Return the features that a method's frozen net gives of a split; None, and say why, if nothing is frozen for it.
 
     root: where they are kept; None: nowhere. most: proposals an image has at most.
     """
     from bench.training.feature_cache import FeatureCache
 
+    if reason := _explain_live(method, root):
+        progress.say(f"Features of images are computed each time: {reason}.")
     if (net := method.frozen_net()) is None:
         return None
-    reason = _explain_live(method, root)
-    if reason:
-        progress.say(f"Features of the frozen net are computed each time: {reason}.")
     content, proposals = [resolved.datasets.data_digest(resolved.dataset, truth)], None
     boxes = resolved.proposals(truth) if net.takes_boxes else None
     if boxes is not None:
@@ -65,13 +65,22 @@ def open_features(
 
 
 def _explain_live(method: Method, root: Path | None) -> str:
-    """Say why features of a frozen net cannot be kept; empty if they can."""
-    net = method.frozen_net()
+    """Say why features are not kept; empty if they are."""
+    if (net := method.frozen_net()) is None:
+        return _explain_unfrozen(method)
     if root is None:
         return "--no-feature-cache"
-    if net is not None and not net.rounds:
+    if not net.rounds:
         return "feature_precision=float32"
     return "the method alters its images" if method.alters_images() else ""
+
+
+def _explain_unfrozen(method: Method) -> str:
+    if not getattr(method.config, "freeze_backbone", False):
+        return "the net learns"
+    if method.config.weights == "none":
+        return "freeze_backbone keeps pretrained weights, but weights=none has none, so all of the net learns"
+    return f"{method.name} looks into the net" if isinstance(method, Attribution) else "roi_head=fc learns below them"
 
 
 def _select(proposals: Proposals, config: Any, most: int | None, image: str) -> Any:

@@ -125,10 +125,6 @@ class PixelAttribution(Attribution):
         maps = self.attribute(images, labels)
         return blur(maps, self.config.blur * max(maps.shape[1:])) if self.config.blur else maps
 
-    def alters_images(self) -> bool:
-        """Return whether images keep their aspect, which features of squares do not serve."""
-        return bool(self.config.shorter_side)
-
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
     """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels, cut off at 4 sigma; the border holds beyond itself."""

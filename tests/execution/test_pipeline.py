@@ -23,6 +23,7 @@ from bench.errors import DivergedError, MissingDataError, RequestError, RunError
 from bench.execution.pipeline import Report, Request, run
 from bench.execution.resolve import DatasetCache, ResolvedRun, resolve_request
 from bench.records.store import Store
+from methods.nets import build
 
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
 TRAIN, PREDICT = "Training cam", "Predicting with cam"
@@ -345,6 +346,30 @@ def test_what_builds_on_a_run_of_an_edited_checkout_is_marked_too(
         learned = make(False, "fast-rcnn", "voc07-det", **given, epochs=0, pseudo=first.address, nms_iou=1.0)
         both = make(False, "ensemble", "voc07-det", runs=learned.address)
         assert [one.is_edited for one in (first, learned, both)] == [dirty] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "said"),
+    [
+        ("cam", {}, ["the net learns"] * 2),
+        ("cam", {"freeze_backbone": True}, ["freeze_backbone keeps pretrained weights, but weights=none has none"] * 2),
+        ("cam", {"freeze_backbone": True, "weights": "FILE"}, []),
+        ("has", {"freeze_backbone": True, "weights": "FILE"}, ["the method alters its images"] * 2),
+        ("grad-cam", {"freeze_backbone": True, "weights": "FILE"}, ["grad-cam looks into the net"]),
+        ("center", {}, []),
+    ],
+)
+def test_why_features_are_computed_each_time_is_said_in_a_line(
+    method: str, settings: dict[str, Any], said: list[str], places: Places, tmp_path: Path
+) -> None:
+    torch.save(build("tiny", "none", roi_head="own").state_dict(), tmp_path / "tiny.pth")
+    weights = {"weights": str(tmp_path / "tiny.pth")} if "weights" in settings else {}
+    heard = Heard()
+    report = run([asked(method, "voc07-point", **settings | weights)], places, progress=heard, device="cpu", workers=0)
+    assert not report.failed
+    found = [line for line in heard.lines if "computed each time" in line]
+    assert len(found) == len(said)
+    assert all(why in line for why, line in zip(said, found, strict=True))
 
 
 def test_a_result_has_the_name_that_was_asked_for(places: Places) -> None:
