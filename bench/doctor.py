@@ -81,8 +81,9 @@ def _runs(folder: Path) -> MachineCheck:
 def _feature_cache(places: Places) -> MachineCheck:
     """Check how much disk the features of frozen nets take."""
     files = [path for path in (places.cache / "features").glob("*/*.npy") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    return MachineCheck("feature cache", True, f"{format_bytes(size)} in {places.cache / 'features'}; may be deleted")
+    size = format_bytes(sum(path.stat().st_size for path in files))
+    found = f"{size} in {places.cache / 'features'}; may be deleted" if files else "none yet"
+    return MachineCheck("feature cache", True, found)
 
 
 def _dataset(name: str, places: Places) -> MachineCheck:

@@ -100,12 +100,12 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
 def format_bytes(count: int) -> str:
     """Format a size for a message.
 
-    >>> format_bytes(300), format_bytes(5 << 20), format_bytes(3 << 29)
-    ('1 KiB', '5 MiB', '1.5 GiB')
+    >>> format_bytes(0), format_bytes(300), format_bytes(5 << 20), format_bytes(3 << 29)
+    ('0 KiB', '1 KiB', '5 MiB', '1.5 GiB')
     """
     if count >= 1 << 30:
         return f"{count / (1 << 30):.1f} GiB"
-    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{max(1, count >> 10)} KiB"
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{max(min(count, 1), count >> 10)} KiB"
 
 
 def first_line(error: Exception) -> str:

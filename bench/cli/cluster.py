@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -106,7 +108,10 @@ def submit(
         emit(sent)
         return code
     click.echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
-    say("You can close this terminal. Follow the jobs with python -m bench status, collect, cancel or resubmit.")
+    runs = "" if places.runs == Path(options.RUNS) else f" --runs {shlex.quote(str(places.runs))}"
+    say(
+        f"You can close this terminal. Follow the jobs with python -m bench status{runs}; also collect, cancel, resubmit."
+    )
     return code
 
 

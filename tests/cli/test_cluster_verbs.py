@@ -85,6 +85,13 @@ def test_without_sbatch_a_submit_says_what_is_missing_and_what_to_do(here: Here)
     assert "--dry-run" in answer.err
 
 
+def test_submit_says_how_to_follow_its_jobs(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm.jobs.send", lambda *_: None)
+    ask = ("submit", "--cluster", "local", "--method", "center", "--protocol", "voc07-point", "--data", "shapes", *TINY)
+    assert "Follow the jobs with python -m bench status, collect" in here(*ask).err
+    assert "python -m bench status --runs 'my runs', collect" in here(*ask, "--runs", "my runs").err
+
+
 @pytest.mark.parametrize("verb", ["status", "collect", "cancel", "resubmit"])
 def test_with_nothing_submitted_every_verb_says_so(here: Here, verb: str) -> None:
     answer = here(verb)

@@ -86,6 +86,11 @@ def test_json_is_one_document_on_stdout(here) -> None:
             "run --method center --protocol voc07-point --set epochs",
             "Error: --set: expected key=value, but got 'epochs'",
         ),
+        (
+            "run --method cam --protocol voc07-point --data shapes --set epoch=3",
+            "note: epoch is the former name of checkpoint_epoch. To set the number of epochs, use epochs.",
+        ),
+        ("data look --split val --out x.pdf", "--out: a sheet is written as .html, .jpg or .png, but got 'x.pdf'"),
         ("run --method center --protocol voc07-point --convention toll=3", "Error: Unknown convention of voc07-point"),
         ("run --method center --protocol voc07-point --plugin no.py", "Error: Plugin not found: looked in no.py."),
         ("run --method center --protocol voc07-point", "Error: voc2007 not found: looked in nowhere"),
@@ -247,6 +252,7 @@ def test_doctor_says_what_works(here) -> None:
     assert not checks["voc2007"]["ok"]
     assert "BENCH_DATA" in checks["voc2007"]["advice"]
     assert here("doctor").out.count("BENCH_DATA") == 1
+    assert checks["feature cache"]["found"] == "none yet"
 
 
 def test_doctor_answers_no_where_nothing_can_be_written(here, tmp_path: Path) -> None:
@@ -274,7 +280,8 @@ def test_check_answers_no_for_a_method_that_breaks_its_contract(here, tmp_path: 
 
 def test_data_check_names_what_is_missing(here) -> None:
     assert here("data", "check", "voc2012").code == 1
-    assert "voc2012: missing. voc2012 not found" in here("data", "check", "voc2012").out
+    assert "voc2012: not found: looked in nowhere" in here("data", "check", "voc2012").out
+    assert here("data", "check").out.count("looked in nowhere") == 1
 
 
 @pytest.mark.slow
