@@ -109,9 +109,7 @@ def submit(
         return code
     click.echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
     runs = "" if places.runs == Path(options.RUNS) else f" --runs {shlex.quote(str(places.runs))}"
-    say(
-        f"You can close this terminal. Follow the jobs with python -m bench status{runs}; also collect, cancel, resubmit."
-    )
+    say(f"You can close this terminal. Follow the jobs with python -m bench status{runs}, collect, cancel or resubmit.")
     return code
 
 
