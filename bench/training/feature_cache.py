@@ -102,15 +102,16 @@ class FeatureCache:
         if not todo or not self._check_room(todo):
             return
         random.SystemRandom().shuffle(todo)
+        written: list[Path] = []
         with self.progress.task("Computing frozen features", sum(map(self._count_images, todo))) as step:
             try:
                 for view, part in todo:
-                    self._store(view, part, step)
+                    self._store(view, part, step, written)
             except OSError as error:
                 if error.errno not in REFUSED:
                     raise
-                for view, _ in todo:  # so that others have room
-                    shutil.rmtree(self._views[view], ignore_errors=True)
+                for path in reversed(written):  # so that others have room; what tells that a part is whole goes first
+                    _remove(path)
                 self._say_live(f"{error.strerror}: {error.filename or self.root}")
 
     def read(self, name: str, view: ImageView) -> Stored | None:
@@ -208,8 +209,8 @@ class FeatureCache:
             features = self.net.extract(to_input(image, self.device), boxes)
         return Stored([feature.cpu() for feature in features], (height, width), scale)
 
-    def _store(self, view: ImageView, part: int, step: Step) -> None:
-        """Compute and write a part of a view, unless another process has done so."""
+    def _store(self, view: ImageView, part: int, step: Step, written: list[Path]) -> None:
+        """Compute and write a part of a view, unless another process has done so; add its files to `written`."""
         folder, names = self._views[view], self.ids[part * PART : (part + 1) * PART]
         if not _name(folder, part, "geometry").exists():
             load = [partial(self._load, name, view) for name in names]
@@ -218,8 +219,12 @@ class FeatureCache:
             ends = np.cumsum([len(one.features[0]) for one in stored])
             geometry = [(end, *one.shape, *one.scale, len(one.features)) for end, one in zip(ends, stored, strict=True)]
             for number, outputs in enumerate(zip(*(one.features for one in stored), strict=True)):
-                _write(_name(folder, part, f"output{number}"), torch.cat(outputs).half().numpy())
-            _write(_name(folder, part, "geometry"), np.array(geometry, dtype=np.float64))  # last: now the part is whole
+                _write(path := _name(folder, part, f"output{number}"), torch.cat(outputs).half().numpy())
+                written.append(path)
+            _write(
+                path := _name(folder, part, "geometry"), np.array(geometry, dtype=np.float64)
+            )  # last: now it is whole
+            written.append(path)
         step(len(names))
 
     def _check_room(self, todo: Sequence[tuple[ImageView, int]]) -> bool:
@@ -274,6 +279,11 @@ def _name(folder: Path, part: int, name: str) -> Path:
 
 def _map_file(path: Path) -> NDArray[Any]:
     return cast("NDArray[Any]", np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _write(path: Path, array: NDArray[Any]) -> None:

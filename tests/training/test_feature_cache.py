@@ -264,6 +264,29 @@ def test_where_nothing_can_be_written_features_are_computed_and_it_is_said(
     assert "computed in every epoch (No room" in progress.said[1]
 
 
+def test_a_disk_that_fills_up_keeps_what_was_there_before(
+    tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [ImageView(32), ImageView(48)]
+    cache = open_cache(make("cam", weights_file), photographs, tmp_path)
+    cache.fill(views[:1])
+    last = cache._views[views[0]] / f"{PART:08d}.geometry.npy"
+    last.unlink()
+    before, write, written = views_of(cache), feature_cache._write, list[Path]()
+
+    def refuse(path: Path, array: Any) -> None:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No room", str(path))
+        written.append(path)
+        write(path, array)
+
+    monkeypatch.setattr(feature_cache, "_write", refuse)
+    cache.fill(views)
+    refilled = f"{last.parent.name}/{PART:08d}.output0.npy"
+    assert views_of(cache).keys() == before.keys() - {refilled}
+    assert cache.read("00", views[0]) is not None
+
+
 def test_a_disk_without_room_is_not_written_to(
     tmp_path: Path, weights_file: Path, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
