@@ -55,7 +55,7 @@ def leaderboard(
     said = [remarks_on(row[0], usual[0]) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
     cells = []
-    for row, label, some in zip(rows, _labels(rows), said, strict=True):
+    for row, label, some in zip(rows, _labels(rows, said), said, strict=True):
         head = _name(row, label, sorted(marks[remark] for remark in some))
         rank = [_rank_cell(places.get(row[0].address))] if places else []
         cells.append((head, *rank, *(_cell(row, name, row in best[name]) for name in metrics)))
@@ -101,9 +101,7 @@ def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-_TUNED_ON = {
-    "unknown": "unknown (nobody said what chose its settings; score --tuned-on none, val-boxes or test-oracle says it)"
-}
+_TUNED_ON = {"unknown": "unknown (nobody declared with --tuned-on what its settings were chosen on)"}
 """What needs more words than the record has."""
 
 
@@ -191,12 +189,21 @@ def _switch(result: Result, key: str) -> str:
     return json.dumps(result.conventions.get(key)).strip('"')
 
 
-def _labels(rows: Sequence[SeedGroup]) -> list[str]:
-    """Names of rows; where two have the same, the config fields in which they differ follow it."""
+def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list[str]:
+    """Names of rows; where two have the same, the config fields in which they differ follow it.
+
+    Where these and the remarks are the same too, as those of two files scored under one name, the address follows.
+    """
     same: defaultdict[str, list[Result]] = defaultdict(list)
     for row in rows:
         same[row[0].label].append(row[0])
-    return [make_distinct_label(row[0], same[row[0].label]) for row in rows]
+    labels = [make_distinct_label(row[0], same[row[0].label]) for row in rows]
+    shown = [(label, tuple(some)) for label, some in zip(labels, remarks, strict=True)]
+    counts = Counter(shown)
+    return [
+        label if counts[one] == 1 else f"{label} [{row[0].address[:8]}]"
+        for row, label, one in zip(rows, labels, shown, strict=True)
+    ]
 
 
 def make_distinct_label(result: Result, namesakes: Sequence[Result]) -> str:

@@ -26,8 +26,8 @@ COMMON: dict[str, Any] = {
 
 def result(method: str, mean: float | None, **more: Any) -> Result:
     address = f"{method}{mean}{more}"
-    fields = {"metrics": {"mAP": mean}, "predictions": address, "seed": 0, **more}
-    return Result(**{**COMMON, "address": address, "method": method, **fields})
+    fields = {"metrics": {"mAP": mean}, "address": address, "predictions": address, "seed": 0, **more}
+    return Result(**{**COMMON, "method": method, **fields})
 
 
 def table(*results: Result, **more: Any) -> Table:
@@ -74,6 +74,12 @@ def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None
     assert list(rows(made)) == ["cam [epochs=9, weights=one.npz]", "cam [epochs=1, weights=one.npz]"]
 
 
+def test_rows_that_nothing_else_tells_apart_are_followed_by_their_addresses() -> None:
+    first, second = (result("mine", value, seed=None, address=end * 20) for value, end in ((0.2, "a"), (0.1, "b")))
+    partial = result("mine", 0.3, seed=None, truth_digest="other", partial=True, split="some", images=5)
+    assert list(rows(table(first, second, partial))) == ["mine a", "mine [aaaaaaaa]", "mine [bbbbbbbb]"]
+
+
 def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_them_apart() -> None:
     old, new = {"epochs": 1}, {"epochs": 9, "crf": False}
     assert list(rows(table(result("cam", 0.1, config=old), result("cam", 0.2, config=new)))) == [
@@ -101,8 +107,7 @@ def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_th
         ({"tuned_on": "test-oracle"}, "tuned on: test-oracle"),
         (
             {"tuned_on": "unknown"},
-            "tuned on: unknown (nobody said what chose its settings; "
-            "score --tuned-on none, val-boxes or test-oracle says it)",
+            "tuned on: unknown (nobody declared with --tuned-on what its settings were chosen on)",
         ),
     ],
 )
