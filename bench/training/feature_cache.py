@@ -125,7 +125,10 @@ class FeatureCache:
             first, (end, height, width, scale_x, scale_y, outputs) = int(geometry[place - 1][0]), geometry[place]
             rows = slice(first if place else 0, int(end))
             halves = [self._map(_name(folder, part, f"output{number}"))[rows] for number in range(int(outputs))]
-        except (OSError, EOFError, ValueError, LookupError, TokenError):  # deleted meanwhile, or damaged
+        except (FileNotFoundError, EOFError, ValueError, LookupError, TokenError):  # deleted meanwhile, or damaged
+            _remove(_name(folder, part, "geometry"))  # so that the next run stores the part again
+            return None
+        except OSError:
             return None
         features = [torch.from_numpy(np.array(half)).float() for half in halves]
         return Stored(features, (int(height), int(width)), (float(scale_x), float(scale_y)))

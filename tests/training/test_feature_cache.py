@@ -233,6 +233,21 @@ def harm(root: Path, what: str) -> None:
             path.unlink()
 
 
+@pytest.mark.parametrize("what", ["outputs", "damaged", "empty", "garbage"])
+def test_what_is_found_damaged_is_stored_again_by_the_next_run(
+    what: str, tmp_path: Path, weights_file: Path, photographs: Photographs
+) -> None:
+    method, view = make("cam", weights_file), ImageView(32)
+    open_cache(method, photographs, tmp_path).fill([view])
+    whole = views_of(open_cache(method, photographs, tmp_path))
+    harm(tmp_path, what)
+    cache = open_cache(method, photographs, tmp_path)
+    cache.fill([view])
+    assert {cache.read(name, view) for name in photographs.ids} == {None}
+    open_cache(method, photographs, tmp_path).fill([view])
+    assert views_of(cache) == whole
+
+
 class Sayings:
     """Progress that keeps what is said."""
 
