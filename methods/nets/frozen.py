@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.errors import RequestError
+from bench.errors import RequestError, RunError
 from methods.layers.boxes import canonical_order
 
 Output = Literal["features", "stages", "vectors", "regions"]
@@ -93,11 +93,19 @@ class Frozen(nn.Module):
         return [layer(feature) for layer, feature in zip(layers, raw, strict=True)]
 
     def compute(self, images: Tensor, compute: Compute) -> list[Tensor]:
-        """Compute the outputs of images, rounded to float16 unless `rounded` is false."""
+        """Compute the outputs of images, rounded to float16 unless `rounded` is false.
+
+        Raises RunError for features beyond the range of float16.
+        """
         if not self.rounded:
             return list(compute(images))
         each = [compute(image) for image in torch.split(images, 1)]
-        return [_Round.apply(torch.cat(list(parts))) for parts in zip(*each, strict=True)]
+        outputs = [_Round.apply(torch.cat(list(parts))) for parts in zip(*each, strict=True)]
+        if not all(output.isfinite().all() for output in outputs):
+            raise RunError(
+                "Features of the frozen net exceed 65504, the range of float16: set feature_precision=float32."
+            )
+        return outputs
 
     @contextmanager
     def provide(self, given: Given) -> Iterator[None]:

@@ -14,7 +14,7 @@ from train_cases import CPU, TASK, Photographs, boxes, log, weights
 
 from bench import registry
 from bench.core.progress import SILENT
-from bench.errors import RequestError
+from bench.errors import RequestError, RunError
 from bench.training import collectives, feature_cache
 from bench.training.batches import make_batch_source
 from bench.training.feature_cache import PART, FeatureCache, ImageView
@@ -406,6 +406,21 @@ def test_channels_are_standardised_by_the_training_split(
     found = method.backbone.regions(image, torch.tensor(ROWS, dtype=torch.float32))
     expected = (features[0] - means[0]) / stds[0].where(stds[0] > 0, 1)
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)  # float16, of layers laid out otherwise
+
+
+@pytest.mark.parametrize("norm", ["standard", "none"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_features_beyond_float16_are_refused_with_advice(
+    norm: str, cached: bool, tmp_path: Path, weights_file: Path, photographs: Photographs
+) -> None:
+    huge = {name: value * 1e6 for name, value in torch.load(weights_file, weights_only=True).items()}
+    torch.save(huge, tmp_path / "huge.pth")
+    settings = {"weights": str(tmp_path / "huge.pth"), "feature_norm": norm, "epochs": 1}
+    method = make("cam", weights_file, **settings)
+    with pytest.raises(RunError, match="feature_precision=float32"):
+        train(method, photographs, tmp_path, open_cache(method, photographs, tmp_path if cached else None))
+    precise = make("cam", weights_file, **settings, feature_precision="float32", lr=1e-12)
+    train(precise, photographs, tmp_path / "precise", open_cache(precise, photographs, None))
 
 
 def test_a_method_that_changes_its_images_is_told(weights_file: Path) -> None:
