@@ -114,7 +114,10 @@ def _draw_card(dataset: Dataset, truth: GroundTruth, row: int) -> tuple[Example,
 
 
 def _draw_truth(truth: GroundTruth, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
-    """Draw the objects, and the mask where there is one."""
+    """Draw the objects, and the mask where there is one.
+
+    Raises BadFileError for masks of another size than the image, once those that fit are drawn.
+    """
     objects = truth.objects.where(truth.objects.image == row)
     marks = [
         Mark(box, OTHER if difficult else TRUTH, name=truth.classes[label])
@@ -125,9 +128,12 @@ def _draw_truth(truth: GroundTruth, row: int, pixels: NDArray[np.uint8]) -> Iter
     yield Picture("ground truth", encode_picture(pixels, marks))
     files = truth.masks.files[row] if truth.masks else ()
     if truth.masks and files:
-        masks = [read_indices(file) for file in files]
-        mask = masks[0] if truth.masks.indexed else np.any(masks, axis=0).astype(np.uint8)
-        yield Picture("true mask", encode_picture(overlay_mask(pixels, mask)))
+        masks, size = {file: read_indices(file) for file in files}, tuple(truth.size[row, ::-1].tolist())
+        if fitting := [mask for mask in masks.values() if mask.shape == size]:
+            mask = fitting[0] if truth.masks.indexed else np.any(fitting, axis=0).astype(np.uint8)
+            yield Picture("true mask", encode_picture(overlay_mask(pixels, mask)))
+        for file, (height, width) in ((file, mask.shape) for file, mask in masks.items() if mask.shape != size):
+            raise BadFileError(file, f"the mask has {width} x {height} pixels, and its image {size[1]} x {size[0]}")
 
 
 def _list_classes(truth: GroundTruth, row: int) -> str:

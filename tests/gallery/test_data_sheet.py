@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from PIL import Image, ImageDraw
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
+from bench.data.ground_truth import Masks
 from bench.errors import MissingDataError, UnknownNameError
-from bench.gallery.data_sheet import PAIRS, TILE, draw_sample, draw_samples, join_pictures
+from bench.gallery.data_sheet import PAIRS, TILE, _draw_card, draw_sample, draw_samples, join_pictures
 from bench.gallery.drawing import TRUTH, Picture
+from bench.gallery.image_card import Example
 from bench.site.sheet import render_samples
 
 TINY = {"train": 4, "val": 4, "test": 9, "size": 96, "classes": 4}
@@ -61,6 +64,25 @@ def test_a_mask_is_drawn_where_there_is_one(shapes: Places) -> None:
     assert dataset.ground_truth("Segmentation/test").masks
     (card,) = draw_sample(dataset, "Segmentation/test", 1).examples
     assert [picture.caption for picture in card.pictures] == ["as it is", "ground truth", "true mask"]
+
+
+def test_masks_of_another_size_than_the_image_are_named_and_the_others_drawn(tmp_path: Path) -> None:
+    dataset = open_dataset("shapes", Places(tmp_path / "runs"), TINY)
+    truth, files = dataset.ground_truth("test"), list[Path]()
+    for name, side in (("small", 48), ("whole", 96)):
+        files.append(tmp_path / f"{name}.png")
+        Image.fromarray(np.full((side, 96), 255, np.uint8)).save(files[-1])
+
+    def draw(*chosen: Path) -> Example:
+        masks = Masks(indexed=False, files=(chosen,) * 9, ignore=(None,) * 9)
+        return _draw_card(dataset, replace(truth, masks=masks), 0)[0]
+
+    both, small, whole = draw(*files), draw(files[0]), draw(files[1])
+    assert both.pictures == whole.pictures
+    assert [picture.caption for picture in small.pictures] == ["as it is", "ground truth"]
+    assert whole.lines[1:] == ()
+    for card in (both, small):
+        assert card.lines[1].endswith("small.png: the mask has 96 x 48 pixels, and its image 96 x 96")
 
 
 @pytest.fixture
