@@ -50,7 +50,7 @@ class RegionNet(ProposalMethod):
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
         """Compute scores (R, C) of proposals (R, 4) in pixels of image (1, 3, H, W), or (R, 5) as in `features`."""
         if not len(proposals):
-            return image.new_zeros((0, len(self.task.classes)))
+            return self.backbone.mean.new_zeros((0, len(self.task.classes)))
         order = canonical_order(proposals)
         return self.score(self.features(image, proposals[order]))[order.argsort()]
 

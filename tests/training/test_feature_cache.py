@@ -17,7 +17,7 @@ from bench.core.progress import SILENT
 from bench.errors import RequestError, RunError
 from bench.training import collectives, feature_cache
 from bench.training.batches import make_batch_source
-from bench.training.feature_cache import PART, FeatureCache, ImageView
+from bench.training.feature_cache import PART, FeatureCache, ImageView, make_placeholder
 from bench.training.inputs import Images
 from bench.training.loop import build, fit
 from bench.training.predict import Split, predict
@@ -431,6 +431,12 @@ def test_a_method_that_changes_its_images_is_told(weights_file: Path) -> None:
         method(images)
         with pytest.raises(RequestError, match="alters_images"):
             method(images.flip(-1))
+
+
+def test_an_image_without_pixels_and_proposals_has_scores_of_none(weights_file: Path) -> None:
+    method = make("wsddn", weights_file)
+    scores = method(make_placeholder(1, 32, 32), torch.zeros(0, 4))
+    assert (scores.shape, scores.device) == ((0, len(TASK.classes)), CPU)
 
 
 def test_folded_into_the_output_layer_standardisation_changes_no_score(weights_file: Path) -> None:
