@@ -43,7 +43,8 @@ class WsddnConfig(ProposalConfig):
     spatial_top: int = training(10, "number of a class's best regions that the regulariser uses", ge=1)
     box_scores: float = training(
         0.0,
-        "multiply pooled features by 1 + this times the proposal's own score (released: 10)",
+        "multiply pooled features by 1 + this times the proposal's own score (released: 10); feature_norm measures "
+        "frozen features without it",
         ge=0,
         later=True,
     )
