@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from bench.recipe import MethodClass
     from bench.scoring.protocol import Record
 
+OPEN = "* the paper leaves this open, or its released code differs: the default is our reading"
+"""What the star before a setting's help says."""
+
 
 def describe_method(cls: MethodClass, variant: str | None) -> MethodDocument:
     """Describe a method; the defaults of its config are those of the variant."""
@@ -57,6 +60,8 @@ def format_method(method: MethodDocument) -> str:
         rows = [_format_field(field) for field in method["config"] if field["stage"] == stage]
         if rows:
             lines += ["", f"{stage} settings ({meaning})", align_columns(rows)]
+    if any(field["help"].startswith("* ") for field in method["config"]):
+        lines += ["", OPEN]
     recipes = [(f"  {data}", format_settings(settings)) for data, settings in method["recipes"].items() if settings]
     if recipes:
         lines += ["", "recipes", align_columns(recipes)]

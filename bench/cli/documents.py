@@ -408,6 +408,14 @@ class EntryDocument(NamedDocument):
     origin: NotRequired[str]
 
 
+class NetDocument(NamedDocument):
+    """`show NET`, and one entry of `list nets`: `weights` says where ImageNet weights come from."""
+
+    pixels_per_cell: int
+    channels: int
+    weights: str
+
+
 class ReportedTableDocument(NamedDocument):
     """A paper's table: the number of its cells, of those measured here, and of those with marks."""
 

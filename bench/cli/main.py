@@ -23,8 +23,8 @@ VERBS = {
     "score": ("score:score", "Score predictions from a file."),
     "audit": ("audit:audit", "Score the same predictions under every convention."),
     "export": ("export:export", "Export predictions as COCO results or as an archive for the VOC server."),
-    "list": ("show:list_", "List methods, protocols, datasets, papers' tables or runs."),
-    "show": ("show:show", "Show a method, protocol, dataset or run in full."),
+    "list": ("show:list_", "List methods, protocols, datasets, nets, papers' tables or runs."),
+    "show": ("show:show", "Show a method, protocol, dataset, net or run in full."),
     "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
     "compare": ("compare:compare", "Compare two results on the same images."),
     "gate": ("gate:gate", "Check results against their baselines."),
@@ -69,6 +69,7 @@ python -m bench run --method melm --protocol voc07-det --data shapes
 
 
 @click.group(cls=Verbs, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="weakloc", prog_name="weakloc")
 @plugin
 def verbs() -> None:
     """Run the command line."""

