@@ -90,6 +90,10 @@ class Danet(ImageMethod):
             for before, width, level in zip(channels, widths, self.levels, strict=True)
         )
 
+    def count_stages(self) -> int:
+        """Return one for each level."""
+        return self.config.levels
+
     def forward(self, images: Tensor) -> Maps:
         """Compute the classes' logits (B, C), and their fused maps (B, C, h, w) at the size of the first level's."""
         found = self._maps(images)

@@ -72,6 +72,10 @@ class Spg(ImageMethod):
         )
         self.mask = nn.Sequential(make_neck(config.width, config.mask_width), make_map_layer(config.mask_width, 1))
 
+    def count_stages(self) -> int:
+        """Return 2: conv4 and conv5."""
+        return 2
+
     def forward(self, images: Tensor) -> Maps:
         """Compute logits (B, C) and class maps (B, C, h, w); a logit is the mean of its map."""
         maps = self.maps(self.features(self.backbone.features(images))).float()

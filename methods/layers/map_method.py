@@ -40,7 +40,13 @@ class ImageMethod(MapMethod):
     def _freeze(self) -> None:
         if self.config.freeze_backbone:
             standardise, rounded = self.config.feature_norm == "standard", self.config.feature_precision == "float16"
-            self.backbone.freeze(self.output_of_backbone, standardise=standardise, rounded=rounded)
+            self.backbone.freeze(
+                self.output_of_backbone, standardise=standardise, rounded=rounded, stages=self.count_stages()
+            )
+
+    def count_stages(self) -> int:
+        """Return how many stages the method takes, if its output of the backbone is `stages`: the last ones."""
+        return 3
 
     def assume_pretrained(self) -> None:
         """Become the method that initial weights from a file would make, without them: learned ones are loaded."""

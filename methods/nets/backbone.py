@@ -114,6 +114,7 @@ class Backbone(nn.Module):
         self.normalise_as(TORCHVISION)
         self.pretrained: frozenset[str] = frozenset()
         self.frozen: Frozen | None = None
+        self._kept_stages = len(net.stages)
 
     def look_as_trained(self) -> None:
         """Place the cells of maps where those of the published weights look."""
@@ -146,7 +147,10 @@ class Backbone(nn.Module):
         return self._outputs("features", images, lambda images: [self._features(images)])[-1]
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Compute feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5 (= `features`)."""
+        """Compute feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5 (= `features`).
+
+        Of a frozen net there may be only the last ones, as `freeze` was told.
+        """
         return self._outputs("stages", images, self._stages)
 
     def vectors(self, images: Tensor) -> Tensor:
@@ -170,7 +174,7 @@ class Backbone(nn.Module):
         outputs, features = [], (images - self.mean) / self.std
         for end, layer in enumerate(self.trunk, start=1):
             features = layer(features)
-            if end in self.stage_ends:
+            if end in self.stage_ends[-self._kept_stages :]:
                 outputs.append(features)
         return outputs
 
@@ -201,14 +205,16 @@ class Backbone(nn.Module):
         inclusive = torch.cat([shifted[:, :2], shifted[:, 2:] - 1], dim=1)
         return roi_pool(features, [inclusive], self.roi_size, 1 / self.stride)  # type: ignore[no-any-return]
 
-    def freeze(self, output: Output, *, standardise: bool, rounded: bool) -> None:
+    def freeze(self, output: Output, *, standardise: bool, rounded: bool, stages: int = 3) -> None:
         """Exclude the parameters set by pretrained weights from training.
 
-        If these are all that an output depends on, it is rounded to float16 and standardised, where these are true.
+        If these are all that an output depends on, it is rounded to float16 and standardised, where these are true. Of
+        the output `stages` it is the last ones.
         """
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in self.pretrained)
         if self.pretrained and not any(parameter.requires_grad for parameter in self._parts(output).parameters()):
+            self._kept_stages = stages
             self.frozen = Frozen(output, self._count_channels(output), standardise=standardise, rounded=rounded)
 
     def extract(self, image: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
@@ -252,7 +258,7 @@ class Backbone(nn.Module):
         """Compute the digest of all that the frozen output is computed by: layers, weights, pooling."""
         output, parts = self._require_frozen().output, self._parts(self._require_frozen().output)
         pooling = (self.roi_pooling, self.roi_size, self.stride, self.origin) if self.takes_boxes else ()
-        text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends), repr(pooling))
+        text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends[-self._kept_stages :]), repr(pooling))
         tensors = (*parts.state_dict().values(), self.mean, self.std, self.scale)
         return array_digest(text, *(tensor.detach().cpu().numpy() for tensor in tensors))
 
@@ -261,7 +267,7 @@ class Backbone(nn.Module):
 
     def _count_channels(self, output: Output) -> tuple[int, ...]:
         if output == "stages":
-            return tuple(self.stage_channels)
+            return tuple(self.stage_channels[-self._kept_stages :])
         return (self.channels if output == "features" else self.roi_channels,)
 
     def _require_frozen(self) -> Frozen:

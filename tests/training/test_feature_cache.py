@@ -100,6 +100,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("cam", {"feature_norm": "none"}),
     ("wsddn", {"scales": (32, 48), "flip_test": True}),
     ("oicr", {"max_proposals": 3}),
+    ("spg", {"width": 4, "mask_width": 4}),
 ]
 
 
@@ -437,6 +438,21 @@ def test_an_image_without_pixels_and_proposals_has_scores_of_none(weights_file: 
     method = make("wsddn", weights_file)
     scores = method(make_placeholder(1, 32, 32), torch.zeros(0, 4))
     assert (scores.shape, scores.device) == ((0, len(TASK.classes)), CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "stages"), [("danet", 1, 1), ("danet", 2, 2), ("danet", 3, 3), ("spg", 0, 2)]
+)
+def test_stages_that_are_not_used_are_not_kept(
+    name: str, levels: int, stages: int, tmp_path: Path, weights_file: Path, photographs: Photographs
+) -> None:
+    settings: dict[str, Any] = {"supervise": "classes", "levels": levels} if levels else {}
+    method = make(name, weights_file, width=8, **settings)
+    train(method, photographs, tmp_path, cache := open_cache(method, photographs, tmp_path / "cache"))
+    stored = cache.read("00", ImageView(32))
+    assert stored is not None
+    assert [one.shape[1] for one in stored.features] == [*method.backbone.stage_channels[-stages:]]
+    assert len(method.backbone.frozen.standardise) == stages
 
 
 def test_folded_into_the_output_layer_standardisation_changes_no_score(weights_file: Path) -> None:
