@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from bench.predictions.table import FOLDERS, KINDS, About, Predictions, resolve
 from bench.scoring.score import describe_odd_boxes
 from bench.training import checkpoint
 from bench.training.device import pick_device
+from bench.training.feature_cache import give, make_placeholder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,6 +139,35 @@ def loss(subject: Subject) -> Iterator[str]:
     if isinstance(method, ProposalMethod):
         image, boxes, *rest = example
         yield from _odd_terms("of one proposal, ", subject.loss(method, image, boxes[:1], *rest))
+
+
+def accepts_features(subject: Subject) -> Iterator[str]:
+    """Check that loss and scores are the same with features of a frozen net in place of pixels."""
+    import torch
+
+    if (method := subject.build_frozen()) is None or method.alters_images():
+        return
+    (images, *rest), net = subject.examples(method, 2)[0], method.eval().frozen_net()
+    given = rest[:1] if isinstance(method, ProposalMethod) else []
+    with torch.no_grad():
+        features = [
+            torch.cat(parts) for parts in zip(*(net.extract(image, *given) for image in images.split(1)), strict=True)
+        ]
+    blank = make_placeholder(len(images), *images.shape[2:])
+    losses, scores = [subject.loss(method, images, *rest)], [_score(method, images, *given)]
+    with give(net, blank, features, *given):
+        losses.append(subject.loss(method, blank, *rest))
+        scores.append(_score(method, blank, *given))
+    if _total(losses[0]) != _total(losses[1]) or not torch.equal(*scores):
+        yield "with cached features of a frozen net it gives another loss, or other scores, than with pixels"
+
+
+def _score(method: Any, *given: Tensor) -> Tensor:
+    import torch
+
+    with torch.inference_mode():
+        found = method.eval()(*given)
+    return cast("Tensor", found.scores if isinstance(found, Maps) else found)
 
 
 def _odd_terms(when: str, terms: Mapping[str, Tensor]) -> Iterator[str]:

@@ -111,6 +111,16 @@ class Subject:
         cls = cast("type[MapMethod | ProposalMethod]", self.cls)
         return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
 
+    def build_frozen(self) -> Any:
+        """Build the method on a frozen net, whose weights are random; None if it does not say what it freezes."""
+        if "freeze_backbone" not in self.cls.Config.model_fields:
+            return None
+        method = self.build_method(freeze_backbone=True)
+        if (assume := getattr(method, "assume_pretrained", None)) is None:
+            return None
+        assume()
+        return method if method.frozen_net() is not None else None
+
     def prior_run_settings(self, truth: GroundTruth) -> dict[str, Any]:
         """Return settings that name a prior run: one that found every class in the upper left quarter of each image."""
         folder = self.folder / f"earlier-{array_digest(truth.ids)}"

@@ -37,6 +37,7 @@ _TRAINED: Clauses = {
     "images may be tall, wide or tiny": clauses.accepts_any_size,
     "a seed gives the same weights and predictions": clauses.repeats,
     "saved and loaded, its weights predict the same": clauses.loads,
+    "cached features of a frozen net serve as well as pixels": clauses.accepts_features,
     _GPU: clauses.gpu,
 }
 _CLAUSES: dict[type, Clauses] = {

@@ -14,8 +14,8 @@ from __future__ import annotations
 import errno
 import random
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from itertools import groupby, product
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from bench.core.files import atomic_file, digest
 from bench.core.progress import SILENT, Progress, Step
-from bench.errors import format_bytes
+from bench.errors import RequestError, format_bytes
 from bench.method import FrozenNet
 from bench.training.device import autocast, to_input, use_deterministic_algorithms
 from bench.training.inputs import Images, mirror_boxes, prefetch, scale_boxes
@@ -257,16 +257,33 @@ class FeatureCache:
 def provide(
     cache: FeatureCache | None, images: Tensor, features: Sequence[Tensor] | None, boxes: Tensor | None = None
 ) -> AbstractContextManager[None]:
-    """Return a context in which the frozen net gives these features of these images, and boxes (R, 4), if any."""
+    """Return a context in which a cache's net gives these features of these images, and boxes (R, 4), if any."""
     if cache is None or features is None:
         return nullcontext()
-    moved = [feature.to(cache.device, non_blocking=True) for feature in features]
-    return cache.net.provide(images, moved, boxes if cache.net.takes_boxes else None)
+    return give(cache.net, images, [feature.to(cache.device, non_blocking=True) for feature in features], boxes)
+
+
+@contextmanager
+def give(net: FrozenNet, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None) -> Iterator[None]:
+    """Let a frozen net give these features of these images in the block, in which nobody may look at pixels.
+
+    Raises RequestError if somebody does.
+    """
+    try:
+        with net.provide(images, features, boxes if net.takes_boxes else None):
+            yield
+    except RuntimeError as error:
+        if not images.is_meta or "meta" not in str(error):
+            raise
+        raise RequestError(
+            "The method looks at pixels, and images whose features are cached have none: let its `alters_images` "
+            "return True."
+        ) from error
 
 
 def make_placeholder(images: int, height: int, width: int) -> Tensor:
     """Return images (B, 3, H, W) without pixels, to go with cached features: whoever needs pixels fails."""
-    return torch.empty((images, 3, height, width), dtype=torch.uint8, device="meta")
+    return torch.empty((images, 3, height, width), device="meta")
 
 
 def _name(folder: Path, part: int, name: str) -> Path:

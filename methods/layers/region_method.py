@@ -26,9 +26,17 @@ class RegionNet(ProposalMethod):
     def __init__(self, config: ProposalConfig, task: Task) -> None:
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=config.roi_head, roi_pooling=config.roi_pooling)
-        if config.freeze_backbone:
-            standardise, rounded = config.feature_norm == "standard", config.feature_precision == "float16"
+        self._freeze()
+
+    def _freeze(self) -> None:
+        if self.config.freeze_backbone:
+            standardise, rounded = self.config.feature_norm == "standard", self.config.feature_precision == "float16"
             self.backbone.freeze("regions", standardise=standardise, rounded=rounded)
+
+    def assume_pretrained(self) -> None:
+        """Become the method that initial weights from a file would make, without them."""
+        self.backbone.assume_pretrained()
+        self._freeze()
 
     @abstractmethod
     def score(self, features: Tensor) -> Tensor:

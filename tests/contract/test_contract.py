@@ -129,6 +129,45 @@ def test_a_plain_plugin_keeps_the_contract(complaints, source: str) -> None:
     assert complaints(source) == ""
 
 
+FROZEN = '''"""The mean of a map, on a backbone that may be frozen."""
+
+from methods.layers.map_method import PooledConfig, PooledMaps
+
+
+class Sketch(PooledMaps):
+    Config = PooledConfig
+    recipes = {"shapes": {"epochs": 40, "batch_size": 8, "dropout": 0.0}}
+
+    def pool(self, maps):
+        return maps.mean(dim=(2, 3))
+
+    def forward(self, images):
+        found = super().forward(images)
+        return found
+'''
+
+
+DIMMED = "super().forward(images); found = found._replace(scores=found.scores * (1 - images.is_meta))"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("return found", "return found", ""),
+        ("forward(images)", "forward(images.flip(-1))", "cached features.*: .*has changed.*`alters_images`"),
+        (
+            "return found",
+            "return found._replace(scores=found.scores + images.mean())",
+            "cached.*: .*at pixels.*`alters_im",
+        ),
+        ("= super().forward(images)", f"= {DIMMED}", "cached features.*: .*gives another loss, or other scores"),
+    ],
+)
+def test_what_a_method_on_cached_features_may_not_do_is_said(complaints, old: str, new: str, says: str) -> None:
+    found = complaints(FROZEN, (old, new))
+    assert re.search(says, found) if says else found == ""
+
+
 MEAN = "Maps(maps.mean(dim=(2, 3)), maps)"
 COUNTS = """self.seen = getattr(self, "seen", 0) + self.training
         return Maps(maps.mean(dim=(2, 3)) * self.seen, maps)"""
