@@ -151,7 +151,8 @@ def accepts_features(subject: Subject) -> Iterator[str]:
     given = rest[:1] if isinstance(method, ProposalMethod) else []
     with torch.no_grad():
         features = [
-            torch.cat(parts) for parts in zip(*(net.extract(image, *given) for image in images.split(1)), strict=True)
+            torch.cat(parts)
+            for parts in zip(*(net.extract(image, *given) for image in torch.split(images, 1)), strict=True)
         ]
     blank = make_placeholder(len(images), *images.shape[2:])
     losses, scores = [subject.loss(method, images, *rest)], [_score(method, images, *given)]
