@@ -17,8 +17,12 @@ CAVEATS = {
 
 
 def list_caveats(results: Sequence[Result]) -> tuple[str, ...]:
-    """Return the marks of a number that is the mean of these results; what learns nothing has no seed."""
-    one_seed = len({result.seed for result in results}) == 1 and results[0].training is not None
+    """Return the marks of a number that is the mean of these results; what learns nothing has no seed.
+
+    An ensemble of runs learns nothing, but is as good or bad as the seeds of its runs.
+    """
+    learned = results[0].training is not None or bool(results[0].config.get("runs"))
+    one_seed = learned and len({result.seed for result in results}) == 1
     edited = any(result.is_edited for result in results)
     return (ONE_SEED,) * one_seed + (EDITED,) * edited
 

@@ -32,6 +32,7 @@ def test_one_seed_of_what_learns_is_marked_and_what_learns_nothing_is_not() -> N
     assert list_caveats([make("center", seed=None)]) == ()
     assert list_caveats([make(training="t")]) == (ONE_SEED,)
     assert list_caveats([make(training="t", seed=seed) for seed in (0, 1)]) == ()
+    assert list_caveats([make("ensemble", seed=None, config={"runs": ["a", "b"]})]) == (ONE_SEED,)
 
 
 @pytest.mark.parametrize(("dirty", "marks"), [(True, (EDITED,)), (False, ()), (None, ())])
