@@ -35,7 +35,7 @@ METHODS: dict[str, dict[str, str]] = {
     "cam": {**MAPS, "lr": "0.001"},
     "weldon": {**MAPS, "lr": "0.0003"},
 }
-"""The settings of docs/measured.md, but for the released temperature of WSDDN, and a quarter of the rate of OICR there."""
+"""The settings of docs/measured.md, but for WSDDN's released temperature, and a quarter of OICR's rate there."""
 
 
 @click.command()
