@@ -3,8 +3,8 @@
     python -m tools.learning_curves --data-root DATA --runs RUNS --weights squeezenet_v1_0_imagenet.npz
 
 Each method is trained on cached features twice, as they are and standardised, and evaluated after some epochs. As the
-cache changes no result, the first curve is also that of a training without it; its seconds are those of an epoch
-without the cache, which is timed, times the epochs. Writes `docs/learning-curves.json`, and a picture beside it.
+cache changes no result, the first curve is also that of a training without it. At the end, when nothing else should run,
+an epoch of each is timed, the first without the cache. Writes `docs/learning-curves.json`, and a picture beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from bench.records.store import Store
 
 DOCS = registry.ROOT / "docs"
 EPOCHS = (1, 2, 4, 8, 12)
+TIMED = 99
+"""The seed of the trainings that are timed: no other has been trained already."""
 COMMON = {"net": "squeezenet", "freeze_backbone": "true", "epochs": str(EPOCHS[-1]), "lr_drop": "1"}
 REGIONS = {"input_size": "480", "head_lr_multiplier": "1"}
 MAPS = {"input_size": "320"}
@@ -47,51 +49,47 @@ def main(data_root: Path, runs: Path, weights: str, split: str) -> None:
     """Train, evaluate and draw."""
     places = Places(runs, data_root)
     curves = [
-        measure_curve(places, method, {**settings, "weights": weights}, split, norm)
-        for method, settings in METHODS.items()
+        {"method": method, "feature_norm": norm, "epochs": list(EPOCHS), "corloc": corloc}
+        for method in METHODS
         for norm in ("none", "standard")
+        for corloc in [measure_values(places, make_request(method, norm, weights, split))]
     ]
+    for curve in curves:
+        norm = str(curve["feature_norm"])
+        request = make_request(str(curve["method"]), norm, weights, split)
+        epoch = time_epoch(places, request, is_cached=norm == "standard")
+        curve["seconds"] = [round(epoch * number, 1) for number in EPOCHS]
     write_json(DOCS / "learning-curves.json", curves)
     draw_curves(curves, DOCS / "learning-curves.svg")
 
 
-def measure_curve(places: Places, method: str, settings: dict[str, str], split: str, norm: str) -> dict[str, Any]:
-    """Measure the value after each of `EPOCHS`, and the seconds of training until then, with and without the cache."""
-    snapshots = "+".join(map(str, EPOCHS[:-1]))
-    protocol, whole = registry.protocol("voc07-corloc"), {**COMMON, **settings, "feature_norm": norm}
-    request = Request(method, protocol, split=split, train_split=split)
+def make_request(method: str, norm: str, weights: str, split: str) -> Request:
+    """Return the request of a method's whole training."""
+    settings = {**COMMON, **METHODS[method], "weights": weights, "feature_norm": norm}
+    return Request(method, registry.protocol("voc07-corloc"), settings=settings, split=split, train_split=split)
+
+
+def measure_values(places: Places, request: Request) -> list[float]:
+    """Measure CorLoc, in per cent, after each of `EPOCHS`."""
+    whole = {**request.settings, "snapshots": "+".join(map(str, EPOCHS[:-1]))}
     steps = [
-        replace(request, settings={**whole, "snapshots": snapshots, "checkpoint_epoch": str(epoch % EPOCHS[-1])})
+        replace(request, settings={**whole, "checkpoint_epoch": str(epoch % EPOCHS[-1])})  # 0: the last one
         for epoch in EPOCHS
     ]
-    results = run(steps, places, threads=1).results
-    cached = [epoch["seconds"] for epoch in read_history(places, results[0].training or "")]
-    live = time_live_epoch(places, replace(request, settings={**whole, "epochs": "1"})) if norm == "none" else None
-    return {
-        "method": method,
-        "feature_norm": norm,
-        "epochs": list(EPOCHS),
-        "corloc": [100 * (result.metrics["CorLoc"] or 0) for result in results],
-        "seconds": [sum(cached[:epoch]) for epoch in EPOCHS],
-        "live_seconds": [live * epoch for epoch in EPOCHS] if live else None,
-    }
+    return [round(100 * (result.metrics["CorLoc"] or 0), 1) for result in run(steps, places, threads=1).results]
 
 
-def time_live_epoch(places: Places, request: Request) -> float:
-    """Train for an epoch without the cache; return its seconds."""
+def time_epoch(places: Places, request: Request, *, is_cached: bool) -> float:
+    """Train for an epoch; return its seconds, without those in which features are stored."""
     from bench.training.device import pick_device
 
+    once = replace(request, seed=TIMED, settings={**request.settings, "epochs": "1"})
     device, store = pick_device("cpu"), Store(places)
-    resolved = resolve_request(request, DatasetCache(places), device=device, threads=1).prepare()
-    train(resolved, ExecutionOptions(store, device, workers=1, progress=SILENT, cache=2 << 30, features=None))
-    (epoch,) = read_history(places, resolved.training.address if resolved.training else "")
-    return float(epoch["seconds"])
-
-
-def read_history(places: Places, training: str) -> list[dict[str, float]]:
-    """Read the log of a training, an epoch a line."""
-    log = Store(places).training_folder(training) / "log.jsonl"
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    resolved = resolve_request(once, DatasetCache(places), device=device, threads=1).prepare()
+    features = places.cache / "features" if is_cached else None
+    train(resolved, ExecutionOptions(store, device, workers=1, progress=SILENT, cache=2 << 30, features=features))
+    log = store.training_folder(resolved.training.address if resolved.training else "") / "log.jsonl"
+    return float(json.loads(log.read_text())["seconds"])
 
 
 def draw_curves(curves: list[dict[str, Any]], path: Path) -> None:
@@ -105,9 +103,8 @@ def draw_curves(curves: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(METHODS), figsize=(14, 3.2), sharey=True, layout="constrained")
     for axis, method in zip(axes, METHODS, strict=True):
         for curve in (curve for curve in curves if curve["method"] == method):
-            is_standard = curve["feature_norm"] == "standard"
-            seconds = curve["seconds" if is_standard else "live_seconds"]
-            axis.plot(seconds, curve["corloc"], "o-", label="standardised, cached" if is_standard else "as it is, live")
+            label = "standardised, cached" if curve["feature_norm"] == "standard" else "as they are, live"
+            axis.plot(curve["seconds"], curve["corloc"], "o-", label=label)
         axis.set(title=method, xscale="log", xlabel="seconds of training")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("CorLoc, per cent")
