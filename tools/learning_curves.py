@@ -3,8 +3,8 @@
     python -m tools.learning_curves --data-root DATA --runs RUNS --weights squeezenet_v1_0_imagenet.npz
 
 Each method is trained on cached features twice, as they are and standardised, and evaluated after some epochs. As the
-cache changes no result, the first curve is also that of a training without it. At the end, when nothing else should run,
-an epoch of each is timed, the first without the cache. Writes `docs/learning-curves.json`, and a picture beside it.
+cache changes no result, the first curve is also that of a training without it. At the end, when nothing else should
+run, an epoch of each is timed, the first without the cache. Writes `docs/learning-curves.json`, and a picture of it.
 """
 
 from __future__ import annotations
