@@ -10,6 +10,7 @@ run, an epoch of each is timed, the first without the cache. Writes `docs/learni
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,13 @@ METHODS: dict[str, dict[str, str]] = {
 @click.option("--runs", type=click.Path(path_type=Path), required=True)
 @click.option("--weights", required=True)
 @click.option("--split", default="train_subset", show_default=True)
-def main(data_root: Path, runs: Path, weights: str, split: str) -> None:
+@click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), default=list(METHODS))
+def main(data_root: Path, runs: Path, weights: str, split: str, methods: tuple[str, ...]) -> None:
     """Train, evaluate and draw."""
     places = Places(runs, data_root)
     curves = [
         {"method": method, "feature_norm": norm, "epochs": list(EPOCHS), "corloc": corloc}
-        for method in METHODS
+        for method in methods
         for norm in ("none", "standard")
         for corloc in [measure_values(places, make_request(method, norm, weights, split))]
     ]
@@ -60,7 +62,7 @@ def main(data_root: Path, runs: Path, weights: str, split: str) -> None:
         epoch = time_epoch(places, request, is_cached=norm == "standard")
         curve["seconds"] = [round(epoch * number, 1) for number in EPOCHS]
     write_json(DOCS / "learning-curves.json", curves)
-    draw_curves(curves, DOCS / "learning-curves.svg")
+    draw_curves(methods, curves, DOCS / "learning-curves.svg")
 
 
 def make_request(method: str, norm: str, weights: str, split: str) -> Request:
@@ -92,7 +94,7 @@ def time_epoch(places: Places, request: Request, *, is_cached: bool) -> float:
     return float(json.loads(log.read_text())["seconds"])
 
 
-def draw_curves(curves: list[dict[str, Any]], path: Path) -> None:
+def draw_curves(methods: Sequence[str], curves: list[dict[str, Any]], path: Path) -> None:
     """Draw a panel for each method: features as they are, live; standardised, cached."""
     import matplotlib as mpl
 
@@ -100,15 +102,15 @@ def draw_curves(curves: list[dict[str, Any]], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "weakloc"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(METHODS), figsize=(14, 3.2), sharey=True, layout="constrained")
-    for axis, method in zip(axes, METHODS, strict=True):
+    figure, axes = plt.subplots(1, len(methods), figsize=(14, 3.2), squeeze=False, sharey=True, layout="constrained")
+    for axis, method in zip(axes[0], methods, strict=True):
         for curve in (curve for curve in curves if curve["method"] == method):
             label = "standardised, cached" if curve["feature_norm"] == "standard" else "as they are, live"
             axis.plot(curve["seconds"], curve["corloc"], "o-", label=label)
         axis.set(title=method, xscale="log", xlabel="seconds of training")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("CorLoc, per cent")
-    axes[0].legend()
+    axes[0, 0].set_ylabel("CorLoc, per cent")
+    axes[0, 0].legend()
     figure.savefig(path, metadata={"Date": None})
 
 
