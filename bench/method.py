@@ -79,7 +79,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """Tables of every kind in `kinds`. Of the truth it may use ids, sizes and classes only."""
+        """Return a table of each kind in `kinds`, using only ids, sizes and classes of the ground truth."""
 
 
 class FrozenNet(Protocol):
@@ -135,7 +135,7 @@ class Method(nn.Module, ABC):
         self.config, self.task = config, task
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that pretrained weights did not set: they learn `head_lr_multiplier` times faster."""
+        """Return the parameters that pretrained weights did not set: they learn `head_lr_multiplier` times faster."""
         return []
 
     def frozen_net(self) -> FrozenNet | None:
@@ -159,11 +159,11 @@ class MapMethod(Method):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Maps:
-        """Scores (B, C) and maps (B, C, h, w) of images (B, 3, H, W)."""
+        """Return scores (B, C) and maps (B, C, h, w) of images (B, 3, H, W)."""
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named terms, summed by the harness; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
+        """Return named terms, which the harness sums; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
 
         A term is a mean over the images, or computed from rows passed through
         `bench.training.collectives.all_gather`:
@@ -171,7 +171,7 @@ class MapMethod(Method):
         """
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Class scores as written to prediction files; the sigmoid unless a method says otherwise."""
+        """Return class scores as written to prediction files; the sigmoid unless a method says otherwise."""
         return scores.sigmoid()
 
 
@@ -267,19 +267,19 @@ class ProposalMethod(Method):
 
     @abstractmethod
     def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
-        """Scores (R, C), at least 0, of proposals (R, 4) in pixels of `image` (1, 3, H, W)."""
+        """Return scores (R, C), at least 0, of proposals (R, 4) in pixels of `image` (1, 3, H, W)."""
 
     @abstractmethod
     def loss(self, image: Tensor, proposals: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Named terms, summed by the harness; labels (C,) in {+1, 0, -1}, 0 masked out of the loss.
+        """Return named terms, which the harness sums; labels (C,) in {+1, 0, -1}, 0 masked out of the loss.
 
         A method whose config names a run as `pseudo` is given its pseudo objects too: boxes (S, 4), classes (S,) int64.
         """
 
     def detect(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores as `forward`; of a method that moves proposals also boxes (R, C, 4) in `image`'s pixels, else None."""
+        """Return scores as `forward`, and boxes (R, C, 4) in `image`'s pixels if the method moves them, else None."""
         return self(image, proposals), None
 
     def image_scores(self, scores: Tensor) -> Tensor:
-        """Class scores (C,) of an image from its proposals' scores (R, C): the best, unless a method says otherwise."""
+        """Return an image's class scores (C,) from its proposals' scores (R, C): the best, unless overridden."""
         return scores.amax(dim=0)

@@ -53,8 +53,8 @@ def submit(attempt: Path) -> None:
 
 
 def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
-    """Why the processes that ended did, by id."""
-    return {one.id: ["Its process ended without a word."] for one in sent if _holder(one).is_dead}
+    """Return the reasons for which processes ended, by id."""
+    return {one.id: ["Its process exited without reporting a result."] for one in sent if _holder(one).is_dead}
 
 
 def cancel(sent: Iterable[Sent]) -> None:

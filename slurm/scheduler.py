@@ -36,7 +36,7 @@ _REASONS = {
     "NODE_FAIL": "Its node failed.",
     "PREEMPTED": "Preempted.",
     "CANCELLED": "Cancelled.",
-    "COMPLETED": "It ended without a word.",
+    "COMPLETED": "Exited without reporting a result.",
 }
 
 

@@ -46,7 +46,7 @@ def run(
     progress = SILENT if silent else make_reporter()
     report = run_all(requests, places, progress=progress, datasets=datasets, **means)
     if silent:
-        return 0  # who leads says how it ended; were this another code, torchrun would cut it short
+        return 0  # the main process reports the outcome; another exit code would make torchrun kill it
     if report.results or as_json:
         print_results(report.results, as_json_document=as_json)
     for name, error in report.failed.items():

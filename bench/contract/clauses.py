@@ -192,7 +192,7 @@ def learns(subject: Subject) -> Iterator[str]:
     losses = [float(json.loads(line)["loss"]) for line in log.splitlines()]
     last = sum(losses[-5:]) / 5
     if not last < losses[0]:
-        yield f"from {losses[0]:.4g} it came to {last:.4g} in {STEPS} steps of the recipe of shapes"
+        yield f"the loss went from {losses[0]:.4g} to {last:.4g} in {STEPS} steps of the recipe of shapes"
 
 
 def predicts(subject: Subject) -> Iterator[str]:

@@ -10,7 +10,7 @@ from bench.tables.model import Cell, Row, Table
 
 
 def html(table: Table) -> str:
-    """For a page: the best of each column is `<strong>`, a group is a `<tbody>`, nothing said is taken for markup.
+    """Format a table for a page: the best of each column is `<strong>`, a group a `<tbody>`, and all text is escaped.
 
     A column of words has the class `word`; a row is of the class that its first cell's `row` says, if any.
     """

@@ -32,7 +32,7 @@ _ESCAPES = str.maketrans(
 
 
 def latex(table: Table) -> str:
-    r"""For a paper that has `\usepackage{booktabs,graphicx}` and T1 fonts: the best of each column is bold."""
+    r"""Format a table for a paper with `\usepackage{booktabs,graphicx}` and T1 fonts; the best of a column is bold."""
     width = len(table.columns)
     lines = [
         r"\begin{table}",

@@ -21,7 +21,7 @@ from bench.tables.ranked import ReplicatesByAddress, SeedGroup, explain_ranks, l
 
 
 def leaderboards(results: Iterable[Result]) -> list[Table]:
-    """One table for each protocol and dataset, in the order of appearance."""
+    """Build one table for each protocol and dataset, in the order of appearance."""
     groups: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         groups[result.protocol, result.dataset].append(result)
@@ -106,7 +106,7 @@ _TUNED_ON = {"unknown": "unknown (nobody declared with --tuned-on what its setti
 
 
 def group_rows(results: Sequence[Result]) -> list[SeedGroup]:
-    """Rows in alphabetical order; of the same seed of the same thing the latest record counts."""
+    """Group results into rows, in alphabetical order; of the same seed of the same thing the latest record counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
         one = result.predictions if result.seed is None else result.seed
@@ -118,7 +118,7 @@ def group_rows(results: Sequence[Result]) -> list[SeedGroup]:
 
 
 def best_first(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
-    """Rows by their mean of the first metric, those without one last."""
+    """Sort rows by their mean of the first metric, those without one last."""
     metric = next((name for row in rows for name in row[0].metrics), "")
 
     def sort_key(row: SeedGroup) -> float:
@@ -147,7 +147,7 @@ def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | 
 
 
 def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[SeedGroup]:
-    """Rows evaluated as the usual one; where it is alone, those that most have in common under its conventions."""
+    """Select the rows evaluated as the usual one; if it is alone, those with most in common under its conventions."""
     counts = Counter(_get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
     evaluated = (
         _get_evaluation(usual) if counts[_get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
@@ -156,7 +156,7 @@ def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[Seed
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:
-    """Why a result cannot stand beside the usual one unmarked."""
+    """List why a result cannot stand beside the usual one unmarked."""
     remarks = []
     if result.digest != usual.digest:
         remarks.append(other_conventions(result, usual))
@@ -190,7 +190,7 @@ def _switch(result: Result, key: str) -> str:
 
 
 def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list[str]:
-    """Names of rows; where two have the same, the config fields in which they differ follow it.
+    """Name the rows; where two have the same, the config fields in which they differ follow it.
 
     Where these and the remarks are the same too, as those of two files scored under one name, the address follows.
     """

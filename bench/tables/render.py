@@ -17,7 +17,7 @@ _HEAD = 16
 
 
 def text(table: Table) -> str:
-    """For a terminal: title, aligned columns, footnotes."""
+    """Format a table for a terminal: title, aligned columns, footnotes."""
     heads = [textwrap.fill(head, _HEAD) for head in table.heads or ("",) * len(table.columns)]
     columns = [f"{head}\n{name}".strip() for head, name in zip(heads, table.columns, strict=True)]
     rows = _with_groups(table, str, lambda cell: _format_marked(cell))
@@ -26,7 +26,7 @@ def text(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """For a page: the best of each column is bold, groups are in italics, and nothing said is taken for markup."""
+    """Format a table for a page: the best of each column is bold, groups are in italics, all text is escaped."""
     rows = _with_groups(table, lambda group: f"*{_escape(group)}*", _bold)
     notes = [f"{_escape(_enclose(mark))} {_escape(note)}" for mark, note in table.notes.items()]
     grid = _grid([_escape(name) for name in table.names], rows, "pipe")
@@ -34,7 +34,7 @@ def markdown(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """For programs: full precision, empty where unknown, the group and every extra in columns, then the notes."""
+    """Format a table for programs: full precision, empty where unknown, group and extras in columns, then notes."""
     extras = list(dict.fromkeys(name for row in table.rows for cell in row for name in cell.extra))
     groups = ["group"] if table.groups else []
     out = io.StringIO()

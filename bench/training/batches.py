@@ -93,7 +93,7 @@ class MapBatchSource(BatchSource):
     """An example a pass: images (B, 3, size, size), labels (B, C)."""
 
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """All of a step at once, or in parts whose gradients are added."""
+        """Return all of a step at once, or in parts whose gradients are added."""
         positions, parts = self.positions(number), getattr(self.config, "grad_accumulation_steps", 1)
         return [part for position in range(parts) if (part := shard(positions, position, parts))]
 
@@ -131,7 +131,7 @@ class ProposalBatchSource(BatchSource):
         self.pseudo = pseudo
 
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """One image a process."""
+        """Return one image a process."""
         positions = self.positions(number)
         return [positions[first : first + size] for first in range(0, len(positions), size)]
 
@@ -175,6 +175,6 @@ def make_batch_source(
 
 
 def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.float32]:
-    """Labels (N, C) as the loss sees them: what is present only as difficult stays 0, or counts as one side."""
+    """Return labels (N, C) as the loss sees them: what is present only as difficult stays 0, or counts as one side."""
     meaning = {"ignore": ONLY_DIFFICULT, "negative": ABSENT, "positive": PRESENT}[difficult]
     return np.where(labels == ONLY_DIFFICULT, meaning, labels).astype(np.float32)

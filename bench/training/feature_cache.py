@@ -242,7 +242,7 @@ class FeatureCache:
         return True
 
     def _measure(self, view: ImageView, parts: Sequence[int]) -> int:
-        """Return the bytes of parts of a view, judged by their first image that has features."""
+        """Return the bytes of parts of a view, estimated from their first image that has features."""
         names = [name for part in parts for name in self.ids[part * PART : (part + 1) * PART]]
         counts = [1 if self.proposals is None else len(self.proposals(name)) for name in names]
         first = int(np.argmax(np.array(counts) > 0))

@@ -76,19 +76,19 @@ def select_proposals(proposals: Proposals, config: ProposalConfig, image: str) -
 
 
 def scale_boxes(boxes: NDArray[np.float32], scale_x: float, scale_y: float) -> Tensor:
-    """Boxes (R, 4) of the original image as float32 in pixels of a resized one; further columns stay."""
+    """Scale boxes (R, 4) of the original image to pixels of a resized one, as float32; further columns stay."""
     factor = np.array([scale_x, scale_y, scale_x, scale_y, *[1] * (boxes.shape[1] - 4)], dtype=np.float32)
     return torch.from_numpy(np.asarray(boxes, dtype=np.float32) * factor)
 
 
 def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
-    """Boxes (R, 4) in the mirror image of an image of this width; further columns stay."""
+    """Mirror boxes (R, 4) in an image of this width; further columns stay."""
     x1, y1, x2, y2, *more = boxes.unbind(1)
     return torch.stack([width - x2, y1, width - x1, y2, *more], dim=1)
 
 
 def prefetch(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
-    """`make(0) ... make(count - 1)` in order, ahead of need by threads: decoding and resizing release the GIL."""
+    """Yield `make(0) ... make(count - 1)` in order, ahead of need by threads: decoding and resizing release the GIL."""
     if workers < 1:
         yield from map(make, range(count))
         return

@@ -1,7 +1,8 @@
 """What is read from a map method: scores, points, boxes, masks and maps of a part of a split's images, and objectness.
 
 Every class is written; where there are many (`MANY`), the best `KEPT` of each image and those that it shows, which
-localization with the class given asks for.
+localization with the class given asks for. With `map_classes=present`, points, boxes and maps are written of the shown
+classes only.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
 def _compute_maps(
     method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Iterator[_Mapped]:
-    """Each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
+    """Yield each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
     # Attributions look between the layers of a frozen net, which sees one image at a time; so does what keeps aspects.
     present_only = getattr(config, "map_classes", "all") == "present"
@@ -241,7 +242,7 @@ def _store_evenly(map: NDArray[np.float32], cells: Cells | None) -> NDArray[np.f
 
 
 def _select_classes(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Classes (c,) that an image is written for, of scores (C,)."""
+    """Select the classes (c,) that an image is written for, by its scores (C,)."""
     if len(score) <= MANY:
         return np.arange(len(score))
     return np.union1d(np.argsort(-score, kind="stable")[:KEPT], np.flatnonzero(shown))

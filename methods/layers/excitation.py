@@ -128,10 +128,10 @@ class Trace:
     def record(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         """Return a hook that records a layer's output."""
 
-        def kept(layer: nn.Module, given: Any, out: Tensor) -> None:
+        def keep_output(layer: nn.Module, given: Any, out: Tensor) -> None:
             self.kept[name] = out
 
-        return kept
+        return keep_output
 
     def hook(self, layer: nn.Module, *, top: bool) -> Callable[[nn.Module, Any, Tensor], Tensor] | None:
         """Return a hook that turns a layer's gradient into mass; None if its own gradient already is."""

@@ -45,7 +45,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge every image and class. Outcomes in ranking order: `score`, `positive`, `decided`, `ranked`."""
+    """Evaluate every image and class. Outcomes in ranking order: `score`, `positive`, `decided`, `ranked`."""
     found = predictions["scores"]
     scores = np.full(truth.labels.shape, -np.inf)
     scores[found.image, found.label] = found.score

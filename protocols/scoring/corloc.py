@@ -46,7 +46,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image and positive class. Outcomes: one row each, `hit` where localized."""
+    """Evaluate each image and positive class. Outcomes: one row each, `hit` where localized."""
     least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
     position = np.full(truth.labels.size, -1, dtype=np.int64)

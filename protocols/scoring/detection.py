@@ -90,7 +90,7 @@ def summarise(
 def _rows(
     image: NDArray[np.int32], label: NDArray[np.int32], score: FloatArray, hit: NDArray[np.bool_], *, missed: bool
 ) -> pa.Table:
-    """Outcomes; the score is there so that parts of a split can be ranked as a whole (`bench.scoring.score.merged`)."""
+    """Build the outcome rows of detections, or of objects that were missed."""
     all_missed = np.full(len(image), missed)
     return pa.table({"image": image, "label": label, "score": score, "hit": hit, "missed": all_missed})
 

@@ -34,7 +34,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
+    """Evaluate each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
 
     Raises RequestError for energy below 0.
     """

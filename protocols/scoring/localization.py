@@ -45,7 +45,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
+    """Evaluate each image that shows a class. Outcomes: one row each, `localized` false where it is blacklisted."""
     boxes = predictions["boxes"]
     best = _best_of_pairs(boxes)
     of_class, on_object = _is_of_shown_class(truth, boxes), _is_on_object(truth, boxes, conventions)

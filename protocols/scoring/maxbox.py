@@ -49,7 +49,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
+    """Evaluate each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
 
     Raises RequestError where the sizes of the images are not known.
     """

@@ -57,7 +57,7 @@ class Conventions(Tolerance):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
+    """Evaluate each image and present class. Outcomes: one row each, `hit`, and `difficult` if in the subset."""
     least = PRESENT if conventions.difficult_only_pairs == "skip" else ONLY_DIFFICULT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
     points = predictions["points"] if "points" in predictions else find_peaks(truth, predictions["maps"])

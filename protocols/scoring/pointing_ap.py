@@ -36,7 +36,7 @@ class Conventions(Tolerance):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
+    """Evaluate every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
     hit = hits(truth, points, conventions) & (shown >= _get_least_label(conventions))

@@ -40,7 +40,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image and shown class. Outcomes: one row each, its `accuracy`, `variance` and `weight` in the means.
+    """Evaluate each image and shown class. Outcomes: one row each, its `accuracy`, `variance` and `weight`.
 
     A pair whose proposals have no probability has accuracy 0 and no variance. Raises RequestError for a probability
     below 0.

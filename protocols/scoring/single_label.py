@@ -32,7 +32,7 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Judge each image that shows a class. Outcomes: one row each, `top1` and `top5` where it is among the best."""
+    """Evaluate each image that shows a class. Outcomes: one row each, `top1` and `top5` where it is among the best."""
     found = predictions["scores"]
     right = truth.labels[found.image, found.label] == PRESENT
     place = rank_within_images(found.image, found.label, found.score)

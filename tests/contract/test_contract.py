@@ -181,7 +181,7 @@ COUNTS = """self.seen = getattr(self, "seen", 0) + self.training
         ("weight=known)", "weight=known, reduction='none')", "loss is finite.*: expected one number, but got shape"),
         ("weight=known)", "weight=known) / known.sum()", r"loss is finite.*: where no label is known \(all are 0\)"),
         ("labels.clamp(min=0), weight=known", "labels * 0", "loss is finite.*: .*same for the opposite labels"),
-        ("n': loss}", "n': 2 * loss.detach() - loss}", "loss falls.*: from .* it came to .* in 24 steps"),
+        ("n': loss}", "n': 2 * loss.detach() - loss}", "loss falls.*: the loss went from .* to .* in 24 steps"),
         (MEAN, "Maps(maps.mean(dim=(2, 3)), maps.flatten(2))", r"shapes: maps: expected \(B, C, h, w\) = \(2, "),
         (MEAN, "Maps(maps.flatten(2), maps)", r"shapes: scores: expected \(B, C\) = \(2, "),
         (MEAN, MEAN.removeprefix("Maps"), r"shapes: forward: expected Maps\(scores, maps\), but got tuple"),
