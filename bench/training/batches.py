@@ -18,8 +18,8 @@ from bench.data.proposals import Proposals, drop_small_boxes
 from bench.errors import RequestError
 from bench.method import ProposalConfig, TrainedConfig
 from bench.training.device import PLAN, entropy
-from bench.training.feature_cache import FeatureCache, ImageView, make_placeholder
-from bench.training.inputs import Images, mirror_boxes, scale_boxes, select_proposals, sizes
+from bench.training.feature_cache import FeatureCache, ImageView, load_fitted_view, make_placeholder
+from bench.training.inputs import Images, select_proposals, sizes
 from bench.training.pseudo_labels import PseudoObjects, pseudo_objects
 
 
@@ -138,24 +138,13 @@ class ProposalBatchSource(BatchSource):
     def _example(self, plan: Plan, positions: range) -> Example:
         (position,) = positions
         row, view = plan.order[position], ImageView(int(plan.size[position]), bool(plan.mirrored[position]))
-        image, scale, features = self._load(self.ids[row], view)
-
-        def place(boxes: NDArray[np.float32]) -> Tensor:
-            placed = scale_boxes(boxes, *scale)
-            return mirror_boxes(placed, image.shape[-1]) if view.mirrored else placed
-
-        arguments = image, place(self.proposals_of(self.ids[row])[: self.most]), self.labels[row]
+        loaded = load_fitted_view(self.images, self.features, self.ids[row], view)
+        proposals = loaded.place(self.proposals_of(self.ids[row])[: self.most])
+        arguments = loaded.image, proposals, self.labels[row]
         if self.pseudo is None:
-            return Example(arguments, features)
+            return Example(arguments, loaded.features)
         boxes, classes = self.pseudo.get_objects(self.ids[row])
-        return Example((*arguments, place(boxes), torch.from_numpy(classes)), features)
-
-    def _load(self, name: str, view: ImageView) -> tuple[Tensor, tuple[float, float], list[Tensor] | None]:
-        """Load an image (1, 3, h, w) with the scales of x and y, or in place of its pixels its cached features."""
-        if self.features is not None and (stored := self.features.read(name, view)) is not None:
-            return make_placeholder(1, *stored.shape), stored.scale, stored.features
-        image, *scale = self.images.load_fitted(name, view.size)
-        return (image.flip(-1) if view.mirrored else image)[None], (scale[0], scale[1]), None
+        return Example((*arguments, loaded.place(boxes), torch.from_numpy(classes)), loaded.features)
 
 
 def make_batch_source(

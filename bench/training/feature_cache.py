@@ -70,6 +70,20 @@ class Stored(NamedTuple):
     scale: tuple[float, float]
 
 
+class LoadedView(NamedTuple):
+    """A view of an image (1, 3, h, w), as bytes, and the scales of x and y; with cached features, without pixels."""
+
+    image: Tensor
+    scale: tuple[float, float]
+    mirrored: bool
+    features: Sequence[Tensor] | None = None
+
+    def place(self, boxes: NDArray[np.float32]) -> Tensor:
+        """Place boxes (R, 4) of the original image in the pixels of this view; further columns stay."""
+        placed = scale_boxes(boxes, *self.scale)
+        return mirror_boxes(placed, self.image.shape[-1]) if self.mirrored else placed
+
+
 @dataclass(eq=False)
 class FeatureCache:
     """The features that a frozen net gives of the images of a split.
@@ -149,7 +163,7 @@ class FeatureCache:
         with self.progress.task("Measuring frozen features", len(chosen) * len(sizes)) as step:
             for row, size in product(chosen.tolist(), sizes):
                 name, view = self.ids[row], ImageView(size)
-                stored = self.read(name, view) or self._compute(name, view, self._load(name, view))
+                stored = self.read(name, view) or self._compute(name, self._load(name, view))
                 channels = [output.double().movedim(1, 0).flatten(1) for output in stored.features]
                 more = [torch.stack([torch.ones_like(x).sum(1), x.sum(1), (x * x).sum(1)]).cpu() for x in channels]
                 sums = [a + b for a, b in zip(sums, more, strict=True)] if sums else more
@@ -185,25 +199,20 @@ class FeatureCache:
     def _count_images(self, missing: tuple[ImageView, int]) -> int:
         return min(PART, len(self.ids) - missing[1] * PART)
 
-    def _load(self, name: str, view: ImageView) -> tuple[Tensor, tuple[float, float]]:
-        """Load a view of an image (1, 3, h, w), bytes, and the scales of x and y."""
+    def _load(self, name: str, view: ImageView) -> LoadedView:
+        """Load the pixels of a view of an image."""
         if self.net.takes_boxes:
-            image, scale_x, scale_y = self.images.load_fitted(name, view.size)
-        else:
-            image, scale_x, scale_y = self.images.load_square(name, view.size), 1.0, 1.0
-        return (image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y)
+            return load_fitted_view(self.images, None, name, view)
+        image = self.images.load_square(name, view.size)
+        return LoadedView((image.flip(-1) if view.mirrored else image)[None], (1.0, 1.0), view.mirrored)
 
-    def _compute(self, name: str, view: ImageView, loaded: tuple[Tensor, tuple[float, float]]) -> Stored:
+    def _compute(self, name: str, loaded: LoadedView) -> Stored:
         """Compute the features of a view of an image."""
-        image, scale = loaded
-        boxes = None
-        if self.proposals is not None:
-            boxes = scale_boxes(self.proposals(name), *scale)
-            boxes = (mirror_boxes(boxes, image.shape[-1]) if view.mirrored else boxes).to(self.device)
-        height, width = image.shape[2:]
+        boxes = None if self.proposals is None else loaded.place(self.proposals(name)).to(self.device)
+        height, width = loaded.image.shape[2:]
         with torch.no_grad(), use_deterministic_algorithms(self.device), autocast(self.device, self.precision):
-            features = self.net.extract(to_input(image, self.device), boxes)
-        return Stored([feature.cpu() for feature in features], (height, width), scale)
+            features = self.net.extract(to_input(loaded.image, self.device), boxes)
+        return Stored([feature.cpu() for feature in features], (height, width), loaded.scale)
 
     def _store(self, view: ImageView, part: int, step: Step, written: list[Path]) -> None:
         """Compute and write a part of a view, unless another process has done so; add its files to `written`."""
@@ -211,7 +220,7 @@ class FeatureCache:
         if not _name(folder, part, "geometry").exists():
             load = [partial(self._load, name, view) for name in names]
             loaded = prefetch(lambda number: load[number](), len(names), self.workers)
-            stored = [self._compute(name, view, one) for name, one in zip(names, loaded, strict=True)]
+            stored = [self._compute(name, one) for name, one in zip(names, loaded, strict=True)]
             ends = np.cumsum([len(one.features[0]) for one in stored])
             geometry = [(end, *one.shape, *one.scale, len(one.features)) for end, one in zip(ends, stored, strict=True)]
             for number, outputs in enumerate(zip(*(one.features for one in stored), strict=True)):
@@ -246,12 +255,20 @@ class FeatureCache:
         names = [name for part in parts for name in self.ids[part * PART : (part + 1) * PART]]
         counts = [1 if self.proposals is None else len(self.proposals(name)) for name in names]
         first = int(np.argmax(np.array(counts) > 0))
-        features = self._compute(names[first], view, self._load(names[first], view)).features
+        features = self._compute(names[first], self._load(names[first], view)).features
         return sum(2 * output.numel() for output in features) * sum(counts) // max(1, counts[first])
 
     def _say_live(self, reason: str) -> None:
         """Say that what is not stored stays so."""
         self.progress.say(f"Features of the frozen net are not stored, but computed in every epoch ({reason}).")
+
+
+def load_fitted_view(images: Images, cache: FeatureCache | None, name: str, view: ImageView) -> LoadedView:
+    """Load a view of an image whose aspect is kept: its cached features, or, if there are none, its pixels."""
+    if cache is not None and (stored := cache.read(name, view)) is not None:
+        return LoadedView(make_placeholder(1, *stored.shape), stored.scale, view.mirrored, stored.features)
+    image, scale_x, scale_y = images.load_fitted(name, view.size)
+    return LoadedView((image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y), view.mirrored)
 
 
 def provide(

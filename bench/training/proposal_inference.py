@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from bench.method import ProposalConfig, ProposalMethod
 from bench.predictions.decode import detections
 from bench.predictions.table import KINDS
 from bench.training.device import autocast, to_input
-from bench.training.feature_cache import ImageView, make_placeholder, provide
-from bench.training.inputs import mirror_boxes, prefetch, scale_boxes, select_proposals, sizes
+from bench.training.feature_cache import ImageView, LoadedView, load_fitted_view, provide
+from bench.training.inputs import mirror_boxes, prefetch, select_proposals, sizes
 from bench.training.prediction_parts import Made, Split, table
 
 
@@ -71,8 +71,9 @@ def _score_proposals(
     if proposals is None:
         raise TypeError(f"{method.name} scores proposals, and was given none")
 
-    def load(number: int) -> list[_Loaded]:
-        return [_load_view(split, ids[rows[number]], view) for view in list_proposal_views(config)]
+    def load(number: int) -> list[LoadedView]:
+        name = ids[rows[number]]
+        return [load_fitted_view(split.images, split.features, name, view) for view in list_proposal_views(config)]
 
     for row, views in zip(rows, prefetch(load, len(rows), workers), strict=True):
         boxes = select_proposals(proposals, config, ids[row])
@@ -81,13 +82,10 @@ def _score_proposals(
             continue
         scores, moved = [], []
         for view in views:
-            width = view.image.shape[-1]
-            placed = scale_boxes(boxes, *view.scale)
-            score, found = _look(
-                method, split, view, (mirror_boxes(placed, width) if view.mirrored else placed).to(device)
-            )
+            score, found = _look(method, split, view, view.place(boxes).to(device))
             scores.append(score.float())
             if found is not None:
+                width = view.image.shape[-1]
                 moved.append(_move_back(found, list(view.scale), width if view.mirrored else None))
         yield (
             row,
@@ -97,29 +95,13 @@ def _score_proposals(
         )
 
 
-class _Loaded(NamedTuple):
-    """An image (1, 3, h, w) in one view, as bytes; without pixels if there are cached features."""
-
-    image: torch.Tensor
-    scale: tuple[float, float]
-    mirrored: bool
-    features: Sequence[torch.Tensor] | None = None
-
-
 def list_proposal_views(config: ProposalConfig) -> list[ImageView]:
     """List the views whose predictions are averaged."""
     return [ImageView(size, mirrored) for size in sizes(config) for mirrored in (False, True)[: 1 + config.flip_test]]
 
 
-def _load_view(split: Split, name: str, view: ImageView) -> _Loaded:
-    if split.features is not None and (stored := split.features.read(name, view)) is not None:
-        return _Loaded(make_placeholder(1, *stored.shape), stored.scale, view.mirrored, stored.features)
-    image, scale_x, scale_y = split.images.load_fitted(name, view.size)
-    return _Loaded((image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y), view.mirrored)
-
-
 def _look(
-    method: ProposalMethod, split: Split, view: _Loaded, boxes: torch.Tensor
+    method: ProposalMethod, split: Split, view: LoadedView, boxes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the scores (R, C) of boxes (R, 4) in a view, and the moved boxes (R, C, 4) if the method moves them."""
     image = view.image if view.image.is_meta else to_input(view.image, boxes.device)
