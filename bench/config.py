@@ -35,8 +35,7 @@ def training(
     the value that describes those trainings, where it is not the default. requires: a setting, or property of the
     settings, without which this one has no effect, and then no part in an address.
     """
-    extra: dict[str, Any] = {"stage": "training", "file": file, "later": later}
-    extra |= ({} if before is None else {"before": before}) | ({"requires": requires} if requires else {})
+    extra = _describe("training", file, default if later else before) | ({"requires": requires} if requires else {})
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
@@ -45,8 +44,11 @@ def prediction(default: Any, text: str, *, file: bool = False, before: Any = Non
 
     before: what predictions that were made before there was this setting had: with it they keep their address.
     """
-    extra: dict[str, Any] = {"stage": "prediction", "file": file} | ({} if before is None else {"before": before})
-    return Field(default, description=text, json_schema_extra=extra, **rules)
+    return Field(default, description=text, json_schema_extra=_describe("prediction", file, before), **rules)
+
+
+def _describe(stage: str, file: bool, before: Any) -> dict[str, Any]:
+    return {"stage": stage, "file": file} | ({} if before is None else {"before": before})
 
 
 class _RenamingMeta(ModelMetaclass):
@@ -108,14 +110,8 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
     @classmethod
     def list_implied(cls) -> dict[str, Any]:
         """Return the value that an address without it implies, of each setting that is younger than addresses."""
-        values: dict[str, Any] = {}
-        for key, info in cls.model_fields.items():
-            extra = dict(info.json_schema_extra or {})  # type: ignore[arg-type]
-            if "before" in extra:
-                values[key] = extra["before"]
-            elif extra.get("later"):
-                values[key] = info.default
-        return values
+        extras = {key: dict(info.json_schema_extra or {}) for key, info in cls.model_fields.items()}  # type: ignore[arg-type]
+        return {key: extra["before"] for key, extra in extras.items() if "before" in extra}
 
     @classmethod
     def files(cls) -> set[str]:
