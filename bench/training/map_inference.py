@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -186,13 +187,18 @@ def list_map_views(config: MapConfig) -> list[ImageView]:
 def _load_views(split: Split, rows: range, config: MapConfig) -> list[_Loaded]:
     """Load the views of a batch of images; the pixels of a size are read once, and only if they are needed."""
     names, loaded = [split.truth.ids[row] for row in rows], list[_Loaded]()
+
+    @cache
+    def load_pixels(side: int) -> torch.Tensor:
+        return torch.stack([_load_pixels(split, row, side, _shorter_side(config)) for row in rows])
+
     for view in list_map_views(config):
         given = split.features and split.features.read_batch(names, [view] * len(names))
         if given:
             placeholder = make_placeholder(len(names), view.size, view.size)
             loaded.append(_Loaded(placeholder, view.mirrored, given))
         else:
-            pixels = torch.stack([_load_pixels(split, row, view.size, _shorter_side(config)) for row in rows])
+            pixels = load_pixels(view.size)
             loaded.append(_Loaded(pixels.flip(-1) if view.mirrored else pixels, view.mirrored))
     return loaded
 
