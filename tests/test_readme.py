@@ -74,7 +74,7 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
     if not code:
         assert words == [*steps, "cluster down"]
         assert [line for line in log if line.startswith("python")] == [
-            "python -m pytest -q -m slow --dist loadfile --durations=20 --ignore=tests/slurm --ignore=tests/benchmarks",
+            "python -m pytest -q -m slow --durations=20 --ignore=tests/slurm --ignore=tests/benchmarks",
             "python -m pytest -q -m slow -n 0 --durations=20 tests/slurm tests/benchmarks",
         ]
     assert "\ntwo\n" not in done.stdout
