@@ -20,7 +20,7 @@ FLOORS = (
     "bench.tables bench.training",
     "bench.gallery bench.tracking bench.execution",
     "bench.contract methods protocols",
-    "bench.analysis",
+    "bench.analysis bench.tracks",
     "slurm",
     "bench.site",
     "bench.cli",

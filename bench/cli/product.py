@@ -134,12 +134,14 @@ def _check_data(
     datasets: DatasetCache,
 ) -> None:
     """Raise the first error in the data of the protocols, if the data of every protocol has one."""
+    from bench.data.dataset import read_split
+
     wrong = []
     for record in records:
         try:
             dataset = datasets.dataset(data or record.dataset, data_options)
             for split in set(splits) - {*dataset.splits()}:
-                dataset.ground_truth(split)  # which says what is wrong with it: a list of one class is a split too
+                read_split(dataset, split)  # which says what is wrong with it: a list of one class is a split too
         except RequestError as error:
             wrong.append(error)
     if len(wrong) == len(records):

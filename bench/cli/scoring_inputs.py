@@ -71,12 +71,13 @@ def read_scoring_inputs(
     places: Places,
 ) -> ScoringInputs:
     """Read the files that `scoring_options` name. Raises BadFileError if the protocol does not accept their kind."""
+    from bench.data.dataset import read_split
     from bench.data.datasets import open_dataset
     from bench.predictions.formats import read_all
 
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     dataset = open_dataset(data or bound.record.dataset, places, data_options)
-    truth = dataset.ground_truth(split or bound.record.eval_split)
+    truth = read_split(dataset, split or bound.record.eval_split)
     try:
         predictions = read_all(file, truth, bound.record.predicts)
     except WrongKindError as error:

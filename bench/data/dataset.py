@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.files import digest
-from bench.errors import MissingDataError, UnknownNameError
+from bench.errors import MissingDataError, RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from bench.data.ground_truth import GroundTruth
+
+_PART = re.compile(r"(?P<split>.+):(?P<first>\d+)(?:-(?P<last>\d+))?of(?P<count>\d+)")
 
 
 class Dataset(ABC):
@@ -58,6 +61,27 @@ class Dataset(ABC):
         if missing := self.list_missing_images(ids):
             what = f"{len(missing)} of {len(ids)} images of {self.name} (first: {missing[0]})"
             raise MissingDataError(what, self.image_path(missing[0]).parent, self.how_to_get)
+
+
+def read_split(dataset: Dataset, split: str) -> GroundTruth:
+    """Return the ground truth of a split or of a part of it; needs no image on disk.
+
+    `train:5of5` has every fifth image of train, `train:1-4of5` the others: part k of n has the images k, k + n, ... of
+    the split's list. Raises RequestError for a part that does not exist or is empty, and as `Dataset.ground_truth`.
+    """
+    part = _PART.fullmatch(split)
+    if part is None:
+        return dataset.ground_truth(split)
+    first, count = int(part["first"]), int(part["count"])
+    last = int(part["last"] or first)
+    if not 1 <= first <= last <= count:
+        example = f"{part['split']}:1-{count}of{count}"
+        raise RequestError(f"Split {split}: expected parts from 1 to {count}, as in {example}.")
+    whole = dataset.ground_truth(part["split"])
+    ids = [image for row, image in enumerate(whole.ids) if first - 1 <= row % count < last]
+    if not ids:
+        raise RequestError(f"Split {split} is empty: {part['split']} has {len(whole.ids)} images.")
+    return whole.subset(ids, split=split)
 
 
 def data_digest(dataset: Dataset, ids: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.core.files import Places
 from bench.core.progress import SILENT, Progress
+from bench.data.dataset import read_split
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals, load_proposals
@@ -56,10 +57,10 @@ class DatasetCache:
         return self._datasets[key]
 
     def ground_truth(self, dataset: Dataset, split: str) -> GroundTruth:
-        """Read the ground truth of a split. Raises as `Dataset.truth`."""
+        """Read the ground truth of a split. Raises as `read_split`."""
         key = (id(dataset), split)
         if key not in self._truths:
-            self._truths[key] = dataset.ground_truth(split)
+            self._truths[key] = read_split(dataset, split)
         return self._truths[key]
 
     def proposals(self, spec: str, dataset: Dataset, truth: GroundTruth) -> Proposals:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.core.files import Places
+from bench.data.dataset import read_split
 from bench.data.datasets import Dataset, open_dataset
 from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import read_pixels
@@ -48,7 +49,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     result = kept.result
     outcomes, folder = _locate_files(kept, places)
     dataset = open_dataset(result.dataset, places, options)
-    truth = dataset.ground_truth(result.split)
+    truth = read_split(dataset, result.split)
     if truth.digest != result.truth_digest:
         raise RequestError(
             f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "

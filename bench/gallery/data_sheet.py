@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.progress import SILENT, Progress
+from bench.data.dataset import read_split
 from bench.data.drawings import has_drawn_box
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.data.pixels import read_indices, read_pixels
@@ -89,7 +90,7 @@ def draw_samples(
 def _read_truth(dataset: Dataset, split: str) -> GroundTruth:
     """Read the ground truth, or ids and sizes alone where it is withheld."""
     try:
-        return dataset.ground_truth(split)
+        return read_split(dataset, split)
     except MissingDataError:
         return dataset.unscored_ground_truth(split)
 
