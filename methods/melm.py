@@ -69,6 +69,14 @@ class MelmConfig(ProposalConfig):
         "probability",
         "* factor of the features: the probability of any object, or its ratio to the largest of the image",
     )
+    recurrence: float = training(
+        1.0,
+        "weight r of that factor s in a further pass, whose features are multiplied by (1 - r) + r s; 1: Alg. 1 as "
+        "printed (released: 0.5, annealed)",
+        ge=0,
+        le=1,
+        later=True,
+    )
     background: bool = training(
         True,
         "* p(y, h) of localization: a softmax over classes and background for each proposal, with proposals far from "
@@ -92,19 +100,25 @@ class MelmConfig(ProposalConfig):
         "* p(y, h) of Eq. 7: from one softmax over all proposals and classes (Eq. 18), or from Eq. 4, once per clique",
         later=True,
     )
-    local_loss: Literal["mean", "printed"] = training(
+    local_loss: Literal["mean", "printed", "proposals"] = training(
         "mean",
         "Eq. 11, mean: divided by the sum of its labels, so that unsure seeds pull as hard as sure ones; printed: as "
-        "printed, so that the pull of a seed is in proportion to its p",
+        "printed, so that the pull of a seed is in proportion to its p; proposals: as printed, with hard negatives "
+        "weighted by w_h p of Eq. 10 like neighbours, and averaged over all proposals of Omega",
         later=True,
     )
     lam: float = training(1.0, "* lambda of Eq. 1, the weight of the local loss", ge=0)
-    readout: str = prediction("l2", "branch whose scores are predicted: d, l1, l2 ...", pattern="^(d|l[1-9])$")
+    readout: str = prediction(
+        "l2",
+        "branch whose scores are predicted: d, l1, l2 ..., or mean: the mean of all localization branches (released)",
+        pattern="^(d|mean|l[1-9])$",
+    )
 
     @model_validator(mode="after")
     def _readout_exists(self) -> MelmConfig:
-        if self.readout != "d" and int(self.readout[1:]) > self.branches:
-            raise ValueError(f"readout {self.readout} needs branches >= {self.readout[1:]}, but got {self.branches}")
+        needed = {"d": 0, "mean": 1}[self.readout] if self.readout in ("d", "mean") else int(self.readout[1:])
+        if needed > self.branches:
+            raise ValueError(f"readout {self.readout} needs branches >= {needed}, but got {self.branches}")
         if self.omega == "sample" and not self.background:
             raise ValueError("omega=sample needs background=true, because the sample includes background")
         return self
@@ -179,6 +193,8 @@ class Melm(RegionMethod):
         ]
         if self.config.readout == "d":
             return self._combine_streams(last.discovery).exp()
+        if self.config.readout == "mean":
+            return torch.stack(last.branches).exp().mean(dim=0)[:, : len(self.task.classes)]
         return last.branches[int(self.config.readout[1:]) - 1][:, : len(self.task.classes)].exp()
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -205,7 +221,7 @@ class Melm(RegionMethod):
         """Run the passes of recurrent learning (Alg. 1), each on features multiplied by s(h) of the one before."""
         passes: list[Pass] = []
         for _ in range(self.config.passes):
-            weighted = features * self._objectness(passes[-1]) if passes else features
+            weighted = features * self._weigh(passes[-1]) if passes else features
             branches = [self._log_p(branch(weighted), known) for branch in self.localization]
             discovery = self.discovery(weighted)[:, known.repeat(2) if self._two_streams else known].float()
             passes.append(
@@ -224,6 +240,12 @@ class Melm(RegionMethod):
         if self._two_streams:
             return two_stream_log_scores(*discovery.chunk(2, dim=1))
         return joint_log_softmax(discovery)
+
+    def _weigh(self, last: Pass) -> Tensor:
+        """Compute the factors (R, 1) of the features of the next pass."""
+        share = self.config.recurrence
+        objectness = self._objectness(last)
+        return objectness if share == 1 else 1 - share + share * objectness
 
     def _objectness(self, last: Pass) -> Tensor:
         """Compute s(h) (R, 1), the detached probability of any object in the last branch."""
@@ -311,6 +333,8 @@ class Melm(RegionMethod):
             mine = mine & (clique_of == clique_of[seeds.proposal][:, None])
         near, far = mine & (overlap >= self.config.radius), mine & (overlap < self.config.radius)
         of_class = log_p[:, seeds.label].T
+        if self.config.local_loss == "proposals":
+            return self._average_over_proposals(of_class, log_p, overlap, near, far)
         labels = min_entropy.soft_labels(of_class.exp(), overlap, near, a=self.config.a, kernel=self.config.kernel)
         loss = min_entropy.local_entropy(of_class, labels).sum()
         if self.config.local_loss == "mean":
@@ -319,3 +343,18 @@ class Melm(RegionMethod):
             return loss
         negative = -log_p[far.any(dim=0), -1].mean()
         return (loss + self.config.negatives * negative) / (1 + self.config.negatives)
+
+    def _average_over_proposals(
+        self, of_class: Tensor, log_p: Tensor, overlap: Tensor, near: Tensor, far: Tensor
+    ) -> Tensor:
+        """Compute the mean over Omega of Eq. 11 and of the negatives, each weighted by its seed's w_h p of Eq. 10.
+
+        of_class (S, R) are the columns of log p (R, Y) that the seeds look at; near and far (S, R) are disjoint.
+        """
+        a, p = self.config.a, of_class.exp()
+        labels = min_entropy.soft_labels(p, overlap, near, a=a, kernel=self.config.kernel)
+        loss = min_entropy.local_entropy(of_class, labels).sum()
+        if self.config.background:
+            worth = min_entropy.neighbourhood_mean(p, min_entropy.gaussian_kernel(overlap, a) * near).detach()
+            loss = loss - (worth[:, None] * far * log_p[:, -1]).sum()
+        return loss / (near | far).sum().clamp(min=1)

@@ -32,6 +32,7 @@ class Slow:
             totals = [a + b for a, b in zip(totals, found, strict=True)]
             weight = torch.tensor([[1 - p[-1] if self.config.background else sum(p)] for p in last]).double()
             weight /= weight.max() if self.config.aggregate == "relative" else 1
+            weight = 1 - self.config.recurrence + self.config.recurrence * weight
         self.losses = [total / method.config.passes for total in totals]
 
     def one_pass(self, features: Tensor) -> tuple[tuple[float, float, float], list[list[float]]]:
@@ -86,9 +87,16 @@ class Slow:
 
     def labels(self, p: list[float], star: int, omega: list[int]) -> dict[int, float]:
         """t_h by Eq. 10 for the neighbourhood omega of an object."""
-        g = {h: math.exp(-self.config.a * (1 - self.overlap[star, h]) ** 2) for h in omega}
-        mean = sum(g[h] * p[h] for h in omega) / sum(g.values())
-        return {h: mean * (g[h] if self.config.kernel == "iou" else 1) for h in omega}
+        mean = self.mean_around(p, star, omega)
+        return {h: mean * (self.kernel(star, h) if self.config.kernel == "iou" else 1) for h in omega}
+
+    def mean_around(self, p: list[float], star: int, omega: list[int]) -> float:
+        """w_h p of Eq. 10 as printed, one value for the neighbourhood."""
+        g = {h: self.kernel(star, h) for h in omega}
+        return sum(g[h] * p[h] for h in omega) / sum(g.values())
+
+    def kernel(self, star: int, h: int) -> float:
+        return math.exp(-self.config.a * (1 - self.overlap[star, h]) ** 2)
 
     def entropy(self, p: list[float], star: int, clique: list[int]) -> float:
         """Eq. 9 of one class in a clique, as if `star` were its object."""
@@ -97,17 +105,22 @@ class Slow:
 
     def local(self, p: list[list[float]], seeds: list[tuple[int, int]]) -> float:
         owner = [max(range(len(seeds)), key=lambda k: self.overlap[seeds[k][0], h]) for h in range(len(p))]
-        total = weights = 0.0
+        total = weights = doubted = count = 0.0
         negatives = []
         for k, (star, y) in enumerate(seeds):
             mine = [h for h in range(len(p)) if owner[h] == k and self.together(h, star)]
             omega = [h for h in mine if self.overlap[star, h] >= self.config.radius]
+            count += len(mine)
             negatives += [-math.log(p[h][-1]) for h in mine if h not in omega]
             if not omega:
                 continue
+            sure = self.mean_around([row[y] for row in p], star, omega)
+            doubted += sum(-sure * math.log(p[h][-1]) for h in mine if h not in omega)
             labels = self.labels([row[y] for row in p], star, omega)
             total += sum(-t * math.log(p[h][y]) for h, t in labels.items())
             weights += sum(labels.values())
+        if self.config.local_loss == "proposals":
+            return (total + (doubted if self.config.background else 0)) / count
         loss = total / weights if self.config.local_loss == "mean" else total
         if not negatives or not self.config.background:
             return loss
@@ -145,6 +158,11 @@ READINGS: list[dict[str, Any]] = [
     {"omega": "image"},
     {"local_loss": "printed"},
     {"local_loss": "printed", "background": False},
+    {"local_loss": "proposals"},
+    {"local_loss": "proposals", "omega": "image", "kernel": "printed"},
+    {"local_loss": "proposals", "background": False},
+    {"recurrence": 0.5},
+    {"recurrence": 0.3, "aggregate": "relative"},
 ]
 
 
@@ -216,12 +234,13 @@ def test_the_default_variant_is_the_default_config() -> None:
 
 def test_read_outs_are_different_scores_of_the_same_weights() -> None:
     features, _ = regions()
-    methods = [melm(readout=readout) for readout in ("d", "l1", "l2")]
+    methods = [melm(readout=readout) for readout in ("d", "l1", "l2", "mean")]
     for other in methods[1:]:
         other.load_state_dict(methods[0].state_dict())
     scores = [method.score(features) for method in methods]
     assert scores[0].sum().item() == pytest.approx(1, abs=1e-5)
     assert not scores[1].allclose(scores[2])
+    torch.testing.assert_close(scores[3], (scores[1] + scores[2]) / 2)
 
 
 def test_a_second_pass_sees_features_times_the_probability_of_an_object() -> None:
@@ -251,6 +270,8 @@ def test_what_the_first_branch_likes_is_an_object_to_the_second_and_else_backgro
 def test_a_read_out_that_the_network_lacks_is_refused() -> None:
     with pytest.raises(ValidationError, match="readout l2 needs branches >= 2, but got 1"):
         MelmConfig(branches=1, readout="l2")
+    with pytest.raises(ValidationError, match="readout mean needs branches >= 1, but got 0"):
+        MelmConfig(branches=0, readout="mean")
 
 
 def test_it_watches_the_gradients_of_both_kinds_of_branch() -> None:
