@@ -129,7 +129,11 @@ class TrainedConfig(BaseConfig):
     batch_size: int = training(16, "images a step", ge=1)
     lr: float = training(0.001, "learning rate", gt=0)
     head_lr_multiplier: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
+    iterations: int = training(0, "steps of the training, in place of epochs; 0: by epochs", ge=0, later=True)
     lr_drop: float = training(0.75, "fraction of the epochs after which the learning rate is divided by 10", gt=0, le=1)
+    lr_steps: tuple[int, ...] = training(
+        (), "steps after each of which the learning rate is divided by 10, in place of lr_drop", later=True
+    )
     momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
     grad_clip_norm: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
@@ -150,7 +154,7 @@ class TrainedConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _epoch_is_kept(self) -> TrainedConfig:
-        if late := [one for one in self.snapshots if not 0 < one <= self.epochs]:
+        if late := [one for one in self.snapshots if not 0 < one <= (one if self.iterations else self.epochs)]:
             raise ValueError(f"snapshots={late[0]} is none of epochs 1 ... {self.epochs}")
         if (epoch := self.checkpoint_epoch) not in (0, *self.snapshots):
             raise ValueError(f"checkpoint_epoch={epoch} needs snapshots={epoch}: only their weights are kept")
@@ -190,6 +194,24 @@ class MapConfig(TrainedConfig):
     grad_accumulation_steps: int = training(
         1, "parts in which a batch goes through the net, for memory; what ranks images ranks a part", ge=1, later=True
     )
+    augment: Literal["none", "crop", "resized-crop"] = training(
+        "none",
+        "what training sees of an image: none: all of it; crop: a random square of it, resized by resize; "
+        "resized-crop: a random part of 8 to 100 % of its area",
+        later=True,
+    )
+    resize: Literal["warp", "shorter-side"] = training(
+        "warp",
+        "how an image is resized to resize_to before it is cropped: to a square, or by its shorter side",
+        later=True,
+    )
+    resize_to: Side = training(256, "side in pixels to which an image is resized before it is cropped", later=True)
+    test_crops: Literal[0, 1, 10] = prediction(
+        0,
+        "crops whose scores are averaged: 1: the center; 10: corners and center, and their mirror images; 0: the whole "
+        "image. Maps are always of the whole image",
+        before=0,
+    )
     box_rule: BoxRule = prediction(
         "largest-component", "what of the foreground boxes enclose, and what box_threshold is a share of"
     )
@@ -217,6 +239,12 @@ class MapConfig(TrainedConfig):
     )
 
     @model_validator(mode="after")
+    def _crops_fit(self) -> MapConfig:
+        if (self.augment == "crop" or self.test_crops) and self.resize_to < self.input_size:
+            raise ValueError(f"resize_to={self.resize_to} is smaller than a crop of input_size={self.input_size}")
+        return self
+
+    @model_validator(mode="after")
     def _crf_is_installed(self) -> MapConfig:
         if self.crf and not is_installed():
             raise ValueError(f"crf=true needs the package pydensecrf2: {HOW_TO_INSTALL}")
@@ -235,6 +263,12 @@ class ProposalConfig(FrozenConfig):
     input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
     scales: tuple[Side, ...] = training(
         (), "larger sides to draw from at training and to average at test; empty: input_size"
+    )
+    longest_side: int = training(
+        0,
+        "if not 0: input_size and scales are of the shorter side, and this is the most that the larger one may have",
+        ge=0,
+        later=True,
     )
     batch_size: int = training(1, "images a step", ge=1)
     proposals: str = training(

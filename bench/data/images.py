@@ -35,6 +35,25 @@ def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
     return _resize(image, h, w), w / width, h / height
 
 
+def fit_shorter(image: Tensor, shorter_side: int, longest: int = 0) -> tuple[Tensor, float, float]:
+    """Resize as `fit`, but to a shorter side; if `longest` is not 0, it is the most that the larger side may have.
+
+    The other side is rounded down, as by torchvision's `Resize`.
+    """
+    height, width = image.shape[1:]
+    short, long = sorted((height, width))
+    new_short, new_long = shorter_side, int(shorter_side * long / short)
+    if longest and new_long > longest:
+        new_short, new_long = max(1, int(longest * new_short / new_long)), longest
+    h, w = (new_short, new_long) if height <= width else (new_long, new_short)
+    return _resize(image, h, w), w / width, h / height
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Round an image in [0, 1] to bytes."""
+    return image.mul(255).round_().to(torch.uint8)
+
+
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
     """Resize bilinearly with half-pixel centres, antialiased when shrinking."""
     values = image[None].float() / 255

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.data.proposals import Proposals, drop_small_boxes
 from bench.errors import RequestError
-from bench.method import ProposalConfig, TrainedConfig
+from bench.method import MapConfig, ProposalConfig, TrainedConfig
+from bench.training.crops import load_random_crop
 from bench.training.device import PLAN, entropy
 from bench.training.feature_cache import FeatureCache, ImageView, load_fitted_view, make_placeholder
 from bench.training.inputs import Images, select_proposals, sizes
@@ -32,11 +33,12 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, and the size."""
+    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, size, seed of a crop."""
 
     order: NDArray[np.int64]
     mirrored: NDArray[np.bool_]
     size: NDArray[np.int64]
+    crop: NDArray[np.int64]
 
 
 def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
@@ -44,7 +46,8 @@ def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
     generator = np.random.default_rng(entropy(PLAN, seed, epoch))
     order = generator.permutation(images)
     mirrored = (generator.random(images) < 0.5) & config.flip
-    return Plan(order, mirrored, generator.choice(sizes(config), images))
+    size = generator.choice(sizes(config), images)
+    return Plan(order, mirrored, size, generator.integers(2**62, size=images))  # last: what came later moves no other
 
 
 class BatchSource(ABC):
@@ -61,6 +64,21 @@ class BatchSource(ABC):
     def steps(self) -> int:
         """Steps an epoch; the last may be smaller."""
         return -(-len(self.ids) // self.config.batch_size)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the training; if it ends after `iterations`, the last may have fewer steps."""
+        return -(-self.config.iterations // self.steps) if self.config.iterations else self.config.epochs
+
+    def count_steps(self, epoch: int) -> int:
+        """Return the steps of an epoch, counted from 0."""
+        return min(self.steps, self.config.iterations - epoch * self.steps) if self.config.iterations else self.steps
+
+    def count_images(self, epochs: int) -> int:
+        """Return how many images these first epochs show."""
+        whole, rest = divmod(self.config.iterations, self.steps)
+        every, limit = len(self.ids) * epochs, len(self.ids) * whole + rest * self.config.batch_size
+        return min(every, limit) if self.config.iterations else every
 
     def positions(self, number: int) -> range:
         """Return the positions in a plan that a step takes."""
@@ -107,7 +125,11 @@ class MapBatchSource(BatchSource):
         return Example((torch.stack([self._image(plan, position) for position in positions]), labels))
 
     def _image(self, plan: Plan, position: int) -> Tensor:
-        image = self.images.load_square(self.ids[plan.order[position]], self.config.input_size)
+        name, config = self.ids[plan.order[position]], cast("MapConfig", self.config)
+        if config.augment == "none":
+            image = self.images.load_square(name, config.input_size)
+        else:
+            image = load_random_crop(self.images, name, config, int(plan.crop[position]))
         return image.flip(-1) if plan.mirrored[position] else image
 
 
@@ -137,7 +159,8 @@ class ProposalBatchSource(BatchSource):
 
     def _example(self, plan: Plan, positions: range) -> Example:
         (position,) = positions
-        row, view = plan.order[position], ImageView(int(plan.size[position]), bool(plan.mirrored[position]))
+        longest = cast("ProposalConfig", self.config).longest_side
+        row, view = plan.order[position], ImageView(int(plan.size[position]), bool(plan.mirrored[position]), longest)
         loaded = load_fitted_view(self.images, self.features, self.ids[row], view)
         proposals = loaded.place(self.proposals_of(self.ids[row])[: self.most])
         arguments = loaded.image, proposals, self.labels[row]

@@ -56,10 +56,14 @@ REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 
 class ImageView(NamedTuple):
-    """How the net sees an image: at which size (side of a square, or larger side), and whether mirrored."""
+    """How the net sees an image: at which size (side of a square, or larger side), and whether mirrored.
+
+    longest: if not 0, the size is that of the shorter side, and this the most that the larger one may have.
+    """
 
     size: int
     mirrored: bool = False
+    longest: int = 0
 
 
 class Stored(NamedTuple):
@@ -156,13 +160,13 @@ class FeatureCache:
             each.append(stored.features)
         return [torch.cat(outputs) for outputs in zip(*each, strict=True)]
 
-    def measure_channels(self, sizes: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+    def measure_channels(self, sizes: Sequence[int], longest: int = 0) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the mean and the standard deviation (K,) of each output's channels."""
         chosen = np.unique(np.linspace(0, len(self.ids) - 1, min(NORM_IMAGES, len(self.ids))).round().astype(int))
         sums: list[Tensor] = []  # of each output (3, K): number of values, their sum, the sum of their squares
         with self.progress.task("Measuring frozen features", len(chosen) * len(sizes)) as step:
             for row, size in product(chosen.tolist(), sizes):
-                name, view = self.ids[row], ImageView(size)
+                name, view = self.ids[row], ImageView(size, longest=longest)
                 stored = self.read(name, view) or self._compute(name, self._load(name, view))
                 channels = [output.double().movedim(1, 0).flatten(1) for output in stored.features]
                 more = [torch.stack([torch.ones_like(x).sum(1), x.sum(1), (x * x).sum(1)]).cpu() for x in channels]
@@ -188,7 +192,8 @@ class FeatureCache:
         elif self.device.type == "cuda":  # not its number: the processes of a training share what they compute
             processor = torch.cuda.get_device_name(self.device)
         computing = (self.device.type, processor, torch.__version__)
-        key = [self._net_digest, self.content, *view, self.precision, *map(str, computing), VERSION]
+        seen = view if view.longest else view[:2]  # as before there was `longest`
+        key = [self._net_digest, self.content, *seen, self.precision, *map(str, computing), VERSION]
         return (self.root or Path()) / digest(key)
 
     def _list_missing(self, view: ImageView) -> list[tuple[ImageView, int]]:
@@ -267,7 +272,10 @@ def load_fitted_view(images: Images, cache: FeatureCache | None, name: str, view
     """Load a view of an image whose aspect is kept: its cached features, or, if there are none, its pixels."""
     if cache is not None and (stored := cache.read(name, view)) is not None:
         return LoadedView(make_placeholder(1, *stored.shape), stored.scale, view.mirrored, stored.features)
-    image, scale_x, scale_y = images.load_fitted(name, view.size)
+    if view.longest:
+        image, scale_x, scale_y = images.load_shorter(name, view.size, view.longest)
+    else:
+        image, scale_x, scale_y = images.load_fitted(name, view.size)
     return LoadedView((image.flip(-1) if view.mirrored else image)[None], (scale_x, scale_y), view.mirrored)
 
 

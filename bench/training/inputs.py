@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.core.files import IMAGE_CACHE_MIB
 from bench.data.dataset import Dataset
-from bench.data.images import fit, read_image, warp
+from bench.data.images import fit, fit_shorter, read_image, to_bytes, warp
 from bench.data.pixels import read_pixels
 from bench.data.proposals import Proposals, drop_small_boxes
 from bench.method import ProposalConfig, TrainedConfig
@@ -41,6 +41,14 @@ class Images:
         """
         return self._load_resized("fitted", image, larger_side)
 
+    def load_shorter(self, image: str, shorter_side: int, longest: int = 0) -> tuple[Tensor, float, float]:
+        """Return the image as `load_fitted`, but resized to a shorter side; see `fit_shorter`."""
+        return self._load_resized(f"shorter {longest}", image, shorter_side)
+
+    def load_whole(self, image: str) -> Tensor:
+        """Return the image as it is (3, H, W), bytes. Raises BadFileError."""
+        return self._load_resized("whole", image, 0)[0]
+
     def pixels(self, image: str) -> NDArray[np.uint8]:
         """Return the pixels (H, W, 3) of the photograph as it is. Raises BadFileError."""
         return read_pixels(self._dataset.image_path(image))
@@ -50,13 +58,23 @@ class Images:
         if (known := self._kept.get(key)) is not None:
             return known
         decoded = read_image(self._dataset.image_path(image))
-        resized, scale_x, scale_y = (warp(decoded, size), 1.0, 1.0) if how == "square" else fit(decoded, size)
-        made = resized.mul(255).round_().to(torch.uint8), scale_x, scale_y
+        resized, scale_x, scale_y = _resize(decoded, how, size)
+        made = to_bytes(resized), scale_x, scale_y
         with self._lock:
             if made[0].numel() <= self._left:
                 self._left -= made[0].numel()
                 self._kept[key] = made
         return made
+
+
+def _resize(image: Tensor, how: str, size: int) -> tuple[Tensor, float, float]:
+    """Resize an image, bytes, to values in [0, 1]; also the scale factors of x and y."""
+    rule, _, longest = how.partition(" ")
+    if rule == "square":
+        return warp(image, size), 1.0, 1.0
+    if rule == "whole":
+        return image.float() / 255, 1.0, 1.0
+    return fit(image, size) if rule == "fitted" else fit_shorter(image, size, int(longest))
 
 
 def sizes(config: TrainedConfig) -> tuple[int, ...]:

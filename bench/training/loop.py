@@ -83,12 +83,12 @@ def fit(
         _standardise(source)
     history = collectives.broadcast_state(method, training.optimiser, there)
     begun = history.pop() if history and "step" in history[-1] else Epoch()
-    images, epochs = len(source.ids), method.config.epochs
-    done = images * len(history) + source.config.batch_size * int(begun.get("step", 0))
+    count, epochs = source.count_images, source.epochs
+    done = count(len(history)) + source.config.batch_size * int(begun.get("step", 0))
     with (
         catch_sigterm() as stopped,
         use_deterministic_algorithms(device),
-        progress.task(f"Training {method.name}", images * epochs, start=done) as step,
+        progress.task(f"Training {method.name}", count(epochs), start=done) as step,
     ):
         for epoch in range(len(history), epochs):
             history.append(training.run_epoch(epoch, step, begun, stopped))
@@ -100,18 +100,20 @@ def fit(
                 raise KeyboardInterrupt
     check()
     if process_group.is_main():
-        _finish(folder, method, history, images, device)
+        _finish(folder, method, history, source, device)
 
 
 def list_views(config: TrainedConfig) -> list[ImageView]:
     """List the views that a training may draw."""
-    return [ImageView(size, mirrored) for size in sizes(config) for mirrored in (False, True)[: 1 + config.flip]]
+    mirrored, longest = (False, True)[: 1 + config.flip], getattr(config, "longest_side", 0)
+    return [ImageView(size, one, longest) for size in sizes(config) for one in mirrored]
 
 
 def _standardise(source: BatchSource) -> None:
     """Set the statistics by which a frozen net's features are standardised."""
     if source.features is not None and source.features.net.standardises:
-        source.features.net.standardise(*source.features.measure_channels(sizes(source.config)))
+        longest = getattr(source.config, "longest_side", 0)
+        source.features.net.standardise(*source.features.measure_channels(sizes(source.config), longest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,17 +130,18 @@ class _Training:
 
     def run_epoch(self, epoch: int, step: Step, begun: Epoch, stopped: Callable[[], bool]) -> Epoch:
         """One pass over the source, from where it was begun on, or until it is stopped. Raises DivergedError."""
-        begin, rate = time.monotonic() - begun.get("seconds", 0.0), self._set_rate(epoch)
+        begin, count = time.monotonic() - begun.get("seconds", 0.0), self.source.count_steps(epoch)
         total, norms = _sums("sum", begun, self.device), _sums("norm", begun, self.device)
         chosen = plan(self.method.config, len(self.source.ids), self.seed, epoch)
         self.method.train()
         rank, size = process_group.rank(), process_group.size()
-        steps = range(int(begun.get("step", 0)), self.source.steps)
+        steps = range(int(begun.get("step", 0)), count)
         with closing(prefetch(partial(self._load, chosen, steps), len(steps), self.workers)) as batches:
             for number, batch in zip(steps, batches, strict=False):
                 seed_torch(STEP, self.seed, epoch, number, rank)
+                rate = self._set_rate(epoch, number)
                 _add(total, self._update(batch, self.source.passes(number, size), norms))
-                last = process_group.any_rank(stopped()) or number + 1 == self.source.steps
+                last = process_group.any_rank(stopped()) or number + 1 == count
                 looking = number % LOG_EVERY == 0 or last
                 figures = {"loss": self._finite_loss(total, number, epoch, rate)} if looking else {}
                 step(len(self.source.positions(number)), **figures)
@@ -147,11 +150,12 @@ class _Training:
         self._refuse_broken(epoch)
         collectives.average_statistics(self.method)
         seconds = time.monotonic() - begin
-        if number + 1 < self.source.steps:
+        if number + 1 < count:
             return _interrupted_state(epoch, number, seconds, total, norms)
-        means = {f"loss/{name}": float(value) / self.source.steps for name, value in total.items()}
-        gradients = {f"gradient/{name}": float(value) / self.source.steps for name, value in norms.items()}
-        spent = {"seconds": seconds, "images_per_second": len(self.source.ids) / seconds}
+        means = {f"loss/{name}": float(value) / count for name, value in total.items()}
+        gradients = {f"gradient/{name}": float(value) / count for name, value in norms.items()}
+        images = self.source.count_images(epoch + 1) - self.source.count_images(epoch)
+        spent = {"seconds": seconds, "images_per_second": images / seconds}
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **gradients, "lr": rate, **spent}
 
     def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
@@ -188,10 +192,14 @@ class _Training:
         moved = images if images.is_meta else to_input(images, self.device)
         return [moved, *(each.to(self.device, non_blocking=True) for each in rest)]
 
-    def _set_rate(self, epoch: int) -> float:
-        """Set the learning rates of an epoch: a tenth after `lr_drop` of all epochs. Returns that of the old layers."""
+    def _set_rate(self, epoch: int, number: int) -> float:
+        """Set the learning rates of a step; return that of the old layers."""
         config = self.method.config
-        factor = 1.0 if epoch < config.lr_drop * config.epochs else 0.1
+        if config.lr_steps:
+            done = epoch * self.source.steps + number
+            factor = math.prod(0.1 for step in config.lr_steps if done >= step)
+        else:
+            factor = 1.0 if epoch < config.lr_drop * self.source.epochs else 0.1
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * factor
         return config.lr * factor
@@ -267,15 +275,15 @@ def _save(folder: Path, method: Method, optimiser: optim.Optimizer, history: lis
     checkpoint.save(folder, method, optimiser, history)
 
 
-def _finish(folder: Path, method: Method, history: list[Epoch], images: int, device: torch.device) -> None:
+def _finish(folder: Path, method: Method, history: list[Epoch], source: BatchSource, device: torch.device) -> None:
     seconds = sum(epoch["seconds"] for epoch in history)
     checkpoint.finish(
         folder,
         method,
         history,
-        images=images,
+        images=len(source.ids),
         seconds=seconds,
-        images_per_second=images * len(history) / seconds if seconds else None,
+        images_per_second=source.count_images(len(history)) / seconds if seconds else None,
         peak_memory_mib=peak_memory_mib(),
         provenance=collect_provenance(str(device)) | {"processes": process_group.size()},
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from bench.method import Attribution, MapConfig, MapMethod, Maps
 from bench.predictions.decode import compute_mask, compute_shares, enlarge_map, peaks, points_and_boxes
 from bench.predictions.dense_crf import refine_shares
 from bench.predictions.table import KINDS
+from bench.training.crops import load_test_crops
 from bench.training.device import autocast, to_input
 from bench.training.feature_cache import ImageView, make_placeholder, provide
 from bench.training.inputs import prefetch
@@ -144,16 +145,16 @@ def _compute_maps(
     step = 1 if is_single or _shorter_side(config) else config.batch_size
     batches = [rows[first : first + step] for first in range(0, len(rows), step)]
 
-    def load(number: int) -> list[_Loaded]:
-        return _load_views(split, batches[number], config)
+    def load(number: int) -> tuple[list[_Loaded], torch.Tensor | None]:
+        return _load_views(split, batches[number], config), _load_crops(split, batches[number], config)
 
-    for batch, loaded in zip(batches, prefetch(load, len(batches), workers), strict=True):
+    for batch, (loaded, crops) in zip(batches, prefetch(load, len(batches), workers), strict=True):
         asked = None
         if isinstance(method, Attribution) and (present_only or set(kinds) <= {"scores"}):
             asked = _list_present(truth, batch[0]) if present_only else []
         found = [_look(method, split, view, device, asked) for view in loaded]
-        scores = torch.stack([method.probabilities(one.scores.float()) for one, _ in found]).mean(0).double()
-        score = scores.cpu().numpy()
+        seen = [one.scores for one, _ in found] if crops is None else _score_crops(method, crops, device)
+        score = torch.stack([method.probabilities(one.float()) for one in seen]).mean(0).double().cpu().numpy()
         maps, cells = _average_views([view for _, view in found])
         regions = [replace(view, maps=one.objectness[:, None]) for one, view in found if one.objectness is not None]
         objectness = _average_views(regions)[0] if regions else None
@@ -201,6 +202,20 @@ def _load_views(split: Split, rows: range, config: MapConfig) -> list[_Loaded]:
             pixels = load_pixels(view.size)
             loaded.append(_Loaded(pixels.flip(-1) if view.mirrored else pixels, view.mirrored))
     return loaded
+
+
+def _load_crops(split: Split, rows: range, config: MapConfig) -> torch.Tensor | None:
+    """Load the crops (K, B, 3, H, W) whose scores are averaged, as bytes; None if scores are of the whole images."""
+    if not config.test_crops:
+        return None
+    return torch.stack([load_test_crops(split.images, split.truth.ids[row], config) for row in rows], dim=1)
+
+
+def _score_crops(method: MapMethod, crops: torch.Tensor, device: torch.device) -> list[torch.Tensor]:
+    """Compute the scores (B, C) of each of the crops (K, B, 3, H, W)."""
+    ask: tuple[Any, ...] = ([],) if isinstance(method, Attribution) else ()  # an attribution then explains no class
+    with autocast(device, method.config.precision):
+        return [method(to_input(one, device), *ask).scores for one in crops]
 
 
 def _shorter_side(config: MapConfig) -> int:

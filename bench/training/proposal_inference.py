@@ -97,7 +97,8 @@ def _score_proposals(
 
 def list_proposal_views(config: ProposalConfig) -> list[ImageView]:
     """List the views whose predictions are averaged."""
-    return [ImageView(size, mirrored) for size in sizes(config) for mirrored in (False, True)[: 1 + config.flip_test]]
+    mirrored = (False, True)[: 1 + config.flip_test]
+    return [ImageView(size, one, config.longest_side) for size in sizes(config) for one in mirrored]
 
 
 def _look(

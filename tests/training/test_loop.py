@@ -196,6 +196,36 @@ class Pulled(Colours):
         return {"pull": sum((parameter.sum() for parameter in self.parameters()), torch.zeros(()))}
 
 
+@pytest.mark.parametrize(("iterations", "shown"), [(6, [10, 10]), (7, [10, 10, 4]), (2, [8])])
+def test_a_training_ends_after_its_iterations(
+    run: Path, tmp_path: Path, photographs: Photographs, iterations: int, shown: list[int]
+) -> None:
+    method = train(made(Colours, iterations=iterations, batch_size=4, lr_drop=1), run, photographs)
+    rates = [line["images_per_second"] * line["seconds"] for line in log(run)]
+    assert rates == pytest.approx(shown)
+    whole = train(made(Colours, epochs=2, batch_size=4, lr_drop=1), tmp_path / "whole", photographs)
+    assert (weights(method) == weights(whole)) == (iterations == 6)
+
+
+def test_steps_may_lower_the_rate_within_an_epoch(run: Path, tmp_path: Path, photographs: Photographs) -> None:
+    train(made(Colours, epochs=3, batch_size=4, lr_steps=(2, 6)), run, photographs)
+    assert [line["lr"] for line in log(run)] == pytest.approx([0.01, 0.01, 0.001])
+    by_step = train(made(Colours, epochs=2, batch_size=4, lr_steps=(3,)), tmp_path / "steps", photographs)
+    by_share = train(made(Colours, epochs=2, batch_size=4, lr_drop=0.5), tmp_path / "share", photographs)
+    assert weights(by_step) == weights(by_share)
+
+
+@pytest.mark.parametrize("interruption", [1, 2, 3])
+def test_crops_and_iterations_go_on_to_the_same_weights(
+    run: Path, tmp_path: Path, photographs: Photographs, interruption: int
+) -> None:
+    settings = {"iterations": 7, "lr_steps": (4,), "batch_size": 4, "augment": "resized-crop", "resize_to": 40}
+    whole = train(made(Colours, **settings), tmp_path / "whole", photographs)
+    with pytest.raises(InterruptedHereError):
+        train(made(Colours, **settings), run, photographs, check=interrupting(interruption))
+    assert weights(train(made(Colours, **settings), run, photographs)) == weights(whole) == weights(loaded(run))
+
+
 def test_updates_are_sgd_and_new_layers_learn_faster(run: Path, photographs: Photographs) -> None:
     settings = {"momentum": 0.5, "weight_decay": 0.01, "lr": 0.1, "head_lr_multiplier": 3.0, "lr_drop": 1.0}
     method = train(made(Pulled, epochs=2, batch_size=4, **settings), run, photographs)
