@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from bench.core.setting_names import current_name, use_current_names
 from bench.errors import RequestError, UnknownNameError
+from bench.paper_recipe import find_recipe
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     MethodClass = type[Method] | type[Predictor]
 
-DEFAULT, USER = "default", "your setting"
+DEFAULT, PAPER, USER = "default", "recipe paper", "your setting"
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ def settle(
     dataset: str,
     recipe: Mapping[str, Any],
     settings: Mapping[str, Any],
+    paper: bool = False,
 ) -> dict[str, ResolvedSetting]:
     """Return the value of every config field; later layers override earlier ones:
 
-    default, the dataset's recipe (fields this method has), method's recipe for the dataset, variant, user.
+    default, the dataset's recipe (fields this method has), method's recipe for the dataset, its recipe `paper` if it is
+    asked for, variant, user.
     Raises UnknownNameError for a field or variant that the method does not have, and RequestError for a setting given
-    under both its former and its present name.
+    under both its former and its present name, and for a method without a recipe `paper`.
     """
     fields = cls.Config.model_fields
     if variant is not None and variant not in cls.variants:
@@ -48,6 +51,7 @@ def settle(
         DEFAULT: {key: info.get_default(call_default_factory=True) for key, info in fields.items()},
         f"recipe of {dataset}": {key: value for key, value in recipe.items() if current_name(key, fields) in fields},
         f"recipe of {cls.name} for {dataset}": cls.recipes.get(dataset, {}),
+        PAPER: _list_paper_settings(cls.name, dataset) if paper else {},
         f"variant {variant}": cls.variants[variant] if variant is not None else {},
         USER: settings,
     }
@@ -61,6 +65,10 @@ def settle(
     return settled
 
 
+def _list_paper_settings(method: str, dataset: str) -> dict[str, Any]:
+    return {key: setting.value for key, setting in find_recipe(method).get_settings(dataset).items()}
+
+
 def configure(
     cls: MethodClass,
     variant: str | None,
@@ -68,9 +76,10 @@ def configure(
     dataset: str,
     recipe: Mapping[str, Any],
     settings: Mapping[str, Any],
+    paper: bool = False,
 ) -> BaseConfig:
     """Build the config of `settle`'s values. Raises as `settle` and `make_config`."""
-    return make_config(cls, settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings))
+    return make_config(cls, settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings, paper=paper))
 
 
 def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> BaseConfig:

@@ -223,4 +223,5 @@ def _request_to_json(request: Request) -> dict[str, Any]:
         "split": request.split,
         "train_split": request.train_split,
         "tuned_on": request.tuned_on,
+        "recipe": request.recipe,
     }

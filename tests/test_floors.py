@@ -15,7 +15,7 @@ FLOORS = (
     "bench.records bench.data",
     "bench.predictions",
     "bench.scoring",
-    "bench.config bench.method bench.recipe",
+    "bench.config bench.method bench.recipe bench.paper_recipe",
     "bench.registry bench.doctor",
     "bench.tables bench.training",
     "bench.gallery bench.tracking bench.execution",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from bench import registry
-from bench.cli.documents import DatasetDocument, FieldDocument, MethodDocument, ProtocolDocument
+from bench.cli.documents import DatasetDocument, FieldDocument, MethodDocument, ProtocolDocument, SourcedDocument
 from bench.cli.output import align_columns, format_settings, format_value
+from bench.paper_recipe import SourcedValue, read_reasons, read_recipes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.core.files import Places
     from bench.recipe import MethodClass
     from bench.scoring.protocol import Record
@@ -16,12 +19,18 @@ if TYPE_CHECKING:
 OPEN = "* the paper leaves this open, or its released code differs: the default is our reading"
 """What the star before a setting's help says."""
 
+COLUMNS = ("paper", "released")
+"""Whose values stand beside the defaults: those of the recipe `paper`, and of the variant `released`."""
+
 
 def describe_method(cls: MethodClass, variant: str | None) -> MethodDocument:
     """Describe a method; the defaults of its config are those of the variant."""
     preset = registry.settle(cls, variant, dataset="", recipe={}, settings={})
     properties = cls.Config.model_json_schema()["properties"] if cls.Config.model_fields else {}
-    return {
+    recipe = read_recipes().get(cls.name)
+    published = recipe.settings if recipe else {}
+    released = next((settings for name, settings in cls.variants.items() if name.startswith("released")), {})
+    document: MethodDocument = {
         "name": cls.name,
         "summary": registry.methods()[cls.name].summary,
         "origin": registry.methods()[cls.name].origin,
@@ -31,11 +40,26 @@ def describe_method(cls: MethodClass, variant: str | None) -> MethodDocument:
         "variant": variant,
         "variants": cls.variants,
         "recipes": cls.recipes,
-        "config": [_describe_field(name, preset[name].value, properties[name]) for name in cls.Config.model_fields],
+        "config": [
+            _describe_field(name, preset[name].value, properties[name], published.get(name), released)
+            for name in cls.Config.model_fields
+        ],
     }
+    if recipe:
+        on = {name: {key: _describe_sourced(one) for key, one in own.items()} for name, own in recipe.on.items()}
+        document["paper"] = {"paper": recipe.paper, "notes": recipe.notes, "on": on}
+    elif reason := read_reasons().get(cls.name):
+        document["paper"] = {"missing": reason}
+    return document
 
 
-def _describe_field(name: str, default: Any, schema: dict[str, Any]) -> FieldDocument:
+def _describe_sourced(setting: SourcedValue) -> SourcedDocument:
+    return {"value": setting.value, "source": setting.source, "open": setting.is_open}
+
+
+def _describe_field(
+    name: str, default: Any, schema: dict[str, Any], published: SourcedValue | None, released: Mapping[str, Any]
+) -> FieldDocument:
     field: FieldDocument = {
         "name": name,
         "default": default,
@@ -45,11 +69,15 @@ def _describe_field(name: str, default: Any, schema: dict[str, Any]) -> FieldDoc
     }
     if "enum" in schema:
         field["choices"] = schema["enum"]
+    if published is not None:
+        field["paper"] = _describe_sourced(published)
+    if name in released:
+        field["released"] = released[name]
     return field
 
 
 def format_method(method: MethodDocument) -> str:
-    """Format a method as text: variants, then settings by stage, then recipes."""
+    """Format a method as text: variants, then settings by stage, then recipes, the paper's last."""
     lines = [f"{method['name']}: {method['summary']}", f"predicts {', '.join(method['predicts'])}; {method['origin']}"]
     if method["variants"]:
         lines += ["", "variants", align_columns(_format_variant(method, name) for name in method["variants"])]
@@ -58,14 +86,38 @@ def format_method(method: MethodDocument) -> str:
         ("prediction", "changing one does not require training again"),
     ):
         rows = [_format_field(field) for field in method["config"] if field["stage"] == stage]
+        head = ("", "ours", *COLUMNS, "")
+        chosen = [0, 1, *(at for at in (2, 3) if any(row[at] for row in rows)), 4]
         if rows:
-            lines += ["", f"{stage} settings ({meaning})", align_columns(rows)]
+            table = [[row[at] for at in chosen] for row in ([head, *rows] if len(chosen) > 3 else rows)]
+            lines += ["", f"{stage} settings ({meaning})", align_columns(table)]
     if any(field["help"].startswith("* ") for field in method["config"]):
         lines += ["", OPEN]
     recipes = [(f"  {data}", format_settings(settings)) for data, settings in method["recipes"].items() if settings]
     if recipes:
         lines += ["", "recipes", align_columns(recipes)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_format_paper_recipe(method)])
+
+
+def _format_paper_recipe(method: MethodDocument) -> list[str]:
+    """Format the sources of the recipe `paper`, or why there is none."""
+    if "paper" not in method:
+        return []
+    recipe = method["paper"]
+    if "missing" in recipe:
+        return ["", f"no recipe paper: {recipe['missing']}"]
+    rows = [(f"  {field['name']}", *_format_sourced(field["paper"])) for field in method["config"] if "paper" in field]
+    rows += [
+        (f"  {name} on {dataset}", *_format_sourced(one))
+        for dataset, settings in recipe["on"].items()
+        for name, one in settings.items()
+    ]
+    head = f"recipe paper ({recipe['paper']}; --recipe paper)"
+    return ["", head, align_columns(rows), *(f"note: {note}" for note in recipe["notes"])]
+
+
+def _format_sourced(setting: SourcedDocument) -> tuple[str, str]:
+    return format_value(setting["value"]), f"open: {setting['source']}" if setting["open"] else setting["source"]
 
 
 def _format_variant(method: MethodDocument, name: str) -> tuple[str, str, str]:
@@ -73,9 +125,12 @@ def _format_variant(method: MethodDocument, name: str) -> tuple[str, str, str]:
     return f"  {method['name']}:{name}", format_settings(method["variants"][name]), default
 
 
-def _format_field(field: FieldDocument) -> tuple[str, str, str]:
-    choices = f" [{', '.join(field['choices'])}]" if "choices" in field else ""
-    return f"  {field['name']}", format_value(field["default"]), field["help"] + choices
+def _format_field(field: FieldDocument) -> tuple[str, str, str, str, str]:
+    """Format a setting: its name, the values of `COLUMNS` and the default's before them, and its help."""
+    choices = f" [{', '.join(map(str, field['choices']))}]" if "choices" in field else ""
+    paper = ("open" if field["paper"]["open"] else format_value(field["paper"]["value"])) if "paper" in field else ""
+    released = format_value(field["released"]) if "released" in field else ""
+    return f"  {field['name']}", format_value(field["default"]), paper, released, field["help"] + choices
 
 
 def describe_protocol(record: Record) -> ProtocolDocument:

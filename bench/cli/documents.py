@@ -333,8 +333,16 @@ class ProposalsDocument(TypedDict):
     proposals: list[ProposalSetDocument]
 
 
+class SourcedDocument(TypedDict):
+    """A value of a recipe and its source; `open`: the papers leave it open."""
+
+    value: Any
+    source: str
+    open: bool
+
+
 class FieldDocument(TypedDict):
-    """One field of a method's config."""
+    """One field of a method's config: its default, and the values of the recipe `paper` and of the released variant."""
 
     name: str
     default: Any
@@ -342,6 +350,17 @@ class FieldDocument(TypedDict):
     stage: str | None
     help: str
     choices: NotRequired[list[str]]
+    paper: NotRequired[SourcedDocument]
+    released: NotRequired[Any]
+
+
+class PaperRecipeDocument(TypedDict):
+    """The recipe `paper` of a method; `on` has what it has otherwise on a dataset; `missing`: why there is none."""
+
+    paper: NotRequired[str]
+    notes: NotRequired[Sequence[str]]
+    on: NotRequired[Mapping[str, Mapping[str, SourcedDocument]]]
+    missing: NotRequired[str]
 
 
 class NamedDocument(TypedDict):
@@ -361,6 +380,7 @@ class MethodDocument(NamedDocument):
     variant: str | None
     variants: Mapping[str, Mapping[str, Any]]
     recipes: Mapping[str, Mapping[str, Any]]
+    paper: NotRequired[PaperRecipeDocument]
     config: list[FieldDocument]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -40,6 +40,11 @@ _OPTIONS = options.combine(
         callback=options.parse_pairs,
         metavar="KEY=VALUE",
         help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
+    ),
+    click.option(
+        "--recipe",
+        type=click.Choice(["paper"]),
+        help="Train as the method's paper does; `show NAME` and docs/recipes.md have its values and their sources.",
     ),
     click.option("--weights", metavar="FILE|none|imagenet", help="Initial weights of the net."),
     options.conventions,
@@ -80,6 +85,7 @@ def requests(verb: Verb) -> Verb:
         protocols: tuple[str, ...],
         seeds: tuple[int, ...],
         settings: dict[str, str],
+        recipe: Literal["paper"] | None,
         weights: str | None,
         conventions: dict[str, Any],
         data: str | None,
@@ -111,6 +117,7 @@ def requests(verb: Verb) -> Verb:
                 split=split,
                 train_split=train_split,
                 tuned_on=tuned_on,
+                recipe=recipe,
             )
             for name, record, seed in product(methods, records, seeds)
         ]

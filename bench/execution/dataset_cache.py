@@ -95,12 +95,17 @@ class DatasetCache:
     def recipe(self, request: Request) -> ResolvedRecipe:
         """Resolve the method, dataset and settings of a request. Raises RequestError of some kind."""
         name = request.data or request.protocol.dataset
-        key = (request.method, name, _freeze(request.data_options), _freeze(request.settings))
+        key = (request.method, name, _freeze(request.data_options), _freeze(request.settings), request.recipe)
         if key not in self._recipes:
             cls, variant = self.method(request.method, request.settings)
             dataset = self.dataset(name, request.data_options)
             settings = registry.settle(
-                cls, variant, dataset=dataset.name, recipe=dataset.recipe, settings=request.settings
+                cls,
+                variant,
+                dataset=dataset.name,
+                recipe=dataset.recipe,
+                settings=request.settings,
+                paper=request.recipe == "paper",
             )
             config = registry.make_config(cls, settings)
             self._recipes[key] = ResolvedRecipe(cls, variant, dataset, settings, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bench.records.result import Supervision
 from bench.scoring.protocol import Record
@@ -24,6 +24,8 @@ class Request:
     train_split: str | None = None
     tuned_on: Supervision = "none"
     """Supervision beyond image labels that chose a setting; it changes no address."""
+    recipe: Literal["paper"] | None = None
+    """A recipe of the method, asked for by name."""
 
     def __str__(self) -> str:
         return f"{self.method} under {self.protocol.name}, seed {self.seed}"

@@ -22,7 +22,9 @@ from slurm.submission import Means, Submission, create, find, refuse_other_code
 
 @pytest.fixture
 def submission(places: Places) -> Submission:
-    request = Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
+    request = Request(
+        "cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8}, recipe="paper"
+    )
     return create([request] * 4, [Job("cam", True, (n,)) for n in range(4)], places, Means("cpu", 0, 1, 64))
 
 
@@ -46,7 +48,9 @@ ARRAYS = [Array(Resources(), ((0,), (1,), (2,), (3,)))]
 def test_a_submission_is_read_as_it_was_written(submission: Submission, places: Places) -> None:
     assert find(None, places) == find(submission.folder.name[:10], places) == submission
     (request,) = submission.list_requests(submission.jobs[0])
-    assert request == Request("cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8})
+    assert request == Request(
+        "cam", registry.protocol("voc07-point"), 3, {"epochs": "1"}, "shapes", {"train": 8}, recipe="paper"
+    )
 
 
 def test_a_job_of_other_code_is_refused(submission: Submission) -> None:
