@@ -1,4 +1,4 @@
-"""The parts of `docs/` that are made of the protocols' files: `python -m tools.docs` writes them anew.
+"""The parts of `docs/` that are made of the files of protocols and recipes: `python -m tools.docs` writes them anew.
 
 A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; what is between them is made here.
 """
@@ -14,7 +14,9 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from bench import registry
+from bench.cli.output import format_value
 from bench.core.files import write_text
+from bench.paper_recipe import PaperRecipe, read_reasons, read_recipes
 from bench.predictions.table import FOLDERS, KINDS
 from bench.scoring.protocol import BoundProtocol, read_record
 
@@ -33,6 +35,10 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
     if what == "protocols":
         head = ("protocol", "learns on, is evaluated on", "takes", "metrics, primary first", "seen in")
         return _table(head, map(_protocol, bound))
+    if what == "recipes":
+        return "\n\n".join(_recipe(name, recipe) for name, recipe in sorted(read_recipes().items()))
+    if what == "methods without a recipe":
+        return _table(("method", "why"), ((f"`{name}`", reason) for name, reason in sorted(read_reasons().items())))
     if what == "kinds":
         return _table(("kind", "columns, or what an array is of", "taken by"), _kinds(bound))
     family = [one for one in bound if f"switches {one.record.family}" == what]
@@ -49,6 +55,19 @@ def _protocol(bound: BoundProtocol) -> Iterator[str]:
     yield ", ".join(record.predicts) + "".join(f" (and {kind})" for kind in record.also)
     yield ", ".join(bound.metrics)
     yield ", ".join(record.seen_in)
+
+
+def _recipe(name: str, recipe: PaperRecipe) -> str:
+    """Return the section of a method: its paper, a table of its values and sources, and notes."""
+    every = {"": recipe.settings, **{f" on {dataset}": settings for dataset, settings in recipe.on.items()}}
+    rows = [
+        (f"`{key}`{where}", f"`{format_value(one.value)}`", f"*open*: {one.source}" if one.is_open else one.source)
+        for where, settings in every.items()
+        for key, one in settings.items()
+    ]
+    table = _table(("setting", "value", "source"), rows)
+    notes = "\n".join(f"- {note}" for note in recipe.notes)
+    return "\n\n".join(part for part in (f"### {name}", f"{recipe.paper}.", table, notes) if part)
 
 
 def _kinds(bound: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
