@@ -73,13 +73,18 @@ class Predictor(ABC):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     kinds: ClassVar[tuple[str, ...]]
     needs_proposals: ClassVar[bool] = False
+    uses_truth: ClassVar[bool] = False
+    """Whether it predicts from labels or objects of the evaluated images: its results are `test-oracle`."""
 
     def __init__(self, config: BaseConfig) -> None:
         self.config = config
 
     @abstractmethod
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """Return a table of each kind in `kinds`, using only ids, sizes and classes of the ground truth."""
+        """Return a table of each kind in `kinds`.
+
+        Use only ids, sizes and classes of the ground truth, unless `uses_truth`.
+        """
 
 
 class FrozenNet(Protocol):

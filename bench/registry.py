@@ -121,21 +121,38 @@ def variants(listed: Listed) -> tuple[str, ...]:
     return _variants(path, path.stat().st_mtime_ns) if path.is_file() else ()
 
 
-@functools.cache
+def default_variant(name: str) -> str | None:
+    """Read the default variant that a method's file sets, without importing it; None if it sets none."""
+    try:
+        path = Path(_find_listed(name).origin)
+    except UnknownNameError:
+        return None
+    value = _assigned_value(path, path.stat().st_mtime_ns, "default_variant") if path.is_file() else None
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+
+
 def _variants(path: Path, written: int) -> tuple[str, ...]:
     """Those of a file as it was `written` at a time."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign) and _sets(node)]
-    if len(found) != 1 or not isinstance(found[0], ast.Dict):
+    value = _assigned_value(path, written, "variants")
+    if not isinstance(value, ast.Dict):
         return ()
-    keys = [key.value for key in found[0].keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
-    return tuple(keys) if len(keys) == len(found[0].keys) else ()
+    keys = [key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return tuple(keys) if len(keys) == len(value.keys) else ()
 
 
-def _sets(node: ast.AnnAssign | ast.Assign) -> bool:
-    """Whether a statement sets `variants`."""
+@functools.cache
+def _assigned_value(path: Path, written: int, name: str) -> ast.expr | None:
+    """Return what a file, as it was `written` at a time, assigns to a name; None if it does not, or more than once."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign)]
+    values = [node.value for node in assignments if _sets(node, name)]
+    return values[0] if len(values) == 1 else None
+
+
+def _sets(node: ast.AnnAssign | ast.Assign, name: str) -> bool:
+    """Whether a statement sets a name."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return [ast.unparse(target) for target in targets] == ["variants"]
+    return [ast.unparse(target) for target in targets] == [name]
 
 
 def protocol(name: str) -> Record:

@@ -65,6 +65,7 @@ def submit(
     *,
     requests: list[Request],
     datasets: DatasetCache,
+    track: str | None,
     cluster: str,
     profile: str | None,
     given: dict[str, str],
@@ -110,6 +111,8 @@ def submit(
     click.echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
     runs = "" if places.runs == Path(options.RUNS) else f" --runs {shlex.quote(str(places.runs))}"
     say(f"You can close this terminal. Follow the jobs with python -m bench status{runs}, collect, cancel or resubmit.")
+    if track is not None:
+        say(f"The leaderboard of what is done: python -m bench table --track {shlex.quote(track)}{runs}")
     return code
 
 

@@ -436,6 +436,40 @@ class NetDocument(NamedDocument):
     weights: str
 
 
+class TrackGroupDocument(TypedDict):
+    """What the methods of a group share; `protocols`: the split that each evaluates."""
+
+    protocols: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+
+class TrackEntryDocument(TypedDict):
+    """A method of a track; `search`: how its settings were chosen, None if they are defaults."""
+
+    group: str
+    method: str
+    settings: Mapping[str, Any]
+    search: Mapping[str, Any] | None
+
+
+class TrackDocument(NamedDocument):
+    """`show TRACK`."""
+
+    origin: str
+    version: int
+    dataset: str
+    data_options: Mapping[str, Any]
+    train_split: str
+    minutes: int
+    weights_digest: str | None
+    seeds: Sequence[int]
+    threads: int
+    settings: Mapping[str, Any]
+    tuning: Mapping[str, Any]
+    groups: Mapping[str, TrackGroupDocument]
+    methods: Mapping[str, TrackEntryDocument]
+
+
 class ReportedTableDocument(NamedDocument):
     """A paper's table: the number of its cells, of those measured here, and of those with marks."""
 
@@ -456,6 +490,37 @@ class WrittenDocument(TypedDict):
     """`report`, `publish`: the written files."""
 
     written: list[str]
+
+
+class TrialDocument(TypedDict):
+    """One trial of a search; `error` says why it has no result."""
+
+    number: int
+    settings: dict[str, Any]
+    score: float | None
+    interval: Interval | None
+    seconds: float
+    result: str | None
+    error: str | None
+
+
+class SearchDocument(TypedDict):
+    """The search for settings of one method; `winner` is the number of a trial."""
+
+    method: str
+    by: Literal["labels", "boxes"]
+    seed: int
+    protocol: str
+    metric: str
+    trials: list[TrialDocument]
+    winner: int | None
+
+
+class TuneDocument(TypedDict):
+    """`tune`: the searches that ended."""
+
+    track: str
+    searches: list[SearchDocument]
 
 
 class ExportDocument(WrittenDocument):

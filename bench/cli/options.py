@@ -26,7 +26,7 @@ def parse_names(_context: click.Context, _option: click.Parameter, values: Itera
 
 
 def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completer for the names of `methods`, `protocols`, `datasets`, `nets` or `tables`.
+    """Return a shell completer for the names of `methods`, `protocols`, `datasets`, `nets`, `tables` or `tracks`.
 
     In a comma-separated list, it completes the last name.
     """
@@ -50,6 +50,10 @@ def _list_names(kind: str) -> Iterable[str]:
         return NETS
     if kind == "tables":
         return ("leaderboard", *reported_tables())
+    if kind == "tracks":
+        from bench.tracks.track import list_tracks
+
+        return list_tracks()
     return registry.methods() if kind == "methods" else registry.protocols()
 
 
@@ -74,8 +78,10 @@ def parse_switches(context: click.Context, option: click.Parameter, values: Iter
     return {key: _parse_value(value) for key, value in parse_pairs(context, option, values).items()}
 
 
-def parse_seeds(_context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+def parse_seeds(_context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Parse seeds, as in `0,1,2`. Raises RequestError."""
+    if value is None:
+        return None
     parts = value.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise RequestError(f"{option.opts[0]}: expected whole numbers such as 0,1,2, but got {value!r}.")
@@ -147,6 +153,13 @@ data = combine(
         help="Use this dataset instead of the protocol's; shapes is built in.",
     ),
     dataset_options,
+)
+
+track = click.option(
+    "--track",
+    metavar="NAME|FILE.toml",
+    shell_complete=make_completer("tracks"),
+    help="Track: methods compared on the same data, net and budget (python -m bench list tracks).",
 )
 
 FORMATS = ("text", "md", "latex", "csv", "html")

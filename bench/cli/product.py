@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -16,23 +16,42 @@ from bench.cli.output import say
 from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.progress import is_follower
 from bench.core.setting_names import current_name
-from bench.errors import RequestError
+from bench.errors import RequestError, format_count
 
 if TYPE_CHECKING:
     from bench.execution.dataset_cache import DatasetCache
+    from bench.execution.request import Request
     from bench.records.result import Supervision
     from bench.scoring.protocol import Record
+    from bench.tracks.track import Track
 
-_NAMES: dict[str, Any] = {"multiple": True, "required": True, "callback": options.parse_names}
+_NAMES: dict[str, Any] = {"multiple": True, "callback": options.parse_names}
 
 _OPTIONS = options.combine(
+    options.track,
     click.option(
-        "--method", "methods", metavar="NAME[:VARIANT]", shell_complete=options.make_completer("methods"), **_NAMES
+        "--method",
+        "methods",
+        metavar="NAME[:VARIANT]",
+        shell_complete=options.make_completer("methods"),
+        help="Methods to run; required. all: every method of the track.",
+        **_NAMES,
     ),
     click.option(
-        "--protocol", "protocols", metavar="NAME", shell_complete=options.make_completer("protocols"), **_NAMES
+        "--protocol",
+        "protocols",
+        metavar="NAME",
+        shell_complete=options.make_completer("protocols"),
+        help="Protocols to evaluate under; required without --track, whose protocols are the default.",
+        **_NAMES,
     ),
-    click.option("--seed", "seeds", default="0", show_default=True, callback=options.parse_seeds, metavar="0,1,2"),
+    click.option(
+        "--seed",
+        "seeds",
+        callback=options.parse_seeds,
+        metavar="0,1,2",
+        help="Seeds of trainings.  [default: 0, or the track's]",
+    ),
     click.option(
         "--set",
         "settings",
@@ -46,7 +65,9 @@ _OPTIONS = options.combine(
         type=click.Choice(["paper"]),
         help="Train as the method's paper does; `show NAME` and docs/recipes.md have its values and their sources.",
     ),
-    click.option("--weights", metavar="FILE|none|imagenet", help="Initial weights of the net."),
+    click.option(
+        "--weights", metavar="FILE|none|imagenet", help="Initial weights of the net; with --track, where its file lies."
+    ),
     options.conventions,
     options.data,
     click.option("--split", help="Evaluate on this id list instead of the protocol's."),
@@ -75,55 +96,138 @@ means = options.combine(
 """How runs compute."""
 
 
+class Asked(NamedTuple):
+    """What the options of a product say; `seeds`: None if they do not."""
+
+    track: str | None
+    methods: tuple[str, ...]
+    protocols: tuple[str, ...]
+    seeds: tuple[int, ...] | None
+    settings: dict[str, str]
+    recipe: Literal["paper"] | None
+    weights: str | None
+    conventions: dict[str, Any]
+    data: str | None
+    data_options: dict[str, Any]
+    split: str | None
+    train_split: str | None
+    tuned_on: Supervision
+
+
 def requests(verb: Verb) -> Verb:
-    """Add the options of a product of runs; the verb gets them as `requests`, and what was opened as `datasets`."""
+    """Add the options of a product of runs.
+
+    The verb gets them as `requests`, what was opened as `datasets`, and `track` as it was given.
+    """
 
     @functools.wraps(verb)
-    def with_requests(
-        *,
-        methods: tuple[str, ...],
-        protocols: tuple[str, ...],
-        seeds: tuple[int, ...],
-        settings: dict[str, str],
-        recipe: Literal["paper"] | None,
-        weights: str | None,
-        conventions: dict[str, Any],
-        data: str | None,
-        data_options: dict[str, Any],
-        split: str | None,
-        train_split: str | None,
-        tuned_on: Supervision,
-        **rest: Any,
-    ) -> Any:
-        for name in methods:
-            registry.check_name(name)
-        records = [_record(name, conventions) for name in protocols]
-        splits = [name for name in (split, train_split) if name is not None]
+    def with_requests(**rest: Any) -> Any:
+        asked = Asked(**{name: rest.pop(name) for name in Asked._fields})
+        for option, given in (("--method", asked.methods), ("--protocol", asked.protocols or asked.track)):
+            if not given:
+                raise click.UsageError(f"Missing option '{option}'.", click.get_current_context())
         from bench.execution.dataset_cache import DatasetCache
 
         datasets = DatasetCache(Places(rest["runs"], rest["data_root"]))
-        _check_data(records, data, data_options, splits, datasets)
-        from bench.execution.pipeline import Request  # which loads torch: seconds
+        if asked.track is None:
+            requests = _multiply(asked, datasets)
+        else:
+            from bench.tracks.track import read_track
 
-        chosen = _assign_settings(settings if weights is None else {**settings, "weights": weights}, methods, datasets)
-        requests = [
-            Request(
-                method=name,
-                protocol=record,
-                seed=seed,
-                settings=chosen[name],
-                data=data,
-                data_options=data_options,
-                split=split,
-                train_split=train_split,
-                tuned_on=tuned_on,
-                recipe=recipe,
-            )
-            for name, record, seed in product(methods, records, seeds)
-        ]
-        return verb(requests=requests, datasets=datasets, **rest)
+            track = read_track(asked.track)
+            rest["threads"] = _choose_threads(track, rest["threads"])
+            requests = _select(track, asked, datasets)
+        return verb(requests=requests, datasets=datasets, track=asked.track, **rest)
 
     return _OPTIONS(with_requests)  # type: ignore[return-value]
+
+
+def _multiply(asked: Asked, datasets: DatasetCache) -> list[Request]:
+    """Make the product of methods, protocols and seeds."""
+    for name in asked.methods:
+        registry.check_name(name)
+    records = [_record(name, asked.conventions) for name in asked.protocols]
+    splits = [name for name in (asked.split, asked.train_split) if name is not None]
+    _check_data(records, asked.data, asked.data_options, splits, datasets)
+    weights = {} if asked.weights is None else {"weights": asked.weights}
+    settings = _assign_settings(asked.settings | weights, asked.methods, datasets)
+    from bench.execution.request import Request
+
+    return [
+        Request(
+            method=name,
+            protocol=record,
+            seed=seed,
+            settings=settings[name],
+            data=asked.data,
+            data_options=asked.data_options,
+            split=asked.split,
+            train_split=asked.train_split,
+            tuned_on=asked.tuned_on,
+            recipe=asked.recipe,
+        )
+        for name, record, seed in product(asked.methods, records, asked.seeds or (0,))
+    ]
+
+
+def _select(track: Track, asked: Asked, datasets: DatasetCache) -> list[Request]:
+    """Make the requests of a track."""
+    from bench.tracks import selection
+
+    _refuse_options(track, asked)
+    entries, joining = selection.select_methods(track, asked.methods)
+    selection.refuse_changes(entries, asked.settings, asked.tuned_on)
+    selection.check_protocols(track, asked.protocols)
+    splits = [track.train_split, *track.splits.values()]
+    _check_data([*track.protocols.values()], track.dataset, track.data_options, splits, datasets)
+    requests = selection.make_requests(
+        track,
+        entries,
+        _assign_settings(asked.settings, joining, datasets),
+        protocols=asked.protocols,
+        seeds=asked.seeds,
+        tuned_on=asked.tuned_on,
+    )
+    _require_runs(track, asked, requests)
+    return selection.use_weights(track, requests, asked.weights, datasets.places)
+
+
+def _refuse_options(track: Track, asked: Asked) -> None:
+    """Raise RequestError for options whose values the track fixes."""
+    options = {
+        "--recipe": asked.recipe,
+        "--data": asked.data,
+        "--data-option": asked.data_options,
+        "--split": asked.split,
+        "--train-split": asked.train_split,
+        "--convention": asked.conventions,
+    }
+    if given := [name for name, value in options.items() if value]:
+        raise RequestError(
+            f"{', '.join(given)}: track {track.name} fixes what is compared. Leave it out; or copy the track's file "
+            "(python -m bench show NAME names it), change the copy, and give its path as --track."
+        )
+
+
+def _choose_threads(track: Track, threads: int | None) -> int:
+    """Return the track's number of threads. Raises RequestError if another one is given."""
+    if threads not in (None, track.threads):
+        count = format_count(track.threads, "thread")
+        raise RequestError(
+            f"--threads {threads}: track {track.name} computes with {count}, which trained weights depend on. "
+            "Leave it out."
+        )
+    return track.threads
+
+
+def _require_runs(track: Track, asked: Asked, requests: Sequence[Request]) -> None:
+    """Raise RequestError for a method that was named and has none of the protocols that were."""
+    able = {request.method for request in requests}
+    for name in asked.methods:
+        method = (track.methods[name].method or name) if name in track.methods else name
+        if name != "all" and method not in able:
+            under = ", ".join(asked.protocols) or "any of its protocols"
+            raise RequestError(f"Track {track.name} does not evaluate {name} under {under}.")
 
 
 def _record(name: str, conventions: Mapping[str, Any]) -> Record:

@@ -10,6 +10,7 @@ import click
 from bench.cli import options, product
 from bench.cli.output import format_value, print_results, say
 from bench.cli.progress import make_reporter
+from bench.cli.table import format_leaderboards
 from bench.core.progress import SILENT, is_follower
 from bench.recipe import DEFAULT
 
@@ -29,6 +30,7 @@ def run(
     *,
     requests: list[Request],
     datasets: DatasetCache,
+    track: str | None,
     places: Places,
     as_json: bool,
     **means: Any,
@@ -36,18 +38,22 @@ def run(
     """Train, predict, score and record.
 
     --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. A
-    setting goes to the methods that have it. The same command again goes on where it stopped.
+    setting goes to the methods that have it. With --track its methods run with its data and settings, and others join
+    it. The same command again goes on where it stopped.
     """
     from bench.execution.pipeline import run as run_all
 
     silent = is_follower()
-    for text in dict.fromkeys(_describe_recipe(datasets.recipe(request)) for request in requests if not silent):
+    recipes = {} if silent or track else dict.fromkeys(_describe_recipe(datasets.recipe(one)) for one in requests)
+    for text in recipes:  # those of a track are in its file
         say(text)
     progress = SILENT if silent else make_reporter()
     report = run_all(requests, places, progress=progress, datasets=datasets, **means)
     if silent:
         return 0  # the main process reports the outcome; another exit code would make torchrun kill it
-    if report.results or as_json:
+    if report.results and track and not as_json:
+        click.echo(format_leaderboards(track, [*dict.fromkeys(result.protocol for result in report.results)], places))
+    elif report.results or as_json:
         print_results(report.results, as_json_document=as_json)
     for name, error in report.failed.items():
         say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")

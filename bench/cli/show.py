@@ -1,4 +1,4 @@
-"""`list` and `show`: methods, protocols, datasets, nets, tables and runs, briefly or in full."""
+"""`list` and `show`: methods, protocols, datasets, nets, tracks, tables and runs, briefly or in full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from bench import registry
-from bench.cli import describe, nets, options
+from bench.cli import describe, nets, options, tracks
 from bench.cli.documents import EntryDocument, ReportedTableDocument, SheetDocument
 from bench.cli.output import align_columns, emit, format_result, format_value
 from bench.errors import UnknownNameError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.records.collection import StoredResult
     from bench.records.result import Result
 
-LISTS = ("methods", "protocols", "datasets", "nets", "tables", "runs")
+LISTS = ("methods", "protocols", "datasets", "nets", "tracks", "tables", "runs")
 
 UNVERIFIED = "(unverified)"
 """Mark in the line of a method that was compared with no other implementation."""
@@ -39,7 +39,7 @@ Document = TypeVar("Document")
 @options.plugin
 @options.as_json
 def list_(name: str, places: Places, as_json: bool) -> None:
-    """List methods, protocols, datasets, nets, papers' tables or runs, with a line about each."""
+    """List methods, protocols, datasets, nets, tracks, papers' tables or runs, with a line about each."""
     if name not in LISTS:
         raise UnknownNameError("list", name, LISTS)
     if name == "runs":
@@ -66,7 +66,7 @@ def list_(name: str, places: Places, as_json: bool) -> None:
     nargs=-1,
     required=True,
     metavar="NAME | run ADDRESS",
-    shell_complete=options.make_completer("methods", "protocols", "datasets", "nets"),
+    shell_complete=options.make_completer("methods", "protocols", "datasets", "nets", "tracks"),
 )
 @click.option("--images", type=click.IntRange(min=1), help="Draw this many images of a run, the worst and the best.")
 @click.option("--out", type=options.FILE, help="Page to write with --images.  [default: RUNS/sheets/ADDRESS.html]")
@@ -75,7 +75,7 @@ def list_(name: str, places: Places, as_json: bool) -> None:
 @options.plugin
 @options.as_json
 def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | None, **drawing: Any) -> None:
-    """Show a method, protocol, dataset, net or run in full, or with --images draw predictions of a run."""
+    """Show a method, protocol, dataset, net, track or run in full, or with --images draw predictions of a run."""
     if images is not None:
         if len(name) != 2 or name[0] != "run":
             raise click.UsageError("--images needs a run: show run ADDRESS --images N")
@@ -87,6 +87,7 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
     if len(name) != 1:
         raise click.UsageError("expected one name, or run ADDRESS")
     from bench.data.datasets import DATASETS
+    from bench.tracks.track import list_tracks
 
     method = name[0].partition(":")[0]
     protocols = registry.protocols()
@@ -98,9 +99,11 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
         _print(describe.describe_method(*registry.parse(name[0])), describe.format_method, as_json)
     elif name[0] in nets.NETS:
         _print(nets.describe_net(name[0]), nets.format_net, as_json)
+    elif name[0] in list_tracks() or name[0].endswith(".toml"):
+        _print(tracks.describe_track(name[0]), tracks.format_track, as_json)
     else:
-        known = [*registry.methods(), *protocols, *DATASETS, *nets.NETS]
-        raise UnknownNameError("method, protocol, dataset or net", name[0], known, hint="python -m bench list")
+        known = [*registry.methods(), *protocols, *DATASETS, *nets.NETS, *list_tracks()]
+        raise UnknownNameError("method, protocol, dataset, net or track", name[0], known, hint="python -m bench list")
 
 
 def _print(document: Document, format_text: Callable[[Document], str], as_json: bool) -> None:
@@ -111,6 +114,8 @@ def _print(document: Document, format_text: Callable[[Document], str], as_json: 
 
 
 def _list_entries(name: str) -> list[EntryDocument]:
+    if name == "tracks":
+        return tracks.list_entries()
     if name == "datasets":
         from bench.data.datasets import DATASETS
 

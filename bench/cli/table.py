@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from bench import registry
 from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import emit, say
-from bench.errors import UnknownNameError
+from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.result import Result
+    from bench.records.store import Store
     from bench.tables.model import Row, Table
 
 MEASURED = registry.ROOT / "results" / "measured"
@@ -23,6 +25,7 @@ LEADERBOARD = "leaderboard"
 
 
 @click.command("table")
+@options.track
 @click.argument(
     "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.make_completer("tables")
 )
@@ -38,16 +41,28 @@ LEADERBOARD = "leaderboard"
 @options.plugin
 @options.as_json
 def table(
-    *, name: str, protocols: tuple[str, ...], data: str | None, format_: str, places: Places, as_json: bool
+    *,
+    track: str | None,
+    name: str,
+    protocols: tuple[str, ...],
+    data: str | None,
+    format_: str,
+    places: Places,
+    as_json: bool,
 ) -> None:
     """Print the leaderboard, or a paper's table with measured results below the reported ones.
 
     The results are those of the runs folder and results/measured. The leaderboard has a table for each protocol, best
     method first; rows evaluated under the same conventions are ranked by the first metric, as 1 + the number of
     significantly better rows. The papers' tables, such as melm-3, leave out synthetic results; python -m bench list
-    tables lists them. Numbers that cannot be compared are marked, and a footnote says why.
+    tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With --track, the
+    leaderboards have the results of that track only.
     """
-    if name == LEADERBOARD:
+    if track is not None:
+        if data or name != LEADERBOARD:
+            raise click.UsageError("--track has leaderboards of its own data: give --protocol only.")
+        tables = _make_track_leaderboards(track, protocols, places)
+    elif name == LEADERBOARD:
         tables = _make_leaderboards(protocols, data, places)
     elif protocols or data:
         raise click.UsageError("--protocol and --data apply to the leaderboard only.")
@@ -57,34 +72,74 @@ def table(
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
         return
-    from bench.tables.leaderboard import add_columns
-    from bench.tables.render import FORMATS
-
-    if name == LEADERBOARD and format_ != "csv":  # CSV already has the extra values as columns
-        tables = [add_columns(each) for each in tables]
-    click.echo("\n\n".join(FORMATS[format_](each) for each in tables))
+    click.echo(_format_tables(tables, format_, widen=name == LEADERBOARD))
 
 
 @click.command("publish")
-@click.argument("address")
+@click.argument("address", required=False)
+@options.track
 @click.option("--into", type=options.FILE, default=MEASURED, help="Folder to copy into (default: results/measured).")
 @options.allow_dirty
 @options.places
 @options.as_json
-def publish(address: str, into: Path, *, allow_dirty: bool, places: Places, as_json: bool) -> None:
-    """Copy a result into results/measured: its record, and its outcomes if they are small.
+def publish(
+    address: str | None, track: str | None, into: Path, *, allow_dirty: bool, places: Places, as_json: bool
+) -> None:
+    """Copy a result, or all results of a track, into results/measured: records, and outcomes if they are small.
 
     A result from an edited checkout is refused: no revision has the code that made it.
     """
     from bench.records.store import Store
 
-    written = [str(path) for path in Store(places).publish(address, into, allow_dirty=allow_dirty)]
+    if (address is None) == (track is None):
+        raise click.UsageError("expected the address of a result, or --track", click.get_current_context())
+    store = Store(places)
+    addresses = _list_addresses(track, store, allow_dirty) if track is not None else [str(address)]
+    written = [str(path) for each in addresses for path in store.publish(each, into, allow_dirty=allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
         emit(document)
         return
     for path in written:
         click.echo(f"Wrote {path}")
+
+
+def format_leaderboards(track: str, protocols: Sequence[str], places: Places) -> str:
+    """Format the leaderboards of a track under these protocols as text."""
+    return _format_tables(_make_track_leaderboards(track, protocols, places), "text", widen=True)
+
+
+def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool) -> str:
+    """Format tables; `widen`: with more columns, which CSV has anyway."""
+    from bench.tables.leaderboard import add_columns
+    from bench.tables.render import FORMATS
+
+    shown = [add_columns(each) for each in tables] if widen and format_ != "csv" else tables
+    return "\n\n".join(FORMATS[format_](each) for each in shown)
+
+
+def _make_track_leaderboards(name: str, protocols: Sequence[str], places: Places) -> list[Table]:
+    from bench.records.collection import list_results
+    from bench.tracks.leaderboards import make_leaderboards
+    from bench.tracks.track import read_track
+
+    tables = make_leaderboards(read_track(name), list_results(places, MEASURED), protocols)
+    if not tables:
+        say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
+    return tables
+
+
+def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
+    """List the results of a track in the runs folder. Raises RequestError if there are none, or some are edited."""
+    from bench.records.result import require_committed
+    from bench.tracks.track import read_track
+
+    track = read_track(name)
+    results = [result for result in store.list_results() if track.includes(result)]
+    if not results:
+        raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
+    require_committed([] if allow_dirty else results)
+    return [result.address for result in results]
 
 
 def _make_paper_table(name: str, places: Places) -> Table:

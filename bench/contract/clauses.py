@@ -266,10 +266,10 @@ def gpu(subject: Subject) -> Iterator[str]:
 
 
 def ignores_truth(subject: Subject) -> Iterator[str]:
-    """Check that predictions repeat, and do not change when labels and objects are hidden."""
+    """Check that predictions repeat, and unless it uses them do not change when labels and objects are hidden."""
     method, truth = subject.build_method(), subject.ground_truth(4)
     hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
     tables = subject.predict_images(method, truth)
     yield from _find_differing(tables, subject.predict_images(method, truth))
-    if any(_find_differing(tables, subject.predict_images(method, hidden))):
-        yield "it looks at labels or objects of the truth; it may use ids, sizes and classes"
+    if not method.uses_truth and any(_find_differing(tables, subject.predict_images(method, hidden))):
+        yield "it looks at labels or objects of the truth: declare uses_truth, or use ids, sizes and classes only"

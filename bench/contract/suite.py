@@ -57,7 +57,7 @@ _CLAUSES: dict[type, Clauses] = {
         **_ALL,
         "it predicts every kind that it claims": clauses.predicts,
         "images may be tall, wide or tiny": clauses.accepts_any_size,
-        "it predicts the same again, and never looks at the truth": clauses.ignores_truth,
+        "it predicts the same again, and looks at the truth only if it says so": clauses.ignores_truth,
     },
 }
 

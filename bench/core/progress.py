@@ -7,7 +7,8 @@ all other callers pass `SILENT`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -30,6 +31,26 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Report one line that is worth keeping in a log."""
         ...
+
+
+class Countdown:
+    """Numbers the runs of a call, and estimates the time that is left from those that it has numbered before.
+
+    done: runs that need no time.
+    """
+
+    def __init__(self, total: int, done: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._done, self._begun = total, done, 0
+        self._clock, self._start = clock, clock()
+
+    def announce(self) -> str:
+        """Return the line for the run that begins now, as in `Run 7 of 84, about 23 min left`."""
+        ended, self._begun = self._begun, self._begun + 1
+        line = f"Run {self._done + self._begun} of {self._total}"
+        if not ended:
+            return line
+        seconds = (self._clock() - self._start) / ended * (self._total - self._done - ended)
+        return f"{line}, about {max(1, round(seconds / 60))} min left"
 
 
 class _Silent:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from bench.core import provenance
 from bench.core.files import IMAGE_CACHE_MIB, Places, read_json, write_json
-from bench.core.progress import SILENT, Progress
+from bench.core.progress import SILENT, Countdown, Progress
 from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
 from bench.execution.frozen_features import open_features
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
@@ -98,6 +98,7 @@ def run(
     options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20, features)
     report = Report()
     runs: list[ResolvedRun] = []
+    waiting: list[ResolvedRun] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
 
     def prepare(request: Request) -> ResolvedRun:
@@ -109,8 +110,13 @@ def run(
                 resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
                 progress.say(describe_run(resolved))
                 kinds[resolved.predictions.address].update(resolved.kinds)
+                if not _locate_result(resolved, options).exists():
+                    waiting.append(resolved)
                 runs.append(resolved)
+        countdown = Countdown(len(runs), len(runs) - len(waiting))
         for resolved in runs:
+            if resolved in waiting and len(runs) > 1:
+                progress.say(f"{countdown.announce()}: {resolved.request}")
             with _collect_errors(resolved.request, report):
                 report.results.extend(_execute(resolved, sorted(kinds[resolved.predictions.address]), options))
     return report
@@ -150,8 +156,7 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
     Of several processes only the first returns it. Raises RequestError, after predicting, if the ground truth of the
     split is withheld.
     """
-    address = compute_result_address(resolved.bound, resolved.test, resolved.predictions.address)
-    path = options.store.result_path(address)
+    path = _locate_result(resolved, options)
     # The first process decides for all: the others may see an older state of a shared folder.
     exists, missing = process_group.broadcast((path.exists(), _list_missing_kinds(resolved, kinds, options)))
     if not exists and missing:
@@ -168,6 +173,12 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
         export = f"python -m bench export {resolved.predictions.address} --protocol {protocol} --format ..."
         raise RequestError(f"{resolved.missing} The predictions are stored, but cannot be scored here: {export}")
     return [_score(resolved, options)]
+
+
+def _locate_result(resolved: ResolvedRun, options: ExecutionOptions) -> Path:
+    """Return where the result of a run is recorded."""
+    address = compute_result_address(resolved.bound, resolved.test, resolved.predictions.address)
+    return options.store.result_path(address)
 
 
 def _update_supervision(resolved: ResolvedRun, result: Result, options: ExecutionOptions) -> Result:
@@ -355,7 +366,7 @@ def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[s
         "training": resolved.training.address if resolved.training else None,
         "predictions": resolved.predictions.address,
         "proposals_digest": None if proposals is None else proposals.digest,
-        "tuned_on": resolved.request.tuned_on,
+        "tuned_on": "test-oracle" if resolved.uses_truth else resolved.request.tuned_on,
     }
 
 

@@ -26,6 +26,8 @@ class Request:
     """Supervision beyond image labels that chose a setting; it changes no address."""
     recipe: Literal["paper"] | None = None
     """A recipe of the method, asked for by name."""
+    entry: str | None = None
+    """What a track calls it, where that is not the method's name."""
 
     def __str__(self) -> str:
-        return f"{self.method} under {self.protocol.name}, seed {self.seed}"
+        return f"{self.entry or self.method} under {self.protocol.name}, seed {self.seed}"

@@ -62,6 +62,11 @@ class ResolvedRun:
         return not issubclass(self.cls, Predictor)
 
     @property
+    def uses_truth(self) -> bool:
+        """Whether the method predicts from the ground truth itself."""
+        return issubclass(self.cls, Predictor) and self.cls.uses_truth
+
+    @property
     def learner(self) -> MethodClass:
         """The method that is trained: this one, or the base of an attribution."""
         return self.cls.Base if issubclass(self.cls, Attribution) else self.cls
@@ -112,6 +117,8 @@ class ResolvedRun:
         )
         if self.learns:
             images = f"{images}-{self.datasets.data_digest(self.dataset, self.test)}"
+        if self.uses_truth:
+            images = f"{images}-{self.test.digest}"
         training, proposals = self.training, self.proposals(self.test)
         return PredictionsKey(
             method=self.cls.name,
@@ -150,6 +157,8 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     learns = not issubclass(cls, Predictor)
     kinds = _choose_kinds(cls, protocol)
     test, missing = _read_test_split(datasets, dataset, test_split)
+    if missing is not None and issubclass(cls, Predictor) and cls.uses_truth:
+        raise missing
     bound = registry.bind(protocol)
     config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=missing is not None)
     return ResolvedRun(

@@ -49,7 +49,7 @@ def leaderboard(
     if not rows:
         return Table(title, ("method",), (), remarks=remarks)
     usual = _find_usual_row(rows, conventions)
-    alike = _select_comparable(rows, usual)
+    alike = _leave_out_oracles(_select_comparable(rows, usual))
     best = {name: _select_best(name, alike) for name in metrics}
     places = rank_results(alike, metrics[0], draws or {})
     said = [remarks_on(row[0], usual[0]) for row in rows]
@@ -61,7 +61,7 @@ def leaderboard(
         cells.append((head, *rank, *(_cell(row, name, row in best[name]) for name in metrics)))
     columns = ("method", *(["rank"] if places else []), *metrics)
     if places:
-        remarks = (*remarks, explain_ranks(metrics[0], alike, places))
+        remarks = (*remarks, explain_ranks(metrics[0], alike, places), *_explain_oracles(rows, alike))
     notes = {mark: remark for remark, mark in marks.items()} | explain_caveats(cells)
     return Table(title, columns, tuple(cells), notes, remarks)
 
@@ -153,6 +153,16 @@ def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[Seed
         _get_evaluation(usual) if counts[_get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
     )
     return [row for row in rows if _get_evaluation(row) == evaluated]
+
+
+def _leave_out_oracles(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
+    """Return the rows that may be ranked: those tuned on the evaluated images are not, unless all are."""
+    return [row for row in rows if row[0].tuned_on != "test-oracle"] or list(rows)
+
+
+def _explain_oracles(rows: Sequence[SeedGroup], ranked: Sequence[SeedGroup]) -> tuple[str, ...]:
+    oracles = [row for row in rows if row[0].tuned_on == "test-oracle" and row not in ranked]
+    return ("Not ranked: what was tuned on the evaluated images (test-oracle).",) if oracles else ()
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +83,7 @@ class Track(_Closed):
     version: int = Field(ge=1)
     summary: str
     dataset: str
+    data_options: dict[str, Setting] = {}
     train_split: str
     minutes: int = Field(ge=1)
     """What one seed of all its methods may take on two idle cores."""
@@ -97,7 +99,9 @@ class Track(_Closed):
     methods: dict[str, Entry]
 
     @model_validator(mode="after")
-    def _check_groups(self) -> Track:
+    def _check_parts(self) -> Track:
+        if self.weights_digest and "weights" not in self.settings:
+            raise ValueError("weights_digest: the settings name no weights")
         for name, entry in self.methods.items():
             if entry.group not in self.groups:
                 raise ValueError(f"methods.{name}: the track has no group {entry.group}")
@@ -111,22 +115,39 @@ class Track(_Closed):
         names = dict.fromkeys(name for group in self.groups.values() for name in group.protocols)
         return {name: registry.protocol(name) for name in names}
 
+    @cached_property
+    def conventions(self) -> dict[str, dict[str, Any]]:
+        """The conventions of every protocol, as results have them. Raises as `registry.bind`."""
+        return {
+            name: registry.bind(record).conventions.model_dump(mode="json") for name, record in self.protocols.items()
+        }
+
+    def find_split(self, protocol: str) -> str:
+        """Return the split that a protocol of the track evaluates."""
+        record = self.protocols[protocol]
+        return self.train_split if record.evaluates_training_split else self.splits.get(protocol, record.eval_split)
+
     def entry(self, name: str) -> Entry:
         """Return the entry of a method. Raises UnknownNameError."""
         if name not in self.methods:
             raise UnknownNameError(f"method of track {self.name}", name, self.methods)
         return self.methods[name]
 
+    def share_settings(self, group: Group) -> dict[str, Setting]:
+        """Return the settings that all methods of a group share."""
+        return self.settings | self.groups[group].settings
+
     def list_settings(self, name: str) -> dict[str, Setting]:
         """Return all settings that the track fixes for one of its methods. Raises as `entry`."""
         entry = self.entry(name)
-        return self.settings | self.groups[entry.group].settings | entry.settings
+        return self.share_settings(entry.group) | entry.settings
 
     def make_requests(self, name: str, seed: int, protocols: tuple[str, ...] = ()) -> list[Request]:
         """Make the requests of a method and seed, under these protocols or under all. Raises as `entry`."""
         entry = self.entry(name)
         tuned_on = SUPERVISION[entry.search.by] if entry.search else "none"
-        return self.join(entry.method or name, entry.group, entry.settings, seed, protocols, tuned_on)
+        requests = self.join(entry.method or name, entry.group, entry.settings, seed, protocols, tuned_on)
+        return requests if entry.method is None else [replace(request, entry=name) for request in requests]
 
     def join(
         self,
@@ -139,11 +160,12 @@ class Track(_Closed):
     ) -> list[Request]:
         """Make the requests of any method under the track's conditions, with settings of its own.
 
-        Of the settings that all share, a method gets those that it has. Raises as `registry.parse`.
+        Of the settings that all share, a method gets those that it has, and of the group's protocols those that accept
+        what it makes. Raises as `registry.parse`.
         """
-        fields = registry.parse(method, own)[0].Config.model_fields
-        shared = self.settings | self.groups[group].settings
-        settings = {key: value for key, value in shared.items() if key in fields} | dict(own)
+        cls = registry.parse(method, own)[0]
+        fields = cls.Config.model_fields
+        settings = {key: value for key, value in self.share_settings(group).items() if key in fields} | dict(own)
         return [
             Request(
                 method,
@@ -151,45 +173,93 @@ class Track(_Closed):
                 seed=seed,
                 settings=settings,
                 data=self.dataset,
+                data_options=self.data_options,
                 split=self.splits.get(protocol),
                 train_split=self.train_split,
                 tuned_on=tuned_on,
             )
             for protocol in self.groups[group].protocols
-            if not protocols or protocol in protocols
+            if (not protocols or protocol in protocols)
+            and not set(self.protocols[protocol].predicts).isdisjoint(cls.kinds)
         ]
 
     def includes(self, result: Result) -> bool:
         """Return whether a result was made under the conditions of the track, by one of its methods or another.
 
-        The settings of one of its methods must be those of an entry; another method needs those that all share.
+        One of its methods must have the settings of its entry, another those that all share.
         """
-        record = self.protocols.get(result.protocol)
-        if record is None or result.dataset != self.dataset:
-            return False
-        if self.weights_digest and result.weights not in (None, self.weights_digest):
-            return False
-        if result.conventions != registry.bind(record).conventions.model_dump(mode="json"):
-            return False
-        split = self.train_split if record.evaluates_training_split else self.splits.get(record.name, record.eval_split)
-        if result.split != split or result.train_split not in (None, self.train_split):
-            return False
-        labels = (result.method, result.label)
-        names = [name for name, entry in self.methods.items() if (entry.method or name) in labels]
-        fixed = [self.list_settings(name) for name in names]
-        if not names:
-            fixed = [self.settings | group.settings for group in self.groups.values()]
-        return any(_agree(settings, result.config) for settings in fixed)
+        return self._has_conditions(result) and (self.find_entry(result) is not None or self._may_join(result))
+
+    def find_entry(self, result: Result) -> str | None:
+        """Return the entry whose method, group and settings a result has; None if there is none."""
+        for name in self._list_entries(result):
+            evaluated = result.protocol in self.groups[self.methods[name].group].protocols
+            if evaluated and _agree(self.list_settings(name), result.config):
+                return name
+        return None
+
+    def _has_conditions(self, result: Result) -> bool:
+        """Return whether a result has the track's data, splits, conventions and weights."""
+        return (
+            result.protocol in self.protocols
+            and result.dataset == self.dataset
+            and result.split == self.find_split(result.protocol)
+            and result.train_split in (None, self.train_split)
+            and result.conventions == self.conventions[result.protocol]
+            and self._has_weights(result)
+            and "prediction" in result.seconds  # a file that was scored has none: it may be from anywhere
+        )
+
+    def _has_weights(self, result: Result) -> bool:
+        """Return whether a result that names the track's file of weights is of that very file."""
+        names_it = result.config.get("weights") == self.settings.get("weights")
+        return self.weights_digest is None or not names_it or result.weights == self.weights_digest
+
+    def _may_join(self, result: Result) -> bool:
+        """Return whether a result is of a method without an entry, run as `join` runs it."""
+        group = _infer_group(result)
+        return (
+            not self._list_entries(result)
+            and group in self.groups
+            and result.protocol in self.groups[group].protocols
+            and _agree(self.share_settings(group), result.config)
+        )
+
+    def _list_entries(self, result: Result) -> list[str]:
+        """List the entries that have the method and variant of a result."""
+        return [name for name, entry in self.methods.items() if _is_of(result, entry.method or name)]
+
+
+def _is_of(result: Result, method: str) -> bool:
+    """Return whether a result is of `name:variant`, or of `name`, which means the default variant."""
+    if method == result.label:
+        return True
+    return method == result.method and registry.default_variant(method) in (None, result.variant)
+
+
+def _infer_group(result: Result) -> Group:
+    """Return the group that a method without an entry is of, by what it learns from."""
+    if result.train_split is None:
+        return "baselines"
+    if "proposals" in result.config:
+        return "proposals"
+    return "attributions" if "base" in result.config else "maps"
 
 
 def _agree(settings: Mapping[str, Setting], config: Mapping[str, Any]) -> bool:
     """Return whether a config has the values of settings, as far as it has such fields."""
-    return all(_as_setting(config[key]) == value for key, value in settings.items() if key in config)
+    return all(as_setting(config[key]) == value for key, value in settings.items() if key in config)
 
 
-def _as_setting(value: Any) -> Any:
-    """Return a config's value as a track file has it: a list joined by `+`, the name of a file."""
-    return "+".join(map(str, value)) if isinstance(value, list) else value
+def as_setting(value: Any) -> Any:
+    """Return a config's value as a track file has it: a list joined by `+`, the name of a file.
+
+    >>> as_setting((480, 576)), as_setting(None), as_setting(0.5)
+    ('480+576', 'none', 0.5)
+    """
+    if value is None:
+        return "none"
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def list_tracks() -> dict[str, Path]:

@@ -55,6 +55,9 @@ def processor(*arguments: str) -> float:
         "list datasets",
         "list nets",
         "list tables",
+        "list tracks",
+        "show voc07-laptop",
+        "table --track voc07-laptop",
         "table spn-2",
         "trend",
     ],
@@ -224,7 +227,7 @@ def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
     [
         ("run --method me", ["melm"]),
         ("run --method cam,me", ["cam,melm"]),
-        ("run --method cam --protocol voc07-p", ["voc07-point"]),
+        ("run --method cam --protocol voc07-p", ["voc07-point", "voc07-point-val"]),
         ("run --data sh", ["shapes"]),
         ("show largest", ["largest-proposal"]),
         ("pub", ["publish"]),
@@ -233,6 +236,10 @@ def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
         ("table --protocol voc07-corloc-", ["voc07-corloc-any"]),
         ("trend --method cam,me", ["cam,melm"]),
         ("list pro", ["protocols"]),
+        ("list tr", ["tracks"]),
+        ("run --track voc07-lap", ["voc07-laptop"]),
+        ("table --track voc07-lap", ["voc07-laptop"]),
+        ("show voc07-lap", ["voc07-laptop"]),
     ],
 )
 def test_a_shell_completes_verbs_and_names(words: str, found: list[str]) -> None:

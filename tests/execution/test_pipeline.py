@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def asked(method: str = "cam", protocol: str = "voc07-cls", **more: Any) -> Requ
     """A request on shapes; what is no part of a request is a setting."""
     given = {key: more.pop(key) for key in ("seed", "split", "train_split", "tuned_on") if key in more}
     record = registry.protocol(protocol).with_conventions(more.pop("conventions", {}))
-    learns = {} if method in ("center", "largest-proposal", "ensemble") else {"epochs": 1}
+    learns = {} if method in ("center", "largest-proposal", "best-proposal", "ensemble") else {"epochs": 1}
     return Request(method, record, settings=learns | more, data="shapes", data_options=TINY, **given)
 
 
@@ -215,6 +216,29 @@ def test_corloc_judges_what_was_trained_on(places: Places) -> None:
         ("train", "test", False),
     ]
     assert report.results[1].training == report.results[2].training
+
+
+def test_what_looks_at_the_truth_says_so_and_depends_on_it(places: Places, tmp_path: Path) -> None:
+    proposals = proposals_file(places, tmp_path / "p.npz")
+    ceiling, floor = (
+        asked(name, "voc07-corloc", proposals=proposals) for name in ("best-proposal", "largest-proposal")
+    )
+    best, largest = ran(places, ceiling, floor)[0].results
+    assert (best.tuned_on, largest.tuned_on) == ("test-oracle", "none")
+    assert best.metrics["CorLoc"] > largest.metrics["CorLoc"]
+    dataset = open_dataset("shapes", places, TINY)
+    truth = dataset.ground_truth("trainval")
+    moved = replace(truth, objects=replace(truth.objects, box=truth.objects.box + 1))
+    device = torch.device("cpu")
+    addresses = []
+    for each in (truth, moved):
+        datasets = DatasetCache(places)
+        datasets._truths[id(datasets.dataset("shapes", TINY)), "trainval"] = each
+        runs = [resolve_request(request, datasets, device=device, threads=1) for request in (ceiling, floor)]
+        addresses.append([run.predictions.address for run in runs])
+    (best_then, floor_then), (best_now, floor_now) = addresses
+    assert best_then == best.predictions != best_now
+    assert floor_then == largest.predictions == floor_now
 
 
 def test_kinds_that_are_missing_are_added_and_the_others_left_alone(places: Places) -> None:

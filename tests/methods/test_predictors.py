@@ -5,6 +5,7 @@ import pytest
 
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.predictions.table import KINDS
+from methods.best_proposal import BestProposal, BestProposalConfig
 from methods.center import Center
 from methods.largest_proposal import LargestProposal, LargestProposalConfig
 
@@ -21,9 +22,11 @@ class Given:
         return np.array(self.boxes[name], dtype=np.float32).reshape(-1, 4)
 
 
-def truth(**sizes):
-    none = np.zeros(0, dtype=np.int32)
-    objects = Objects(none, none, np.zeros((0, 4)), none.astype(np.bool_))
+def truth(objects=(), **sizes):
+    """Objects: index of image and of class, and box, of each."""
+    image, label = np.array([each[:2] for each in objects], dtype=np.int32).reshape(-1, 2).T
+    boxes = np.array([each[2] for each in objects], dtype=np.float64).reshape(-1, 4)
+    objects = Objects(image, label, boxes, np.zeros(len(image), dtype=np.bool_))
     size = np.array(list(sizes.values()), dtype=np.int32).reshape(-1, 2)
     return GroundTruth("made-up", "test", CLASSES, tuple(sizes), size, derive_labels(len(sizes), 2, objects), objects)
 
@@ -67,9 +70,24 @@ def test_an_image_without_proposals_has_no_boxes():
     assert found == [("b", "cat", 0.5, 0, 0, 20, 40), ("b", "dog", 0.5, 0, 0, 20, 40)]
 
 
+def test_the_best_proposal_overlaps_any_object_of_the_class_most():
+    objects = [
+        (0, 0, (0, 0, 40, 40)),
+        (0, 1, (60, 0, 100, 40)),
+        (0, 1, (0, 60, 40, 100)),
+        (1, 0, (0, 0, 40, 40)),
+        (2, 0, (0, 0, 40, 40)),
+    ]
+    proposals = Given(a=[[0, 0, 40, 80], [60, 0, 100, 50], [0, 60, 40, 100], [0, 60, 40, 100]], b=[[0, 0, 9, 9]], c=[])
+    sizes = dict.fromkeys("abc", (100, 100))
+    table = BestProposal(BestProposalConfig()).predict(truth(objects, **sizes), proposals)["boxes"]
+    assert rows(table) == [("a", "cat", 0.5, 0, 0, 40, 80), ("a", "dog", 1.0, 0, 60, 40, 100)]
+
+
 @pytest.mark.parametrize("sizes", [{}, {"a": (50, 50)}])
-def test_without_any_proposal_the_table_keeps_its_columns_and_types(sizes):
-    method = LargestProposal(LargestProposalConfig())
+@pytest.mark.parametrize("cls", [LargestProposal, BestProposal])
+def test_without_any_proposal_the_table_keeps_its_columns_and_types(cls, sizes):
+    method = cls(cls.Config())
     table = method.predict(truth(**sizes), Given(a=[]))["boxes"]
     assert (table.num_rows, tuple(table.column_names)) == (0, KINDS["boxes"])
     assert [str(kind) for kind in table.schema.types] == ["string", "string"] + ["double"] * 5

@@ -222,6 +222,21 @@ def test_rows_without_replicates_are_named_and_not_ranked() -> None:
     assert made.remarks[-1].endswith("Not ranked, without replicates of the same draws: c.")
 
 
+def test_what_was_tuned_on_the_evaluated_images_is_listed_and_neither_ranked_nor_best() -> None:
+    ceiling = result("ceiling", 0.9, tuned_on="test-oracle")
+    made = ranked(ceiling, result("a", 0.5), result("b", 0.2))
+    assert ranks(made) == {"ceiling": None, "a": 1, "b": 2}
+    assert [row[2].best for row in made.rows] == [False, True, False]
+    assert made.remarks[-1] == "Not ranked: what was tuned on the evaluated images (test-oracle)."
+    assert "rank" not in ranked(ceiling, result("a", 0.5)).columns
+
+
+def test_where_the_protocol_tunes_on_the_evaluated_images_all_are_ranked() -> None:
+    made = ranked(*(result(name, value, tuned_on="test-oracle") for name, value in (("a", 0.5), ("b", 0.2))))
+    assert ranks(made) == {"a": 1, "b": 2}
+    assert len(made.remarks) == 1
+
+
 def test_alone_nobody_is_ranked() -> None:
     for made in (ranked(result("a", 0.5)), ranked(result("a", 0.5), result("b", None)), table(result("a", 0.5))):
         assert "rank" not in made.columns
