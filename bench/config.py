@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic._internal._model_construction import ModelMetaclass
@@ -18,6 +18,19 @@ from bench.predictions.dense_crf import HOW_TO_INSTALL, DenseCrf, is_installed
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that `bench tune` draws from, evenly; log: evenly in their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Search = Range | tuple[Any, ...]
+"""What `bench tune` draws a setting from: a range, or one of several values."""
+
+
 def training(
     default: Any,
     text: str,
@@ -26,6 +39,7 @@ def training(
     later: bool = False,
     before: Any = None,
     requires: str = "",
+    search: Search | None = None,
     **rules: Any,
 ) -> Any:
     """Declare a setting that determines the trained weights: changing it retrains.
@@ -33,22 +47,35 @@ def training(
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
     were trainings, which its default describes: they keep their address, and the default must never change. before:
     the value that describes those trainings, where it is not the default. requires: a setting, or property of the
-    settings, without which this one has no effect, and then no part in an address.
+    settings, without which this one has no effect, and then no part in an address. search: what `bench tune` draws its
+    value from.
     """
-    extra = _describe("training", file, default if later else before) | ({"requires": requires} if requires else {})
+    extra = _describe("training", file, default if later else before, requires=requires, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
-def prediction(default: Any, text: str, *, file: bool = False, before: Any = None, **rules: Any) -> Any:
-    """Declare a setting that only changes what trained weights predict; file: as for `training`.
+def prediction(
+    default: Any,
+    text: str,
+    *,
+    file: bool = False,
+    before: Any = None,
+    changes: str = "",
+    search: Search | None = None,
+    **rules: Any,
+) -> Any:
+    """Declare a setting that only changes what trained weights predict; file and search: as for `training`.
 
     before: what predictions that were made before there was this setting had: with it they keep their address.
+    changes: the one kind of prediction that it changes, if it is one.
     """
-    return Field(default, description=text, json_schema_extra=_describe("prediction", file, before), **rules)
+    extra = _describe("prediction", file, before, changes=changes, search=search)
+    return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
-def _describe(stage: str, file: bool, before: Any) -> dict[str, Any]:
-    return {"stage": stage, "file": file} | ({} if before is None else {"before": before})
+def _describe(stage: str, file: bool, before: Any, **more: Any) -> dict[str, Any]:
+    present = {key: value for key, value in more.items() if value}
+    return {"stage": stage, "file": file} | ({} if before is None else {"before": before}) | present
 
 
 class _RenamingMeta(ModelMetaclass):
@@ -114,6 +141,16 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         return {key: extra["before"] for key, extra in extras.items() if "before" in extra}
 
     @classmethod
+    def list_searches(cls, stage: Literal["training", "prediction"], kind: str | None = None) -> dict[str, Search]:
+        """Return what `bench tune` draws from, by setting, sorted; kind: by those that change such predictions."""
+        extras = {key: dict(info.json_schema_extra or {}) for key, info in sorted(cls.model_fields.items())}  # type: ignore[arg-type]
+        return {
+            key: cast("Search", extra["search"])
+            for key, extra in extras.items()
+            if extra.get("stage") == stage and "search" in extra and kind in (None, extra.get("changes", kind))
+        }
+
+    @classmethod
     def files(cls) -> set[str]:
         """Names of the fields that may name a file."""
         return {key for key, info in cls.model_fields.items() if dict(info.json_schema_extra or {}).get("file")}  # type: ignore[arg-type]
@@ -135,7 +172,7 @@ class TrainedConfig(BaseConfig):
         (), "steps after each of which the learning rate is divided by 10, in place of lr_drop", later=True
     )
     momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = training(5e-4, "SGD weight decay", ge=0)
+    weight_decay: float = training(5e-4, "SGD weight decay", ge=0, search=Range(1e-5, 1e-2, log=True))
     grad_clip_norm: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
     flip: bool = training(True, "mirror each training image with probability one half")
     precision: Literal["auto", "float32", "bfloat16"] = training(
@@ -191,6 +228,7 @@ class FrozenConfig(TrainedConfig):
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
+    lr: float = training(0.001, "learning rate", gt=0, search=Range(1e-4, 0.3, log=True))
     grad_accumulation_steps: int = training(
         1, "parts in which a batch goes through the net, for memory; what ranks images ranks a part", ge=1, later=True
     )
@@ -213,10 +251,18 @@ class MapConfig(TrainedConfig):
         before=0,
     )
     box_rule: BoxRule = prediction(
-        "largest-component", "what of the foreground boxes enclose, and what box_threshold is a share of"
+        "largest-component",
+        "what of the foreground boxes enclose, and what box_threshold is a share of",
+        changes="boxes",
+        search=("largest-component", "largest-component-minmax", "all-foreground", "all-foreground-minmax"),
     )
     box_threshold: float = prediction(
-        0.2, "foreground is above this share of the map's maximum, or range (CAM: 20 %)", ge=0, lt=1
+        0.2,
+        "foreground is above this share of the map's maximum, or range (CAM: 20 %)",
+        changes="boxes",
+        search=Range(0.05, 0.5),
+        ge=0,
+        lt=1,
     )
     mask_rule: MaskRule = prediction("own-maximum", "what mask_threshold is a share of, and classes compete by")
     mask_threshold: float = prediction(0.3, "a pixel above this share of the maximum is no background", ge=0, lt=1)
@@ -260,6 +306,7 @@ class MapConfig(TrainedConfig):
 class ProposalConfig(FrozenConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
 
+    lr: float = training(0.001, "learning rate", gt=0, search=Range(1e-5, 0.1, log=True))
     input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
     scales: tuple[Side, ...] = training(
         (), "larger sides to draw from at training and to average at test; empty: input_size"

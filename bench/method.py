@@ -18,7 +18,7 @@ import torch
 from pydantic import create_model
 from torch import Tensor, nn
 
-from bench.config import BaseConfig, MapConfig, ProposalConfig, TrainedConfig, prediction, training
+from bench.config import BaseConfig, MapConfig, ProposalConfig, Range, TrainedConfig, prediction, training
 from bench.core.cells import Cells
 from bench.data.ground_truth import GroundTruth
 
@@ -34,6 +34,7 @@ __all__ = [
     "Predictor",
     "ProposalConfig",
     "ProposalMethod",
+    "Range",
     "Task",
     "TrainedConfig",
     "prediction",

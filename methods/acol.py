@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, one_hot
 
-from bench.method import Maps, Task, prediction, training
+from bench.method import Maps, Range, Task, prediction, training
 from methods.layers.erasing import compute_attention, erase, min_max
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_head
 
@@ -25,7 +25,11 @@ class AcolConfig(ImageConfig):
 
     net: str = training("vgg16-stride8", "backbone, by name (methods/nets)")
     delta: float = training(
-        0.6, "erasing threshold on A's normalised map (ILSVRC: .6, CUB: .7, both chosen on test images)", ge=0, le=1
+        0.6,
+        "erasing threshold on A's normalised map (ILSVRC: .6, CUB: .7, both chosen on test images)",
+        search=Range(0.5, 0.9),
+        ge=0,
+        le=1,
     )
     inclusive: bool = training(False, "erase values equal to delta too (released)")
     smooth: bool = training(False, "average features over 3x3 cells before the classifiers (released)")

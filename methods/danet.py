@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.errors import RequestError
-from bench.method import Cells, Maps, Task, training
+from bench.method import Cells, Maps, Range, Task, training
 from bench.method import prediction as at_test
 from bench.training.collectives import all_gather
 from bench.training.map_alignment import View, resample
@@ -38,8 +38,12 @@ class DanetConfig(ImageConfig):
         "levels", "labels of each head: those of its own level, or the classes"
     )
     maps: int = training(8, "K, the number of maps per class and head", ge=1)
-    kept: float = training(0.5, "fraction of the K maps trained in each mini-batch", gt=0, le=1)
-    divergence: float = training(0.01, "lambda, weight of the similarity of the maps", ge=0)
+    kept: float = training(
+        0.5, "fraction of the K maps trained in each mini-batch", search=(0.25, 0.5, 1.0), gt=0, le=1
+    )
+    divergence: float = training(
+        0.01, "lambda, weight of the similarity of the maps", search=Range(1e-3, 0.1, log=True), ge=0
+    )
     compare: Literal["level", "all"] = training(
         "level",
         "similarity summed over pairs of a level (Eq. 4), or averaged over half the maps of all levels (released)",

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from bench.method import training
+from bench.method import Range, training
 from methods.layers.hide_and_seek import hide_patches
 from methods.layers.map_method import PooledConfig, PooledMaps
 
@@ -21,7 +21,7 @@ class HasConfig(PooledConfig):
     patches: tuple[Annotated[int, Field(ge=0)], ...] = training(
         (0, 16, 32, 44, 56), "patch sizes in pixels, one drawn per image; 0 hides nothing", min_length=1
     )
-    hidden: float = training(0.5, "probability that a patch is hidden", ge=0, le=1)
+    hidden: float = training(0.5, "probability that a patch is hidden", search=Range(0.2, 0.7), ge=0, le=1)
 
 
 class Has(PooledMaps):

@@ -12,14 +12,19 @@ from captum.attr import LRP
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
-from bench.method import AttributionConfig, MapConfig, Task, prediction
+from bench.method import AttributionConfig, MapConfig, Range, Task, prediction
 from methods.layers.attribution import LayerwiseAttribution, Scores, require_classifier
 
 
 class LrpConfig(AttributionConfig):
     """Settings of LRP."""
 
-    epsilon: float = prediction(0.01, "added to the magnitude of a layer's outputs before dividing by them", gt=0)
+    epsilon: float = prediction(
+        0.01,
+        "added to the magnitude of a layer's outputs before dividing by them",
+        search=Range(1e-4, 1, log=True),
+        gt=0,
+    )
 
 
 class Lrp(LayerwiseAttribution):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.method import training
+from bench.method import Range, training
 from methods.layers.map_method import PooledConfig, PooledMaps
 from methods.layers.pooling import pool_generalised
 
@@ -14,7 +14,12 @@ from methods.layers.pooling import pool_generalised
 class LseConfig(PooledConfig):
     """Settings of LSE."""
 
-    beta: float = training(5.0, "sharpness: the mean as it tends to 0, the maximum as it tends to infinity", gt=0)
+    beta: float = training(
+        5.0,
+        "sharpness: the mean as it tends to 0, the maximum as it tends to infinity",
+        search=Range(0.5, 20, log=True),
+        gt=0,
+    )
 
 
 class Lse(PooledMaps):

@@ -15,7 +15,7 @@ from pydantic import field_validator
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from bench.method import Maps, Task, training
+from bench.method import Maps, Range, Task, training
 from bench.training.collectives import all_gather
 from methods.layers.erasing import compute_attention
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_layer, make_neck
@@ -32,7 +32,9 @@ class SpgConfig(ImageConfig):
     attention_seeds: tuple[float, float] = training((0.05, 0.7), "attention: background below, foreground above")
     mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
     fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of the two masks: background below, foreground above")
-    guidance: float = training(1.0, "weight of the mask losses relative to the classification loss", ge=0)
+    guidance: float = training(
+        1.0, "weight of the mask losses relative to the classification loss", search=Range(0.05, 2, log=True), ge=0
+    )
 
     @field_validator("attention_seeds", "mask_seeds", "fused_seeds")
     @classmethod

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from bench.method import Maps, Task, prediction, training
+from bench.method import Maps, Range, Task, prediction, training
 from bench.predictions.decode import BoxRule
 from methods.layers.map_method import ImageConfig, ImageMethod, make_neck
 from methods.layers.region_method import make_linear
@@ -25,12 +25,16 @@ from methods.layers.soft_proposal import dissimilarity, stable_state, walk
 class SpnConfig(ImageConfig):
     """Settings of SPN."""
 
-    lr: float = training(0.01, "learning rate", gt=0)
+    lr: float = training(0.01, "learning rate", search=Range(1e-3, 1, log=True), gt=0)
     head_lr_multiplier: float = training(1.0, "learning rate of the new layers, as a multiple of lr", gt=0)
     neck: int = training(1024, "channels of the new 3x3 convolution before the soft proposal; 0: none", ge=0)
     groups: int = training(2, "number of groups of that convolution", ge=1)
-    dropout: float = training(0.5, "dropout of the summed features in training", ge=0, lt=1)
-    epsilon: float = training(0.15, "width of the neighbourhood, as a multiple of epsilon_of", gt=0)
+    dropout: float = training(
+        0.5, "dropout of the summed features in training", search=(0.0, 0.25, 0.5), ge=0, lt=1
+    )
+    epsilon: float = training(
+        0.15, "width of the neighbourhood, as a multiple of epsilon_of", search=Range(0.05, 0.5, log=True), gt=0
+    )
     epsilon_of: Literal["side", "cells"] = training(
         "side", "the side of the map in cells (the paper's), or their number (the released VOC models')"
     )

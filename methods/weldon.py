@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from bench.config import Side
-from bench.method import Maps, Task, training
+from bench.method import Maps, Range, Task, training
 from bench.training.collectives import all_gather
 from bench.training.map_alignment import View, average_views
 from methods.layers.ap_ranking import Pairs, ap_ranking_loss
@@ -41,12 +41,21 @@ class WeldonConfig(PooledConfig):
         "sum", "for loss=ap: sum over pairs of images (Eq. 12), or average them as Yue et al. do"
     )
     k_plus: float | None = training(
-        None, "k+, the number or fraction of highest regions; none: the value of Table 3 for the input size", gt=0
+        None,
+        "k+, the number or fraction of highest regions; none: the value of Table 3 for the input size",
+        search=Range(0.02, 0.5, log=True),
+        gt=0,
     )
     k_minus: float | None = training(
         None, "k-, the number or fraction of lowest regions; none: as k_plus; 0: none of them", ge=0
     )
-    alpha: float = training(1.0, "weight of the lowest regions relative to the highest (WILDCAT: .7)", ge=0, later=True)
+    alpha: float = training(
+        1.0,
+        "weight of the lowest regions relative to the highest (WILDCAT: .7)",
+        search=Range(0, 1),
+        ge=0,
+        later=True,
+    )
     maps: int = training(1, "number of maps per class, of which the mean is pooled (WILDCAT: 8)", ge=1, later=True)
     halve: bool = training(True, "halve the sum of highest and lowest (Eq. 11); false: use the sum")
     scales: tuple[Side, ...] = training(
@@ -74,7 +83,7 @@ class Weldon(PooledMaps):
         "a+b+c": {"k_plus": 30, "k_minus": 0},
         "a+b+d": {"k_plus": 1, "k_minus": 1},
         "a+b+c+d": {"k_plus": 30, "k_minus": 30},
-        "ap": {"loss": "ap", "k_plus": 1, "k_minus": 1},
+        "ap": {"loss": "ap", "k_plus": 1, "k_minus": 1, "alpha": 1.0},
         "wildcat": {"maps": 8, "alpha": 0.7, "k_plus": 0.2, "k_minus": 0.2},
         "multi-scale": {"input_size": 747, "scales": tuple(K_BY_SIZE), "k_plus": None, "k_minus": None},
     }

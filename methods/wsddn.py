@@ -23,9 +23,13 @@ class WsddnConfig(ProposalConfig):
     """Settings of WSDDN."""
 
     reduction: Literal["sum", "mean"] = training(
-        "mean", "reduction over classes: the paper sums, at a 20 times lower learning rate; OICR's Caffe code averages"
+        "mean",
+        "reduction over classes: the paper sums, at a 20 times lower learning rate; OICR's Caffe code averages",
+        search=("mean", "sum"),
     )
-    temperature: float = training(1.0, "divisor of the detection stream's logits (released: 2)", gt=0)
+    temperature: float = training(
+        1.0, "divisor of the detection stream's logits (released: 2)", search=(1.0, 2.0, 4.0), gt=0
+    )
     spatial: float = training(0.0, "weight of the spatial regulariser (released: 1e-4)", ge=0)
     spatial_rule: Literal["paper", "released"] = training(
         "paper",

@@ -85,6 +85,7 @@ class PixelConfig(AttributionConfig):
     blur: float = prediction(
         0.0,
         "width of a Gaussian over the map, as a multiple of its larger side (TorchRay: .02)",
+        search=(0.0, 0.01, 0.02, 0.04),
         ge=0,
         le=1,
         before=0.0,

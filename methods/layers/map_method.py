@@ -84,7 +84,9 @@ class PooledConfig(ImageConfig):
     neck: int = training(
         0, "channels of a new 3x3 convolution before the maps (CAM's VGG16-GAP: 1024); 0: no convolution", ge=0
     )
-    dropout: float = training(0.5, "dropout of the features before the maps in training", ge=0, lt=1)
+    dropout: float = training(
+        0.5, "dropout of the features before the maps in training", search=(0.0, 0.25, 0.5), ge=0, lt=1
+    )
     dropout_of: Literal["channels", "positions"] = training(
         "channels",
         "whole channels, as dropout after pooling drops them; or single positions, which pooling averages away",
