@@ -207,8 +207,11 @@ def _revision(code: Mapping[str, Any]) -> str:
 
 
 def _sources() -> Iterator[Path]:
+    """List the files of the code; a track's settings are in the requests, and `tune` writes its file meanwhile."""
+    tracks = registry.ROOT / "bench" / "tracks"
     for folder in ("bench", "methods", "protocols", "slurm"):
-        yield from sorted(path for end in ("py", "toml") for path in (registry.ROOT / folder).rglob(f"*.{end}"))
+        files = (path for end in ("py", "toml") for path in (registry.ROOT / folder).rglob(f"*.{end}"))
+        yield from sorted(path for path in files if path.suffix == ".py" or path.parent != tracks)
 
 
 def _request_to_json(request: Request) -> dict[str, Any]:

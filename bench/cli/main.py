@@ -15,6 +15,7 @@ from bench.errors import BenchError, UnknownNameError
 
 VERBS = {
     "run": ("run:run", "Train, predict, score and record."),
+    "tune": ("tune:tune", "Choose settings of a track's methods by random search."),
     "submit": ("cluster:submit", "Submit runs as jobs."),
     "status": ("cluster:status", "Show the jobs of a submission."),
     "collect": ("cluster:collect", "Print the results so far of a submission."),

@@ -135,7 +135,7 @@ def requests(verb: Verb) -> Verb:
             from bench.tracks.track import read_track
 
             track = read_track(asked.track)
-            rest["threads"] = _choose_threads(track, rest["threads"])
+            rest["threads"] = choose_threads(track, rest["threads"])
             requests = _select(track, asked, datasets)
         return verb(requests=requests, datasets=datasets, track=asked.track, **rest)
 
@@ -209,7 +209,7 @@ def _refuse_options(track: Track, asked: Asked) -> None:
         )
 
 
-def _choose_threads(track: Track, threads: int | None) -> int:
+def choose_threads(track: Track, threads: int | None) -> int:
     """Return the track's number of threads. Raises RequestError if another one is given."""
     if threads not in (None, track.threads):
         count = format_count(track.threads, "thread")

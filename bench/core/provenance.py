@@ -32,8 +32,8 @@ def read_code() -> dict[str, Any]:
     return read_revision(Path(bench.__file__).resolve().parent)
 
 
-NO_CODE = ("results", "docs", "tests", "*.md")
-"""What can be edited without making another number; publishing one result edits `results`."""
+NO_CODE = ("results", "docs", "tests", "bench/tracks/*.toml", "*.md")
+"""What can be edited without making another number: records hold their settings; publishing one edits `results`."""
 
 MOST_CHANGED = 20
 """At most so many changed files are recorded."""

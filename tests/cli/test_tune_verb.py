@@ -1,0 +1,132 @@
+"""`tune` as its users meet it: the trials' table, the file that it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tune_cases import TUNABLE, write_tunable
+
+from bench.errors import DivergedError
+from bench.execution import pipeline
+from bench.tracks.track import read_track
+from bench.tracks.tune import Trial
+from slurm.trials import SubmittedTrials
+
+Here = Callable[..., Any]
+ASK = ("--track", "tunable.toml", "--trials", "3", "--device", "cpu", "--workers", "0")
+
+
+def test_a_search_prints_its_trials_and_writes_the_winner_and_the_same_command_repeats_it(
+    here: Here, tmp_path: Path
+) -> None:
+    path = write_tunable(tmp_path)
+    answer = here("tune", *ASK, "--method", "cam")
+    assert answer.code == 0, answer.err
+    head, columns, *rows = answer.out.splitlines()
+    assert head == "cam, by labels, seed 0"
+    assert columns.split() == ["trial", "dropout", "lr", "weight_decay", "mAP", "seconds"]
+    assert [row.split()[0] for row in rows] == ["0", "1", "2"]
+    (marked,) = [row for row in rows if "*" in row]
+    assert (
+        "cam: 3 trials trained on train:1-2of3, scored on train:3of3 by mAP of voc07-cls; drawn: dropout 0.0|0.25|0.5, "
+        "lr 0.0001...0.3 (log), weight_decay 1e-05...0.01 (log)"
+    ) in answer.err
+    assert "Trials: 3/3 trials" in answer.err
+    entry = read_track(str(path)).entry("cam")
+    assert entry.search is not None
+    assert entry.search.trial == int(marked.split()[0])
+    assert f"Wrote dropout={entry.settings['dropout']}" in answer.err
+    written = path.read_text()
+    assert here("tune", *ASK, "--method", "cam").out == answer.out
+    assert path.read_text() == written
+
+
+def test_several_methods_are_one_document_and_a_dry_run_writes_nothing(here: Here, tmp_path: Path) -> None:
+    path = write_tunable(tmp_path)
+    asked = ("--method", "gradient,deconv", "--by", "boxes", "--seed", "4", "--trials", "2", "--dry-run", "--json")
+    document = here("tune", *ASK, *asked).json()
+    assert document["track"] == "tunable"
+    first, second = document["searches"]
+    assert (first["method"], second["method"]) == ("gradient", "deconv")
+    assert (first["by"], first["seed"], first["metric"]) == ("boxes", 4, "accuracy")
+    assert [trial["number"] for trial in first["trials"]] == [0, 1]
+    best = max(first["trials"], key=lambda trial: trial["score"])
+    assert first["winner"] == best["number"]
+    assert best["interval"][0] <= best["score"] <= best["interval"][1]
+    assert path.read_text() == TUNABLE
+
+
+def test_all_is_all_that_can_be_tuned(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tunable(tmp_path)
+    monkeypatch.setattr("bench.tracks.tune.run_trials", lambda plan, count, **_: iter([Trial(0, plan.draw(0))]))
+    answer = here("tune", *ASK, "--method", "deconv,all", "--json")
+    assert answer.code == 3  # these trials have no score
+    methods = [search["method"] for search in json.loads(answer.out)["searches"]]
+    assert methods == ["deconv", "cam", "weldon:a+b", "gradient"]
+
+
+def test_where_every_trial_fails_the_reasons_are_shown_and_nothing_is_written(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tunable(tmp_path)
+
+    def fit(*_: Any) -> None:
+        raise DivergedError("The loss is not finite.")
+
+    monkeypatch.setattr(pipeline, "_fit", fit)
+    answer = here("tune", *ASK, "--method", "cam")
+    assert answer.code == 3
+    assert answer.out.count("failed: The loss is not finite.") == 3
+    assert "cam: no trial has a score" in answer.err
+    assert path.read_text() == TUNABLE
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--method", "center"), "center of track tunable has nothing to tune by labels"),
+        (("--method", "camm"), "Did you mean: cam"),
+        (("--method", "cam", "--threads", "2"), "--threads 2: track tunable computes with 1 thread"),
+        (("--method", "cam", "--cluster", "slurm"), "--cluster slurm needs a --profile"),
+        (("--method", "cam", "--weights", "w.npz"), "reads no weights from a file"),
+    ],
+)
+def test_what_cannot_be_is_refused(here: Here, tmp_path: Path, asked: tuple[str, ...], says: str) -> None:
+    write_tunable(tmp_path)
+    answer = here("tune", *ASK, *asked)
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+
+
+def test_several_processes_are_refused(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tunable(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "tune runs in one process" in here("tune", *ASK, "--method", "cam").err
+
+
+@pytest.mark.parametrize(
+    ("found", "says", "sent"),
+    [
+        (SubmittedTrials(), "3 trials submitted: name\ncam: 0 of 3 trials ended. Follow the jobs with", 3),
+        (SubmittedTrials(waiting={0, 1}), "1 trial submitted: name\ncam: 0 of 3 trials ended. Follow the jobs with", 1),
+        (
+            SubmittedTrials(waiting={0, 1}, lost={2: "Out of memory."}),
+            "cam: 0 of 3 trials ended. The job of trial 2 failed: Out of memory. Send such jobs again",
+            0,
+        ),
+    ],
+)
+def test_on_a_cluster_only_what_is_missing_is_submitted(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: SubmittedTrials, says: str, sent: int
+) -> None:
+    path, submitted = write_tunable(tmp_path), []
+    monkeypatch.setattr("slurm.trials.find_trials", lambda *_: found)
+    monkeypatch.setattr("slurm.trials.submit_trials", lambda requests, *_: submitted.extend(requests) or "name")
+    answer = here("tune", *ASK, "--method", "cam", "--cluster", "local")
+    assert (answer.code, answer.out, len(submitted)) == (0, "", sent)
+    assert says in answer.err
+    assert path.read_text() == TUNABLE
