@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from bench.core.boxes import FloatArray, iou
+from bench.core.boxes import iou
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import drop_small_boxes
 from bench.method import BaseConfig, Predictor, prediction
@@ -50,7 +50,7 @@ class BestProposal(Predictor):
 
     def _find_best(self, truth: GroundTruth, image: int, proposals: Any) -> list[tuple[float, ...]]:
         """Return image, label, IoU and corners of the best proposal of each class that an image shows."""
-        boxes: FloatArray = drop_small_boxes(proposals.of(truth.ids[image]), self.config.min_proposal)
+        boxes = drop_small_boxes(proposals.of(truth.ids[image]), self.config.min_proposal)
         if not len(boxes):
             return []
         objects = truth.objects.where(truth.objects.image == image)

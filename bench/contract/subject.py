@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.core.files import array_digest
 from bench.data.dataset import Dataset
-from bench.data.ground_truth import ABSENT, PRESENT, GroundTruth, empty_objects
+from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.proposals import Proposals
 from bench.errors import BenchError
 from bench.method import BaseConfig, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
@@ -227,11 +227,13 @@ class OddImages(Dataset):
         return ("odd",)
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """Return the images, each labelled with the first class, without objects."""
-        labels = np.full((len(ODD), len(self.classes)), ABSENT, dtype=np.int8)
-        labels[:, 0] = PRESENT
+        """Return the images, each filled by an object of the first class."""
         size = np.array(list(ODD.values()), dtype=np.int32)
-        return GroundTruth(self.name, split, self.classes, tuple(ODD), size, labels, empty_objects())
+        image, label = np.arange(len(ODD), dtype=np.int32), np.zeros(len(ODD), dtype=np.int32)
+        boxes = np.hstack([np.zeros(size.shape), size])
+        objects = Objects(image, label, boxes, np.zeros(len(ODD), dtype=np.bool_))
+        labels = derive_labels(len(ODD), len(self.classes), objects)
+        return GroundTruth(self.name, split, self.classes, tuple(ODD), size, labels, objects)
 
     def image_path(self, image: str) -> Path:
         """Return the path of a PNG."""
