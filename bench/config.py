@@ -173,6 +173,13 @@ class TrainedConfig(BaseConfig):
     )
     momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = training(5e-4, "SGD weight decay", ge=0, search=Range(1e-5, 1e-2, log=True))
+    ema: float = training(
+        0.0,
+        "decay a step of the moving average of the weights, which predicts; 0: the last weights do",
+        ge=0,
+        lt=1,
+        later=True,
+    )
     grad_clip_norm: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
     flip: bool = training(True, "mirror each training image with probability one half")
     precision: Literal["auto", "float32", "bfloat16"] = training(

@@ -26,18 +26,21 @@ _NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, T
 """What torch raises for a file that is missing or damaged, or holds something else than what it is loaded into."""
 
 
-def save(folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
+def save(
+    folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch], average: nn.Module | None = None
+) -> None:
     """Write the checkpoint after, or in, epoch `len(history)`, and the log; older checkpoints go."""
     path = folder / f"checkpoint-{len(history):05d}.pt"
-    _save(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history})
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+    _save(path, state if average is None else state | {"average": average.state_dict()})
     _write_log(folder, history)
     for old in _checkpoints(folder):
         if old != path:
             old.unlink()
 
 
-def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[Epoch]:
-    """Bring model and optimiser to where the last checkpoint left them; its history, empty without one.
+def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer, average: nn.Module | None = None) -> list[Epoch]:
+    """Bring model, optimiser and average to where the last checkpoint left them; its history, empty without one.
 
     Raises BadFileError.
     """
@@ -49,6 +52,8 @@ def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer) -> list[E
     with _open_state(found[-1]) as state:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         history: list[Epoch] = list(state["history"])
     _write_log(folder, history)
     return history

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from bench.training.device import (
 )
 from bench.training.feature_cache import ImageView, provide
 from bench.training.inputs import prefetch, sizes
+from bench.training.weight_average import WeightAverage
 
 T = TypeVar("T", bound=Method)
 Terms = dict[str, Tensor]
@@ -74,11 +75,12 @@ def fit(
     by a SIGTERM, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = _Training(method, source, _optimiser(method), folder, seed, device, workers)
+    average = WeightAverage(method, method.config.ema) if method.config.ema else None
+    training = _Training(method, source, _optimiser(method), average, folder, seed, device, workers)
     method.eval()  # a frozen net gives its features without dropout
     if source.features is not None:
         source.features.fill(list_views(method.config))
-    there = checkpoint.resume(folder, method, training.optimiser) if process_group.is_main() else []
+    there = training.resume() if process_group.is_main() else []
     if process_group.is_main() and not there:
         _standardise(source)
     history = collectives.broadcast_state(method, training.optimiser, there)
@@ -95,12 +97,13 @@ def fit(
             begun = Epoch()
             check()
             if process_group.is_main():
-                _save(folder, method, training.optimiser, history)
+                training.save(history)
             if process_group.any_rank(stopped()):
                 raise KeyboardInterrupt
     check()
     if process_group.is_main():
-        _finish(folder, method, history, source, device)
+        with training.final_weights():
+            _finish(folder, method, history, source, device)
 
 
 def list_views(config: TrainedConfig) -> list[ImageView]:
@@ -123,6 +126,8 @@ class _Training:
     method: MapMethod | ProposalMethod
     source: BatchSource
     optimiser: optim.SGD
+    average: WeightAverage | None
+    """What predicts, of the first process alone: it is that of all."""
     folder: Path
     seed: int
     device: torch.device
@@ -158,6 +163,21 @@ class _Training:
         spent = {"seconds": seconds, "images_per_second": images / seconds}
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **gradients, "lr": rate, **spent}
 
+    def resume(self) -> list[Epoch]:
+        """Go on from the last checkpoint; return its history. Raises BadFileError."""
+        return checkpoint.resume(self.folder, self.method, self.optimiser, self.average and self.average.model)
+
+    def save(self, history: list[Epoch]) -> None:
+        """Write a checkpoint, and the weights that predict after this epoch if they are to be kept."""
+        if len(history) in self.method.config.snapshots and "step" not in history[-1]:
+            with self.final_weights():
+                checkpoint.keep(self.folder, self.method, len(history))
+        checkpoint.save(self.folder, self.method, self.optimiser, history, self.average and self.average.model)
+
+    def final_weights(self) -> AbstractContextManager[None]:
+        """Return a context in which the method has the weights that predict."""
+        return nullcontext() if self.average is None else self.average.swap()
+
     def _load(self, chosen: Plan, steps: range, index: int) -> list[Example]:
         """Load this process's examples of a step into memory that a GPU copies from without waiting."""
         examples = self.source.step(chosen, steps[index], process_group.rank(), process_group.size())
@@ -184,6 +204,8 @@ class _Training:
         if config.grad_clip_norm:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.grad_clip_norm)
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update()
         return terms
 
     def _move(self, example: Example) -> list[Tensor]:
@@ -267,12 +289,6 @@ def _sums(kind: str, begun: Epoch, device: torch.device) -> Terms:
     """Return the sums of a kind that an unfinished epoch has so far."""
     told = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
     return {name: torch.tensor(value, device=device) for name, value in told.items()}
-
-
-def _save(folder: Path, method: Method, optimiser: optim.Optimizer, history: list[Epoch]) -> None:
-    if len(history) in method.config.snapshots and "step" not in history[-1]:
-        checkpoint.keep(folder, method, len(history))
-    checkpoint.save(folder, method, optimiser, history)
 
 
 def _finish(folder: Path, method: Method, history: list[Epoch], source: BatchSource, device: torch.device) -> None:
