@@ -34,22 +34,24 @@ class Progress(Protocol):
 
 
 class Countdown:
-    """Numbers the runs of a call, and estimates the time that is left from those that it has numbered before.
+    """Numbers the runs of a call and estimates the time that is left, from the runs with a net before.
 
-    done: runs that need no time.
+    done: runs that are stored. heavy: those of the others that a net computes; the rest take seconds.
     """
 
-    def __init__(self, total: int, done: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._done, self._begun = total, done, 0
+    def __init__(self, total: int, done: int, heavy: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._begun, self._heavy, self._ended = total, done, heavy, 0
         self._clock, self._start = clock, clock()
 
-    def announce(self) -> str:
+    def announce(self, *, is_heavy: bool) -> str:
         """Return the line for the run that begins now, as in `Run 7 of 84, about 23 min left`."""
-        ended, self._begun = self._begun, self._begun + 1
-        line = f"Run {self._done + self._begun} of {self._total}"
-        if not ended:
+        self._begun += 1
+        ended, left = self._ended, self._heavy - self._ended
+        self._ended += is_heavy
+        line = f"Run {self._begun} of {self._total}"
+        if not ended or not left:
             return line
-        seconds = (self._clock() - self._start) / ended * (self._total - self._done - ended)
+        seconds = (self._clock() - self._start) / ended * left
         return f"{line}, about {max(1, round(seconds / 60))} min left"
 
 

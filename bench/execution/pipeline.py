@@ -113,13 +113,24 @@ def run(
                 if not _locate_result(resolved, options).exists():
                     waiting.append(resolved)
                 runs.append(resolved)
-        countdown = Countdown(len(runs), len(runs) - len(waiting))
-        for resolved in runs:
-            if resolved in waiting and len(runs) > 1:
-                progress.say(f"{countdown.announce()}: {resolved.request}")
+        for resolved in _count_down(runs, waiting, progress):
             with _collect_errors(resolved.request, report):
                 report.results.extend(_execute(resolved, sorted(kinds[resolved.predictions.address]), options))
     return report
+
+
+def _count_down(
+    runs: Sequence[ResolvedRun], waiting: Sequence[ResolvedRun], progress: Progress
+) -> Iterator[ResolvedRun]:
+    """Yield the runs; before each of those that wait, say which one it is and how long all may take."""
+    unmade = {run.predictions.address for run in waiting if run.learns}
+    countdown = Countdown(len(runs), len(runs) - len(waiting), len(unmade))
+    for run in runs:
+        if run in waiting and len(runs) > 1:
+            line = countdown.announce(is_heavy=run.predictions.address in unmade)
+            unmade.discard(run.predictions.address)
+            progress.say(f"{line}: {run.request}")
+        yield run
 
 
 @contextmanager
