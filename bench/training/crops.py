@@ -75,9 +75,11 @@ def load_random_crop(images: Images, name: str, config: MapConfig, seed: int) ->
     generator, side = torch.Generator().manual_seed(seed), config.input_size
     if config.augment == "resized-crop":
         whole = images.load_whole(name)
-        return to_bytes(warp(draw_resized_crop(*whole.shape[1:], generator).cut(whole), side))
+        height, width = whole.shape[1:]
+        return to_bytes(warp(draw_resized_crop(height, width, generator).cut(whole), side))
     resized = load_resized(images, name, config)
-    return draw_crop(*resized.shape[1:], side, generator).cut(resized)
+    height, width = resized.shape[1:]
+    return draw_crop(height, width, side, generator).cut(resized)
 
 
 def load_test_crops(images: Images, name: str, config: MapConfig) -> Tensor:

@@ -275,6 +275,7 @@ def test_show_says_everything_of_a_method(here) -> None:
         "type": "number",
         "stage": "prediction",
         "help": fields["nms_iou"]["help"],
+        "paper": {"value": 0.3, "source": "ours, as OICR's", "open": True},
     }
     text = here("show", "melm").out
     assert all(name in text for name in [*fields, *shown["variants"], "requires training again"])
