@@ -235,7 +235,7 @@ class FrozenConfig(TrainedConfig):
 class MapConfig(TrainedConfig):
     """Settings of methods that give one score map a class; images are warped to a square."""
 
-    lr: float = training(0.001, "learning rate", gt=0, search=Range(1e-4, 0.3, log=True))
+    lr: float = training(0.001, "learning rate", gt=0, search=Range(1e-3, 0.3, log=True))
     grad_accumulation_steps: int = training(
         1, "parts in which a batch goes through the net, for memory; what ranks images ranks a part", ge=1, later=True
     )
@@ -313,7 +313,7 @@ class MapConfig(TrainedConfig):
 class ProposalConfig(FrozenConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
 
-    lr: float = training(0.001, "learning rate", gt=0, search=Range(1e-5, 0.1, log=True))
+    lr: float = training(0.001, "learning rate", gt=0, search=Range(3e-4, 0.03, log=True))
     input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
     scales: tuple[Side, ...] = training(
         (), "larger sides to draw from at training and to average at test; empty: input_size"

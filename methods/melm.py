@@ -15,7 +15,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from bench.method import ProposalConfig, Task, prediction, training
+from bench.method import ProposalConfig, Range, Task, prediction, training
 from methods.layers import min_entropy
 from methods.layers.boxes import iou
 from methods.layers.cliques import partition, partition_complete_linkage
@@ -33,7 +33,10 @@ class MelmConfig(ProposalConfig):
     cliques: bool = training(
         True, "partition proposals into cliques; false: each proposal is its own clique (MELM-base)"
     )
-    tau: float = training(0.7, "IoU above which proposals share a clique (Table 2)", ge=0, le=1)
+    lr: float = training(0.001, "learning rate", gt=0, search=Range(3e-5, 1e-3, log=True))
+    tau: float = training(
+        0.7, "IoU above which proposals share a clique (Table 2)", ge=0, le=1, search=(0.1, 0.3, 0.5, 0.7)
+    )
     top: int = training(200, "number of best proposals that are partitioned into cliques", ge=1)
     linkage: Literal["single", "complete"] = training(
         "single",
@@ -107,7 +110,7 @@ class MelmConfig(ProposalConfig):
         "weighted by w_h p of Eq. 10 like neighbours, and averaged over all proposals of Omega",
         later=True,
     )
-    lam: float = training(1.0, "* lambda of Eq. 1, the weight of the local loss", ge=0)
+    lam: float = training(10.0, "* lambda of Eq. 1, the weight of the local loss", ge=0, search=Range(1, 100, log=True))
     readout: str = prediction(
         "l2",
         "branch whose scores are predicted: d, l1, l2 ..., or mean: the mean of all localization branches (released)",
@@ -127,6 +130,9 @@ class MelmConfig(ProposalConfig):
 def _variant(branches: int, passes: int, readout: str, **more: Any) -> dict[str, Any]:
     return {"branches": branches, "passes": passes, "readout": readout, **more}
 
+
+READING = {"omega": "image", "recurrence": 0.5}
+"""Our reading of the paper, with which localization learns (docs/studies/melm.md); `letter` is the text as printed."""
 
 RELEASED = _variant(
     2,
@@ -163,16 +169,18 @@ class Melm(RegionMethod):
     variants: ClassVar = {
         "base": _variant(0, 1, "d", cliques=False),
         "base+clique": _variant(0, 1, "d"),
-        "d": _variant(1, 1, "d"),
-        "l": _variant(1, 1, "l1"),
-        "d+rl": _variant(1, 2, "d"),
-        "l+rl": _variant(1, 2, "l1"),
-        "d+arl": _variant(2, 2, "d"),
-        "l1+arl": _variant(2, 2, "l1"),
-        "l2+arl": _variant(2, 2, "l2"),
+        "d": _variant(1, 1, "d", **READING),
+        "l": _variant(1, 1, "l1", **READING),
+        "d+rl": _variant(1, 2, "d", **READING),
+        "l+rl": _variant(1, 2, "l1", **READING),
+        "d+arl": _variant(2, 2, "d", **READING),
+        "l1+arl": _variant(2, 2, "l1", **READING),
+        "l2+arl": _variant(2, 2, "l2", **READING),
+        "arl": _variant(2, 2, "mean", **READING),
+        "letter": _variant(2, 2, "l2", lam=1.0),
         "released": RELEASED,
     }
-    default_variant: ClassVar = "l2+arl"
+    default_variant: ClassVar = "arl"
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.0015, "tau": 0.4}}
     names: ClassVar = ("global", "absence", "local")
     config: MelmConfig

@@ -29,9 +29,7 @@ class SpnConfig(ImageConfig):
     head_lr_multiplier: float = training(1.0, "learning rate of the new layers, as a multiple of lr", gt=0)
     neck: int = training(1024, "channels of the new 3x3 convolution before the soft proposal; 0: none", ge=0)
     groups: int = training(2, "number of groups of that convolution", ge=1)
-    dropout: float = training(
-        0.5, "dropout of the summed features in training", search=(0.0, 0.25, 0.5), ge=0, lt=1
-    )
+    dropout: float = training(0.5, "dropout of the summed features in training", search=(0.0, 0.25, 0.5), ge=0, lt=1)
     epsilon: float = training(
         0.15, "width of the neighbourhood, as a multiple of epsilon_of", search=Range(0.05, 0.5, log=True), gt=0
     )

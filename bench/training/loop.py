@@ -165,14 +165,18 @@ class _Training:
 
     def resume(self) -> list[Epoch]:
         """Go on from the last checkpoint; return its history. Raises BadFileError."""
-        return checkpoint.resume(self.folder, self.method, self.optimiser, self.average and self.average.model)
+        return checkpoint.resume(self.folder, self.method, self.optimiser, self._averaged_model)
 
     def save(self, history: list[Epoch]) -> None:
         """Write a checkpoint, and the weights that predict after this epoch if they are to be kept."""
         if len(history) in self.method.config.snapshots and "step" not in history[-1]:
             with self.final_weights():
                 checkpoint.keep(self.folder, self.method, len(history))
-        checkpoint.save(self.folder, self.method, self.optimiser, history, self.average and self.average.model)
+        checkpoint.save(self.folder, self.method, self.optimiser, history, self._averaged_model)
+
+    @property
+    def _averaged_model(self) -> nn.Module | None:
+        return None if self.average is None else self.average.model
 
     def final_weights(self) -> AbstractContextManager[None]:
         """Return a context in which the method has the weights that predict."""

@@ -63,7 +63,7 @@ class Slow:
         self.clique = {h: number for number, clique in enumerate(cliques) for h in clique}
         local = 0.0
         for probabilities in branches:
-            local += self.local(probabilities, seeds)
+            local += self.config.lam * self.local(probabilities, seeds)
             seeds += [(max(range(len(s)), key=lambda h: probabilities[h][y]), y) for y in self.present]
         return (entropy, absence, local), branches[-1] if branches else []
 
@@ -224,12 +224,12 @@ def test_read_outs_of_one_network_share_their_training_settings() -> None:
 
     assert trained("d") == trained("l")
     assert trained("d+rl") == trained("l+rl")
-    assert trained("d+arl") == trained("l1+arl") == trained("l2+arl")
+    assert trained("d+arl") == trained("l1+arl") == trained("l2+arl") == trained("arl")
     assert len({str(trained(name)) for name in ("base", "base+clique", "l", "l+rl", "l2+arl")}) == 5
 
 
-def test_the_default_variant_is_the_default_config() -> None:
-    assert MelmConfig(**Melm.variants["l2+arl"]) == MelmConfig()
+def test_the_letter_of_the_paper_is_the_default_config_but_for_lambda() -> None:
+    assert MelmConfig(**Melm.variants["letter"]) == MelmConfig(lam=1.0)
 
 
 def test_read_outs_are_different_scores_of_the_same_weights() -> None:
