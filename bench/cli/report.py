@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.option("--out", type=options.FILE, required=True, help="Folder to write; an earlier site there is replaced.")
-@click.option("--images", type=click.IntRange(min=1), help="Draw this many images of each run, the worst and the best.")
+@click.option(
+    "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
+)
 @options.places
 @options.plugin
 @options.as_json
@@ -43,11 +45,14 @@ def report(out: Path, images: int | None, places: Places, as_json: bool) -> None
 
 
 def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:
-    """Yield the address and contact sheet of each result that can be drawn; print why others cannot."""
+    """Yield the address and contact sheet of each result that can be drawn; print why others of this machine cannot."""
     from bench.gallery.contact_sheet import sheet
+    from bench.records.store import Store
     from bench.site.sheet import render_page
 
     for one in known:
+        if not Store(places).predictions_folder(one.result.predictions).is_dir():
+            continue  # published by others, or scored from a file
         try:
             yield one.result.address, render_page(sheet(one, places, images))
         except BenchError as error:

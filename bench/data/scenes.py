@@ -21,21 +21,62 @@ Rng = np.random.Generator
 BODIES = ("disc", "slab", "wedge", "cross")
 PARTS = ("rings", "checker", "stripes")
 CONTEXTS = ("waves", "bricks", "hatching")
-_PART_COLOURS = ((0.95, 0.05, 0.05), (0.05, 0.75, 0.1), (0.1, 0.2, 0.95), (1.0, 0.9, 0.0))
+_RED, _GREEN, _BLUE, _YELLOW = (0.95, 0.05, 0.05), (0.05, 0.75, 0.1), (0.1, 0.2, 0.95), (1.0, 0.9, 0.0)
+_MAGENTA, _CYAN, _ORANGE, _VIOLET = (0.95, 0.1, 0.9), (0.1, 0.85, 0.9), (1.0, 0.5, 0.05), (0.45, 0.1, 0.7)
+_BROWN, _LIME, _PINK, _TEAL = (0.5, 0.3, 0.1), (0.6, 0.95, 0.3), (1.0, 0.6, 0.75), (0.05, 0.35, 0.35)
 _PART_GROUNDS = {"rings": (1.0, 1.0, 1.0), "checker": (0.0, 0.0, 0.0), "stripes": (0.65, 0.1, 0.9)}
 
-OBJECTS_P = (0.45, 0.35, 0.2)
-REPEAT_P, TINY_P, CONTEXT_P, PATIENCE = 0.3, 0.15, 0.95, 30
+REPEAT_P, CONTEXT_P, PATIENCE = 0.3, 0.95, 30
 LEAST_VISIBLE, DIFFICULT_VISIBLE, DIFFICULT_SIDE = 0.3, 0.55, 0.14
 
 
 @dataclass(frozen=True)
+class Style:
+    """How images are drawn. objects_p: probabilities of 1, 2 ... objects; tiny_p: that of one more, which is tiny.
+
+    Ranges, of which the draws are uniform: radius and place of an object as shares of the image's side, part: the
+    part's radius as a share of the object's, clutter: the number of blobs and bars in the backdrop. colours: those of
+    the classes' parts.
+    """
+
+    objects_p: tuple[float, ...]
+    tiny_p: float
+    radius: tuple[float, float]
+    place: tuple[float, float]
+    part: tuple[float, float]
+    clutter: tuple[int, int]
+    colours: tuple[tuple[float, float, float], ...]
+
+
+STYLES = {
+    3: Style(
+        objects_p=(0.45, 0.35, 0.2),
+        tiny_p=0.15,
+        radius=(0.16, 0.32),
+        place=(0.16, 0.84),
+        part=(0.3, 0.38),
+        clutter=(6, 15),
+        colours=(_RED, _GREEN, _BLUE, _YELLOW, _GREEN, _BLUE, _YELLOW, _RED, _BLUE, _YELLOW, _RED, _GREEN),
+    ),
+    4: Style(
+        objects_p=(0.6, 0.4),
+        tiny_p=0.1,
+        radius=(0.15, 0.27),
+        place=(0.13, 0.87),
+        part=(0.5, 0.6),
+        clutter=(1, 4),
+        colours=(_RED, _GREEN, _BLUE, _YELLOW, _MAGENTA, _CYAN, _ORANGE, _VIOLET, _BROWN, _LIME, _PINK, _TEAL),
+    ),
+}
+"""By version. Version 3, that of 0.1 and 0.2, is harder: small parts, four colours, much clutter."""
+
+
+@dataclass(frozen=True)
 class ShapeClass:
-    """A class: its body (its family), its part, the part's colour, and its context, if it has one."""
+    """A class: its body (its family), its part, and its context, if it has one."""
 
     body: str
     part: str
-    colour: tuple[float, float, float]
     context: str | None
 
     @property
@@ -45,8 +86,8 @@ class ShapeClass:
 
 
 SHAPE_CLASSES = tuple(
-    ShapeClass(body, part, _PART_COLOURS[(row + column) % 4], CONTEXTS[row] if part == "stripes" and row < 3 else None)
-    for column, part in enumerate(PARTS)
+    ShapeClass(body, part, CONTEXTS[row] if part == "stripes" and row < 3 else None)
+    for part in PARTS
     for row, body in enumerate(BODIES)
 )
 """The classes, bodies varying fastest, so that any prefix of at least four has all bodies."""
@@ -81,19 +122,19 @@ class _PlacedObject:
     ink: Mask
 
 
-def draw_scene(rng: Rng, classes: Sequence[ShapeClass], first: int, size: int) -> Scene:
+def draw_scene(rng: Rng, classes: Sequence[ShapeClass], first: int, size: int, style: Style) -> Scene:
     """Draw an image of `size` pixels a side with one to three objects, one of them of class `first` and not difficult.
 
     Occasionally there is one more, tiny object. Placements that hide an object or its part too well are drawn again;
     after repeated failures, a single object is placed.
     """
-    backdrop, value = _draw_backdrop(rng, size)
-    labels, tiny = _draw_labels(rng, len(classes), first)
+    backdrop, value = _draw_backdrop(rng, size, style)
+    labels, tiny = _draw_labels(rng, len(classes), first, style)
     for attempt in count():
         if attempt == PATIENCE:
             labels, tiny = [first], []
-        objects = [_place(rng, classes[label], size, tiny=False) for label in labels]
-        objects += [_place(rng, classes[label], size, tiny=True) for label in tiny]
+        objects = [_place(rng, classes[label], size, style, tiny=False) for label in labels]
+        objects += [_place(rng, classes[label], size, style, tiny=True) for label in tiny]
         owner = _compute_owners(objects, size)
         visible = [_measure_visibility(placed, owner == number, size) for number, placed in enumerate(objects, start=1)]
         clear = {each.shape_class for each in visible if each is not None and not each.difficult}
@@ -101,16 +142,16 @@ def draw_scene(rng: Rng, classes: Sequence[ShapeClass], first: int, size: int) -
             break
     pixels = _add_contexts(rng, backdrop, [classes[label].context for label in labels])
     for placed in objects:
-        pixels = _paint(rng, pixels, placed, value)
+        pixels = _paint(rng, pixels, placed, value, style)
     pixels += rng.normal(0, 0.015, pixels.shape)
     return Scene((pixels.clip(0, 1) * 255).round().astype(np.uint8), owner, tuple(filter(None, visible)))
 
 
-def _draw_labels(rng: Rng, classes: int, first: int) -> tuple[list[int], list[int]]:
+def _draw_labels(rng: Rng, classes: int, first: int, style: Style) -> tuple[list[int], list[int]]:
     labels = [first]
-    for _ in range(int(rng.choice(len(OBJECTS_P), p=OBJECTS_P))):
+    for _ in range(int(rng.choice(len(style.objects_p), p=style.objects_p))):
         labels.append(labels[-1] if rng.random() < REPEAT_P else int(rng.integers(classes)))
-    tiny = [labels[0]] if rng.random() < TINY_P else []
+    tiny = [labels[0]] if rng.random() < style.tiny_p else []
     order = rng.permutation(len(labels))
     return [labels[position] for position in order], tiny
 
@@ -137,29 +178,29 @@ def _measure_visibility(placed: _PlacedObject, visible: Mask, size: int) -> Visi
     )
 
 
-def _place(rng: Rng, shape_class: ShapeClass, size: int, *, tiny: bool) -> _PlacedObject:
+def _place(rng: Rng, shape_class: ShapeClass, size: int, style: Style, *, tiny: bool) -> _PlacedObject:
     margin = size // 4
-    radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(0.16, 0.32))
-    x, y = rng.uniform(0.16 * size, 0.84 * size, 2)
+    radius = size * (rng.uniform(0.06, 0.08) if tiny else rng.uniform(*style.radius))
+    x, y = rng.uniform(style.place[0] * size, style.place[1] * size, 2)
     angle, stretch = rng.uniform(-0.35, 0.35), rng.uniform(0.85, 1.15)
     grid = np.arange(-margin, size + margin) + 0.5
     u, v = _rotate(grid[None, :] - x, grid[:, None] - y, angle)
     u, v = u / (radius * stretch), v / (radius / stretch)
     direction = rng.uniform(0, 2 * np.pi)
     border = _border_radius(shape_class.body, direction) * rng.uniform(0.75, 0.95)
-    part_radius = rng.uniform(0.3, 0.38)
+    part_radius = rng.uniform(*style.part)
     pu, pv = (u - border * np.cos(direction)) / part_radius, (v - border * np.sin(direction)) / part_radius
     body = _coverage(_BODY_SHAPES[shape_class.body](u, v), radius)
     part = _coverage(np.maximum(np.abs(pu), np.abs(pv)) * 0.7 + np.hypot(pu, pv) * 0.3 - 1, radius * part_radius)
     return _PlacedObject(shape_class, body, part, _PART_PATTERNS[shape_class.part](pu, pv) > 0)
 
 
-def _paint(rng: Rng, pixels: Floats, placed: _PlacedObject, backdrop_value: float) -> Floats:
+def _paint(rng: Rng, pixels: Floats, placed: _PlacedObject, backdrop_value: float, style: Style) -> Floats:
     size = len(pixels)
     body, part, ink = (_crop(layer, size) for layer in (placed.body, placed.part, placed.ink))
     paint = _draw_texture(rng, body.shape, _draw_body_colour(rng, backdrop_value), 0.035)
-    shape_class = placed.shape_class
-    paint = _blend(paint, part, np.where(ink[..., None], shape_class.colour, _PART_GROUNDS[shape_class.part]))
+    colour = style.colours[SHAPE_CLASSES.index(placed.shape_class)]
+    paint = _blend(paint, part, np.where(ink[..., None], colour, _PART_GROUNDS[placed.shape_class.part]))
     return _blend(pixels, np.maximum(body, part), paint)
 
 
@@ -170,12 +211,12 @@ def _draw_body_colour(rng: Rng, backdrop_value: float) -> Floats:
     return np.asarray(value + rng.uniform(-0.06, 0.06, 3))
 
 
-def _draw_backdrop(rng: Rng, size: int) -> tuple[Floats, float]:
+def _draw_backdrop(rng: Rng, size: int, style: Style) -> tuple[Floats, float]:
     """Draw clutter, a soft texture with blobs and bars of dull colours; return it and its brightness."""
     value = rng.uniform(0.25, 0.75)
     pixels = _draw_texture(rng, (size, size), value + rng.uniform(-0.08, 0.08, 3), 0.06)
     grid = np.arange(size) + 0.5
-    for _ in range(int(rng.integers(6, 15))):
+    for _ in range(int(rng.integers(*style.clutter))):
         u, v = _rotate(grid[None, :] - rng.uniform(0, size), grid[:, None] - rng.uniform(0, size), rng.uniform(0, 3.14))
         long, wide = size * rng.uniform(0.03, 0.16), size * rng.uniform(0.02, 0.06)
         shape = _BODY_SHAPES["disc" if rng.random() < 0.6 else "slab"](u / long, v / wide)

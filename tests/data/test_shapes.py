@@ -14,12 +14,12 @@ from bench.core.boxes import iou
 from bench.core.files import Places
 from bench.data.datasets import data_digest, open_dataset
 from bench.data.proposals import drop_small_boxes, load_proposals
-from bench.data.scenes import SHAPE_CLASSES, Scene, draw_scene
-from bench.data.shapes import ShapesDataset, parse_options, write_dataset
+from bench.data.scenes import SHAPE_CLASSES, STYLES, Scene, draw_scene
+from bench.data.shapes import VERSION, ShapesDataset, parse_options, write_dataset
 from bench.errors import MissingDataError, RequestError, UnknownNameError
 
 LISTS = ("train", "val", "trainval", "test")
-SMALL = {"train": 24, "val": 12, "test": 12, "size": 96}
+SMALL = {"train": 24, "val": 12, "test": 12, "size": 96, "classes": 12}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def shapes(kept: Places) -> ShapesDataset:
 
 
 def scenes(images: int, size: int = 128) -> list[Scene]:
-    return [draw_scene(np.random.default_rng([7, index]), SHAPE_CLASSES, index % 12, size) for index in range(images)]
+    rngs = [np.random.default_rng([7, index]) for index in range(images)]
+    return [draw_scene(rng, SHAPE_CLASSES, index % 12, size, STYLES[VERSION]) for index, rng in enumerate(rngs)]
 
 
 def content(folder: Path) -> str:
@@ -120,7 +121,7 @@ def test_more_images_change_none_of_the_others(shapes: ShapesDataset, places: Pl
             assert shapes.image_path(one).read_bytes() == more.image_path(two).read_bytes()
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"size": 112}, {"classes": 10}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"size": 112}, {"classes": 10}, {"version": 3}])
 def test_other_options_give_another_set(shapes: ShapesDataset, places: Places, change: dict[str, Any]) -> None:
     other = open_dataset("shapes", places, {**SMALL, **change})
     assert other.ground_truth("train").digest != shapes.ground_truth("train").digest
@@ -130,7 +131,9 @@ def test_other_options_give_another_set(shapes: ShapesDataset, places: Places, c
 def test_classes_share_bodies_and_no_two_share_a_part(shapes: ShapesDataset) -> None:
     assert sorted(shapes.families.values()).count("disc") == 3
     assert set(shapes.families.values()) == {"disc", "slab", "wedge", "cross"}
-    assert len({(kind.part, kind.colour) for kind in SHAPE_CLASSES}) == len(SHAPE_CLASSES) == 12
+    for style in STYLES.values():
+        parts = {(kind.part, colour) for kind, colour in zip(SHAPE_CLASSES, style.colours, strict=True)}
+        assert len(parts) == len(SHAPE_CLASSES) == 12
     assert set(shapes.contexts) == {"disc-stripes", "slab-stripes", "wedge-stripes"}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conftest import Answer
 
 ARCHIVE = Path(__file__).with_name("runs_0_1.tar.gz")
-DATA = ["--data", "shapes", "--data-option", "train=12,val=6,test=6,size=64,classes=3"]
+DATA = ["--data", "shapes", "--data-option", "train=12,val=6,test=6,size=64,classes=3,version=3"]
 HERE = ["--threads", "1", "--device", "cpu", "--workers", "0"]
 RUNS = {
     ("center", "voc07-point", ""): {"f1c7cf4baf9356920364"},
