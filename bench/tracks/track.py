@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench import registry
 from bench.errors import BadFileError, UnknownNameError
@@ -49,10 +49,14 @@ class Search(_Closed):
 
 
 class Entry(_Closed):
-    """A row of a track. `method`: `name` or `name:variant`, if it is not the entry's own name."""
+    """A row of a track. `method`: `name` or `name:variant`, if it is not the entry's own name.
+
+    like: an entry whose settings and search this one shares, such as another read-out of the same network.
+    """
 
     group: Group
     method: str | None = None
+    like: str | None = None
     settings: dict[str, Setting] = {}
     search: Search | None = None
 
@@ -97,6 +101,14 @@ class Track(_Closed):
     groups: dict[Group, Members]
     tuning: Tuning
     methods: dict[str, Entry]
+
+    @field_validator("methods")
+    @classmethod
+    def _share_searches(cls, methods: dict[str, Entry]) -> dict[str, Entry]:
+        for name, entry in methods.items():
+            if entry.like is not None and (entry.like not in methods or methods[entry.like].like or entry.search):
+                raise ValueError(f"{name}: like names an entry with a search of its own, and excludes a search")
+        return {name: _share_search(entry, methods) for name, entry in methods.items()}
 
     @model_validator(mode="after")
     def _check_parts(self) -> Track:
@@ -228,6 +240,14 @@ class Track(_Closed):
     def _list_entries(self, result: Result) -> list[str]:
         """List the entries that have the method and variant of a result."""
         return [name for name, entry in self.methods.items() if _is_of(result, entry.method or name)]
+
+
+def _share_search(entry: Entry, methods: Mapping[str, Entry]) -> Entry:
+    """Return an entry with the settings and the search of the one that it is like, if it is like one."""
+    if entry.like is None:
+        return entry
+    model = methods[entry.like]
+    return entry.model_copy(update={"settings": model.settings | entry.settings, "search": model.search})
 
 
 def _is_of(result: Result, method: str) -> bool:

@@ -103,6 +103,8 @@ def find_spaces(track: Track, name: str, by: Criterion, datasets: DatasetCache) 
     What the track, the group or the variant fixes is not drawn; what is not trained has nothing to draw.
     """
     entry = track.entry(name)
+    if entry.like is not None:
+        return {}
     if track.list_settings(name).get("epochs") == 0 or (by == "boxes" and entry.group not in track.tuning.boxes):
         return {}
     cls, variant = datasets.method(entry.method or name, entry.settings)
@@ -125,8 +127,8 @@ def plan_search(
     entry, spaces = track.entry(name), find_spaces(track, name, by, datasets)
     if not spaces:
         raise RequestError(
-            f"{name} of track {track.name} has nothing to tune by {by}: it is not trained, has no setting with a "
-            "range, or the track has no protocol for it."
+            f"{name} of track {track.name} has nothing to tune by {by}: it is like another entry, is not trained, has "
+            "no setting with a range, or the track has no protocol for it."
         )
     former = _list_former(track, name, spaces, datasets)
     own = {key: value for key, value in entry.settings.items() if key not in spaces and key not in former}

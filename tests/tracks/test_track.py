@@ -63,6 +63,8 @@ def test_every_entry_of_a_track_is_a_method_with_settings_that_it_has(name: str)
         ("epochs = 0", "epochs = [0]", "row methods.cam-untrained.settings.epochs"),
         ('by = "boxes"', 'by = "masks"', "row methods.cam.search.by"),
         ('[methods.cam]\ngroup = "maps"', '[methods.cam]\ngroup = "proposals"', "methods.cam: the track has no group"),
+        ("epochs = 0 }", 'epochs = 0 }\nlike = "melm"', "row methods: cam-untrained: like names an entry with a search"),
+        ("trial = 7 }", 'trial = 7 }\nlike = "cam-untrained"', "row methods: cam: like names an entry"),
         ('voc07-point = "val"', 'voc07-seg = "val"', "splits.voc07-seg: no group is evaluated under it"),
         ('weights = "none"', "net_stride = 8\n[nothing]", "row nothing: Extra inputs"),
         ("version = 2", 'version = 2\nweights_digest = "a"\nname = "mine"', "row name: the track's name is the file's"),
@@ -94,6 +96,14 @@ def test_a_track_that_extends_another_says_only_what_is_different(tmp_path: Path
     assert (track.name, track.version) == ("more", 3)
     assert track.settings == {"net": "alexnet", "weights": "none"}
     assert list(track.methods) == ["center", "cam-untrained", "cam"]
+
+
+def test_an_entry_that_is_like_another_shares_its_settings_and_search(tmp_path: Path) -> None:
+    more = TINY + '\n[methods.other]\ngroup = "maps"\nmethod = "has"\nlike = "cam"\nsettings = { hidden = 0.2 }\n'
+    track = read_track(str(write_track(tmp_path, more)))
+    assert track.methods["other"].settings == {"dropout": 0.25, "hidden": 0.2}
+    assert track.methods["other"].search == track.methods["cam"].search
+    assert {request.tuned_on for request in track.make_requests("other", 0)} == {"val-boxes"}
 
 
 def test_requests_are_of_the_protocols_that_accept_what_a_method_makes(tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def test_what_does_not_learn_has_nothing_to_tune(
         plan(name, by=by)
 
 
+def test_an_entry_that_is_like_another_has_no_search_of_its_own(
+    plan: Callable[..., SearchPlan], track: Track, tmp_path: Path
+) -> None:
+    path = tmp_path / "like.toml"
+    path.write_text(TUNABLE + '\n[methods.has]\ngroup = "maps"\nlike = "cam"\n')
+    with pytest.raises(RequestError, match="has of track like has nothing to tune by labels: it is like another entry"):
+        plan("has", track=read_track(str(path)))
+
+
 def test_all_are_those_that_have_something_to_tune(track: Track, datasets: DatasetCache) -> None:
     assert tune.list_tunable(track, "labels", datasets) == ["cam", "weldon:a+b", "gradient", "deconv"]
 
