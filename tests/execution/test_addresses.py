@@ -28,7 +28,8 @@ IMPLIED_VARIANTS = {
     "spn:released-voc": {"box_rule": "mean-components", "difficult_labels": "ignore"},
     "wsddn:released": {"spatial_rule": "paper", "nms_iou": "0.3"},
     "melm": {**MELM, "readout": "l2"},
-    **dict.fromkeys(("melm:base", "melm:base+clique"), {"lam": "1"}),
+    "melm:base": {"lam": "1"},
+    "melm:base+clique": {"lam": "1"},
     **{f"melm:{name}": MELM for name in ("d", "l", "d+rl", "l+rl", "d+arl", "l1+arl", "l2+arl")},
 }
 """Variants that have changed since, and what they were."""

@@ -63,7 +63,7 @@ def test_every_entry_of_a_track_is_a_method_with_settings_that_it_has(name: str)
         ("epochs = 0", "epochs = [0]", "row methods.cam-untrained.settings.epochs"),
         ('by = "boxes"', 'by = "masks"', "row methods.cam.search.by"),
         ('[methods.cam]\ngroup = "maps"', '[methods.cam]\ngroup = "proposals"', "methods.cam: the track has no group"),
-        ("epochs = 0 }", 'epochs = 0 }\nlike = "melm"', "row methods: cam-untrained: like names an entry with a search"),
+        ("epochs = 0 }", 'epochs = 0 }\nlike = "melm"', "row methods: cam-untrained: like names an entry"),
         ("trial = 7 }", 'trial = 7 }\nlike = "cam-untrained"', "row methods: cam: like names an entry"),
         ('voc07-point = "val"', 'voc07-seg = "val"', "splits.voc07-seg: no group is evaluated under it"),
         ('weights = "none"', "net_stride = 8\n[nothing]", "row nothing: Extra inputs"),
