@@ -444,10 +444,14 @@ class TrackGroupDocument(TypedDict):
 
 
 class TrackEntryDocument(TypedDict):
-    """A method of a track; `search`: how its settings were chosen, None if they are defaults."""
+    """A method of a track; `search`: how its settings were chosen, None if they are defaults.
+
+    like: the entry whose settings and search it shares, if there is one.
+    """
 
     group: str
     method: str
+    like: str | None
     settings: Mapping[str, Any]
     search: Mapping[str, Any] | None
 

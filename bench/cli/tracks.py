@@ -43,6 +43,7 @@ def _describe_entry(track: Track, name: str) -> TrackEntryDocument:
     return {
         "group": entry.group,
         "method": entry.method or name,
+        "like": entry.like,
         "settings": entry.settings,
         "search": None if entry.search is None else entry.search.model_dump(mode="json"),
     }
@@ -79,6 +80,8 @@ def _format_group(track: TrackDocument, group: str) -> str:
 def _format_entry(name: str, entry: TrackEntryDocument) -> tuple[str, str, str]:
     method = "" if entry["method"] == name else f"{entry['method']} with "
     settings = method + (format_settings(entry["settings"]) or "its defaults")
+    if entry["like"] is not None:
+        return f"  {name}", settings, f"(like {entry['like']})"
     if (search := entry["search"]) is None:
         return f"  {name}", settings, ""
     how = "{by}: trial {trial} of {trials}, {protocol} {score:.1%}".format(**search)
