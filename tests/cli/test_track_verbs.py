@@ -167,6 +167,7 @@ def test_tracks_are_listed_and_shown(here: Here, track: Path) -> None:
         "group": "maps",
         "method": "cam",
         "settings": {"epochs": 0},
+        "like": None,
         "search": None,
     }
     assert shown["methods"]["cam"]["search"]["by"] == "boxes"
