@@ -225,7 +225,7 @@ class Track(_Closed):
     def _has_weights(self, result: Result) -> bool:
         """Return whether a result that names the track's file of weights is of that very file."""
         names_it = result.config.get("weights") == self.settings.get("weights")
-        return self.weights_digest is None or not names_it or result.weights == self.weights_digest
+        return not self.weights_digest or not names_it or result.weights == self.weights_digest
 
     def _may_join(self, result: Result) -> bool:
         """Return whether a result is of a method without an entry, run as `join` runs it."""
@@ -300,12 +300,13 @@ def find_track(name: str) -> Path:
 def read_track(name: str) -> Track:
     """Read a track by name or path; one that `extends` another has all of it but what it says itself.
 
-    Raises UnknownNameError, and BadFileError naming the key that breaks a rule.
+    It may also leave out methods of the other, `without = [...]`. Raises UnknownNameError, and BadFileError naming the
+    key that breaks a rule.
     """
     path = find_track(name)
     raw = _read_toml(path)
     if base := raw.pop("extends", None):
-        raw = _merge(_read_toml(find_track(str(base))), raw)
+        raw = _extend(_read_toml(find_track(str(base))), raw, path)
     try:
         return Track.model_validate({**raw, "name": path.stem})
     except ValidationError as error:
@@ -321,6 +322,17 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise BadFileError(path, f"not valid TOML: {error}") from None
     if "name" in raw:
         raise BadFileError(path, "the track's name is the file's: remove the key", row="name")
+    return raw
+
+
+def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a track with changes, without the methods that they leave out. Raises BadFileError for an unknown one."""
+    without = changes.pop("without", [])
+    raw = _merge(base, changes)
+    for name in without:
+        if name not in raw["methods"]:
+            raise BadFileError(path, f"the extended track has no method {name}", row="without")
+        del raw["methods"][name]
     return raw
 
 

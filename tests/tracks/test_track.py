@@ -98,6 +98,16 @@ def test_a_track_that_extends_another_says_only_what_is_different(tmp_path: Path
     assert list(track.methods) == ["center", "cam-untrained", "cam"]
 
 
+def test_a_track_may_leave_out_methods_of_the_one_that_it_extends(tmp_path: Path) -> None:
+    write_track(tmp_path)
+    more = tmp_path / "more.toml"
+    more.write_text(f'extends = "{tmp_path / "tiny.toml"}"\nwithout = ["cam-untrained"]')
+    assert list(read_track(str(more)).methods) == ["center", "cam"]
+    more.write_text(f'extends = "{tmp_path / "tiny.toml"}"\nwithout = ["gmp"]')
+    with pytest.raises(BadFileError, match="row without: the extended track has no method gmp"):
+        read_track(str(more))
+
+
 def test_an_entry_that_is_like_another_shares_its_settings_and_search(tmp_path: Path) -> None:
     more = TINY + '\n[methods.other]\ngroup = "maps"\nmethod = "has"\nlike = "cam"\nsettings = { hidden = 0.2 }\n'
     track = read_track(str(write_track(tmp_path, more)))
