@@ -65,7 +65,7 @@ class Verbs(click.Group):
 HELP = """A benchmark harness and leaderboard for weakly supervised vision.
 
 \b
-python -m bench run --method melm --protocol voc07-det --data shapes
+python -m bench run --track shapes-quick --method all
 """
 
 
