@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.errors import BadFileError, RequestError
 
-FILE = Path(bench.__file__).resolve().parent.parent / "methods" / "recipes" / "paper.toml"
+FILE = Path(__file__).resolve().parent.parent / "methods" / "recipes" / "paper.toml"
 
 
 @dataclass(frozen=True)

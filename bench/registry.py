@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-import bench
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
 from bench.recipe import make_config as make_config
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 
-ROOT = Path(bench.__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 _PLUGINS: dict[Literal["method", "protocol"], dict[str, Path]] = {"method": {}, "protocol": {}}
 """Name to file of every `--plugin`; the only state of this module."""

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bench", "methods", "protocols", "slurm", "tools")
 
 FLOORS = (
-    "bench bench.errors",
+    "bench.errors",
     "bench.core",
     "bench.records bench.data",
     "bench.predictions",
@@ -23,8 +23,9 @@ FLOORS = (
     "bench.analysis bench.tracks",
     "slurm",
     "bench.site",
-    "bench.cli",
-    "tools bench.train bench.__main__",
+    "bench.verbs",
+    "bench.cli bench.api",
+    "tools bench bench.train bench.__main__",
 )
 """Rooms, from the ground up: each may import those beside and below it."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

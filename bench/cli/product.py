@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
-from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any
 
 import click
 
-from bench import registry
 from bench.cli import options
 from bench.cli.options import Verb
 from bench.cli.output import say
 from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.progress import is_follower
-from bench.core.setting_names import current_name
-from bench.errors import RequestError, format_count
-
-if TYPE_CHECKING:
-    from bench.execution.dataset_cache import DatasetCache
-    from bench.execution.request import Request
-    from bench.records.result import Supervision
-    from bench.scoring.protocol import Record
-    from bench.tracks.track import Track
+from bench.verbs.product import Asked, make_requests
 
 _NAMES: dict[str, Any] = {"multiple": True, "callback": options.parse_names}
 
@@ -96,24 +85,6 @@ means = options.combine(
 """How runs compute."""
 
 
-class Asked(NamedTuple):
-    """What the options of a product say; `seeds`: None if they do not."""
-
-    track: str | None
-    methods: tuple[str, ...]
-    protocols: tuple[str, ...]
-    seeds: tuple[int, ...] | None
-    settings: dict[str, str]
-    recipe: Literal["paper"] | None
-    weights: str | None
-    conventions: dict[str, Any]
-    data: str | None
-    data_options: dict[str, Any]
-    split: str | None
-    train_split: str | None
-    tuned_on: Supervision
-
-
 def requests(verb: Verb) -> Verb:
     """Add the options of a product of runs.
 
@@ -129,156 +100,13 @@ def requests(verb: Verb) -> Verb:
         from bench.execution.dataset_cache import DatasetCache
 
         datasets = DatasetCache(Places(rest["runs"], rest["data_root"]))
-        if asked.track is None:
-            requests = _multiply(asked, datasets)
-        else:
-            from bench.tracks.track import read_track
-
-            track = read_track(asked.track)
-            rest["threads"] = choose_threads(track, rest["threads"])
-            requests = _select(track, asked, datasets)
+        requests, rest["threads"] = make_requests(asked, rest["threads"], datasets, _note)
         return verb(requests=requests, datasets=datasets, track=asked.track, **rest)
 
     return _OPTIONS(with_requests)  # type: ignore[return-value]
 
 
-def _multiply(asked: Asked, datasets: DatasetCache) -> list[Request]:
-    """Make the product of methods, protocols and seeds."""
-    for name in asked.methods:
-        registry.check_name(name)
-    records = [_record(name, asked.conventions) for name in asked.protocols]
-    splits = [name for name in (asked.split, asked.train_split) if name is not None]
-    _check_data(records, asked.data, asked.data_options, splits, datasets)
-    weights = {} if asked.weights is None else {"weights": asked.weights}
-    settings = _assign_settings(asked.settings | weights, asked.methods, datasets)
-    from bench.execution.request import Request
-
-    return [
-        Request(
-            method=name,
-            protocol=record,
-            seed=seed,
-            settings=settings[name],
-            data=asked.data,
-            data_options=asked.data_options,
-            split=asked.split,
-            train_split=asked.train_split,
-            tuned_on=asked.tuned_on,
-            recipe=asked.recipe,
-        )
-        for name, record, seed in product(asked.methods, records, asked.seeds or (0,))
-    ]
-
-
-def _select(track: Track, asked: Asked, datasets: DatasetCache) -> list[Request]:
-    """Make the requests of a track."""
-    from bench.tracks import selection
-
-    _refuse_options(track, asked)
-    entries, joining = selection.select_methods(track, asked.methods)
-    selection.refuse_changes(entries, asked.settings, asked.tuned_on)
-    selection.check_protocols(track, asked.protocols)
-    splits = [track.train_split, *track.splits.values()]
-    _check_data([*track.protocols.values()], track.dataset, track.data_options, splits, datasets)
-    requests = selection.make_requests(
-        track,
-        entries,
-        _assign_settings(asked.settings, joining, datasets),
-        protocols=asked.protocols,
-        seeds=asked.seeds,
-        tuned_on=asked.tuned_on,
-    )
-    _require_runs(track, asked, requests)
-    return selection.use_weights(track, requests, asked.weights, datasets.places)
-
-
-def _refuse_options(track: Track, asked: Asked) -> None:
-    """Raise RequestError for options whose values the track fixes."""
-    options = {
-        "--recipe": asked.recipe,
-        "--data": asked.data,
-        "--data-option": asked.data_options,
-        "--split": asked.split,
-        "--train-split": asked.train_split,
-        "--convention": asked.conventions,
-    }
-    if given := [name for name, value in options.items() if value]:
-        raise RequestError(
-            f"{', '.join(given)}: track {track.name} fixes what is compared. Leave it out; or copy the track's file "
-            "(python -m bench show NAME names it), change the copy, and give its path as --track."
-        )
-
-
-def choose_threads(track: Track, threads: int | None) -> int:
-    """Return the track's number of threads. Raises RequestError if another one is given."""
-    if threads not in (None, track.threads):
-        count = format_count(track.threads, "thread")
-        raise RequestError(
-            f"--threads {threads}: track {track.name} computes with {count}, which trained weights depend on. "
-            "Leave it out."
-        )
-    return track.threads
-
-
-def _require_runs(track: Track, asked: Asked, requests: Sequence[Request]) -> None:
-    """Raise RequestError for a method that was named and has none of the protocols that were."""
-    able = {request.method for request in requests}
-    for name in asked.methods:
-        method = (track.methods[name].method or name) if name in track.methods else name
-        if name != "all" and method not in able:
-            under = ", ".join(asked.protocols) or "any of its protocols"
-            raise RequestError(f"Track {track.name} does not evaluate {name} under {under}.")
-
-
-def _record(name: str, conventions: Mapping[str, Any]) -> Record:
-    """Read a protocol with changed conventions, and check it before anything is trained."""
-    record = registry.protocol(name).with_conventions(conventions)
-    registry.bind(record)
-    return record
-
-
-def _check_data(
-    records: Sequence[Record],
-    data: str | None,
-    data_options: dict[str, Any],
-    splits: Sequence[str],
-    datasets: DatasetCache,
-) -> None:
-    """Raise the first error in the data of the protocols, if the data of every protocol has one."""
-    from bench.data.dataset import read_split
-
-    wrong = []
-    for record in records:
-        try:
-            dataset = datasets.dataset(data or record.dataset, data_options)
-            for split in set(splits) - {*dataset.splits()}:
-                read_split(dataset, split)  # which says what is wrong with it: a list of one class is a split too
-        except RequestError as error:
-            wrong.append(error)
-    if len(wrong) == len(records):
-        raise wrong[0]
-
-
-def _assign_settings(
-    settings: Mapping[str, str], methods: Sequence[str], datasets: DatasetCache
-) -> dict[str, dict[str, str]]:
-    """Return the settings of each method: those it has, and those that no method has, which it will refuse."""
-    fields = {name: set(datasets.method(name, settings)[0].Config.model_fields) for name in methods}
-    known = set().union(*fields.values())
-    _note_former_names(settings, known)
-    return {
-        name: {
-            key: value
-            for key, value in settings.items()
-            if current_name(key, own) in own or current_name(key, known) not in known
-        }
-        for name, own in fields.items()
-    }
-
-
-def _note_former_names(settings: Mapping[str, str], known: Collection[str]) -> None:
-    """Say which settings were given under former names: their errors name the present ones."""
-    for name in settings:
-        if (new := current_name(name, known)) != name and not is_follower():
-            advice = " To set the number of epochs, use epochs." if name == "epoch" else ""
-            say(f"note: {name} is the former name of {new}.{advice}")
+def _note(text: str) -> None:
+    """Say a note once, not in every process."""
+    if not is_follower():
+        say(text)

@@ -86,13 +86,14 @@ def tune(
     from bench.execution.dataset_cache import DatasetCache
     from bench.tracks.track import find_track, read_track
     from bench.tracks.tune import plan_search, require_writable
+    from bench.verbs.product import choose_threads
 
     if track is None:
         raise click.UsageError("Missing option '--track'.", click.get_current_context())
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RequestError("tune runs in one process. For several, add --cluster and a profile with processes.")
     chosen, path, datasets = read_track(track), find_track(track), DatasetCache(places)
-    means["threads"] = product.choose_threads(chosen, means["threads"])
+    means["threads"] = choose_threads(chosen, means["threads"])
     if not dry_run:
         require_writable(path)
     names = _select_methods(chosen, methods, by, datasets)

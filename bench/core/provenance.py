@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import bench
-
 PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "pyarrow", "pillow")
 
 
@@ -29,7 +27,7 @@ def collect_provenance(device: str) -> dict[str, Any]:
 
 def read_code() -> dict[str, Any]:
     """Return what `read_revision` says of this package."""
-    return read_revision(Path(bench.__file__).resolve().parent)
+    return read_revision(Path(__file__).resolve().parent.parent)
 
 
 NO_CODE = ("results", "docs", "tests", "bench/tracks/*.toml", "*.md")

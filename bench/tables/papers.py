@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-import bench
 from bench.errors import BadFileError
 
 try:
@@ -16,7 +15,7 @@ try:
 except ImportError:  # a PyYAML without libyaml: the same, slower
     from yaml import BaseLoader  # type: ignore[assignment]
 
-PAPERS = Path(bench.__file__).resolve().parent.parent / "results" / "papers"
+PAPERS = Path(__file__).resolve().parent.parent.parent / "results" / "papers"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""One function for each verb, which the command line and Python share."""
