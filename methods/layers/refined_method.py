@@ -23,9 +23,7 @@ class RefinedConfig(ProposalConfig):
         "mean", "reduction of the image loss over classes; OICR uses the mean", search=("mean", "sum")
     )
     refinements: int = training(3, "number of refinements", ge=1, le=9)
-    foreground: float = training(
-        0.5, "minimum IoU with a seed for a proposal to take its class", search=(0.4, 0.5, 0.6), gt=0, le=1
-    )
+    foreground: float = training(0.5, "minimum IoU with a seed for a proposal to take its class", gt=0, le=1)
     first: float = training(1.0, "factor of the first refinement's loss", ge=0)
     readout: str = prediction(
         "mean", "refinement whose scores are predicted: r1, r2 ..., or mean for their mean", pattern="^(mean|r[1-9])$"
