@@ -9,13 +9,14 @@ BenchError
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
     ├── DivergedError       the loss is no longer finite
+    ├── IncompleteError     some of several runs failed; has the results of the others
     └── LostError           one of a run's processes failed, so all of them end
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -123,6 +124,15 @@ class BusyError(RunError):
 
 class DivergedError(RunError):
     """Training produced a loss that is not finite; the last good checkpoint is kept."""
+
+
+class IncompleteError(RunError):
+    """Some of several runs failed. results: those of the others. failed: the error of each run."""
+
+    def __init__(self, results: Sequence[object], failed: Mapping[str, BenchError]) -> None:
+        self.results, self.failed = results, dict(failed)
+        reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        super().__init__(f"{len(failed)} of {len(results) + len(failed)} runs failed: {reasons}")
 
 
 class LostError(RunError):

@@ -24,7 +24,7 @@ FLOORS = (
     "slurm",
     "bench.site",
     "bench.verbs",
-    "bench.cli bench.api",
+    "bench.cli bench.api bench.notebook",
     "tools bench bench.train bench.__main__",
 )
 """Rooms, from the ground up: each may import those beside and below it."""

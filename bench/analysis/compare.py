@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +22,13 @@ from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats
+from bench.tables.frames import make_frame, tables_to_html
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DRAWS = 1000
 """Replicates by class; no record keeps any."""
@@ -59,6 +64,22 @@ class Comparison:
     paired: bool
     metrics: dict[str, Difference]
     per_class: dict[str, dict[str, Difference]]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a pandas DataFrame of the differences, as fractions; `class` is missing for a metric as a whole."""
+        rows = [{"metric": metric, "class": None, **_flatten(line)} for metric, line in self.metrics.items()]
+        for metric, lines in self.per_class.items():
+            rows += [{"metric": metric, "class": name, **_flatten(line)} for name, line in lines.items()]
+        return make_frame(rows)
+
+    def _repr_html_(self) -> str:
+        """Show the tables in a notebook."""
+        return tables_to_html(make_tables(self))
+
+
+def _flatten(line: Difference) -> dict[str, float | None]:
+    low, high = line.interval or (None, None)
+    return {"a": line.a, "b": line.b, "difference": line.difference, "low": low, "high": high, "p": line.p}
 
 
 def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway: bool = False) -> Comparison:

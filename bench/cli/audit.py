@@ -10,10 +10,11 @@ from bench.cli import options
 from bench.cli.documents import AuditDocument, AuditSettingDocument
 from bench.cli.output import emit
 from bench.cli.progress import make_reporter
-from bench.cli.scoring_inputs import ScoringInputs, read_scoring_inputs, scoring_options
+from bench.cli.scoring_inputs import scoring_options
 
 if TYPE_CHECKING:
     from bench.analysis.audit import Audit, Setting
+    from bench.verbs.scoring import AuditReport
 
 
 @click.command("audit")
@@ -21,35 +22,30 @@ if TYPE_CHECKING:
 @options.allow_missing
 @options.format_
 @options.as_json
-def audit(*, allow_missing: bool, format_: str, as_json: bool, **chosen: Any) -> None:
+def audit(*, format_: str, as_json: bool, **chosen: Any) -> None:
     """Score the same predictions under every convention.
 
     One convention is changed at a time; the one that changes the primary metric most comes first. Nothing is recorded.
     """
-    from bench.analysis.audit import audit as audit_all
-    from bench.analysis.audit import make_table
     from bench.tables.render import FORMATS
+    from bench.verbs.scoring import audit as audit_predictions
 
-    inputs = read_scoring_inputs(**chosen)
-    protocol, truth = inputs.protocol, inputs.truth
-    audited = audit_all(protocol, truth, inputs.resolve(), allow_missing=allow_missing, progress=make_reporter())
+    report = audit_predictions(progress=make_reporter(), **chosen)
     if as_json:
-        emit(_to_document(inputs, audited))
+        emit(_to_document(report))
         return
-    where = f"{protocol.record.name} on {truth.dataset} {truth.split}"
-    title = f"{inputs.made_by} · {where}, each convention changed alone, per cent"
-    click.echo(FORMATS[format_](make_table(audited, title)))
+    click.echo(FORMATS[format_](report.make_table()))
 
 
-def _to_document(inputs: ScoringInputs, audit: Audit) -> AuditDocument:
+def _to_document(report: AuditReport) -> AuditDocument:
     return {
-        "protocol": inputs.protocol.record.name,
-        "dataset": inputs.truth.dataset,
-        "split": inputs.truth.split,
-        "method": inputs.made_by,
-        "conventions": inputs.protocol.conventions.model_dump(mode="json"),
-        "metrics": audit.own.metrics,
-        "settings": [_to_setting_document(audit, setting) for setting in audit.others],
+        "protocol": report.protocol,
+        "dataset": report.dataset,
+        "split": report.split,
+        "method": report.method,
+        "conventions": dict(report.conventions),
+        "metrics": report.audit.own.metrics,
+        "settings": [_to_setting_document(report.audit, setting) for setting in report.audit.others],
     }
 
 

@@ -36,13 +36,11 @@ def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, plac
     A and B are addresses, possibly abbreviated, or paths of records. The difference is A - B, with its 95 % bootstrap
     interval over the images and the two-sided p-value of no difference.
     """
-    from bench.analysis.compare import compare as compare_both
     from bench.analysis.compare import make_tables
-    from bench.records.collection import find_result
     from bench.tables.render import FORMATS
+    from bench.verbs.results import compare as compare_results
 
-    result_a, result_b = (find_result(name, places, table.MEASURED) for name in (a, b))
-    comparison = compare_both(result_a, result_b, per_class=per_class, anyway=anyway)
+    comparison = compare_results(a, b, places=places, measured=table.MEASURED, per_class=per_class, anyway=anyway)
     if as_json:
         emit(_to_document(comparison))
         return

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -62,6 +63,40 @@ class _Silent:
 
     def say(self, text: str) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Work that advanced to `done` of `total`; with `total` 0, a line worth keeping in a log."""
+
+    title: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class CallbackProgress:
+    """Calls a function with each event."""
+
+    def __init__(self, callback: Callable[[ProgressEvent], None]) -> None:
+        self._callback = callback
+
+    @contextmanager
+    def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
+        """Count `total` units."""
+        counted = start
+
+        def step(done: int = 1, **figures: float) -> None:
+            nonlocal counted
+            counted += done
+            self._callback(ProgressEvent(title, counted, total, unit, figures))
+
+        yield step
+
+    def say(self, text: str) -> None:
+        """Pass a line on."""
+        self._callback(ProgressEvent(text))
 
 
 def is_follower() -> bool:

@@ -75,9 +75,10 @@ def write_shard(
     labels: Sequence[str] | None = None,
     *,
     half: bool = False,
+    double: bool = False,
 ) -> None:
-    """Write maps (h, w), of `labels` if they are `maps`, as one shard, atomically; `half`: as float16."""
-    number = np.float16 if half else np.float32
+    """Write maps (h, w), of `labels` if they are `maps`, as one shard, atomically; as float32, float16 or float64."""
+    number = np.float16 if half else np.float64 if double else np.float32
     columns: dict[str, Any] = {"image": pa.array(images, pa.string())}
     if labels is not None:
         columns["label"] = pa.array(labels, pa.string())

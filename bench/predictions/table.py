@@ -134,13 +134,18 @@ def write(path: Path, kind: str, table: pa.Table, about: About) -> None:
     write_rows(path, kind, table.select(list(KINDS[kind])), about)
 
 
-def write_rows(path: Path, kind: str, table: pa.Table, about: About, at_once: int | None = None) -> None:
-    """Write a table with any columns as `write` does, in row groups of `at_once` rows."""
+def describe(kind: str | None, about: About) -> dict[bytes, bytes]:
+    """Return the metadata of a parquet file of predictions."""
     note = {"kind": kind, "made_by": about.made_by, "dataset": about.dataset, "split": about.split, **about.extra}
     note["ids"] = None if about.ids is None else list(about.ids)
+    return {_KEY: json.dumps(note).encode()}
+
+
+def write_rows(path: Path, kind: str | None, table: pa.Table, about: About, at_once: int | None = None) -> None:
+    """Write a table with any columns as `write` does, in row groups of `at_once` rows."""
     split = [field.name for field in table.schema if pa.types.is_float64(field.type)]  # half the time to read
     texts = [field.name for field in table.schema if field.name not in split]
-    described = table.replace_schema_metadata({_KEY: json.dumps(note)})
+    described = table.replace_schema_metadata(describe(kind, about))
     with atomic_file(path) as part:
         options = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": split}
         pq.write_table(described, part, row_group_size=at_once, **options)
@@ -165,7 +170,7 @@ def read(path: Path, *kinds: str) -> Predictions:
     """
     try:
         with pq.ParquetFile(require_regular_file(path)) as file:
-            note = _read_note(path, file.schema_arrow)
+            note = _read_note(path, file)
             kind = _resolve_kind(path, note.kind, kinds)
             _check_columns(path, kind, file.schema_arrow)
             _check_size(path, kind, file.metadata)
@@ -219,8 +224,9 @@ def resolve(predictions: Predictions, truth: GroundTruth) -> ResolvedPredictions
     return resolved
 
 
-def _read_note(path: Path, schema: pa.Schema) -> _Note:
-    raw = (schema.metadata or {}).get(_KEY, b"{}")
+def _read_note(path: Path, file: pq.ParquetFile) -> _Note:
+    """Read the metadata of a file; that of a file written row by row is not in its schema."""
+    raw = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}.get(_KEY, b"{}")
     try:
         return _Note.model_validate_json(raw)
     except ValidationError as error:

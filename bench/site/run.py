@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import registry
-from bench.errors import BadFileError
+from bench.gallery.curves import read_curves
 from bench.records.collection import StoredResult
-from bench.records.outcomes import read_outcomes
 from bench.records.result import SYNTHETIC, Result
 from bench.records.training_log import read_training_log
-from bench.scoring.average_precision import precision_recall
 from bench.site.charts import Chart, compute_envelope, draw_chart
 from bench.site.parts import flatten, make_text_table, markup
 from bench.site.paths import method_page, protocol_page
@@ -94,22 +91,13 @@ def _scale(value: float, whole: float) -> float:
 
 def _draw_curves(one: StoredResult) -> list[Chart]:
     """Draw a precision-recall curve for each class with positives, if the family ranks and outcomes are stored."""
-    ranked = getattr(registry.family(one.result.family), "rank_hits", None)
-    outcomes = read_outcomes(one.record) if ranked else None
-    if ranked is None or outcomes is None:
-        return []
     axes = ("recall 0", "1"), "precision"
-    try:
-        rows = ranked(outcomes.table, len(outcomes.classes))
-    except (KeyError, TypeError, ValueError):
-        raise BadFileError(one.record.with_suffix(".parquet"), "outcomes of another version: score again") from None
     numbers = next(iter(one.result.per_class.values()), {})
     return [
         draw_chart(
             f"{name} {percent(numbers.get(name))}", {name: compute_envelope(*curve)}, *axes, across=(0, 1), span=(0, 1)
         )
-        for name, curve, positives in zip(outcomes.classes, precision_recall(rows), rows.positives, strict=True)
-        if positives
+        for name, curve in read_curves(one).items()
     ]
 
 

@@ -1,0 +1,407 @@
+"""The command line's verbs for Python: what `import bench` offers.
+
+Keyword arguments have the names of the command line's options, and the same defaults: `--data-root DIR` is
+`data_root=DIR`, an option that repeats takes a sequence, and one of KEY=VALUE pairs a mapping. Nothing prints. What
+goes wrong is a `bench.errors.BenchError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from bench import registry
+from bench.core.files import IMAGE_CACHE_MIB, Places
+from bench.core.progress import SILENT, CallbackProgress, Progress, ProgressEvent
+from bench.errors import IncompleteError, RequestError, UnknownNameError
+from bench.verbs import results as result_verbs
+
+if TYPE_CHECKING:
+    from bench.analysis.compare import Comparison
+    from bench.notebook import NotebookResult, ResultList, TableList
+    from bench.predictions.handover import Source
+    from bench.records.result import Result, Supervision
+    from bench.verbs.scoring import AuditReport
+
+__all__ = ["audit", "compare", "datasets", "methods", "protocols", "results", "run", "score", "table"]
+
+Folder = str | os.PathLike[str]
+Names = str | Sequence[str]
+OnProgress = Callable[[ProgressEvent], None]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_Value = TypeVar("_Value")
+
+
+def run(
+    method: Names = (),
+    protocol: Names = (),
+    *,
+    track: str | None = None,
+    seed: int | Iterable[int] | None = None,
+    set: Mapping[str, Any] = NOTHING,
+    recipe: Literal["paper"] | None = None,
+    weights: Folder | None = None,
+    convention: Mapping[str, Any] = NOTHING,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    split: str | None = None,
+    train_split: str | None = None,
+    tuned_on: Supervision = "none",
+    device: str = "auto",
+    workers: int = 2,
+    threads: int | None = None,
+    cache: int = IMAGE_CACHE_MIB,
+    feature_cache: bool = True,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> ResultList:
+    """Train, predict, score and record the product of methods, protocols and seeds; what is stored is not repeated.
+
+    Args:
+        method: Methods, `name` or `name:variant`. With `track`, "all" is every method of it.
+        protocol: Protocols to evaluate under; default: those of the track.
+        track: A track, by name or as the path of its file.
+        seed: Seeds of trainings; default: 0, or the track's.
+        set: Config fields of the methods, each set for the methods that have it.
+        recipe: "paper" to train as the method's paper does.
+        weights: Initial weights of the net: a file, "none" or "imagenet".
+        convention: Conventions of the protocol to override.
+        data: Dataset in place of the protocol's: a name, or the path of a file that describes it.
+        data_option: Options of the dataset.
+        split: Id list to evaluate on in place of the protocol's.
+        train_split: Id list to train on in place of the protocol's.
+        tuned_on: Supervision beyond image labels that settings were tuned on.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        workers: Threads that load images ahead of need.
+        threads: Threads that compute; part of a training's address.
+        cache: MiB of decoded images that a training keeps in memory.
+        feature_cache: Whether features of frozen nets are kept on disk.
+        data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
+        runs: Folder of trainings, predictions and results; default: BENCH_RUNS, or "runs".
+        plugin: Files with methods, protocols or datasets of your own.
+        progress: Called as work advances.
+
+    Returns:
+        The results, in the order of methods, protocols and seeds.
+
+    Raises:
+        BenchError: The error of the run; of several runs, an IncompleteError once the others have ended.
+    """
+    from bench.execution.dataset_cache import DatasetCache
+    from bench.execution.pipeline import run as run_all
+    from bench.notebook import show_results
+    from bench.records.collection import StoredResult
+    from bench.records.store import Store
+    from bench.verbs.product import Asked, make_requests
+
+    _use_plugins(plugin)
+    _require_choice("tuned_on", tuned_on, _list_supervision())
+    _require_choice("recipe", recipe, (None, "paper"))
+    for name, given in (("method", method), ("protocol", protocol or track)):
+        if not given:
+            raise RequestError(f"run needs {name}: give at least one.")
+    places, reporter = _make_places(data_root, runs), _make_progress(progress)
+    asked = Asked(
+        track=track,
+        methods=_split_names(method),
+        protocols=_split_names(protocol),
+        seeds=None if seed is None else (seed,) if isinstance(seed, int) else tuple(dict.fromkeys(seed)),
+        settings=dict(set),
+        recipe=recipe,
+        weights=None if weights is None else os.fspath(weights),
+        conventions=dict(convention),
+        data=None if data is None else os.fspath(data),
+        data_options=dict(data_option),
+        split=split,
+        train_split=train_split,
+        tuned_on=tuned_on,
+    )
+    cached = DatasetCache(places)
+    requests, threads = make_requests(asked, threads, cached, reporter.say)
+    report = run_all(
+        requests,
+        places,
+        progress=reporter,
+        device=device,
+        workers=workers,
+        threads=threads,
+        cache=cache,
+        feature_cache=feature_cache,
+        datasets=cached,
+    )
+    store = Store(places)
+    shown = show_results(
+        (StoredResult(result, store.result_path(result.address)) for result in report.results), places, data_option
+    )
+    if report.failed and len(requests) == 1:
+        raise next(iter(report.failed.values()))
+    if report.failed:
+        raise IncompleteError(shown, report.failed)
+    return shown
+
+
+def score(
+    protocol: str,
+    predictions: Source,
+    *,
+    scores: Source | None = None,
+    name: str | None = None,
+    tuned_on: Supervision = "unknown",
+    allow_missing: bool = False,
+    convention: Mapping[str, Any] = NOTHING,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    split: str | None = None,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> NotebookResult:
+    """Score predictions, whatever made them, and record the result.
+
+    Args:
+        protocol: Protocol to evaluate under.
+        predictions: The path of a file or folder; a pandas DataFrame or a pyarrow table with the columns of its kind; a
+            list of COCO results; or an iterable of `(image id, {name: array})`, which is written to the runs folder as
+            it comes (`bench.predictions.handover` lists the names).
+        scores: Class scores, if they are apart from `predictions`.
+        name: Name of the method; default: the one in the file, or "unnamed".
+        tuned_on: Supervision beyond image labels that settings were tuned on.
+        allow_missing: Treat images without predictions as images without detections.
+        convention: Conventions of the protocol to override.
+        data: Dataset in place of the protocol's: a name, or the path of a file that describes it.
+        data_option: Options of the dataset.
+        split: Split to evaluate on in place of the protocol's.
+        data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
+        runs: Folder in which the result is recorded; default: BENCH_RUNS, or "runs".
+        plugin: Files with protocols or datasets of your own.
+        progress: Called as work advances.
+
+    Raises:
+        BadFileError: Predictions break a rule; names the row and the rule. Nothing is recorded.
+        RequestError: The request is wrong, or images have no predictions.
+    """
+    from bench.notebook import show_results
+    from bench.records.collection import StoredResult
+    from bench.records.store import Store
+    from bench.verbs.scoring import score as score_predictions
+
+    _use_plugins(plugin)
+    _require_choice("tuned_on", tuned_on, _list_supervision())
+    places = _make_places(data_root, runs)
+    result = score_predictions(
+        protocol,
+        predictions,
+        scores=scores,
+        name=name,
+        tuned_on=tuned_on,
+        allow_missing=allow_missing,
+        conventions=convention,
+        data=None if data is None else os.fspath(data),
+        data_options=data_option,
+        split=split,
+        places=places,
+        progress=_make_progress(progress),
+    )
+    return show_results([StoredResult(result, Store(places).result_path(result.address))], places, data_option)[0]
+
+
+def audit(
+    protocol: str,
+    predictions: Source,
+    *,
+    scores: Source | None = None,
+    allow_missing: bool = False,
+    convention: Mapping[str, Any] = NOTHING,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    split: str | None = None,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> AuditReport:
+    """Score the same predictions with each convention changed alone; nothing is recorded.
+
+    Arguments are those of `score`, and so are the errors.
+    """
+    from bench.verbs.scoring import audit as audit_predictions
+
+    _use_plugins(plugin)
+    return audit_predictions(
+        protocol,
+        predictions,
+        scores=scores,
+        allow_missing=allow_missing,
+        conventions=convention,
+        data=None if data is None else os.fspath(data),
+        data_options=data_option,
+        split=split,
+        places=_make_places(data_root, runs),
+        progress=_make_progress(progress),
+    )
+
+
+def compare(
+    a: str | Result,
+    b: str | Result,
+    *,
+    per_class: bool = False,
+    anyway: bool = False,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+) -> Comparison:
+    """Compare two results on the same images: `a - b`, its interval, and the p-value of no difference.
+
+    Args:
+        a: A result, its address, possibly abbreviated, or the path of its record.
+        b: The other.
+        per_class: Also compare class by class.
+        anyway: Compare results of different protocols or conventions; `unlike` lists what differs.
+        data_root: Root folder of the datasets.
+        runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        plugin: Files with protocols of your own.
+    """
+    _use_plugins(plugin)
+    places = _make_places(data_root, runs)
+    measured = result_verbs.MEASURED
+    return result_verbs.compare(a, b, places=places, measured=measured, per_class=per_class, anyway=anyway)
+
+
+def results(
+    *,
+    method: Names = (),
+    protocol: Names = (),
+    data: str | None = None,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+) -> ResultList:
+    """Return the results of the runs folder and the published ones, oldest first.
+
+    Args:
+        method: Only those of these methods, `name` or `name:variant`.
+        protocol: Only those under these protocols.
+        data: Only those on this dataset.
+        data_root: Root folder of the datasets; plots read photographs from it.
+        runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+    """
+    from bench.notebook import show_results
+    from bench.records.collection import list_results
+
+    places, names, wanted = _make_places(data_root, runs), _split_names(method), _split_names(protocol)
+    chosen = [
+        stored
+        for stored in list_results(places, result_verbs.MEASURED)
+        if (not names or {stored.result.method, stored.result.label} & {*names})
+        and (not wanted or stored.result.protocol in wanted)
+        and data in (None, stored.result.dataset)
+    ]
+    return show_results(sorted(chosen, key=lambda one: (one.result.created, one.result.address)), places)
+
+
+def table(
+    name: str = result_verbs.LEADERBOARD,
+    *,
+    track: str | None = None,
+    protocol: Names = (),
+    data: str | None = None,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> TableList:
+    """Make the leaderboards of the results, or a paper's table with measured results below the reported ones.
+
+    Args:
+        name: "leaderboard", or a paper's table, such as "melm-3".
+        track: Only the results of this track.
+        protocol: Only these protocols.
+        data: Results on this dataset; default: each protocol's own.
+        data_root: Root folder of the datasets.
+        runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        plugin: Files with methods or protocols of your own.
+        progress: Called with notes on missing results.
+    """
+    from bench.notebook import TableList
+
+    _use_plugins(plugin)
+    return TableList(
+        result_verbs.make_tables(
+            name,
+            track=track,
+            protocols=_split_names(protocol),
+            data=data,
+            places=_make_places(data_root, runs),
+            measured=result_verbs.MEASURED,
+            say=_make_progress(progress).say,
+        )
+    )
+
+
+def methods() -> dict[str, str]:
+    """Return a line about each method, by name.
+
+    >>> methods()["cam"][:25]
+    'Class activation mapping '
+    """
+    return {name: listed.summary for name, listed in registry.methods().items()}
+
+
+def protocols() -> dict[str, str]:
+    """Return a line about each protocol, by name.
+
+    >>> "voc07-det" in protocols()
+    True
+    """
+    return {name: listed.summary for name, listed in registry.protocols().items()}
+
+
+def datasets() -> dict[str, str]:
+    """Return a line about each dataset, by name.
+
+    >>> datasets()["voc2010"]
+    'PASCAL VOC 2010: 20 classes, train and val annotated.'
+    """
+    from bench.data.datasets import DATASETS
+
+    return dict(DATASETS)
+
+
+def _make_places(data_root: Folder | None, runs: Folder | None) -> Places:
+    root = data_root or os.environ.get("BENCH_DATA")
+    return Places(Path(runs or os.environ.get("BENCH_RUNS") or "runs"), Path(root) if root else None)
+
+
+def _make_progress(callback: OnProgress | None) -> Progress:
+    return SILENT if callback is None else CallbackProgress(callback)
+
+
+def _use_plugins(files: Folder | Sequence[Folder]) -> None:
+    for file in [files] if isinstance(files, str | os.PathLike) else files:
+        registry.use_plugin(Path(file))
+
+
+def _split_names(names: Names) -> tuple[str, ...]:
+    """Return distinct names; text may list them with commas, as on the command line."""
+    parts = (part.strip() for name in ([names] if isinstance(names, str) else names) for part in name.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _list_supervision() -> tuple[str, ...]:
+    from bench.records.result import SUPERVISION
+
+    return SUPERVISION
+
+
+def _require_choice(option: str, value: str | None, choices: Sequence[str | None]) -> None:
+    """Raise UnknownNameError for a value that an option does not have."""
+    if value not in choices:
+        raise UnknownNameError(f"value of {option}", str(value), [choice for choice in choices if choice is not None])

@@ -1,0 +1,123 @@
+"""Results and tables as Python has them: frozen records that show themselves in a notebook, plot, and become frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PrivateAttr
+
+from bench.core.files import Places
+from bench.errors import RequestError
+from bench.records.collection import StoredResult
+from bench.records.result import Result
+from bench.tables.frames import make_frame, tables_to_frame, tables_to_html
+from bench.tables.leaderboard import leaderboards
+from bench.tables.model import Cell, Table
+from bench.tables.numbers import bounds, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.gallery.plots import ResultFigure
+
+
+class NotebookResult(Result):
+    """A result (`bench.records.result.Result`) that knows where its files are."""
+
+    _record: Path = PrivateAttr()
+    _places: Places = PrivateAttr()
+    _data_options: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a pandas DataFrame of the metrics, as fractions; `class` is missing for a metric as a whole."""
+        rows = [_make_row(name, None, value, self.intervals.get(name)) for name, value in self.metrics.items()]
+        for metric, values in self.per_class.items():
+            intervals = self.class_intervals.get(metric, {})
+            rows += [_make_row(metric, name, value, intervals.get(name)) for name, value in values.items()]
+        return make_frame(rows)
+
+    def plot(self, images: int | None = None) -> ResultFigure:
+        """Draw precision-recall, the first metric by class, and the worst and best images, as a matplotlib figure.
+
+        images: how many; None: four, if the runs folder and the photographs have them, else a note that says why not.
+        Raises RequestError where matplotlib is not installed, and if a number of images cannot be drawn.
+        """
+        try:
+            from bench.gallery.plots import plot_result
+        except ModuleNotFoundError as error:
+            if error.name != "matplotlib":
+                raise
+            raise RequestError("plot needs matplotlib, which is not installed: pip install matplotlib") from None
+        stored = StoredResult(self, self._record)
+        return plot_result(stored, self._places, images=images, options=self._data_options)
+
+    def _repr_html_(self) -> str:
+        where = f"{self.protocol} on {self.dataset} {self.split}{' (partial)' if self.partial else ''}"
+        columns = ("metric", "per cent", "95 % interval")
+        rows = [_make_cells(name, value, self.intervals.get(name)) for name, value in self.metrics.items()]
+        title, remarks = f"{self.label} · {where}{self.seed_suffix}", (*self.notes, f"result {self.address}")
+        tables = [Table(title, columns, tuple(rows), remarks=remarks)]
+        for metric, values in self.per_class.items():
+            intervals = self.class_intervals.get(metric, {})
+            rows = [_make_cells(name, value, intervals.get(name)) for name, value in values.items()]
+            tables.append(Table(f"{metric} by class", ("class", *columns[1:]), tuple(rows)))
+        return tables_to_html(tables)
+
+
+class ResultList(tuple[NotebookResult, ...]):
+    """Results, as an immutable sequence; a notebook shows their leaderboards."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a pandas DataFrame with a row for each result; metrics and the ends of intervals are fractions."""
+        return make_frame([_describe(result) for result in self])
+
+    def _repr_html_(self) -> str:
+        return tables_to_html(leaderboards(self))
+
+
+class TableList(tuple[Table, ...]):
+    """Tables, as an immutable sequence."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make one pandas DataFrame of the tables; column `table` has their titles. Numbers are fractions."""
+        return tables_to_frame(self)
+
+    def _repr_html_(self) -> str:
+        return tables_to_html(self)
+
+
+def show_results(
+    stored: Iterable[StoredResult], places: Places, data_options: Mapping[str, Any] | None = None
+) -> ResultList:
+    """Return stored results as a notebook shows them."""
+    return ResultList(_show_result(one, places, data_options or {}) for one in stored)
+
+
+def _show_result(stored: StoredResult, places: Places, data_options: Mapping[str, Any]) -> NotebookResult:
+    shown = NotebookResult.model_construct(**dict(stored.result))  # it has been checked
+    shown._record, shown._places, shown._data_options = stored.record, places, dict(data_options)
+    return shown
+
+
+def _make_row(metric: str, of: str | None, value: float | None, ends: tuple[float, float] | None) -> dict[str, Any]:
+    low, high = ends or (None, None)
+    return {"metric": metric, "class": of, "value": value, "low": low, "high": high}
+
+
+def _make_cells(name: str, value: float | None, ends: tuple[float, float] | None) -> tuple[Cell, ...]:
+    return Cell(name, name), Cell(value, percent(value) or "undefined"), Cell(None, bounds(ends))
+
+
+def _describe(result: Result) -> dict[str, Any]:
+    fields = ("protocol", "dataset", "split", "images", "method", "variant", "seed", "tuned_on", "address")
+    row = {name: getattr(result, name) for name in fields}
+    for name, value in result.metrics.items():
+        low, high = result.intervals.get(name, (None, None))
+        row |= {name: value, f"{name} low": low, f"{name} high": high}
+    return row
