@@ -110,7 +110,7 @@ class MelmConfig(ProposalConfig):
         "weighted by w_h p of Eq. 10 like neighbours, and averaged over all proposals of Omega",
         later=True,
     )
-    lam: float = training(10.0, "* lambda of Eq. 1, the weight of the local loss", ge=0, search=Range(1, 100, log=True))
+    lam: float = training(1.0, "* lambda of Eq. 1, the weight of the local loss", ge=0, search=Range(0.1, 10, log=True))
     readout: str = prediction(
         "l2",
         "branch whose scores are predicted: d, l1, l2 ..., or mean: the mean of all localization branches (released)",
@@ -131,8 +131,8 @@ def _variant(branches: int, passes: int, readout: str, **more: Any) -> dict[str,
     return {"branches": branches, "passes": passes, "readout": readout, **more}
 
 
-READING = {"omega": "image", "recurrence": 0.5}
-"""Our reading of the paper, with which localization learns (docs/studies/melm.md); `letter` is the text as printed."""
+READING = {"background": False, "aggregate": "relative"}
+"""p(y, h) of Eq. 9 is that of Eq. 18, as in discovery; without it localization hardly learns (docs/studies/melm.md)."""
 
 RELEASED = _variant(
     2,
@@ -177,7 +177,7 @@ class Melm(RegionMethod):
         "l1+arl": _variant(2, 2, "l1", **READING),
         "l2+arl": _variant(2, 2, "l2", **READING),
         "arl": _variant(2, 2, "mean", **READING),
-        "letter": _variant(2, 2, "l2", lam=1.0),
+        "negatives": _variant(2, 2, "l2"),
         "released": RELEASED,
     }
     default_variant: ClassVar = "arl"

@@ -20,7 +20,7 @@ from bench.records.store import PredictionsKey, TrainingKey
 FIXTURE = json.loads((Path(__file__).parent / "addresses_0_1.json").read_text())
 """Of each method and variant: settings, configs as they were addressed (of later rows what differs), addresses."""
 
-MELM = {"omega": "clique", "recurrence": "1", "lam": "1"}
+MELM = {"background": "true", "aggregate": "probability"}
 
 IMPLIED_VARIANTS = {
     "danet:released": {"box_rule": "all-foreground", "root_width": "0"},
@@ -28,8 +28,6 @@ IMPLIED_VARIANTS = {
     "spn:released-voc": {"box_rule": "mean-components", "difficult_labels": "ignore"},
     "wsddn:released": {"spatial_rule": "paper", "nms_iou": "0.3"},
     "melm": {**MELM, "readout": "l2"},
-    "melm:base": {"lam": "1"},
-    "melm:base+clique": {"lam": "1"},
     **{f"melm:{name}": MELM for name in ("d", "l", "d+rl", "l+rl", "d+arl", "l1+arl", "l2+arl")},
 }
 """Variants that have changed since, and what they were."""

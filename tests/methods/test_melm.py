@@ -228,8 +228,8 @@ def test_read_outs_of_one_network_share_their_training_settings() -> None:
     assert len({str(trained(name)) for name in ("base", "base+clique", "l", "l+rl", "l2+arl")}) == 5
 
 
-def test_the_letter_of_the_paper_is_the_default_config_but_for_lambda() -> None:
-    assert MelmConfig(**Melm.variants["letter"]) == MelmConfig(lam=1.0)
+def test_the_variant_with_hard_negatives_is_the_default_config() -> None:
+    assert MelmConfig(**Melm.variants["negatives"]) == MelmConfig()
 
 
 def test_read_outs_are_different_scores_of_the_same_weights() -> None:
