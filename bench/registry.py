@@ -1,7 +1,8 @@
-"""Names to methods and protocols, found in three places: this repository's folders, entry points, and plugin files.
+"""Names to methods, protocols and datasets: those of this repository, of entry points, and of plugin files.
 
 Listing reads one line of each file and imports nothing of it. An entry point of the group `bench.methods` names a
-module that holds a method; one of `bench.protocols` names a package whose `*.toml` files are protocols.
+module that holds a method; one of `bench.protocols` names a package whose `*.toml` files are protocols; one of
+`bench.datasets` names a module that opens a dataset (see `bench.data`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from bench.data import datasets
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
 from bench.recipe import make_config as make_config
@@ -33,7 +35,7 @@ _Found = TypeVar("_Found")
 ROOT = Path(__file__).resolve().parent.parent
 
 _PLUGINS: dict[Literal["method", "protocol"], dict[str, Path]] = {"method": {}, "protocol": {}}
-"""Name to file of every `--plugin`; the only state of this module."""
+"""Name to file of every `--plugin`, but for datasets, which `bench.data.datasets` keeps; the only state here."""
 
 
 @dataclass(frozen=True)
@@ -179,14 +181,19 @@ def bind(record: Record) -> BoundProtocol:
 
 
 def use_plugin(path: Path) -> None:
-    """Add a method (`.py`) or a protocol (`.toml`) of the user's own, named as its file.
+    """Add a method (`.py`) or a protocol (`.toml`) of the user's own, named as its file; or a dataset (`.toml`).
 
-    Raises MissingDataError, RequestError for another kind of file, and for a name that is taken.
+    A TOML file with a key `layout` describes a dataset. Raises MissingDataError, RequestError for another kind of file,
+    and for a name that is taken; BadFileError for a dataset's file that breaks a rule.
     """
     if not path.is_file():
         raise MissingDataError("Plugin", path, "Give --plugin the path of a .py or a .toml file.")
     if path.suffix not in (".py", ".toml"):
-        raise RequestError(f"Plugin {path}: expected a method (.py) or a protocol (.toml), but got {path.suffix!r}.")
+        expected = "a method (.py), a protocol or a dataset (.toml)"
+        raise RequestError(f"Plugin {path}: expected {expected}, but got {path.suffix!r}.")
+    if path.suffix == ".toml" and _describes_dataset(path):
+        datasets.use_description(path)
+        return
     path = path.resolve()
     kind: Literal["method", "protocol"] = "method" if path.suffix == ".py" else "protocol"
     name, taken = (_name(path), methods()) if kind == "method" else (path.stem, protocols())
@@ -198,8 +205,15 @@ def use_plugin(path: Path) -> None:
 
 
 def plugins() -> list[Path]:
-    """Return the files added by `use_plugin`."""
-    return [path for files in _PLUGINS.values() for path in files.values()]
+    """Return the files added by `use_plugin` and `--data FILE.toml`."""
+    return [path for files in (*_PLUGINS.values(), datasets.DESCRIPTIONS) for path in files.values()]
+
+
+def _describes_dataset(path: Path) -> bool:
+    try:
+        return "layout" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False  # reading it as a protocol says what is wrong with it
 
 
 def _bind_to_base(cls: MethodClass, base: str | None) -> MethodClass:

@@ -51,7 +51,7 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
 def _protocol(bound: BoundProtocol) -> Iterator[str]:
     record = bound.record
     yield f"`{record.name}`"
-    yield f"{record.dataset} {record.train_split}, {record.eval_split}"
+    yield f"{record.dataset or 'any'} {record.train_split}, {record.eval_split}"
     yield ", ".join(record.predicts) + "".join(f" (and {kind})" for kind in record.also)
     yield ", ".join(bound.metrics)
     yield ", ".join(record.seen_in)

@@ -1,4 +1,4 @@
-"""`data`: check, look at and download datasets, generate the synthetic one, compute region proposals."""
+"""`data`: describe, check, look at and download datasets, generate the synthetic one, compute region proposals."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bench.cli.documents import (
     DataSheetDocument,
     DownloadsDocument,
     FetchDocument,
+    InitDocument,
     InventoriesDocument,
     ProposalsDocument,
     ProposalSetDocument,
@@ -37,17 +38,33 @@ PAGES = (".html", ".htm")
 PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 """Suffixes of a sheet's file: a page, or a picture in this format."""
 
+LAYOUTS = ("voc", "coco", "folder", "csv")
+"""Those of `bench.data.description.Layout`."""
+
 SUSPICIOUS = 2
 """`data check` reports this many suspects of a split: one of twelve may be a photograph of neon letters."""
 
 
+_dataset = click.option(
+    "--data",
+    "name",
+    default="voc2007",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    shell_complete=options.make_completer("datasets"),
+    help="Dataset of the images.",
+)
+
+
 @click.group("data")
 def data() -> None:
-    """Check, look at and download datasets, generate the synthetic one, compute region proposals."""
+    """Describe, check, look at and download datasets, generate the synthetic one, compute region proposals."""
 
 
 @data.command("check")
-@click.argument("names", nargs=-1, callback=options.parse_names, metavar="[DATASET ...]")
+@click.argument("names", nargs=-1, callback=options.parse_datasets, metavar="[NAME|FILE.toml ...]")
+@click.option("--contents", is_flag=True, help="Read every photograph, and print a digest of their contents.")
 @click.option(
     "--images",
     type=click.IntRange(min=0),
@@ -57,7 +74,7 @@ def data() -> None:
 )
 @options.places
 @options.as_json
-def check(names: tuple[str, ...], images: int, places: Places, as_json: bool) -> int:
+def check(names: tuple[str, ...], contents: bool, images: int, places: Places, as_json: bool) -> int:
     """Count the images and objects on disk, and draw some to look at.
 
     The sheet of each dataset is RUNS/sheets/DATASET.html. Exit code 1 if a named dataset is missing, or if a count
@@ -69,7 +86,7 @@ def check(names: tuple[str, ...], images: int, places: Places, as_json: bool) ->
 
     progress = make_reporter()
     real = [name for name in DATASETS if name not in SYNTHETIC]
-    inventories = [check_dataset(name, places, progress) for name in names or real]
+    inventories = [check_dataset(name, places, progress, contents=contents) for name in names or real]
     sheets = [_draw_splits(inventory, places, images, progress) for inventory in inventories]
     if as_json:
         document: InventoriesDocument = {
@@ -101,8 +118,53 @@ def _draw_splits(inventory: DatasetCheck, places: Places, images: int, progress:
     return _describe_sheet(path, samples, notes)
 
 
+@data.command("init")
+@click.argument("folder", type=options.FILE)
+@click.option("--out", type=options.FILE, help="File to write.  [default: the folder's name, .toml]")
+@click.option("--name", help="Name of the dataset.  [default: that of the file]")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="Layout of the folder.  [default: the first that fits]")
+@options.places
+@options.as_json
+def init(
+    *, folder: Path, out: Path | None, name: str | None, layout: str | None, places: Places, as_json: bool
+) -> None:
+    """Describe a folder of photographs in a TOML file, which --data takes.
+
+    Says what was recognised and what is odd about the images and labels. Nothing is written into the folder.
+    """
+    from bench.core.files import write_text
+    from bench.data.check import check_opened
+    from bench.data.description import format_description
+    from bench.data.own import OwnDataset
+    from bench.data.recognise import describe_folder
+
+    path = out or Path(f"{folder.resolve().name}.toml")
+    description, notes = describe_folder(folder, path, name=name, layout=layout)
+    inventory = check_opened(OwnDataset(path, description, places.cache), make_reporter(), notes=notes)
+    write_text(path, format_description(description))
+    if as_json:
+        document: InitDocument = {
+            "written": str(path),
+            "layout": description.layout,
+            "classes": list(description.classes),
+            "dataset": inventory.document(),
+        }
+        emit(document)
+        return
+    classes = f"{format_count(len(description.classes), 'class', 'classes')}: {format_names(description.classes, 12)}"
+    click.echo(f"Layout {description.layout}, {classes}\n{_format_inventory(inventory, None)}\nWrote {path}")
+
+
 @data.command("look")
-@click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET", help="Dataset of the images.")
+@click.option(
+    "--data",
+    "name",
+    default="voc2007",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    help="Dataset of the images.",
+)
 @options.dataset_options
 @click.option("--split", required=True, help="Split of the images.")
 @click.option(
@@ -246,7 +308,15 @@ def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
 
 
 @data.command("proposals")
-@click.option("--data", "name", default="voc2007", show_default=True, metavar="DATASET", help="Dataset of the images.")
+@click.option(
+    "--data",
+    "name",
+    default="voc2007",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    help="Dataset of the images.",
+)
 @options.dataset_options
 @click.option(
     "--split",
@@ -368,7 +438,9 @@ def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) 
         else (split.name, *[""] * 6, split.problem)
         for split in inventory.splits
     ]
-    lines = [inventory.name, align_columns([heads, *rows]), *(_format_notes(sheet) if sheet else ())]
+    digests = [f"contents of {split.name}: {split.contents}" for split in inventory.splits if split.contents]
+    notes = [*(f"note: {note}" for note in inventory.notes), *(_format_notes(sheet) if sheet else ())]
+    lines = [inventory.name, align_columns([heads, *rows]), *digests, *notes]
     if sheet and sheet["written"]:
         lines.append(f"{format_count(sheet['images'], 'photograph')} to look at: {sheet['written']}")
     return "\n".join(lines)

@@ -133,6 +133,9 @@ def _format_field(field: FieldDocument) -> tuple[str, str, str, str, str]:
     return f"  {field['name']}", format_value(field["default"]), paper, released, field["help"] + choices
 
 
+ANY_DATASET = "any dataset (--data):"
+
+
 def describe_protocol(record: Record) -> ProtocolDocument:
     """Describe a protocol: dataset, splits, metrics with their direction, conventions with their source."""
     bound = registry.bind(record)
@@ -152,8 +155,8 @@ def format_protocol(protocol: ProtocolDocument) -> str:
     direction = {True: "higher is better", False: "lower is better"}
     metrics = [f"{name} ({direction[metric['higher_is_better']]})" for name, metric in protocol["metrics"].items()]
     rows = [
-        ("trains on", f"{protocol['dataset']} {protocol['train_split']}"),
-        ("evaluates on", f"{protocol['dataset']} {protocol['eval_split']}"),
+        ("trains on", f"{protocol['dataset'] or ANY_DATASET} {protocol['train_split']}"),
+        ("evaluates on", f"{protocol['dataset'] or ANY_DATASET} {protocol['eval_split']}"),
         ("accepts", ", and ".join([" or ".join(protocol["predicts"]), *protocol["also"]])),
         ("metrics", ", ".join(metrics)),
         ("family", protocol["family"]),
@@ -171,10 +174,10 @@ def format_protocol(protocol: ProtocolDocument) -> str:
 
 def describe_dataset(name: str, places: Places) -> DatasetDocument:
     """Describe a dataset: classes, splits and recipe, or where it was looked for and how to get it."""
-    from bench.data.datasets import DATASETS, open_dataset
+    from bench.data.datasets import list_datasets, open_dataset
     from bench.errors import MissingDataError
 
-    document: DatasetDocument = {"name": name, "summary": DATASETS[name]}
+    document: DatasetDocument = {"name": name, "summary": list_datasets()[name]}
     try:
         dataset = open_dataset(name, places)
     except MissingDataError as error:

@@ -272,6 +272,15 @@ class FetchDocument(TypedDict):
     fetched: list[FetchedDocument]
 
 
+class InitDocument(TypedDict):
+    """`data init`: the file written, and the splits that it describes."""
+
+    written: str
+    layout: str
+    classes: list[str]
+    dataset: dict[str, Any]
+
+
 class DataSheetDocument(TypedDict):
     """`data look`, and of each dataset that `data check` finds: a sheet of photographs.
 
@@ -398,10 +407,10 @@ class ConventionDocument(TypedDict):
 
 
 class ProtocolDocument(NamedDocument):
-    """`show PROTOCOL`."""
+    """`show PROTOCOL`; `dataset` is null where it takes any."""
 
     family: str
-    dataset: str
+    dataset: str | None
     train_split: str
     eval_split: str
     predicts: list[str]

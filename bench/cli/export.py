@@ -25,7 +25,7 @@ class _Source(NamedTuple):
 
     path: Path
     protocol: Record
-    data: str
+    data: str | None
     split: str
     of_run: bool
 

@@ -112,7 +112,11 @@ def gate(
 )
 @options.only_protocols
 @click.option(
-    "--data", metavar="DATASET", shell_complete=options.make_completer("datasets"), help="Only on this dataset."
+    "--data",
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    shell_complete=options.make_completer("datasets"),
+    help="Only on this dataset.",
 )
 @options.format_
 @options.places

@@ -41,11 +41,11 @@ def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str
 def _list_names(kind: str) -> Iterable[str]:
     from bench import registry
     from bench.cli.nets import NETS
-    from bench.data.datasets import DATASETS
+    from bench.data.datasets import list_datasets
     from bench.tables.papers import reported_tables
 
     if kind == "datasets":
-        return DATASETS
+        return list_datasets()
     if kind == "nets":
         return NETS
     if kind == "tables":
@@ -97,6 +97,20 @@ def _parse_value(text: str) -> Any:
         return text
 
 
+def parse_dataset(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Return the name of a dataset; `FILE.toml` is read first. Raises as `use_description`."""
+    if value is None or not value.endswith(".toml"):
+        return value
+    from bench.data.datasets import use_description
+
+    return use_description(Path(value))
+
+
+def parse_datasets(context: click.Context, option: click.Parameter, values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of datasets, as `parse_names` and `parse_dataset` do."""
+    return tuple(str(parse_dataset(context, option, name)) for name in parse_names(context, option, values))
+
+
 def _use_plugins(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> None:
     from bench.registry import use_plugin
 
@@ -116,7 +130,7 @@ plugin = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_plugins,
-    help="File with a method (.py) or protocol (.toml) of your own; can be repeated.",
+    help="File with a method (.py), protocol or dataset (.toml) of your own; can be repeated.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, the rest on stderr.")
@@ -148,7 +162,8 @@ dataset_options = click.option(
 data = combine(
     click.option(
         "--data",
-        metavar="DATASET",
+        metavar="NAME|FILE.toml",
+        callback=parse_dataset,
         shell_complete=make_completer("datasets"),
         help="Use this dataset instead of the protocol's; shapes is built in.",
     ),

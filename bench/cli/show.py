@@ -86,14 +86,14 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
         return
     if len(name) != 1:
         raise click.UsageError("expected one name, or run ADDRESS")
-    from bench.data.datasets import DATASETS
+    from bench.data.datasets import list_datasets
     from bench.tracks.track import list_tracks
 
     method = name[0].partition(":")[0]
     protocols = registry.protocols()
     if name[0] in protocols:
         _print(describe.describe_protocol(registry.protocol(name[0])), describe.format_protocol, as_json)
-    elif name[0] in DATASETS:
+    elif name[0] in (datasets := list_datasets()):
         _print(describe.describe_dataset(name[0], places), describe.format_dataset, as_json)
     elif method in registry.methods():
         _print(describe.describe_method(*registry.parse(name[0])), describe.format_method, as_json)
@@ -102,7 +102,7 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
     elif name[0] in list_tracks() or name[0].endswith(".toml"):
         _print(tracks.describe_track(name[0]), tracks.format_track, as_json)
     else:
-        known = [*registry.methods(), *protocols, *DATASETS, *nets.NETS, *list_tracks()]
+        known = [*registry.methods(), *protocols, *datasets, *nets.NETS, *list_tracks()]
         raise UnknownNameError("method, protocol, dataset, net or track", name[0], known, hint="python -m bench list")
 
 
@@ -117,9 +117,9 @@ def _list_entries(name: str) -> list[EntryDocument]:
     if name == "tracks":
         return tracks.list_entries()
     if name == "datasets":
-        from bench.data.datasets import DATASETS
+        from bench.data.datasets import list_datasets
 
-        return [{"name": dataset, "summary": summary} for dataset, summary in DATASETS.items()]
+        return [{"name": dataset, "summary": summary} for dataset, summary in list_datasets().items()]
     entries = registry.methods() if name == "methods" else registry.protocols()
     return [{"name": entry.name, "summary": entry.summary, "origin": entry.origin} for entry in entries.values()]
 

@@ -32,7 +32,8 @@ LEADERBOARD = "leaderboard"
 @options.only_protocols
 @click.option(
     "--data",
-    metavar="DATASET",
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
     shell_complete=options.make_completer("datasets"),
     help="Results on this dataset (default: each protocol's own).",
 )
@@ -159,19 +160,27 @@ def _make_leaderboards(protocols: tuple[str, ...], data: str | None, places: Pla
     known = list_results(places, MEASURED)
     results = [stored.result for stored in known]
     if data is not None:
-        from bench.data.datasets import DATASETS
+        from bench.data.datasets import list_datasets
 
-        if data not in DATASETS:
-            raise UnknownNameError("dataset", data, DATASETS, hint="python -m bench list datasets")
+        if data not in (known_names := {*list_datasets(), *(result.dataset for result in results)}):
+            raise UnknownNameError("dataset", data, known_names, hint="python -m bench list datasets")
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
-        dataset = data or registry.protocol(protocol).dataset
+        dataset = data or registry.protocol(protocol).dataset or _choose_dataset(protocol, results)
         has_results = any((result.protocol, result.dataset) == (protocol, dataset) for result in results)
         if has_results or protocols:
             tables.append(board(protocol, dataset, known))
         if not has_results:
             _suggest_datasets(protocol, dataset, results)
     return tables
+
+
+def _choose_dataset(protocol: str, results: list[Result]) -> str:
+    """Return the one dataset on which a protocol for any dataset has results. Raises RequestError if it is not one."""
+    names = sorted({result.dataset for result in results if result.protocol == protocol})
+    if len(names) != 1:
+        raise RequestError(f"{protocol} has results on {', '.join(names) or 'no dataset'}: add --data NAME.")
+    return names[0]
 
 
 def _suggest_datasets(protocol: str, dataset: str, results: list[Result]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.core.files import Places
+from bench.core.files import Places, digest, file_digest
 from bench.core.progress import SILENT, Progress
-from bench.data.datasets import Dataset, open_dataset
+from bench.data.datasets import DATASETS, Dataset, open_dataset
 from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT
+from bench.data.oddities import list_oddities
 from bench.errors import MissingDataError
 
 
@@ -74,6 +75,8 @@ class SplitCheck:
     counts: Counts | None = None
     photographs: int | None = None
     problem: str = ""
+    contents: str = ""
+    """Digest of ids and of the photographs' contents, if asked for."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class DatasetCheck:
     name: str
     splits: tuple[SplitCheck, ...] = ()
     missing: str = ""
+    notes: tuple[str, ...] = ()
+    """What is odd about a dataset of one's own."""
 
     @property
     def ok(self) -> bool:
@@ -94,24 +99,37 @@ class DatasetCheck:
         return {**asdict(self), "ok": self.ok}
 
 
-def check_dataset(name: str, places: Places, progress: Progress = SILENT) -> DatasetCheck:
-    """Count one dataset's splits and compare them with the published counts. Raises UnknownNameError."""
+def check_dataset(name: str, places: Places, progress: Progress = SILENT, *, contents: bool = False) -> DatasetCheck:
+    """Count one dataset's splits and compare them with the published counts. Raises UnknownNameError.
+
+    contents: read every photograph for a digest. A dataset of one's own is looked at for oddities.
+    """
     try:
         dataset = open_dataset(name, places)
-        splits = dataset.splits()
+        dataset.splits()
     except MissingDataError as error:
         return DatasetCheck(name, missing=str(error))
-    checks = []
-    with progress.task(f"count {name}", len(splits), unit="splits") as step:
+    return check_opened(dataset, progress, contents=contents)
+
+
+def check_opened(
+    dataset: Dataset, progress: Progress = SILENT, *, contents: bool = False, notes: Sequence[str] = ()
+) -> DatasetCheck:
+    """Check a dataset as `check_dataset` does; `notes` are added to."""
+    splits, checks = dataset.splits(), []
+    with progress.task(f"count {dataset.name}", len(splits), unit="splits") as step:
         for split in splits:
-            checks.append(_check_split(dataset, split))
+            checks.append(_check_split(dataset, split, contents=contents))
             step()
-    return DatasetCheck(name, tuple(checks))
+    if dataset.name not in DATASETS and not any(check.problem for check in checks):
+        notes = (*notes, *list_oddities(dataset, progress))
+    return DatasetCheck(dataset.name, tuple(checks), notes=tuple(notes))
 
 
-def _check_split(dataset: Dataset, name: str) -> SplitCheck:
+def _check_split(dataset: Dataset, name: str, *, contents: bool) -> SplitCheck:
     try:
         truth = dataset.ground_truth(name)
+        content = _digest_contents(dataset, truth.ids) if contents else ""
     except MissingDataError as error:
         return SplitCheck(name, problem=str(error))
     objects, labels = truth.objects, truth.labels
@@ -123,7 +141,14 @@ def _check_split(dataset: Dataset, name: str) -> SplitCheck:
         difficult_only=int((labels == ONLY_DIFFICULT).sum()),
     )
     photographs = len(truth.ids) - len(dataset.list_missing_images(truth.ids))
-    return SplitCheck(name, counts, photographs, _compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {})))
+    problem = _compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {}))
+    return SplitCheck(name, counts, photographs, problem, content)
+
+
+def _digest_contents(dataset: Dataset, ids: Sequence[str]) -> str:
+    """Compute the digest of ids and contents of photographs. Raises MissingDataError for one that is not on disk."""
+    dataset.require_images(ids)
+    return digest([[image, file_digest(dataset.image_path(image))] for image in ids])
 
 
 def _compare_counts(counts: Counts, published: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class CocoDataset(Dataset):
         """Return boxes, crowds, areas and segments of a split."""
         table = self._read_table(split)
         size = stack_sizes(table)
-        objects = _to_objects(table)
+        objects = to_objects(table)
         labels = derive_labels(len(size), len(CLASSES), objects)
         return GroundTruth(self.name, split, CLASSES, tuple(self._read_file_names(split)), size, labels, objects)
 
@@ -96,19 +97,26 @@ class CocoDataset(Dataset):
         return self._file_names[split]
 
 
-def parse_instances(path: Path) -> pa.Table:
+def parse_instances(path: Path, classes: Sequence[str] | None = None) -> pa.Table:
     """Read an instances file as columns: a row an image, by id; objects as lists, boxes as x, y, width, height.
 
-    Raises BadFileError, naming the entry, if it does not have COCO's form with COCO's 80 categories.
+    With `classes`, its categories are these, by name; then file names may have folders, `area` may be missing, and
+    objects may lack a segmentation. Raises BadFileError, naming the entry, if it does not have COCO's form, and without
+    `classes` if it does not have COCO's 80 categories.
     """
-    document = _read_document(path)
-    _check_categories(path, document)
+    document = read_document(path)
+    if classes is None:
+        _check_categories(path, document)
+    label_of = {number: label for label, number in enumerate(CATEGORY_IDS)}
+    if classes is not None:
+        index = {name: label for label, name in enumerate(classes)}
+        label_of = {number: index[name] for number, name in list_categories(path, document).items() if name in index}
     images: dict[int, dict[str, Any]] = {}
-    for row, entry in enumerate(_get_list(path, document, "images")):
-        image = _parse_image(path, entry, f"{row} of images")
+    for row, entry in enumerate(get_list(path, document, "images")):
+        image = _parse_image(path, entry, f"{row} of images", is_own=classes is not None)
         if images.setdefault(int(image["id"]), image) is not image:
             raise BadFileError(path, f"image id {image['id']} is listed twice", row=f"{row} of images")
-    _add_annotations(path, _get_list(path, document, "annotations"), images)
+    _add_annotations(path, get_list(path, document, "annotations"), images, label_of, is_own=classes is not None)
     in_order = [images[key] for key in sorted(images)]
     return pa.table({name: pa.array([image[name] for image in in_order], type_) for name, type_ in _COLUMNS.items()})
 
@@ -126,7 +134,8 @@ _COLUMNS = {
 }
 
 
-def _to_objects(table: pa.Table) -> Objects:
+def to_objects(table: pa.Table) -> Objects:
+    """Return the objects of parsed instances; without segments where one of them lacks its own."""
     label, crowd, area, box = (pc.list_flatten(table[name]).to_numpy() for name in ("label", "crowd", "area", "box"))
     return Objects(
         image_rows(table),
@@ -135,11 +144,24 @@ def _to_objects(table: pa.Table) -> Objects:
         np.zeros(len(label), dtype=np.bool_),
         crowd=crowd,
         area=area,
-        segment=tuple(pc.list_flatten(table["segment"]).to_pylist()),
+        segment=None if (segments := pc.list_flatten(table["segment"])).null_count else tuple(segments.to_pylist()),
     )
 
 
-def _read_document(path: Path) -> dict[str, Any]:
+def list_categories(path: Path, document: dict[str, Any]) -> dict[int, str]:
+    """Return the names of the categories by their ids. Raises BadFileError for one without a name, or listed twice."""
+    names: dict[int, str] = {}
+    for position, entry in enumerate(get_list(path, document, "categories")):
+        row = f"{position} of categories"
+        number, name = _parse_integer(path, entry, "id", row, low=0, high=2**63 - 1), entry.get("name")
+        if not isinstance(name, str) or number in names:
+            raise BadFileError(path, f"a category needs an id of its own and a name, but got {entry!r:.80}", row=row)
+        names[number] = name
+    return names
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises BadFileError for anything else."""
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -149,7 +171,8 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _get_list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def get_list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return a list of objects. Raises BadFileError for anything else."""
     entries = document.get(key)
     if not isinstance(entries, list):
         raise BadFileError(path, f"expected a list {key!r}, but got {type(entries).__name__}")
@@ -160,7 +183,7 @@ def _get_list(path: Path, document: dict[str, Any], key: str) -> list[dict[str, 
 
 
 def _check_categories(path: Path, document: dict[str, Any]) -> None:
-    names = {str(entry.get("id")): entry.get("name") for entry in _get_list(path, document, "categories")}
+    names = {str(entry.get("id")): entry.get("name") for entry in get_list(path, document, "categories")}
     for number, name in zip(CATEGORY_IDS, CLASSES, strict=True):
         if names.get(str(number)) != name:
             raise BadFileError(path, f"category {number} must be {name!r}, but it is {names.get(str(number))!r}")
@@ -168,18 +191,24 @@ def _check_categories(path: Path, document: dict[str, Any]) -> None:
         raise BadFileError(path, f"expected COCO's {len(CLASSES)} categories, but got {len(names)}")
 
 
-def _parse_image(path: Path, entry: dict[str, Any], row: str) -> dict[str, Any]:
+def _parse_image(path: Path, entry: dict[str, Any], row: str, *, is_own: bool) -> dict[str, Any]:
     number = _parse_integer(path, entry, "id", row, low=0, high=2**63 - 1)
     name = entry.get("file_name")
-    if not isinstance(name, str) or "/" in name:
+    if not isinstance(name, str) or ("/" in name and not is_own):
         raise BadFileError(path, f"file_name must be the name of a file, but got {name!r}", row=row)
     check_name(path, name, row)
     sides = {side: _parse_integer(path, entry, side, row, low=1, high=LONGEST_SIDE) for side in ("width", "height")}
     return {"id": str(number), "file": name, **sides, "label": [], "crowd": [], "area": [], "box": [], "segment": []}
 
 
-def _add_annotations(path: Path, entries: list[dict[str, Any]], images: dict[int, dict[str, Any]]) -> None:
-    label_of = {number: label for label, number in enumerate(CATEGORY_IDS)}
+def _add_annotations(
+    path: Path,
+    entries: list[dict[str, Any]],
+    images: dict[int, dict[str, Any]],
+    label_of: Mapping[int, int],
+    *,
+    is_own: bool,
+) -> None:
     seen: set[int] = set()
     for position, entry in enumerate(entries):
         row = f"{position} of annotations"
@@ -194,11 +223,12 @@ def _add_annotations(path: Path, entries: list[dict[str, Any]], images: dict[int
             raise BadFileError(path, f"unknown {key} {entry[key]}", row=row)
         image["label"].append(label)
         image["crowd"].append(bool(_parse_integer(path, {"iscrowd": 0, **entry}, "iscrowd", row, low=0, high=1)))
-        image["area"] += _parse_numbers(path, [entry.get("area")], "area", row, count=1, low=(0.0,))
-        image["box"] += _parse_numbers(
-            path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0)
-        )
-        image["segment"].append(_parse_segment(path, entry, image, row))
+        box = _parse_numbers(path, entry.get("bbox"), "bbox", row, count=4, low=(-math.inf, -math.inf, 0.0, 0.0))
+        image["box"] += box
+        area = entry.get("area", box[2] * box[3] if is_own else None)
+        image["area"] += _parse_numbers(path, [area], "area", row, count=1, low=(0.0,))
+        has_segment = bool(entry.get("segmentation")) or not is_own
+        image["segment"].append(_parse_segment(path, entry, image, row) if has_segment else None)
 
 
 def _parse_segment(path: Path, entry: dict[str, Any], image: dict[str, Any], row: str) -> bytes:

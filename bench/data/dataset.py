@@ -14,7 +14,8 @@ from bench.errors import MissingDataError, RequestError, UnknownNameError
 if TYPE_CHECKING:
     from bench.data.ground_truth import GroundTruth
 
-_PART = re.compile(r"(?P<split>.+):(?P<first>\d+)(?:-(?P<last>\d+))?of(?P<count>\d+)")
+PART = re.compile(r"(?P<split>.+):(?P<first>\d+)(?:-(?P<last>\d+))?of(?P<count>\d+)")
+"""The name of a part of a split: `train:1-4of5`."""
 
 
 class Dataset(ABC):
@@ -52,6 +53,10 @@ class Dataset(ABC):
     def image_path(self, image: str) -> Path:
         """Return the path of an image, which need not exist."""
 
+    def suggest_truth(self, what: str) -> str:
+        """Say where to get ground truth that the dataset lacks: boxes, class masks, object masks."""
+        return f"Choose a protocol that needs no {what}, or a dataset or split that has them"
+
     def list_missing_images(self, ids: Sequence[str]) -> list[str]:
         """Return the ids whose image is not on disk, in the order given."""
         return [image for image in ids if not self.image_path(image).is_file()]
@@ -69,7 +74,7 @@ def read_split(dataset: Dataset, split: str) -> GroundTruth:
     `train:5of5` has every fifth image of train, `train:1-4of5` the others: part k of n has the images k, k + n, ... of
     the split's list. Raises RequestError for a part that does not exist or is empty, and as `Dataset.ground_truth`.
     """
-    part = _PART.fullmatch(split)
+    part = PART.fullmatch(split)
     if part is None:
         return dataset.ground_truth(split)
     first, count = int(part["first"]), int(part["count"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.core.files import Places
 from bench.data.dataset import Dataset, data_digest
 from bench.errors import MissingDataError, RequestError, UnknownNameError
 
-__all__ = ["DATASETS", "Dataset", "data_digest", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "data_digest", "list_datasets", "open_dataset", "use_description"]
 
 DATASETS: dict[str, str] = {
     "voc2007": "PASCAL VOC 2007: 20 classes, 5,011 trainval and 4,952 test images, both annotated.",
@@ -31,28 +32,63 @@ DATASETS: dict[str, str] = {
 
 
 _READERS = {
-    "voc2012-actions": "voc_actions",
-    "coco2014": "coco",
-    "coco2017": "coco",
-    "ilsvrc2012": "ilsvrc",
-    "ilsvrc2013-det": "ilsvrc",
-    "cub": "cub",
-    "openimages": "wsol",
-    "mit67": "mit67",
+    "voc2012-actions": "bench.data.voc_actions",
+    "coco2014": "bench.data.coco",
+    "coco2017": "bench.data.coco",
+    "ilsvrc2012": "bench.data.ilsvrc",
+    "ilsvrc2013-det": "bench.data.ilsvrc",
+    "cub": "bench.data.cub",
+    "openimages": "bench.data.wsol",
+    "mit67": "bench.data.mit67",
 }
 
 
-def open_dataset(name: str, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Dataset:
-    """Open a dataset; `shapes` is generated on first use. Only `shapes` and `ilsvrc2012` have options.
+DESCRIPTIONS: dict[str, Path] = {}
+"""The file of every dataset that a command describes with `--data FILE.toml` or `--plugin`."""
 
-    Raises UnknownNameError for the name or an option, MissingDataError if it is not under the data root.
+
+def list_datasets() -> dict[str, str]:
+    """Return the line of each dataset by name: those built in, those of entry points, and those described by files."""
+    others = {name: f"(entry point: {module})" for name, module in _entry_points().items() if name not in DATASETS}
+    return {**DATASETS, **others, **{name: f"({path})" for name, path in DESCRIPTIONS.items()}}
+
+
+def use_description(path: Path) -> str:
+    """Add the dataset that a file describes, and return its name.
+
+    Raises MissingDataError, BadFileError for a file that breaks a rule, RequestError for a name that is taken.
     """
-    if name not in DATASETS:
-        raise UnknownNameError("dataset", name, DATASETS, hint="python -m bench list datasets")
+    from bench.data.description import read_description
+
+    if not path.is_file():
+        raise MissingDataError("Description of a dataset", path, "python -m bench data init FOLDER writes one.")
+    name, path = read_description(path).name, path.resolve()
+    if name in DATASETS or name in _entry_points() or DESCRIPTIONS.setdefault(name, path) != path:
+        raise RequestError(f"{path}: there is a dataset {name!r} already. Change the name in the file.")
+    return name
+
+
+def open_dataset(name: str | None, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Dataset:
+    """Open a dataset, or the one that a file `NAME.toml` describes; `shapes` is generated on first use.
+
+    Only `shapes` and `ilsvrc2012` have options. Raises RequestError for None (the dataset of a protocol that has none),
+    UnknownNameError for the name or an option, MissingDataError if it is not under the data root.
+    """
+    if name is None:
+        raise RequestError("The protocol takes any dataset: say which one, --data NAME or --data FILE.toml.")
+    if name.endswith(".toml"):
+        name = use_description(Path(name))
+    if name not in list_datasets():
+        raise UnknownNameError("dataset", name, list_datasets(), hint="python -m bench list datasets")
     if name == "shapes":
         from bench.data.shapes import open_shapes
 
         return open_shapes(places, options)
+    if name in DESCRIPTIONS:
+        from bench.data.own import open_own
+
+        _refuse_options(name, options)
+        return open_own(DESCRIPTIONS[name], places.cache)
     data_root = _require_data_root(name, places)
     try:
         return _open_reader(name, data_root, places.cache, options)
@@ -60,15 +96,27 @@ def open_dataset(name: str, places: Places, options: Mapping[str, Any] = Mapping
         raise _suggest_data_root(error, data_root) from None
 
 
+@functools.cache
+def _entry_points() -> dict[str, str]:
+    """Return the module of each entry point of the group `bench.datasets`; it has `open_dataset` as our readers do."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry.value for entry in entry_points(group="bench.datasets")}
+
+
+def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise RequestError(f"Dataset {name} takes no options, but got: {', '.join(options)}.")
+
+
 def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, Any]) -> Dataset:
     if name == "ilsvrc2012":
         from bench.data.ilsvrc import open_dataset as open_ilsvrc
 
         return open_ilsvrc(name, data_root, cache, options)
-    if options:
-        raise RequestError(f"Dataset {name} takes no options, but got: {', '.join(options)}.")
-    if name in _READERS:
-        dataset: Dataset = import_module(f"bench.data.{_READERS[name]}").open_dataset(name, data_root, cache)
+    _refuse_options(name, options)
+    if (module := _READERS.get(name) or _entry_points().get(name)) is not None:
+        dataset: Dataset = import_module(module).open_dataset(name, data_root, cache)
         return dataset
     from bench.data.voc import VocDataset
 

@@ -66,8 +66,13 @@ def read_unique_ids(path: Path, fields: tuple[int, ...]) -> tuple[str, ...]:
 
 def check_name(path: Path, name: str, row: int | str) -> None:
     """Raise BadFileError if a name from a file cannot be that of a file below a folder."""
-    if _UNSAFE.search(name):
+    if not is_safe_name(name):
         raise BadFileError(path, f"expected the name of a file, but got {_quote(name)}", row=row)
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a name can be that of a file below a folder."""
+    return not _UNSAFE.search(name)
 
 
 def parse_integer(path: Path, text: str, row: int, *, low: int, high: int) -> int:

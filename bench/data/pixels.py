@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,24 @@ def read_size(path: Path) -> tuple[int, int]:
     with _open_image(path) as image:
         width, height = image.size
         return width, height
+
+
+class Header(NamedTuple):
+    """What the header of an image file says. orientation: EXIF's, 1 for as stored. mode: Pillow's, such as `CMYK`."""
+
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a JPEG or PNG. Raises BadFileError as `read_pixels` does."""
+    with _open_image(path) as image:
+        return Header(*image.size, image.mode, image.getexif().get(_ORIENTATION, 1))
+
+
+_ORIENTATION = 0x0112
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class DatasetCache:
     _methods: dict[Any, tuple[MethodClass, str | None]] = field(default_factory=dict)
     _recipes: dict[Any, ResolvedRecipe] = field(default_factory=dict)
 
-    def dataset(self, name: str, options: Mapping[str, Any]) -> Dataset:
+    def dataset(self, name: str | None, options: Mapping[str, Any]) -> Dataset:
         """Open a dataset. Raises as `open_dataset`."""
         key = (name, _freeze(options))
         if key not in self._datasets:

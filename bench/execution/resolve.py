@@ -43,8 +43,8 @@ class ResolvedRun:
     test: GroundTruth
     kinds: tuple[str, ...]
     """Prediction kinds that the protocol scores, the required one first."""
-    missing: MissingDataError | None
-    """Why this split cannot be scored here: its ground truth is withheld."""
+    missing: RequestError | None
+    """Why this split cannot be scored here: its ground truth is withheld, or lacks what the protocol needs."""
     threads: int
     datasets: DatasetCache
 
@@ -156,11 +156,12 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     test_split = train_split if protocol.evaluates_training_split else request.split or protocol.eval_split
     learns = not issubclass(cls, Predictor)
     kinds = _choose_kinds(cls, protocol)
-    test, missing = _read_test_split(datasets, dataset, test_split)
+    test, withheld = _read_test_split(datasets, dataset, test_split)
+    bound = registry.bind(protocol)
+    missing = withheld or bound.find_missing_truth(dataset, test)
     if missing is not None and issubclass(cls, Predictor) and cls.uses_truth:
         raise missing
-    bound = registry.bind(protocol)
-    config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=missing is not None)
+    config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=withheld is not None)
     return ResolvedRun(
         request=request,
         cls=cls,

@@ -7,9 +7,9 @@ this file knows none of them.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import digest
+from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import BadFileError, RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bench.data.ground_truth import GroundTruth
+    from bench.data.dataset import Dataset
     from bench.predictions.table import ResolvedPredictions
 
 Replicates = dict[str, NDArray[np.float64]]
@@ -67,9 +68,9 @@ class Family(Interface):
     """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
     A family that looks only at the classes that an image shows has `PRESENT_ONLY = True`: maps of others need not be
-    computed, and what is predicted of them must change no metric. A family whose outcomes are rankings also has
-    `rank_hits(outcomes, classes)`, which returns the `bench.scoring.average_precision.RankedHits` that precision-recall
-    curves are drawn from.
+    computed, and what is predicted of them must change no metric. One that needs more than image labels says so by
+    `NEEDS`. A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
+    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
     """
 
     VERSION: int
@@ -101,7 +102,8 @@ class Record(BaseModel):
     name: str
     summary: str
     family: str
-    dataset: str
+    dataset: str | None = None
+    """None: any that has the ground truth that the family needs."""
     train_split: str
     eval_split: str
     predicts: tuple[str, ...]
@@ -145,6 +147,29 @@ class Record(BaseModel):
         )
 
 
+Need = Literal["labels", "boxes", "class masks", "object masks"]
+"""The ground truth that a family needs of an image."""
+
+
+def _lack_boxes(truth: GroundTruth) -> NDArray[np.bool_]:
+    """Return the images (N,) that show a class without a box of it."""
+    boxed = np.zeros(truth.labels.shape, dtype=np.bool_)
+    boxed[truth.objects.image, truth.objects.label] = True
+    return np.asarray(((truth.labels == PRESENT) & ~boxed).any(axis=1))
+
+
+def _lack_masks(truth: GroundTruth, *, of_classes: bool) -> NDArray[np.bool_]:
+    return np.full(len(truth.ids), truth.masks is None or truth.masks.indexed != of_classes)
+
+
+_LACKS: dict[Need, Callable[[GroundTruth], NDArray[np.bool_]]] = {
+    "labels": lambda truth: np.zeros(len(truth.ids), dtype=np.bool_),
+    "boxes": _lack_boxes,
+    "class masks": partial(_lack_masks, of_classes=True),
+    "object masks": partial(_lack_masks, of_classes=False),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class BoundProtocol:
     """A record with its family and its validated switches: what scoring needs."""
@@ -174,6 +199,18 @@ class BoundProtocol:
     def looks_at_present_only(self) -> bool:
         """Whether it looks only at predictions of the classes that an image shows."""
         return bool(getattr(self.family, "PRESENT_ONLY", False))
+
+    def find_missing_truth(self, dataset: Dataset, truth: GroundTruth) -> RequestError | None:
+        """Return the error that says which ground truth a split lacks and where to get it; None if it has what we need.
+
+        An image needs a box for each of its classes.
+        """
+        needs: Need = getattr(self.family, "NEEDS", "labels")
+        if not (lacking := _LACKS[needs](truth).sum()):
+            return None
+        images = f"{lacking} of {len(truth.ids)} images of {truth.dataset} {truth.split}"
+        rule = f"{self.record.name} needs {needs}, which {images} lack"
+        return RequestError(f"{rule}. {dataset.suggest_truth(needs)}.")
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

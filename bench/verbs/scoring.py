@@ -103,6 +103,8 @@ def open_inputs(
     record, scratch = bound.record, places.cache / "handover"
     dataset = open_dataset(data or record.dataset, places, data_options)
     truth = read_split(dataset, split or record.eval_split)
+    if (lacking := bound.find_missing_truth(dataset, truth)) is not None:
+        raise lacking
     with ExitStack() as files:
 
         def read(given: Source, kinds: list[str]) -> list[Predictions]:

@@ -23,7 +23,7 @@ from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import RankedHits, rank_rows
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 from protocols.scoring.coco_matching import (
     EVERY_IOU,
     IOUS,
@@ -40,6 +40,7 @@ from protocols.scoring.coco_matching import (
 )
 
 VERSION = 2
+NEEDS: Need = "boxes"
 
 _MOST = (1, 10, MOST)
 _PRECISIONS = {"AP": (slice(None), 0), "AP50": (slice(0, 1), 0), "AP75": (slice(5, 6), 0)} | {

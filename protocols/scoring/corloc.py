@@ -19,9 +19,10 @@ from bench.core.boxes import find_best_overlaps
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
+from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 PRESENT_ONLY = True
 METRICS = {"CorLoc": True}
 

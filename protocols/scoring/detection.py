@@ -22,9 +22,10 @@ from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import average_precisions, rank_rows
 from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
-from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
+from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 METRICS = {"mAP_11pt": True, "mAP_area": True}
 
 

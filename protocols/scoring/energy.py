@@ -20,9 +20,10 @@ from bench.errors import RequestError
 from bench.predictions.decode import enlarge_map
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 METRICS = {"object_energy": True}
 
 

@@ -21,9 +21,10 @@ from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import rank_within_images
-from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
+from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 METRICS = dict.fromkeys(
     ("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "top1_cls_error", "top5_cls_error"), False
 )

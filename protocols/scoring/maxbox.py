@@ -23,9 +23,10 @@ from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 2
+NEEDS: Need = "boxes"
 PRESENT_ONLY = True
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
 

@@ -23,9 +23,10 @@ from bench.errors import RequestError
 from bench.predictions.decode import peak
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import COMPARE, FamilyScore, Replicates
+from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 PRESENT_ONLY = True
 METRICS = {"accuracy": True, "accuracy_difficult": True}
 

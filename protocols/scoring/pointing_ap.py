@@ -19,10 +19,11 @@ from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.average_precision import average_precisions, rank_rows
 from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 from protocols.scoring.pointing import Tolerance, hits
 
 VERSION = 1
+NEEDS: Need = "boxes"
 METRICS = {"mAP": True}
 
 

@@ -21,10 +21,11 @@ from bench.data.pixels import read_pixels
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
 
 VERSION = 2
+NEEDS: Need = "object masks"
 PRESENT_ONLY = True
 METRICS = {"PxAP": True}
 

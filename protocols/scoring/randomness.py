@@ -20,9 +20,10 @@ from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "boxes"
 METRICS = {"localization_accuracy": True, "localization_variance": False}
 
 

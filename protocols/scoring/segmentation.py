@@ -21,9 +21,10 @@ from bench.data.pixels import read_indices, resize_nearest
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "class masks"
 METRICS = {"mIoU": True}
 SILENT = 255
 """What a pixel has that says nothing."""

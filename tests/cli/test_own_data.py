@@ -1,0 +1,133 @@
+"""A dataset of one's own from `data init` to a number, and the same numbers for the same data in another layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import own_cases
+import pytest
+from own_cases import CLASSES, TEST
+
+from bench import registry
+
+if TYPE_CHECKING:
+    from conftest import Answer
+
+TINY = ("--weights", "none", "--set", "net=tiny,epochs=1,batch_size=4,input_size=64")
+OF_MAPS = ("det", "coco-det", "corloc", "point", "point-pred", "loc", "maxbox", "cls", "cls-single")
+OF_PROPOSALS = ("det", "coco-det", "corloc", "cls")
+Bench = Callable[..., "Answer"]
+
+
+def describe(here: Bench, folder: Path) -> str:
+    """Describe a folder, and return the file."""
+    file = f"{folder.name}.toml"
+    answer = here("data", "init", folder, "--out", file)
+    assert answer.code == 0, answer.err
+    return file
+
+
+def run(here: Bench, file: str, method: str, protocols: tuple[str, ...]) -> dict[str, Any]:
+    """Train, and return the metrics by protocol."""
+    answer = here("run", "--method", method, "--protocol", ",".join(protocols), "--data", file, *TINY, "--json")
+    return {result["protocol"]: (result["metrics"], result["per_class"]) for result in answer.json()["results"]}
+
+
+def take_objects(file: str) -> str:
+    """Describe the same dataset, with masks of objects, in another file."""
+    text = Path(file).read_text(encoding="utf-8")
+    name = Path(file).stem
+    other = Path(f"{name}-objects.toml")
+    other.write_text('masks_of = "objects"\n' + text.replace(f'name = "{name}"', f'name = "{name}-objects"'))
+    return str(other)
+
+
+def test_init_says_what_it_recognised_and_check_says_it_again(here: Bench, tmp_path: Path) -> None:
+    answer = here("data", "init", own_cases.write_csv(tmp_path / "mine"))
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(f"Layout csv, 2 classes: {', '.join(CLASSES)}\nmine\nsplit")
+    assert "note: 1 image grey (read as RGB): a 01.jpg\n" in answer.out
+    assert answer.out.endswith("Wrote mine.toml\n")
+    assert here("data", "init", "mine").code == 2
+    (checked,) = here("data", "check", "mine.toml", "--contents", "--images", 4, "--json").json()["datasets"]
+    assert checked["ok"]
+    assert [split["counts"]["images"] for split in checked["splits"]] == [8, 4]
+    assert all(len(split["contents"]) == 20 for split in checked["splits"])
+    assert any("CMYK" in note for note in checked["notes"])
+    assert (tmp_path / "runs" / "sheets" / "mine.html").is_file()
+    assert "mine.toml" in here("--plugin", "mine.toml", "list", "datasets").out
+    assert here("--plugin", "mine.toml", "show", "mine").out.splitlines()[2].split()[0] == "classes"
+    listed = here("show", "det").out
+    assert "any dataset (--data): train" in listed
+    document = here("data", "init", "mine", "--out", "again.toml", "--json").json()
+    assert (document["written"], document["layout"]) == ("again.toml", "csv")
+
+
+def test_a_file_is_scored_on_own_data_and_labels_alone_are_refused(here: Bench, tmp_path: Path) -> None:
+    file = describe(here, own_cases.write_csv(tmp_path / "mine"))
+    rows = [
+        f"{name}.jpg,{label},0.9,{','.join(map(str, box))}" for name in TEST for label, box in own_cases.objects(name)
+    ]
+    Path("boxes.csv").write_text("\n".join(["image,label,score,x1,y1,x2,y2", *rows]), encoding="utf-8")
+    ask = ("score", "--predictions", "boxes.csv", "--protocol", "det")
+    answer = here(*ask, "--data", file, "--json")
+    assert answer.json()["results"][0]["metrics"] == {"mAP_area": 1.0}
+    assert "det on mine" in here("table", "--protocol", "det").out
+    assert "mAP_area" in here("table", "--protocol", "det", "--data", file).out
+    assert "--data NAME or --data FILE.toml" in here(*ask).err
+    labels = describe(here, own_cases.write_folders(tmp_path / "labels", boxes=False))
+    answer = here(*ask, "--data", labels)
+    assert answer.code == 2
+    assert 'det needs boxes, which 4 of 4 images of labels test lack. Add boxes = "boxes.csv"' in answer.err
+    answer = here("score", "--predictions", "boxes.csv", "--protocol", "pxap", "--data", file)
+    assert "pxap needs object masks, which 4 of 4 images of mine test lack" in answer.err
+
+
+def test_the_page_shows_what_init_says(here: Bench, tmp_path: Path) -> None:
+    page = (registry.ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    _, command, _, said, *_ = re.split(r"^```\w*\n", page, flags=re.MULTILINE)
+    own_cases.write_csv(tmp_path / "photos")
+    assert here(*command.split()[3:]).out == said
+    assert here("show", "--plugin", "mine.toml", "mine").code == 0
+    described = re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert described
+    Path("mine.toml").write_text(described[1], encoding="utf-8")
+    assert here("data", "check", "mine.toml", "--images", 0).code == 0
+
+
+@pytest.mark.slow
+def test_the_same_data_in_another_layout_gives_the_same_numbers(here: Bench, tmp_path: Path) -> None:
+    voc = describe(here, own_cases.write_voc(tmp_path / "voc"))
+    maps = run(here, voc, "cam", (*OF_MAPS, "seg"))
+    boxes = run(here, voc, "wsddn", OF_PROPOSALS)
+    pixels = run(here, take_objects(voc), "cam", ("pxap",))
+    assert maps.keys() == {*OF_MAPS, "seg"}
+    assert pixels["pxap"][0]["PxAP"] > 0
+    for name, write in (("coco", own_cases.write_coco), ("csv", own_cases.write_csv)):
+        file = describe(here, write(tmp_path / name))
+        assert run(here, file, "cam", (*OF_MAPS, "seg")) == maps
+        assert run(here, file, "wsddn", OF_PROPOSALS) == boxes
+        assert run(here, take_objects(file), "cam", ("pxap",)) == pixels
+
+
+@pytest.mark.slow
+def test_folders_of_classes_give_the_numbers_of_voc(here: Bench, tmp_path: Path) -> None:
+    voc = describe(here, own_cases.write_voc(tmp_path / "voc", of_one_class=True))
+    folders = describe(here, own_cases.write_folders(tmp_path / "folders"))
+    assert run(here, folders, "cam", OF_MAPS) == run(here, voc, "cam", OF_MAPS)
+    assert run(here, folders, "wsddn", OF_PROPOSALS) == run(here, voc, "wsddn", OF_PROPOSALS)
+
+
+@pytest.mark.slow
+def test_labels_alone_are_trained_on_and_predicted(here: Bench, tmp_path: Path) -> None:
+    file = describe(here, own_cases.write_folders(tmp_path / "labels", boxes=False))
+    assert run(here, file, "cam", ("cls", "cls-single")).keys() == {"cls", "cls-single"}
+    answer = here("run", "--method", "cam", "--protocol", "det", "--data", file, *TINY)
+    assert answer.code == 2
+    assert 'Add boxes = "boxes.csv" (image,label,x1,y1,x2,y2) to ' in answer.err
+    assert "The predictions are stored" in answer.err
+    address = answer.err.rpartition("export ")[2].split()[0]
+    assert (tmp_path / "runs" / "predictions" / address / "boxes.parquet").is_file()
