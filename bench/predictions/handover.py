@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +38,7 @@ from bench.predictions.table import KINDS, About, describe, write_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-    Source = (
+    Source: TypeAlias = (
         str
         | os.PathLike[str]
         | pd.DataFrame

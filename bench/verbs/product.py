@@ -63,7 +63,7 @@ def _multiply(asked: Asked, datasets: DatasetCache, say: Say) -> list[Request]:
     splits = [name for name in (asked.split, asked.train_split) if name is not None]
     _check_data(records, asked.data, asked.data_options, splits, datasets)
     weights = {} if asked.weights is None else {"weights": asked.weights}
-    settings = _assign_settings(asked.settings | weights, asked.methods, datasets, say)
+    settings = _assign_settings({**asked.settings, **weights}, asked.methods, datasets, say)
     from bench.execution.request import Request
 
     return [
