@@ -159,8 +159,10 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
 class TrainedConfig(BaseConfig):
     """Settings that every trained method has: the net, and SGD as the papers use it."""
 
-    net: str = training("vgg16", "backbone, by name (methods/nets)")
-    weights: str = training("imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel)", file=True)
+    net: str = training("vgg16", "backbone, by name: list nets, timm:NAME, torchvision:NAME")
+    weights: str = training(
+        "imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel, .safetensors)", file=True
+    )
     input_size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
     epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
     batch_size: int = training(16, "images a step", ge=1)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from bench.core.files import file_digest
 from bench.data import datasets
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
@@ -34,7 +35,7 @@ _Found = TypeVar("_Found")
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_PLUGINS: dict[Literal["method", "protocol"], dict[str, Path]] = {"method": {}, "protocol": {}}
+_PLUGINS: dict[Literal["method", "protocol", "net"], dict[str, Path]] = {"method": {}, "protocol": {}, "net": {}}
 """Name to file of every `--plugin`, but for datasets, which `bench.data.datasets` keeps; the only state here."""
 
 
@@ -180,23 +181,50 @@ def bind(record: Record) -> BoundProtocol:
     return bound
 
 
-def use_plugin(path: Path) -> None:
-    """Add a method (`.py`) or a protocol (`.toml`) of the user's own, named as its file; or a dataset (`.toml`).
+def nets() -> dict[str, Listed]:
+    """Every net of others, by name: those of entry points of the group `bench.nets`, and of plugin files."""
+    found: dict[str, Listed] = {}
+    for entry in _entry_points("bench.nets"):
+        spec = _spec(entry.module)
+        found[entry.name] = _list_method(entry.name, Path(spec.origin) if spec and spec.origin else None, entry.module)
+    return found | {name: _list_method(name, path, None) for name, path in _PLUGINS["net"].items()}
 
-    A TOML file with a key `layout` describes a dataset. Raises MissingDataError, RequestError for another kind of file,
-    and for a name that is taken; BadFileError for a dataset's file that breaks a rule.
+
+def net(name: str) -> object:
+    """Import the `NET` of a module of others. Raises UnknownNameError, BadFileError."""
+    listed = _find("net", name, nets(), "python -m bench list nets")
+    return getattr(_load(listed), "NET", None)
+
+
+def find_net(name: str) -> Any:
+    """Import `methods.nets`, which loads torch, and find any net by name; raises as its `find_net`."""
+    return _import("methods.nets").find_net(name)
+
+
+def digest_net(name: str) -> str:
+    """Compute the digest of the file that defines a net of others."""
+    return file_digest(Path(nets()[name].origin))
+
+
+def use_plugin(path: Path) -> None:
+    """Add a method or net (`.py`) or a protocol (`.toml`) of the user's own, named as its file; or a dataset (`.toml`).
+
+    A Python file that sets `NET` is a net, a TOML file with a key `layout` a dataset. Raises MissingDataError,
+    RequestError for another kind of file, and for a name that is taken; BadFileError for a dataset's file that breaks a
+    rule.
     """
     if not path.is_file():
         raise MissingDataError("Plugin", path, "Give --plugin the path of a .py or a .toml file.")
     if path.suffix not in (".py", ".toml"):
-        expected = "a method (.py), a protocol or a dataset (.toml)"
+        expected = "a method or a net (.py), a protocol or a dataset (.toml)"
         raise RequestError(f"Plugin {path}: expected {expected}, but got {path.suffix!r}.")
     if path.suffix == ".toml" and _describes_dataset(path):
         datasets.use_description(path)
         return
     path = path.resolve()
-    kind: Literal["method", "protocol"] = "method" if path.suffix == ".py" else "protocol"
-    name, taken = (_name(path), methods()) if kind == "method" else (path.stem, protocols())
+    kind = _find_kind(path)
+    name = path.stem if kind == "protocol" else _name(path)
+    taken = {"method": methods, "protocol": protocols, "net": nets}[kind]()
     if name in taken and taken[name].origin != str(path):
         raise RequestError(
             f"Plugin {path}: there is a {kind} {name!r} already ({taken[name].origin}). Rename the file."
@@ -207,6 +235,17 @@ def use_plugin(path: Path) -> None:
 def plugins() -> list[Path]:
     """Return the files added by `use_plugin` and `--data FILE.toml`."""
     return [path for files in (*_PLUGINS.values(), datasets.DESCRIPTIONS) for path in files.values()]
+
+
+def _find_kind(path: Path) -> Literal["method", "protocol", "net"]:
+    """Tell a plugin's kind: a Python file that sets NET defines a net."""
+    if path.suffix == ".toml":
+        return "protocol"
+    try:
+        is_net = _assigned_value(path, path.stat().st_mtime_ns, "NET") is not None
+    except (SyntaxError, ValueError):
+        return "method"  # importing it says what is wrong with it
+    return "net" if is_net else "method"
 
 
 def _describes_dataset(path: Path) -> bool:

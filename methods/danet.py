@@ -87,7 +87,7 @@ class Danet(ImageMethod):
         super().__init__(config, task)
         self.levels = _levels(config, task)
         channels = self.backbone.stage_channels[-len(self.levels) :]
-        self._ends = self.backbone.stage_ends[-len(self.levels) :]
+        self._ends = self.backbone.stage_paths[-len(self.levels) :]
         widths = [config.root_width or config.width] + [config.width] * (len(self.levels) - 1)
         self.heads = nn.ModuleList(
             make_map_head(before, width, len(level.names) * config.maps)
@@ -130,9 +130,9 @@ class Danet(ImageMethod):
         flat = [head(stage).float() for head, stage in zip(self.heads, stages, strict=True)]
         return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
 
-    def _find_cells(self, end: int) -> Cells | None:
+    def _find_cells(self, end: str) -> Cells | None:
         """Return where the cells of a stage lie, in pixels; None for plain resizing."""
-        return None if self.config.map_alignment == "resize" else self.backbone.find_cells(str(end - 1))
+        return None if self.config.map_alignment == "resize" else self.backbone.find_cells(end)
 
     def _sample_maps(self, maps: Tensor, count: int) -> Tensor:
         """Draw some of the K maps (..., K, h, w) at random."""

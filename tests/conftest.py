@@ -82,7 +82,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.delenv("BENCH_RUNS", raising=False)
-    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}, "net": {}})
     monkeypatch.setattr("bench.data.datasets.DESCRIPTIONS", {})
     monkeypatch.setattr("bench.cli.table.MEASURED", tmp_path / "measured")  # what is published moves no test
     committed = {"revision": "c" * 40, "dirty": False}

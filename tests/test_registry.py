@@ -46,7 +46,7 @@ class Sketch(Predictor):
 
 @pytest.fixture(autouse=True)
 def _no_plugins_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}, "net": {}})
     modules = set(sys.modules)
     yield
     for name in set(sys.modules) - modules:

@@ -27,21 +27,27 @@ if TYPE_CHECKING:
     from bench.core.files import Places
 
 
+ON_NETS = ("cam", "wsddn")
+"""Methods that a net is checked with: one with maps of images, one with vectors of regions."""
+
+
 @click.command("check")
-@click.option(
-    "--method", "methods", multiple=True, required=True, callback=options.parse_names, metavar="NAME[:VARIANT]"
-)
+@click.option("--method", "methods", multiple=True, callback=options.parse_names, metavar="NAME[:VARIANT]")
+@click.option("--net", metavar="NAME", help="Check on this net; without --method the methods cam and wsddn.")
 @options.places
 @options.plugin
 @options.as_json
-def check(methods: tuple[str, ...], places: Places, as_json: bool) -> int:
+def check(methods: tuple[str, ...], net: str | None, places: Places, as_json: bool) -> int:
     """Run the contract tests of a method on a dozen generated images; exit code 1 if one fails or none could run."""
+    if not methods and net is None:
+        raise click.UsageError("Missing option '--method', or '--net' to check a net.")
+    methods = methods or ON_NETS
     for name in methods:
         registry.check_name(name)
     from bench.contract import check_method, has_passed  # slow: imports torch
 
     progress = make_reporter()
-    findings = {name: check_method(name, places, progress) for name in methods}
+    findings = {name: check_method(name, places, progress, net=net) for name in methods}
     if as_json:
         document: CheckDocument = {"methods": [_to_document(*item) for item in findings.items()]}
         emit(document)

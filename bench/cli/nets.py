@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bench import registry
 from bench.cli.documents import NetDocument
 from bench.cli.output import align_columns
 
@@ -47,15 +48,37 @@ NETS = {
 }
 
 
+SUMMARIES = {"timm": "a net of timm", "torchvision": "a net of torchvision"}
+
+LIBRARIES = "Also timm:NAME and torchvision:NAME, and timm:NAME@16 for 16 pixels per cell (docs/own-nets.md)."
+
+
+def is_of_others(name: str) -> bool:
+    """Return whether a name is that of a net of a library or a plug-in."""
+    return name.startswith(tuple(f"{library}:" for library in SUMMARIES)) or name in registry.nets()
+
+
 def describe_net(name: str) -> NetDocument:
-    """Describe a net."""
-    net = NETS[name]
+    """Describe a net; one of others is built to do so. Raises RequestError for one that cannot be."""
+    if name not in NETS:
+        net = registry.find_net(name)
+        known = net.torchvision or net.package or net.imagenet
+        weights = "ImageNet weights are downloaded by the library" if known else WEIGHTS["none"]
+        summary = SUMMARIES.get(name.partition(":")[0]) or registry.nets()[name].summary
+        return {
+            "name": name,
+            "summary": summary,
+            "pixels_per_cell": net.stride,
+            "channels": net.channels,
+            "weights": weights,
+        }
+    entry = NETS[name]
     return {
         "name": name,
-        "summary": net.summary,
-        "pixels_per_cell": net.stride,
-        "channels": net.channels,
-        "weights": WEIGHTS[net.weights],
+        "summary": entry.summary,
+        "pixels_per_cell": entry.stride,
+        "channels": entry.channels,
+        "weights": WEIGHTS[entry.weights],
     }
 
 
@@ -71,6 +94,7 @@ def format_net(net: NetDocument) -> str:
 
 
 def format_nets() -> str:
-    """Format all nets as a table."""
+    """Format all nets as a table, with a line about those of libraries."""
     rows = [(name, str(net.stride), str(net.channels), net.summary, WEIGHTS[net.weights]) for name, net in NETS.items()]
-    return align_columns([("net", "pixels per cell", "channels", "", ""), *rows])
+    rows += [(name, "", "", listed.summary, listed.origin) for name, listed in registry.nets().items()]
+    return f"{align_columns([('net', 'pixels per cell', 'channels', '', ''), *rows])}\n\n{LIBRARIES}"

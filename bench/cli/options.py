@@ -130,7 +130,7 @@ plugin = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_plugins,
-    help="File with a method (.py), protocol or dataset (.toml) of your own; can be repeated.",
+    help="File with a method or net (.py), protocol or dataset (.toml) of your own; can be repeated.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, the rest on stderr.")

@@ -97,7 +97,7 @@ def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | Non
         _print(describe.describe_dataset(name[0], places), describe.format_dataset, as_json)
     elif method in registry.methods():
         _print(describe.describe_method(*registry.parse(name[0])), describe.format_method, as_json)
-    elif name[0] in nets.NETS:
+    elif name[0] in nets.NETS or nets.is_of_others(name[0]):
         _print(nets.describe_net(name[0]), nets.format_net, as_json)
     elif name[0] in list_tracks() or name[0].endswith(".toml"):
         _print(tracks.describe_track(name[0]), tracks.format_track, as_json)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
 from pathlib import Path
@@ -59,13 +60,14 @@ class Caught:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A method, and where it is tried; `folder` is its own."""
+    """A method, and where it is tried; `folder` is its own. `settings` are those that the user chose."""
 
     cls: MethodClass
     variant: str | None
     dataset: Dataset
     folder: Path
     device: torch.device
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def listing(self) -> registry.Listed:
@@ -95,7 +97,7 @@ class Subject:
             "flip": False,
             "min_proposal": 0,
         }
-        given = {**tiny, **self.prior_run_settings(self.ground_truth(4)), **settings}
+        given = {**tiny, **self.prior_run_settings(self.ground_truth(4)), **self.settings, **settings}
         mine = {key: value for key, value in given.items() if key in self.cls.Config.model_fields}
         return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
 

@@ -77,8 +77,8 @@ def has_passed(findings: Sequence[Finding]) -> bool:
     return "ok" in statuses and "failed" not in statuses
 
 
-def check_method(name: str, places: Places, progress: Progress = SILENT) -> list[Finding]:
-    """Hold a method, or one variant of it, against every clause of its kind.
+def check_method(name: str, places: Places, progress: Progress = SILENT, *, net: str | None = None) -> list[Finding]:
+    """Hold a method, or one variant of it, against every clause of its kind, on a net if one is given.
 
     Raises UnknownNameError, BadFileError for a file that is not one method, RequestError for a method of no kind;
     whatever else its code raises is a finding.
@@ -88,7 +88,8 @@ def check_method(name: str, places: Places, progress: Progress = SILENT) -> list
     dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
     findings: list[Finding] = []
     with TemporaryDirectory() as folder, progress.task(f"Checking {name}", len(kept), unit="clauses") as step:
-        subject = Subject(cls, variant, dataset, Path(folder), pick_device("cpu"))
+        settings = {} if net is None else {"net": net}
+        subject = Subject(cls, variant, dataset, Path(folder), pick_device("cpu"), settings)
         for clause, holds in kept.items():
             reason = _reason_to_skip(clause, findings)
             findings.append(Finding(clause, "skipped", reason) if reason else _finding(clause, holds, subject))

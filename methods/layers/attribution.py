@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, pad
 from bench.errors import RequestError
 from bench.method import Attribution, AttributionConfig, Cells, MapConfig, MapMethod, Task, prediction
 from methods.classifier import Classifier
-from methods.nets import NETS
+from methods.nets import NETS, find_net
 from methods.nets.backbone import Backbone
 
 
@@ -56,15 +56,18 @@ def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
 def require_classifier(base: MapMethod, who: str) -> Classifier:
     """Return the base as a classifier that has a rule for each layer.
 
-    Raises RequestError for another base, and for residual nets, whose sums belong to no layer.
+    Raises RequestError for another base, for nets with attention or other activations than ReLU, and for residual nets,
+    whose sums belong to no layer.
     """
     if not isinstance(base, Classifier):
         raise RequestError(
             f"{who} works layer by layer, which base={base.name} does not allow: use --set base=classifier."
         )
-    if NETS[base.config.net].has_sums:
+    name, net = base.config.net, find_net(base.config.net)
+    if net.other_layers or net.has_sums:
+        lacking = f"{net.other_layers} in {name}" if net.other_layers else f"the sums of {name}, a residual net"
         others = ", ".join(name for name, net in NETS.items() if not net.has_sums)
-        raise RequestError(f"{who} has no rule for the sums of {base.config.net}, a residual net: use one of {others}.")
+        raise RequestError(f"{who} has no rule for {lacking}: use one of {others}.")
     return base
 
 
@@ -140,6 +143,14 @@ class RectifiedGradient(PixelAttribution):
     """The gradient with another backward rule for ReLUs; a map is its largest magnitude over the channels."""
 
     rule: ClassVar[type[Deconvolution] | type[GuidedBackprop]]
+
+    def __init__(self, config: MapConfig, task: Task) -> None:
+        super().__init__(config, task)
+        if not any(isinstance(layer, nn.ReLU | nn.ReLU6) for layer in self.base.modules()):
+            raise RequestError(
+                f"{self.name} changes how ReLUs pass gradients, and {self.base.config.net} has none: use gradient or "
+                f"grad-cam, or one of {', '.join(NETS)}."
+            )
 
     def attribute(self, images: Tensor, labels: Tensor) -> Tensor:
         """Compute the gradient's largest magnitude."""

@@ -49,8 +49,11 @@ class Excitation(LayerwiseAttribution):
     def __init__(self, config: MapConfig, task: Task) -> None:
         super().__init__(config, task)
         backbone = require_classifier(self.base, self.name).backbone
-        stage = f"backbone.trunk.{backbone.stage_ends[-2] - 1}"
-        self.saliency: str = self.config.saliency_layer or MAPPED_AT.get(config.net, stage)
+        stages = [f"backbone.trunk.{path}" for path in backbone.stage_paths[-2:-1]]
+        named = self.config.saliency_layer or MAPPED_AT.get(config.net, "".join(stages))
+        if not named:
+            raise RequestError(f"{config.net} has no stage below its last: set saliency_layer, as backbone.trunk.2.")
+        self.saliency: str = named
         get_layer(self.base, self.saliency)
 
     @abstractmethod

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from bench.config import FrozenConfig
-from bench.errors import RequestError
+from bench.errors import RequestError, format_count
 from bench.method import MapConfig, MapMethod, Maps, Task, training
 from bench.training.collectives import all_gather
 from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
-from methods.nets import Backbone, RoiHead, build
+from methods.nets import NETS, Backbone, RoiHead, build
 from methods.nets.backbone import conv3x3, find_new_parameters
 from methods.nets.frozen import Output
 
@@ -35,6 +35,8 @@ class ImageMethod(MapMethod):
     def __init__(self, config: ImageConfig, task: Task, roi_head: RoiHead | None = None) -> None:
         super().__init__(config, task)
         self.backbone = build(config.net, config.weights, roi_head=roi_head)
+        if self.output_of_backbone == "stages":
+            self._require_stages()
         self._freeze()
 
     def _freeze(self) -> None:
@@ -42,6 +44,15 @@ class ImageMethod(MapMethod):
             standardise, rounded = self.config.feature_norm == "standard", self.config.feature_precision == "float16"
             self.backbone.freeze(
                 self.output_of_backbone, standardise=standardise, rounded=rounded, stages=self.count_stages()
+            )
+
+    def _require_stages(self) -> None:
+        """Raise RequestError for a net of fewer stages than the method takes."""
+        needed, there = self.count_stages(), len(self.backbone.stage_paths)
+        if there < needed:
+            raise RequestError(
+                f"{self.name} takes maps of {needed} stages, and {self.config.net} has {format_count(there, 'stage')}: "
+                f"use one of {', '.join(NETS)}, or a ResNet, ConvNeXt or EfficientNet of timm or torchvision."
             )
 
     def count_stages(self) -> int:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from bench.errors import UnknownNameError
+from dataclasses import replace
+from functools import cache
+
+from bench import registry
+from bench.errors import BadFileError, UnknownNameError
 from methods.nets import alexnet, cnn_s, efficientnet_lite, googlenet, resnet, squeezenet, tiny, vgg16, vgg_f
 from methods.nets.backbone import Backbone, Net, RoiHead, RoiPooling
+from methods.nets.libraries import LIBRARIES
+from methods.nets.measured import describe_net
 from methods.nets.weights import load
 
 NETS: dict[str, Net] = {
@@ -22,18 +28,37 @@ NETS: dict[str, Net] = {
     "vgg16-stride8": vgg16.STRIDE8,
 }
 
-__all__ = ["NETS", "Backbone", "RoiHead", "RoiPooling", "build"]
+__all__ = ["NETS", "Backbone", "Net", "RoiHead", "RoiPooling", "build", "describe_net", "find_net"]
+
+
+@cache
+def find_net(name: str) -> Net:
+    """Find a net: one of ours, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or one of a plug-in.
+
+    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible.
+    """
+    library, colon, rest = name.partition(":")
+    model, at, stride = rest.partition("@")
+    if colon and library in LIBRARIES and bool(at) == stride.isdecimal():
+        return LIBRARIES[library](model, int(stride) if at else None)
+    if name in NETS:
+        return NETS[name]
+    if name not in registry.nets():
+        raise UnknownNameError("net", name, {**NETS, **registry.nets()}, hint="or timm:NAME, torchvision:NAME")
+    net = registry.net(name)
+    if not isinstance(net, Net):
+        raise BadFileError(registry.nets()[name].origin, "NET is not a methods.nets.Net (describe_net makes one)")
+    return replace(net, source=f"{name} {registry.digest_net(name)}")
 
 
 def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_pooling: RoiPooling = "max") -> Backbone:
-    """Build a backbone by name, with its weights: none, imagenet (torchvision's), or a file (see `load`).
+    """Build a backbone by name (see `find_net`), with its weights: none, imagenet, or a file (see `load`).
 
     roi_head: `own` is the net's own (VGG's fc6 and fc7), `mean` the mean over a region's cells, `fc` one new fully
     connected layer; None for methods without regions. Parameters without pretrained weights are drawn from torch's
-    global seed. Raises UnknownNameError for an unknown net or weights, MissingDataError, BadFileError (see `load`).
+    global seed. Raises as `find_net` for the net, and UnknownNameError, MissingDataError, BadFileError (see `load`).
     """
-    if net not in NETS:
-        raise UnknownNameError("net", net, NETS)
-    backbone = Backbone(NETS[net], roi_head, roi_pooling)
-    load(backbone, NETS[net], weights)
+    definition = find_net(net)
+    backbone = Backbone(definition, roi_head, roi_pooling)
+    load(backbone, definition, weights)
     return backbone

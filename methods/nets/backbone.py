@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -17,7 +18,7 @@ from bench.core.cells import Cells
 from bench.core.files import array_digest
 from methods.layers.boxes import canonical_order
 from methods.nets.frozen import Compute, Frozen, Given, Output
-from methods.nets.geometry import find_cells
+from methods.nets.geometry import Pass, follow
 
 RoiHead = Literal["own", "mean", "fc"]
 RoiPooling = Literal["max", "align"]
@@ -47,6 +48,7 @@ class Layout:
     """A family of weight files.
 
     names: from our modules to theirs, each with everything below it; if two match a parameter, the longer one counts.
+    The empty name is that of all of their net.
     spare: modules of theirs that are not needed (the ImageNet classifier); their shapes are not checked. bgr: whether
     the first layer expects blue first. scale: factor of pooled regions, so that new layers, initialised and trained as
     in the papers on VGG's fc7, receive activations near 1.
@@ -67,29 +69,35 @@ def caffe_layout(convolutions: Mapping[int, str]) -> Layout:
 
 @dataclass(frozen=True)
 class Net:
-    """The definition of a net.
+    """The definition of a net; `describe_net` measures that of one's own.
 
-    trunk: builds the layers up to the last feature map. stride: pixels per cell. origin: centre of the first cell in
-    pixels (stride / 2 if every layer pads by half its kernel). stages: for conv3, conv4 and conv5 of VGG16, or their
-    closest counterparts, the number of trunk layers up to their end, and their channels. roi_head: builds the module
-    from (R, channels, roi_size, roi_size) to (R, roi_channels). torchvision, package: where ImageNet weights are: the
-    name of torchvision's model, or of a package on PyPI. has_sums: whether outputs of several layers are added, as in
-    residual nets. sight: where the first cell looks once trained, if training has moved that from the origin.
+    trunk: builds the module from normalised images to the last feature map. stride: pixels per cell. origin: centre of
+    the first cell in pixels (stride / 2 if every layer pads by half its kernel). stages: for conv3, conv4 and conv5 of
+    VGG16, or their closest counterparts, the number of trunk layers up to their end, or the path of a module of the
+    trunk, and their channels. roi_head: builds the module from (R, channels, roi_size, roi_size) to (R, roi_channels).
+    torchvision, package, imagenet: where ImageNet weights are: the name of torchvision's model, or of a package on
+    PyPI, or a function that reads them. has_sums: whether outputs of several layers are added or multiplied, as in
+    residual nets. other_layers: what else excitation backprop and LRP have no rule for. sight: where the first cell
+    looks once trained, if training has moved that from the origin. source: names code of others, with its version, by
+    which the net computes.
     """
 
-    trunk: Callable[[], nn.Sequential]
+    trunk: Callable[[], nn.Module]
     channels: int
     stride: int
     origin: float
-    stages: tuple[tuple[int, int], ...]
+    stages: tuple[tuple[int | str, int], ...]
     roi_size: int
     roi_head: Callable[[], nn.Sequential]
     roi_channels: int
     torchvision: str | None = None
     package: str | None = None
+    imagenet: Callable[[], Mapping[str, Tensor]] | None = None
     has_sums: bool = False
+    other_layers: str = ""
     sight: float | None = None
     layouts: tuple[Layout, ...] = ()
+    source: str = ""
 
 
 class Backbone(nn.Module):
@@ -103,8 +111,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.channels, self.stride, self.origin = net.channels, net.stride, net.origin
         self.cells = Cells(net.origin, net.stride)
-        self._sight, self._layouts = net.sight, net.layouts
+        self._sight, self._layouts, self._source = net.sight, net.layouts, net.source
         self.stage_ends, self.stage_channels = zip(*net.stages, strict=True)
+        self.stage_paths = tuple(end if isinstance(end, str) else str(end - 1) for end in self.stage_ends)
         self.roi_size, self.roi_pooling = net.roi_size, roi_pooling
         self.trunk = net.trunk()
         self.roi_head, self.roi_channels = _build_head(net, roi_head)
@@ -121,14 +130,19 @@ class Backbone(nn.Module):
         if self._sight is not None:
             self.cells = Cells(self._sight, self.stride)
 
-    def find_cells(self, layer: str) -> Cells:
+    def find_cells(self, layer: str) -> Cells | None:
         """Find where the cells of a layer of the trunk, by its path, lie: at its end `cells`, below windows' centres.
 
-        Where trained lower layers look, if elsewhere, has not been measured.
+        None if that cannot be followed. Where trained lower layers look, if elsewhere, has not been measured.
         """
-        cells = find_cells(self.trunk, layer)
-        is_last = layer.partition(".")[0] == str(len(self.trunk) - 1)
-        return self.cells if is_last and cells == Cells(self.origin, self.stride) else cells
+        cells = self._followed.layers[layer].cells if layer in self._followed.layers else None
+        is_last = layer.partition(".")[0] == list(dict(self.trunk.named_children()))[-1]
+        is_end = not layer or (is_last and cells == Cells(self.origin, self.stride))
+        return self.cells if is_end else cells
+
+    @cached_property
+    def _followed(self) -> Pass:
+        return follow(self.trunk)
 
     def assume_pretrained(self) -> None:
         """Take the parameters that files of weights have for set by one: those that were learned on it are loaded."""
@@ -171,12 +185,14 @@ class Backbone(nn.Module):
         return self.trunk((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
     def _stages(self, images: Tensor) -> list[Tensor]:
-        outputs, features = [], (images - self.mean) / self.std
-        for end, layer in enumerate(self.trunk, start=1):
-            features = layer(features)
-            if end in self.stage_ends[-self._kept_stages :]:
-                outputs.append(features)
-        return outputs
+        outputs: dict[str, Tensor] = {}
+        *inner, _ = self.stage_paths[-self._kept_stages :]
+        with ExitStack() as hooks:
+            for path in inner:
+                hook = partial(_keep_output, outputs, path)
+                hooks.enter_context(self.trunk.get_submodule(path).register_forward_hook(hook))
+            last = self._features(images)
+        return [*(outputs[path] for path in inner), last]
 
     def _vectors(self, images: Tensor) -> Tensor:
         features = self._features(images)
@@ -259,6 +275,7 @@ class Backbone(nn.Module):
         output, parts = self._require_frozen().output, self._parts(self._require_frozen().output)
         pooling = (self.roi_pooling, self.roi_size, self.stride, self.origin) if self.takes_boxes else ()
         text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends[-self._kept_stages :]), repr(pooling))
+        text += (self._source,) if self._source else ()
         tensors = (*parts.state_dict().values(), self.mean, self.std, self.scale)
         return array_digest(text, *(tensor.detach().cpu().numpy() for tensor in tensors))
 
@@ -278,6 +295,10 @@ class Backbone(nn.Module):
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that pretrained weights have not set."""
         return [parameter for name, parameter in self.named_parameters() if name not in self.pretrained]
+
+
+def _keep_output(outputs: dict[str, Tensor], path: str, layer: nn.Module, given: object, out: Tensor) -> None:
+    outputs[path] = out
 
 
 def find_new_parameters(method: nn.Module, backbone: Backbone) -> list[nn.Parameter]:

@@ -20,7 +20,7 @@ from methods.nets.published import read_caffemodel, read_mat
 
 
 def load(backbone: Backbone, net: Net, weights: str) -> None:
-    """Set the backbone's parameters from `weights`: none, imagenet, or a file .npz, .pth, .mat or .caffemodel.
+    """Set the backbone's parameters from `weights`: none, imagenet, or a file that `_READERS` reads.
 
     A file is recognised by its names, and the backbone then normalises images as that family of files expects.
     Parameters that no file of the family has (a new RoI head) keep their initial values.
@@ -58,7 +58,7 @@ def _map_names(backbone: Backbone, layout: Layout) -> dict[str, str]:
         known = [module for module in layout.names if _is_below(name, module)]
         if known and not name.endswith(_UNUSED):
             module = max(known, key=len)
-            wanted[name] = layout.names[module] + name.removeprefix(module)
+            wanted[name] = (layout.names[module] + name.removeprefix(module)).removeprefix(".")
     return wanted
 
 
@@ -127,7 +127,25 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-_READERS = {".npz": _read_npz, ".pth": _read_pth, ".mat": read_mat, ".caffemodel": read_caffemodel}
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise RequestError(f"{path} needs the package safetensors: pip install -e '.[timm]'.") from None
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError):
+        raise BadFileError(path, "not a file of safetensors") from None
+
+
+_READERS = {
+    ".npz": _read_npz,
+    ".pth": _read_pth,
+    ".mat": read_mat,
+    ".caffemodel": read_caffemodel,
+    ".safetensors": _read_safetensors,
+}
 
 
 def _read_imagenet(net: Net) -> dict[str, Tensor]:
@@ -135,6 +153,8 @@ def _read_imagenet(net: Net) -> dict[str, Tensor]:
 
     Raises MissingDataError if these are not installed or cannot be downloaded, RequestError if there are none.
     """
+    if net.imagenet is not None:
+        return dict(net.imagenet())
     if net.package is not None:
         return _read_package(net.package)
     if net.torchvision is None:

@@ -89,7 +89,7 @@ class Sketch(Predictor):
 
 @pytest.fixture(autouse=True)
 def _no_plugins_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}})
+    monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}, "net": {}})
     yield
     sys.modules.pop("weakloc_plugin_sketch", None)
 
