@@ -117,7 +117,7 @@ def run(
         recipe=recipe,
         weights=None if weights is None else os.fspath(weights),
         conventions=dict(convention),
-        data=None if data is None else os.fspath(data),
+        data=_name_dataset(data),
         data_options=dict(data_option),
         split=split,
         train_split=train_split,
@@ -136,12 +136,11 @@ def run(
         feature_cache=feature_cache,
         datasets=cached,
     )
-    store = Store(places)
-    shown = show_results(
-        (StoredResult(result, store.result_path(result.address)) for result in report.results), places, data_option
-    )
     if report.failed and len(requests) == 1:
         raise next(iter(report.failed.values()))
+    store = Store(places)
+    stored = [StoredResult(result, store.result_path(result.address)) for result in report.results]
+    shown = show_results(stored, places, requests[0].data_options if requests else {})  # a track has its own
     if report.failed:
         raise IncompleteError(shown, report.failed)
     return shown
@@ -204,7 +203,7 @@ def score(
         tuned_on=tuned_on,
         allow_missing=allow_missing,
         conventions=convention,
-        data=None if data is None else os.fspath(data),
+        data=_name_dataset(data),
         data_options=data_option,
         split=split,
         places=places,
@@ -241,7 +240,7 @@ def audit(
         scores=scores,
         allow_missing=allow_missing,
         conventions=convention,
-        data=None if data is None else os.fspath(data),
+        data=_name_dataset(data),
         data_options=data_option,
         split=split,
         places=_make_places(data_root, runs),
@@ -280,7 +279,7 @@ def results(
     *,
     method: Names = (),
     protocol: Names = (),
-    data: str | None = None,
+    data: Folder | None = None,
     data_root: Folder | None = None,
     runs: Folder | None = None,
 ) -> ResultList:
@@ -297,12 +296,13 @@ def results(
     from bench.records.collection import list_results
 
     places, names, wanted = _make_places(data_root, runs), _split_names(method), _split_names(protocol)
+    dataset = _name_dataset(data)
     chosen = [
         stored
         for stored in list_results(places, result_verbs.MEASURED)
         if (not names or {stored.result.method, stored.result.label} & {*names})
         and (not wanted or stored.result.protocol in wanted)
-        and data in (None, stored.result.dataset)
+        and dataset in (None, stored.result.dataset)
     ]
     return show_results(sorted(chosen, key=lambda one: (one.result.created, one.result.address)), places)
 
@@ -312,7 +312,7 @@ def table(
     *,
     track: str | None = None,
     protocol: Names = (),
-    data: str | None = None,
+    data: Folder | None = None,
     data_root: Folder | None = None,
     runs: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
@@ -338,7 +338,7 @@ def table(
             name,
             track=track,
             protocols=_split_names(protocol),
-            data=data,
+            data=_name_dataset(data),
             places=_make_places(data_root, runs),
             measured=result_verbs.MEASURED,
             say=_make_progress(progress).say,
@@ -349,8 +349,8 @@ def table(
 def methods() -> dict[str, str]:
     """Return a line about each method, by name.
 
-    >>> methods()["cam"][:25]
-    'Class activation mapping '
+    >>> methods()["cam"].partition(":")[0]
+    'CAM'
     """
     return {name: listed.summary for name, listed in registry.methods().items()}
 
@@ -370,14 +370,22 @@ def datasets() -> dict[str, str]:
     >>> datasets()["voc2010"]
     'PASCAL VOC 2010: 20 classes, train and val annotated.'
     """
-    from bench.data.datasets import DATASETS
+    from bench.data.datasets import list_datasets
 
-    return dict(DATASETS)
+    return list_datasets()
 
 
 def _make_places(data_root: Folder | None, runs: Folder | None) -> Places:
     root = data_root or os.environ.get("BENCH_DATA")
     return Places(Path(runs or os.environ.get("BENCH_RUNS") or "runs"), Path(root) if root else None)
+
+
+def _name_dataset(data: Folder | None) -> str | None:
+    """Return the name of a dataset; the file that describes one is read first."""
+    from bench.data.datasets import use_description
+
+    name = None if data is None else os.fspath(data)
+    return use_description(Path(name)) if name is not None and name.endswith(".toml") else name
 
 
 def _make_progress(callback: OnProgress | None) -> Progress:

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench import registry
 from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import emit, say
-from bench.errors import RequestError, UnknownNameError
+from bench.errors import RequestError
+from bench.verbs.results import LEADERBOARD, make_tables
+from bench.verbs.results import MEASURED as MEASURED
 
 if TYPE_CHECKING:
     from bench.core.files import Places
-    from bench.records.result import Result
     from bench.records.store import Store
     from bench.tables.model import Row, Table
-
-MEASURED = registry.ROOT / "results" / "measured"
-LEADERBOARD = "leaderboard"
 
 
 @click.command("table")
@@ -59,16 +56,7 @@ def table(
     tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With --track, the
     leaderboards have the results of that track only.
     """
-    if track is not None:
-        if data or name != LEADERBOARD:
-            raise click.UsageError("--track has leaderboards of its own data: give --protocol only.")
-        tables = _make_track_leaderboards(track, protocols, places)
-    elif name == LEADERBOARD:
-        tables = _make_leaderboards(protocols, data, places)
-    elif protocols or data:
-        raise click.UsageError("--protocol and --data apply to the leaderboard only.")
-    else:
-        tables = [_make_paper_table(name, places)]
+    tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=MEASURED, say=say)
     if as_json:
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
@@ -107,7 +95,8 @@ def publish(
 
 def format_leaderboards(track: str, protocols: Sequence[str], places: Places) -> str:
     """Format the leaderboards of a track under these protocols as text."""
-    return _format_tables(_make_track_leaderboards(track, protocols, places), "text", widen=True)
+    tables = make_tables(track=track, protocols=protocols, places=places, measured=MEASURED, say=say)
+    return _format_tables(tables, "text", widen=True)
 
 
 def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool) -> str:
@@ -117,17 +106,6 @@ def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool) -> str
 
     shown = [add_columns(each) for each in tables] if widen and format_ != "csv" else tables
     return "\n\n".join(FORMATS[format_](each) for each in shown)
-
-
-def _make_track_leaderboards(name: str, protocols: Sequence[str], places: Places) -> list[Table]:
-    from bench.records.collection import list_results
-    from bench.tracks.leaderboards import make_leaderboards
-    from bench.tracks.track import read_track
-
-    tables = make_leaderboards(read_track(name), list_results(places, MEASURED), protocols)
-    if not tables:
-        say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
-    return tables
 
 
 def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
@@ -141,52 +119,6 @@ def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
         raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
     require_committed([] if allow_dirty else results)
     return [result.address for result in results]
-
-
-def _make_paper_table(name: str, places: Places) -> Table:
-    from bench.records.collection import list_results
-    from bench.tables.leaderboards import paper_table
-    from bench.tables.papers import reported_tables
-
-    if name not in (known := reported_tables()):
-        raise UnknownNameError("table", name, [LEADERBOARD, *known], hint="python -m bench list tables")
-    return paper_table(name, list_results(places, MEASURED))
-
-
-def _make_leaderboards(protocols: tuple[str, ...], data: str | None, places: Places) -> list[Table]:
-    from bench.records.collection import list_results
-    from bench.tables.leaderboards import board
-
-    known = list_results(places, MEASURED)
-    results = [stored.result for stored in known]
-    if data is not None:
-        from bench.data.datasets import list_datasets
-
-        if data not in (known_names := {*list_datasets(), *(result.dataset for result in results)}):
-            raise UnknownNameError("dataset", data, known_names, hint="python -m bench list datasets")
-    tables = []
-    for protocol in protocols or dict.fromkeys(result.protocol for result in results):
-        dataset = data or registry.protocol(protocol).dataset or _choose_dataset(protocol, results)
-        has_results = any((result.protocol, result.dataset) == (protocol, dataset) for result in results)
-        if has_results or protocols:
-            tables.append(board(protocol, dataset, known))
-        if not has_results:
-            _suggest_datasets(protocol, dataset, results)
-    return tables
-
-
-def _choose_dataset(protocol: str, results: list[Result]) -> str:
-    """Return the one dataset on which a protocol for any dataset has results. Raises RequestError if it is not one."""
-    names = sorted({result.dataset for result in results if result.protocol == protocol})
-    if len(names) != 1:
-        raise RequestError(f"{protocol} has results on {', '.join(names) or 'no dataset'}: add --data NAME.")
-    return names[0]
-
-
-def _suggest_datasets(protocol: str, dataset: str, results: list[Result]) -> None:
-    others = sorted({result.dataset for result in results if result.protocol == protocol})
-    hint = f" It has results on {', '.join(others)}: add --data {others[0]}." if others else ""
-    say(f"No results of {protocol} on {dataset}.{hint}")
 
 
 def _to_document(table: Table) -> TableDocument:

@@ -49,7 +49,7 @@ def make_tables(
     if track is not None:
         if data or name != LEADERBOARD:
             raise RequestError("--track has leaderboards of its own data: give --protocol only.")
-        return make_track_leaderboards(track, protocols, places=places, measured=measured, say=say)
+        return _make_track_leaderboards(track, protocols, places, measured, say)
     if name == LEADERBOARD:
         return _make_leaderboards(protocols, data, places, measured, say)
     if protocols or data:
@@ -57,10 +57,9 @@ def make_tables(
     return [_make_paper_table(name, places, measured)]
 
 
-def make_track_leaderboards(
-    name: str, protocols: Sequence[str], *, places: Places, measured: Path, say: Callable[[str], None]
+def _make_track_leaderboards(
+    name: str, protocols: Sequence[str], places: Places, measured: Path, say: Callable[[str], None]
 ) -> list[Table]:
-    """Make the leaderboards of a track under these protocols, or all of its own."""
     from bench.records.collection import list_results
     from bench.tracks.leaderboards import make_leaderboards
     from bench.tracks.track import read_track
