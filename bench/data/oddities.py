@@ -98,8 +98,8 @@ def _list_label_oddities(truths: Sequence[GroundTruth]) -> Iterator[str]:
             yield f"no image of {truth.split} shows {format_names(unseen)}"
         if outside := _count_outside(truth):
             yield f"{format_count(outside, 'box', 'boxes')} of {truth.split} beyond the edge of the image"
-    names = Counter(image for truth in truths if truth.split in ("train", "val", "test") for image in truth.ids)
-    if shared := [image for image, count in names.items() if count > 1]:
+    splits = Counter(image for truth in truths if truth.split in ("train", "val", "test") for image in truth.ids)
+    if shared := [image for image, count in splits.items() if count > 1]:
         yield f"{format_count(len(shared), 'image')} in two of train, val and test: {format_names(shared, 3)}"
 
 

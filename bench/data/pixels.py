@@ -68,7 +68,8 @@ class Header(NamedTuple):
 def read_header(path: Path) -> Header:
     """Read the header of a JPEG or PNG. Raises BadFileError as `read_pixels` does."""
     with _open_image(path) as image:
-        return Header(*image.size, image.mode, image.getexif().get(_ORIENTATION, 1))
+        width, height = image.size
+        return Header(width, height, image.mode, image.getexif().get(_ORIENTATION, 1))
 
 
 _ORIENTATION = 0x0112
