@@ -275,9 +275,9 @@ class Backbone(nn.Module):
         output, parts = self._require_frozen().output, self._parts(self._require_frozen().output)
         pooling = (self.roi_pooling, self.roi_size, self.stride, self.origin) if self.takes_boxes else ()
         text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends[-self._kept_stages :]), repr(pooling))
-        text += (self._source,) if self._source else ()
+        source = (self._source,) if self._source else ()
         tensors = (*parts.state_dict().values(), self.mean, self.std, self.scale)
-        return array_digest(text, *(tensor.detach().cpu().numpy() for tensor in tensors))
+        return array_digest((*text, *source), *(tensor.detach().cpu().numpy() for tensor in tensors))
 
     def _parts(self, output: Output) -> nn.Module:
         return self.trunk if output in ("features", "stages") else nn.ModuleList([self.trunk, self.roi_head])

@@ -92,7 +92,8 @@ class _Follow(TorchFunctionMode):
             self.seen.called.add(path)
             if isinstance(out, Tensor) and out.ndim == 4:
                 self.inherit(out, given)
-                self.seen.layers[path] = Layer(*out.shape[1:], self.find(out))
+                _, channels, height, width = out.shape
+                self.seen.layers[path] = Layer(channels, height, width, self.find(out))
 
         return record
 

@@ -56,8 +56,8 @@ class TimmTrunk(nn.Module):
         patches: Any = getattr(self.model, "patch_embed", None)
         if features.ndim != 3 or not hasattr(patches, "dynamic_feat_size"):
             raise RuntimeError("it gives no maps, and no tokens of patches")
-        tokens = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
-        return tokens.transpose(1, 2).unflatten(2, patches.dynamic_feat_size(tuple(images.shape[2:])))
+        tokens = features[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], *patches.dynamic_feat_size(tuple(images.shape[2:])))
 
 
 def make_timm_net(name: str, stride: int | None) -> Net:
