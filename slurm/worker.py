@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,7 +143,8 @@ def _stop(child: multiprocessing.process.BaseProcess) -> None:
     """End a child: a training writes a checkpoint, and what it holds it gives back, if there is time."""
     for one, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGINT, 1.0), (signal.SIGKILL, None)):
         if child.pid is not None and child.is_alive():
-            os.kill(child.pid, one)
+            with suppress(ProcessLookupError):  # it ended in between
+                os.kill(child.pid, one)
             child.join(seconds)
 
 

@@ -33,7 +33,7 @@ def test_a_search_prints_its_trials_and_writes_the_winner_and_the_same_command_r
     (marked,) = [row for row in rows if "*" in row]
     assert (
         "cam: 3 trials trained on train:1-2of3, scored on train:3of3 by mAP of voc07-cls; drawn: dropout 0.0|0.25|0.5, "
-        "lr 0.0001...0.3 (log), weight_decay 1e-05...0.01 (log)"
+        "lr 0.001...0.3 (log), weight_decay 1e-05...0.01 (log)"
     ) in answer.err
     assert "Trials: 3/3 trials" in answer.err
     entry = read_track(str(path)).entry("cam")

@@ -237,9 +237,9 @@ def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
         ("trend --method cam,me", ["cam,melm"]),
         ("list pro", ["protocols"]),
         ("list tr", ["tracks"]),
-        ("run --track voc07-lap", ["voc07-laptop"]),
-        ("table --track voc07-lap", ["voc07-laptop"]),
-        ("show voc07-lap", ["voc07-laptop"]),
+        ("run --track voc07-lap", ["voc07-laptop-lite0", "voc07-laptop"]),
+        ("table --track voc07-lap", ["voc07-laptop-lite0", "voc07-laptop"]),
+        ("show voc07-lap", ["voc07-laptop-lite0", "voc07-laptop"]),
     ],
 )
 def test_a_shell_completes_verbs_and_names(words: str, found: list[str]) -> None:

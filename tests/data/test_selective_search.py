@@ -17,7 +17,7 @@ from PIL import Image
 from bench.core.progress import SILENT, Progress, Step
 from bench.data.computed import SearchBoxes, search_all
 from bench.data.pixels import read_pixels
-from bench.data.scenes import SHAPE_CLASSES, draw_scene
+from bench.data.scenes import SHAPE_CLASSES, STYLES, draw_scene
 from bench.data.selective_search import build_selective_search, selective_search
 from bench.errors import BadFileError
 
@@ -27,7 +27,7 @@ def images(tmp_path: Path) -> list[Path]:
     """Four small pictures with something in them."""
     paths = [tmp_path / f"{index}.png" for index in range(4)]
     for index, path in enumerate(paths):
-        Image.fromarray(draw_scene(np.random.default_rng(index), SHAPE_CLASSES, index, 64).pixels).save(path)
+        Image.fromarray(draw_scene(np.random.default_rng(index), SHAPE_CLASSES, index, 64, STYLES[3]).pixels).save(path)
     return paths
 
 
@@ -158,7 +158,9 @@ def wait_until(condition: object, seconds: float = 60) -> None:
 def test_killed_it_leaves_no_worker_and_nothing_half_written(tmp_path: Path) -> None:
     images = [tmp_path / f"{index}.png" for index in range(12)]
     for index, path in enumerate(images):
-        Image.fromarray(draw_scene(np.random.default_rng(index), SHAPE_CLASSES, index, 160).pixels).save(path)
+        Image.fromarray(draw_scene(np.random.default_rng(index), SHAPE_CLASSES, index, 160, STYLES[3]).pixels).save(
+            path
+        )
     process = start(tmp_path, tmp_path / "cache", images)
     wait_until(lambda: entries(tmp_path / "cache"))
     os.kill(process.pid, signal.SIGKILL)

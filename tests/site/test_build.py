@@ -162,7 +162,7 @@ def test_a_site_is_written_from_the_command_line(here, known: list[StoredResult]
     for one in known[:2]:
         write_result(folder / f"{one.result.address}.json", one.result)
     answer = here("report", "--out", "site")
-    assert (answer.code, answer.out) == (0, "Wrote 100 files: site/index.html\n")
+    assert (answer.code, answer.out) == (0, "Wrote 111 files: site/index.html\n")
     assert "center" in (tmp_path / "site" / "index.html").read_text()
 
 
