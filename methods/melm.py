@@ -132,7 +132,7 @@ def _variant(branches: int, passes: int, readout: str, **more: Any) -> dict[str,
 
 
 READING = {"background": False, "aggregate": "relative"}
-"""p(y, h) of Eq. 9 is that of Eq. 18, as in discovery; without it localization hardly learns (docs/studies/melm.md)."""
+"""p(y, h) of Eq. 9 is that of Eq. 18, as in discovery, so that localization gets above it (docs/studies/melm.md)."""
 
 RELEASED = _variant(
     2,

@@ -83,5 +83,8 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
     assert ("step slow tests" in done.stdout) == (code == 0)
 
 
+TABLE = ("table", "--track", "voc07-laptop", "--protocol", "voc07-point-val,voc07-corloc")
+
+
 def test_the_table_it_shows_is_that_of_the_published_results(bench: Callable[..., Answer]) -> None:
-    assert block("<!-- measured -->").strip() == bench("table", "--protocol", "voc07-corloc").out.strip()
+    assert block("<!-- measured -->").strip() == bench(*TABLE).out.strip()

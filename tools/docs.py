@@ -1,4 +1,4 @@
-"""The parts of `docs/` that are made of the files of protocols and recipes: `python -m tools.docs` writes them anew.
+"""The parts of `docs/` made of protocols, recipes, tracks and published results: `python -m tools.docs` renews them.
 
 A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; what is between them is made here.
 """
@@ -18,9 +18,15 @@ from bench.cli.output import format_value
 from bench.core.files import write_text
 from bench.paper_recipe import PaperRecipe, read_reasons, read_recipes
 from bench.predictions.table import FOLDERS, KINDS
+from bench.records.collection import StoredResult
+from bench.records.result import list_records, read_result
 from bench.scoring.protocol import BoundProtocol, read_record
+from bench.tables.render import FORMATS
+from bench.tracks.leaderboards import make_leaderboards
+from bench.tracks.track import read_track
 
 FOLDER = registry.ROOT / "docs"
+MEASURED = registry.ROOT / "results" / "measured"
 
 _PART = re.compile(r"(<!-- made: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -39,6 +45,10 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
         return "\n\n".join(_recipe(name, recipe) for name, recipe in sorted(read_recipes().items()))
     if what == "methods without a recipe":
         return _table(("method", "why"), ((f"`{name}`", reason) for name, reason in sorted(read_reasons().items())))
+    if what.startswith("track "):
+        return _leaderboard(*what.split()[1:])
+    if what.startswith("settings of "):
+        return _table(("method", "settings", "how they were chosen"), _list_entries(what.split()[-1]))
     if what == "kinds":
         return _table(("kind", "columns, or what an array is of", "taken by"), _kinds(bound))
     family = [one for one in bound if f"switches {one.record.family}" == what]
@@ -70,6 +80,21 @@ def _recipe(name: str, recipe: PaperRecipe) -> str:
     return "\n\n".join(part for part in (f"### {name}", f"{recipe.paper}.", table, notes) if part)
 
 
+def _leaderboard(name: str, protocol: str) -> str:
+    """Return the leaderboard of a track under a protocol, of the published results."""
+    published = [StoredResult(read_result(path), path) for path in list_records(MEASURED)]
+    (table,) = make_leaderboards(read_track(name), published, [protocol])
+    return FORMATS["md"](table)
+
+
+def _list_entries(name: str) -> Iterator[tuple[str, ...]]:
+    """Yield each method of a track, its own settings, and the search that chose them."""
+    for method, entry in read_track(name).methods.items():
+        settings = ", ".join(f"{key}={format_value(value)}" for key, value in entry.settings.items())
+        search = entry.search and f"trial {entry.search.trial} of {entry.search.trials}, {entry.search.score:.1%}"
+        yield f"`{method}`", settings, f"like `{entry.like}`" if entry.like else search or ""
+
+
 def _kinds(bound: list[BoundProtocol]) -> Iterator[tuple[str, ...]]:
     for kind, columns in {**KINDS, **FOLDERS}.items():
         takers = [one.record.name for one in bound if kind in (*one.record.predicts, *one.record.also)]
@@ -97,5 +122,5 @@ def _table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
 
 
 if __name__ == "__main__":
-    for path in sorted(FOLDER.glob("*.md")):
+    for path in sorted(FOLDER.rglob("*.md")):
         write_text(path, rebuild(path.read_text(encoding="utf-8")))
