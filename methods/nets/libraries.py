@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchvision.models import get_model, get_model_weights, list_models
 
 from bench.errors import MissingDataError, RequestError, UnknownNameError, first_line
@@ -24,6 +25,9 @@ from methods.nets.geometry import Pass
 from methods.nets.measured import follow_trunk, measure_net
 
 HOW_TO_INSTALL = "pip install -e '.[timm]'"
+
+LEAST = 32
+"""Pixels of a cell of the coarsest nets: layers without padding, as ConvNeXt's, take no smaller image."""
 
 Options = tuple[tuple[str, Any], ...]
 """Arguments of a library's builder."""
@@ -48,7 +52,9 @@ class TimmTrunk(nn.Module):
             setattr(self.model, module, nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute maps (B, channels, h, w)."""
+        """Compute maps (B, channels, h, w) of images (B, 3, H, W), padded to sides of at least `LEAST` pixels."""
+        height, width = images.shape[2:]
+        images = pad(images, (0, max(0, LEAST - width), 0, max(0, LEAST - height)))
         features: Tensor = self.model.forward_features(images)
         if features.ndim == 4:
             is_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
