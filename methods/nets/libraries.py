@@ -38,7 +38,13 @@ HEADS = ("avgpool", "classifier", "fc", "head", "heads")
 GROUPS = ("features", "layers", "trunk_output", "blocks")
 """torchvision's names of modules that hold several stages."""
 
-OTHERWISE = {"googlenet": "net=googlenet", "inception_v3": "net=timm:inception_v3", "vit_": "a ViT of timm"}
+OTHERWISE = {
+    "googlenet": "net=googlenet",
+    "inception_v3": "net=timm:inception_v3",
+    "vit_": "a ViT of timm",
+    "swin_": "a Swin of timm",
+    "regnet_": "a RegNet of timm",
+}
 """Nets of torchvision that are not taken from there, by how their names begin, and what to use."""
 
 
@@ -53,13 +59,14 @@ class TimmTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute maps (B, channels, h, w) of images (B, 3, H, W), padded to sides of at least `LEAST` pixels."""
-        height, width = images.shape[2:]
-        images = pad(images, (0, max(0, LEAST - width), 0, max(0, LEAST - height)))
+        patches: Any = getattr(self.model, "patch_embed", None)
+        if not hasattr(patches, "dynamic_feat_size"):  # a transformer pads to whole patches itself
+            height, width = images.shape[2:]
+            images = pad(images, (0, max(0, LEAST - width), 0, max(0, LEAST - height)))
         features: Tensor = self.model.forward_features(images)
         if features.ndim == 4:
             is_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
             return features.permute(0, 3, 1, 2) if is_last else features
-        patches: Any = getattr(self.model, "patch_embed", None)
         if features.ndim != 3 or not hasattr(patches, "dynamic_feat_size"):
             raise RuntimeError("it gives no maps, and no tokens of patches")
         tokens = features[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)

@@ -29,7 +29,7 @@ NETS = {
 }
 FAMILIES = (
     *("convnext_tiny", "densenet121", "efficientnet_b0", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small"),
-    *("regnet_y_400mf", "resnet50", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t"),
+    *("resnet50", "shufflenet_v2_x0_5", "squeezenet1_1"),
 )
 METHODS = ("cam", "gmp", "weldon", "spn", "grad-cam", "wsddn", "melm")
 
