@@ -14,26 +14,18 @@ import pyarrow as pa
 from bench.core.boxes import iou
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import drop_small_boxes
-from bench.method import BaseConfig, Predictor, prediction
-
-
-class BestProposalConfig(BaseConfig):
-    """Settings of the proposals; `ProposalConfig` has the same fields."""
-
-    proposals: str = prediction(
-        "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
-    )
-    min_proposal: int = prediction(20, "minimum side of a proposal in pixels; smaller ones are removed", ge=0)
+from bench.method import BaseConfig, Predictor
+from methods.layers.choice import ChoiceConfig
 
 
 class BestProposal(Predictor):
     """The first of the proposals of highest IoU with any object of a class, scored by it; none without proposals."""
 
-    Config: ClassVar[type[BaseConfig]] = BestProposalConfig
+    Config: ClassVar[type[BaseConfig]] = ChoiceConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes",)
     needs_proposals: ClassVar[bool] = True
     uses_truth: ClassVar[bool] = True
-    config: BestProposalConfig
+    config: ChoiceConfig
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """Predict one box for each image and class with objects, from `proposals.of(id)` (n, 4)."""

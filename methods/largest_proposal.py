@@ -13,25 +13,17 @@ import pyarrow as pa
 from bench.core.boxes import area
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import drop_small_boxes
-from bench.method import BaseConfig, Predictor, prediction
-
-
-class LargestProposalConfig(BaseConfig):
-    """Settings of the proposals; `ProposalConfig` has the same fields."""
-
-    proposals: str = prediction(
-        "selective-search", "selective-search, edge-boxes, or a file (.mat, .pkl, .npz)", file=True
-    )
-    min_proposal: int = prediction(20, "minimum side of a proposal in pixels; smaller ones are removed", ge=0)
+from bench.method import BaseConfig, Predictor
+from methods.layers.choice import ChoiceConfig
 
 
 class LargestProposal(Predictor):
     """The first of an image's largest proposals, scored by its share of the image area; no box without proposals."""
 
-    Config: ClassVar[type[BaseConfig]] = LargestProposalConfig
+    Config: ClassVar[type[BaseConfig]] = ChoiceConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes",)
     needs_proposals: ClassVar[bool] = True
-    config: LargestProposalConfig
+    config: ChoiceConfig
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
         """Predict one box for each image and class, from `proposals.of(id)` (n, 4)."""

@@ -57,6 +57,17 @@ _dataset = click.option(
 )
 
 
+_dataset_of_images = click.option(
+    "--data",
+    "name",
+    default="voc2007",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    help="Dataset of the images.",
+)
+
+
 @click.group("data")
 def data() -> None:
     """Describe, check, look at and download datasets, generate the synthetic one, compute region proposals."""
@@ -156,15 +167,7 @@ def init(
 
 
 @data.command("look")
-@click.option(
-    "--data",
-    "name",
-    default="voc2007",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    callback=options.parse_dataset,
-    help="Dataset of the images.",
-)
+@_dataset_of_images
 @options.dataset_options
 @click.option("--split", required=True, help="Split of the images.")
 @click.option(
@@ -308,15 +311,7 @@ def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
 
 
 @data.command("proposals")
-@click.option(
-    "--data",
-    "name",
-    default="voc2007",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    callback=options.parse_dataset,
-    help="Dataset of the images.",
-)
+@_dataset_of_images
 @options.dataset_options
 @click.option(
     "--split",

@@ -5,9 +5,10 @@ import pytest
 
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.predictions.table import KINDS
-from methods.best_proposal import BestProposal, BestProposalConfig
+from methods.best_proposal import BestProposal
 from methods.center import Center
-from methods.largest_proposal import LargestProposal, LargestProposalConfig
+from methods.largest_proposal import LargestProposal
+from methods.layers.choice import ChoiceConfig
 
 CLASSES = ("cat", "dog")
 
@@ -36,7 +37,7 @@ def rows(table):
 
 
 def boxes_of(sizes, proposals, **settings):
-    method = LargestProposal(LargestProposalConfig(**settings))
+    method = LargestProposal(ChoiceConfig(**settings))
     return rows(method.predict(truth(**sizes), Given(**proposals))["boxes"])
 
 
@@ -80,7 +81,7 @@ def test_the_best_proposal_overlaps_any_object_of_the_class_most():
     ]
     proposals = Given(a=[[0, 0, 40, 80], [60, 0, 100, 50], [0, 60, 40, 100], [0, 60, 40, 100]], b=[[0, 0, 9, 9]], c=[])
     sizes = dict.fromkeys("abc", (100, 100))
-    table = BestProposal(BestProposalConfig()).predict(truth(objects, **sizes), proposals)["boxes"]
+    table = BestProposal(ChoiceConfig()).predict(truth(objects, **sizes), proposals)["boxes"]
     assert rows(table) == [("a", "cat", 0.5, 0, 0, 40, 80), ("a", "dog", 1.0, 0, 60, 40, 100)]
 
 
