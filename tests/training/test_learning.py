@@ -59,7 +59,7 @@ def classification(shelf: DatasetCache, method: str, epochs: int, folder: Path, 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("method", "epochs"), [("cam", 20), ("melm", 8)])
+@pytest.mark.parametrize(("method", "epochs"), [("cam", 12), ("melm", 8)])
 def test_true_labels_teach_and_shuffled_ones_do_not(
     method: str, epochs: int, shelf: DatasetCache, tmp_path: Path
 ) -> None:
