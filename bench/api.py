@@ -256,6 +256,7 @@ def compare(
     anyway: bool = False,
     data_root: Folder | None = None,
     runs: Folder | None = None,
+    results: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
 ) -> Comparison:
     """Compare two results on the same images: `a - b`, its interval, and the p-value of no difference.
@@ -267,11 +268,11 @@ def compare(
         anyway: Compare results of different protocols or conventions; `unlike` lists what differs.
         data_root: Root folder of the datasets.
         runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
         plugin: Files with protocols of your own.
     """
     _use_plugins(plugin)
-    places = _make_places(data_root, runs)
-    measured = result_verbs.MEASURED
+    places, measured = _make_places(data_root, runs), _find_measured(results)
     return result_verbs.compare(a, b, places=places, measured=measured, per_class=per_class, anyway=anyway)
 
 
@@ -280,17 +281,24 @@ def results(
     method: Names = (),
     protocol: Names = (),
     data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
     data_root: Folder | None = None,
     runs: Folder | None = None,
+    results: Folder | None = None,
 ) -> ResultList:
     """Return the results of the runs folder and the published ones, oldest first.
 
     Args:
         method: Only those of these methods, `name` or `name:variant`.
         protocol: Only those under these protocols.
-        data: Only those on this dataset.
+        data: Only those on this dataset: a name, or the path of a file that describes it.
+        data_option: Options of the dataset, which plots draw photographs of.
         data_root: Root folder of the datasets; plots read photographs from it.
         runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
+
+    >>> results(protocol="voc07-det", runs="nowhere", results="nowhere")
+    ()
     """
     from bench.notebook import show_results
     from bench.records.collection import list_results
@@ -299,12 +307,12 @@ def results(
     dataset = _name_dataset(data)
     chosen = [
         stored
-        for stored in list_results(places, result_verbs.MEASURED)
+        for stored in list_results(places, _find_measured(results))
         if (not names or {stored.result.method, stored.result.label} & {*names})
         and (not wanted or stored.result.protocol in wanted)
         and dataset in (None, stored.result.dataset)
     ]
-    return show_results(sorted(chosen, key=lambda one: (one.result.created, one.result.address)), places)
+    return show_results(sorted(chosen, key=lambda one: (one.result.created, one.result.address)), places, data_option)
 
 
 def table(
@@ -315,6 +323,7 @@ def table(
     data: Folder | None = None,
     data_root: Folder | None = None,
     runs: Folder | None = None,
+    results: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
     progress: OnProgress | None = None,
 ) -> TableList:
@@ -327,6 +336,7 @@ def table(
         data: Results on this dataset; default: each protocol's own.
         data_root: Root folder of the datasets.
         runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
         plugin: Files with methods or protocols of your own.
         progress: Called with notes on missing results.
     """
@@ -340,7 +350,7 @@ def table(
             protocols=_split_names(protocol),
             data=_name_dataset(data),
             places=_make_places(data_root, runs),
-            measured=result_verbs.MEASURED,
+            measured=_find_measured(results),
             say=_make_progress(progress).say,
         )
     )
@@ -378,6 +388,10 @@ def datasets() -> dict[str, str]:
 def _make_places(data_root: Folder | None, runs: Folder | None) -> Places:
     root = data_root or os.environ.get("BENCH_DATA")
     return Places(Path(runs or os.environ.get("BENCH_RUNS") or "runs"), Path(root) if root else None)
+
+
+def _find_measured(results: Folder | None) -> Path:
+    return result_verbs.find_results(results) / result_verbs.MEASURED
 
 
 def _name_dataset(data: Folder | None) -> str | None:

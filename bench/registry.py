@@ -206,6 +206,12 @@ def digest_net(name: str) -> str:
     return file_digest(Path(nets()[name].origin))
 
 
+def refuse_installed(path: Path, how: str) -> None:
+    """Raise RequestError for a path inside an installed weakloc, which the next installation replaces."""
+    if path.absolute().is_relative_to(ROOT) and any(ROOT.glob("weakloc-*.dist-info")):
+        raise RequestError(f"{path} is part of the installed weakloc, which the next installation replaces. {how}")
+
+
 def use_plugin(path: Path) -> None:
     """Add a method or net (`.py`) or a protocol (`.toml`) of the user's own, named as its file; or a dataset (`.toml`).
 
@@ -248,10 +254,18 @@ def _find_kind(path: Path) -> Literal["method", "protocol", "net"]:
     return "net" if is_net else "method"
 
 
+def read_keys(path: Path) -> frozenset[str]:
+    """Read the top-level keys of a TOML file, which tell what it describes. Raises BadFileError."""
+    try:
+        return frozenset(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise BadFileError(path, f"not valid TOML: {error}") from None
+
+
 def _describes_dataset(path: Path) -> bool:
     try:
-        return "layout" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return "layout" in read_keys(path)
+    except BadFileError:
         return False  # reading it as a protocol says what is wrong with it
 
 

@@ -80,11 +80,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     from bench.cli.main import invoke
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BENCH_DATA", raising=False)
-    monkeypatch.delenv("BENCH_RUNS", raising=False)
+    for name in ("BENCH_DATA", "BENCH_RUNS", "BENCH_RESULTS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}, "net": {}})
     monkeypatch.setattr("bench.data.datasets.DESCRIPTIONS", {})
-    monkeypatch.setattr("bench.cli.table.MEASURED", tmp_path / "measured")  # what is published moves no test
+    monkeypatch.setattr("bench.verbs.results.RESULTS", tmp_path)  # what is published moves no test
     committed = {"revision": "c" * 40, "dirty": False}
     monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: committed)  # nor what is edited
 
@@ -130,5 +130,5 @@ def _skips(config: pytest.Config) -> int:
 _ABSENT = pytest.StashKey[list[str]]()
 _WHY = {
     "voc2007": "VOC 2007 deselected: BENCH_DATA holds no VOCdevkit/VOC2007/Annotations",
-    "crf": "the dense CRF deselected: pydensecrf2 is not installed (pip install -e '.[crf]')",
+    "crf": "the dense CRF deselected: pydensecrf2 is not installed (pip install 'weakloc[crf]')",
 }

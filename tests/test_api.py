@@ -51,9 +51,9 @@ VERBS_WITH_FUNCTIONS = ("run", "score", "audit", "compare", "table")
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder, and no published results."""
     monkeypatch.chdir(tmp_path)
-    for name in ("BENCH_DATA", "BENCH_RUNS"):
+    for name in ("BENCH_DATA", "BENCH_RUNS", "BENCH_RESULTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("bench.verbs.results.MEASURED", tmp_path / "measured")
+    monkeypatch.setattr("bench.verbs.results.RESULTS", tmp_path)
     monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: {"revision": "c" * 40, "dirty": False})
 
 
@@ -205,6 +205,8 @@ def test_a_run_is_that_of_the_command_line_reports_progress_and_is_plotted_with_
     assert [one["address"] for one in answer.json()["results"]] == [result.address]
     titles = [axes.get_title() for axes in result.plot(images=4).axes[1:]]
     assert [title.partition(":")[0] for title in titles] == ["Worst", "Worst", "Best", "Best"]
+    (again,) = bench.results(method="center", data="shapes", data_option=SMALL)
+    assert again.plot(images=2).axes[1].get_title().startswith("Worst: ")
 
 
 def test_several_runs_of_which_some_fail_raise_with_the_results_of_the_others() -> None:

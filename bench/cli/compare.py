@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from bench.cli import options, table
+from bench.cli import options
 from bench.cli.documents import CompareDocument, ComparedResultDocument, DifferenceDocument
 from bench.cli.output import emit
+from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.analysis.compare import Comparison, Difference
     from bench.core.files import Places
     from bench.records.result import Result
@@ -28,9 +31,12 @@ if TYPE_CHECKING:
 )
 @options.format_
 @options.places
+@options.results
 @options.plugin
 @options.as_json
-def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, places: Places, as_json: bool) -> None:
+def compare(
+    a: str, b: str, *, per_class: bool, anyway: bool, format_: str, places: Places, results: Path, as_json: bool
+) -> None:
     """Compare two results on the same images.
 
     A and B are addresses, possibly abbreviated, or paths of records. The difference is A - B, with its 95 % bootstrap
@@ -40,7 +46,8 @@ def compare(a: str, b: str, *, per_class: bool, anyway: bool, format_: str, plac
     from bench.tables.render import FORMATS
     from bench.verbs.results import compare as compare_results
 
-    comparison = compare_results(a, b, places=places, measured=table.MEASURED, per_class=per_class, anyway=anyway)
+    measured = results / MEASURED
+    comparison = compare_results(a, b, places=places, measured=measured, per_class=per_class, anyway=anyway)
     if as_json:
         emit(_to_document(comparison))
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import registry
-from bench.cli import options, table
+from bench.cli import options
 from bench.cli.documents import (
     AcceptDocument,
     GateCheckDocument,
@@ -20,7 +20,8 @@ from bench.cli.documents import (
     TrendsDocument,
 )
 from bench.cli.output import emit, say
-from bench.errors import RequestError, UnknownNameError
+from bench.errors import RequestError, UnknownNameError, format_count
+from bench.verbs.results import BASELINES, MEASURED
 
 if TYPE_CHECKING:
     from bench.analysis.gate import GateCheck
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
     from bench.records.collection import StoredResult
     from bench.records.result import Result
 
-BASELINES = registry.ROOT / "results" / "baselines"
-
 
 @click.command("gate")
 @click.argument("addresses", nargs=-1, metavar="[RESULT]...")
-@click.option(
-    "--baseline", type=options.FILE, default=BASELINES, help="Folder of baselines (default: results/baselines)."
-)
+@click.option("--baseline", type=options.FILE, help="Folder of baselines.  [default: RESULTS/baselines]")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
@@ -53,21 +50,23 @@ BASELINES = registry.ROOT / "results" / "baselines"
 @options.allow_dirty
 @options.format_
 @options.places
+@options.results
 @options.as_json
 def gate(
     *,
     addresses: tuple[str, ...],
-    baseline: Path,
+    baseline: Path | None,
     tolerance: float,
     reason: str | None,
     allow_dirty: bool,
     format_: str,
     places: Places,
+    results: Path,
     as_json: bool,
 ) -> int:
     """Check results against their baselines; exit code 1 if one regressed.
 
-    The latest results of the runs folder and results/measured, or those named, are compared with the baselines of the
+    The latest results of the runs folder and the published ones, or those named, are compared with the baselines of the
     same method, settings, protocol and images. A metric has regressed if it is worse by more than the tolerance and by
     more than noise. A result without a baseline does not fail.
     """
@@ -77,16 +76,19 @@ def gate(
 
     if not math.isfinite(tolerance):
         raise RequestError(f"--tolerance: expected a finite number of points, but got {tolerance:g}.")
-    results = _select_results(addresses, places)
+    baseline = baseline or results / BASELINES
+    selected = _select_results(addresses, places, results / MEASURED)
     if reason is not None:
         if not reason.strip():
             raise RequestError("--accept: expected a reason for the record, but got an empty text.")
-        _print_accepted(baselines.accept(results, baseline, reason, allow_dirty=allow_dirty), baseline, as_json=as_json)
+        registry.refuse_installed(baseline, options.OWN_RESULTS)
+        moved = baselines.accept(selected, baseline, reason, allow_dirty=allow_dirty)
+        _print_accepted(moved, baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)
     if not accepted:
         say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
-    checks = gates.gate(results, accepted, tolerance / 100)
+    checks = gates.gate(selected, accepted, tolerance / 100)
     regressed = [check for check in checks if check.status == "regressed"]
     if as_json:
         document: GateDocument = {
@@ -120,6 +122,7 @@ def gate(
 )
 @options.format_
 @options.places
+@options.results
 @options.plugin
 @options.as_json
 def trend(
@@ -129,21 +132,22 @@ def trend(
     data: str | None,
     format_: str,
     places: Places,
+    results: Path,
     as_json: bool,
 ) -> None:
     """Show every result of a method on a protocol, oldest first.
 
-    The results are those of the runs folder and results/measured.
+    The results are those of the runs folder and the published ones.
     """
     from bench.analysis.trend import make_table, trends
     from bench.records.collection import list_results
     from bench.tables.render import FORMATS
 
-    results = [stored.result for stored in list_results(places, table.MEASURED)]
-    _check_names(results, methods, protocols, data)
+    known = [stored.result for stored in list_results(places, results / MEASURED)]
+    _check_names(known, methods, protocols, data)
     selected = [
         result
-        for result in results
+        for result in known
         if (not methods or result.method in methods or result.label in methods)
         and (not protocols or result.protocol in protocols)
         and data in (None, result.dataset)
@@ -168,18 +172,16 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
                 raise UnknownNameError(noun, name, known, hint="python -m bench list runs")
 
 
-def _select_results(addresses: tuple[str, ...], places: Places) -> list[StoredResult]:
+def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) -> list[StoredResult]:
     """Return the latest results, or those named. Raises RequestError if there are none."""
     from bench.analysis.baselines import select_latest
     from bench.records.collection import find_result, list_results
 
     if addresses:
-        return [find_result(address, places, table.MEASURED) for address in addresses]
-    known = {stored.result.address: stored for stored in list_results(places, table.MEASURED)}
+        return [find_result(address, places, measured) for address in addresses]
+    known = {stored.result.address: stored for stored in list_results(places, measured)}
     if not known:
-        raise RequestError(
-            f"No results in {places.runs / 'results'} or {table.MEASURED}: there are no results to check."
-        )
+        raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
     return [known[result.address] for row in select_latest(known.values()) for result in row]
 
 
@@ -190,8 +192,8 @@ def _print_accepted(accepted: list[str], folder: Path, *, as_json: bool) -> None
         return
     for line in accepted:
         click.echo(f"Accepted {line}")
-    if not accepted:
-        click.echo(f"These results are already the baselines in {folder}.")
+    wrote = f"Wrote {format_count(len(accepted), 'baseline')} to {folder}."
+    click.echo(wrote if accepted else f"These results are already the baselines in {folder}.")
 
 
 def _to_document(check: GateCheck) -> GateCheckDocument:

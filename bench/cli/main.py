@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 import click
 
 from bench.cli.options import plugin
+from bench.cli.output import name_program
 from bench.errors import BenchError, UnknownNameError
 
 VERBS = {
@@ -31,7 +32,7 @@ VERBS = {
     "gate": ("gate:gate", "Check results against their baselines."),
     "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
     "report": ("report:report", "Write the static site."),
-    "publish": ("table:publish", "Copy a result, or those of a track, into results/measured."),
+    "publish": ("table:publish", "Copy a result, or those of a track, to the published ones."),
     "data": ("data:data", "Check, look at and download datasets; compute proposals."),
     "sync": ("check:sync", "Mirror finished runs into MLflow."),
     "check": ("check:check", "Run the contract tests of a method."),
@@ -69,7 +70,7 @@ python -m bench run --track shapes-quick --method all
 """
 
 
-@click.group(cls=Verbs, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, help=name_program(HELP), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="weakloc", prog_name="weakloc")
 @plugin
 def verbs() -> None:
@@ -87,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, print errors on stderr, and return the exit code."""
     try:
-        return int(verbs.main(arguments, prog_name="python -m bench", standalone_mode=False) or 0)
+        return int(verbs.main(arguments, prog_name=name_program(), standalone_mode=False) or 0)
     except BenchError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(name_program(f"Error: {error}"), err=True)
         return error.exit_code
     except click.ClickException as error:
         click.echo(_format_usage_error(error), err=True)
@@ -113,5 +114,5 @@ def _format_usage_error(error: click.ClickException) -> str:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message()
     message = f"Error: {' '.join(error.format_message().split()).rstrip('.')}"
-    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "python -m bench"
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else name_program()
     return f"{message} ({command} --help)."

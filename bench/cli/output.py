@@ -6,7 +6,9 @@ Text shows metrics in per cent with one decimal; JSON has fractions.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,9 +24,14 @@ def emit(document: Mapping[str, Any]) -> None:
     click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
+def name_program(text: str = "python -m bench") -> str:
+    """Return a text whose commands are called as this one was: `weakloc run` for the script of that name."""
+    return text.replace("python -m bench", "weakloc") if Path(sys.argv[0]).stem == "weakloc" else text
+
+
 def say(text: str = "") -> None:
     """Print a line on stderr."""
-    click.echo(text, err=True)
+    click.echo(name_program(text), err=True)
 
 
 def align_columns(rows: Iterable[Sequence[str]]) -> str:

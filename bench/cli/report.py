@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import options, table
+from bench.cli import options
 from bench.cli.documents import WrittenDocument
 from bench.cli.output import emit, say
 from bench.errors import BenchError, format_count
+from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
 )
 @options.places
+@options.results
 @options.plugin
 @options.as_json
-def report(out: Path, images: int | None, places: Places, as_json: bool) -> None:
-    """Write the static site of the results in the runs folder and results/measured.
+def report(out: Path, images: int | None, places: Places, results: Path, as_json: bool) -> None:
+    """Write the static site of the results in the runs folder and the published ones.
 
     It has a page for each protocol and method with results, each result, and each paper's table. Open OUT/index.html;
     no server is needed.
@@ -35,7 +37,7 @@ def report(out: Path, images: int | None, places: Places, as_json: bool) -> None
     from bench.records.collection import list_results
     from bench.site.build import write
 
-    known = list_results(places, table.MEASURED)
+    known = list_results(places, results / MEASURED)
     written = write(known, out, dict(_draw_sheets(known, places, images)) if images else {})
     if as_json:
         document: WrittenDocument = {"written": [str(path) for path in written]}

@@ -13,7 +13,8 @@ from bench import registry
 from bench.cli import describe, nets, options, tracks
 from bench.cli.documents import EntryDocument, ReportedTableDocument, SheetDocument
 from bench.cli.output import align_columns, emit, format_result, format_value
-from bench.errors import UnknownNameError
+from bench.errors import BadFileError, UnknownNameError
+from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -36,17 +37,18 @@ Document = TypeVar("Document")
     shell_complete=lambda _context, _argument, incomplete: [name for name in LISTS if name.startswith(incomplete)],
 )
 @options.places
+@options.results
 @options.plugin
 @options.as_json
-def list_(name: str, places: Places, as_json: bool) -> None:
+def list_(name: str, places: Places, results: Path, as_json: bool) -> None:
     """List methods, protocols, datasets, nets, tracks, papers' tables or runs, with a line about each."""
     if name not in LISTS:
         raise UnknownNameError("list", name, LISTS)
     if name == "runs":
-        _list_runs(places, as_json)
+        _list_runs(places, results / MEASURED, as_json)
         return
     if name == "tables":
-        _list_tables(places, as_json)
+        _list_tables(places, results / MEASURED, as_json)
         return
     if name == "nets":
         _list_nets(as_json)
@@ -72,38 +74,67 @@ def list_(name: str, places: Places, as_json: bool) -> None:
 @click.option("--out", type=options.FILE, help="Page to write with --images.  [default: RUNS/sheets/ADDRESS.html]")
 @options.dataset_options
 @options.places
+@options.results
 @options.plugin
 @options.as_json
-def show(name: tuple[str, ...], places: Places, as_json: bool, images: int | None, **drawing: Any) -> None:
-    """Show a method, protocol, dataset, net, track or run in full, or with --images draw predictions of a run."""
+def show(
+    name: tuple[str, ...], places: Places, results: Path, as_json: bool, images: int | None, **drawing: Any
+) -> None:
+    """Show a method, protocol, dataset, net, track or run in full, or with --images draw predictions of a run.
+
+    A dataset, a track or a protocol may be the path of the TOML file that describes it.
+    """
     if images is not None:
         if len(name) != 2 or name[0] != "run":
             raise click.UsageError("--images needs a run: show run ADDRESS --images N")
-        _draw_run(name[1], places, as_json, images, **drawing)
+        _draw_run(name[1], places, results / MEASURED, as_json, images, **drawing)
         return
     if len(name) == 2 and name[0] == "run":
-        _show_run(name[1], places, as_json)
+        _show_run(name[1], places, results / MEASURED, as_json)
         return
     if len(name) != 1:
         raise click.UsageError("expected one name, or run ADDRESS")
+    _show_thing(_take_file(name[0]), places, as_json)
+
+
+def _take_file(name: str) -> str:
+    """Return a name; that of the dataset, protocol or track in a TOML file. Raises BadFileError for another file."""
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        return name
+    keys = registry.read_keys(path)
+    if "layout" in keys:
+        from bench.data.datasets import use_description
+
+        return use_description(path)
+    if "family" in keys:
+        registry.use_plugin(path)
+        return path.stem
+    if keys.isdisjoint({"groups", "extends"}):
+        raise BadFileError(path, "expected a dataset (layout), a protocol (family) or a track (groups or extends)")
+    return name
+
+
+def _show_thing(name: str, places: Places, as_json: bool) -> None:
+    """Show what has a name. Raises UnknownNameError."""
     from bench.data.datasets import list_datasets
     from bench.tracks.track import list_tracks
 
-    method = name[0].partition(":")[0]
+    method = name.partition(":")[0]
     protocols = registry.protocols()
-    if name[0] in protocols:
-        _print(describe.describe_protocol(registry.protocol(name[0])), describe.format_protocol, as_json)
-    elif name[0] in (datasets := list_datasets()):
-        _print(describe.describe_dataset(name[0], places), describe.format_dataset, as_json)
+    if name in protocols:
+        _print(describe.describe_protocol(registry.protocol(name)), describe.format_protocol, as_json)
+    elif name in (datasets := list_datasets()):
+        _print(describe.describe_dataset(name, places), describe.format_dataset, as_json)
     elif method in registry.methods():
-        _print(describe.describe_method(*registry.parse(name[0])), describe.format_method, as_json)
-    elif name[0] in nets.NETS or nets.is_of_others(name[0]):
-        _print(nets.describe_net(name[0]), nets.format_net, as_json)
-    elif name[0] in list_tracks() or name[0].endswith(".toml"):
-        _print(tracks.describe_track(name[0]), tracks.format_track, as_json)
+        _print(describe.describe_method(*registry.parse(name)), describe.format_method, as_json)
+    elif name in nets.NETS or nets.is_of_others(name):
+        _print(nets.describe_net(name), nets.format_net, as_json)
+    elif name in list_tracks() or Path(name).is_file():
+        _print(tracks.describe_track(name), tracks.format_track, as_json)
     else:
         known = [*registry.methods(), *protocols, *datasets, *nets.NETS, *list_tracks()]
-        raise UnknownNameError("method, protocol, dataset, net or track", name[0], known, hint="python -m bench list")
+        raise UnknownNameError("method, protocol, dataset, net or track", name, known, hint="python -m bench list")
 
 
 def _print(document: Document, format_text: Callable[[Document], str], as_json: bool) -> None:
@@ -131,14 +162,13 @@ def _list_nets(as_json: bool) -> None:
         click.echo(nets.format_nets())
 
 
-def _list_tables(places: Places, as_json: bool) -> None:
-    from bench.cli.table import MEASURED
+def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
     from bench.records.collection import list_results
     from bench.tables.leaderboards import count_numbers, match_tables
 
     tables = [
         cast(ReportedTableDocument, {"name": name, "summary": summary, **counts})
-        for name, summary, counts in count_numbers(match_tables(list_results(places, MEASURED)))
+        for name, summary, counts in count_numbers(match_tables(list_results(places, measured)))
     ]
     if as_json:
         emit({"tables": tables})
@@ -152,19 +182,19 @@ def _format_table_entry(table: ReportedTableDocument) -> tuple[str, str, str]:
     return table["name"], counts, shorten(table["summary"], 100, placeholder=" ...")
 
 
-def _list_runs(places: Places, as_json: bool) -> None:
-    from bench.cli.table import MEASURED
+def _list_runs(places: Places, measured: Path, as_json: bool) -> None:
     from bench.records.collection import list_results
     from bench.tables.caveats import CAVEATS, EDITED
     from bench.tables.numbers import percent
 
-    known = sorted(list_results(places, MEASURED), key=lambda stored: (stored.result.created, stored.result.address))
+    known = sorted(list_results(places, measured), key=lambda stored: (stored.result.created, stored.result.address))
     if as_json:
         published = {"published": True}
         emit(
             {
                 "runs": [
-                    stored.result.model_dump(mode="json", by_alias=True) | (published if _is_published(stored) else {})
+                    stored.result.model_dump(mode="json", by_alias=True)
+                    | (published if _is_published(stored, measured) else {})
                     for stored in known
                 ]
             }
@@ -173,7 +203,9 @@ def _list_runs(places: Places, as_json: bool) -> None:
     rows = []
     for stored in known:
         result = stored.result
-        mark = " ".join([*(["published"] if _is_published(stored) else []), *([EDITED] if result.is_edited else [])])
+        mark = " ".join(
+            [*(["published"] if _is_published(stored, measured) else []), *([EDITED] if result.is_edited else [])]
+        )
         name, value = next(iter(result.metrics.items()), ("", None))
         seed = "" if result.seed is None else f"seed {result.seed}"
         where = f"{result.dataset} {result.split}"
@@ -184,19 +216,16 @@ def _list_runs(places: Places, as_json: bool) -> None:
         click.echo(f"{EDITED} {CAVEATS[EDITED]}")
 
 
-def _is_published(stored: StoredResult) -> bool:
-    """Return whether a result is in results/measured rather than the runs folder."""
-    from bench.cli.table import MEASURED
-
-    return stored.record.is_relative_to(MEASURED)
+def _is_published(stored: StoredResult, measured: Path) -> bool:
+    """Return whether a result is a published one rather than one of the runs folder."""
+    return stored.record.is_relative_to(measured)
 
 
-def _show_run(address: str, places: Places, as_json: bool) -> None:
-    from bench.cli.table import MEASURED
+def _show_run(address: str, places: Places, measured: Path, as_json: bool) -> None:
     from bench.records.collection import find_result
     from bench.tables.caveats import CAVEATS, list_caveats
 
-    result = find_result(address, places, MEASURED).result
+    result = find_result(address, places, measured).result
     record = result.model_dump(mode="json", by_alias=True)
     if as_json:
         emit(record)
@@ -209,15 +238,20 @@ def _show_run(address: str, places: Places, as_json: bool) -> None:
 
 
 def _draw_run(
-    address: str, places: Places, as_json: bool, images: int, out: Path | None, data_options: dict[str, Any]
+    address: str,
+    places: Places,
+    measured: Path,
+    as_json: bool,
+    images: int,
+    out: Path | None,
+    data_options: dict[str, Any],
 ) -> None:
-    from bench.cli.table import MEASURED
     from bench.core.files import write_text
     from bench.gallery.contact_sheet import sheet
     from bench.records.collection import find_result
     from bench.site.sheet import render_page
 
-    stored = find_result(address, places, MEASURED)
+    stored = find_result(address, places, measured)
     path = out or places.runs / "sheets" / f"{Path(stored.record).stem}.html"
     contact_sheet = sheet(stored, places, images, data_options)
     write_text(path, render_page(contact_sheet))

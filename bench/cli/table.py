@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench import registry
 from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import emit, say
 from bench.errors import RequestError
-from bench.verbs.results import LEADERBOARD, make_tables
-from bench.verbs.results import MEASURED as MEASURED
+from bench.verbs.results import LEADERBOARD, MEASURED, find_results, make_tables
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 )
 @options.format_
 @options.places
+@options.results
 @options.plugin
 @options.as_json
 def table(
@@ -46,17 +47,19 @@ def table(
     data: str | None,
     format_: str,
     places: Places,
+    results: Path,
     as_json: bool,
 ) -> None:
     """Print the leaderboard, or a paper's table with measured results below the reported ones.
 
-    The results are those of the runs folder and results/measured. The leaderboard has a table for each protocol, best
+    The results are those of the runs folder and the published ones. The leaderboard has a table for each protocol, best
     method first; rows evaluated under the same conventions are ranked by the first metric, as 1 + the number of
     significantly better rows. The papers' tables, such as melm-3, leave out synthetic results; python -m bench list
     tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With --track, the
     leaderboards have the results of that track only.
     """
-    tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=MEASURED, say=say)
+    measured = results / MEASURED
+    tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=measured, say=say)
     if as_json:
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
@@ -67,14 +70,22 @@ def table(
 @click.command("publish")
 @click.argument("address", required=False)
 @options.track
-@click.option("--into", type=options.FILE, default=MEASURED, help="Folder to copy into (default: results/measured).")
+@click.option("--into", type=options.FILE, help="Folder to copy into.  [default: RESULTS/measured]")
 @options.allow_dirty
 @options.places
+@options.results
 @options.as_json
 def publish(
-    address: str | None, track: str | None, into: Path, *, allow_dirty: bool, places: Places, as_json: bool
+    address: str | None,
+    track: str | None,
+    into: Path | None,
+    *,
+    allow_dirty: bool,
+    places: Places,
+    results: Path,
+    as_json: bool,
 ) -> None:
-    """Copy a result, or all results of a track, into results/measured: records, and outcomes if they are small.
+    """Copy a result, or all results of a track, to the published ones: records, and outcomes if they are small.
 
     A result from an edited checkout is refused: no revision has the code that made it.
     """
@@ -82,6 +93,7 @@ def publish(
 
     if (address is None) == (track is None):
         raise click.UsageError("expected the address of a result, or --track", click.get_current_context())
+    registry.refuse_installed(into := into or results / MEASURED, options.OWN_RESULTS)
     store = Store(places)
     addresses = _list_addresses(track, store, allow_dirty) if track is not None else [str(address)]
     written = [str(path) for each in addresses for path in store.publish(each, into, allow_dirty=allow_dirty)]
@@ -95,7 +107,7 @@ def publish(
 
 def format_leaderboards(track: str, protocols: Sequence[str], places: Places) -> str:
     """Format the leaderboards of a track under these protocols as text."""
-    tables = make_tables(track=track, protocols=protocols, places=places, measured=MEASURED, say=say)
+    tables = make_tables(track=track, protocols=protocols, places=places, measured=find_results() / MEASURED, say=say)
     return _format_tables(tables, "text", widen=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from bench.cli.documents import EntryDocument, TrackDocument, TrackEntryDocument
-from bench.cli.output import align_columns, format_settings
+from bench.cli.output import align_columns, format_settings, name_program
 
 if TYPE_CHECKING:
     from bench.tracks.track import Track
@@ -63,7 +63,7 @@ def format_track(track: TrackDocument) -> str:
         ("file", track["origin"]),
     ]
     groups = [_format_group(track, name) for name in track["groups"]]
-    run = f"python -m bench run --track {track['name']} --method all"
+    run = name_program(f"python -m bench run --track {track['name']} --method all")
     head = f"{track['name']}, version {track['version']}: {track['summary']}"
     return "\n\n".join([head, align_columns(shared), *groups, run])
 

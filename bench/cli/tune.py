@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench import registry
 from bench.cli import options, product
 from bench.cli.cluster import resource_option
 from bench.cli.documents import SearchDocument, TrialDocument, TuneDocument
@@ -95,6 +96,7 @@ def tune(
     chosen, path, datasets = read_track(track), find_track(track), DatasetCache(places)
     means["threads"] = choose_threads(chosen, means["threads"])
     if not dry_run:
+        registry.refuse_installed(path, "Copy it and give --track the copy, or add --dry-run.")
         require_writable(path)
     names = _select_methods(chosen, methods, by, datasets)
     plans = [plan_search(chosen, name, by=by, seed=seed, datasets=datasets, weights=weights) for name in names]

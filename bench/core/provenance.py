@@ -38,7 +38,12 @@ MOST_CHANGED = 20
 
 
 def read_revision(folder: Path) -> dict[str, Any]:
-    """Return git's revision of `folder`, whether code differs from it, and in which files; None without git."""
+    """Return git's revision of `folder`, whether code differs from it, and in which files; None without git.
+
+    An installed package has no revision, even where a repository of its user's has the environment.
+    """
+    if not _run_git(folder, "ls-files", "--", "."):
+        return {"revision": None, "dirty": None}
     head = _run_git(folder, "rev-parse", "HEAD")
     code = (":(top)", *(f":(top,exclude){name}" for name in NO_CODE))
     changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *code)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-HOW_TO_INSTALL = "pip install -e '.[crf]' (needs g++)"
+HOW_TO_INSTALL = "pip install 'weakloc[crf]' (needs g++)"
 
 _LEAST = 1e-5
 """No label is less probable than this before the CRF: it could never come back."""

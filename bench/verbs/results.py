@@ -1,23 +1,33 @@
-"""`table` and `compare`: results of the runs folder and of results/measured, side by side."""
+"""`table` and `compare`: results of the runs folder and published ones, side by side; and where those lie."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.analysis.compare import Comparison
     from bench.core.files import Places
     from bench.records.result import Result
     from bench.tables.model import Table
 
-MEASURED = registry.ROOT / "results" / "measured"
+RESULTS = registry.ROOT / "results"
+"""The published results of the checkout; of an installed weakloc, those that came with it."""
+
+MEASURED, BASELINES = "measured", "baselines"
+"""Folders below: published results, and what `gate` compares results with."""
+
 LEADERBOARD = "leaderboard"
+
+
+def find_results(given: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of published results: the given one, or BENCH_RESULTS, or `RESULTS`."""
+    return Path(given or os.environ.get("BENCH_RESULTS") or RESULTS)
 
 
 def compare(

@@ -24,7 +24,7 @@ from methods.nets.backbone import Layout, Net, Normalisation
 from methods.nets.geometry import Pass
 from methods.nets.measured import follow_trunk, measure_net
 
-HOW_TO_INSTALL = "pip install -e '.[timm]'"
+HOW_TO_INSTALL = "pip install 'weakloc[timm]'"
 
 LEAST = 32
 """Pixels of a cell of the coarsest nets: layers without padding, as ConvNeXt's, take no smaller image."""

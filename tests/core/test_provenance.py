@@ -55,6 +55,13 @@ def test_without_git_nothing_is_known(tmp_path: Path) -> None:
     assert read_revision(tmp_path) == {"revision": None, "dirty": None}
 
 
+def test_an_installed_package_has_not_the_revision_of_the_repository_around_it(checkout: Path) -> None:
+    installed = checkout / ".venv" / "site-packages" / "bench"
+    installed.mkdir(parents=True)
+    (installed / "run.py").write_text("one")
+    assert read_revision(installed) == {"revision": None, "dirty": None}
+
+
 def test_edits_of_earlier_steps_count() -> None:
     clean: dict[str, Any] = {"revision": "r", "dirty": False}
     edited = {"revision": "q", "dirty": True, "changed": ["a.py"]}

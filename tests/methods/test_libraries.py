@@ -147,7 +147,7 @@ def test_a_net_that_cannot_be_had_says_why(name: str, error: type[Exception], me
 
 def test_without_timm_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(RequestError, match=r"need the package timm: pip install -e '\.\[timm\]'"):
+    with pytest.raises(RequestError, match=r"need the package timm: pip install 'weakloc\[timm\]'"):
         find_net("timm:resnet34")
 
 

@@ -120,7 +120,7 @@ def configured(**settings: Any) -> Any:
 
 def test_without_the_package_a_run_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense_crf, "find_spec", lambda name: None)
-    with pytest.raises(RequestError, match=r"crf=true needs the package pydensecrf2: pip install -e '\.\[crf\]'"):
+    with pytest.raises(RequestError, match=r"crf=true needs the package pydensecrf2: pip install 'weakloc\[crf\]'"):
         configured(crf="true")
     assert configured(crf_steps=3).dense_crf is None
 
