@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic._internal._model_construction import ModelMetaclass
 from pydantic.fields import FieldInfo
 
@@ -30,6 +31,9 @@ class Range:
 Search = Range | tuple[Any, ...]
 """What `bench tune` draws a setting from: a range, or one of several values."""
 
+ADAMW_SEARCHES: dict[str, Search] = {"lr": Range(1e-5, 1e-2, log=True), "weight_decay": Range(1e-4, 0.3, log=True)}
+"""What it draws from under `optimizer=adamw`, in place of the ranges of SGD."""
+
 
 def training(
     default: Any,
@@ -39,6 +43,7 @@ def training(
     later: bool = False,
     before: Any = None,
     requires: str = "",
+    needs: tuple[str, ...] = (),
     search: Search | None = None,
     **rules: Any,
 ) -> Any:
@@ -47,10 +52,10 @@ def training(
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
     were trainings, which its default describes: they keep their address, and the default must never change. before:
     the value that describes those trainings, where it is not the default. requires: a setting, or property of the
-    settings, without which this one has no effect, and then no part in an address. search: what `bench tune` draws its
-    value from.
+    settings, without which this one has no effect, and then no part in an address. needs: a setting and its values,
+    without which this one is refused. search: what `bench tune` draws its value from.
     """
-    extra = _describe("training", file, default if later else before, requires=requires, search=search)
+    extra = _describe("training", file, default if later else before, requires=requires, needs=needs, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
@@ -78,6 +83,10 @@ def _describe(stage: str, file: bool, before: Any, **more: Any) -> dict[str, Any
     return {"stage": stage, "file": file} | ({} if before is None else {"before": before}) | present
 
 
+def _read_extra(info: FieldInfo) -> dict[str, Any]:
+    return cast("dict[str, Any]", info.json_schema_extra or {})
+
+
 class _RenamingMeta(ModelMetaclass):
     """Renames fields with which a subclass redefines an inherited setting under its former name."""
 
@@ -98,6 +107,9 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    ABSENT: ClassVar[dict[str, str]] = {}
+    """Settings of other methods that these cannot have, and why."""
+
     @model_validator(mode="before")
     @classmethod
     def _use_current_names(cls, settings: Any) -> Any:
@@ -107,6 +119,14 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
             return use_current_names(settings, cls.model_fields)
         except RequestError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _have_what_they_need(self) -> Self:
+        for key, info in type(self).model_fields.items():
+            setting, *values = _read_extra(info).get("needs", ("",))
+            if setting and getattr(self, key) != info.default and getattr(self, setting) not in values:
+                raise ValueError(f"{key} needs {setting}={' or '.join(values)}")
+        return self
 
     if not TYPE_CHECKING:
 
@@ -118,7 +138,7 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
     def stage(self, name: Literal["training", "prediction"]) -> dict[str, Any]:
         """Return the settings of one stage, as JSON values."""
         fields = type(self).model_fields
-        mine = {key for key, info in fields.items() if dict(info.json_schema_extra or {}).get("stage") == name}  # type: ignore[arg-type]
+        mine = {key for key, info in fields.items() if _read_extra(info).get("stage") == name}
         return self.model_dump(mode="json", include=mine)
 
     def select_addressed(self, stage: Literal["training", "prediction"]) -> dict[str, Any]:
@@ -131,19 +151,19 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         }
 
     def _has_effect(self, key: str) -> bool:
-        required = dict(type(self).model_fields[key].json_schema_extra or {}).get("requires")  # type: ignore[arg-type]
+        required = _read_extra(type(self).model_fields[key]).get("requires")
         return required is None or bool(getattr(self, str(required)))
 
     @classmethod
     def list_implied(cls) -> dict[str, Any]:
         """Return the value that an address without it implies, of each setting that is younger than addresses."""
-        extras = {key: dict(info.json_schema_extra or {}) for key, info in cls.model_fields.items()}  # type: ignore[arg-type]
+        extras = {key: _read_extra(info) for key, info in cls.model_fields.items()}
         return {key: extra["before"] for key, extra in extras.items() if "before" in extra}
 
     @classmethod
     def list_searches(cls, stage: Literal["training", "prediction"], kind: str | None = None) -> dict[str, Search]:
         """Return what `bench tune` draws from, by setting, sorted; kind: by those that change such predictions."""
-        extras = {key: dict(info.json_schema_extra or {}) for key, info in sorted(cls.model_fields.items())}  # type: ignore[arg-type]
+        extras = {key: _read_extra(info) for key, info in sorted(cls.model_fields.items())}
         return {
             key: cast("Search", extra["search"])
             for key, extra in extras.items()
@@ -153,11 +173,11 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
     @classmethod
     def files(cls) -> set[str]:
         """Names of the fields that may name a file."""
-        return {key for key, info in cls.model_fields.items() if dict(info.json_schema_extra or {}).get("file")}  # type: ignore[arg-type]
+        return {key for key, info in cls.model_fields.items() if _read_extra(info).get("file")}
 
 
 class TrainedConfig(BaseConfig):
-    """Settings that every trained method has: the net, and SGD as the papers use it."""
+    """Settings that every trained method has: the net, and SGD as the papers use it, or another way to train."""
 
     net: str = training("vgg16", "backbone, by name: list nets, timm:NAME, torchvision:NAME")
     weights: str = training(
@@ -166,15 +186,51 @@ class TrainedConfig(BaseConfig):
     input_size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
     epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
     batch_size: int = training(16, "images a step", ge=1)
+    optimizer: Literal["sgd", "adamw"] = training(
+        "sgd", "sgd with momentum, or adamw, whose weight decay is apart from the gradient", later=True
+    )
     lr: float = training(0.001, "learning rate", gt=0)
     head_lr_multiplier: float = training(10.0, "learning rate of the new layers, as a multiple of lr", gt=0)
     iterations: int = training(0, "steps of the training, in place of epochs; 0: by epochs", ge=0, later=True)
-    lr_drop: float = training(0.75, "fraction of the epochs after which the learning rate is divided by 10", gt=0, le=1)
-    lr_steps: tuple[int, ...] = training(
-        (), "steps after each of which the learning rate is divided by 10, in place of lr_drop", later=True
+    schedule: Literal["step", "cosine", "poly"] = training(
+        "step",
+        "how the learning rate falls: step: at lr_drop or lr_steps; cosine: half a cosine; poly: (1-t)^poly_power",
+        later=True,
     )
-    momentum: float = training(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = training(5e-4, "SGD weight decay", ge=0, search=Range(1e-5, 1e-2, log=True))
+    lr_drop: float = training(
+        0.75,
+        "fraction of the epochs after which the learning rate is divided by 10",
+        requires="drops_rate",
+        gt=0,
+        le=1,
+    )
+    lr_steps: tuple[int, ...] = training(
+        (),
+        "steps after each of which the learning rate is divided by 10, in place of lr_drop",
+        later=True,
+        needs=("schedule", "step"),
+    )
+    lr_final: float = training(
+        0.0,
+        "learning rate towards which schedule=cosine and poly fall, as a share of lr",
+        later=True,
+        needs=("schedule", "cosine", "poly"),
+        ge=0,
+        le=1,
+    )
+    poly_power: float = training(
+        0.9, "exponent of schedule=poly (DeepLab: 0.9)", later=True, needs=("schedule", "poly"), gt=0
+    )
+    warmup_steps: int = training(
+        0,
+        "first steps, in which the learning rate rises evenly to lr; cosine and poly fall later",
+        ge=0,
+        later=True,
+    )
+    warmup_epochs: float = training(0.0, "the same in epochs, in place of warmup_steps", ge=0, later=True)
+    momentum: float = training(0.9, "SGD momentum; beta1 of adamw", ge=0, lt=1)
+    beta2: float = training(0.999, "beta2 of adamw", later=True, needs=("optimizer", "adamw"), ge=0, lt=1)
+    weight_decay: float = training(5e-4, "weight decay", ge=0, search=Range(1e-5, 1e-2, log=True))
     ema: float = training(
         0.0,
         "decay a step of the moving average of the weights, which predicts; 0: the last weights do",
@@ -184,6 +240,9 @@ class TrainedConfig(BaseConfig):
     )
     grad_clip_norm: float = training(0.0, "largest gradient norm; 0 for none", ge=0)
     flip: bool = training(True, "mirror each training image with probability one half")
+    color_jitter: tuple[float, ...] = training(
+        (), "ranges of brightness, contrast, saturation and hue at training: 0.4+0.4+0.4+0.1; empty: none", later=True
+    )
     precision: Literal["auto", "float32", "bfloat16"] = training(
         "auto", "arithmetic of the network's forward pass; auto: bfloat16 where the device has it, else float32"
     )
@@ -197,6 +256,39 @@ class TrainedConfig(BaseConfig):
         0, "predict with the weights after this epoch, one of snapshots; 0: the last", ge=0
     )
     flip_test: bool = prediction(False, "average the prediction with that of the mirrored image")
+
+    @property
+    def drops_rate(self) -> bool:
+        """Whether the learning rate falls at `lr_drop` or `lr_steps`."""
+        return self.schedule == "step"
+
+    def list_transforms(self) -> tuple[str, ...]:
+        """List what training does to an image, in order, as expressions of `torchvision.transforms.v2`."""
+        mirror = ["RandomHorizontalFlip(p=0.5)"] if self.flip else []
+        names = "brightness", "contrast", "saturation", "hue"
+        ranges = ", ".join(f"{name}={value}" for name, value in zip(names, self.color_jitter, strict=False))
+        return (*mirror, f"ColorJitter({ranges})") if ranges else tuple(mirror)
+
+    def list_random_views(self) -> list[str]:
+        """List the settings that show an image otherwise every time, so that no features of it can be kept."""
+        return [
+            f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for key in ("augment", "color_jitter", "randaugment")
+            if (value := getattr(self, key, ())) not in ("none", ())
+        ]
+
+    @field_validator("color_jitter")
+    @classmethod
+    def _jitter_has_four_ranges(cls, ranges: tuple[float, ...]) -> tuple[float, ...]:
+        if ranges and not (len(ranges) == 4 and min(ranges) >= 0 and ranges[3] <= 0.5):
+            raise ValueError("it takes brightness, contrast and saturation of at least 0, and a hue of 0 to 0.5")
+        return ranges
+
+    @model_validator(mode="after")
+    def _warm_up_once(self) -> Self:
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("warmup_steps and warmup_epochs both say how long the warm-up is: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _epoch_is_kept(self) -> TrainedConfig:
@@ -244,8 +336,23 @@ class MapConfig(TrainedConfig):
     augment: Literal["none", "crop", "resized-crop"] = training(
         "none",
         "what training sees of an image: none: all of it; crop: a random square of it, resized by resize; "
-        "resized-crop: a random part of 8 to 100 % of its area",
+        "resized-crop: a random part of it, by crop_area and crop_aspect",
         later=True,
+    )
+    crop_area: tuple[float, float] = training(
+        (0.08, 1.0),
+        "least and greatest area of a resized crop, as shares of the image",
+        later=True,
+        needs=("augment", "resized-crop"),
+    )
+    crop_aspect: tuple[float, float] = training(
+        (3 / 4, 4 / 3),
+        "least and greatest aspect of a resized crop, width by height",
+        later=True,
+        needs=("augment", "resized-crop"),
+    )
+    randaugment: tuple[int, ...] = training(
+        (), "operations of RandAugment an image, and their magnitude, 0 to 30: 2+9; empty: none", later=True
     )
     resize: Literal["warp", "shorter-side"] = training(
         "warp",
@@ -293,6 +400,35 @@ class MapConfig(TrainedConfig):
         (), "sides of the input whose predictions are averaged; empty: input_size"
     )
 
+    def list_transforms(self) -> tuple[str, ...]:
+        """List what training does to an image, in order, as expressions of `torchvision.transforms.v2`."""
+        last = ["RandAugment(num_ops={}, magnitude={})".format(*self.randaugment)] if self.randaugment else []
+        return (*self._list_resizing(), *super().list_transforms(), *last)
+
+    def _list_resizing(self) -> tuple[str, ...]:
+        side = self.input_size
+        if self.augment == "none":
+            return (f"Resize(({side}, {side}))",)
+        if self.augment == "resized-crop":
+            return (f"RandomResizedCrop({side}, scale={self.crop_area}, ratio={self.crop_aspect})",)
+        to = f"({self.resize_to}, {self.resize_to})" if self.resize == "warp" else str(self.resize_to)
+        return f"Resize({to})", f"RandomCrop({side})"
+
+    @field_validator("crop_area", "crop_aspect")
+    @classmethod
+    def _range_ascends(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        most = 1.0 if info.field_name == "crop_area" else math.inf
+        if not 0 < limits[0] <= limits[1] <= most:
+            raise ValueError(f"it takes two numbers above 0{' and up to 1' if most == 1 else ''}, the lower one first")
+        return limits
+
+    @field_validator("randaugment")
+    @classmethod
+    def _randaugment_has_two_numbers(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        if numbers and not (len(numbers) == 2 and numbers[0] >= 1 and 0 <= numbers[1] <= 30):
+            raise ValueError("it takes a number of operations, at least 1, and a magnitude of 0 to 30")
+        return numbers
+
     @model_validator(mode="after")
     def _crops_fit(self) -> MapConfig:
         if (self.augment == "crop" or self.test_crops) and self.resize_to < self.input_size:
@@ -314,6 +450,12 @@ class MapConfig(TrainedConfig):
 
 class ProposalConfig(FrozenConfig):
     """Settings of methods that score region proposals; images keep their aspect."""
+
+    ABSENT: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("augment", "crop_area", "crop_aspect", "randaugment"),
+        "it would move the image away from under its proposals, which stay where they are; scales, flip and "
+        "color_jitter are what may change an image here",
+    )
 
     lr: float = training(0.001, "learning rate", gt=0, search=Range(3e-4, 0.03, log=True))
     input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
@@ -339,3 +481,13 @@ class ProposalConfig(FrozenConfig):
     nms_iou: float = prediction(0.3, "IoU above which the lower of two boxes of a class is dropped", gt=0, le=1)
     score_threshold: float = prediction(1e-6, "boxes that score less are not written", ge=0)
     max_detections: int = prediction(100, "at most so many boxes an image, over all classes", ge=1)
+
+    def list_transforms(self) -> tuple[str, ...]:
+        """List what training does to an image, in order, as expressions of `torchvision.transforms.v2`."""
+        sizes = self.scales or (self.input_size,)
+        resizing = [
+            f"Resize({side}, max_size={self.longest_side})" if self.longest_side else f"Resize(None, max_size={side})"
+            for side in sizes
+        ]
+        first = resizing[0] if len(resizing) == 1 else f"RandomChoice([{', '.join(resizing)}])"
+        return first, *super().list_transforms()

@@ -41,8 +41,9 @@ def settle(
 
     default, the dataset's recipe (fields this method has), method's recipe for the dataset, its recipe `paper` if it is
     asked for, variant, user.
-    Raises UnknownNameError for a field or variant that the method does not have, and RequestError for a setting given
-    under both its former and its present name, and for a method without a recipe `paper`.
+    Raises UnknownNameError for a field or variant that the method does not have, and RequestError for a setting that
+    its kind of method cannot have, for one given under both its former and its present name, and for a method without a
+    recipe `paper`.
     """
     fields = cls.Config.model_fields
     if variant is not None and variant not in cls.variants:
@@ -59,6 +60,8 @@ def settle(
     for origin, layer in layers.items():
         for key, value in use_current_names(layer, fields).items():
             if key not in fields:
+                if reason := cls.Config.ABSENT.get(key):
+                    raise RequestError(f"{cls.name} has no setting {key}: {reason}.")
                 hint = f"python -m bench show {cls.name}"
                 raise UnknownNameError(f"config field of {cls.name}", key, fields, hint=hint)
             settled[key] = ResolvedSetting(_parse_value(fields[key], value), origin)

@@ -68,6 +68,8 @@ class WeldonConfig(PooledConfig):
             raise ValueError("loss=ap needs alpha=1, because its inference is exact only then (Proposition 1)")
         if self.loss == "ap" and self.k_minus not in (None, self.k_plus):
             raise ValueError("loss=ap needs k_minus = k_plus, because its inference is exact only then (Proposition 1)")
+        if self.loss == "ap" and self.label_smoothing:
+            raise ValueError("label_smoothing needs loss=multi-label or softmax: loss=ap ranks images")
         if self.scales and max(self.scales) > self.input_size:
             raise ValueError(f"scales may not be above input_size ({self.input_size}), but one is {max(self.scales)}")
         return self

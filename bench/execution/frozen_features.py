@@ -72,8 +72,8 @@ def _explain_live(method: Method, root: Path | None) -> str:
         return "--no-feature-cache"
     if not net.rounds:
         return "feature_precision=float32"
-    if getattr(method.config, "augment", "none") != "none":
-        return f"augment={method.config.augment}"  # type: ignore[attr-defined]
+    if random_views := method.config.list_random_views():
+        return ", ".join(random_views)
     return "the method alters its images" if method.alters_images() else ""
 
 

@@ -372,6 +372,7 @@ def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[s
         "variant": resolved.variant,
         "seed": resolved.request.seed if resolved.learns else None,
         "config": resolved.public_config(),
+        "transforms": resolved.config.list_transforms() if isinstance(resolved.config, TrainedConfig) else (),
         "weights": resolved.training.config["weights"] if resolved.training else None,
         "train_split": resolved.train.split if resolved.learns else None,
         "training": resolved.training.address if resolved.training else None,

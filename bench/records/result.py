@@ -53,6 +53,8 @@ class Result(BaseModel):
     variant: str | None = None
     seed: int | None = None
     config: dict[str, Any] = {}
+    transforms: tuple[str, ...] = ()
+    """What training did to every image, in order, as expressions of `torchvision.transforms.v2`."""
     weights: str | None = None
     train_split: str | None = None
     training: str | None = None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench import registry
+from bench.config import ADAMW_SEARCHES
 from bench.core.files import write_text
 from bench.errors import RequestError
 from bench.execution.request import Request
@@ -100,7 +101,8 @@ def list_tunable(track: Track, by: Criterion, datasets: DatasetCache) -> list[st
 def find_spaces(track: Track, name: str, by: Criterion, datasets: DatasetCache) -> dict[str, Space]:
     """Return what a search draws: settings of training, then, by boxes, of prediction, each in the order of names.
 
-    What the track, the group or the variant fixes is not drawn; what is not trained has nothing to draw.
+    What the track, the group or the variant fixes is not drawn; what is not trained has nothing to draw. AdamW has
+    ranges of its own.
     """
     entry = track.entry(name)
     if entry.like is not None:
@@ -113,7 +115,9 @@ def find_spaces(track: Track, name: str, by: Criterion, datasets: DatasetCache) 
         accepted = registry.protocol(track.tuning.boxes[entry.group]).predicts
         kind = next((kind for kind in accepted if kind in cls.kinds), "")
         spaces |= cls.Config.list_searches("prediction", kind)
-    fixed = {*track.share_settings(entry.group), *(cls.variants[variant] if variant else ())}
+    fixed = {**track.share_settings(entry.group), **(cls.variants[variant] if variant else {})}
+    if {**fixed, **entry.settings}.get("optimizer") == "adamw":
+        spaces = {key: ADAMW_SEARCHES.get(key, space) for key, space in spaces.items()}
     return {key: space for key, space in spaces.items() if key not in fixed}
 
 

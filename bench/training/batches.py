@@ -17,6 +17,7 @@ from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.data.proposals import Proposals, drop_small_boxes
 from bench.errors import RequestError
 from bench.method import MapConfig, ProposalConfig, TrainedConfig
+from bench.training.augmentation import distort
 from bench.training.crops import load_random_crop
 from bench.training.device import PLAN, entropy
 from bench.training.feature_cache import FeatureCache, ImageView, load_fitted_view, make_placeholder
@@ -33,12 +34,19 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, size, seed of a crop."""
+    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, size, seed of the rest.
+
+    crop: the seed of a crop, and of what else is drawn of an image.
+    """
 
     order: NDArray[np.int64]
     mirrored: NDArray[np.bool_]
     size: NDArray[np.int64]
     crop: NDArray[np.int64]
+
+    def make_generator(self, position: int) -> torch.Generator:
+        """Return a generator for what is drawn of one image: its crop, and what follows."""
+        return torch.Generator().manual_seed(int(self.crop[position]))
 
 
 def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
@@ -69,6 +77,11 @@ class BatchSource(ABC):
     def epochs(self) -> int:
         """Epochs of the training; if it ends after `iterations`, the last may have fewer steps."""
         return -(-self.config.iterations // self.steps) if self.config.iterations else self.config.epochs
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the training."""
+        return self.config.iterations or self.epochs * self.steps
 
     def count_steps(self, epoch: int) -> int:
         """Return the steps of an epoch, counted from 0."""
@@ -126,11 +139,12 @@ class MapBatchSource(BatchSource):
 
     def _image(self, plan: Plan, position: int) -> Tensor:
         name, config = self.ids[plan.order[position]], cast("MapConfig", self.config)
+        generator = plan.make_generator(position)
         if config.augment == "none":
             image = self.images.load_square(name, config.input_size)
         else:
-            image = load_random_crop(self.images, name, config, int(plan.crop[position]))
-        return image.flip(-1) if plan.mirrored[position] else image
+            image = load_random_crop(self.images, name, config, generator)
+        return distort(image.flip(-1) if plan.mirrored[position] else image, config, generator)
 
 
 class ProposalBatchSource(BatchSource):
@@ -163,7 +177,7 @@ class ProposalBatchSource(BatchSource):
         row, view = plan.order[position], ImageView(int(plan.size[position]), bool(plan.mirrored[position]), longest)
         loaded = load_fitted_view(self.images, self.features, self.ids[row], view)
         proposals = loaded.place(self.proposals_of(self.ids[row])[: self.most])
-        arguments = loaded.image, proposals, self.labels[row]
+        arguments = distort(loaded.image, self.config, plan.make_generator(position)), proposals, self.labels[row]
         if self.pseudo is None:
             return Example(arguments, loaded.features)
         boxes, classes = self.pseudo.get_objects(self.ids[row])

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from bench.config import MapConfig
     from bench.training.inputs import Images
 
-AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
-"""Ranges of a resized crop: its share of the image, width by height (Szegedy et al., CVPR 2015)."""
+Limits = tuple[float, float]
 
 TRIES = 10
 """Draws of a resized crop until one lies within the image."""
@@ -44,16 +43,19 @@ def draw_crop(height: int, width: int, side: int, generator: torch.Generator) ->
     return Crop(top, left, side, side)
 
 
-def draw_resized_crop(height: int, width: int, generator: torch.Generator) -> Crop:
-    """Draw a part of an image, of random area and aspect, as `v2.RandomResizedCrop` does."""
-    low, high = torch.log(torch.tensor(ASPECT)).tolist()
+def draw_resized_crop(height: int, width: int, area: Limits, aspect: Limits, generator: torch.Generator) -> Crop:
+    """Draw a part of an image, of random area and aspect, as `v2.RandomResizedCrop` does.
+
+    area: limits of its share of the image. aspect: those of its width by its height (Szegedy et al., CVPR 2015).
+    """
+    low, high = torch.log(torch.tensor(aspect)).tolist()
     for _ in range(TRIES):
-        area = height * width * torch.empty(1).uniform_(*AREA, generator=generator).item()
-        aspect = torch.exp(torch.empty(1).uniform_(low, high, generator=generator)).item()
-        h, w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        pixels = height * width * torch.empty(1).uniform_(*area, generator=generator).item()
+        ratio = torch.exp(torch.empty(1).uniform_(low, high, generator=generator)).item()
+        h, w = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
         if 0 < h <= height and 0 < w <= width:
             return Crop(_draw(height - h, generator), _draw(width - w, generator), h, w)
-    h, w = min(height, round(width / ASPECT[0])), min(width, round(height * ASPECT[1]))
+    h, w = min(height, round(width / aspect[0])), min(width, round(height * aspect[1]))
     return Crop((height - h) // 2, (width - w) // 2, h, w)
 
 
@@ -70,13 +72,14 @@ def cut_test_crops(image: Tensor, side: int, count: int) -> Tensor:
     return torch.stack([Crop(*place, side, side).cut(one) for one in turned for place in places])
 
 
-def load_random_crop(images: Images, name: str, config: MapConfig, seed: int) -> Tensor:
-    """Load a random crop (3, input_size, input_size) of a training image, as bytes, drawn from this seed."""
-    generator, side = torch.Generator().manual_seed(seed), config.input_size
+def load_random_crop(images: Images, name: str, config: MapConfig, generator: torch.Generator) -> Tensor:
+    """Load a random crop (3, input_size, input_size) of a training image, as bytes."""
+    side = config.input_size
     if config.augment == "resized-crop":
         whole = images.load_whole(name)
         height, width = whole.shape[1:]
-        return to_bytes(warp(draw_resized_crop(height, width, generator).cut(whole), side))
+        crop = draw_resized_crop(height, width, config.crop_area, config.crop_aspect, generator)
+        return to_bytes(warp(crop.cut(whole), side))
     resized = load_resized(images, name, config)
     height, width = resized.shape[1:]
     return draw_crop(height, width, side, generator).cut(resized)

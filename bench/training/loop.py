@@ -1,4 +1,4 @@
-"""The one training loop: SGD as the papers use it, a checkpoint an epoch, exact resume.
+"""The one training loop: SGD as the papers use it, or AdamW, a checkpoint an epoch, exact resume.
 
 A run that was killed and started again computes the same numbers, to the last bit on a CPU with the same number of
 threads: whatever is random depends on (seed, epoch, step) alone.
@@ -36,6 +36,7 @@ from bench.training.device import (
 )
 from bench.training.feature_cache import ImageView, provide
 from bench.training.inputs import prefetch, sizes
+from bench.training.schedule import Schedule
 from bench.training.weight_average import WeightAverage
 
 T = TypeVar("T", bound=Method)
@@ -76,7 +77,8 @@ def fit(
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(method, method.config.ema) if method.config.ema else None
-    training = _Training(method, source, _optimiser(method), average, folder, seed, device, workers)
+    schedule = Schedule(method.config, source.total_steps, source.epochs, source.steps)
+    training = _Training(method, source, _make_optimiser(method), schedule, average, folder, seed, device, workers)
     method.eval()  # a frozen net gives its features without dropout
     if source.features is not None:
         source.features.fill(list_views(method.config))
@@ -125,7 +127,8 @@ class _Training:
 
     method: MapMethod | ProposalMethod
     source: BatchSource
-    optimiser: optim.SGD
+    optimiser: optim.Optimizer
+    schedule: Schedule
     average: WeightAverage | None
     """What predicts, of the first process alone: it is that of all."""
     folder: Path
@@ -220,15 +223,10 @@ class _Training:
 
     def _set_rate(self, epoch: int, number: int) -> float:
         """Set the learning rates of a step; return that of the old layers."""
-        config = self.method.config
-        if config.lr_steps:
-            done = epoch * self.source.steps + number
-            factor = math.prod(0.1 for step in config.lr_steps if done >= step)
-        else:
-            factor = 1.0 if epoch < config.lr_drop * self.source.epochs else 0.1
+        factor = self.schedule.compute_factor(epoch * self.source.steps + number)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * factor
-        return config.lr * factor
+        return self.method.config.lr * factor
 
     def _finite_loss(self, total: Terms, number: int, epoch: int, rate: float) -> float:
         """Return the mean loss so far. Raises DivergedError if it is not finite."""
@@ -251,19 +249,18 @@ class _Training:
         return f"{kept}Try a smaller lr, grad_clip_norm=10, or precision=float32."
 
 
-def _optimiser(method: Method) -> optim.SGD:
-    """Build SGD over two groups: old parameters, and new ones, which learn `head_lr_multiplier` times faster."""
+def _make_optimiser(method: Method) -> optim.Optimizer:
+    """Build an optimiser of two groups: old parameters, and new ones, which learn `head_lr_multiplier` times faster."""
     config = method.config
     new = {id(parameter) for parameter in method.new_parameters()}
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for parameter in method.parameters():
         groups[id(parameter) in new].append(parameter)
     rates = (config.lr, config.lr * config.head_lr_multiplier)
-    return optim.SGD(
-        [{"params": group, "lr": rate, "base": rate} for group, rate in zip(groups, rates, strict=True)],
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    given = [{"params": group, "lr": rate, "base": rate} for group, rate in zip(groups, rates, strict=True)]
+    if config.optimizer == "adamw":
+        return optim.AdamW(given, betas=(config.momentum, config.beta2), weight_decay=config.weight_decay)
+    return optim.SGD(given, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _pin(example: Example) -> Example:

@@ -7,28 +7,36 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def multi_label_soft_margin(logits: Tensor, labels: Tensor) -> Tensor:
+def multi_label_soft_margin(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Compute the mean of log(1 + exp(-y s)) over the known labels y, for logits s.
 
     logits: (..., C). labels: (..., C) in {+1, 0, -1}; 0 is left out, and without known labels the loss is 0.
+    smoothing, e: a class is present with probability 1 - e / 2, or e / 2, in place of 1 or 0.
 
     >>> multi_label_soft_margin(torch.tensor([0.0, 5.0]), torch.tensor([1, 0]))  # log 2
     tensor(0.6931)
     """
     known = labels != 0
-    losses = -logsigmoid(labels.to(logits) * logits)
+    margins = labels.to(logits) * logits
+    losses = -logsigmoid(margins)
+    if smoothing:  # the loss of the opposite label is larger by the margin
+        losses = losses + smoothing / 2 * margins
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
-def softmax_log_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def softmax_log_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Compute the mean over images of -log p of the present class; p is the softmax over classes with known labels.
 
     logits: (B, C). labels: (B, C) in {+1, 0, -1}. With several present classes their mean is taken. Images without
-    a present class are left out; without any image the loss is 0.
+    a present class are left out; without any image the loss is 0. smoothing, e: (1 - e) of that, plus e times the mean
+    of -log p over the known labels (Szegedy et al., CVPR 2016, Sec. 7).
     """
-    present = labels > 0
-    log_p = logits.masked_fill(labels == 0, torch.finfo(logits.dtype).min).log_softmax(dim=1)
+    present, known = labels > 0, labels != 0
+    log_p = logits.masked_fill(~known, torch.finfo(logits.dtype).min).log_softmax(dim=1)
     losses = -torch.where(present, log_p, 0).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+    if smoothing:
+        spread = -torch.where(known, log_p, 0).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+        losses = torch.where(present.any(dim=1), (1 - smoothing) * losses + smoothing * spread, 0)
     return losses.sum() / present.any(dim=1).sum().clamp(min=1)
 
 

@@ -23,6 +23,13 @@ class ImageConfig(MapConfig, FrozenConfig):
     loss: Literal["multi-label", "softmax"] = training(
         "multi-label", "multi-label: a logistic loss per class; softmax: for datasets with one class per image"
     )
+    label_smoothing: float = training(
+        0.0,
+        "e: targets are 1 - e/2 and e/2 in place of 1 and 0; loss=softmax: e of the target is spread over the classes",
+        ge=0,
+        lt=1,
+        later=True,
+    )
 
 
 class ImageMethod(MapMethod):
@@ -78,7 +85,7 @@ class ImageMethod(MapMethod):
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the classification loss of logits (B, C) for labels (B, C) in {+1, 0, -1}."""
         loss = softmax_log_loss if self.config.loss == "softmax" else multi_label_soft_margin
-        return loss(all_gather(logits), all_gather(labels))
+        return loss(all_gather(logits), all_gather(labels), self.config.label_smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Compute the softmax or the sigmoid of scores (B, C), to match the loss."""

@@ -380,6 +380,11 @@ def test_what_builds_on_a_run_of_an_edited_checkout_is_marked_too(
         ("cam", {"freeze_backbone": True, "weights": "FILE"}, []),
         ("has", {"freeze_backbone": True, "weights": "FILE"}, ["the method alters its images"] * 2),
         ("grad-cam", {"freeze_backbone": True, "weights": "FILE"}, ["grad-cam looks into the net"]),
+        (
+            "cam",
+            {"freeze_backbone": True, "weights": "FILE", "augment": "crop", "color_jitter": "0.4+0.4+0.4+0.1"},
+            ["augment=crop, color_jitter=0.4+0.4+0.4+0.1"] * 2,
+        ),
         ("center", {}, []),
     ],
 )

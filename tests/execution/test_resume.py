@@ -213,6 +213,42 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_numbers(
     refuse_half_written(runs)
 
 
+OTHERWISE = (
+    *("optimizer=adamw", "schedule=cosine", "warmup_steps=10", "ema=0.9", "label_smoothing=0.1"),
+    *("augment=resized-crop", "color_jitter=0.4+0.4+0.4+0.1", "randaugment=2+9", "epochs=3"),
+)
+"""Another optimiser, schedule and pipeline than the papers', all of which draw or remember."""
+
+
+def test_adamw_with_a_cosine_on_random_views_is_killed_and_goes_on_to_the_same_weights(
+    drawn: Path, runs: Path, tmp_path: Path, bench: Any
+) -> None:
+    whole = Path(shutil.copytree(drawn, tmp_path / "whole"))
+    bench(*command(whole, *OTHERWISE, protocol="voc07-cls"))
+    killed = command(runs, *OTHERWISE, protocol="voc07-cls")
+    process = subprocess.Popen([sys.executable, "-m", "bench", *killed], stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(runs.glob("trainings/*/checkpoint-00001.pt")), process)
+    process.kill()
+    process.wait()
+    assert not any(runs.glob("trainings/*/done.json"))
+    bench(*killed)
+    assert weights_of(runs) == weights_of(whole) != []
+    [result], [same] = (Store(Places(folder)).list_results() for folder in (runs, whole))
+    assert numbers([result]) == numbers([same])
+    assert {key: result.config[key] for key in ("optimizer", "schedule", "randaugment", "crop_area")} == {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "randaugment": [2, 9],
+        "crop_area": [0.08, 1.0],
+    }
+    assert result.transforms == (
+        "RandomResizedCrop(64, scale=(0.08, 1.0), ratio=(0.75, 1.3333333333333333))",
+        "RandomHorizontalFlip(p=0.5)",
+        "ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)",
+        "RandAugment(num_ops=2, magnitude=9)",
+    )
+
+
 def test_killed_twenty_times_at_random_points_nothing_is_lost_or_half_written(
     runs: Path, start: Callable[..., BaseProcess], uninterrupted: list[Result]
 ) -> None:

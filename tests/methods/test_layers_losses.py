@@ -1,13 +1,14 @@
-"""The softmax loss of single-label data: by hand, with unknown and several labels, against torch, by gradcheck."""
+"""The classification losses: by hand, with unknown and several labels, against torch, by gradcheck."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from methods.layers.losses import softmax_log_loss
+from methods.layers.losses import multi_label_soft_margin, softmax_log_loss
 
 
 def test_it_is_torchs_cross_entropy_where_each_image_has_one_class() -> None:
@@ -39,6 +40,28 @@ def test_without_any_present_class_it_is_0_with_a_gradient_of_0(label: int) -> N
     assert loss.item() == 0
     assert logits.grad is not None
     assert logits.grad.eq(0).all()
+
+
+def test_smoothed_labels_are_torchs() -> None:
+    logits, target = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
+    labels = 2 * torch.nn.functional.one_hot(target, 4) - 1
+    expected = torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.2)
+    torch.testing.assert_close(softmax_log_loss(logits, labels, 0.2), expected)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, 0.1 + 0.8 * (labels > 0))
+    torch.testing.assert_close(multi_label_soft_margin(logits, labels, 0.2), expected)
+
+
+@pytest.mark.parametrize("loss", [softmax_log_loss, multi_label_soft_margin])
+def test_smoothing_leaves_out_what_is_unknown(loss: Any) -> None:
+    logits = torch.tensor([[2.0, 9.0, 1.0], [4.0, 5.0, 6.0]])
+    labels = torch.tensor([[1, 0, -1], [0, 0, 0]])
+    alone = loss(logits[:1, [0, 2]], labels[:1, [0, 2]], 0.1)
+    torch.testing.assert_close(loss(logits, labels, 0.1), alone)
+
+
+def test_an_image_without_a_class_teaches_a_smoothed_softmax_nothing() -> None:
+    logits = torch.randn(2, 3)
+    assert softmax_log_loss(logits, torch.full((2, 3), -1), 0.1) == 0
 
 
 def test_gradients_are_right() -> None:

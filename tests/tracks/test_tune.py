@@ -13,7 +13,7 @@ import pytest
 from tune_cases import TUNABLE, write_tunable
 
 from bench import registry
-from bench.config import Range
+from bench.config import ADAMW_SEARCHES, Range
 from bench.core.files import Places
 from bench.data.ground_truth import empty_objects
 from bench.errors import DivergedError, RequestError
@@ -57,6 +57,13 @@ def test_what_is_fixed_is_not_drawn_and_trainings_are_drawn_first(plan: Callable
     assert list(plan("weldon:a+b").spaces) == ["alpha", "lr", "weight_decay"]  # the variant fixes k_plus
     assert list(plan("gradient").spaces) == ["lr", "weight_decay"]
     assert list(plan("gradient", by="boxes").spaces) == ["lr", "weight_decay", "blur"]  # it is scored by its points
+
+
+def test_adamw_has_ranges_of_its_own(plan: Callable[..., SearchPlan], tmp_path: Path) -> None:
+    text = TUNABLE.replace('net = "tiny"', 'net = "tiny"\noptimizer = "adamw"')
+    spaces = plan("cam", track=read_track(str(write_tunable(tmp_path, text)))).spaces
+    assert list(spaces) == ["dropout", "lr", "weight_decay"]
+    assert {key: spaces[key] for key in ("lr", "weight_decay")} == ADAMW_SEARCHES
 
 
 def test_trial_0_has_the_defaults_and_what_was_set_by_hand_stays(plan: Callable[..., SearchPlan]) -> None:

@@ -36,13 +36,16 @@ def test_random_crops_are_drawn_as_by_torchvision(height: int, width: int) -> No
         assert crop == (params["top"], params["left"], 24, 24)
 
 
+@pytest.mark.parametrize("limits", [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.5, 0.6), (0.5, 3.0))])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_resized_crops_are_drawn_as_by_torchvision(height: int, width: int) -> None:
-    reference = v2.RandomResizedCrop(24)
+def test_resized_crops_are_drawn_as_by_torchvision(
+    height: int, width: int, limits: tuple[tuple[float, float], tuple[float, float]]
+) -> None:
+    reference = v2.RandomResizedCrop(24, *limits)
     for seed in range(20):
         torch.manual_seed(seed)
         params = reference.make_params([noise(height, width)])
-        crop = draw_resized_crop(height, width, torch.Generator().manual_seed(seed))
+        crop = draw_resized_crop(height, width, *limits, torch.Generator().manual_seed(seed))
         assert crop._asdict() == params
 
 
@@ -52,7 +55,7 @@ def test_pixels_of_a_resized_crop_are_torchvisions(tmp_path: Path) -> None:
     for seed in range(5):
         torch.manual_seed(seed)
         expected = v2.RandomResizedCrop(32)(images.load_whole("00"))
-        found = load_random_crop(images, "00", config, seed)
+        found = load_random_crop(images, "00", config, torch.Generator().manual_seed(seed))
         assert (found.int() - expected.int()).abs().max() <= 1  # both round to bytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from train_cases import CPU, Colours, Corners, Photographs, boxes, log, made, make_source, train, weights
 
-from bench.errors import BusyError, DivergedError
+from bench.errors import BusyError, DivergedError, RequestError
 from bench.training import checkpoint
 from bench.training.batches import plan
 from bench.training.loop import fit
@@ -231,6 +232,51 @@ def test_updates_are_sgd_and_new_layers_learn_faster(run: Path, photographs: Pho
     method = train(made(Pulled, epochs=2, batch_size=4, **settings), run, photographs)
     assert method.maps.weight.detach().flatten().tolist() == pytest.approx([updates(settings, [1.0] * 6, 0.1)] * 6)
     assert method.maps.bias.tolist() == pytest.approx([updates(settings, [1.0] * 6, 0.3)] * 2)
+
+
+def follow_adamw(settings: dict[str, Any], gradients: list[float], rate: float) -> float:
+    """How far a parameter that begins at 0 has moved after AdamW (Loshchilov and Hutter, ICLR 2019, Algorithm 2)."""
+    value = mean = square = 0.0
+    for step, gradient in enumerate(gradients, 1):
+        mean = settings["momentum"] * mean + (1 - settings["momentum"]) * gradient
+        square = settings["beta2"] * square + (1 - settings["beta2"]) * gradient**2
+        unbiased = mean / (1 - settings["momentum"] ** step), square / (1 - settings["beta2"] ** step)
+        value -= rate * (unbiased[0] / (unbiased[1] ** 0.5 + 1e-8) + settings["weight_decay"] * value)
+    return value
+
+
+def test_updates_are_adamw_and_new_layers_learn_faster(run: Path, photographs: Photographs) -> None:
+    settings = {
+        "momentum": 0.8,
+        "beta2": 0.9,
+        "weight_decay": 0.1,
+        "lr": 0.1,
+        "head_lr_multiplier": 3.0,
+        "lr_drop": 1.0,
+    }
+    method = train(made(Pulled, optimizer="adamw", epochs=2, batch_size=4, **settings), run, photographs)
+    expected = [follow_adamw(settings, [1.0] * 6, rate) for rate in (0.1, 0.3)]
+    assert method.maps.weight.detach().flatten().tolist() == pytest.approx([expected[0]] * 6, rel=1e-5)
+    assert method.maps.bias.tolist() == pytest.approx([expected[1]] * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "poly"])
+def test_the_rate_falls_step_by_step_to_the_end_of_epochs_or_iterations(
+    run: Path, tmp_path: Path, photographs: Photographs, schedule: str
+) -> None:
+    settings: dict[str, Any] = {"batch_size": 4, "schedule": schedule, "warmup_steps": 2}
+    method = train(made(Colours, epochs=3, **settings), run, photographs)
+    again = train(made(Colours, iterations=9, **settings), tmp_path / "iterations", photographs)
+    assert weights(method) == weights(again)
+    share = 1 / 7  # of the 7 steps after the warm-up, what is left in the last one
+    last = (1 + math.cos(math.pi * (1 - share))) / 2 if schedule == "cosine" else share**0.9
+    assert log(run)[-1]["lr"] == pytest.approx(0.1 * last)
+
+
+def test_a_warm_up_of_the_whole_training_is_refused_before_it(run: Path, photographs: Photographs) -> None:
+    with pytest.raises(RequestError, match=r"warmup_epochs=2.0 is a warm-up of 6 steps, and the whole training has 6"):
+        train(made(Colours, epochs=2, batch_size=4, warmup_epochs=2), run, photographs)
+    assert not run.exists()
 
 
 def test_gradients_are_clipped_to_a_norm(run: Path, photographs: Photographs) -> None:
