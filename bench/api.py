@@ -22,6 +22,7 @@ from bench.verbs import results as result_verbs
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
     from bench.notebook import NotebookResult, ResultList, TableList
+    from bench.predictions.decode import BoxRule, MaskRule
     from bench.predictions.handover import Source
     from bench.records.result import Result, Supervision
     from bench.verbs.scoring import AuditReport
@@ -151,6 +152,11 @@ def score(
     predictions: Source,
     *,
     scores: Source | None = None,
+    box_rule: BoxRule | None = None,
+    box_threshold: float | None = None,
+    mask_rule: MaskRule | None = None,
+    mask_threshold: float | None = None,
+    mask_score: float | None = None,
     name: str | None = None,
     tuned_on: Supervision = "unknown",
     allow_missing: bool = False,
@@ -171,6 +177,12 @@ def score(
             list of COCO results; or an iterable of `(image id, {name: array})`, which is written to the runs folder as
             it comes (`bench.predictions.handover` lists the names).
         scores: Class scores, if they are apart from `predictions`.
+        box_rule: Where boxes are evaluated, and `predictions` are maps: the rule that makes boxes of them. Default of
+            this and of the following: that of map methods.
+        box_threshold: That rule's threshold.
+        mask_rule: Where masks are evaluated, and `predictions` are maps: what pixels compete by.
+        mask_threshold: A pixel above this share of the maximum is no background.
+        mask_score: Classes that score at least this in `scores`, and the best one, take part in a mask.
         name: Name of the method; default: the one in the file, or "unnamed".
         tuned_on: Supervision beyond image labels that settings were tuned on.
         allow_missing: Treat images without predictions as images without detections.
@@ -199,6 +211,13 @@ def score(
         protocol,
         predictions,
         scores=scores,
+        decoding=_list_given(
+            box_rule=box_rule,
+            box_threshold=box_threshold,
+            mask_rule=mask_rule,
+            mask_threshold=mask_threshold,
+            mask_score=mask_score,
+        ),
         name=name,
         tuned_on=tuned_on,
         allow_missing=allow_missing,
@@ -217,6 +236,11 @@ def audit(
     predictions: Source,
     *,
     scores: Source | None = None,
+    box_rule: BoxRule | None = None,
+    box_threshold: float | None = None,
+    mask_rule: MaskRule | None = None,
+    mask_threshold: float | None = None,
+    mask_score: float | None = None,
     allow_missing: bool = False,
     convention: Mapping[str, Any] = NOTHING,
     data: Folder | None = None,
@@ -238,6 +262,13 @@ def audit(
         protocol,
         predictions,
         scores=scores,
+        decoding=_list_given(
+            box_rule=box_rule,
+            box_threshold=box_threshold,
+            mask_rule=mask_rule,
+            mask_threshold=mask_threshold,
+            mask_score=mask_score,
+        ),
         allow_missing=allow_missing,
         conventions=convention,
         data=_name_dataset(data),
@@ -400,6 +431,10 @@ def _name_dataset(data: Folder | None) -> str | None:
 
     name = None if data is None else os.fspath(data)
     return use_description(Path(name)) if name is not None and name.endswith(".toml") else name
+
+
+def _list_given(**options: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _make_progress(callback: OnProgress | None) -> Progress:

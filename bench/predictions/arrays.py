@@ -2,17 +2,16 @@
 
 masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer); or a folder above VOC's own,
 `comp5_<split>_cls` or `comp6_<split>_cls`.
-maps and objectness: `<image>.npy`, one float array (h, w), as wsolevaluation writes them: a map is of the one class
-that the image shows. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`, `map`.
+maps and objectness: `.npy` and `.npz` files as `map_files` lists them, such as `<image>.npy`, one float array (h, w),
+as wsolevaluation writes them. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`,
+`map`.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,50 +19,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.core.files import list_files, require_regular_file
-from bench.data.ground_truth import PRESENT, GroundTruth
+from bench.core.files import list_files
+from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import read_indices
 from bench.errors import BadFileError, WrongKindError, first_line, format_count
+from bench.predictions.map_files import check_map, read_map, read_map_folder
 from bench.predictions.table import FOLDERS, About, Predictions, read, write_rows
 
-_KINDS_OF = {".parquet": ("maps", "objectness"), ".npy": ("maps", "objectness"), ".png": ("masks",)}
+_KINDS_OF = {"*.parquet": ("maps", "objectness"), "*.np[yz]": ("maps", "objectness"), "*.png": ("masks",)}
 _VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
-_LARGEST = 1 << 26
-"""Pixels of the largest map that is read."""
-
-_HEADER = 1 << 16
-"""Bytes that may stand before the numbers of a `.npy` file."""
-
-_NO_ARRAY = (
-    OSError,
-    ValueError,
-    TypeError,
-    SyntaxError,
-    TokenError,
-    EOFError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-)
-"""What reading a header may raise: it is in Python's own syntax."""
-
 _MOST_NUMBERS = 1 << 26
 """Numbers of a shard's row group: one that has more is refused before it is read, a few kilobytes can claim them."""
 
 
 def read_folder(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions | None:
-    """Read masks, maps or objectness; None where the folder holds neither parquet, `.npy` nor `.png` files.
+    """Read masks, maps or objectness; None where the folder holds neither parquet, arrays nor `.png` files.
 
     Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
     """
-    for suffix, possible in _KINDS_OF.items():
-        files = list_files(folder, f"*{suffix}")
+    for pattern, possible in _KINDS_OF.items():
+        files = list_files(folder, pattern)
         kind = next((kind for kind in kinds if kind in possible), None)
         if files and kind is None and not list_files(folder, "comp*.txt"):
-            raise WrongKindError(folder, possible, kinds, seen=f"{suffix} files, that is ")
+            raise WrongKindError(folder, possible, kinds, seen=f"{files[0].suffix} files, that is ")
         if files and kind is not None:
-            return _shards(folder, kind, files) if suffix == ".parquet" else _files(folder, kind, files, truth)
+            return _read_files(folder, kind, files, truth)
     return None
+
+
+def _read_files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Predictions:
+    if files[0].suffix == ".parquet":
+        return _shards(folder, kind, files)
+    return read_map_folder(folder, files, truth) if kind == "maps" else _files(folder, kind, files, truth)
 
 
 def write_shard(
@@ -88,24 +75,6 @@ def write_shard(
     write_rows(path, kind, pa.table(columns), about, at_once)
 
 
-def read_map(path: Path) -> NDArray[np.floating]:
-    """One map (h, w) of a `.npy` file; nothing is unpickled.
-
-    Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
-    """
-    try:
-        if require_regular_file(path).stat().st_size > 8 * _LARGEST + _HEADER:
-            raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
-    except _NO_ARRAY as error:
-        raise BadFileError(path, f"not a readable .npy file ({first_line(error)})") from None
-    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
-        raise BadFileError(path, "expected one array (h, w) of numbers")
-    return _check_map(path, stored, None)
-
-
 def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Predictions:
     suffix = files[0].suffix
     root, split = _find_masks(folder, truth) if kind == "masks" else (folder, None)
@@ -115,15 +84,12 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
     if not found:
         expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
         raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
-    columns = {"image": pa.array(found, pa.string())}
-    if "label" in FOLDERS[kind]:
-        columns["label"] = pa.array(_find_single_classes(folder, found, truth), pa.string())
     one = read_indices if kind == "masks" else read_map
     others = len(named) - len(found)
     unread = f"{format_count(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
     return Predictions(
         kind,
-        pa.table(columns),
+        pa.table({"image": pa.array(found, pa.string())}),
         About(made_by=folder.name, split=split),
         str(root),
         (unread,) * bool(others),
@@ -143,14 +109,6 @@ def _find_masks(folder: Path, truth: GroundTruth) -> tuple[Path, str | None]:
         raise BadFileError(folder, f"holds several sets of masks ({sets}); name one of them")
     ((root, match),) = named
     return root, truth.split if truth.split == f"Segmentation/{match[1]}" else match[1]
-
-
-def _find_single_classes(folder: Path, images: Sequence[str], truth: GroundTruth) -> list[str]:
-    shown = truth.labels[[truth.index[name] for name in images]] == PRESENT
-    if (several := shown.sum(axis=1) != 1).any():
-        name = images[int(several.argmax())]
-        raise BadFileError(folder, f"a .npy file is of one class, but {name!r} shows several or none: use shards")
-    return [truth.classes[label] for label in shown.argmax(axis=1)]
 
 
 def _shards(folder: Path, kind: str, files: list[Path]) -> Predictions:
@@ -203,15 +161,4 @@ def _reshape(file: Path, height: Any, width: Any, values: Any, row: int) -> NDAr
     sides = min(height or 0, width or 0) > 0
     if not sides or values is None or values.null_count or len(values) != height * width:
         raise BadFileError(file, f"expected {height} x {width} numbers", row=row)
-    return _check_map(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)
-
-
-def _check_map(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
-    """Return the map in single precision, or in double if stored so: their 8-bit levels may differ."""
-    if not 0 < stored.size <= _LARGEST:
-        raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
-    with np.errstate(over="ignore"):
-        single = np.array(stored, dtype=np.float32)
-    if not np.isfinite(single).all():
-        raise BadFileError(file, "a map must be finite in float32", row=row)
-    return np.array(stored) if stored.dtype == np.float64 else single
+    return check_map(file, values.to_numpy(zero_copy_only=False).reshape(height, width), row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,12 +25,26 @@ if TYPE_CHECKING:
     from bench.tables.model import Table
 
 
+SETTINGS_OF = {
+    "boxes": ("box_rule", "box_threshold"),
+    "points": (),
+    "masks": ("mask_rule", "mask_threshold", "mask_score"),
+}
+"""What maps are decoded into, and the settings of map methods that say how."""
+
+
 class ScoringInputs(NamedTuple):
-    """Predictions by kind, with the protocol and the ground truth to evaluate them by."""
+    """Predictions by kind, with the protocol and the ground truth to evaluate them by.
+
+    sources: predictions as they were read, by kind. decoding: what maps were decoded into (`into`) and by which
+    settings; None: nothing was decoded.
+    """
 
     protocol: BoundProtocol
     truth: GroundTruth
     predictions: dict[str, Predictions]
+    sources: dict[str, Predictions]
+    decoding: Mapping[str, Any] | None
 
     @property
     def made_by(self) -> str:
@@ -87,12 +101,14 @@ def open_inputs(
     data_options: Mapping[str, Any] = MappingProxyType({}),
     split: str | None = None,
     name: str | None = None,
+    decoding: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> Iterator[ScoringInputs]:
     """Read predictions, and class scores if those are apart, to be used within the block.
 
-    Raises BadFileError for what breaks a rule, and if the protocol does not accept their kind; RequestError for a split
-    without the ground truth that the protocol needs.
+    Maps are decoded where the protocol evaluates none; decoding: settings that say how, in place of the defaults of map
+    methods. Raises BadFileError for what breaks a rule, and if the protocol does not accept their kind; RequestError
+    for a split without the ground truth that the protocol needs.
     """
     from bench.data.dataset import read_split
     from bench.data.datasets import open_dataset
@@ -105,20 +121,33 @@ def open_inputs(
     truth = read_split(dataset, split or record.eval_split)
     if (lacking := bound.find_missing_truth(dataset, truth)) is not None:
         raise lacking
+    into = next((kind for kind in record.predicts if kind in SETTINGS_OF and "maps" not in record.predicts), None)
     with ExitStack() as files:
 
-        def read(given: Source, kinds: list[str]) -> list[Predictions]:
-            file = files.enter_context(as_file(given, truth, kinds, scratch, made_by=name, progress=progress))
-            return read_all(file, truth, kinds)
+        def read(given: Source, kinds: list[str], others: Sequence[str] = ()) -> list[Predictions]:
+            accepted = [*kinds, *others]
+            file = files.enter_context(as_file(given, truth, accepted, scratch, made_by=name, progress=progress))
+            try:
+                return read_all(file, truth, kinds)
+            except WrongKindError as error:
+                if not {*others} & {*error.kinds}:
+                    raise
+                return read_all(file, truth, others)
 
         try:
-            found = read(predictions, list(record.predicts))
+            found = read(predictions, list(record.predicts), ["maps"] if into else [])
         except WrongKindError as error:
             raise _suggest_protocols(error, record) from None
+        sources = {table.kind: table for table in found}
+        is_decoded = into is not None and "maps" in sources
         if scores is not None:
-            _require_scores(record)
-            found += read(scores, ["scores"])
-        yield ScoringInputs(bound, truth, {table.kind: table for table in found})
+            _require_scores(record, is_decoded=is_decoded)
+            sources |= {"scores": read(scores, ["scores"])[0]}
+        settings = _choose_decoding(into if is_decoded else None, decoding, record, has_scores=scores is not None)
+        evaluated = _decode(sources, truth, settings, progress) if settings else sources
+        accepted = {*record.predicts, *record.also}
+        used = {kind: table for kind, table in evaluated.items() if kind in accepted}
+        yield ScoringInputs(bound, truth, used, sources, settings)
 
 
 def score(
@@ -167,10 +196,12 @@ def _describe_source(inputs: ScoringInputs, name: str | None) -> dict[str, Any]:
     from bench.core.files import digest
     from bench.core.provenance import read_revision
 
-    digests = {kind: table.digest for kind, table in inputs.predictions.items()}
+    digests = {kind: table.digest for kind, table in inputs.sources.items()}
+    decoding = {} if inputs.decoding is None else {"decoding": inputs.decoding}
     return {
         "method": name or inputs.made_by,
-        "predictions": digest(digests),
+        "config": {key: value for key, value in (inputs.decoding or {}).items() if key != "into"},
+        "predictions": digest({**digests, **decoding}),
         "predictions_digest": digests,
         "provenance": read_revision(registry.ROOT),
     }
@@ -186,7 +217,54 @@ def _suggest_protocols(error: WrongKindError, record: Record) -> BadFileError:
     return BadFileError(error.file, f"{rule} {format_names(names)} (python -m bench list protocols).")
 
 
-def _require_scores(record: Record) -> None:
-    """Raise RequestError if a protocol takes no class scores in addition."""
-    if "scores" not in record.also:
+def _require_scores(record: Record, *, is_decoded: bool) -> None:
+    """Raise RequestError if a protocol takes no class scores in addition, unless they are those of decoded maps."""
+    if "scores" not in record.also and not is_decoded:
         raise RequestError(f"--scores: {record.name} does not accept class scores in addition to {record.predicts[0]}.")
+
+
+def _choose_decoding(
+    into: str | None, given: Mapping[str, Any], record: Record, *, has_scores: bool
+) -> dict[str, Any] | None:
+    """Return what maps are decoded into, and by which settings; None where they are not.
+
+    Raises RequestError for a setting that nothing is decoded by, or a value that it does not have.
+    """
+    settings = [key for key in SETTINGS_OF[into or "points"] if has_scores or key != "mask_score"]
+    for key in given:
+        if key not in settings:
+            reason = f"maps become {into}" if into else f"{record.name} evaluates these predictions as they are"
+            reason = "it is a score of --scores, which is not given" if key == "mask_score" and into else reason
+            raise RequestError(f"--{key.replace('_', '-')} has no effect here: {reason}.")
+    if into is None:
+        return None
+    from pydantic import ValidationError
+
+    from bench.config import MapConfig
+
+    try:
+        config = MapConfig(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{first['loc'][0]}={first['input']} is not allowed: {first['msg']}.") from None
+    return {"into": into, **{key: getattr(config, key) for key in settings}}
+
+
+def _decode(
+    sources: dict[str, Predictions], truth: GroundTruth, settings: Mapping[str, Any], progress: Progress
+) -> dict[str, Predictions]:
+    """Decode the maps among predictions; the others stay."""
+    from bench.predictions.map_decoding import decode_boxes, decode_masks, decode_points
+    from bench.predictions.table import resolve
+
+    scores = resolve(sources["scores"], truth) if "scores" in sources else None
+    kind, maps = settings["into"], sources["maps"]
+    if kind == "boxes":
+        rule, threshold = settings["box_rule"], settings["box_threshold"]
+        made = decode_boxes(maps, truth, scores, rule=rule, threshold=threshold, progress=progress)
+    elif kind == "points":
+        made = decode_points(maps, truth, scores, progress=progress)
+    else:
+        rule, threshold, least = (settings.get(key, 0.0) for key in SETTINGS_OF["masks"])
+        made = decode_masks(maps, truth, scores, rule=rule, threshold=threshold, least_score=least)
+    return {kind: made, **{other: table for other, table in sources.items() if other != "maps"}}

@@ -252,9 +252,9 @@ def broken_map(folder: Path) -> Path:
         ("voc07-seg", broken_mask, "000002.png: not a"),
         ("voc07-energy", broken_map, "000004.npy: a map must be finite"),
         (
-            "voc07-seg",
+            "voc07-cls",
             npy_maps,
-            "scoremaps: holds maps or objectness, but voc07-seg evaluates masks; "
+            "scoremaps: holds maps or objectness, but voc07-cls evaluates scores; "
             "maps or objectness are evaluated by voc07-",
         ),
         (

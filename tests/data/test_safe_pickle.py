@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data.safe_pickle import Array, read_arrays
 from bench.errors import BadFileError
@@ -44,6 +45,49 @@ def test_numbers_text_and_containers_come_back_equal(tmp_path: Path, protocol: i
     value = OrderedDict(a=[1, 2.5, "x", b"y", None, True], b=(3, {"c": 4}))
     assert read_arrays(saved(tmp_path / "a.pkl", value, protocol)) == value
     assert read_arrays(saved(tmp_path / "a.pkl", [np.float32(1.5), np.int64(7)], protocol)) == [1.5, 7]
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8"])
+def test_tensors_come_back_equal(tmp_path: Path, dtype: str, protocol: int) -> None:
+    whole = torch.arange(24, dtype=getattr(torch, dtype)).reshape(4, 6)
+    views = [whole, whole.T, whole[1:3, ::2], whole[0, 0], whole[:0]]
+    found = read_arrays(saved(tmp_path / "a.pkl", {"cams": views}, protocol))["cams"]
+    for one, view in zip(found, views, strict=True):
+        assert one.value.dtype == dtype
+        assert np.array_equal(one.value, view.numpy())
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [(0, (5,), (1,)), (2, (3,), (1,)), (0, (2,), (4,)), (0, (2,), (-1,)), (-1, (1,), (1,)), (0, (99, 99), (0, 0))],
+)
+def test_a_tensor_that_leaves_its_storage_is_refused(tmp_path: Path, offset: int, size: Any, stride: Any) -> None:
+    rebuild, (storage, *_) = torch.arange(4.0).__reduce_ex__(2)
+    call = Call(rebuild, storage, offset, size, stride, False, OrderedDict())
+    with pytest.raises(BadFileError, match="not a pickle of plain arrays"):
+        read_arrays(saved(tmp_path / "a.pkl", call))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"}(" + b")" + b"2\x86" * 60 + b"K\x01u.",  # a key of 2**60 tuples, which are two
+        b"(" + b")" + b"\x85" * 10**6 + b"K\x01d.",  # a key a million tuples deep
+        b"ccollections\nOrderedDict\n(((" + b")" + b"2\x86" * 60 + b"K\x01lltR.",
+    ],
+    ids=["nested", "deep", "ordered"],
+)
+def test_a_key_that_nests_tuples_is_refused_before_it_is_hashed(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    with pytest.raises(BadFileError, match="a key of a dict must be text or a number, but got tuple"):
+        read_arrays(path)
+
+
+def test_a_place_in_memory_that_a_file_names_takes_none(tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"K\x01r\xff\xff\xff\xff(d.")  # 1 is remembered at place 2**32 - 1
+    assert read_arrays(tmp_path / "a.pkl") == {}
 
 
 def test_arrays_of_objects_come_as_lists(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def deep_folder(folder: Path) -> Path:
 
 
 _RUNS = {"size": [HEIGHT, WIDTH]}
+_TUPLES, _FAR = b"}()" + b"2\x86" * 60 + b"K\x01u.", b"}r\xff\xff\xff\xff."
 _MAP, _PNG, _TXT = f"{IDS[1]}.npy", f"{IDS[1]}.png", "comp3_det_test_cat.txt"
 _DET, _CLS, _POINT, _SEG, _COCO = "voc07-det", "voc07-cls", "voc07-point", "voc07-seg", "coco14-det"
 _MASK: dict[str, Any] = {"switches": {"region": "mask"}}
@@ -184,6 +185,8 @@ BOMBS = (
     Bomb("npy with a header of signs", _POINT, inside(_MAP, npy("-" * 9000 + "1"))),
     Bomb("npy with a long header", _POINT, inside(_MAP, npy("", length=100_000_000), b"0,", 50_000_000)),
     Bomb("npy of objects", _POINT, pickled),
+    Bomb("npy of a dict whose key is 2**60 tuples", _POINT, inside(_MAP, npy(array("()", "|O"), _TUPLES))),
+    Bomb("npy of a dict that is remembered far away", _POINT, inside(_MAP, npy(array("()", "|O"), _FAR))),
     Bomb("npy that is an archive", _POINT, zipped),
     Bomb("png of three gigapixels", _SEG, inside(_PNG, png(60_000, 60_000, 1))),
     Bomb("png as large as is read", _SEG, inside(_PNG, png(9_000, 9_900, 9_900)), **_NUMBER),

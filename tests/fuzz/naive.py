@@ -54,7 +54,9 @@ def _folder(path: Path, kind: str) -> Iterator[tuple[Any, ...]]:
         for number, name in enumerate(IDS):
             for file in path.glob(f"{name}.*"):
                 array = np.array(Image.open(file)) if kind == "masks" else np.load(file)
-                yield name, CLASSES[number % 3] if kind == "maps" else "", *_array(array)
+                labels = [CLASSES[number % 3] if kind == "maps" else ""] if array.ndim == 2 else CLASSES
+                for label, one in zip(labels, array[None] if array.ndim == 2 else array, strict=True):
+                    yield name, label, *_array(one)
 
 
 def _array(array: Any) -> tuple[Any, ...]:

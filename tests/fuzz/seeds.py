@@ -169,6 +169,16 @@ def npy(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
     return into
 
 
+def npy_of_classes(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
+    """A folder of arrays (C, h, w) as `.npy`."""
+    into = folder / "made"
+    into.mkdir()
+    for name in IDS:
+        shape = len(CLASSES), draw.randrange(1, 9), draw.randrange(1, 9)
+        np.save(into / f"{name}.npy", np.random.default_rng(draw.randrange(99)).random(shape).astype(np.float32))
+    return into
+
+
 def shards(folder: Path, truth: GroundTruth, draw: random.Random) -> Path:
     """A folder with one shard of maps."""
     into, generator = folder / "made", np.random.default_rng(draw.randrange(99))
@@ -205,6 +215,7 @@ FORMATS: dict[str, Format] = {
     "csv-wide": Format(csv_of("wide"), [("voc07-cls", {})]),
     "csv-boxes": Format(csv_of("boxes"), [("voc07-det", {})]),
     "npy": Format(npy, _OF_MAPS),
+    "npy-classes": Format(npy_of_classes, [("voc07-point", {})]),
     "shards": Format(shards, _OF_MAPS),
     "png": Format(masks, [("voc07-seg", {})]),
 }

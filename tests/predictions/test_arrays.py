@@ -13,8 +13,9 @@ import pytest
 
 from bench.data.ground_truth import GroundTruth, empty_objects, encode_labels
 from bench.errors import BadFileError
-from bench.predictions.arrays import read_folder, read_map, write_shard
+from bench.predictions.arrays import read_folder, write_shard
 from bench.predictions.formats import read_any
+from bench.predictions.map_files import read_map
 from bench.predictions.table import About, ResolvedPredictions, resolve
 
 IDS = ("val2/1/0.jpeg", "000002", "000001")
@@ -92,9 +93,9 @@ def test_a_folder_of_another_kind_or_another_split_is_refused(tmp_path: Path, tr
         read_folder(tmp_path, other, ["maps"])
 
 
-def test_a_map_of_an_image_that_shows_two_classes_needs_a_shard(tmp_path: Path, truth: GroundTruth) -> None:
+def test_a_map_of_an_image_that_shows_two_classes_says_which_it_is_of(tmp_path: Path, truth: GroundTruth) -> None:
     truth.labels[1] = 1
-    with pytest.raises(BadFileError, match="'000002' shows several or none: use shards"):
+    with pytest.raises(BadFileError, match=r"'000002' shows several or none: name its class \(000002_cat\.npy\)"):
         read_folder(npy_folder(tmp_path), truth, ["maps"])
 
 

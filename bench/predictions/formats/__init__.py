@@ -1,4 +1,4 @@
-"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, or a folder.
+"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, an archive of maps, or a folder.
 
 A folder holds PASCAL VOC's text files, masks, maps or our shards. A format is recognised by content, never by name;
 each rule that a file breaks is named with the file and the row, counted from 0.
@@ -15,7 +15,9 @@ from bench.errors import BadFileError
 from bench.predictions.arrays import read_folder
 from bench.predictions.formats.coco import read_coco
 from bench.predictions.formats.csv_table import is_csv, read_csv
+from bench.predictions.formats.rows import accept
 from bench.predictions.formats.voc import read_voc
+from bench.predictions.map_files import read_map_archive
 from bench.predictions.table import KINDS, Predictions, read
 
 
@@ -44,11 +46,13 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
         raise BadFileError(path, "is empty")
     if start.startswith(b"PAR1"):
         return [read(path, *tables)]
+    if start.startswith(b"PK\x03\x04"):
+        accept(path, "maps", kinds)
+        return [read_map_archive(path, truth)]
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"[", b"{"):
         return read_coco(path, truth, tables)
     if is_csv(text):
         return [read_csv(path, truth, tables)]
-    raise BadFileError(
-        path, "neither parquet, nor a COCO results JSON, a CSV whose first column is image, or a folder of predictions"
-    )
+    formats = "a COCO results JSON, a CSV whose first column is image, an .npz file of maps, or a folder of predictions"
+    raise BadFileError(path, f"neither parquet, nor {formats}")
