@@ -21,13 +21,14 @@ from bench.verbs import results as result_verbs
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
+    from bench.execution.trained import TrainedModel
     from bench.notebook import NotebookResult, ResultList, TableList
     from bench.predictions.decode import BoxRule, MaskRule
     from bench.predictions.handover import Source
     from bench.records.result import Result, Supervision
     from bench.verbs.scoring import AuditReport
 
-__all__ = ["audit", "compare", "datasets", "methods", "protocols", "results", "run", "score", "table"]
+__all__ = ["audit", "compare", "datasets", "load_model", "methods", "protocols", "results", "run", "score", "table"]
 
 Folder = str | os.PathLike[str]
 Names = str | Sequence[str]
@@ -276,6 +277,51 @@ def audit(
         split=split,
         places=_make_places(data_root, runs),
         progress=_make_progress(progress),
+    )
+
+
+def load_model(
+    run: str | Result,
+    *,
+    proposals: str | None = None,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    device: str = "auto",
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+) -> TrainedModel:
+    """Load the model that a run trained, to predict on photographs or to use its PyTorch module.
+
+    Weights are read without unpickling anything but numbers.
+
+    Args:
+        run: A result of a run, its address, that of its predictions, or a unique prefix.
+        proposals: What finds the region proposals of photographs: "selective-search", "edge-boxes" or a file; default:
+            the search that the run used.
+        data: The dataset that names the classes, where no result in the runs folder does.
+        data_option: Options of that dataset.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
+        runs: Folder of trainings, predictions and results; default: BENCH_RUNS, or "runs".
+        plugin: Files with methods, nets or datasets of your own.
+
+    Returns:
+        The model: `predict(paths)`, `classes`, and `method`, a `torch.nn.Module`.
+
+    Raises:
+        RequestError: Nothing, or no model, is kept under the address.
+    """
+    from bench.verbs.prediction import load_model as load
+
+    _use_plugins(plugin)
+    return load(
+        run if isinstance(run, str) else run.address,
+        places=_make_places(data_root, runs),
+        proposals=proposals,
+        data=_name_dataset(data),
+        data_options=data_option,
+        device=device,
     )
 
 

@@ -536,6 +536,28 @@ class TuneDocument(TypedDict):
     searches: list[SearchDocument]
 
 
+class PredictedImageDocument(TypedDict):
+    """What is predicted of a photograph, the best first; points and boxes have label, score and pixels."""
+
+    image: str
+    file: str
+    width: int
+    height: int
+    scores: dict[str, float]
+    points: NotRequired[list[dict[str, Any]]]
+    boxes: list[dict[str, Any]]
+
+
+class PredictDocument(TypedDict):
+    """`predict`."""
+
+    run: str
+    method: str
+    dataset: str
+    classes: list[str]
+    images: list[PredictedImageDocument]
+
+
 class ExportDocument(WrittenDocument):
     """`export`."""
 

@@ -24,6 +24,7 @@ VERBS = {
     "resubmit": ("cluster:resubmit", "Submit the failed jobs of a submission again."),
     "score": ("score:score", "Score predictions from a file."),
     "audit": ("audit:audit", "Score the same predictions under every convention."),
+    "predict": ("predict:predict", "Put a trained model on photographs."),
     "export": ("export:export", "Export predictions as COCO results or as an archive for the VOC server."),
     "list": ("show:list_", "List methods, protocols, datasets, nets, tracks, papers' tables or runs."),
     "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),

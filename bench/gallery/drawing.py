@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.pixels import resize_nearest, voc_palette
 from bench.predictions.decode import enlarge_map
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Drawing
 
 Colour = tuple[int, int, int]
 TRUTH, HIT, MISS, OTHER = (0, 190, 80), (40, 120, 255), (230, 40, 40), (240, 190, 0)
@@ -40,6 +43,22 @@ class Picture:
 
 def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
     """Encode an image (H, W, 3) as a JPEG with a larger side of `SIDE` pixels and marks on it, the last on top."""
+    return _encode(_draw(pixels, marks))
+
+
+def encode_row(panels: Sequence[tuple[NDArray[np.uint8], Sequence[Mark]]]) -> bytes:
+    """Encode images of one size with their marks, side by side, as one JPEG."""
+    from PIL import Image
+
+    drawn = [_draw(pixels, marks) for pixels, marks in panels]
+    row = Image.new("RGB", (sum(image.width for image in drawn), max(image.height for image in drawn)))
+    for number, image in enumerate(drawn):
+        row.paste(image, (number * drawn[0].width, 0))
+    return _encode(row)
+
+
+def _draw(pixels: NDArray[np.uint8], marks: Sequence[Mark]) -> Drawing:
+    """Draw an image (H, W, 3) with a larger side of `SIDE` pixels and marks on it."""
     from PIL import Image, ImageDraw
 
     height, width = pixels.shape[:2]
@@ -57,6 +76,10 @@ def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> byt
                 corner = max(at[0] + 4, 4), max(at[1] + 2, 2)
                 draw.rectangle(draw.textbbox(corner, mark.name), fill=mark.colour)
                 draw.text(corner, mark.name, fill=(0, 0, 0))
+    return image
+
+
+def _encode(image: Drawing) -> bytes:
     out = io.BytesIO()
     image.save(out, format="JPEG", quality=85)
     return out.getvalue()

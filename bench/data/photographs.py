@@ -1,0 +1,79 @@
+"""Photographs by their paths: images of no dataset, to predict on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.dataset import Dataset
+from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
+from bench.data.pixels import read_header
+from bench.errors import MissingDataError, RequestError, format_count
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Those of photographs, in small letters."""
+
+SPLIT = "photographs"
+
+PathLike = str | os.PathLike[str]
+
+
+class Photographs(Dataset):
+    """Files as a dataset without any truth. name, classes: those of what is predicted."""
+
+    how_to_get = "Give paths of photographs."
+
+    def __init__(self, name: str, classes: tuple[str, ...], files: Mapping[str, Path]) -> None:
+        self.name, self.classes, self.files, self.recipe = name, classes, dict(files), {}
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the one split that there is."""
+        return (SPLIT,)
+
+    def ground_truth(self, split: str = SPLIT) -> GroundTruth:
+        """Return ids and sizes; nothing is known to be shown. Raises BadFileError for a file that is no photograph."""
+        headers = [read_header(path) for path in self.files.values()]
+        size = np.array([(header.width, header.height) for header in headers], np.int32).reshape(-1, 2)
+        labels = np.full((len(headers), len(self.classes)), ABSENT, np.int8)
+        return GroundTruth(self.name, split, self.classes, tuple(self.files), size, labels, empty_objects())
+
+    def image_path(self, image: str) -> Path:
+        """Return the path of a photograph."""
+        return self.files[image]
+
+    def describe_rotated(self) -> str:
+        """Say which photographs a viewer would rotate by their EXIF data; empty if none."""
+        rotated = [name for name, path in self.files.items() if read_header(path).orientation != 1]
+        if not rotated:
+            return ""
+        count = format_count(len(rotated), "photograph is", "photographs are")
+        return f"{count} turned by EXIF data in viewers, and not here, where pixels are as stored (first: {rotated[0]})"
+
+
+def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
+    """Find photographs by path, or in folders and below them; ids are names, below a folder, without suffix.
+
+    Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id.
+    """
+    given = [Path(one) for one in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    found: dict[str, Path] = {}
+    for name, path in (pair for one in given for pair in _list_files(one)):
+        if found.setdefault(name, path) != path:
+            raise RequestError(f"{path} and {found[name]} are both called {name}: give a folder above both, or one.")
+    if not found:
+        raise RequestError(f"No photograph ({', '.join(SUFFIXES)}) in {', '.join(map(str, given)) or 'no path'}.")
+    return found
+
+
+def _list_files(path: Path) -> Iterator[tuple[str, Path]]:
+    if not path.exists():
+        raise MissingDataError("Photograph", path, Photographs.how_to_get)
+    if not path.is_dir():
+        yield path.stem, path
+        return
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in SUFFIXES and file.is_file():
+            yield file.relative_to(path).with_suffix("").as_posix(), file

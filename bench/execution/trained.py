@@ -1,0 +1,202 @@
+"""A trained method taken from the runs folder: found by the address of a run, and put on any photograph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MethodType
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from bench import registry
+from bench.core.files import Places, read_json
+from bench.core.progress import SILENT, Progress
+from bench.core.setting_names import use_current_names
+from bench.data.photographs import SPLIT, PathLike, Photographs, find_photographs
+from bench.data.proposals import SEARCHES, load_proposals
+from bench.errors import RequestError
+from bench.gallery.predicted_images import PredictedImages
+from bench.method import Attribution, MapMethod, ProposalMethod, Task
+from bench.predictions.formats import read_any
+from bench.predictions.map_files import BACKGROUND
+from bench.predictions.table import resolve
+from bench.records.result import Result
+from bench.records.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from bench.config import BaseConfig
+    from bench.data.ground_truth import GroundTruth
+    from bench.data.proposals import Proposals
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained method, ready to predict.
+
+    run: the address of the run's predictions. method: the PyTorch module, in evaluation mode. classes: what it tells
+    apart, in order. proposals: for a proposal method, what finds them.
+    """
+
+    run: str
+    method: MapMethod | ProposalMethod
+    dataset: str
+    classes: tuple[str, ...]
+    proposals: str | None
+    places: Places
+    device: torch.device
+
+    def predict(
+        self, images: PathLike | Sequence[PathLike], *, workers: int = 2, progress: Progress = SILENT
+    ) -> PredictedImages:
+        """Predict on photographs (JPEG or PNG), given by their paths, or by the folder that they lie in or below.
+
+        Raises MissingDataError, RequestError for photographs that cannot be told apart by name, BadFileError for what
+        is no photograph.
+        """
+        return self.predict_files(find_photographs(images), workers=workers, progress=progress)
+
+    def predict_files(
+        self, files: Mapping[str, Path], *, workers: int = 2, progress: Progress = SILENT
+    ) -> PredictedImages:
+        """Predict on photographs by id, the path of each. Raises as `predict`."""
+        from bench.training.inputs import Images
+        from bench.training.predict import Split, predict
+
+        dataset = Photographs(self.dataset, self.classes, files)
+        truth = dataset.ground_truth(SPLIT)
+        split = Split(truth, Images(dataset, budget=0), self._find_proposals(dataset, truth, workers, progress))
+        kinds = [kind for kind in ("scores", "points", "boxes", "maps") if kind in self.method.kinds]
+        self.places.cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.places.cache, prefix="predict-") as scratch:
+            folder = Path(scratch)
+            tables, _ = predict(
+                self.method, split, kinds, folder, device=self.device, workers=workers, progress=progress
+            )
+            maps = _read_maps(folder / "parts" / "maps", truth) if "maps" in kinds else {}
+        notes = tuple(filter(None, [dataset.describe_rotated()]))
+        return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, notes)
+
+    def _find_proposals(
+        self, dataset: Photographs, truth: GroundTruth, workers: int, progress: Progress
+    ) -> Proposals | None:
+        if self.proposals is None:
+            return None
+        found = load_proposals(self.proposals, dataset, truth.ids, self.places, progress, workers=workers)
+        if found.scores is None and getattr(self.method.config, "box_scores", False):
+            raise RequestError(
+                "This run weighs proposals by their scores: give --proposals FILE, a file that has them."
+            )
+        return found
+
+
+def _read_maps(folder: Path, truth: GroundTruth) -> dict[tuple[str, str], NDArray[np.floating]]:
+    """Read maps by image and class."""
+    found = resolve(read_any(folder, truth, ["maps"]), truth)
+    named = zip(found.image.tolist(), found.label.tolist(), found.arrays(), strict=True)
+    return {(truth.ids[image], truth.classes[label]): map_ for image, label, map_ in named}
+
+
+def load_model(
+    run: str,
+    places: Places,
+    *,
+    proposals: str | None = None,
+    find_classes: Callable[[str], tuple[str, ...]],
+    device: str = "auto",
+) -> TrainedModel:
+    """Load the model of a run, by the address of its result or predictions or a unique prefix.
+
+    proposals: what finds region proposals; None: what the run used. find_classes: returns the classes of a dataset by
+    its name, where no result in the runs folder tells them.
+    Raises UnknownNameError for the address, RequestError for a run without a model, or whose files are gone.
+    """
+    from bench.training.device import pick_device
+
+    store = Store(places)
+    folder = store.find_predictions(run)
+    key = read_json(folder / "config.json")
+    if key["training"] is None:
+        raise RequestError(f"Run {run} is of {key['method']}, which learns nothing: there is no model to load.")
+    results = [one for one in store.list_results() if one.training == key["training"]]
+    classes = _read_classes(results, store) or find_classes(key["dataset"])
+    prediction = key["config"]
+    if prediction.get("map_classes") == "present":  # nobody knows which classes a photograph shows
+        prediction = {**prediction, "map_classes": "all"}
+    task = Task(key["dataset"], classes)
+    method = load_method(store, key["training"], key["method"], prediction, task)
+    spec = _choose_proposals(method, proposals, [one for one in results if one.predictions == folder.name])
+    return TrainedModel(folder.name, method, task.dataset, classes, spec, places, pick_device(device))
+
+
+def load_method(
+    store: Store, training: str, name: str, prediction: Mapping[str, Any], task: Task
+) -> MapMethod | ProposalMethod:
+    """Load a method with the weights of a training, in evaluation mode.
+
+    prediction: its settings of prediction, as addresses hold them.
+    Weights are read without unpickling anything but numbers. Raises RequestError where weights or settings are not
+    kept, or settings name files that are known by digest alone.
+    """
+    from bench.training import checkpoint
+    from bench.training.loop import build
+
+    learned = store.training_folder(training)
+    if not checkpoint.done_path(learned).is_file():
+        raise RequestError(f"The weights of training {training} are not kept in {store.places.runs}.")
+    key = read_json(learned / "config.json")
+    cls, _ = registry.parse(name, {"base": key["method"]} if name != key["method"] else {})
+    if not issubclass(cls, MapMethod | ProposalMethod):
+        raise RequestError(f"{name} is no method that learns.")
+    try:
+        config = cls.Config.model_validate(_list_settings(key["config"], prediction, cls.Config))
+    except ValidationError as error:
+        raise RequestError(f"The settings of training {training} do not fit ({error.errors()[0]['msg']}).") from None
+    method = cast("MapMethod | ProposalMethod", build(cls, config, task, key["seed"]))
+    learner = method.base if isinstance(method, Attribution) else method
+    if key["config"].get("weights") != "none":
+        for module in list(learner.modules()):  # what loading the initial weights does beside setting parameters
+            if isinstance(assume := getattr(module, "assume_pretrained", None), MethodType):
+                assume()
+    checkpoint.load_weights(learned, learner, method.config.checkpoint_epoch)
+    method.eval()  # not before: an attribution may fold what was loaded
+    return method
+
+
+def _list_settings(
+    training: Mapping[str, Any], prediction: Mapping[str, Any], config: type[BaseConfig]
+) -> dict[str, Any]:
+    """Return the settings of a run without its initial weights, since the learned ones are loaded."""
+    chosen = {**training, **prediction, "weights": "none"}
+    current = config.list_implied() | use_current_names(chosen, config.model_fields)
+    return {key: value for key, value in current.items() if key in config.model_fields}
+
+
+def _read_classes(results: Sequence[Result], store: Store) -> tuple[str, ...]:
+    """Read the classes that outcomes of a training's results name; empty if there are none."""
+    for path in (store.outcomes_path(one.address) for one in results):
+        if path.is_file() and (names := (pq.read_schema(path).metadata or {}).get(b"classes")):
+            return tuple(name for name in json.loads(names) if name != BACKGROUND)
+    return ()
+
+
+def _choose_proposals(method: MapMethod | ProposalMethod, given: str | None, results: Sequence[Result]) -> str | None:
+    """Return what finds the proposals of photographs: what is given, or the search that the run used."""
+    if isinstance(method, MapMethod):
+        if given is not None:
+            raise RequestError(f"--proposals: {method.name} scores no region proposals. Leave it out.")
+        return None
+    used = next(
+        (str(one.config["proposals"]) for one in results if "proposals" in one.config), "proposals unknown here"
+    )
+    if given is None and used not in SEARCHES:
+        raise RequestError(f"This run used {used}: give --proposals, {' or '.join(SEARCHES)}, or a file.")
+    return given or used

@@ -1,0 +1,45 @@
+"""Photographs by their paths: what they are called, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench.data.photographs import Photographs, find_photographs
+from bench.errors import BadFileError, MissingDataError, RequestError
+
+
+def photograph(path: Path, width: int = 6, height: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height)).save(path)
+    return path
+
+
+def test_they_are_called_as_their_files_below_a_folder(tmp_path: Path) -> None:
+    one, other = photograph(tmp_path / "a" / "b c.jpg"), photograph(tmp_path / "ü.PNG")
+    (tmp_path / "a" / "text.txt").touch()
+    assert find_photographs(tmp_path) == {"a/b c": one, "ü": other}
+    assert find_photographs([str(one), other]) == {"b c": one, "ü": other}
+    assert find_photographs([one, tmp_path / "a"]) == {"b c": one}
+
+
+def test_what_cannot_be_told_apart_or_found_is_refused(tmp_path: Path) -> None:
+    one, other = photograph(tmp_path / "a" / "x.jpg"), photograph(tmp_path / "b" / "x.png")
+    with pytest.raises(RequestError, match="are both called x: give a folder above both"):
+        find_photographs([one, other])
+    with pytest.raises(MissingDataError, match="none"):
+        find_photographs([one, tmp_path / "none"])
+    with pytest.raises(RequestError, match=r"No photograph \(\.jpg, \.jpeg, \.png\) in no path"):
+        find_photographs([])
+
+
+def test_their_truth_has_sizes_and_shows_nothing(tmp_path: Path) -> None:
+    dataset = Photographs("toy", ("cat", "dog"), find_photographs(photograph(tmp_path / "x.jpg")))
+    truth = dataset.ground_truth()
+    assert (truth.ids, truth.size.tolist(), truth.labels.tolist()) == (("x",), [[6, 4]], [[-1, -1]])
+    assert (dataset.splits(), dataset.image_path("x")) == (("photographs",), tmp_path / "x.jpg")
+    (tmp_path / "y.jpg").write_bytes(b"text")
+    with pytest.raises(BadFileError, match=r"y\.jpg: not a JPEG or PNG image"):
+        Photographs("toy", ("cat",), find_photographs(tmp_path)).ground_truth()
