@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MethodType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -160,7 +160,7 @@ def load_method(
         config = cls.Config.model_validate(_list_settings(key["config"], prediction, cls.Config))
     except ValidationError as error:
         raise RequestError(f"The settings of training {training} do not fit ({error.errors()[0]['msg']}).") from None
-    method = cast("MapMethod | ProposalMethod", build(cls, config, task, key["seed"]))
+    method = build(cls, config, task, key["seed"])
     learner = method.base if isinstance(method, Attribution) else method
     if key["config"].get("weights") != "none":
         for module in list(learner.modules()):  # what loading the initial weights does beside setting parameters

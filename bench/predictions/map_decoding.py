@@ -156,4 +156,4 @@ def _find_scores(maps: ResolvedPredictions, truth: GroundTruth, scores: Resolved
         row = int(there.argmin()) if len(have) else 0
         image, label = truth.ids[maps.image[row]], truth.classes[maps.label[row]]
         raise RequestError(f"--scores: no score of class {label!r} in image {image!r}, which has a map of it.")
-    return scores.score[order][place]
+    return np.asarray(scores.score[order][place])
