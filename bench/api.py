@@ -59,6 +59,8 @@ def run(
     threads: int | None = None,
     cache: int = IMAGE_CACHE_MIB,
     feature_cache: bool = True,
+    again: bool = False,
+    keep: bool = False,
     data_root: Folder | None = None,
     runs: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
@@ -82,9 +84,12 @@ def run(
         tuned_on: Supervision beyond image labels that settings were tuned on.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         workers: Threads that load images ahead of need.
-        threads: Threads that compute; part of a training's address.
+        threads: Threads that compute on a CPU; part of a training's address. Default: as many as are free, or those of
+            the training that goes on.
         cache: MiB of decoded images that a training keeps in memory.
         feature_cache: Whether features of frozen nets are kept on disk.
+        again: Delete what is stored of these runs first, and make it anew.
+        keep: Take what is stored although its code was edited since; the record then says so.
         data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
         runs: Folder of trainings, predictions and results; default: BENCH_RUNS, or "runs".
         plugin: Files with methods, protocols or datasets of your own.
@@ -109,6 +114,8 @@ def run(
     for name, given in (("method", method), ("protocol", protocol or track)):
         if not given:
             raise RequestError(f"run needs {name}: give at least one.")
+    if again and keep:
+        raise RequestError("again makes anew what keep takes: give one of them.")
     places, reporter = _make_places(data_root, runs), _make_progress(progress)
     asked = Asked(
         track=track,
@@ -137,6 +144,7 @@ def run(
         cache=cache,
         feature_cache=feature_cache,
         datasets=cached,
+        stored="again" if again else "keep" if keep else "take",
     )
     if report.failed and len(requests) == 1:
         raise next(iter(report.failed.values()))

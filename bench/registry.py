@@ -12,15 +12,17 @@ import functools
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from bench.core.files import file_digest
+from bench.core.files import digest
+from bench.core.source_code import digest_source, find_module, trace_imports
 from bench.data import datasets
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
@@ -36,7 +38,24 @@ _Found = TypeVar("_Found")
 ROOT = Path(__file__).resolve().parent.parent
 
 _PLUGINS: dict[Literal["method", "protocol", "net"], dict[str, Path]] = {"method": {}, "protocol": {}, "net": {}}
-"""Name to file of every `--plugin`, but for datasets, which `bench.data.datasets` keeps; the only state here."""
+"""Name to file of every `--plugin`, but for datasets, which `bench.data.datasets` keeps."""
+
+_LOADED: dict[Path, str] = {}
+"""The digest of each file of code when this process first asked for it, which is what it computes by."""
+
+LIBRARIES = ("timm", "torchvision")
+"""Packages whose nets are called by their name and a colon."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of a method or net.
+
+    own: what identifies code of others in an address; None without any. shipped: the digest of each module of ours.
+    """
+
+    own: str | None
+    shipped: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -201,9 +220,114 @@ def find_net(name: str) -> Any:
     return _import("methods.nets").find_net(name)
 
 
-def digest_net(name: str) -> str:
-    """Compute the digest of the file that defines a net of others."""
-    return file_digest(Path(nets()[name].origin))
+def find_download(net: str) -> str:
+    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here. Raises as `find_net`."""
+    return str(_import("methods.nets").find_download(net))
+
+
+def read_method_code(name: str) -> Code:
+    """Digest a method's file and what it imports beside it. Raises UnknownNameError."""
+    return _read_code(_find_listed(name))
+
+
+def read_net_code(name: str) -> Code:
+    """Digest what makes a net: its file, of a library its version, and what loads its weights.
+
+    Raises UnknownNameError, and RequestError for a library that is not installed.
+    """
+    library, colon, _ = name.partition(":")
+    if colon and library in LIBRARIES:
+        own = f"{library} {_read_version(library)}"
+        return Code(own, _read_shipped("methods.nets.libraries", "methods.nets.weights"))
+    if name in (known := nets()):
+        code = _read_code(known[name])
+        return Code(code.own, code.shipped | _read_shipped("methods.nets.measured", "methods.nets.weights"))
+    module = _import("methods.nets").locate_net(name)
+    return Code(None, _read_shipped(module, "methods.nets.weights"))
+
+
+def list_edited_since() -> list[str]:
+    """List the files that were edited after this process loaded them: it computes by what they were."""
+    return sorted(str(path) for path, before in _LOADED.items() if path.exists() and digest_source(path) != before)
+
+
+def _read_code(listed: Listed) -> Code:
+    files = _trace_code(listed)
+    digests = {module: _digest_loaded(path) for module, path in files.items()}
+    shipped = {module: digests[module] for module, path in files.items() if _is_shipped(path)}
+    own = {module: value for module, value in digests.items() if module not in shipped}
+    return Code(digest(own) if own else None, shipped)
+
+
+def _read_shipped(*modules: str) -> dict[str, str]:
+    """Digest modules of ours and what they import of ours."""
+    files = {name: path for module in modules for name, path in trace_imports(module, _find_shipped).items()}
+    return {name: _digest_loaded(path) for name, path in sorted(files.items())}
+
+
+def _trace_code(listed: Listed) -> dict[str, Path]:
+    """Return the files of a method or net by module: its own, what it imports beside it, and what it imports of ours.
+
+    Beside a plugin file are its folder and those that Python is told to import from; beside a module of a package, the
+    package.
+    """
+    path = Path(listed.origin)
+    if listed.module and listed.module.startswith("methods."):
+        return trace_imports(listed.module, _find_shipped)
+    start = listed.module or path.stem
+    if listed.module is None:
+        top, folders = None, [*_list_local_folders(), path.parent]
+    else:
+        top, folders = start.partition(".")[0], [path.parents[start.count(".") + (path.name == "__init__.py")]]
+
+    def find(module: str) -> Path | None:
+        if module == start:
+            return path if path.is_file() else None
+        package = module.partition(".")[0]
+        if package == "methods":
+            return _find_shipped(module)
+        return find_module(module, folders) if top in (None, package) else None
+
+    return trace_imports(start, find)
+
+
+def _find_shipped(module: str) -> Path | None:
+    """Return the file of a module of ours; None for the catalogue of nets, each of which is traced by itself."""
+    if not module.startswith("methods.") or module == "methods.nets":
+        return None
+    return find_module(module, [ROOT])
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.is_relative_to(ROOT / "methods")
+
+
+def _list_local_folders() -> list[Path]:
+    """Return the folders that Python imports from, without ours, the standard library's and those of packages."""
+    standard = Path(sysconfig.get_path("stdlib")).resolve()
+    folders = [Path(folder or ".").resolve() for folder in sys.path]
+    return [
+        folder
+        for folder in folders
+        if folder.is_dir()
+        and not {"site-packages", "dist-packages"} & {*folder.parts}
+        and not folder.is_relative_to(standard)
+        and folder != ROOT
+    ]
+
+
+def _digest_loaded(path: Path) -> str:
+    return _LOADED.setdefault(path, digest_source(path))
+
+
+def _read_version(library: str) -> str:
+    """Return the version of a library without the mark of how it was built. Raises RequestError if it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(library).partition("+")[0]
+    except PackageNotFoundError:
+        raise RequestError(f"Nets {library}:NAME need the package {library}: pip install {library}.") from None
 
 
 def refuse_installed(path: Path, how: str) -> None:
@@ -236,6 +360,19 @@ def use_plugin(path: Path) -> None:
             f"Plugin {path}: there is a {kind} {name!r} already ({taken[name].origin}). Rename the file."
         )
     _PLUGINS[kind][name] = path
+    if kind != "protocol":
+        _forget_edited(_list_method(name, path, None))
+
+
+def _forget_edited(listed: Listed) -> None:
+    """Have a plugin imported anew, with what it imports beside it, if a file of theirs was edited since."""
+    files = {path for path in _trace_code(listed).values() if not _is_shipped(path)}
+    if any(path in _LOADED and _LOADED[path] != digest_source(path) for path in files):
+        for path in files:
+            _LOADED.pop(path, None)
+        stale = {str(path) for path in files}
+        for module in [name for name, one in sys.modules.items() if getattr(one, "__file__", None) in stale]:
+            del sys.modules[module]
 
 
 def plugins() -> list[Path]:
@@ -370,13 +507,36 @@ def _load_file(path: Path) -> ModuleType:
     name = f"weakloc_plugin_{path.stem}"
     if name in sys.modules and sys.modules[name].__file__ == str(path):
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    helpers = _list_helpers(path)
+    for file in (path, *helpers.values()):
+        _digest_loaded(file)
+    if helpers and str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FreshLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise ImportError(f"no loader for {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses and pickling look the module up by name
     spec.loader.exec_module(module)
+    for helper, file in helpers.items():
+        if helper in sys.modules and sys.modules[helper].__file__ != str(file):
+            del sys.modules[name]
+            raise ImportError(f"its {helper} is not {file}, but {sys.modules[helper].__file__}: rename one of them")
     return module
+
+
+class _FreshLoader(SourceFileLoader):
+    """Compiles the file as it is: what Python keeps compiled may be of an edit in the same second."""
+
+    def path_stats(self, path: Any) -> Any:
+        """Raise OSError, upon which nothing compiled is read."""
+        raise OSError
+
+
+def _list_helpers(path: Path) -> dict[str, Path]:
+    """Return the files, by module, of what a plugin file imports beside it."""
+    files = _trace_code(Listed(path.stem, "", str(path)))
+    return {module: file for module, file in files.items() if file != path and not _is_shipped(file)}
 
 
 def _select_method(module: ModuleType, listed: Listed) -> MethodClass:

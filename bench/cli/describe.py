@@ -140,7 +140,7 @@ def describe_protocol(record: Record) -> ProtocolDocument:
     """Describe a protocol: dataset, splits, metrics with their direction, conventions with their source."""
     bound = registry.bind(record)
     document = {
-        **record.model_dump(mode="json", exclude={"conventions", "sources", "metrics"}),
+        **record.model_dump(mode="json", exclude={"conventions", "changed", "sources", "metrics"}),
         "metrics": {name: {"higher_is_better": bound.family.METRICS[name]} for name in record.metrics},
         "conventions": {
             name: {"value": value, "source": record.sources.get(name, "")}

@@ -588,3 +588,54 @@ class TablesDocument(TypedDict):
     """`table`."""
 
     tables: list[TableDocument]
+
+
+class RunForecastDocument(TypedDict):
+    """What one run would do, as `bench.execution.forecast.RunForecast` says."""
+
+    run: str
+    training: str | None
+    predictions: str
+    is_scored: bool
+    images: dict[str, int]
+    seconds: float | None
+    memory_mib: float | None
+    like: str | None
+    proposals: int
+    download: str
+    notes: list[str]
+    error: str
+
+
+class DryRunDocument(TypedDict):
+    """`run --dry-run`."""
+
+    runs: list[RunForecastDocument]
+
+
+class StoredItemDocument(TypedDict):
+    """A folder or file of the runs folder."""
+
+    kind: str
+    name: str
+    bytes: int
+    modified: str
+    label: str
+    why_kept: str
+
+
+class DiskUseDocument(TypedDict):
+    """`runs du`: bytes by kind, and the largest items."""
+
+    bytes: int
+    kinds: dict[str, int]
+    largest: list[StoredItemDocument]
+
+
+class PruneDocument(TypedDict):
+    """`runs prune`: what was deleted, or would be, and what was kept although it is old enough."""
+
+    dry_run: bool
+    bytes: int
+    deleted: list[StoredItemDocument]
+    kept: list[StoredItemDocument]

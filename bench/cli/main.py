@@ -32,6 +32,7 @@ VERBS = {
     "compare": ("compare:compare", "Compare two results on the same images."),
     "gate": ("gate:gate", "Check results against their baselines."),
     "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
+    "runs": ("runs:runs", "Show what the runs folder takes on the disk, and delete old parts of it."),
     "report": ("report:report", "Write the static site."),
     "publish": ("table:publish", "Copy a result, or those of a track, to the published ones."),
     "data": ("data:data", "Check, look at and download datasets; compute proposals."),

@@ -67,7 +67,12 @@ _OPTIONS = options.combine(
 means = options.combine(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     options.workers,
-    click.option("--threads", type=click.IntRange(min=1), help="Threads that compute; part of a training's address."),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads that compute on a CPU; part of a training's address.  [default: as many as are free, or those of "
+        "the training that goes on]",
+    ),
     click.option(
         "--cache",
         type=click.IntRange(min=0),

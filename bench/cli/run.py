@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from bench.cli import options, product
-from bench.cli.output import format_value, print_results, say
-from bench.cli.progress import make_reporter
+from bench.cli.documents import DryRunDocument, RunForecastDocument
+from bench.cli.output import align_columns, emit, format_value, print_results, say
+from bench.cli.progress import format_duration, make_reporter
 from bench.cli.table import format_leaderboards
 from bench.core.progress import SILENT, is_follower
+from bench.errors import format_bytes, format_count
 from bench.recipe import DEFAULT
 
 if TYPE_CHECKING:
     from bench.core.files import Places
+    from bench.execution.code_changes import Stored
     from bench.execution.dataset_cache import DatasetCache, ResolvedRecipe
+    from bench.execution.forecast import RunForecast
     from bench.execution.pipeline import Request
 
 
 @click.command("run")
 @product.requests
 @product.means
+@click.option("--again", is_flag=True, help="Delete what is stored of these runs first, and make it anew.")
+@click.option(
+    "--keep", is_flag=True, help="Take what is stored although its code was edited since; the record then says so."
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be trained, predicted and downloaded, and how long like runs have taken; do nothing.",
+)
 @options.places
 @options.plugin
 @options.as_json
@@ -31,6 +46,9 @@ def run(
     requests: list[Request],
     datasets: DatasetCache,
     track: str | None,
+    again: bool,
+    keep: bool,
+    dry_run: bool,
     places: Places,
     as_json: bool,
     **means: Any,
@@ -41,6 +59,12 @@ def run(
     setting goes to the methods that have it. With --track its methods run with its data and settings, and others join
     it. The same command again goes on where it stopped.
     """
+    if again and keep:
+        raise click.UsageError("--again makes anew what --keep takes: give one of them.")
+    stored: Stored = "again" if again else "keep" if keep else "take"
+    if dry_run:
+        given = {name: means[name] for name in ("device", "threads")}
+        return _print_forecasts(_forecast(requests, datasets, stored, **given), as_json=as_json)
     from bench.execution.pipeline import run as run_all
 
     silent = is_follower()
@@ -48,7 +72,7 @@ def run(
     for text in recipes:  # those of a track are in its file
         say(text)
     progress = SILENT if silent else make_reporter()
-    report = run_all(requests, places, progress=progress, datasets=datasets, **means)
+    report = run_all(requests, places, progress=progress, datasets=datasets, stored=stored, **means)
     if silent:
         return 0  # the main process reports the outcome; another exit code would make torchrun kill it
     if report.results and track and not as_json:
@@ -69,3 +93,59 @@ def _describe_recipe(recipe: ResolvedRecipe) -> str:
     name = cls.name if variant is None else f"{cls.name}:{variant}"
     lines = [f"  {origin}: {', '.join(by_origin[origin])}" for origin in sorted(by_origin, key=DEFAULT.__eq__)]
     return "\n".join([f"Recipe of {name} on {recipe.dataset.name}", *lines])
+
+
+def _forecast(
+    requests: Sequence[Request], datasets: DatasetCache, stored: Stored, *, device: str, threads: int | None
+) -> list[RunForecast]:
+    from bench.execution.forecast import forecast_runs
+    from bench.records.collection import list_results
+    from bench.verbs.results import MEASURED, find_results
+
+    known = [one.result for one in list_results(datasets.places, find_results(None) / MEASURED)]
+    return forecast_runs(requests, datasets, known, device=device, threads=threads, stored=stored)
+
+
+def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:
+    """Print what runs would do; return the exit code of those that would fail."""
+    if as_json:
+        document: DryRunDocument = {"runs": [cast(RunForecastDocument, asdict(one)) for one in forecasts]}
+        emit(document)
+        return 2 if any(one.error for one in forecasts) else 0
+    rows = [("run", "training", "predictions", "time", "memory", "as in")]
+    click.echo(align_columns([*rows, *(_format_forecast(one) for one in forecasts if not one.error)]))
+    for note in dict.fromkeys(note for one in forecasts for note in _list_notes(one)):
+        click.echo(f"note: {note}")
+    click.echo(_format_total([one for one in forecasts if not one.error]))
+    for one in forecasts:
+        if one.error:
+            say(f"Error: {one.run}: {one.error}")
+    return 2 if any(one.error for one in forecasts) else 0
+
+
+def _format_forecast(one: RunForecast) -> tuple[str, ...]:
+    def state(step: str, state: str | None) -> str:
+        counted = f" ({format_count(one.images[step], 'image')})" if step in one.images else ""
+        return f"{state or 'none'}{counted}"
+
+    seconds = "" if not one.images else "unknown" if one.seconds is None else f"about {format_duration(one.seconds)}"
+    memory = "" if one.memory_mib is None else format_bytes(int(one.memory_mib * 2**20))
+    steps = state("training", one.training), state("prediction", one.predictions)
+    return (one.run, *steps, seconds, memory, (one.like or "")[:8])
+
+
+def _list_notes(one: RunForecast) -> list[str]:
+    """List what one run needs, and what sets its result apart."""
+    return [
+        *([f"to download: {one.download}"] if one.download else []),
+        *([f"proposals of about {format_count(one.proposals, 'image')} are computed first"] if one.proposals else []),
+        *one.notes,
+        *([f"time and memory as in {one.like[:8]} are of {one.like.partition(', ')[2]}"] if one.like else []),
+    ]
+
+
+def _format_total(forecasts: Sequence[RunForecast]) -> str:
+    todo = [one for one in forecasts if one.images]
+    known = [one.seconds for one in todo if one.seconds is not None]
+    unknown = "" if len(known) == len(todo) else f", and {len(todo) - len(known)} of which no record tells"
+    return f"{len(todo)} of {format_count(len(forecasts), 'run')} to do, about {format_duration(sum(known))}{unknown}."

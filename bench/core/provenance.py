@@ -21,7 +21,7 @@ def collect_provenance(device: str) -> dict[str, Any]:
         **read_code(),
         "packages": {name: _package_version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "platform": platform.platform(),
-        **_describe_device(device),
+        **describe_device(device),
     }
 
 
@@ -87,7 +87,8 @@ def _package_version(package: str) -> str | None:
         return None
 
 
-def _describe_device(device: str) -> dict[str, Any]:
+def describe_device(device: str) -> dict[str, Any]:
+    """Return the name of a device, of a processor with the threads that compute, and its driver."""
     import torch
 
     if device.startswith("cuda"):

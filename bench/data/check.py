@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.core.files import Places, digest, file_digest
 from bench.core.progress import SILENT, Progress
 from bench.data.datasets import DATASETS, Dataset, open_dataset
-from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT
 from bench.data.oddities import list_oddities
+from bench.data.published import PUBLISHED, Counts, compare_counts, count_truth
 from bench.errors import MissingDataError
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts of one split's ground truth.
-
-    pairs: (image, class) pairs with an object. difficult_only: pairs whose objects are all difficult.
-    """
-
-    images: int
-    objects: int
-    not_difficult: int
-    pairs: int
-    difficult_only: int
-
-
-PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
-    "voc2007": {
-        "trainval": asdict(Counts(5011, 15662, 12608, 7913, 607)),
-        "test": asdict(Counts(4952, 14976, 12032, 7632, 619)),
-        "Segmentation/trainval": {"images": 422},
-        "Segmentation/test": {"images": 210},
-    },
-    "voc2010": {"train": {"images": 4998}, "val": {"images": 5105}, "trainval": {"images": 10103}},
-    "voc2012": {
-        "train": {"images": 5717},
-        "val": {"images": 5823},
-        "trainval": {"images": 11540},
-        "Segmentation/train": {"images": 1464},
-        "Segmentation/val": {"images": 1449},
-        "train_aug": {"images": 10582},
-    },
-    "voc2012-actions": {"images/train": {"images": 2296}, "images/val": {"images": 2292}},
-    "coco2014": {"train": {"images": 82783, "objects": 604907}, "val": {"images": 40504, "objects": 291875}},
-    "coco2017": {"train": {"images": 118287, "objects": 860001}, "val": {"images": 5000, "objects": 36781}},
-    "ilsvrc2012": {
-        "train": {"images": 1281167},
-        "val": {"images": 50000, "pairs": 50000},
-        "wsolevaluation/val": {"images": 10000},
-        "wsolevaluation/test": {"images": 50000},
-    },
-    "ilsvrc2013-det": {"val": {"images": 20121, "objects": 55502}},
-    "cub": {
-        "train": {"images": 5994, "objects": 5994},
-        "test": {"images": 5794, "objects": 5794},
-        "wsolevaluation/train": {"images": 5994},
-        "wsolevaluation/val": {"images": 1000},
-        "wsolevaluation/test": {"images": 5794},
-    },
-    "openimages": {"train": {"images": 29819}, "val": {"images": 2500}, "test": {"images": 5000}},
-    "mit67": {"train": {"images": 5360}, "test": {"images": 1340}},
-}
-"""The published counts of each split: some fields of `Counts`."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +79,9 @@ def _check_split(dataset: Dataset, name: str, *, contents: bool) -> SplitCheck:
         content = _digest_contents(dataset, truth.ids) if contents else ""
     except MissingDataError as error:
         return SplitCheck(name, problem=str(error))
-    objects, labels = truth.objects, truth.labels
-    counts = Counts(
-        images=len(truth.ids),
-        objects=len(objects),
-        not_difficult=int((~objects.difficult).sum()),
-        pairs=int((labels != ABSENT).sum()),
-        difficult_only=int((labels == ONLY_DIFFICULT).sum()),
-    )
+    counts = count_truth(truth)
     photographs = len(truth.ids) - len(dataset.list_missing_images(truth.ids))
-    problem = _compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {}))
+    problem = compare_counts(counts, PUBLISHED.get(dataset.name, {}).get(name, {}))
     return SplitCheck(name, counts, photographs, problem, content)
 
 
@@ -149,9 +89,3 @@ def _digest_contents(dataset: Dataset, ids: Sequence[str]) -> str:
     """Compute the digest of ids and contents of photographs. Raises MissingDataError for one that is not on disk."""
     dataset.require_images(ids)
     return digest([[image, file_digest(dataset.image_path(image))] for image in ids])
-
-
-def _compare_counts(counts: Counts, published: Mapping[str, int]) -> str:
-    actual = asdict(counts)
-    differing = {key: value for key, value in published.items() if actual[key] != value}
-    return "; ".join(f"{actual[key]} {key}, published {value}" for key, value in differing.items())

@@ -62,6 +62,11 @@ def search_all(search: Search, images: Sequence[Path], progress: Progress, worke
     return [proposals[entry] for entry in entries]
 
 
+def is_cached(search: Search, image: Path) -> bool:
+    """Return whether an image's proposals are in the cache."""
+    return _cache_path(search.folder, image).is_file()
+
+
 def _cache_path(folder: Path, image: Path) -> Path:
     name = file_digest(image)
     return folder / name[:2] / f"{name}.npy"

@@ -97,6 +97,21 @@ def load_proposals(
     return Proposals.from_arrays(ids, *read_proposals(path, ids))
 
 
+def estimate_uncomputed(spec: str, dataset: Dataset, ids: Sequence[str], places: Places, *, sample: int = 50) -> int:
+    """Estimate, from some images, of how many the proposals are still to be computed; none are of a file's.
+
+    Raises MissingDataError if images or a search's model are not on disk.
+    """
+    if spec not in SEARCHES:
+        return 0
+    from bench.data.computed import is_cached
+
+    dataset.require_images(ids)
+    search, some = _build_search(spec, places), ids[:: -(-len(ids) // sample)]
+    missing = sum(not is_cached(search, dataset.image_path(image)) for image in some)
+    return -(-missing * len(ids) // len(some))
+
+
 def _build_search(spec: str, places: Places) -> Search:
     if spec == "edge-boxes":
         from bench.data.edge_boxes import build_edge_boxes_search

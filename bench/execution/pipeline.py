@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
+from bench import registry
 from bench.core import provenance
-from bench.core.files import IMAGE_CACHE_MIB, Places, read_json, write_json
+from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_json, write_json
 from bench.core.progress import SILENT, Countdown, Progress
-from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count
+from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count, format_names
+from bench.execution.code_changes import Stored, discard, list_kept, settle_stored, write_code
 from bench.execution.frozen_features import open_features
+from bench.execution.remarks import add_remarks, list_warnings
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
+from bench.execution.threads import ThreadPool, find_begun, open_pool, use_threads
 from bench.method import Attribution, MapMethod, Predictor, ProposalMethod, Task, TrainedConfig
 from bench.predictions import prior_runs
 from bench.predictions.formats import read_any
@@ -64,6 +68,7 @@ class ExecutionOptions:
     """Bytes of decoded images that a training keeps in memory."""
     features: Path | None
     """Where features of frozen nets are kept; None: nowhere."""
+    stored: Stored = "take"
     diverged: dict[str, DivergedError] = field(default_factory=dict)
     """Errors of trainings that diverged in this call, by address: runs that share one do not train it again."""
 
@@ -79,44 +84,65 @@ def run(
     cache: int = IMAGE_CACHE_MIB,
     feature_cache: bool = True,
     datasets: DatasetCache | None = None,
+    stored: Stored = "take",
 ) -> Report:
     """Run every request; what several share is trained and predicted once. A request that fails stops no other.
 
-    cache: MiB of decoded images that a training keeps in memory. feature_cache: whether features of frozen nets are
-    kept on disk. datasets: what has been opened and resolved already.
+    threads: that compute on a CPU; None: as many as are free, or those of an unfinished training. cache: MiB of decoded
+    images that a training keeps in memory. feature_cache: whether features of frozen nets are kept on disk. datasets:
+    what has been opened and resolved already. stored: what to do with what is stored.
     """
-    import torch
-
     from bench.training.device import pick_device
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     chosen = pick_device(device)
     datasets = replace(datasets or DatasetCache(places), progress=progress, workers=workers)
-    computing = torch.get_num_threads() if chosen.type == "cpu" else 0
     features = places.cache / "features" if feature_cache else None
-    options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20, features)
+    options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20, features, stored)
     report = Report()
-    runs: list[ResolvedRun] = []
-    waiting: list[ResolvedRun] = []
-    kinds: defaultdict[str, set[str]] = defaultdict(set)
-
-    def prepare(request: Request) -> ResolvedRun:
-        return resolve_request(request, datasets, device=chosen, threads=computing).prepare()
-
-    with process_group.join_group(chosen):
-        for request in requests:
-            with _collect_errors(request, report):
-                resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
-                progress.say(describe_run(resolved))
-                kinds[resolved.predictions.address].update(resolved.kinds)
-                if not _locate_result(resolved, options).exists():
-                    waiting.append(resolved)
-                runs.append(resolved)
+    with process_group.join_group(chosen), open_pool(chosen, threads, progress) as pool:
+        runs = _prepare_all(requests, datasets, pool, options, report)
+        waiting = [resolved for resolved in runs if not _locate_result(resolved, options).exists()]
+        kinds: defaultdict[str, set[str]] = defaultdict(set)
+        for resolved in runs:
+            kinds[resolved.predictions.address].update(resolved.kinds)
         for resolved in _count_down(runs, waiting, progress):
-            with _collect_errors(resolved.request, report):
+            with _collect_errors(resolved.request, report), use_threads(resolved, pool, options.store, progress):
                 report.results.extend(_execute(resolved, sorted(kinds[resolved.predictions.address]), options))
     return report
+
+
+def _prepare_all(
+    requests: Sequence[Request], datasets: DatasetCache, pool: ThreadPool, options: ExecutionOptions, report: Report
+) -> list[ResolvedRun]:
+    """Resolve requests, say what they come to, and settle what is stored of them: all of it before anything is made."""
+
+    def prepare(request: Request) -> ResolvedRun:
+        resolved = resolve_request(request, datasets, device=options.device, threads=pool.count)
+        return find_begun(resolved.prepare(), pool, options.store)
+
+    def settle(resolved: ResolvedRun) -> str:
+        record = _locate_result(resolved, options)
+        if options.stored == "again" and process_group.is_main():
+            discard(resolved, options.store, record)
+        return settle_stored(resolved, options.store, record, options.stored)
+
+    prepared = []
+    for request in requests:
+        with _collect_errors(request, report):
+            resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
+            options.progress.say(describe_run(resolved))
+            for line in list_warnings(resolved):
+                options.progress.say(f"note: {line}.")
+            prepared.append(resolved)
+    if edited := registry.list_edited_since():
+        options.progress.say(f"note: this process loaded these files before they were edited: {format_names(edited)}.")
+    settled = []
+    for resolved in prepared:
+        with _collect_errors(resolved.request, report):
+            if said := process_group.main_first(partial(settle, resolved), lambda _: ""):
+                options.progress.say(said)
+            settled.append(resolved)
+    return settled
 
 
 def _count_down(
@@ -221,7 +247,7 @@ def train(resolved: ResolvedRun, options: ExecutionOptions) -> None:
         if check is None:
             return
         if process_group.is_main():
-            options.store.prepare_folder(folder, resolved.training)
+            write_code(options.store.prepare_folder(folder, resolved.training), resolved.training_code)
         try:
             _fit(resolved, folder, options, check)
         except DivergedError as error:
@@ -285,7 +311,7 @@ def _predict(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
         if check is None:
             return
         if process_group.is_main():
-            options.store.prepare_folder(folder, resolved.predictions)
+            write_code(options.store.prepare_folder(folder, resolved.predictions), resolved.code)
         missing = process_group.broadcast(_list_missing_kinds(resolved, kinds, options))
         tables, cost = _make_predictions(resolved, missing, options, check)
         if not process_group.is_main():
@@ -345,6 +371,7 @@ def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
     resolved_predictions = {kind: resolve(made, resolved.test) for kind, made in predictions.items()}
     scoring = score(resolved.bound, resolved.test, resolved_predictions)
     seconds = time.monotonic() - begin
+    scoring = add_remarks(scoring, resolved, list_kept(resolved, options.store))
     result = make_result(
         resolved.bound,
         resolved.test,
@@ -360,6 +387,9 @@ def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
 def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
     """Return the provenance of a scoring; edits of the code that trained or predicted count, also of prior runs."""
     own = provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()}
+    own |= {"code": digest(resolved.code)}
+    if resolved.training is not None and resolved.training.net is not None:
+        own |= {"net": resolved.training.net}
     steps = prior_runs.list_steps(options.store, resolved.predictions.address, resolved.kinds)
     return provenance.add_edits(own, (read_json(step).get("provenance", {}) for step in steps if step.exists()))
 

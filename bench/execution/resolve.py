@@ -104,6 +104,8 @@ class ResolvedRun:
             proposals=None if proposals is None else proposals.digest,
             threads=self.threads,
             seed=self.request.seed,
+            code=registry.read_method_code(learner.name).own,
+            net=registry.read_net_code(config["net"]).own if "net" in config else None,
         )
 
     @cached_property
@@ -129,7 +131,22 @@ class ResolvedRun:
             dataset=self.dataset.name,
             images=images,
             proposals=None if proposals is None else proposals.digest,
+            code=registry.read_method_code(self.cls.name).own,
         )
+
+    @cached_property
+    def training_code(self) -> dict[str, str]:
+        """The digest of each module of ours whose code trains."""
+        if not self.learns:
+            return {}
+        net = getattr(self.config, "net", None)
+        shipped = {} if net is None else registry.read_net_code(net).shipped
+        return {**registry.read_method_code(self.learner.name).shipped, **shipped}
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """The digest of each module of ours whose code trains or predicts."""
+        return {**self.training_code, **registry.read_method_code(self.cls.name).shipped}
 
     def _address_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a config as addresses hold it: former names, digests of files and prior runs, no proposals."""

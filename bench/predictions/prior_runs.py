@@ -59,7 +59,7 @@ def list_steps(store: Store, address: str, kinds: Sequence[str] = ()) -> Iterato
     key = read_json(folder / "config.json")
     config = dict(key["config"])
     yield from [folder / f"{kind}.json" for kind in kinds] or sorted(
-        {*folder.glob("*.json")} - {folder / "config.json"}
+        {*folder.glob("*.json")} - {folder / "config.json", folder / "code.json"}
     )
     if key["training"]:
         training = store.training_folder(key["training"])

@@ -19,6 +19,9 @@ SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
 
 
+TRAINED_ON = "evaluated_images_trained_on"
+"""The count of images that were trained on and then evaluated, under a protocol that wants others."""
+
 Supervision = Literal["none", "unknown", "val-boxes", "test-oracle"]
 """What supervision beyond image labels tuned a result; unknown for predictions from elsewhere."""
 

@@ -33,14 +33,22 @@ SMALL = 1 << 20
 """Outcomes of at most this many bytes are published with their record; of larger ones only the digest is."""
 
 
+_LATER = ("code", "net")
+"""Fields of keys that are in an address only if they have a value."""
+
+
 @dataclass(frozen=True)
 class _Key:
     """Everything that determines some files, as JSON values."""
 
+    def describe(self) -> dict[str, Any]:
+        """Return the fields, without those that are younger than addresses and say nothing."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in _LATER}
+
     @property
     def address(self) -> str:
         """The digest of the key."""
-        return digest(asdict(self))
+        return digest(self.describe())
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ class TrainingKey(_Key):
     """Everything that determines trained weights.
 
     config: the training stage, weights and proposals by their digests; it has precision and global batch.
-    data: digest of ids and image files' names and sizes. labels: digest of classes, ids and labels.
+    data: digest of ids and image files' names and sizes. labels: digest of classes, ids and labels. code, net: digest
+    of a method of others with what it imports beside it, and what identifies a net of others; None for ours.
     """
 
     method: str
@@ -60,6 +69,8 @@ class TrainingKey(_Key):
     proposals: str | None
     threads: int
     seed: int
+    code: str | None = None
+    net: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ class PredictionsKey(_Key):
     """Everything that determines predictions; the kind is the file's name.
 
     training: an address; None for a method that learns nothing, whose `config` is all of it, else the prediction stage.
-    images: digest of ids and sizes, and for trained methods of the image files' names and sizes.
+    images: digest of ids and sizes, and for trained methods of the image files' names and sizes. code: digest of a
+    method of others, as for a training.
     """
 
     method: str
@@ -78,6 +90,7 @@ class PredictionsKey(_Key):
     dataset: str
     images: str
     proposals: str | None
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class Store:
     def prepare_folder(self, folder: Path, key: _Key) -> Path:
         """Write the key into the folder, if it is not there yet; return the folder."""
         if not (folder / "config.json").exists():
-            write_json(folder / "config.json", asdict(key))
+            write_json(folder / "config.json", key.describe())
         return folder
 
     def claim(

@@ -116,6 +116,8 @@ class Record(BaseModel):
     tuned_on: Literal["none", "test-oracle"] = "none"
     """Whether its metrics choose a setting on the evaluated images."""
     conventions: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
+    """The protocol's own values of the switches that `with_conventions` has changed."""
     sources: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
@@ -132,7 +134,10 @@ class Record(BaseModel):
         for key in changes:
             if key not in self.conventions:
                 raise UnknownNameError(f"convention of {self.name}", key, self.conventions)
-        return self.model_copy(update={"conventions": {**self.conventions, **changes}})
+        given = {**self.conventions, **changes}
+        own = {**self.conventions, **self.changed}
+        changed = {key: value for key, value in own.items() if given[key] != value}
+        return self.model_copy(update={"conventions": given, "changed": changed})
 
     def digest(self, version: int, classes: tuple[str, ...]) -> str:
         """Compute the convention digest from the switches, the family, its version and the classes, not from prose."""

@@ -16,11 +16,12 @@ from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.boxes import FloatArray
 from bench.core.files import digest
 from bench.data.ground_truth import PRESENT, GroundTruth
+from bench.data.published import describe_departure
 from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
 from bench.records.replicates import build_table
 from bench.records.result import Result
-from bench.scoring.protocol import BoundProtocol
+from bench.scoring.protocol import BoundProtocol, Record
 
 _SHOWN = 5
 """Names in a message before the rest is only counted."""
@@ -110,8 +111,11 @@ def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predicti
 def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluation, **origin: Any) -> Result:
     """Make the record of an evaluation. origin: fields about the predictions, at least `method` and `predictions`.
 
-    `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks every result so.
+    `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks every result so, and
+    what is not the published split of its name counts as part of it.
     """
+    departure = describe_departure(truth)
+    remarks = filter(None, [departure, describe_conventions(protocol.record)])
     fields = {
         "address": compute_result_address(protocol, truth, origin["predictions"]),
         "protocol": protocol.record.name,
@@ -123,7 +127,7 @@ def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluat
         "dataset": truth.dataset,
         "split": truth.split,
         "images": len(truth.ids),
-        "partial": truth.split != protocol.record.eval_split,
+        "partial": truth.split != protocol.record.eval_split or bool(departure),
         "metrics": evaluation.metrics,
         "higher_is_better": evaluation.higher_is_better,
         "intervals": evaluation.intervals,
@@ -131,12 +135,20 @@ def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluat
         "class_intervals": evaluation.class_intervals,
         "undefined": evaluation.undefined,
         "counts": evaluation.counts,
-        "notes": evaluation.notes,
+        "notes": (*remarks, *evaluation.notes),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if protocol.record.tuned_on != "none":
         origin["tuned_on"] = protocol.record.tuned_on
     return Result(**{**fields, **origin})
+
+
+def describe_conventions(record: Record) -> str:
+    """Say in which conventions a protocol was changed; empty if in none."""
+    changes = [
+        f"{key} {json.dumps(record.conventions[key])}, not {json.dumps(own)}" for key, own in record.changed.items()
+    ]
+    return f"not {record.name} as it is: {'; '.join(changes)}" if changes else ""
 
 
 def _select_kinds(

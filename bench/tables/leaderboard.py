@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench import registry
 from bench.errors import format_count
-from bench.records.result import SYNTHETIC, Result
+from bench.records.result import SYNTHETIC, TRAINED_ON, Result
 from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, list_caveats
 from bench.tables.model import Cell, Table, Value
 from bench.tables.numbers import with_interval, with_spread
@@ -25,7 +26,17 @@ def leaderboards(results: Iterable[Result]) -> list[Table]:
     groups: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         groups[result.protocol, result.dataset].append(result)
-    return [leaderboard(protocol, dataset, group) for (protocol, dataset), group in groups.items()]
+    return [
+        leaderboard(protocol, dataset, group, _read_conventions(protocol))
+        for (protocol, dataset), group in groups.items()
+    ]
+
+
+def _read_conventions(protocol: str) -> dict[str, Any] | None:
+    """Return a protocol's own conventions; None if there is no such protocol here."""
+    if protocol not in registry.protocols():
+        return None
+    return registry.bind(registry.protocol(protocol)).conventions.model_dump(mode="json")
 
 
 def leaderboard(
@@ -52,7 +63,7 @@ def leaderboard(
     alike = _leave_out_oracles(_select_comparable(rows, usual))
     best = {name: _select_best(name, alike) for name in metrics}
     places = rank_results(alike, metrics[0], draws or {})
-    said = [remarks_on(row[0], usual[0]) for row in rows]
+    said = [remarks_on(row[0], _as_protocol_says(usual[0], conventions)) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
     cells = []
     for row, label, some in zip(rows, _labels(rows, said), said, strict=True):
@@ -146,6 +157,13 @@ def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | 
     return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
 
 
+def _as_protocol_says(usual: Result, conventions: Mapping[str, Any] | None) -> Result:
+    """Return the usual result as if evaluated with the protocol's own conventions, if these are known and others."""
+    if conventions in (None, usual.conventions):
+        return usual
+    return usual.model_copy(update={"conventions": dict(conventions or {}), "digest": ""})
+
+
 def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[SeedGroup]:
     """Select the rows evaluated as the usual one; if it is alone, those with most in common under its conventions."""
     counts = Counter(_get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
@@ -178,6 +196,8 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
         remarks.append(f"partial: evaluated on {result.split}, {format_count(result.images, 'image')}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
+    if trained_on := result.counts.get(TRAINED_ON):
+        remarks.append(f"{trained_on} of {format_count(result.images, 'evaluated image')} are also trained on")
     if result.tuned_on != "none":
         remarks.append(f"tuned on: {_TUNED_ON.get(result.tuned_on, result.tuned_on)}")
     return remarks

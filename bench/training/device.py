@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -35,24 +36,34 @@ def pick_device(name: str) -> torch.device:
         raise RequestError(f"Device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
 
 
+REPEAT_S = 1.0
+"""Seconds within which further signals are one request: torchrun passes on the Ctrl-C that its processes also get."""
+
+
 @contextmanager
-def catch_sigterm() -> Iterator[Callable[[], bool]]:
-    """Whether a SIGTERM came during the block, at whose end it is a KeyboardInterrupt; the next one ends at once."""
+def catch_interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether a SIGTERM or Ctrl-C came during the block, at whose end it is a KeyboardInterrupt.
+
+    One that comes later than `REPEAT_S` after the first ends the block at once. What is ignored before stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came = threading.Event()
+    came: list[float] = []
 
     def remember(*_: object) -> None:
-        came.set()
-        signal.signal(signal.SIGTERM, before)
+        came.append(time.monotonic())
+        if came[-1] - came[0] > REPEAT_S:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, remember)
+    handled = [one for one in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(one) not in (signal.SIG_IGN, None)]
+    before = {one: signal.signal(one, remember) for one in handled}
     try:
-        yield came.is_set
+        yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if came.is_set():
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if came:
         raise KeyboardInterrupt
 
 

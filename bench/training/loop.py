@@ -29,7 +29,7 @@ from bench.training.device import (
     INITIAL,
     STEP,
     autocast,
-    catch_sigterm,
+    catch_interrupts,
     seed_torch,
     to_input,
     use_deterministic_algorithms,
@@ -73,7 +73,7 @@ def fit(
     """Train in `folder`, from its last checkpoint on, to the weights that `checkpoint.load_weights` loads.
 
     `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays. Stopped
-    by a SIGTERM, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
+    by a SIGTERM or Ctrl-C, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
     """
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(method, method.config.ema) if method.config.ema else None
@@ -90,7 +90,7 @@ def fit(
     count, epochs = source.count_images, source.epochs
     done = count(len(history)) + source.config.batch_size * int(begun.get("step", 0))
     with (
-        catch_sigterm() as stopped,
+        catch_interrupts() as stopped,
         use_deterministic_algorithms(device),
         progress.task(f"Training {method.name}", count(epochs), start=done) as step,
     ):

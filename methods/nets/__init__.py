@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from bench import registry
 from bench.errors import BadFileError, UnknownNameError
@@ -11,6 +11,7 @@ from methods.nets import alexnet, cnn_s, efficientnet_lite, googlenet, resnet, s
 from methods.nets.backbone import Backbone, Net, RoiHead, RoiPooling
 from methods.nets.libraries import LIBRARIES
 from methods.nets.measured import describe_net
+from methods.nets.weights import find_download as _find_download
 from methods.nets.weights import load
 
 NETS: dict[str, Net] = {
@@ -31,12 +32,30 @@ NETS: dict[str, Net] = {
 __all__ = ["NETS", "Backbone", "Net", "RoiHead", "RoiPooling", "build", "describe_net", "find_net"]
 
 
-@cache
 def find_net(name: str) -> Net:
     """Find a net: one of ours, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or one of a plug-in.
 
     Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible.
     """
+    return _make_net(name, registry.read_net_code(name).own if name in registry.nets() else None)
+
+
+def find_download(name: str) -> str:
+    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here. Raises as `find_net`."""
+    return _find_download(name, find_net(name))
+
+
+def locate_net(name: str) -> str:
+    """Return the module that defines a net of ours. Raises UnknownNameError."""
+    if name not in NETS:
+        raise UnknownNameError("net", name, {**NETS, **registry.nets()}, hint="or timm:NAME, torchvision:NAME")
+    trunk = NETS[name].trunk
+    return str((trunk.func if isinstance(trunk, partial) else trunk).__module__)
+
+
+@cache
+def _make_net(name: str, code: str | None) -> Net:
+    """Find a net once. code: the digest of a plug-in's."""
     library, colon, rest = name.partition(":")
     model, at, stride = rest.partition("@")
     if colon and library in LIBRARIES and bool(at) == stride.isdecimal():
@@ -48,7 +67,7 @@ def find_net(name: str) -> Net:
     net = registry.net(name)
     if not isinstance(net, Net):
         raise BadFileError(registry.nets()[name].origin, "NET is not a methods.nets.Net (describe_net makes one)")
-    return replace(net, source=f"{name} {registry.digest_net(name)}")
+    return replace(net, source=f"{name} {code}")
 
 
 def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_pooling: RoiPooling = "max") -> Backbone:

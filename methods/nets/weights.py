@@ -171,6 +171,18 @@ def _read_imagenet(net: Net) -> dict[str, Tensor]:
         ) from None
 
 
+def find_download(name: str, net: Net) -> str:
+    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here, or if there are none."""
+    if net.imagenet is not None:
+        return f"ImageNet weights of {name}, unless its library has them already"
+    if net.torchvision is None:
+        return ""
+    from torchvision.models import get_model_weights
+
+    url = str(get_model_weights(net.torchvision)["IMAGENET1K_V1"].url)
+    return "" if (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file() else url
+
+
 def _read_package(package: str) -> dict[str, Tensor]:
     """Read the one .pth file of an installed package; its code is not run. Raises MissingDataError."""
     try:

@@ -25,8 +25,8 @@ PAGE = registry.ROOT / "docs" / "own-nets.md"
 @pytest.fixture(autouse=True)
 def _no_plugins_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_PLUGINS", {"method": {}, "protocol": {}, "net": {}})
+    monkeypatch.setattr(registry, "_LOADED", {})
     yield
-    find_net.cache_clear()
     sys.modules.pop("weakloc_plugin_small", None)
 
 
@@ -71,9 +71,13 @@ def test_weights_of_an_own_net_have_our_names(small: Path, tmp_path: Path) -> No
 def test_an_edited_file_has_other_frozen_features(small: Path) -> None:
     registry.use_plugin(small)
     before = find_net("small").source
-    small.write_text(small.read_text() + "# edited\n")
-    find_net.cache_clear()
+    small.write_text(small.read_text() + "# a remark\n")
+    registry.use_plugin(small)
+    assert find_net("small").source == before
+    small.write_text(small.read_text().replace("(32, 64)", "(32, 48)"))
+    registry.use_plugin(small)
     assert find_net("small").source != before
+    assert find_net("small").channels == 48
 
 
 def test_a_file_whose_net_is_none_is_refused(small: Path) -> None:

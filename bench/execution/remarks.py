@@ -1,0 +1,48 @@
+"""What a reader of a number has to know of the images behind it: said before a run, and kept in its record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.data.published import describe_departure
+from bench.errors import format_count
+from bench.execution.code_changes import describe_kept
+from bench.records.result import TRAINED_ON
+from bench.scoring.score import describe_conventions
+
+if TYPE_CHECKING:
+    from bench.execution.resolve import ResolvedRun
+    from bench.scoring.score import Evaluation
+
+
+def list_warnings(resolved: ResolvedRun) -> list[str]:
+    """List what sets the result of a run apart, before anything is made."""
+    truths = ([resolved.train] if resolved.learns else []) + ([] if resolved.missing else [resolved.test])
+    departures = map(describe_departure, truths)
+    overlap = _describe_overlap(count_overlap(resolved), len(resolved.test.ids))
+    return list(dict.fromkeys(filter(None, [*departures, describe_conventions(resolved.bound.record), overlap])))
+
+
+def add_remarks(evaluation: Evaluation, resolved: ResolvedRun, kept: list[str]) -> Evaluation:
+    """Add what is known of a run, and of no predictions file. kept: modules edited since its steps were made."""
+    overlap = count_overlap(resolved)
+    departure = describe_departure(resolved.train) if resolved.learns else ""
+    notes = [
+        _describe_overlap(overlap, len(resolved.test.ids)),
+        f"trained on: {departure}" if departure and departure != describe_departure(resolved.test) else "",
+        describe_kept(kept) if kept else "",
+    ]
+    counts = evaluation.counts | ({TRAINED_ON: overlap} if overlap else {})
+    return replace(evaluation, counts=counts, notes=(*evaluation.notes, *filter(None, notes)))
+
+
+def count_overlap(resolved: ResolvedRun) -> int:
+    """Count the evaluated images that are trained on; 0 where the protocol wants them to be, as CorLoc does."""
+    if not resolved.learns or resolved.bound.record.evaluates_training_split:
+        return 0
+    return len({*resolved.train.ids} & {*resolved.test.ids})
+
+
+def _describe_overlap(overlap: int, images: int) -> str:
+    return f"{overlap} of {format_count(images, 'evaluated image')} are also trained on" if overlap else ""
