@@ -337,6 +337,7 @@ def compare(
     a: str | Result,
     b: str | Result,
     *,
+    protocol: str | None = None,
     per_class: bool = False,
     anyway: bool = False,
     data_root: Folder | None = None,
@@ -344,11 +345,13 @@ def compare(
     results: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
 ) -> Comparison:
-    """Compare two results on the same images: `a - b`, its interval, and the p-value of no difference.
+    """Compare two methods or results on the same images: `a - b`, its interval, and the p-value of no difference.
 
     Args:
-        a: A result, its address, possibly abbreviated, or the path of its record.
+        a: A result, its address, possibly abbreviated, the path of its record, or a method, which stands for all its
+            seeds.
         b: The other.
+        protocol: Results of this protocol, where methods have results of several.
         per_class: Also compare class by class.
         anyway: Compare results of different protocols or conventions; `unlike` lists what differs.
         data_root: Root folder of the datasets.
@@ -358,7 +361,9 @@ def compare(
     """
     _use_plugins(plugin)
     places, measured = _make_places(data_root, runs), _find_measured(results)
-    return result_verbs.compare(a, b, places=places, measured=measured, per_class=per_class, anyway=anyway)
+    return result_verbs.compare(
+        a, b, places=places, measured=measured, protocol=protocol, per_class=per_class, anyway=anyway
+    )
 
 
 def results(

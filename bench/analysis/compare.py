@@ -1,4 +1,4 @@
-"""Comparison of two results: their difference and its uncertainty, overall and by class.
+"""Comparison of two results, or of two means over seeds: the difference and its uncertainty, overall and by class.
 
 Results on the same images share their bootstrap draws, so their differences are paired. Results of different
 protocols or images are refused, or compared with a remark: on other images there are no pairs, and one is shuffled.
@@ -7,7 +7,8 @@ protocols or images are refused, or compared with a remark: on other images ther
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import registry
-from bench.core.bootstrap import bootstrap, difference_interval, p_value
+from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult
-from bench.records.replicates import read_replicates, replicates_path
+from bench.records.replicates import Replicates, read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats
 from bench.tables.frames import make_frame, tables_to_html
@@ -42,6 +43,9 @@ Fractions = Mapping[str, float | None]
 Draws = Mapping[str, FloatArray]
 """Replicates (B,) by name."""
 
+Side = Sequence[StoredResult]
+"""Results that differ in their seed only, of which the mean is compared."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -56,11 +60,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two results differ in. unlike: how they were evaluated differently; empty where they were not."""
+    """What two sides differ in, each the results of one or more seeds.
 
-    a: Result
-    b: Result
+    unlike: how they were evaluated differently; empty where they were not. settings: those in which they differ.
+    """
+
+    a: tuple[Result, ...]
+    b: tuple[Result, ...]
     unlike: tuple[str, ...]
+    settings: tuple[str, ...]
     paired: bool
     metrics: dict[str, Difference]
     per_class: dict[str, dict[str, Difference]]
@@ -82,35 +90,56 @@ def _flatten(line: Difference) -> dict[str, float | None]:
     return {"a": line.a, "b": line.b, "difference": line.difference, "low": low, "high": high, "p": line.p}
 
 
-def compare(a: StoredResult, b: StoredResult, *, per_class: bool = False, anyway: bool = False) -> Comparison:
-    """Compare two results by the metrics that both have.
+def compare(a: Side, b: Side, *, per_class: bool = False, anyway: bool = False) -> Comparison:
+    """Compare two sides by the metrics that both have: the mean over the seeds of each.
 
     Raises RequestError where they were evaluated differently, unless `anyway`; where they have no metric in common, or
     none by class; and where what they are compared by is not beside their records.
     """
-    one, other = a.result, b.result
-    if (unlike := _list_differences(one, other)) and not anyway:
-        found = f"{_name(other)} was not evaluated like {_name(one)}: {'; '.join(unlike)}"
+    ours, theirs = (tuple(one.result for one in side) for side in (a, b))
+    one, other = ours[0], theirs[0]
+    if (unlike := list_differences(one, other)) and not anyway:
+        found = f"{_name(theirs)} was not evaluated like {_name(ours)}: {'; '.join(unlike)}"
         raise RequestError(f"{found}. --anyway compares them, and says so.")
     paired = one.truth_digest == other.truth_digest
-    metrics = _differences((one.metrics, other.metrics), _draws(a, b, paired=paired), paired=paired)
+    means = _average([result.metrics for result in ours]), _average([result.metrics for result in theirs])
+    metrics = _differences(means, _draws(a, b, paired=paired), paired=paired)
     by_class = _by_class(a, b, paired=paired) if per_class else {}
     for what, lines in (("metric", metrics), ("metric by class", by_class if per_class else metrics)):
         if not lines:
-            raise RequestError(f"{_name(one)} and {_name(other)} have no {what} in common.")
-    return Comparison(one, other, unlike, paired, metrics, by_class)
+            raise RequestError(f"{_name(ours)} and {_name(theirs)} have no {what} in common.")
+    return Comparison(ours, theirs, unlike, _list_settings(one, other), paired, metrics, by_class)
+
+
+def describe_verdict(found: Comparison) -> str:
+    """Say in a sentence what the first metric shows."""
+    name, line = next(iter(found.metrics.items()))
+    a, b = (side[0].label for side in (found.a, found.b))
+    if a == b:
+        a, b = "A", "B"
+    if found.unlike:
+        return "no verdict, as A and B were evaluated differently"
+    if line.difference is None or line.p is None:
+        return f"no verdict, as {name} is not defined for both"
+    if line.p >= 1 - LEVEL:
+        return f"no difference between {a} and {b} is shown in {name} (p = {line.p:.3f})"
+    is_better = (line.difference > 0) == found.a[0].higher_is_better[name]
+    points = f"{100 * abs(line.difference):.1f} points of {name}"
+    return f"{a} is {'better' if is_better else 'worse'} than {b} by {points} (p = {line.p:.3f})"
 
 
 def make_tables(found: Comparison) -> list[Table]:
     """Build a table of the metrics, then one of the classes of each metric that has them, in per cent."""
-    a, b = found.a, found.b
+    a = found.a[0]
     synthetic = " (synthetic)" if a.dataset in SYNTHETIC else ""
     title = f"{a.protocol} on {a.dataset}{synthetic} {a.split}, {format_count(a.images, 'image')}, per cent"
-    remarks = [f"A: {_name(a)}", f"B: {_name(b)}"]
-    caveats = {name: list_caveats([result]) for name, result in (("A", a), ("B", b))}
+    remarks = [f"Verdict: {describe_verdict(found)}.", f"A: {_name(found.a)}", f"B: {_name(found.b)}"]
+    caveats = {name: list_caveats(side) for name, side in (("A", found.a), ("B", found.b))}
     for mark, note in CAVEATS.items():
         if names := [name for name, marks in caveats.items() if mark in marks]:
             remarks.append(f"{' and '.join(names)}: {note}.")
+    if found.settings:
+        remarks.append(f"Settings in which they differ, A and B: {'; '.join(found.settings)}.")
     if lower := [name for name in found.metrics if not a.higher_is_better[name]]:
         remarks.append(f"Lower is better: {', '.join(lower)}.")
     remarks += [f"Different protocol: {reason}." for reason in found.unlike]
@@ -159,8 +188,8 @@ def _difference(
     return Difference(a, b, a - b, difference_interval(apart, a - b), p_value(apart, a - b))
 
 
-def _list_differences(a: Result, b: Result) -> tuple[str, ...]:
-    """How `b` was evaluated, where that is not how `a` was."""
+def list_differences(a: Result, b: Result) -> tuple[str, ...]:
+    """List how `b` was evaluated, where that is not how `a` was."""
     unlike = []
     if a.protocol != b.protocol:
         unlike.append(f"protocol {b.protocol}, not {a.protocol}")
@@ -176,31 +205,62 @@ def _list_differences(a: Result, b: Result) -> tuple[str, ...]:
     return tuple(unlike)
 
 
-def _draws(a: StoredResult, b: StoredResult, *, paired: bool) -> tuple[Draws, Draws]:
-    """Read the replicates beside two records. Raises RequestError if they are missing or of different draws."""
-    found = []
-    for one in (a, b):
-        if (replicates := read_replicates(one.record)) is None:
-            raise RequestError(f"{one.record} has no bootstrap replicates beside it: score the predictions again.")
-        if missing := [
-            name for name, value in one.result.metrics.items() if value is not None and name not in replicates.values
-        ]:
-            raise BadFileError(
-                replicates_path(one.record), f"no replicates of {missing[0]}: score the predictions again"
-            )
-        found.append(replicates)
-    if paired and found[0].draws != found[1].draws:
-        raise RequestError(f"{a.record} and {b.record} are of different bootstrap draws: score one of them again.")
-    return found[0].values, found[1].values
+def _list_settings(a: Result, b: Result) -> tuple[str, ...]:
+    """List the settings that both have and in which they differ."""
+    ours, theirs = ({**one.config, "weights": one.weights, "train split": one.train_split} for one in (a, b))
+    differing = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    return tuple(f"{name} {json.dumps(ours[name])}, {json.dumps(theirs[name])}" for name in differing)
 
 
-def _by_class(a: StoredResult, b: StoredResult, *, paired: bool) -> dict[str, dict[str, Difference]]:
+def _average(values: Sequence[Fractions]) -> Fractions:
+    """Average over seeds, by name; undefined where one is."""
+    return {name: _mean([one[name] for one in values]) for name in values[0] if all(name in one for one in values)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if len(defined) == len(values) else None
+
+
+def _average_draws(draws: Sequence[Draws]) -> Draws:
+    """Average over seeds, by name; as many replicates as all have."""
+    names = [name for name in draws[0] if all(name in one for one in draws)]
+    counts = {name: min(len(one[name]) for one in draws) for name in names}
+    return {name: average_over_seeds(np.stack([one[name][: counts[name]] for one in draws])) for name in names}
+
+
+def _draws(a: Side, b: Side, *, paired: bool) -> tuple[Draws, Draws]:
+    """Read the replicates beside two sides' records. Raises RequestError if they are missing or of different draws."""
+    ours, theirs = ([_read_replicates(one) for one in side] for side in (a, b))
+    for group in [[*ours, *theirs]] if paired else [ours, theirs]:
+        if len({one.draws for one in group}) > 1:
+            names = " and ".join(str(one.record) for one in (*a, *b))
+            raise RequestError(f"{names} are of different bootstrap draws: score one of them again.")
+    return _average_draws([one.values for one in ours]), _average_draws([one.values for one in theirs])
+
+
+def _read_replicates(one: StoredResult) -> Replicates:
+    if (replicates := read_replicates(one.record)) is None:
+        raise RequestError(f"{one.record} has no bootstrap replicates beside it: score the predictions again.")
+    metrics = one.result.metrics.items()
+    if missing := [name for name, value in metrics if value is not None and name not in replicates.values]:
+        raise BadFileError(replicates_path(one.record), f"no replicates of {missing[0]}: score the predictions again")
+    return replicates
+
+
+def _by_class(a: Side, b: Side, *, paired: bool) -> dict[str, dict[str, Difference]]:
     """Differences by metric and class."""
-    values = a.result.per_class, b.result.per_class
-    both = [name for name in values[0] if name in values[1]]
-    draws = [_draws_by_class(one) for one in (a, b)] if both else []
+    ours, theirs = ([one.result.per_class for one in side] for side in (a, b))
+    both = [name for name in ours[0] if all(name in one for one in (*ours, *theirs))]
+    if not both:
+        return {}
+    draws = [[_draws_by_class(one) for one in side] for side in (a, b)]
     return {
-        name: _differences((values[0][name], values[1][name]), (draws[0][name], draws[1][name]), paired=paired)
+        name: _differences(
+            (_average([one[name] for one in ours]), _average([one[name] for one in theirs])),
+            (_average_draws([one[name] for one in draws[0]]), _average_draws([one[name] for one in draws[1]])),
+            paired=paired,
+        )
         for name in both
     }
 
@@ -233,5 +293,8 @@ def _draws_by_class(one: StoredResult) -> dict[str, Draws]:
     return {name: dict(zip(classes, drawn[name].T, strict=True)) for name in result.per_class}
 
 
-def _name(result: Result) -> str:
-    return f"{result.label}{result.seed_suffix} (result {result.address})"
+def _name(results: Sequence[Result]) -> str:
+    first, addresses = results[0], ", ".join(one.address for one in results)
+    if len(results) == 1:
+        return f"{first.label}{first.seed_suffix} (result {addresses})"
+    return f"{first.label}, seeds {', '.join(str(one.seed) for one in results)} (results {addresses})"

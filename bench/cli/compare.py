@@ -13,6 +13,7 @@ from bench.cli.output import emit
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.analysis.compare import Comparison, Difference
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
+@click.option(
+    "--protocol",
+    metavar="NAME",
+    shell_complete=options.make_completer("protocols"),
+    help="Results of this protocol, where methods have results of several.",
+)
 @click.option("--per-class", is_flag=True, help="Also compare class by class, from the recorded outcomes.")
 @click.option(
     "--anyway",
@@ -35,19 +42,30 @@ if TYPE_CHECKING:
 @options.plugin
 @options.as_json
 def compare(
-    a: str, b: str, *, per_class: bool, anyway: bool, format_: str, places: Places, results: Path, as_json: bool
+    a: str,
+    b: str,
+    *,
+    protocol: str | None,
+    per_class: bool,
+    anyway: bool,
+    format_: str,
+    places: Places,
+    results: Path,
+    as_json: bool,
 ) -> None:
-    """Compare two results on the same images.
+    """Compare two methods or results on the same images.
 
-    A and B are addresses, possibly abbreviated, or paths of records. The difference is A - B, with its 95 % bootstrap
-    interval over the images and the two-sided p-value of no difference.
+    A and B are methods, addresses, possibly abbreviated, or paths of records. A method stands for all its seeds, of
+    which the means are compared. The difference is A - B, with its 95 % bootstrap interval over the images (and the
+    seeds, if there are several) and the two-sided p-value of no difference.
     """
     from bench.analysis.compare import make_tables
     from bench.tables.render import FORMATS
     from bench.verbs.results import compare as compare_results
 
-    measured = results / MEASURED
-    comparison = compare_results(a, b, places=places, measured=measured, per_class=per_class, anyway=anyway)
+    comparison = compare_results(
+        a, b, places=places, measured=results / MEASURED, protocol=protocol, per_class=per_class, anyway=anyway
+    )
     if as_json:
         emit(_to_document(comparison))
         return
@@ -55,12 +73,16 @@ def compare(
 
 
 def _to_document(comparison: Comparison) -> CompareDocument:
-    higher = comparison.a.higher_is_better
+    from bench.analysis.compare import describe_verdict
+
+    higher = comparison.a[0].higher_is_better
     return {
+        "verdict": describe_verdict(comparison),
         "a": _to_side(comparison.a),
         "b": _to_side(comparison.b),
         "paired": comparison.paired,
         "unlike": list(comparison.unlike),
+        "settings": list(comparison.settings),
         "metrics": {
             name: {**_to_difference(difference), "higher_is_better": higher[name]}
             for name, difference in comparison.metrics.items()
@@ -72,8 +94,15 @@ def _to_document(comparison: Comparison) -> CompareDocument:
     }
 
 
-def _to_side(result: Result) -> ComparedResultDocument:
-    return {"address": result.address, "method": result.label, "seed": result.seed}
+def _to_side(results: Sequence[Result]) -> ComparedResultDocument:
+    first, addresses = results[0], [one.address for one in results]
+    return {
+        "address": first.address,
+        "method": first.label,
+        "seed": first.seed,
+        "addresses": addresses,
+        "seeds": [one.seed for one in results],
+    }
 
 
 def _to_difference(difference: Difference) -> DifferenceDocument:

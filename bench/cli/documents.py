@@ -161,11 +161,13 @@ class ResubmitDocument(SubmissionDocument):
 
 
 class ComparedResultDocument(TypedDict):
-    """One side of a comparison."""
+    """One side of a comparison; where it has several seeds, `address` and `seed` are those of the first."""
 
     address: str
     method: str
     seed: int | None
+    addresses: list[str]
+    seeds: list[int | None]
 
 
 class DifferenceDocument(TypedDict):
@@ -180,12 +182,14 @@ class DifferenceDocument(TypedDict):
 
 
 class CompareDocument(TypedDict):
-    """`compare`; `unlike` says how the two were evaluated differently."""
+    """`compare`; `unlike` says how the two were evaluated differently, `settings` those in which they differ."""
 
+    verdict: str
     a: ComparedResultDocument
     b: ComparedResultDocument
     paired: bool
     unlike: list[str]
+    settings: list[str]
     metrics: dict[str, DifferenceDocument]
     per_class: dict[str, dict[str, DifferenceDocument]]
 

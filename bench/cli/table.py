@@ -13,7 +13,7 @@ from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import emit, say
 from bench.errors import RequestError
-from bench.verbs.results import LEADERBOARD, MEASURED, find_results, make_tables
+from bench.verbs.results import LEADERBOARD, MEASURED, find_results, is_leaderboard, make_tables
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 @click.command("table")
 @options.track
 @click.argument(
-    "name", default=LEADERBOARD, metavar="[leaderboard | PAPER-NUMBER]", shell_complete=options.make_completer("tables")
+    "name",
+    default=LEADERBOARD,
+    metavar="[leaderboard | PROTOCOL | TRACK | PAPER-NUMBER]",
+    shell_complete=options.make_completer("tables", "protocols", "tracks"),
 )
 @options.only_protocols
 @click.option(
@@ -55,7 +58,7 @@ def table(
     The results are those of the runs folder and the published ones. The leaderboard has a table for each protocol, best
     method first; rows evaluated under the same conventions are ranked by the first metric, as 1 + the number of
     significantly better rows. The papers' tables, such as melm-3, leave out synthetic results; python -m bench list
-    tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With --track, the
+    tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With a track, the
     leaderboards have the results of that track only.
     """
     measured = results / MEASURED
@@ -64,7 +67,7 @@ def table(
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
         return
-    click.echo(_format_tables(tables, format_, widen=name == LEADERBOARD))
+    click.echo(_format_tables(tables, format_, widen=is_leaderboard(name)))
 
 
 @click.command("publish")

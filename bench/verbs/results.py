@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.errors import RequestError, UnknownNameError
+from bench.tracks.track import list_tracks
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Comparison
+    from bench.analysis.compare import Comparison, Side
     from bench.core.files import Places
+    from bench.records.collection import StoredResult
     from bench.records.result import Result
     from bench.tables.model import Table
 
@@ -31,15 +33,76 @@ def find_results(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def compare(
-    a: str | Result, b: str | Result, *, places: Places, measured: Path, per_class: bool = False, anyway: bool = False
+    a: str | Result,
+    b: str | Result,
+    *,
+    places: Places,
+    measured: Path,
+    protocol: str | None = None,
+    per_class: bool = False,
+    anyway: bool = False,
 ) -> Comparison:
-    """Compare two results, each given as such, by its address or by the path of its record. Raises RequestError."""
+    """Compare two results, each given as such, by its address, by the path of its record or by its method.
+
+    A method stands for all its seeds. protocol: where methods have results of several. Raises RequestError.
+    """
     from bench.analysis.compare import compare as compare_both
-    from bench.records.collection import find_result
 
     names = (one if isinstance(one, str) else one.address for one in (a, b))
-    stored_a, stored_b = (find_result(name, places, measured) for name in names)
-    return compare_both(stored_a, stored_b, per_class=per_class, anyway=anyway)
+    one, other = _find_sides(*names, places=places, measured=measured, protocol=protocol)
+    return compare_both(one, other, per_class=per_class, anyway=anyway)
+
+
+def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str | None) -> tuple[Side, Side]:
+    """Find the one pair of results, or of several seeds each, that two names stand for."""
+    from bench.analysis.compare import list_differences
+    from bench.records.collection import list_results
+
+    known = list_results(places, measured)
+    sides = [_list_sides(name, known, places, measured) for name in (a, b)]
+    pairs = [(one, other) for one in sides[0] for other in sides[1]]
+    if len(pairs) == 1 and protocol is None:
+        return pairs[0]
+    alike = [pair for pair in pairs if not list_differences(pair[0][0].result, pair[1][0].result)]
+    fitting = [pair for pair in alike if protocol in (None, pair[0][0].result.protocol)]
+    if len(fitting) != 1:
+        under = f" under {protocol}" if protocol else ""
+        raise RequestError(
+            f"{a} and {b} have {len(fitting) or 'no'} pairs of results that can be compared{under}"
+            + "".join(f"\n  {_describe_pair(*pair)}" for pair in fitting or alike)
+            + ("\nChoose one by --protocol, or by the addresses." if fitting or alike else ": see list runs.")
+        )
+    return fitting[0]
+
+
+def _list_sides(name: str, known: Sequence[StoredResult], places: Places, measured: Path) -> list[Side]:
+    """List what a name stands for: one result, or each row of a leaderboard that a method has."""
+    from bench.records.collection import find_result
+    from bench.tables.leaderboard import group_rows
+
+    stored = {each.result.address: each for each in known}
+    rows = group_rows([each.result for each in known if name in (each.result.label, each.result.method)])
+    if not rows:
+        return [[find_result(name, places, measured)]]
+    exact = [row for row in rows if row[0].label == name or row[0].variant == _find_default_variant(name)] or rows
+    trained = [row for row in exact if row[0].config.get("epochs") != 0] or exact  # an untrained one is a floor
+    return [[stored[result.address] for result in row] for row in trained]
+
+
+def _find_default_variant(method: str) -> str | None:
+    """Return the variant that a method's name alone stands for; None for what is not a method here."""
+    return registry.parse(method)[1] if method in registry.methods() else None
+
+
+def _describe_pair(a: Side, b: Side) -> str:
+    result = a[0].result
+    addresses = (", ".join(each.result.address for each in side) for side in (a, b))
+    return f"{result.protocol} on {result.dataset} {result.split}: {' and '.join(addresses)}"
+
+
+def is_leaderboard(name: str) -> bool:
+    """Return whether a table's name stands for leaderboards: all, a protocol's or a track's."""
+    return name == LEADERBOARD or name in registry.protocols() or name in list_tracks()
 
 
 def make_tables(
@@ -54,12 +117,18 @@ def make_tables(
 ) -> list[Table]:
     """Make the leaderboards of protocols, those of a track, or a paper's table. say: gets notes on missing results.
 
+    name: `LEADERBOARD`, a paper's table, or the one protocol or track to show.
+
     Raises RequestError, and UnknownNameError for a name.
     """
+    if track is None and name in list_tracks():
+        track, name = name, LEADERBOARD
     if track is not None:
         if data or name != LEADERBOARD:
             raise RequestError("--track has leaderboards of its own data: give --protocol only.")
         return _make_track_leaderboards(track, protocols, places, measured, say)
+    if name in registry.protocols():
+        protocols, name = [*protocols, name], LEADERBOARD
     if name == LEADERBOARD:
         return _make_leaderboards(protocols, data, places, measured, say)
     if protocols or data:
@@ -86,7 +155,8 @@ def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
     from bench.tables.papers import reported_tables
 
     if name not in (known := reported_tables()):
-        raise UnknownNameError("table", name, [LEADERBOARD, *known], hint="python -m bench list tables")
+        names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
+        raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
     return paper_table(name, list_results(places, measured))
 
 

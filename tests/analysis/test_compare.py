@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench import registry
-from bench.analysis.compare import Comparison, compare, make_tables
+from bench.analysis.compare import Comparison, describe_verdict, make_tables
+from bench.analysis.compare import compare as compare_sides
 from bench.core.bootstrap import draw_weights
 from bench.core.files import Places
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
@@ -43,17 +44,28 @@ def truth() -> GroundTruth:
 Keep = Callable[..., StoredResult]
 
 
+def compare(a: StoredResult, b: StoredResult, **how: bool) -> Comparison:
+    """One result of each side."""
+    return compare_sides([a], [b], **how)
+
+
 @pytest.fixture
 def keep(truth: GroundTruth, places: Places) -> Keep:
     """`keep("a", found, protocol=..., truth=..., iou_threshold=...)`: scored and recorded; found: (M,) objects."""
 
     def record(
-        name: str, found: Any, *, protocol: str = "voc07-corloc", on: GroundTruth = truth, **switches: Any
+        name: str,
+        found: Any,
+        *,
+        protocol: str = "voc07-corloc",
+        on: GroundTruth = truth,
+        seed: int | None = None,
+        **switches: Any,
     ) -> StoredResult:
         bound = registry.bind(registry.protocol(protocol).with_conventions(switches))
         evaluation = score(bound, on, {"boxes": boxes(on, np.asarray(found, dtype=np.bool_))})
         store = Store(places)
-        result = make_result(bound, on, evaluation, method=name, predictions=name)
+        result = make_result(bound, on, evaluation, method=name, predictions=f"{name}{seed}", seed=seed)
         return StoredResult(
             store.record(result, evaluation.outcomes, evaluation.replicates), store.result_path(result.address)
         )
@@ -271,7 +283,7 @@ def test_people_read_per_cent_with_signs(found: Comparison) -> None:
     overall, by_class = (FORMATS["text"](table) for table in make_tables(found))
     assert overall.startswith("voc07-corloc on voc2007 test, 60 images, per cent\n")
     assert "100.0  66.7    +33.3" in overall
-    assert f"A: all (result {found.a.address})\nB: half (result {found.b.address})" in overall
+    assert f"A: all (result {found.a[0].address})\nB: half (result {found.b[0].address})" in overall
     assert [line.split()[0] for line in by_class.splitlines()[4:]] == ["cat", "dog"]
 
 
@@ -284,5 +296,32 @@ def test_csv_has_the_ends_of_the_interval_in_full(found: Comparison) -> None:
 
 
 def test_where_lower_is_better_it_says_so(found: Comparison) -> None:
-    lower = found.a.model_copy(update={"higher_is_better": {"CorLoc": False}})
-    assert "Lower is better: CorLoc." in make_tables(replace(found, a=lower))[0].remarks
+    lower = found.a[0].model_copy(update={"higher_is_better": {"CorLoc": False}})
+    assert "Lower is better: CorLoc." in make_tables(replace(found, a=(lower,)))[0].remarks
+    assert describe_verdict(replace(found, a=(lower,))).startswith("all is worse than half by 33.3 points of CorLoc")
+
+
+def test_a_sentence_says_who_is_better_or_that_nothing_is_shown(
+    found: Comparison, truth: GroundTruth, keep: Keep
+) -> None:
+    assert describe_verdict(found) == "all is better than half by 33.3 points of CorLoc (p = 0.002)"
+    even = compare(keep("c", some(0.5, 3, truth)), keep("d", some(0.5, 4, truth)))
+    assert describe_verdict(even).startswith("no difference between c and d is shown in CorLoc (p = 0.")
+    assert describe_verdict(replace(found, b=found.a)).startswith("A is better than B")
+    assert describe_verdict(replace(found, unlike=("other images",))).startswith("no verdict")
+
+
+def test_several_seeds_are_compared_by_their_means(truth: GroundTruth, keep: Keep) -> None:
+    shares = {"a": (0.7, 0.8, 0.6), "b": (0.5, 0.4, 0.6)}
+    a, b = (
+        [keep(name, some(share, number, truth), seed=number) for number, share in enumerate(of)]
+        for name, of in shares.items()
+    )
+    line, single = compare_sides(a, b).metrics["CorLoc"], compare_sides(a[:1], b[:1]).metrics["CorLoc"]
+    means = [np.mean([one.result.metrics["CorLoc"] for one in side]) for side in (a, b)]
+    assert (line.a, line.b) == pytest.approx(means)
+    assert line.difference == pytest.approx(means[0] - means[1])
+    width, one = (found.interval[1] - found.interval[0] for found in (line, single) if found.interval)
+    assert width > one, "these seeds differ more than images do"
+    by_class = compare_sides(a, b, per_class=True).per_class["CorLoc"]["cat"].a
+    assert by_class == pytest.approx(np.mean([one.result.per_class["CorLoc"]["cat"] for one in a]))

@@ -119,3 +119,22 @@ def test_an_address_that_nobody_has_is_said_with_those_that_are(here, scored: Sc
     assert answer.code == 2
     assert f"Error: Unknown result 'zz'. Available: {known}" in answer.err
     assert here("compare", known, "no.json").code == 2
+
+
+def test_methods_are_compared_by_name_where_one_pair_fits_and_else_listed(here, scored: Score) -> None:
+    good, bad = scored("good", 20), scored("bad", 2)
+    found = here("compare", "good", "bad", "--json").json()
+    assert ([found[side]["address"] for side in "ab"], found["settings"]) == ([good, bad], [])
+    assert found["verdict"].startswith("good is better than bad by ")
+    strict = scored("bad", 2, "--convention", "iou_compare=>")
+    assert here("compare", "good", "bad").code == 0, "only one was evaluated like good"
+    scored("good", 20, "--convention", "iou_compare=>")
+    both = here("compare", "good", "bad")
+    assert both.code == 2
+    assert "good and bad have 2 pairs of results that can be compared" in both.err
+    assert strict in both.err
+    assert bad in both.err
+    other = here("compare", "good", "bad", "--protocol", "voc07-point")
+    assert "no pairs of results that can be compared under voc07-point" in other.err
+    assert here("table", "voc07-det").code == 0
+    assert "Did you mean: voc07-det" in here("table", "voc7-det").err
