@@ -14,6 +14,7 @@ order, a class a line; `background` there is a channel that is passed over. Obje
 
 from __future__ import annotations
 
+import math
 import warnings
 import zipfile
 import zlib
@@ -22,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
+from typing import IO, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +34,7 @@ from bench.core.files import require_regular_file
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.data.lists import read_lines
 from bench.data.safe_pickle import Array, read_arrays
-from bench.errors import BadFileError, UnknownNameError, first_line, format_count
+from bench.errors import BadFileError, UnknownNameError, first_line, format_bytes, format_count
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
 CLASSES = "classes.txt"
@@ -285,7 +286,10 @@ def _load_npy(path: Path) -> Stored:
             raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if (start := _find_pickle(path)) is not None:
+            with path.open("rb") as file:
+                holds_objects = _read_header(path, file, path.stat().st_size)
+                start = file.tell()
+            if holds_objects:
                 return _load_dict(path, start)
             stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
     except _NO_ARRAY as error:
@@ -295,15 +299,19 @@ def _load_npy(path: Path) -> Stored:
     return stored
 
 
-def _find_pickle(path: Path) -> int | None:
-    """Return where the pickle of an array of objects begins in a `.npy` file; None if its array has numbers."""
-    with path.open("rb") as file:
-        version = npy_format.read_magic(file)
-        readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-        if version not in readers:
-            return None
-        *_, dtype = readers[version](file)
-        return file.tell() if dtype.hasobject else None
+def _read_header(path: Path, file: IO[bytes], size: int) -> bool:
+    """Read the header of an array, and return whether it holds objects: then a pickle of them follows.
+
+    Raises BadFileError if it claims more numbers than fit the `size` bytes of the file.
+    """
+    version = npy_format.read_magic(file)
+    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+    if version not in readers:
+        return False
+    shape, _, dtype = readers[version](file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > size:
+        raise BadFileError(path, f"its header claims {dtype} {shape}, but it has {format_bytes(size)}")
+    return bool(dtype.hasobject)
 
 
 def _load_dict(path: Path, start: int) -> dict[Any, NDArray[Any]]:
@@ -356,9 +364,12 @@ def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any
         member = archive.getinfo(name)
         if member.file_size > 8 * _LARGEST + _HEADER:
             raise BadFileError(path / name, f"a map must have at most {_LARGEST} numbers")
-        with warnings.catch_warnings(), archive.open(member) as stream:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored = npy_format.read_array(stream, allow_pickle=False)
+            with archive.open(member) as stream:
+                _read_header(path / name, stream, member.file_size)
+            with archive.open(member) as stream:
+                stored = npy_format.read_array(stream, allow_pickle=False)
     except (*_NO_ARRAY, NotImplementedError) as error:
         raise BadFileError(path / name, f"not a readable array ({first_line(error)})") from None
     if stored.dtype.kind not in "fiuU":
