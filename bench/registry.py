@@ -241,7 +241,7 @@ def read_net_code(name: str) -> Code:
         return Code(own, _read_shipped("methods.nets.libraries", "methods.nets.weights"))
     if name in (known := nets()):
         code = _read_code(known[name])
-        return Code(code.own, code.shipped | _read_shipped("methods.nets.measured", "methods.nets.weights"))
+        return Code(code.own, {**code.shipped, **_read_shipped("methods.nets.measured", "methods.nets.weights")})
     module = _import("methods.nets").locate_net(name)
     return Code(None, _read_shipped(module, "methods.nets.weights"))
 

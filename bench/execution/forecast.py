@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from bench import registry
 from bench.core import provenance
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from bench.config import TrainedConfig
 
 State = Literal["stored", "begun", "to do", "shared"]
 """Of a training or predictions; shared: made by an earlier run of the same call."""
@@ -161,7 +163,7 @@ def _describe(
 
 
 def _count_training_images(resolved: ResolvedRun) -> int:
-    config: Any = resolved.config
+    config = cast("TrainedConfig", resolved.config)
     return config.iterations * config.batch_size or config.epochs * len(resolved.train.ids)
 
 
