@@ -60,9 +60,12 @@ def predict(
 
     model = load_model(run, places=places, **chosen)
     documents: list[dict[str, Any]] = []
+    said = set[str]()
     for predicted in predict_on(model, images, out, workers=workers, progress=make_reporter()):
         for note in predicted.notes:
-            say(f"note: {note}")
+            if note not in said:
+                say(f"note: {note}")
+            said.add(note)
         documents += (made := predicted.list_documents())
         if not as_json:
             click.echo("\n".join(map(_format_image, made)))

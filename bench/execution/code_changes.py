@@ -70,6 +70,11 @@ def find_edited(resolved: ResolvedRun, store: Store, record: Path) -> list[str]:
     return sorted(edited) or (["methods (the files that would tell which are gone)"] if is_recorded else [])
 
 
+def list_edited(folder: Path, code: Mapping[str, str]) -> list[str]:
+    """List the modules, with their digests now, that were edited after a folder was filled; empty if nobody knows."""
+    return sorted(module for module, before in _read(folder)["modules"].items() if code.get(module) != before)
+
+
 def discard(resolved: ResolvedRun, store: Store, record: Path) -> None:
     """Delete what is stored of a run: its result, predictions and training.
 

@@ -19,7 +19,8 @@ from bench.core.progress import SILENT, Progress
 from bench.core.setting_names import use_current_names
 from bench.data.photographs import SPLIT, PathLike, Photographs, find_photographs
 from bench.data.proposals import SEARCHES, load_proposals
-from bench.errors import RequestError
+from bench.errors import RequestError, format_names
+from bench.execution.code_changes import list_edited
 from bench.gallery.predicted_images import PredictedImages
 from bench.method import Attribution, MapMethod, ProposalMethod, Task
 from bench.predictions.formats import read_any
@@ -43,7 +44,7 @@ class TrainedModel:
     """A trained method, ready to predict.
 
     run: the address of the run's predictions. method: the PyTorch module, in evaluation mode. classes: what it tells
-    apart, in order. proposals: for a proposal method, what finds them.
+    apart, in order. proposals: for a proposal method, what finds them. notes: whether its code was edited since.
     """
 
     run: str
@@ -53,6 +54,7 @@ class TrainedModel:
     proposals: str | None
     places: Places
     device: torch.device
+    notes: tuple[str, ...] = ()
 
     def predict(
         self, images: PathLike | Sequence[PathLike], *, workers: int = 2, progress: Progress = SILENT
@@ -82,7 +84,7 @@ class TrainedModel:
                 self.method, split, kinds, folder, device=self.device, workers=workers, progress=progress
             )
             maps = _read_maps(folder / "parts" / "maps", truth) if "maps" in kinds else {}
-        notes = tuple(filter(None, [dataset.describe_rotated()]))
+        notes = tuple(filter(None, [*self.notes, dataset.describe_rotated()]))
         return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, notes)
 
     def _find_proposals(
@@ -134,7 +136,8 @@ def load_model(
     task = Task(key["dataset"], classes)
     method = load_method(store, key["training"], key["method"], prediction, task)
     spec = _choose_proposals(method, proposals, [one for one in results if one.predictions == folder.name])
-    return TrainedModel(folder.name, method, task.dataset, classes, spec, places, pick_device(device))
+    notes = _describe_edits(store, folder, key, method)
+    return TrainedModel(folder.name, method, task.dataset, classes, spec, places, pick_device(device), notes)
 
 
 def load_method(
@@ -169,6 +172,26 @@ def load_method(
     checkpoint.load_weights(learned, learner, method.config.checkpoint_epoch)
     method.eval()  # not before: an attribution may fold what was loaded
     return method
+
+
+def _describe_edits(
+    store: Store, predictions: Path, key: Mapping[str, Any], method: MapMethod | ProposalMethod
+) -> tuple[str, ...]:
+    """Say which code was edited after a run was made, if any was."""
+    folder = store.training_folder(key["training"])
+    trained = read_json(folder / "config.json")
+    codes = [registry.read_method_code(name) for name in (trained["method"], key["method"])]
+    net = registry.read_net_code(method.config.net)
+    shipped = {**codes[0].shipped, **codes[1].shipped, **net.shipped}
+    edited = {*list_edited(folder, shipped), *list_edited(predictions, shipped)}
+    of_others = (
+        (trained["method"], trained.get("code"), codes[0].own),
+        (key["method"], key.get("code"), codes[1].own),
+        (method.config.net, trained.get("net"), net.own),
+    )
+    edited |= {name for name, before, now in of_others if before not in (None, now)}
+    note = f"the code of this run was edited since, so predictions may differ: {format_names(sorted(edited))}"
+    return (note,) if edited else ()
 
 
 def _list_settings(

@@ -176,6 +176,19 @@ def test_classes_come_from_the_dataset_where_no_result_is_left(made: Made, tmp_p
         load_model(address, places, find_classes=lambda name: ("a", "b"), device="cpu")
 
 
+def test_code_that_was_edited_since_is_named(made: Made, here: Callable[..., Answer], tmp_path: Path) -> None:
+    shutil.copytree(made.places.runs, tmp_path / "runs", ignore=shutil.ignore_patterns("cache"))
+    result = made.results["cam voc07-point"]
+    code = tmp_path / "runs" / "trainings" / str(result.training) / "code.json"
+    known = json.loads(code.read_text())
+    assert "methods.cam" in known["modules"]
+    known["modules"]["methods.cam"] = "another"
+    code.write_text(json.dumps(known))
+    answer = here("predict", result.address, made.images[0], "--runs", tmp_path / "runs", "--device", "cpu")
+    assert "note: the code of this run was edited since, so predictions may differ: methods.cam\n" in answer.err
+    assert weakloc.load_model(result, runs=made.places.runs, device="cpu").notes == ()
+
+
 def no_weights(made: Made, folder: Path) -> tuple[Places, str]:
     shutil.copytree(made.places.runs, folder / "runs", ignore=shutil.ignore_patterns("trainings", "cache"))
     return Places(folder / "runs"), made.results["cam voc07-point"].address
