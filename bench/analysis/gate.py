@@ -20,7 +20,7 @@ from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import ONE_SEED, explain_caveats, list_caveats
-from bench.tables.leaderboard import letters, make_distinct_label, other_conventions
+from bench.tables.leaderboard import letters, make_distinct_labels, other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
 from bench.tables.ranked import SeedGroup, average_replicates
@@ -78,7 +78,7 @@ def make_table(checks: Sequence[GateCheck], tolerance: float = TOLERANCE) -> Tab
     ]
     if lower := sorted({check.metric for check in checks if not check.result.higher_is_better[check.metric]}):
         remarks.append(f"Lower is better: {', '.join(lower)}.")
-    rows = tuple(_row(check, _distinct_name(check, checks), marks) for check in checks)
+    rows = tuple(_row(check, name, marks) for check, name in zip(checks, _name_checks(checks), strict=True))
     explained = {mark: note for note, mark in marks.items()} | explain_caveats(rows)
     return Table(f"Gate: {summary}", columns, rows, explained, tuple(remarks))
 
@@ -173,13 +173,10 @@ def _note(pairing: Pairing) -> str:
     }[pairing]
 
 
-def _distinct_name(check: GateCheck, checks: Sequence[GateCheck]) -> str:
-    """Name the method, with the settings that tell it from others of its name in the table."""
-    own = check.result
-    where = own.label, own.protocol, own.dataset, own.split
-    others = [one.result for one in checks]
-    return make_distinct_label(
-        own, [one for one in others if (one.label, one.protocol, one.dataset, one.split) == where]
+def _name_checks(checks: Sequence[GateCheck]) -> list[str]:
+    """Name the methods, with the settings that tell one from others of its name."""
+    return make_distinct_labels(
+        [check.result for check in checks], lambda result: (result.protocol, result.dataset, result.split)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -36,17 +36,33 @@ Document = TypeVar("Document")
     metavar=f"[{'|'.join(LISTS)}]",
     shell_complete=lambda _context, _argument, incomplete: [name for name in LISTS if name.startswith(incomplete)],
 )
+@options.only_protocols
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    callback=options.parse_names,
+    shell_complete=options.make_completer("methods"),
+    help="Only runs of these methods; can be repeated or comma-separated.",
+)
+@click.option("--mine", is_flag=True, help="Only runs of the runs folder that are not published.")
+@click.option("--published", is_flag=True, help="Only published runs.")
 @options.places
 @options.results
 @options.plugin
 @options.as_json
-def list_(name: str, places: Places, results: Path, as_json: bool) -> None:
-    """List methods, protocols, datasets, nets, tracks, papers' tables or runs, with a line about each."""
+def list_(name: str, places: Places, results: Path, as_json: bool, **only: Any) -> None:
+    """List methods, protocols, datasets, nets, tracks, papers' tables or runs, with a line about each.
+
+    Runs are listed latest first, with the settings in which those of the same method differ.
+    """
     if name not in LISTS:
         raise UnknownNameError("list", name, LISTS)
     if name == "runs":
-        _list_runs(places, results / MEASURED, as_json)
+        _list_runs(_select_runs(places, results / MEASURED, **only), results / MEASURED, as_json)
         return
+    if any(only.values()):
+        raise click.UsageError("--protocol, --method, --mine and --published apply to list runs")
     if name == "tables":
         _list_tables(places, results / MEASURED, as_json)
         return
@@ -182,12 +198,27 @@ def _format_table_entry(table: ReportedTableDocument) -> tuple[str, str, str]:
     return table["name"], counts, shorten(table["summary"], 100, placeholder=" ...")
 
 
-def _list_runs(places: Places, measured: Path, as_json: bool) -> None:
+def _select_runs(
+    places: Places, measured: Path, *, protocols: Sequence[str], methods: Sequence[str], mine: bool, published: bool
+) -> list[StoredResult]:
+    """Return the results that the options ask for, latest first."""
     from bench.records.collection import list_results
-    from bench.tables.caveats import CAVEATS, EDITED
-    from bench.tables.numbers import percent
 
-    known = sorted(list_results(places, measured), key=lambda stored: (stored.result.created, stored.result.address))
+    if mine and published:
+        raise click.UsageError("--mine and --published exclude each other")
+    kept = [
+        stored
+        for stored in list_results(places, measured)
+        if (not protocols or stored.result.protocol in protocols)
+        and (not methods or {stored.result.label, stored.result.method} & set(methods))
+        and (not (mine or published) or _is_published(stored, measured) == published)
+    ]
+    return sorted(kept, key=lambda stored: (stored.result.created, stored.result.address), reverse=True)
+
+
+def _list_runs(known: Sequence[StoredResult], measured: Path, as_json: bool) -> None:
+    from bench.tables.caveats import CAVEATS, EDITED
+
     if as_json:
         published = {"published": True}
         emit(
@@ -200,20 +231,26 @@ def _list_runs(places: Places, measured: Path, as_json: bool) -> None:
             }
         )
         return
-    rows = []
-    for stored in known:
+    if known:
+        click.echo(align_columns(_format_runs(known, measured)))
+    if any(stored.result.is_edited for stored in known):
+        click.echo(f"{EDITED} {CAVEATS[EDITED]}")
+
+
+def _format_runs(known: Sequence[StoredResult], measured: Path) -> Iterator[tuple[str, ...]]:
+    from bench.tables.caveats import EDITED
+    from bench.tables.leaderboard import make_distinct_labels
+    from bench.tables.numbers import percent
+
+    labels = make_distinct_labels([stored.result for stored in known], lambda result: result.protocol)
+    for stored, label in zip(known, labels, strict=True):
         result = stored.result
-        mark = " ".join(
-            [*(["published"] if _is_published(stored, measured) else []), *([EDITED] if result.is_edited else [])]
-        )
+        marks = [*(["published"] if _is_published(stored, measured) else []), *([EDITED] if result.is_edited else [])]
         name, value = next(iter(result.metrics.items()), ("", None))
         seed = "" if result.seed is None else f"seed {result.seed}"
         where = f"{result.dataset} {result.split}"
-        rows.append((result.address, result.label, result.protocol, where, seed, f"{name} {percent(value)}", mark))
-    if rows:
-        click.echo(align_columns(rows))
-    if any(stored.result.is_edited for stored in known):
-        click.echo(f"{EDITED} {CAVEATS[EDITED]}")
+        day, number = result.created[:10], f"{name} {percent(value)}"
+        yield result.address, day, label, result.protocol, where, seed, number, " ".join(marks)
 
 
 def _is_published(stored: StoredResult, measured: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.caveats import EDITED, explain_caveats
 from bench.tables.html import html
-from bench.tables.leaderboard import add_columns, best_first, group_rows, make_distinct_label
+from bench.tables.leaderboard import add_columns, best_first, group_rows, make_distinct_labels
 from bench.tables.leaderboards import board
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
@@ -62,18 +61,13 @@ def _link_row(row: Row, results: SeedGroup, column: int) -> Row:
 def list_runs(results: Sequence[Result]) -> Table:
     """Make the table of results, latest first."""
     latest = sorted(results, key=lambda result: (result.created, result.address), reverse=True)
-    namesakes = defaultdict(list)
-    for result in latest:
-        namesakes[_get_request(result)].append(result)
-    rows = tuple(
-        _make_run_row(result, make_distinct_label(result, namesakes[_get_request(result)])) for result in latest
-    )
+    rows = tuple(map(_make_run_row, latest, make_distinct_labels(latest, _get_place)))
     columns = ("run", "protocol", "on", "seed", "metric", "value", "made")
     return Table("Runs", columns, rows, explain_caveats(rows))
 
 
-def _get_request(result: Result) -> tuple[str, ...]:
-    return result.label, result.protocol, result.dataset, result.split
+def _get_place(result: Result) -> tuple[str, ...]:
+    return result.protocol, result.dataset, result.split
 
 
 def _make_run_row(result: Result, name: str) -> Row:

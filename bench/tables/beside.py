@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from bench.tables.caveats import CAVEATS, caveat_fields, explain_caveats, list_caveats
-from bench.tables.leaderboard import letters, make_distinct_label
+from bench.tables.leaderboard import letters, make_distinct_labels
 from bench.tables.matching import Line, Matches, Measured
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import format_difference, percent
@@ -140,7 +140,7 @@ def _find_best(table: ReportedTable, found: Matches, higher_is_better: Mapping[t
 def _labels(lines: Iterable[Line]) -> list[str]:
     """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ."""
     firsts = [next(iter(line.values())).results[0] for line in lines]
-    names = [make_distinct_label(first, [other for other in firsts if other.label == first.label]) for first in firsts]
+    names = make_distinct_labels(firsts)
     return [f"measured: {name}{_seeds(line)}" for name, line in zip(names, lines, strict=True)]
 
 

@@ -7,7 +7,7 @@ import math
 import statistics
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def leaderboard(
         return Table(title, ("method",), (), remarks=remarks)
     usual = _find_usual_row(rows, conventions)
     alike = _leave_out_oracles(_select_comparable(rows, usual))
-    best = {name: _select_best(name, alike) for name in metrics}
+    best = {name: {row[0].address for row in _select_best(name, alike)} for name in metrics}
     places = rank_results(alike, metrics[0], draws or {})
     said = [remarks_on(row[0], _as_protocol_says(usual[0], conventions)) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
@@ -69,7 +69,7 @@ def leaderboard(
     for row, label, some in zip(rows, _labels(rows, said), said, strict=True):
         head = _name(row, label, sorted(marks[remark] for remark in some))
         rank = [_rank_cell(places.get(row[0].address))] if places else []
-        cells.append((head, *rank, *(_cell(row, name, row in best[name]) for name in metrics)))
+        cells.append((head, *rank, *(_cell(row, name, row[0].address in best[name]) for name in metrics)))
     columns = ("method", *(["rank"] if places else []), *metrics)
     if places:
         remarks = (*remarks, explain_ranks(metrics[0], alike, places), *_explain_oracles(rows, alike))
@@ -224,10 +224,7 @@ def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list
 
     Where these and the remarks are the same too, as those of two files scored under one name, the address follows.
     """
-    same: defaultdict[str, list[Result]] = defaultdict(list)
-    for row in rows:
-        same[row[0].label].append(row[0])
-    labels = [make_distinct_label(row[0], same[row[0].label]) for row in rows]
+    labels = make_distinct_labels([row[0] for row in rows])
     shown = [(label, tuple(some)) for label, some in zip(labels, remarks, strict=True)]
     counts = Counter(shown)
     return [
@@ -236,16 +233,33 @@ def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list
     ]
 
 
-def make_distinct_label(result: Result, namesakes: Sequence[Result]) -> str:
-    """Return a result's name with the settings in which it differs from results of the same name.
+def make_distinct_labels(results: Sequence[Result], place: Callable[[Result], object] = lambda _: None) -> list[str]:
+    """Name each result; where several of one name share a place, with the settings in which they differ.
 
     A field that some lack, as records older than it do, is named only where no other tells them apart.
     """
-    configs = [other.config for other in namesakes]
-    fields = sorted({key for config in configs for key in config})
-    differing = [key for key in fields if any(config.get(key) != result.config.get(key) for config in configs)]
-    differing = [key for key in differing if all(key in config for config in configs)] or differing
-    shown = ", ".join(f"{key}={_shorten(result.config.get(key))}" for key in differing)
+    keys = [(result.label, place(result)) for result in results]
+    namesakes: defaultdict[tuple[str, object], list[Result]] = defaultdict(list)
+    for key, result in zip(keys, results, strict=True):
+        namesakes[key].append(result)
+    differing = {key: _find_differing([result.config for result in same]) for key, same in namesakes.items()}
+    return [_format_label(result, differing[key]) for key, result in zip(keys, results, strict=True)]
+
+
+def _find_differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Find the fields that differ, those that all have if any do; in time linear in the number of configs."""
+    values: defaultdict[str, set[Hashable]] = defaultdict(set)
+    counts = Counter(key for config in configs for key in config)
+    for config in configs:
+        for key, value in config.items():
+            values[key].add(value if isinstance(value, Hashable) else json.dumps(value, sort_keys=True))
+    lacking = {key for key, count in counts.items() if count < len(configs)}
+    differing = sorted(key for key, found in values.items() if len(found | ({None} if key in lacking else set())) > 1)
+    return [key for key in differing if key not in lacking] or differing
+
+
+def _format_label(result: Result, fields: Sequence[str]) -> str:
+    shown = ", ".join(f"{key}={_shorten(result.config.get(key))}" for key in fields)
     return f"{result.label} [{shown}]" if shown else result.label
 
 

@@ -453,3 +453,18 @@ def test_scoring_does_not_import_torch(bench, annotations: Path, tmp_path: Path)
 
 def test_the_repository_holds_no_runs() -> None:
     assert "/runs/" in (registry.ROOT / ".gitignore").read_text()
+
+
+def test_runs_are_listed_latest_first_and_by_method_protocol_and_place(here) -> None:
+    for method in ("center", "largest-proposal"):
+        protocol = "voc07-point" if method == "center" else "voc07-corloc"
+        data = ("--data", "shapes", "--data-option", "train=2,val=2,test=4,size=64")
+        assert here("run", "--method", method, "--protocol", protocol, *data).code == 0
+    lines = here("list", "runs", "--mine").out.splitlines()
+    assert [line.split()[2] for line in lines] == ["largest-proposal", "center"]
+    assert [line.split()[2] for line in here("list", "runs", "--mine", "--method", "center").out.splitlines()] == [
+        "center"
+    ]
+    assert here("list", "runs", "--protocol", "voc07-corloc", "--mine").out.count("\n") == 1
+    assert here("list", "runs", "--mine", "--published").code == 2
+    assert "apply to list runs" in here("list", "methods", "--mine").err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from record_cases import RECORD
 
 from bench.records.replicates import Replicates
 from bench.records.result import Result
-from bench.tables.leaderboard import leaderboard, leaderboards
+from bench.tables.leaderboard import leaderboard, leaderboards, make_distinct_labels
 from bench.tables.model import Cell, Table
 from bench.tables.render import FORMATS, csv, markdown, text
 
@@ -287,3 +288,19 @@ def test_csv_keeps_full_precision_and_is_read_by_pandas() -> None:
 def test_a_table_without_rows_is_still_a_table(name: str) -> None:
     assert "method" in FORMATS[name](Table("empty", ("method",), ()))
     assert "x" in FORMATS[name](Table("one", ("method",), ((Cell("x", "x"),),)))
+
+
+def test_namesakes_are_told_apart_by_the_fields_in_which_any_two_differ() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        configs = [
+            {key: int(random.integers(2)) for key in "abc" if random.random() < 0.8} | {"layers": [1, 2]}
+            for _ in range(int(random.integers(1, 5)))
+        ]
+        results = [result("cam", 0.5, config=config) for config in configs]
+        fields = sorted({key for config in configs for key in config})
+        differing = [key for key in fields if any(one.get(key) != configs[0].get(key) for one in configs)]
+        everywhere = [key for key in differing if all(key in one for one in configs)] or differing
+        for config, label in zip(configs, make_distinct_labels(results), strict=True):
+            shown = ", ".join(f"{key}={json.dumps(config.get(key))}" for key in everywhere)
+            assert label == (f"cam [{shown}]" if shown else "cam")
