@@ -158,8 +158,13 @@ def _describe(
         like=None if like is None else f"{like.address}, {like.provenance.get('device', 'unknown device')}",
         proposals=proposals,
         download=registry.find_download(resolved.config.net) if images and weights == "imagenet" else "",  # type: ignore[attr-defined]
-        notes=tuple(list_warnings(resolved)),
+        notes=(*_note_features(resolved, images), *list_warnings(resolved)),
     )
+
+
+def _note_features(resolved: ResolvedRun, images: Mapping[str, int]) -> list[str]:
+    is_frozen = bool(getattr(resolved.config, "freezes_features", False))
+    return ["times are without those of the features of frozen nets, which are kept"] if is_frozen and images else []
 
 
 def _count_training_images(resolved: ResolvedRun) -> int:

@@ -21,6 +21,8 @@ from bench.execution.pipeline import Request, run
 from bench.execution.resolve import DatasetCache, ResolvedRun, resolve_request
 from bench.records.result import Result, read_result
 from bench.records.store import Store
+from methods.nets import NETS, locate_net
+from methods.nets.libraries import LIBRARIES
 
 if TYPE_CHECKING:
     from conftest import Answer
@@ -153,6 +155,18 @@ def test_a_net_of_a_library_that_is_not_installed_is_refused(places: Places, mon
     monkeypatch.setattr(registry, "LIBRARIES", ("no_such_library",))
     with pytest.raises(RequestError, match="need the package no_such_library: pip install no_such_library"):
         _ = resolved(places, asked("cam", net="no_such_library:net", weights="none")).training
+
+
+def test_every_net_is_found_in_the_module_that_defines_it() -> None:
+    for name, net in NETS.items():
+        values = [*vars(sys.modules[locate_net(name)]).values()]
+        inside = [value for one in values if isinstance(one, dict) for value in one.values()]
+        assert any(value is net for value in values + inside), name
+        assert locate_net(name) in registry.read_net_code(name).shipped
+    assert {*registry.LIBRARIES} == {*LIBRARIES}
+    used = registry.read_net_code("vgg16").shipped.keys()
+    assert used >= {"methods.nets.vgg16", "methods.nets.backbone", "methods.nets.weights"}
+    assert not used & {"methods.nets.alexnet", "methods.nets.libraries", "methods.nets"}
 
 
 def test_ours_are_in_no_address(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
