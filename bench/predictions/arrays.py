@@ -24,7 +24,7 @@ from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import read_indices
 from bench.errors import BadFileError, WrongKindError, first_line, format_count
 from bench.predictions.map_files import check_map, read_map, read_map_folder
-from bench.predictions.table import FOLDERS, About, Predictions, read, write_rows
+from bench.predictions.table import FOLDERS, KINDS, About, Predictions, read, write_rows
 
 _KINDS_OF = {"*.parquet": ("maps", "objectness"), "*.np[yz]": ("maps", "objectness"), "*.png": ("masks",)}
 _VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
@@ -51,6 +51,13 @@ def _read_files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) 
     if files[0].suffix == ".parquet":
         return _shards(folder, kind, files)
     return read_map_folder(folder, files, truth) if kind == "maps" else _files(folder, kind, files, truth)
+
+
+def read_parquet(path: Path, kinds: Sequence[str]) -> Predictions:
+    """Read a table of one of `kinds`, or one shard. Raises BadFileError."""
+    tables = [kind for kind in kinds if kind in KINDS]
+    found = read(path, *tables, *(kind for kind in kinds if kind in _KINDS_OF["*.parquet"]))
+    return _shards(path, found.kind, [path]) if found.kind in _KINDS_OF["*.parquet"] else found
 
 
 def write_shard(

@@ -70,6 +70,13 @@ def test_shards_come_back_as_they_were_written(half: bool, tmp_path: Path, truth
     assert content(resolve(found, truth)) == EXPECTED
 
 
+def test_one_shard_is_read_as_a_folder_of_it_is(tmp_path: Path, truth: GroundTruth) -> None:
+    write_shard(tmp_path / "1.parquet", "maps", IDS, MAPS, About("cam", "toy", "test"), ["cat", "dog", "dog"])
+    assert content(resolve(read_any(tmp_path / "1.parquet", truth, ["points", "maps"]), truth)) == EXPECTED
+    with pytest.raises(BadFileError, match="holds maps; expected boxes"):
+        read_any(tmp_path / "1.parquet", truth, ["boxes"])
+
+
 def test_shards_of_objectness_have_no_classes(tmp_path: Path, truth: GroundTruth) -> None:
     write_shard(tmp_path / "1.parquet", "objectness", IDS[:1], MAPS[:1], About("spn"))
     resolved = resolve(read_any(tmp_path, truth, ["objectness"]), truth)

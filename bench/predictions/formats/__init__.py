@@ -12,13 +12,13 @@ from pathlib import Path
 from bench.core.files import require_regular_file
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError
-from bench.predictions.arrays import read_folder
+from bench.predictions.arrays import read_folder, read_parquet
 from bench.predictions.formats.coco import read_coco
 from bench.predictions.formats.csv_table import is_csv, read_csv
 from bench.predictions.formats.rows import accept
 from bench.predictions.formats.voc import read_voc
 from bench.predictions.map_files import read_map_archive
-from bench.predictions.table import KINDS, Predictions, read
+from bench.predictions.table import KINDS, Predictions
 
 
 def read_any(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
@@ -45,7 +45,7 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     if not start:
         raise BadFileError(path, "is empty")
     if start.startswith(b"PAR1"):
-        return [read(path, *tables)]
+        return [read_parquet(path, kinds)]
     if start.startswith(b"PK\x03\x04"):
         accept(path, "maps", kinds)
         return [read_map_archive(path, truth)]
