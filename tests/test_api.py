@@ -296,6 +296,8 @@ read = bench.score("voc07-det", "boxes.parquet", convention={"iou_threshold": 0.
 for result in bench.run(["cam", "gmp"], "voc07-point", seed=range(3), set={"epochs": 2}, track=None):
     reveal_type(result.metrics)
     result.plot(images=2).savefig("run.png")
+    bench.load_model(result, device="cpu").predict(["a.jpg", "b.jpg"]).to_frame("points")
+maps = bench.score("voc07-seg", "cams", scores="scores.csv", mask_rule="own-maximum", mask_threshold=0.15)
 difference = bench.compare(loop, read.address).metrics["mAP_area"].difference
 bench.audit("voc07-det", frame).to_frame()
 bench.table("melm-3").to_frame()
