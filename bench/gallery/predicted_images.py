@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 CLASSES, BOXES, SHOWN = 3, 5, 0.5
 """Of a picture: classes at most, boxes of a class at most, and the score from which a class that is not best is shown.
 """
+
+IN_NOTEBOOK = 12
+"""Photographs that a notebook shows."""
 
 Row = Mapping[str, Any]
 
@@ -79,6 +84,15 @@ class PredictedImages:
             if (map_ := self.maps.get((image, label))) is not None:
                 panels.append((overlay_map(pixels, map_), some))
         return encode_row(panels)
+
+    def _repr_html_(self) -> str:
+        """Show the first photographs in a notebook."""
+        figures = []
+        for image in [*self.files][:IN_NOTEBOOK]:
+            content, caption = base64.b64encode(self.draw(image)).decode("ascii"), html.escape(image)
+            picture = f'<img alt="{caption}" src="data:image/jpeg;base64,{content}">'
+            figures.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
+        return "\n".join(figures)
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, list[dict[str, Any]]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 from bench.errors import UnknownNameError
 from bench.gallery.predicted_images import PredictedImages
+from bench.predictions.table import KINDS
 
 CLASSES = ("cat", "dog", "eel", "fox", "gnu")
 SCORES = (0.2, 0.9, 0.6, 0.55, 0.5)
@@ -51,6 +53,19 @@ def test_a_picture_is_the_photograph_then_a_map_for_each_of_the_best_classes(pre
     assert pixels[5, 325, 0] > pixels[5, 325, 2] + 60  # red: the map is largest in its corner
     with pytest.raises(UnknownNameError, match="Unknown photograph 'y'"):
         predicted.draw("y")
+
+
+def test_a_notebook_shows_the_pictures_with_their_names_escaped(predicted: PredictedImages) -> None:
+    shown = predicted._repr_html_()
+    assert shown.count("<img ") == 1
+    assert base64.b64decode(shown.partition("base64,")[2].partition('"')[0]) == predicted.draw("x")
+    evil = PredictedImages("cam", CLASSES, {"<b>": predicted.files["x"]}, predicted.size, empty(), {})
+    assert "&lt;b&gt;" in evil._repr_html_()
+    assert "<b>" not in evil._repr_html_()
+
+
+def empty() -> dict[str, Any]:
+    return {kind: pa.table({name: [] for name in KINDS[kind]}) for kind in ("scores", "boxes")}
 
 
 def test_a_class_that_scores_less_than_a_half_is_drawn_if_it_is_the_best(predicted: PredictedImages) -> None:
