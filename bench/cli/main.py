@@ -29,7 +29,7 @@ VERBS = {
     "list": ("show:list_", "List methods, protocols, datasets, nets, tracks, papers' tables or runs."),
     "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),
     "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
-    "compare": ("compare:compare", "Compare two results on the same images."),
+    "compare": ("compare:compare", "Compare two methods or results on the same images."),
     "gate": ("gate:gate", "Check results against their baselines."),
     "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
     "runs": ("runs:runs", "Show what the runs folder takes on the disk, and delete old parts of it."),

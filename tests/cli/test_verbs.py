@@ -111,7 +111,7 @@ def test_json_is_one_document_on_stdout(here) -> None:
         ("show run abc", "Error: Unknown result 'abc'."),
         ("table --protocol voc07-dett", "Error: Unknown protocol 'voc07-dett'. Did you mean: voc07-det"),
         ("table --data shape", "Error: Unknown dataset 'shape'. Did you mean: shapes?"),
-        ("table leader", "Error: Unknown table 'leader'. Did you mean: leaderboard?"),
+        ("table leader", "Error: Unknown table, protocol or track 'leader'. Did you mean: leaderboard?"),
         ("publish abc", "Error: Unknown result 'abc'."),
         ("run --method mlem --protocol voc07-det --data shapes", "Error: Unknown method 'mlem'. Did you mean: melm?"),
         ("run --method melm:l2-arl --protocol voc07-det", "Error: Unknown variant of melm 'l2-arl'. Did you mean:"),
