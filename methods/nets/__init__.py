@@ -1,4 +1,4 @@
-"""Backbones by name, with their weights."""
+"""Backbones by name. This catalogue is part of no run's code: a run has the module of its own net."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from methods.nets import alexnet, cnn_s, efficientnet_lite, googlenet, resnet, s
 from methods.nets.backbone import Backbone, Net, RoiHead, RoiPooling
 from methods.nets.libraries import LIBRARIES
 from methods.nets.measured import describe_net
+from methods.nets.weights import build_backbone
 from methods.nets.weights import find_download as _find_download
-from methods.nets.weights import load
 
 NETS: dict[str, Net] = {
     "alexnet": alexnet.NET,
@@ -77,7 +77,4 @@ def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_poolin
     connected layer; None for methods without regions. Parameters without pretrained weights are drawn from torch's
     global seed. Raises as `find_net` for the net, and UnknownNameError, MissingDataError, BadFileError (see `load`).
     """
-    definition = find_net(net)
-    backbone = Backbone(definition, roi_head, roi_pooling)
-    load(backbone, definition, weights)
-    return backbone
+    return build_backbone(find_net(net), weights, roi_head, roi_pooling)

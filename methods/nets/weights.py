@@ -15,8 +15,15 @@ import torch
 from torch import Tensor
 
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
-from methods.nets.backbone import TORCHVISION, Backbone, Layout, Net
+from methods.nets.backbone import TORCHVISION, Backbone, Layout, Net, RoiHead, RoiPooling
 from methods.nets.published import read_caffemodel, read_mat
+
+
+def build_backbone(net: Net, weights: str, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> Backbone:
+    """Build the backbone of a net, with its weights. Raises as `load`."""
+    backbone = Backbone(net, roi_head, roi_pooling)
+    load(backbone, net, weights)
+    return backbone
 
 
 def load(backbone: Backbone, net: Net, weights: str) -> None:
