@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.errors import RequestError, UnknownNameError
-from bench.tracks.track import list_tracks
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison, Side
@@ -102,6 +101,8 @@ def _describe_pair(a: Side, b: Side) -> str:
 
 def is_leaderboard(name: str) -> bool:
     """Return whether a table's name stands for leaderboards: all, a protocol's or a track's."""
+    from bench.tracks.track import list_tracks
+
     return name == LEADERBOARD or name in registry.protocols() or name in list_tracks()
 
 
@@ -121,6 +122,8 @@ def make_tables(
 
     Raises RequestError, and UnknownNameError for a name.
     """
+    from bench.tracks.track import list_tracks
+
     if track is None and name in list_tracks():
         track, name = name, LEADERBOARD
     if track is not None:
@@ -153,6 +156,7 @@ def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
     from bench.records.collection import list_results
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
+    from bench.tracks.track import list_tracks
 
     if name not in (known := reported_tables()):
         names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
