@@ -110,17 +110,12 @@ def open_inputs(
     methods. Raises BadFileError for what breaks a rule, and if the protocol does not accept their kind; RequestError
     for a split without the ground truth that the protocol needs.
     """
-    from bench.data.dataset import read_split
-    from bench.data.datasets import open_dataset
     from bench.predictions.formats import read_all
     from bench.predictions.handover import as_file
 
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     record, scratch = bound.record, places.cache / "handover"
-    dataset = open_dataset(data or record.dataset, places, data_options)
-    truth = read_split(dataset, split or record.eval_split)
-    if (lacking := bound.find_missing_truth(dataset, truth)) is not None:
-        raise lacking
+    truth = _read_truth(bound, places, data, data_options, split)
     into = next((kind for kind in record.predicts if kind in SETTINGS_OF and "maps" not in record.predicts), None)
     with ExitStack() as files:
 
@@ -145,9 +140,22 @@ def open_inputs(
             sources |= {"scores": read(scores, ["scores"])[0]}
         settings = _choose_decoding(into if is_decoded else None, decoding, record, has_scores=scores is not None)
         evaluated = _decode(sources, truth, settings, progress) if settings else sources
-        accepted = {*record.predicts, *record.also}
-        used = {kind: table for kind, table in evaluated.items() if kind in accepted}
+        used = {kind: table for kind, table in evaluated.items() if kind in (*record.predicts, *record.also)}
         yield ScoringInputs(bound, truth, used, sources, settings)
+
+
+def _read_truth(
+    bound: BoundProtocol, places: Places, data: str | None, data_options: Mapping[str, Any], split: str | None
+) -> GroundTruth:
+    """Read the ground truth that a protocol evaluates on; raises what says that it lacks what the protocol needs."""
+    from bench.data.dataset import read_split
+    from bench.data.datasets import open_dataset
+
+    dataset = open_dataset(data or bound.record.dataset, places, data_options)
+    truth = read_split(dataset, split or bound.record.eval_split)
+    if (lacking := bound.find_missing_truth(dataset, truth)) is not None:
+        raise lacking
+    return truth
 
 
 def score(
