@@ -179,7 +179,7 @@ def test_a_record_that_cannot_be_mirrored_is_named_and_stops_no_other(mirror: Mi
     assert mirror.all("a-bad-log") == []
     log(mirror.runs, "t-bad", '{"epoch": 1}\n')
     answer = here("sync", "--runs", mirror.runs)
-    assert (answer.code, answer.err) == (0, "Mirroring: 1/1 runs, took 0:00:00\n")
+    assert (answer.code, answer.err.rpartition(",")[0]) == (0, "Mirroring: 1/1 runs")
     assert answer.out == f"sqlite:///{mirror.runs}/mlflow.db: 1 added, {len(report['already']) + 1} already there\n"
 
 
