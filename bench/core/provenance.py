@@ -30,6 +30,9 @@ def read_code() -> dict[str, Any]:
     return read_revision(Path(__file__).resolve().parent.parent)
 
 
+PACKAGED = ("bench/", "methods/", "protocols/", "slurm/")
+"""Where a new file is code of the checkout; elsewhere it is a user's: data, or a plugin, which has its own digest."""
+
 NO_CODE = ("results", "docs", "tests", "bench/tracks/*.toml", "*.md")
 """What can be edited without making another number: records hold their settings; publishing one edits `results`."""
 
@@ -46,10 +49,12 @@ def read_revision(folder: Path) -> dict[str, Any]:
         return {"revision": None, "dirty": None}
     head = _run_git(folder, "rev-parse", "HEAD")
     code = (":(top)", *(f":(top,exclude){name}" for name in NO_CODE))
-    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *code)
-    if not changes:
-        return {"revision": head, "dirty": None if changes is None else False}
-    return {"revision": head, "dirty": True, "changed": [line[3:] for line in changes.splitlines()[:MOST_CHANGED]]}
+    status = _run_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *code)
+    if status is None:
+        return {"revision": head, "dirty": None}
+    changed = [line[3:] for line in status.splitlines() if not line.startswith("??") or line[3:].startswith(PACKAGED)]
+    edits = {"dirty": True, "changed": changed[:MOST_CHANGED]} if changed else {"dirty": False}
+    return {"revision": head, **edits}
 
 
 def add_edits(own: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

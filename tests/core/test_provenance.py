@@ -40,12 +40,12 @@ def test_edited_and_new_files_of_code_are_named(checkout: Path) -> None:
     found = read_revision(checkout / "bench")
     assert (found["dirty"], found["changed"]) == (True, ["bench/run.py", "methods/"])
     for number in range(MOST_CHANGED):
-        (checkout / f"{number}.py").write_text("new")
+        (checkout / "bench" / f"{number}.py").write_text("new")
     assert len(read_revision(checkout / "bench")["changed"]) == MOST_CHANGED
 
 
-def test_published_results_pages_and_tests_are_no_code(checkout: Path) -> None:
-    for name in ("results/measured/two.json", "docs/new.md", "tests/new.py", "README.md"):
+def test_results_pages_tests_and_a_users_own_files_are_no_code(checkout: Path) -> None:
+    for name in ("results/measured/two.json", "docs/new.md", "tests/new.py", "README.md", "mine.toml", "photos/a.txt"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("two")
     assert read_revision(checkout / "bench")["dirty"] is False
