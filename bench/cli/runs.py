@@ -140,12 +140,15 @@ def prune(
 
 
 def _list_kept(keep: Sequence[str], places: Places, results: Path) -> list[Result]:
-    """Return the results whose trainings and predictions stay."""
+    """Return the results whose trainings and predictions stay. Raises RequestError if there are none of a kind."""
     from bench.records.result import list_records, read_result
     from bench.verbs.results import MEASURED
 
     folders = {"published": results / MEASURED, "results": places.runs / "results"}
-    return [read_result(record) for name in keep for record in list_records(folders[name])]
+    records = {name: [*list_records(folders[name])] for name in keep}
+    if empty := [name for name, found in records.items() if not found]:
+        raise RequestError(f"--keep {empty[0]}: {folders[empty[0]]} holds no results, so nothing would be kept.")
+    return [read_result(record) for found in records.values() for record in found]
 
 
 def _explain_kept(kept: Sequence[StoredItem]) -> str:

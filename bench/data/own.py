@@ -36,7 +36,7 @@ from bench.data.truth_cache import fingerprint, load_or_parse, stack_sizes
 from bench.data.voc import Annotations
 from bench.errors import BadFileError, MissingDataError, RequestError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".Jpg", ".Jpeg", ".Png")
 """Those of photographs."""
 
 _PARSER_VERSION = "1"

@@ -147,7 +147,8 @@ def prune(items: Iterable[StoredItem]) -> list[StoredItem]:
     """Delete the items that may go, and return them; one that a process has begun to work on meanwhile stays."""
     deleted = []
     for item in items:
-        if item.why_kept or find_worker(item.path):
+        is_folder = item.path.is_dir() and not item.path.is_symlink()  # nothing else there is a run's
+        if item.why_kept or not is_folder or find_worker(item.path):
             continue
         gone = item.path.with_name(f".{item.path.name}.pruned")
         item.path.rename(gone)  # at once, so that nobody finds half of it
