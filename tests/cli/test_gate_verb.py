@@ -198,7 +198,7 @@ def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("table melm-33", "Error: Unknown table 'melm-33'. Did you mean: melm-3"),
+        ("table melm-33", "Error: Unknown table, protocol or track 'melm-33'. Did you mean: melm-3"),
         ("table melm-3 --protocol voc07-det", "--protocol and --data apply to the leaderboard"),
         ("gate --tolerance nan", "Error: --tolerance: expected a finite number of points, but got nan."),
         ("gate abc", "Error: Unknown result 'abc'."),

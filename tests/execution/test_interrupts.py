@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def trained(places: Places) -> dict[str, Any]:
     assert not report.failed
     (file,) = places.runs.glob("trainings/*/weights.pt")
     return {name: value.tolist() for name, value in torch.load(file, weights_only=True).items()}
+
+
+@pytest.fixture(autouse=True)
+def _hear_interrupts() -> Iterator[None]:
+    """SIGINT as a terminal sends it: a job in a shell's background is born with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

