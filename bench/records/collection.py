@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,9 +30,13 @@ def find_result(name: str, places: Places, published: Path) -> StoredResult:
 
     Raises UnknownNameError if no address, or more than one, has this prefix; BadFileError for a file that is no record.
     """
+    return choose_result(name, () if name.endswith(".json") else list_results(places, published))
+
+
+def choose_result(name: str, known: Sequence[StoredResult]) -> StoredResult:
+    """Return one of these results, or the one of a path, as `find_result` does."""
     if name.endswith(".json"):
         return StoredResult(read_result(Path(name)), Path(name))
-    known = list_results(places, published)
     matches = [each for each in known if each.result.address.startswith(name)]
     if len(matches) != 1:
         addresses = [each.result.address for each in matches or known]

@@ -58,7 +58,7 @@ def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str
     from bench.records.collection import list_results
 
     known = list_results(places, measured)
-    sides = [_list_sides(name, known, places, measured) for name in (a, b)]
+    sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
     if len(pairs) == 1 and protocol is None:
         return pairs[0]
@@ -74,15 +74,15 @@ def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str
     return fitting[0]
 
 
-def _list_sides(name: str, known: Sequence[StoredResult], places: Places, measured: Path) -> list[Side]:
+def _list_sides(name: str, known: Sequence[StoredResult]) -> list[Side]:
     """List what a name stands for: one result, or each row of a leaderboard that a method has."""
-    from bench.records.collection import find_result
+    from bench.records.collection import choose_result
     from bench.tables.leaderboard import group_rows
 
     stored = {each.result.address: each for each in known}
     rows = group_rows([each.result for each in known if name in (each.result.label, each.result.method)])
     if not rows:
-        return [[find_result(name, places, measured)]]
+        return [[choose_result(name, known)]]
     exact = [row for row in rows if row[0].label == name or row[0].variant == _find_default_variant(name)] or rows
     trained = [row for row in exact if row[0].config.get("epochs") != 0] or exact  # an untrained one is a floor
     return [[stored[result.address] for result in row] for row in trained]
