@@ -19,11 +19,13 @@ from bench.cli.documents import (
     InventoriesDocument,
     ProposalsDocument,
     ProposalSetDocument,
+    ReadinessDocument,
     RecallDocument,
     ShapesDocument,
 )
-from bench.cli.output import align_columns, emit
+from bench.cli.output import align_columns, echo, emit
 from bench.cli.progress import make_reporter
+from bench.data.left_out import count_files
 from bench.errors import RequestError, format_count, format_names
 
 if TYPE_CHECKING:
@@ -57,23 +59,12 @@ _dataset = click.option(
 )
 
 
-_dataset_of_images = click.option(
-    "--data",
-    "name",
-    default="voc2007",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    callback=options.parse_dataset,
-    help="Dataset of the images.",
-)
-
-
 @click.group("data")
 def data() -> None:
     """Describe, check, look at and download datasets, generate the synthetic one, compute region proposals."""
 
 
-@data.command("check")
+@data.command("check", epilog=options.example("data check voc2007"))
 @click.argument("names", nargs=-1, callback=options.parse_datasets, metavar="[NAME|FILE.toml ...]")
 @click.option("--contents", is_flag=True, help="Read every photograph, and print a digest of their contents.")
 @click.option(
@@ -94,20 +85,24 @@ def check(names: tuple[str, ...], contents: bool, images: int, places: Places, a
     from bench.data.check import check_dataset
     from bench.data.datasets import DATASETS
     from bench.records.result import SYNTHETIC
+    from bench.verbs.readiness import examine_protocols, format_readiness
 
     progress = make_reporter()
     real = [name for name in DATASETS if name not in SYNTHETIC]
     inventories = [check_dataset(name, places, progress, contents=contents) for name in names or real]
+    protocols = examine_protocols(names or real, places)
     sheets = [_draw_splits(inventory, places, images, progress) for inventory in inventories]
     if as_json:
         document: InventoriesDocument = {
             "datasets": [
                 {**inventory.document(), "sheet": sheet} for inventory, sheet in zip(inventories, sheets, strict=True)
-            ]
+            ],
+            "protocols": [cast(ReadinessDocument, asdict(one)) for one in protocols],
         }
         emit(document)
     else:
-        click.echo("\n\n".join([*_format_missing(inventories), *_format_found(inventories, sheets)]))
+        able = "\n".join(format_readiness(protocols))
+        echo("\n\n".join([*_format_missing(inventories), *_format_found(inventories, sheets), able]))
     return int(any(not inventory.ok for inventory in inventories if names or not inventory.missing))
 
 
@@ -129,7 +124,7 @@ def _draw_splits(inventory: DatasetCheck, places: Places, images: int, progress:
     return _describe_sheet(path, samples, notes)
 
 
-@data.command("init")
+@data.command("init", epilog=options.example("data init photographs --out mine.toml"))
 @click.argument("folder", type=options.FILE)
 @click.option("--out", type=options.FILE, help="File to write.  [default: the folder's name, .toml]")
 @click.option("--name", help="Name of the dataset.  [default: that of the file]")
@@ -150,8 +145,9 @@ def init(
     from bench.data.recognise import describe_folder
 
     path = out or Path(f"{folder.resolve().name}.toml")
-    description, notes = describe_folder(folder, path, name=name, layout=layout)
-    inventory = check_opened(OwnDataset(path, description, places.cache), make_reporter(), notes=notes)
+    description, notes, left_out = describe_folder(folder, path, name=name, layout=layout)
+    dataset = OwnDataset(path, description, places.cache)
+    inventory = check_opened(dataset, make_reporter(), notes=notes, left_out=left_out)
     write_text(path, format_description(description))
     if as_json:
         document: InitDocument = {
@@ -163,11 +159,11 @@ def init(
         emit(document)
         return
     classes = f"{format_count(len(description.classes), 'class', 'classes')}: {format_names(description.classes, 12)}"
-    click.echo(f"Layout {description.layout}, {classes}\n{_format_inventory(inventory, None)}\nWrote {path}")
+    echo(f"Layout {description.layout}, {classes}\n{_format_inventory(inventory, None)}\nWrote {path}")
 
 
-@data.command("look")
-@_dataset_of_images
+@data.command("look", epilog=options.example("data look --data mine.toml --split train"))
+@_dataset
 @options.dataset_options
 @click.option("--split", required=True, help="Split of the images.")
 @click.option(
@@ -209,9 +205,7 @@ def look(
     if as_json:
         emit(document)
     else:
-        click.echo(
-            "\n".join([*_format_notes(document), f"Wrote {format_count(document['images'], 'photograph')}: {path}"])
-        )
+        echo("\n".join([*_format_notes(document), f"Wrote {format_count(document['images'], 'photograph')}: {path}"]))
 
 
 def _write_sheet(path: Path, dataset: str, samples: Sequence[SplitSample]) -> None:
@@ -242,7 +236,7 @@ def _format_notes(sheet: DataSheetDocument) -> list[str]:
     return [f"note: {note}" for note in (*sheet["notes"], *unreadable)]
 
 
-@data.command("fetch")
+@data.command("fetch", epilog=options.example("data fetch voc2007"))
 @click.argument("names", nargs=-1, callback=options.parse_names, metavar="[DATASET ...]")
 @click.option("--part", "parts", multiple=True, help="Download only this part, such as annotations; can be repeated.")
 @options.places
@@ -267,7 +261,7 @@ def fetch(names: tuple[str, ...], parts: tuple[str, ...], places: Places, as_jso
         }
         emit(document)
     else:
-        click.echo(align_columns((name, str(path)) for name, paths in fetched.items() for path in paths))
+        echo(align_columns((name, str(path)) for name, paths in fetched.items() for path in paths))
 
 
 def _list_downloads(as_json: bool) -> None:
@@ -283,10 +277,10 @@ def _list_downloads(as_json: bool) -> None:
         emit(document)
         return
     rows = [(name, ", ".join(parts[name]) or "-", source.terms) for name, source in SOURCES.items()]
-    click.echo(align_columns([("dataset", "parts", "terms"), *rows]))
+    echo(align_columns([("dataset", "parts", "terms"), *rows]))
 
 
-@data.command("shapes")
+@data.command("shapes", epilog=options.example("data shapes --data-option train=200"))
 @options.dataset_options
 @options.places
 @options.as_json
@@ -305,13 +299,13 @@ def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
         }
         emit(document)
         return
-    click.echo(
+    echo(
         align_columns([("classes", ", ".join(dataset.classes)), *((key, str(count)) for key, count in images.items())])
     )
 
 
-@data.command("proposals")
-@_dataset_of_images
+@data.command("proposals", epilog=options.example("data proposals --data voc2007 --split trainval --report"))
+@_dataset
 @options.dataset_options
 @click.option(
     "--split",
@@ -377,7 +371,7 @@ def proposals(
     if as_json:
         emit(ProposalsDocument(proposals=documents))
     else:
-        click.echo("\n\n".join(texts))
+        echo("\n\n".join(texts))
 
 
 def _to_document(dataset: str, split: str, proposals: Proposals) -> ProposalSetDocument:
@@ -434,8 +428,11 @@ def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) 
         for split in inventory.splits
     ]
     digests = [f"contents of {split.name}: {split.contents}" for split in inventory.splits if split.contents]
-    notes = [*(f"note: {note}" for note in inventory.notes), *(_format_notes(sheet) if sheet else ())]
+    said = [*inventory.notes, *(one.describe() for one in inventory.left_out)]
+    notes = [*(f"note: {note}" for note in said), *(_format_notes(sheet) if sheet else ())]
     lines = [inventory.name, align_columns([heads, *rows]), *digests, *notes]
+    if inventory.left_out:
+        lines.append(f"Left out: {format_count(count_files(inventory.left_out), 'file')}, which the notes name.")
     if sheet and sheet["written"]:
         lines.append(f"{format_count(sheet['images'], 'photograph')} to look at: {sheet['written']}")
     return "\n".join(lines)

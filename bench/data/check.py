@@ -9,6 +9,7 @@ from typing import Any
 from bench.core.files import Places, digest, file_digest
 from bench.core.progress import SILENT, Progress
 from bench.data.datasets import DATASETS, Dataset, open_dataset
+from bench.data.left_out import LeftOut
 from bench.data.oddities import list_oddities
 from bench.data.published import PUBLISHED, Counts, compare_counts, count_truth
 from bench.errors import MissingDataError
@@ -35,6 +36,8 @@ class DatasetCheck:
     missing: str = ""
     notes: tuple[str, ...] = ()
     """What is odd about a dataset of one's own."""
+    left_out: tuple[LeftOut, ...] = ()
+    """The files in its folder that are not read."""
 
     @property
     def ok(self) -> bool:
@@ -60,9 +63,14 @@ def check_dataset(name: str, places: Places, progress: Progress = SILENT, *, con
 
 
 def check_opened(
-    dataset: Dataset, progress: Progress = SILENT, *, contents: bool = False, notes: Sequence[str] = ()
+    dataset: Dataset,
+    progress: Progress = SILENT,
+    *,
+    contents: bool = False,
+    notes: Sequence[str] = (),
+    left_out: Sequence[LeftOut] = (),
 ) -> DatasetCheck:
-    """Check a dataset as `check_dataset` does; `notes` are added to."""
+    """Check a dataset as `check_dataset` does; `notes` and `left_out` are added to."""
     splits, checks = dataset.splits(), []
     with progress.task(f"count {dataset.name}", len(splits), unit="splits") as step:
         for split in splits:
@@ -70,7 +78,8 @@ def check_opened(
             step()
     if dataset.name not in DATASETS and not any(check.problem for check in checks):
         notes = (*notes, *list_oddities(dataset, progress))
-    return DatasetCheck(dataset.name, tuple(checks), notes=tuple(notes))
+        left_out = (*left_out, *dataset.find_left_out())
+    return DatasetCheck(dataset.name, tuple(checks), notes=tuple(notes), left_out=tuple(left_out))
 
 
 def _check_split(dataset: Dataset, name: str, *, contents: bool) -> SplitCheck:

@@ -13,6 +13,7 @@ from bench.errors import MissingDataError, RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from bench.data.ground_truth import GroundTruth
+    from bench.data.left_out import LeftOut
 
 PART = re.compile(r"(?P<split>.+):(?P<first>\d+)(?:-(?P<last>\d+))?of(?P<count>\d+)")
 """The name of a part of a split: `train:1-4of5`."""
@@ -56,6 +57,10 @@ class Dataset(ABC):
     def suggest_truth(self, what: str) -> str:
         """Say where to get ground truth that the dataset lacks: boxes, class masks, object masks."""
         return f"Choose a protocol that needs no {what}, or a dataset or split that has them"
+
+    def find_left_out(self) -> list[LeftOut]:
+        """Find the images on disk that are in no split, of a dataset of one's own."""
+        return []
 
     def list_missing_images(self, ids: Sequence[str]) -> list[str]:
         """Return the ids whose image is not on disk, in the order given."""

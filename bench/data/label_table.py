@@ -7,7 +7,8 @@ only that the image shows the class.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +31,11 @@ class LabelRow(NamedTuple):
 def read_label_rows(path: Path, classes: Sequence[str]) -> list[LabelRow]:
     """Read a table; columns may be in any order, others are ignored. Raises BadFileError, naming row and rule."""
     index = {name: label for label, name in enumerate(classes)}
-    return [_parse_row(path, row, fields, index) for row, fields in enumerate(read_records(path))]
+    with closing(read_records(path)) as records:
+        return [_parse_row(path, row, fields, index) for row, fields in enumerate(records)]
 
 
-def read_records(path: Path) -> Iterator[dict[str, str]]:
+def read_records(path: Path) -> Generator[dict[str, str], None, None]:
     """Yield the rows of a CSV file with columns `image` and `label`, by column. Raises BadFileError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

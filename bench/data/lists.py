@@ -12,7 +12,8 @@ from bench.errors import BadFileError, MissingDataError
 LONGEST_SIDE = 65_535
 """Upper bound on an image's sides, so that its pixels can be counted in 32 bits."""
 
-_UNSAFE = re.compile(r'(^|/)\.{0,2}(/|$)|[\x00-\x1f\\:*?"<>|]')
+_FORBIDDEN = re.compile(r'[\x00-\x1f\\:*?"<>|]')
+_UNSAFE = re.compile(rf"(^|/)\.{{0,2}}(/|$)|{_FORBIDDEN.pattern}|[\ud800-\udfff]")
 
 
 def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | None = None) -> list[list[str]]:
@@ -67,7 +68,20 @@ def read_unique_ids(path: Path, fields: tuple[int, ...]) -> tuple[str, ...]:
 def check_name(path: Path, name: str, row: int | str) -> None:
     """Raise BadFileError if a name from a file cannot be that of a file below a folder."""
     if not is_safe_name(name):
-        raise BadFileError(path, f"expected the name of a file, but got {_quote(name)}", row=row)
+        raise BadFileError(path, _describe_unsafe(name), row=row)
+
+
+def _describe_unsafe(name: str) -> str:
+    if not is_text(name):
+        return f"the name {_quote(name)} is not UTF-8 text: rename the file"
+    if found := _FORBIDDEN.search(name):
+        return f"a name with {found[0]!r} is not read, as some systems cannot have it: rename {_quote(name)}"
+    return f"expected the name of a file, but got {_quote(name)}"
+
+
+def is_text(name: str) -> bool:
+    """Whether the name of a file is UTF-8 text: Python reads other bytes of it as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def is_safe_name(name: str) -> bool:

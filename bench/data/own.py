@@ -30,14 +30,23 @@ from bench.data.ground_truth import (
     encode_labels,
 )
 from bench.data.label_table import LabelRow, read_label_rows
+from bench.data.left_out import READABLE, LeftOut, find_unused_images
 from bench.data.lists import index_ids, read_lines, require_file
-from bench.data.pixels import read_size
+from bench.data.pixels import are_binary, read_size
 from bench.data.truth_cache import fingerprint, load_or_parse, stack_sizes
 from bench.data.voc import Annotations
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".Jpg", ".Jpeg", ".Png")
-"""Those of photographs."""
+"""Those that are tried for a photograph whose file is named without."""
+
+_ADVICE = {
+    "voc": "Name them in a list of a split, or move them elsewhere",
+    "coco": "Add them to the images of a split's JSON file, or move them elsewhere",
+    "folder": "Put each into the folder of a class, or move it elsewhere",
+    "csv": "Add a row for each to a split's table, or move it elsewhere",
+}
+"""What to do with photographs of no split."""
 
 _PARSER_VERSION = "1"
 
@@ -78,7 +87,7 @@ class OwnDataset(Dataset):
         if source.whole is not None:
             return replace(read_split(self, source.file), split=split)
         content = self._read(split, source)
-        masks = self._find_masks(source, content)
+        masks = self._find_masks(split, source, content)
         truth = (content.ids, content.size, content.labels, content.objects)
         return GroundTruth(self.name, split, self.classes, *truth, masks)
 
@@ -105,6 +114,14 @@ class OwnDataset(Dataset):
         kind = "classes" if what == "class masks" else "objects"
         return f'Add masks = "FOLDER", a PNG for each image ({pixels}), and masks_of = "{kind}" to {self.file}'
 
+    def find_left_out(self) -> list[LeftOut]:
+        """Find the images below the dataset's folder that are in no split, and in no folder of masks."""
+        ids = {image for split in self.description.splits for image in self.ground_truth(split).ids}
+        masks = {self.description.masks, *(source.masks for source in self.description.splits.values())}
+        folders = frozenset(self.locate(folder) for folder in masks if folder is not None)
+        advice = _ADVICE[self.description.layout]
+        return list(find_unused_images(self.folder, {self.image_path(image) for image in ids}, folders, advice))
+
     def locate(self, path: str) -> Path:
         """Return a path below the dataset's folder."""
         return self.folder / path
@@ -119,15 +136,20 @@ class OwnDataset(Dataset):
         self._unread.discard(split)
         return content
 
-    def _find_masks(self, source: SplitSource, content: Content) -> Masks | None:
-        folder = source.masks or self.description.masks
+    def _find_masks(self, split: str, source: SplitSource, content: Content) -> Masks | None:
+        """Find the masks of a split. Raises BadFileError where those of classes hold none, but pixels to ignore."""
+        folder, of_classes = source.masks or self.description.masks, self.description.masks_of == "classes"
         if folder is None:
             return None
         paths = [self.locate(folder) / Path(file).with_suffix(".png") for file in content.files]
         for image, path in zip(content.ids, paths, strict=True):
             require_file(path, f"mask of {image} of {self.name}", self.how_to_get)
+        if of_classes and (content.labels == PRESENT).any() and are_binary(paths):
+            rule = f"the masks of {split} in {folder} hold 0 and 255 alone, and 255 is a pixel to ignore, not a class"
+            advice = 'masks_of = "objects" (for pxap) makes 255 the object; for seg, write 1 + the class\'s index'
+            raise BadFileError(self.file, f"{rule}: {advice}")
         files = tuple((path,) for path in paths)
-        return Masks(self.description.masks_of == "classes", files, (None,) * len(paths))
+        return Masks(of_classes, files, (None,) * len(paths))
 
 
 def open_own(file: Path, cache: Path) -> OwnDataset:
@@ -215,7 +237,7 @@ _READERS = {"voc": _read_voc, "coco": _read_coco, "folder": _read_folder, "csv":
 def list_photographs(folder: Path) -> list[Path]:
     """Return the photographs in a folder and below, sorted."""
     paths = folder.rglob("*") if folder.is_dir() else ()
-    return sorted(path for path in paths if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in paths if path.suffix.lower() in READABLE and path.is_file())
 
 
 def _locate_photographs(dataset: OwnDataset, source: SplitSource) -> Path:
@@ -229,7 +251,8 @@ def _require(dataset: OwnDataset, path: Path, what: str) -> Path:
 def _is_image(path: Path, root: Path, row: LabelRow, index: dict[str, int]) -> bool:
     """Whether a row is of an image of this split. Raises BadFileError if it is of no image at all."""
     if row.image not in index and not (root / row.image).is_file():
-        raise BadFileError(path, f"there is no image {row.image!r} in {root}", row=row.row)
+        example = f"an image is its path below it, such as {next(iter(index))!r}"
+        raise BadFileError(path, f"there is no image {row.image!r} in {root}: {example}", row=row.row)
     return row.image in index
 
 

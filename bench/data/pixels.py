@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -31,6 +31,21 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
         if image.mode not in ("P", "L"):
             raise BadFileError(path, f"expected an indexed PNG (or 8-bit grey), but its pixels are {image.mode}")
         return np.array(image)
+
+
+def are_binary(paths: Iterable[Path]) -> bool:
+    """Whether masks hold 0 and 255 (or black and white) alone, and 255 in one at least; reads no more than it needs.
+
+    Raises BadFileError as `read_pixels` does.
+    """
+    is_white = False
+    for path in paths:
+        with _open_image(path) as image:
+            values = np.unique(np.array(image if image.mode in ("P", "L") else image.convert("RGB")))
+        if not {*values.tolist()} <= {0, 255}:
+            return False
+        is_white = is_white or 255 in values
+    return is_white
 
 
 def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:

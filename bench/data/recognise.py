@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 from bench.data.coco import get_list, list_categories, read_document
 from bench.data.datasets import list_datasets
 from bench.data.description import Description, parse_description
 from bench.data.label_table import read_records
+from bench.data.left_out import LeftOut, leave_out
 from bench.data.lists import read_lines
+from bench.data.mask_folders import MASK_FOLDERS, find_listed_masks, find_masks
 from bench.data.own import find_photograph, list_photographs
+from bench.data.voc import parse_xml
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 BOXES = "boxes.csv"
@@ -23,21 +25,28 @@ BOXES = "boxes.csv"
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "img", "photos", ".")
-_MASK_FOLDERS = ("SegmentationClass", "masks")
 _WHOLE = "all"
+_CORRECT = "Correct it, and describe the folder again"
 
 
 class Recognised(NamedTuple):
-    """What a folder was recognised as: keys of a `Description`, and what the reader of it should know."""
+    """What a folder was recognised as: keys of a `Description`, what the reader should know, and files not read."""
 
     keys: dict[str, Any]
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def describe_folder(
-    folder: Path, file: Path, *, name: str | None = None, layout: str | None = None
-) -> tuple[Description, tuple[str, ...]]:
-    """Describe a folder for a file that is yet to be written; with notes.
+class Described(NamedTuple):
+    """A description yet to be written, what the reader should know, and files that it leaves out."""
+
+    description: Description
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def describe_folder(folder: Path, file: Path, *, name: str | None = None, layout: str | None = None) -> Described:
+    """Describe a folder for a file that is yet to be written.
 
     Raises MissingDataError without a folder, RequestError if the file exists or nothing is recognised, BadFileError.
     """
@@ -46,18 +55,21 @@ def describe_folder(
     if file.suffix != ".toml" or file.exists():
         rule = "exists already" if file.exists() else "does not end with .toml"
         raise RequestError(f"{file} {rule}: choose another file with --out.")
-    keys, notes = recognise(folder, layout)
+    keys, notes, left_out = recognise(folder, layout)
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "own"
     if name in list_datasets():
         raise RequestError(f"There is a dataset {name!r} already. Choose another name with --name.")
     said = {"name": name, "licence": "not stated", "folder": os.path.relpath(folder.resolve(), file.resolve().parent)}
-    return parse_description(file, said | keys), notes
+    return Described(parse_description(file, said | keys), notes, left_out)
 
 
 def recognise(folder: Path, layout: str | None = None) -> Recognised:
     """Recognise the layout of a folder, or read it as `layout`. Raises RequestError if it is none."""
+    left_out: list[LeftOut] = []
     for name, look in _LOOKS.items():
-        if layout in (None, name) and (found := look(folder)) is not None:
+        if layout not in (None, name):
+            continue
+        if (found := look(folder, left_out)) is not None:
             keys, notes = {"layout": name, **found.keys, "splits": _sort_splits(found.keys["splits"])}, found.notes
             if list(keys["splits"]) == [_WHOLE]:
                 keys["splits"] |= {"train": f"{_WHOLE}:1-4of5", "test": f"{_WHOLE}:5of5"}
@@ -65,11 +77,11 @@ def recognise(folder: Path, layout: str | None = None) -> Recognised:
             for option, split in (("--train-split", "train"), ("--split", "test")):
                 if split not in keys["splits"]:
                     notes = (*notes, f"no split is called {split}: name one with {option}, or rename one in the file")
-            return Recognised(keys, notes)
+            return Recognised(keys, notes, tuple(left_out))
     raise RequestError(
         f"{folder} holds no {layout or 'dataset'} that is recognised. Expected XML annotations (voc), a JSON file with "
         "images, annotations and categories (coco), a CSV file with the columns image and label (csv), or a folder of "
-        "photographs for each class (folder)."
+        f"photographs for each class (folder).{''.join(f' Note: {one.describe()}' for one in left_out[:3])}"
     )
 
 
@@ -78,68 +90,94 @@ def _sort_splits(splits: dict[str, Any]) -> dict[str, Any]:
     return {name: splits[name] for name in order if name in splits}
 
 
-def _look_for_voc(folder: Path) -> Recognised | None:
-    annotations = next((name for name in ("Annotations", "annotations", ".") if _holds(folder / name, "*.xml")), None)
-    if annotations is None:
+def _look_for_voc(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
+    annotations, classes = next(_read_annotations(folder, left_out), ("", {}))
+    if not classes:
         return None
-    files = sorted((folder / annotations).glob("*.xml"))
-    ids = [file.stem for file in files]
-    classes = sorted({name for file in files for name in _list_names(file)})
+    ids, names = list(classes), sorted({name for some in classes.values() for name in some})
+    lists = _find_lists(folder, names)
+    splits: dict[str, Any] = {name: str(path.relative_to(folder)) for name, path in lists.items()}
+    for path in sorted((folder / "ImageSets" / "Segmentation").glob("*.txt")):
+        if (lacking := find_listed_masks(folder, read_lines(path), str(path.relative_to(folder)))) is not None:
+            left_out.append(lacking)
+        else:
+            splits[f"seg-{path.stem}"] = {"file": str(path.relative_to(folder)), "masks": "SegmentationClass"}
+    left_out += _find_unlisted(folder, annotations, ids, lists)
     images = _choose_folder(folder, _IMAGE_FOLDERS, ids)
+    keys = {"images": images, "annotations": annotations, "classes": names, "splits": splits or {_WHOLE: annotations}}
+    has_lists_of_masks = any(isinstance(split, dict) for split in splits.values())
+    return _add_masks(folder, keys, ids, [] if has_lists_of_masks else left_out)
+
+
+def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Yield each folder that holds annotations, with the names of the classes of each; other XML files are left out."""
+    for name in ("Annotations", "annotations", "."):
+        classes: dict[str, list[str]] = {}
+        for file in sorted((folder / name).glob("*.xml")):
+            try:
+                found = parse_xml(file).iterfind("object")
+            except BadFileError as error:
+                left_out.append(leave_out(folder, error, "Correct it if it is an annotation"))
+            else:
+                classes[file.stem] = [(item.findtext("name") or "").strip() for item in found]
+        if classes:
+            yield name, classes
+
+
+def _find_lists(folder: Path, classes: Sequence[str]) -> dict[str, Path]:
+    """Find the lists of images, by name, without those of a class."""
     lists = {path.stem: path for path in sorted((folder / "ImageSets" / "Main").glob("*.txt"))}
     of_a_class = {f"{label}_{split}" for label in classes for split in lists}
-    splits: dict[str, Any] = {
-        name: str(path.relative_to(folder)) for name, path in lists.items() if name not in of_a_class
-    }
-    for path in sorted((folder / "ImageSets" / "Segmentation").glob("*.txt")):
-        if _has_masks(folder / "SegmentationClass", read_lines(path)):
-            splits[f"seg-{path.stem}"] = {"file": str(path.relative_to(folder)), "masks": "SegmentationClass"}
-    keys = {"images": images, "annotations": annotations, "classes": classes, "splits": splits or {_WHOLE: annotations}}
-    return Recognised(keys | _find_masks(folder, ids))
+    return {name: path for name, path in lists.items() if name not in of_a_class}
 
 
-def _list_names(file: Path) -> Iterable[str]:
-    """Return the class names in an annotation; reading the dataset reports what is wrong with it."""
-    text = file.read_bytes().decode("utf-8", "replace")
-    try:
-        root = ElementTree.fromstring(text) if "<!" not in text else None
-    except ElementTree.ParseError as error:
-        raise BadFileError(file, f"malformed XML ({error})") from None
-    return () if root is None else [(item.findtext("name") or "").strip() for item in root.iterfind("object")]
+def _find_unlisted(folder: Path, annotations: str, ids: Sequence[str], lists: dict[str, Path]) -> Iterator[LeftOut]:
+    """Find the lists that are not where lists are looked for, and the annotations that are in none."""
+    for path in sorted([*folder.glob("*.txt"), *folder.glob("ImageSets/*.txt")]):
+        if {line.strip() for line in path.read_text("utf-8", "replace").splitlines()} & {*ids}:
+            advice = "Move it there, and describe the folder again"
+            yield LeftOut((str(path.relative_to(folder)),), "as lists are read from ImageSets/Main", advice)
+    listed = {image for path in lists.values() for image in read_lines(path)}
+    if lists and (unlisted := [image for image in ids if image not in listed]):
+        files = tuple(str(Path(annotations, f"{image}.xml")) for image in unlisted)
+        yield LeftOut(files, "in no list of ImageSets/Main", "Add their names to a list")
 
 
-def _look_for_coco(folder: Path) -> Recognised | None:
-    documents = dict(_read_instances(folder))
+def _look_for_coco(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
+    documents = dict(_read_instances(folder, left_out))
     if not documents:
         return None
     names: dict[int, str] = {}
     for path, document in documents.items():
         names |= list_categories(path, document)
-    splits = {_name_split(path, folder): _describe_instances(folder, path, one) for path, one in documents.items()}
+    splits = {
+        split: _describe_instances(folder, path, documents[path])
+        for split, path in _name_splits(documents, folder).items()
+    }
     used = {entry.get("category_id") for document in documents.values() for entry in document["annotations"]}
     unused = [name for number, name in sorted(names.items()) if number not in used]
     notes = [f"categories without objects are left out: {', '.join(unused)}"] if unused else []
     keys: dict[str, Any] = {
         "classes": [name for number, name in sorted(names.items()) if number in used],
-        "splits": splits if len(splits) > 1 else {_WHOLE: next(iter(splits.values()))},
+        "splits": _take_as_whole(splits, left_out),
     }
-    keys |= _find_masks(folder, [Path(name).stem for one in documents.values() for name in _list_file_names(one)])
     numbers = Counter(str(image.get("id")) for document in documents.values() for image in document["images"])
     if max(numbers.values(), default=1) > 1:
         keys["ids"] = "file"
         notes.append("splits have the same image numbers: an image's id is its file")
-    return Recognised(keys, tuple(notes))
+    images = [str(Path(name).with_suffix("")) for one in documents.values() for name in _list_file_names(one)]
+    return _add_masks(folder, keys, images, left_out, notes)
 
 
-def _read_instances(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _read_instances(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
         try:
             document = read_document(path)
-        except BadFileError:
-            continue  # another JSON file
-        if {"images", "annotations", "categories"} <= document.keys():
-            for key in ("images", "annotations"):
+            for key in ("images", "annotations", "categories"):
                 get_list(path, document, key)
+        except BadFileError as error:
+            left_out.append(leave_out(folder, error, "Correct it if it lists images and objects as COCO does"))
+        else:
             yield path, document
 
 
@@ -156,54 +194,62 @@ def _list_file_names(document: dict[str, Any]) -> list[str]:
     return [str(image.get("file_name")) for image in document["images"]]
 
 
-def _look_for_csv(folder: Path) -> Recognised | None:
-    tables = dict(_read_tables(folder))
+def _look_for_csv(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
+    tables = dict(_read_tables(folder, left_out))
     if not tables:
         return None
     rows = [row for table in tables.values() for row in table]
     files = [row["image"] for row in rows]
-    splits = {_name_split(path, folder): path.name for path in tables}
+    splits = {split: path.name for split, path in _name_splits(tables, folder).items()}
     keys = {
         "images": _choose_folder(folder, _IMAGE_FOLDERS, files),
         "classes": sorted({row["label"] for row in rows} - {""}),
-        "splits": splits if len(splits) > 1 else {_WHOLE: next(iter(splits.values()))},
+        "splits": _take_as_whole(splits, left_out),
     }
-    return Recognised(keys | _find_masks(folder, [str(Path(name).with_suffix("")) for name in files]))
+    if (folder / BOXES).is_file():
+        left_out.append(LeftOut((BOXES,), "as tables of splits have the boxes", "Add x1, y1, x2 and y2 to their rows"))
+    return _add_masks(folder, keys, [str(Path(name).with_suffix("")) for name in files], left_out)
 
 
-def _read_tables(folder: Path) -> Iterator[tuple[Path, list[dict[str, str]]]]:
-    for path in sorted(path for path in folder.glob("*.csv") if path.name != BOXES):
+def _read_tables(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name != BOXES):
         try:
             yield path, list(read_records(path))
-        except BadFileError:
-            continue  # another table
+        except BadFileError as error:
+            left_out.append(leave_out(folder, error, "Correct it if it is the table of a split"))
 
 
-def _look_for_folder(folder: Path) -> Recognised | None:
-    below = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-    splits = {_SPLITS[name.lower()]: name for name, path in below.items() if name.lower() in _SPLITS}
-    roots = [below[name] for name in splits.values()] or [folder]
-    holders = [path for root in roots for path in sorted(root.iterdir()) if path.is_dir()]
-    holders = [path for path in holders if path.name not in _MASK_FOLDERS and list_photographs(path)]
+def _look_for_folder(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
+    below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    of_splits = [path for path in below if path.name.lower() in _SPLITS]
+    holders = [path for root in of_splits or [folder] for path in sorted(root.iterdir()) if path.is_dir()]
+    holders = [path for path in holders if path.name not in MASK_FOLDERS and path.name[0] != "."]
+    holders = [path for path in holders if list_photographs(path)]
     if not holders:
         return None
+    splits = {split: path.name for split, path in _name_splits(of_splits, folder).items()}
     keys: dict[str, Any] = {"classes": sorted({path.name for path in holders}), "splits": splits or {_WHOLE: "."}}
     if (folder / BOXES).is_file():
         keys["boxes"] = BOXES
     ids = [str(path.relative_to(folder).with_suffix("")) for holder in holders for path in list_photographs(holder)]
-    return Recognised(keys | _find_masks(folder, ids))
+    return _add_masks(folder, keys, ids, left_out)
 
 
-_LOOKS: dict[str, Callable[[Path], Recognised | None]] = {
+_LOOKS: dict[str, Callable[[Path, list[LeftOut]], Recognised | None]] = {
     "voc": _look_for_voc,
     "coco": _look_for_coco,
     "csv": _look_for_csv,
     "folder": _look_for_folder,
 }
+"""Each adds to the list what it leaves out."""
 
 
-def _holds(folder: Path, pattern: str) -> bool:
-    return next(folder.glob(pattern), None) is not None
+def _name_splits(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Name the splits of files or folders; those that would share a name are named by their whole path."""
+    named = {path: _name_split(path, folder) for path in paths}
+    shared = {name for name, count in Counter(named.values()).items() if count > 1}
+    own = {path: re.sub(r"[^\w.-]+", "-", str(path.relative_to(folder).with_suffix(""))) for path in named}
+    return {own[path] if name in shared else name: path for path, name in named.items()}
 
 
 def _name_split(path: Path, folder: Path) -> str:
@@ -213,6 +259,14 @@ def _name_split(path: Path, folder: Path) -> str:
         if words:
             return _SPLITS[words[-1]]
     return re.sub(r"[^\w.-]+", "-", path.stem)
+
+
+def _take_as_whole(splits: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Return the only split as the whole set, which is divided, unless it or a file left out is for evaluation."""
+    names = {*splits, *(_name_split(Path(file), Path()) for one in left_out for file in one.files)}
+    if len(splits) > 1 or names & {"val", "test"}:
+        return splits
+    return {_WHOLE: next(iter(splits.values()))}
 
 
 def _choose_folder(folder: Path, candidates: Iterable[str], names: Sequence[str]) -> str:
@@ -225,11 +279,10 @@ def _choose_folder(folder: Path, candidates: Iterable[str], names: Sequence[str]
     return max(dict.fromkeys(candidates), key=count)
 
 
-def _find_masks(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the folder with a PNG for each image, if there is one."""
-    found = next((name for name in _MASK_FOLDERS if _has_masks(folder / name, names)), None)
-    return {} if found is None else {"masks": found}
-
-
-def _has_masks(folder: Path, names: Sequence[str]) -> bool:
-    return bool(names) and all((folder / f"{name}.png").is_file() for name in names)
+def _add_masks(
+    folder: Path, keys: dict[str, Any], images: Sequence[str], left_out: list[LeftOut], notes: Sequence[str] = ()
+) -> Recognised:
+    """Return what was recognised, with the masks of images, named without suffix."""
+    masks, more, lacking = find_masks(folder, [*dict.fromkeys(images)])
+    left_out += lacking
+    return Recognised(keys | masks, (*notes, *more))

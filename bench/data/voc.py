@@ -191,7 +191,7 @@ def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
 
     Raises BadFileError, naming the file, the object (from 0) and the rule.
     """
-    root = _parse_xml(path)
+    root = parse_xml(path)
     width, height = (int(_parse_number(path, root, f"size/{side}", None)) for side in ("width", "height"))
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise BadFileError(path, f"<size> must be 1 to {_LONGEST_SIDE} pixels a side, but says {width}x{height}")
@@ -223,8 +223,11 @@ def _to_columns(table: pa.Table) -> Columns:
     return size, Objects(image, label, from_voc(box), difficult)
 
 
-def _parse_xml(path: Path) -> ElementTree.Element:
-    """Parse as UTF-8 whatever the file declares, so that a document type cannot hide in another encoding."""
+def parse_xml(path: Path) -> ElementTree.Element:
+    """Parse an annotation as UTF-8 whatever it declares, so that no document type hides in another encoding.
+
+    Raises BadFileError for malformed XML, a document type, and another element than <annotation>.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -233,7 +236,7 @@ def _parse_xml(path: Path) -> ElementTree.Element:
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         raise BadFileError(path, f"malformed XML ({error})") from None
     if root.tag != "annotation":
-        raise BadFileError(path, f"expected an <annotation>, but got <{root.tag[:40]}>")
+        raise BadFileError(path, f"expected an <annotation>, but got <{root.tag[:40]}>; move other files elsewhere")
     return root
 
 

@@ -34,7 +34,7 @@ def describe(folder: Path, **more: str) -> Dataset:
     """Describe a folder in `mine.toml` beside it, with more keys, and open it."""
     file = folder.parent / "mine.toml"
     file.unlink(missing_ok=True)
-    description, _ = describe_folder(folder, file)
+    description = describe_folder(folder, file).description
     raw = description.model_dump(exclude_unset=True) | more
     file.write_text(format_description(parse_description(file, raw)), encoding="utf-8")
     assert read_description(file).model_dump() == description.model_dump() | more
@@ -73,7 +73,7 @@ def test_folders_of_classes_have_labels_and_boxes_from_a_table(tmp_path: Path) -
 def test_a_folder_without_splits_is_divided_and_says_so(tmp_path: Path) -> None:
     for row, label in enumerate("abab" * 5):
         own_cases.write_photograph(tmp_path / "set" / label / f"{row}.jpg", NAMES[row % 12])
-    description, notes = describe_folder(tmp_path / "set", tmp_path / "mine.toml")
+    description, notes, _ = describe_folder(tmp_path / "set", tmp_path / "mine.toml")
     dataset = OwnDataset(tmp_path / "mine.toml", description, tmp_path / "cache")
     assert {split: len(dataset.ground_truth(split).ids) for split in dataset.splits()} == {
         "all": 20, "train": 16, "test": 4

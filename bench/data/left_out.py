@@ -1,0 +1,70 @@
+"""Files of a dataset's folder that are not read: named with the reason and what to do, never dropped in silence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BadFileError, escape_text, format_count, format_names
+
+READABLE = (".jpg", ".jpeg", ".png")
+"""Suffixes of photographs that are read, in small letters."""
+
+UNREADABLE = (
+    ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl", ".ppm",
+    ".pgm", ".tga", ".dng", ".cr2", ".nef", ".arw", ".svg",
+)  # fmt: skip
+"""Suffixes of other images, in small letters."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files, below the dataset's folder, that are not read. advice: a sentence that says what to do."""
+
+    files: tuple[str, ...]
+    reason: str
+    advice: str
+
+    def describe(self) -> str:
+        """Describe them in a line, with the first names."""
+        names = format_names(self.files, 3)
+        return escape_text(f"left out {format_count(len(self.files), 'file')}, {self.reason}: {names}. {self.advice}.")
+
+
+def leave_out(folder: Path, error: BadFileError, advice: str) -> LeftOut:
+    """Return the file that breaks a rule as left out for it."""
+    where = "" if error.row is None else f"row {error.row}: "
+    return LeftOut((str(Path(error.file).relative_to(folder)),), f"{where}{error.rule}", advice)
+
+
+def count_files(left_out: Collection[LeftOut]) -> int:
+    """Count the files that are left out."""
+    return len({name for one in left_out for name in one.files})
+
+
+def find_unused_images(folder: Path, used: Collection[Path], masks: frozenset[Path], advice: str) -> Iterator[LeftOut]:
+    """Find the images in a folder and below that are not used, by suffix or by the folder that they are in.
+
+    masks: folders whose images are none. advice: what to do with photographs that could be read.
+    """
+    unreadable: defaultdict[str, list[str]] = defaultdict(list)
+    unlisted: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(_list_images(folder)):
+        suffix = Path(name).suffix.lower()
+        if suffix not in READABLE:
+            unreadable[suffix].append(name)
+        elif folder / name not in used and masks.isdisjoint((folder / name).parents):
+            unlisted[str(Path(name).parent)].append(name)
+    for suffix, names in unreadable.items():
+        yield LeftOut(tuple(names), f"{suffix} (JPEG and PNG are read)", "Convert them to JPEG or PNG")
+    for names in unlisted.values():
+        yield LeftOut(tuple(names), "in no split", advice)
+
+
+def _list_images(folder: Path) -> Iterator[str]:
+    """Yield the paths below a folder of what has the suffix of an image."""
+    for path in folder.rglob("*"):
+        if path.name.lower().endswith((*READABLE, *UNREADABLE)) and path.is_file():
+            yield str(path.relative_to(folder))

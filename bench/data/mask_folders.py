@@ -1,0 +1,53 @@
+"""The folder of masks beside photographs: recognised by its name, and by what its PNGs hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.data.left_out import LeftOut
+from bench.data.pixels import are_binary
+from bench.errors import BadFileError
+
+MASK_FOLDERS = ("SegmentationClass", "masks")
+
+OBJECTS = (
+    'masks hold 0 and 255 alone: 255 is taken as the object (masks_of = "objects"), which pxap evaluates; seg needs '
+    "1 + the class's index instead"
+)
+
+
+def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str], list[LeftOut]]:
+    """Find the folder with a PNG for each image: keys of a `Description`, notes, and folders that lack some, left out.
+
+    names: the images, without suffix.
+    """
+    left_out = []
+    for name in (one for one in MASK_FOLDERS if (folder / one).is_dir()):
+        paths = [folder / name / f"{image}.png" for image in names]
+        missing = [path for path in paths if not path.is_file()]
+        if not missing and paths:
+            keys, notes = _describe_masks(name, paths)
+            return keys, notes, left_out
+        if len(missing) < len(paths):
+            left_out.append(_leave_out_incomplete(name, [path.name for path in missing], len(paths)))
+    return {}, [], left_out
+
+
+def find_listed_masks(folder: Path, images: Sequence[str], listed: str) -> LeftOut | None:
+    """Return a list of images as left out if some have no mask; None if `SegmentationClass` has them all."""
+    missing = [f"{image}.png" for image in images if not (folder / MASK_FOLDERS[0] / f"{image}.png").is_file()]
+    return _leave_out_incomplete(listed, missing, len(images)) if missing else None
+
+
+def _describe_masks(name: str, paths: Sequence[Path]) -> tuple[dict[str, str], list[str]]:
+    try:
+        of_objects = are_binary(paths)
+    except BadFileError as error:
+        return {"masks": name}, [f"a mask cannot be read: {error}"]
+    return {"masks": name} | ({"masks_of": "objects"} if of_objects else {}), [OBJECTS] * of_objects
+
+
+def _leave_out_incomplete(file: str, missing: Sequence[str], count: int) -> LeftOut:
+    reason = f"as {len(missing)} of {count} masks are missing (first: {missing[0]})"
+    return LeftOut((file,), reason, "Add them, and describe the folder again")

@@ -1,0 +1,193 @@
+"""What `data init` and `data check` do not read is named with the reason and what to do, whatever the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import own_cases
+import pytest
+from own_cases import CLASSES, NAMES, TEST, TRAIN
+from PIL import Image
+
+from bench.data.dataset import Dataset
+from bench.data.left_out import LeftOut, count_files
+from bench.data.own import OwnDataset
+from bench.data.recognise import Described, describe_folder
+from bench.errors import BadFileError, RequestError
+
+if TYPE_CHECKING:
+    from conftest import Answer
+
+WRITERS = {
+    "voc": own_cases.write_voc,
+    "coco": own_cases.write_coco,
+    "csv": own_cases.write_csv,
+    "folder": own_cases.write_folders,
+}
+
+
+def describe(folder: Path) -> tuple[Described, Dataset]:
+    file = folder.parent / "mine.toml"
+    described = describe_folder(folder, file)
+    return described, OwnDataset(file, described.description, folder.parent / "cache")
+
+
+def name_left_out(folder: Path) -> list[str]:
+    described, dataset = describe(folder)
+    return [one.describe() for one in (*described.left_out, *dataset.find_left_out())]
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_set_that_is_read_whole_leaves_nothing_out(layout: str, tmp_path: Path) -> None:
+    assert name_left_out(WRITERS[layout](tmp_path / "set")) == []
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_images_of_no_split_and_in_other_formats_are_named(layout: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    for name in ("extra/1.jpg", "extra/2.PNG", "b.webp", "c.WEBP", "d.tif", "e.bmp", "f.gif", "g.avif", "t.text"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"any")
+    found = name_left_out(folder)
+    assert "left out 2 files, .webp (JPEG and PNG are read): b.webp, c.WEBP. Convert them to JPEG or PNG." in found
+    for name in ("d.tif", "e.bmp", "f.gif", "g.avif"):
+        assert f"left out 1 file, {name[1:]} (JPEG and PNG are read): {name}. Convert them to JPEG or PNG." in found
+    (unlisted,) = (one for one in found if "in no split" in one)
+    assert unlisted.startswith("left out 2 files, in no split: extra/1.jpg, extra/2.PNG. ")
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "text", "says"),
+    [
+        ("csv", "train.csv", "image,label\na.jpg,b,c\n", "row 0: expected 2 fields, but got 3: train.csv. Correct it"),
+        ("csv", "val.csv", "name;class\n", "expected a header with image and label, each once, but got 'name;class'"),
+        ("csv", "boxes.csv", "", "as tables of splits have the boxes: boxes.csv. Add x1, y1, x2 and y2 to their rows."),
+        ("coco", "annotations/instances_train.json", "{", "not valid JSON"),
+        ("coco", "captions.json", '{"images": []}', "expected a list 'annotations', but got NoneType: captions.json."),
+        ("voc", "Annotations/readme.xml", "<readme/>", "expected an <annotation>, but got <readme>; move other"),
+        ("voc", "Annotations/more.xml", "<annotation/>", "in no list of ImageSets/Main: Annotations/more.xml."),
+        ("voc", "train.txt", "\n".join(TRAIN), "as lists are read from ImageSets/Main: train.txt. Move it there"),
+        ("voc", "ImageSets/Segmentation/val.txt", "gone", "as 1 of 1 masks are missing (first: gone.png): ImageSets/"),
+    ],
+)
+def test_a_file_that_is_no_split_is_named(layout: str, file: str, text: str, says: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(text, encoding="utf-8")
+    (found,) = [text for one in describe(folder)[0].left_out if says in (text := one.describe())]
+    assert found.startswith("left out 1 file, ")
+
+
+def test_the_verbs_count_what_is_left_out(here: Callable[..., Answer], tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    (folder / "train.csv").write_text("image,label\na.jpg,b,c\n")
+    (folder / "images" / "b.webp").touch()
+    answer = here("data", "init", folder)
+    unlisted = "left out 8 files, in no split: images/a 01.jpg, images/a 02.jpg, images/a 04.jpg and 5 more. Add a row"
+    assert f"note: {unlisted} for each to a split's table, or move it elsewhere.\n" in answer.out
+    assert "note: no split is called train: name one with --train-split" in answer.out
+    assert answer.out.endswith("Left out: 10 files, which the notes name.\nWrote set.toml\n")
+    assert "Left out: 9 files, which the notes name.\n" in here("data", "check", "set.toml", "--images", 0).out
+    document = here("data", "init", folder, "--out", "again.toml", "--json").json()
+    assert document["dataset"]["left_out"][0]["files"] == ["train.csv"]
+
+
+def test_a_folder_that_is_not_recognised_names_its_broken_tables(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.csv").write_text("image,label\na.jpg\n")
+    with pytest.raises(RequestError, match=r"Note: left out 1 file, row 0: expected 2 fields, but got 1: train\.csv"):
+        describe_folder(tmp_path / "set", tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(("layout", "file"), [("csv", "train-more.csv"), ("coco", "train-more.json")])
+def test_two_files_of_one_split_are_two_splits(layout: str, file: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    source = folder / ("train.csv" if layout == "csv" else "annotations/instances_train.json")
+    source.rename(source.with_name(file))
+    other = source.with_name(file.replace("more", "last"))
+    other.write_bytes(source.with_name(file).read_bytes())
+    description = describe_folder(folder, tmp_path / "mine.toml").description
+    below = "annotations-" * (layout == "coco")
+    assert list(description.splits) == ["test", f"{below}train-last", f"{below}train-more"]
+
+
+def test_folders_of_one_split_are_two_splits_and_hidden_ones_no_class(tmp_path: Path) -> None:
+    folder = own_cases.write_folders(tmp_path / "set", boxes=False)
+    (folder / "train").rename(folder / "val")
+    own_cases.write_photograph(folder / "valid" / CLASSES[0] / "x.jpg", NAMES[0])
+    own_cases.write_photograph(folder / "test" / ".ipynb_checkpoints" / "x.jpg", NAMES[0])
+    described, dataset = describe(folder)
+    assert (dataset.splits(), dataset.classes) == (("val", "test", "valid"), CLASSES)
+    (hidden,) = dataset.find_left_out()
+    assert hidden.files == ("test/.ipynb_checkpoints/x.jpg",)
+    assert described.left_out == ()
+
+
+def test_another_xml_file_makes_no_voc(tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    (folder / "readme.xml").write_text("<readme/>")
+    described, _ = describe(folder)
+    assert described.description.layout == "csv"
+    assert described.left_out[0].files == ("readme.xml",)
+
+
+def test_a_comment_in_an_annotation_hides_no_class(tmp_path: Path) -> None:
+    folder = own_cases.write_voc(tmp_path / "set")
+    for path in (folder / "Annotations").iterdir():
+        path.write_text(path.read_text(encoding="utf-8").replace("<size>", "<!-- mine --><size>"), encoding="utf-8")
+    assert describe(folder)[1].classes == CLASSES
+
+
+def test_masks_that_are_not_all_there_are_named(tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    (folder / "masks" / f"{TEST[0]}.png").unlink()
+    described, dataset = describe(folder)
+    assert dataset.ground_truth("test").masks is None
+    assert described.left_out == (
+        LeftOut(
+            ("masks",),
+            f"as 1 of 12 masks are missing (first: {TEST[0]}.png)",
+            "Add them, and describe the folder again",
+        ),
+    )
+    assert count_files(described.left_out) == 1
+
+
+def write_binary(folder: Path, mode: str) -> None:
+    """Rewrite masks as 0 and 255."""
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(np.where(np.array(Image.open(path)) > 0, 255, 0).astype(np.uint8)).convert(mode).save(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB"])
+def test_masks_of_0_and_255_are_those_of_objects(mode: str, tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    write_binary(folder, mode)
+    described, dataset = describe(folder)
+    assert described.description.masks_of == "objects"
+    assert any("masks hold 0 and 255 alone: 255 is taken as the object" in note for note in described.notes)
+    masks = dataset.ground_truth("test").masks
+    assert masks is not None
+    assert not masks.indexed
+    of_classes = described.description.model_copy(update={"masks_of": "classes"})
+    dataset = OwnDataset(tmp_path / "mine.toml", of_classes, tmp_path / "cache")
+    with pytest.raises(BadFileError, match=r"mine\.toml: the masks of test in masks hold 0 and 255 alone, and 255 is"):
+        dataset.ground_truth("test")
+
+
+@pytest.mark.parametrize("layout", ["folder", "csv"])
+def test_names_that_cannot_be_read_say_why(layout: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    below = folder / "train" / CLASSES[0] if layout == "folder" else folder / "images"
+    for name, says in (("12:30.jpg", "a name with ':' is not read"), ("a\udce4.jpg", "is not UTF-8 text: rename")):
+        own_cases.write_photograph(below / name, NAMES[0])
+        if layout == "folder":
+            with pytest.raises(BadFileError, match=says):
+                describe(folder)[1].ground_truth("train")
+        else:
+            assert any("in no split: images/" in one and one.isprintable() for one in name_left_out(folder))
+        (below / name).unlink()
