@@ -17,9 +17,10 @@ from bench.cli.documents import (
     DoctorDocument,
     FindingDocument,
     MethodCheckDocument,
+    ReadinessDocument,
     SyncDocument,
 )
-from bench.cli.output import align_columns, emit, say
+from bench.cli.output import align_columns, echo, emit, say
 from bench.cli.progress import make_reporter
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ ON_NETS = ("cam", "wsddn")
 """Methods that a net is checked with: one with maps of images, one with vectors of regions."""
 
 
-@click.command("check")
+@click.command("check", epilog=options.example("check --method cam --net timm:resnet18"))
 @click.option("--method", "methods", multiple=True, callback=options.parse_names, metavar="NAME[:VARIANT]")
 @click.option("--net", metavar="NAME", help="Check on this net; without --method the methods cam and wsddn.")
 @options.places
@@ -53,7 +54,7 @@ def check(methods: tuple[str, ...], net: str | None, places: Places, as_json: bo
         emit(document)
     else:
         rows = [(finding.status, name, finding.name, finding.detail) for name in findings for finding in findings[name]]
-        click.echo(align_columns(rows))
+        echo(align_columns(rows))
     return int(not all(map(has_passed, findings.values())))
 
 
@@ -64,16 +65,26 @@ def _to_document(name: str, findings: Sequence[Finding]) -> MethodCheckDocument:
     return {"name": name, "passed": has_passed(findings), "findings": entries}
 
 
-@click.command("doctor")
+@click.command("doctor", epilog=options.example("doctor --data-root DATA"))
 @options.places
 @options.as_json
 def doctor(places: Places, as_json: bool) -> int:
-    """Check what works on this machine; exit code 1 if something essential is missing."""
-    from bench.doctor import examine
+    """Check what works on this machine, and which protocols can be run.
 
-    checks = list(examine(places))
+    Exit code 1 if something essential is missing.
+    """
+    from bench.data.datasets import list_datasets
+    from bench.doctor import examine
+    from bench.records.result import SYNTHETIC
+    from bench.verbs.readiness import examine_protocols, format_readiness
+
+    real = [name for name in list_datasets() if name not in SYNTHETIC]
+    checks, protocols = list(examine(places)), examine_protocols(real, places)
     if as_json:
-        document: DoctorDocument = {"checks": [cast(DoctorCheckDocument, asdict(check)) for check in checks]}
+        document: DoctorDocument = {
+            "checks": [cast(DoctorCheckDocument, asdict(check)) for check in checks],
+            "protocols": [cast(ReadinessDocument, asdict(one)) for one in protocols],
+        }
         emit(document)
     else:
         first = {check.advice: check for check in reversed(checks)}  # each advice is printed once
@@ -82,11 +93,11 @@ def doctor(places: Places, as_json: bool) -> int:
             ("ok" if check.ok else "missing", check.name, f"{check.found}  {hint}".rstrip())
             for check, hint in zip(checks, advice, strict=True)
         ]
-        click.echo(align_columns(rows))
+        echo("\n".join([align_columns(rows), "", *format_readiness(protocols)]))
     return int(any(check.needed and not check.ok for check in checks))
 
 
-@click.command("sync")
+@click.command("sync", epilog=options.example("sync --uri http://localhost:5000"))
 @click.option("--uri", help="MLflow store (default: MLFLOW_TRACKING_URI, or SQLite in RUNS).")
 @click.option("--watch", is_flag=True, help="Repeat until Ctrl-C, with the curves of running trainings.")
 @click.option("--every", type=click.FloatRange(min=1), default=30, show_default=True, help="Seconds between syncs.")
@@ -117,7 +128,7 @@ def _sync_once(uri: str | None, places: Places, *, as_json: bool) -> int:
     if as_json:
         emit(cast(SyncDocument, asdict(report)))
     else:
-        click.echo(f"{report.uri}: {len(report.added)} added, {len(report.already)} already there")
+        echo(f"{report.uri}: {len(report.added)} added, {len(report.already)} already there")
     for address, reason in report.failed.items():
         say(f"Error: {address}: {reason}")
     return 3 if report.failed else 0

@@ -72,10 +72,21 @@ class DoctorCheckDocument(TypedDict):
     needed: bool
 
 
+class ReadinessDocument(TypedDict):
+    """Whether a protocol can be run on a dataset, or files be scored; `reason` says why it cannot be run."""
+
+    protocol: str
+    dataset: str
+    run: bool
+    score: bool
+    reason: str
+
+
 class DoctorDocument(TypedDict):
     """`doctor`."""
 
     checks: list[DoctorCheckDocument]
+    protocols: list[ReadinessDocument]
 
 
 class SyncDocument(TypedDict):
@@ -303,6 +314,7 @@ class InventoriesDocument(TypedDict):
     """`data check`; each entry is `bench.data.check.DatasetCheck.document()` with a `DataSheetDocument` as `sheet`."""
 
     datasets: list[dict[str, Any]]
+    protocols: list[ReadinessDocument]
 
 
 class ShapesDocument(TypedDict):

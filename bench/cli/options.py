@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli.output import name_program
 from bench.errors import RequestError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -116,6 +117,11 @@ def _use_plugins(_context: click.Context, _option: click.Parameter, files: tuple
 
     for file in files:
         use_plugin(file)
+
+
+def example(arguments: str) -> str:
+    """Return an example of a verb, which its help ends with."""
+    return name_program(f"\b\nExample:\n  python -m bench {arguments}")
 
 
 def combine(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:

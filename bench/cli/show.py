@@ -12,14 +12,13 @@ import click
 from bench import registry
 from bench.cli import describe, nets, options, tracks
 from bench.cli.documents import EntryDocument, ReportedTableDocument, SheetDocument
-from bench.cli.output import align_columns, emit, format_result, format_value
+from bench.cli.output import align_columns, echo, emit, name_program
 from bench.errors import BadFileError, UnknownNameError
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.collection import StoredResult
-    from bench.records.result import Result
 
 LISTS = ("methods", "protocols", "datasets", "nets", "tracks", "tables", "runs")
 
@@ -29,7 +28,7 @@ UNVERIFIED = "(unverified)"
 Document = TypeVar("Document")
 
 
-@click.command("list")
+@click.command("list", epilog=options.example("list runs --method cam --mine"))
 @click.argument(
     "name",
     default="methods",
@@ -73,12 +72,12 @@ def list_(name: str, places: Places, results: Path, as_json: bool, **only: Any) 
     if as_json:
         emit({name: entries})
     elif entries:
-        click.echo(align_columns((entry["name"], entry["summary"]) for entry in entries))
+        echo(align_columns((entry["name"], entry["summary"]) for entry in entries))
         if any(UNVERIFIED in entry["summary"] for entry in entries):
-            click.echo(f"{UNVERIFIED}: compared with no other implementation")
+            echo(f"{UNVERIFIED}: compared with no other implementation")
 
 
-@click.command("show")
+@click.command("show", epilog=options.example("show melm"))
 @click.argument(
     "name",
     nargs=-1,
@@ -157,7 +156,7 @@ def _print(document: Document, format_text: Callable[[Document], str], as_json: 
     if as_json:
         emit(cast(dict[str, Any], document))
     else:
-        click.echo(format_text(document))
+        echo(format_text(document))
 
 
 def _list_entries(name: str) -> list[EntryDocument]:
@@ -175,7 +174,7 @@ def _list_nets(as_json: bool) -> None:
     if as_json:
         emit({"nets": list(map(nets.describe_net, nets.NETS))})
     else:
-        click.echo(nets.format_nets())
+        echo(nets.format_nets())
 
 
 def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
@@ -189,7 +188,7 @@ def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
     if as_json:
         emit({"tables": tables})
     else:
-        click.echo(align_columns(map(_format_table_entry, tables)))
+        echo(align_columns(map(_format_table_entry, tables)))
 
 
 def _format_table_entry(table: ReportedTableDocument) -> tuple[str, str, str]:
@@ -232,9 +231,9 @@ def _list_runs(known: Sequence[StoredResult], measured: Path, as_json: bool) -> 
         )
         return
     if known:
-        click.echo(align_columns(_format_runs(known, measured)))
+        echo(align_columns(_format_runs(known, measured)))
     if any(stored.result.is_edited for stored in known):
-        click.echo(f"{EDITED} {CAVEATS[EDITED]}")
+        echo(f"{EDITED} {CAVEATS[EDITED]}")
 
 
 def _format_runs(known: Sequence[StoredResult], measured: Path) -> Iterator[tuple[str, ...]]:
@@ -259,19 +258,15 @@ def _is_published(stored: StoredResult, measured: Path) -> bool:
 
 
 def _show_run(address: str, places: Places, measured: Path, as_json: bool) -> None:
+    from bench.cli.run_page import format_page
     from bench.records.collection import find_result
-    from bench.tables.caveats import CAVEATS, list_caveats
+    from bench.tracks.command import make_command
 
     result = find_result(address, places, measured).result
-    record = result.model_dump(mode="json", by_alias=True)
     if as_json:
-        emit(record)
+        emit(result.model_dump(mode="json", by_alias=True) | {"command": name_program(make_command(result))})
         return
-    fields = [
-        (key, format_value(value)) for key, value in record.items() if key not in ("metrics", "intervals", "per_class")
-    ]
-    caveats = "".join(f"\n  {mark} {CAVEATS[mark]}" for mark in list_caveats([result]))
-    click.echo("\n\n".join([format_result(result) + caveats, *_format_per_class(result), align_columns(fields)]))
+    echo(format_page(result))
 
 
 def _draw_run(
@@ -300,14 +295,4 @@ def _draw_run(
         }
         emit(document)
     else:
-        click.echo("\n".join([*(f"note: {note}" for note in contact_sheet.notes), f"Wrote {path}"]))
-
-
-def _format_per_class(result: Result) -> list[str]:
-    """Format the metrics by class as one block of text; empty if no metric is by class."""
-    from bench.tables.numbers import percent
-
-    metrics = result.per_class
-    classes = dict.fromkeys(name for values in metrics.values() for name in values)
-    rows = [(name, *(percent(values.get(name)) for values in metrics.values())) for name in classes]
-    return [align_columns([("class", *metrics), *rows])] if rows else []
+        echo("\n".join([*(f"note: {note}" for note in contact_sheet.notes), f"Wrote {path}"]))

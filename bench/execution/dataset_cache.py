@@ -13,7 +13,8 @@ from bench.data.dataset import read_split
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals, load_proposals
-from bench.errors import MissingDataError
+from bench.errors import MissingDataError, RequestError
+from bench.recipe import PAPER, USER
 
 if TYPE_CHECKING:
     from bench.config import BaseConfig
@@ -30,6 +31,16 @@ class ResolvedRecipe:
     dataset: Dataset
     settings: Mapping[str, ResolvedSetting]
     config: BaseConfig
+
+    def list_given(self) -> tuple[str, ...]:
+        """List the settings in which this recipe differs from that of the method and its variant on the dataset."""
+        name, recipe = self.dataset.name, self.dataset.recipe
+        usual = registry.settle(self.cls, self.variant, dataset=name, recipe=recipe, settings={})
+        try:
+            config = registry.make_config(self.cls, usual)
+        except RequestError:  # a method that does not work without a setting of the user
+            return tuple(key for key, setting in self.settings.items() if setting.origin in (PAPER, USER))
+        return tuple(key for key in self.settings if getattr(self.config, key) != getattr(config, key))
 
 
 @dataclass

@@ -402,6 +402,8 @@ def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[s
         "variant": resolved.variant,
         "seed": resolved.request.seed if resolved.learns else None,
         "config": resolved.public_config(),
+        "given": resolved.datasets.recipe(resolved.request).list_given(),
+        "data_options": dict(resolved.request.data_options),
         "transforms": resolved.config.list_transforms() if isinstance(resolved.config, TrainedConfig) else (),
         "weights": resolved.training.config["weights"] if resolved.training else None,
         "train_split": resolved.train.split if resolved.learns else None,

@@ -15,6 +15,7 @@ from bench.site.parts import flatten, make_text_table, markup
 from bench.site.paths import method_page, protocol_page
 from bench.tables.caveats import CAVEATS, list_caveats
 from bench.tables.numbers import bounds, percent, with_interval
+from bench.tracks.command import make_command
 
 APART = (
     "metrics",
@@ -59,6 +60,7 @@ def make_values(one: StoredResult) -> dict[str, Any]:
         "bars": [(name, list(_draw_bars(result, name))) for name in result.per_class],
         "curves": _draw_curves(one),
         "training": draw_losses(one),
+        "command": make_command(result),
         "records": [
             markup(make_text_table(title, ("field", "value"), flatten(fields)))
             for title, fields in (

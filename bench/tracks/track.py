@@ -206,9 +206,13 @@ class Track(_Closed):
         """Return the entry whose method, group and settings a result has; None if there is none."""
         for name in self._list_entries(result):
             evaluated = result.protocol in self.groups[self.methods[name].group].protocols
-            if evaluated and _agree(self.list_settings(name), result.config):
+            if evaluated and _agree(self.list_settings(name), result):
                 return name
         return None
+
+    def list_shared_settings(self, result: Result) -> dict[str, Setting]:
+        """Return the settings that the track gives to a result of a method without an entry."""
+        return self.share_settings(_infer_group(result))
 
     def _has_conditions(self, result: Result) -> bool:
         """Return whether a result has the track's data, splits, conventions and weights."""
@@ -234,7 +238,7 @@ class Track(_Closed):
             not self._list_entries(result)
             and group in self.groups
             and result.protocol in self.groups[group].protocols
-            and _agree(self.share_settings(group), result.config)
+            and _agree(self.share_settings(group), result, own=True)
         )
 
     def _list_entries(self, result: Result) -> list[str]:
@@ -266,9 +270,14 @@ def _infer_group(result: Result) -> Group:
     return "attributions" if "base" in result.config else "maps"
 
 
-def _agree(settings: Mapping[str, Setting], config: Mapping[str, Any]) -> bool:
-    """Return whether a config has the values of settings, as far as it has such fields."""
-    return all(as_setting(config[key]) == value for key, value in settings.items() if key in config)
+def _agree(settings: Mapping[str, Setting], result: Result, *, own: bool = False) -> bool:
+    """Return whether a result has the values of settings, as far as it has such fields, and, unless `own`, no others.
+
+    Records of earlier versions do not say which other settings were given.
+    """
+    config = result.config
+    has_others = not own and not set(result.given or ()) <= settings.keys()
+    return not has_others and all(as_setting(config[key]) == value for key, value in settings.items() if key in config)
 
 
 def as_setting(value: Any) -> Any:

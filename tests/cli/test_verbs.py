@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +28,27 @@ def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
         command = verbs.get_command(click.Context(verbs), verb)
         assert command.help.partition("\n")[0].startswith(line.rstrip(".")) or verb in ("data", "publish", "check")
         assert command.name == verb
+
+
+def list_commands(group: click.Group) -> Iterator[click.Command]:
+    """Every command that is no group."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from list_commands(command)
+        else:
+            yield command
+
+
+@pytest.mark.parametrize("command", [pytest.param(command, id=command.name) for command in list_commands(verbs)])
+def test_help_ends_with_an_example_whose_options_the_verb_has(command: click.Command) -> None:
+    words = shlex.split((command.epilog or "").partition("Example:")[2])
+    assert words[:3] == ["python", "-m", "bench"]
+    assert command.name in words[3:5]
+    arguments = words[words.index(command.name) + 1 :]
+    values, rest, _ = command.make_parser(click.Context(command)).parse_args(arguments)
+    assert not rest
+    assert values or not arguments
 
 
 @pytest.mark.parametrize(("verb", "times"), [("--help", 3), ("list", 5)])
@@ -195,7 +218,8 @@ def test_published_results_are_listed_marked_and_shown(here, annotations: Path, 
     assert here("list", "runs", *elsewhere, "--json").json() == {"runs": [record | {"published": True}]}
     assert here("list", "runs", *elsewhere).out.endswith("  published\n")
     assert "published" not in here("list", "runs").out
-    assert here("show", "run", record["address"][:8], *elsewhere, "--json").json() == record
+    shown = here("show", "run", record["address"][:8], *elsewhere, "--json").json()
+    assert {key: value for key, value in shown.items() if key != "command"} == record
 
 
 def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
@@ -299,6 +323,20 @@ def test_doctor_says_what_works(here) -> None:
     assert checks["feature cache"]["found"] == "none yet"
 
 
+def test_doctor_and_data_check_end_with_the_protocols_that_can_be_run(here, annotations: Path) -> None:
+    on_disk = ("--data-root", annotations)
+    protocols = {one["protocol"]: one for one in here("doctor", *on_disk, "--json").json()["protocols"]}
+    assert not protocols["coco14-det"]["score"]
+    assert protocols["coco14-det"]["reason"] == "the dataset is not on disk"
+    scored = {name for name, one in protocols.items() if one["score"] and not one["run"]}
+    assert "voc07-det" in scored
+    assert protocols["voc07-det"]["reason"].startswith("Unknown split of voc2007 'trainval'.")
+    checked = here("data", "check", "voc2007", "--images", 0, *on_disk).out
+    assert "\n\nProtocols that can be run here: none\nOnly scored, from files of predictions: " in checked
+    (able, *_) = here("data", "check", "shapes", "--images", 0).out.partition("that can be run here: ")[2].split("\n")
+    assert {"det", "corloc", "point", "cls"} <= set(able.split(", "))
+
+
 def test_doctor_answers_no_where_nothing_can_be_written(here, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     answer = here("doctor", "--runs", tmp_path / "file" / "runs")
@@ -375,7 +413,12 @@ def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annot
     (record,) = score(here, annotations, file, "--json").json()["results"]
     assert (record["method"], record["metrics"]["mAP_11pt"]) == ("hand", 1.0)
     (run,) = here("list", "runs", "--json").json()["runs"]
-    assert run == record == here("show", "run", record["address"][:6], "--json").json()
+    shown = here("show", "run", record["address"][:6], "--json").json()
+    command = "python -m bench score --protocol voc07-det --predictions FILE --name hand"
+    assert record | {"command": command} == run | {"command": command} == shown
+    assert here("show", "run", record["address"]).out.endswith(
+        f"Make it again, at revision cccccccccccc\n  {command}\n"
+    )
     (table,) = here("table", "--protocol", "voc07-det", "--json").json()["tables"]
     assert table["rows"][0]["values"] == {"method": "hand", "mAP_11pt": 1.0, "mAP_area": 1.0}
     written, *_ = here("publish", record["address"][:6], "--into", tmp_path / "kept", "--json").json()["written"]

@@ -23,7 +23,7 @@ def result(label: str = "cam", protocol: str = "voc07-point-val", track: Track =
     bound = registry.bind(registry.protocol(protocol))
     config = track.share_settings("maps") | changes.pop("config", {})
     fields = {
-        "address": label,
+        "address": label.replace(":", "-"),
         "protocol": protocol,
         "family": bound.record.family,
         "conventions": bound.conventions.model_dump(mode="json"),
@@ -153,6 +153,15 @@ def test_an_entry_is_known_by_its_settings() -> None:
     assert LAPTOP.find_entry(result(config={"epochs": 0})) == "cam-untrained"
     assert LAPTOP.find_entry(result(config={"epochs": 0}, protocol="voc07-corloc")) == "cam-untrained"
     assert LAPTOP.find_entry(result("someones")) is None
+
+
+def test_a_setting_that_a_track_does_not_name_makes_another_result() -> None:
+    settings = LAPTOP.list_settings("cam")
+    assert LAPTOP.find_entry(result(config=settings, given=tuple(settings))) == "cam"
+    other = result(config=settings | {"flip": False}, given=(*settings, "flip"))
+    assert LAPTOP.find_entry(other) is None
+    assert not LAPTOP.includes(other)
+    assert LAPTOP.includes(result("someones", config={"own": 1}, given=(*LAPTOP.share_settings("maps"), "own")))
 
 
 def test_an_entry_of_a_bare_name_is_the_default_variant() -> None:

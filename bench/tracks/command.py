@@ -1,0 +1,106 @@
+"""The command that makes a result again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from bench import registry
+from bench.records.result import Result
+from bench.scoring.protocol import Record
+from bench.tracks.track import as_setting, list_tracks, read_track
+
+
+def make_command(result: Result) -> str:
+    """Return the command line that makes a result again, as one types it in a shell.
+
+    It is that of a track if the result belongs to one. Files, such as weights, are named as in the record: without
+    their folder. A record that does not say which settings were given has all of them in its command. Predictions from
+    elsewhere are scored again from their FILE.
+    """
+    if "prediction" not in result.seconds:
+        return shlex.join(["python", "-m", "bench", "score", *_list_scoring_options(result)])
+    options = list(_list_track_options(result)) or list(_list_run_options(result))
+    return shlex.join(["python", "-m", "bench", "run", *options, *_list_threads(result)])
+
+
+def _list_track_options(result: Result) -> Iterator[str]:
+    """List the options of a run of the first track that has the result; none if no track has it."""
+    for name in list_tracks():
+        track = read_track(name)
+        if track.includes(result):
+            entry = track.find_entry(result)
+            yield from ("--track", name, "--method", entry or result.label, "--protocol", result.protocol)
+            if entry is None:
+                yield from _list_settings(result, track.list_shared_settings(result))
+            yield from _list_seed(result)
+            return
+
+
+def _list_run_options(result: Result) -> Iterator[str]:
+    protocol = _find_protocol(result)
+    yield from ("--method", result.label, "--protocol", result.protocol, *_list_data(result, protocol))
+    if result.train_split is not None and (protocol is None or protocol.train_split != result.train_split):
+        yield from ("--train-split", result.train_split)
+    yield from (*_list_settings(result, ()), *_list_seed(result), *_list_tuning(result))
+
+
+def _list_scoring_options(result: Result) -> Iterator[str]:
+    yield from ("--protocol", result.protocol, "--predictions", "FILE", "--name", result.method)
+    yield from (*_list_data(result, _find_protocol(result)), *_list_tuning(result))
+
+
+def _find_protocol(result: Result) -> Record | None:
+    """Find the protocol of a result; None if it is a plugin's that was not given."""
+    return registry.protocol(result.protocol) if result.protocol in registry.protocols() else None
+
+
+def _list_data(result: Result, protocol: Record | None) -> Iterator[str]:
+    """List the options of dataset, split and conventions, as far as they are not the protocol's own."""
+    if protocol is None or protocol.dataset != result.dataset:
+        yield from ("--data", result.dataset)
+    yield from _join_pairs("--data-option", result.data_options)
+    if protocol is None or (not protocol.evaluates_training_split and protocol.eval_split != result.split):
+        yield from ("--split", result.split)
+    if protocol is not None:
+        usual = registry.bind(protocol).conventions.model_dump(mode="json")
+        yield from _join_pairs(
+            "--convention", {key: value for key, value in result.conventions.items() if usual.get(key) != value}
+        )
+
+
+def _list_settings(result: Result, but: Collection[str]) -> Iterator[str]:
+    given = result.config if result.given is None else result.given
+    settings = {key: result.config[key] for key in given if key in result.config and key not in but}
+    if weights := settings.pop("weights", None):
+        yield from ("--weights", weights)
+    yield from _join_pairs("--set", settings)
+
+
+def _join_pairs(option: str, pairs: dict[str, Any]) -> Iterator[str]:
+    if pairs:
+        yield from (option, ",".join(f"{key}={_format(value)}" for key, value in pairs.items()))
+
+
+def _format(value: Any) -> str:
+    setting = as_setting(value)
+    return str(setting).lower() if isinstance(setting, bool) else str(setting)
+
+
+def _list_seed(result: Result) -> Iterator[str]:
+    if result.seed is not None:
+        yield from ("--seed", str(result.seed))
+
+
+def _list_tuning(result: Result) -> Iterator[str]:
+    if result.tuned_on not in ("none", "unknown"):
+        yield from ("--tuned-on", result.tuned_on)
+
+
+def _list_threads(result: Result) -> Iterator[str]:
+    """List the option of the threads that computed on a CPU, which are part of a training's address."""
+    threads = re.search(r", (\d+) threads?$", str(result.provenance.get("device", "")))
+    if result.training is not None and threads:
+        yield from ("--threads", threads[1])
