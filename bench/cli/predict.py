@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bench.cli import options
-from bench.cli.documents import PredictDocument, PredictedImageDocument
-from bench.cli.output import emit, say
+from bench.cli.documents import PredictDocument
+from bench.cli.output import echo, emit, say
 from bench.cli.progress import make_reporter
 
 if TYPE_CHECKING:
     from bench.core.files import Places
-    from bench.execution.trained import TrainedModel
 
 SHOWN = 3
 """Classes in the line of a photograph."""
 
 
-@click.command("predict")
+@click.command("predict", epilog=options.example("predict 4f2a90 photographs --out predictions"))
 @click.argument("run", metavar="RUN")
 @click.argument("images", nargs=-1, required=True, type=options.FILE, metavar="IMAGE...|FOLDER")
 @click.option(
@@ -54,8 +53,7 @@ def predict(
     RUN is the address of a result or of a run's predictions, or a unique prefix. Photographs are JPEG or PNG, and need
     no dataset.
     """
-    from bench.core.files import write_json
-    from bench.verbs.prediction import load_model
+    from bench.verbs.prediction import load_model, make_document
     from bench.verbs.prediction import predict as predict_on
 
     model = load_model(run, places=places, **chosen)
@@ -68,23 +66,11 @@ def predict(
             said.add(note)
         documents += (made := predicted.list_documents())
         if not as_json:
-            click.echo("\n".join(map(_format_image, made)))
-    document = _make_document(model, documents)
+            echo("\n".join(map(_format_image, made)))
     if out is not None:
-        write_json(out / "predictions.json", document)
         say(f"Wrote {out}")
     if as_json:
-        emit(document)
-
-
-def _make_document(model: TrainedModel, images: list[dict[str, Any]]) -> PredictDocument:
-    return {
-        "run": model.run,
-        "method": model.method.name,
-        "dataset": model.dataset,
-        "classes": list(model.classes),
-        "images": cast("list[PredictedImageDocument]", images),
-    }
+        emit(cast("PredictDocument", make_document(model, documents)))
 
 
 def _format_image(image: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from bench.data.pixels import Header, read_header
 from bench.errors import BadFileError, format_count, format_names
 
 _TURNED = "turned by EXIF (boxes and maps are those of the pixels as stored; viewers show them turned)"
-_DEEP = "of 16 bits (values from 255 on are read as white: convert them to 8 bits)"
+_DEEP = "grey with 16 bits (the upper 8 are read: convert them to 8 bits if they use fewer)"
 _MODES = {
     "L": "grey (read as RGB)",
     "LA": "grey with transparency (read as RGB without)",
@@ -61,7 +61,7 @@ def _describe_photograph(path: Path, size: tuple[int, ...]) -> Iterator[str]:
 def _describe_header(header: Header) -> Iterator[str]:
     if header.orientation != 1:
         yield _TURNED
-    if header.mode.startswith(("I", "F")):
+    if header.is_deep:
         yield _DEEP
     if header.mode in _MODES:
         yield _MODES[header.mode]

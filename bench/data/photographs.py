@@ -10,8 +10,9 @@ import numpy as np
 
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
+from bench.data.lists import is_text
 from bench.data.pixels import read_header
-from bench.errors import MissingDataError, RequestError, format_count
+from bench.errors import BadFileError, MissingDataError, RequestError, format_count
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Those of photographs, in small letters."""
@@ -44,23 +45,32 @@ class Photographs(Dataset):
         """Return the path of a photograph."""
         return self.files[image]
 
-    def describe_rotated(self) -> str:
-        """Say which photographs a viewer would rotate by their EXIF data; empty if none."""
-        rotated = [name for name, path in self.files.items() if read_header(path).orientation != 1]
-        if not rotated:
-            return ""
-        count = format_count(len(rotated), "photograph is", "photographs are")
-        return f"{count} turned by EXIF data in viewers, and not here, where pixels are as stored (first: {rotated[0]})"
+    def list_notes(self) -> Iterator[str]:
+        """Say which photographs a viewer shows turned by their EXIF data, and which have 16 bits."""
+        headers = {name: read_header(path) for name, path in self.files.items()}
+        turned = [name for name, header in headers.items() if header.orientation != 1]
+        deep = [name for name, header in headers.items() if header.is_deep]
+        if turned:
+            count = format_count(len(turned), "photograph is", "photographs are")
+            rule = "turned by EXIF data in viewers, and not here, where pixels are as stored"
+            yield f"{count} {rule} (first: {turned[0]})"
+        if deep:
+            count = format_count(len(deep), "photograph is", "photographs are")
+            rule = "grey with 16 bits, of which the upper 8 are read: convert them to 8 bits if they use fewer"
+            yield f"{count} {rule} (first: {deep[0]})"
 
 
 def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
     """Find photographs by path, or in folders and below them; ids are names, below a folder, without suffix.
 
-    Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id.
+    Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id,
+    BadFileError for a name that is no text.
     """
     given = [Path(one) for one in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     found: dict[str, Path] = {}
     for name, path in (pair for one in given for pair in _list_files(one)):
+        if not is_text(name):
+            raise BadFileError(path, "the name of this file is not UTF-8 text: rename it")
         if found.setdefault(name, path) != path:
             raise RequestError(f"{path} and {found[name]} are both called {name}: give a folder above both, or one.")
     if not found:

@@ -18,10 +18,14 @@ from bench.errors import BadFileError
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Read the pixels (H, W, 3), uint8, of a JPEG or PNG: all colour modes become RGB, alpha is dropped.
 
+    Of 16 bits the upper 8 are read, of colours (by Pillow) as of grey.
     An orientation in EXIF data is not applied: boxes are annotated on the pixels as stored. Raises BadFileError if the
     file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
     """
     with _open_image(path) as image:
+        if _is_deep(image.mode):
+            grey = (np.array(image) >> 8).astype(np.uint8)
+            return np.stack([grey] * 3, axis=-1)
         return np.array(image.convert("RGB"))
 
 
@@ -79,6 +83,11 @@ class Header(NamedTuple):
     mode: str
     orientation: int
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether it is grey with 16 bits."""
+        return _is_deep(self.mode)
+
 
 def read_header(path: Path) -> Header:
     """Read the header of a JPEG or PNG. Raises BadFileError as `read_pixels` does."""
@@ -88,6 +97,11 @@ def read_header(path: Path) -> Header:
 
 
 _ORIENTATION = 0x0112
+
+
+def _is_deep(mode: str) -> bool:
+    """Whether a mode of Pillow is that of grey with 16 bits, in any of its versions."""
+    return mode.startswith("I")
 
 
 @contextmanager

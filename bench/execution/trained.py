@@ -84,7 +84,7 @@ class TrainedModel:
                 self.method, split, kinds, folder, device=self.device, workers=workers, progress=progress
             )
             maps = _read_maps(folder / "parts" / "maps", truth) if "maps" in kinds else {}
-        notes = tuple(filter(None, [*self.notes, dataset.describe_rotated()]))
+        notes = (*self.notes, *dataset.list_notes())
         return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, notes)
 
     def _find_proposals(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +25,12 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 """Photographs whose maps are in memory together."""
 
-PICTURES = "pictures"
+DOCUMENT, PICTURES, UNFINISHED = "predictions.json", "pictures", ".unfinished"
+
+_WRITTEN = re.compile(
+    r"predictions\.json|(scores|points|boxes)\.parquet|maps/\d{6,}\.parquet|pictures/.+\.jpg", re.DOTALL
+)
+"""Paths of what is written, below the folder."""
 
 
 def load_model(
@@ -56,60 +65,113 @@ def predict(
 ) -> Iterator[PredictedImages]:
     """Predict on photographs, and on those in folders, some at a time; all is also written to the folder `out`.
 
-    Raises as `TrainedModel.predict`.
+    Raises as `TrainedModel.predict` and `PredictionWriter`.
     """
     from bench.data.photographs import find_photographs
 
     files = find_photographs(images)
-    writer = None if out is None else PredictionWriter(out, model.method.name, files)
     names = [*files]
-    for start in range(0, len(names), AT_ONCE):
-        some = {name: files[name] for name in names[start : start + AT_ONCE]}
-        predicted = model.predict_files(some, workers=workers, progress=progress)
-        if writer is not None:
-            writer.add(predicted)
-        yield predicted
-    if writer is not None:
-        writer.close()
+    with nullcontext() if out is None else PredictionWriter(out, model, files) as writer:
+        for start in range(0, len(names), AT_ONCE):
+            some = {name: files[name] for name in names[start : start + AT_ONCE]}
+            predicted = model.predict_files(some, workers=workers, progress=progress)
+            if writer is not None:
+                writer.add(predicted)
+            yield predicted
+
+
+def make_document(model: TrainedModel, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make the document of predictions on photographs."""
+    return {
+        "run": model.run,
+        "method": model.method.name,
+        "dataset": model.dataset,
+        "classes": list(model.classes),
+        "images": list(images),
+    }
 
 
 class PredictionWriter:
-    """Writes predictions on photographs into a folder: tables as parquet, maps as shards, and pictures."""
+    """Writes predictions into a folder: a document, tables as parquet, maps as shards, and pictures.
 
-    def __init__(self, out: Path, made_by: str, files: Mapping[str, Path]) -> None:
+    All is written into a folder within, whose content replaces what `predict` wrote there before once it is complete.
+    As long as that folder is there, what is beside it may be replaced: so it survives being killed.
+    Raises RequestError for a folder with files of others, or with the photographs themselves.
+    """
+
+    def __init__(self, out: Path, model: TrainedModel, files: Mapping[str, Path]) -> None:
         from bench.predictions.table import About
 
-        self._out, self._about = out, About(made_by, ids=tuple(files))
+        self._out, self._part, self._model = out, out / UNFINISHED, model
+        self._about = About(model.method.name, ids=tuple(files))
         self._tables: defaultdict[str, list[pa.Table]] = defaultdict(list)
+        self._documents: list[dict[str, Any]] = []
         self._shards = 0
-        photographs = {path.resolve() for path in files.values()}
-        if taken := next((path for path in map(self._locate_picture, files) if path.resolve() in photographs), None):
-            raise RequestError(f"--out {out}: {taken} would be replaced by its picture. Give another folder.")
+        if taken := next((path for path in files.values() if out.resolve() in path.resolve().parents), None):
+            raise RequestError(f"--out {out}: the photograph {taken} lies in it. Give another folder.")
+        if (other := find_other(out)) is not None:
+            raise RequestError(f"--out {out}: predict did not write {other}. Give a new or an empty folder.")
+
+    def __enter__(self) -> PredictionWriter:
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir(parents=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._finish()
+        shutil.rmtree(self._part, ignore_errors=True)
+        with suppress(OSError):  # nothing was there before, and nothing was written
+            self._out.rmdir()
 
     def add(self, predicted: PredictedImages) -> None:
         """Write the pictures and maps of some photographs."""
         from bench.core.files import atomic_file
         from bench.predictions.arrays import write_shard
 
+        self._documents += predicted.list_documents()
         for kind, table in predicted.tables.items():
             self._tables[kind].append(table)
         if predicted.maps:
             images, labels = zip(*predicted.maps, strict=True)
-            path = self._out / "maps" / f"{self._shards:06}.parquet"
+            path = self._part / "maps" / f"{self._shards:06}.parquet"
             write_shard(path, "maps", images, [*predicted.maps.values()], self._about, labels)
             self._shards += 1
         for image in predicted.files:
-            with atomic_file(self._locate_picture(image)) as part:
+            with atomic_file(self._part / PICTURES / f"{image}.jpg") as part:
                 part.write_bytes(predicted.draw(image))
 
-    def close(self) -> None:
-        """Write the tables."""
+    def _finish(self) -> None:
+        """Write the tables and the document, and put all in the place of what was there; the document last."""
         import pyarrow as pa
 
+        from bench.core.files import write_json
         from bench.predictions.table import write
 
         for kind, tables in self._tables.items():
-            write(self._out / f"{kind}.parquet", kind, pa.concat_tables(tables), self._about)
+            write(self._part / f"{kind}.parquet", kind, pa.concat_tables(tables), self._about)
+        write_json(self._part / DOCUMENT, make_document(self._model, self._documents))
+        for before in [self._out / DOCUMENT, *(path for path in self._out.iterdir() if path != self._part)]:
+            shutil.rmtree(before) if before.is_dir() else before.unlink(missing_ok=True)
+        for made in sorted(self._part.iterdir(), key=lambda path: path.name == DOCUMENT):
+            made.rename(self._out / made.name)
 
-    def _locate_picture(self, image: str) -> Path:
-        return self._out / PICTURES / f"{image}.jpg"
+
+def find_other(out: Path) -> str | None:
+    """Find something in a folder that `predict` did not write there; None if all may be replaced."""
+    if out.exists() and not out.is_dir():
+        return "this file"
+    is_ours = (out / UNFINISHED).is_dir() or _is_document(out / DOCUMENT)
+    for path in sorted(out.rglob("*")):
+        file = path.relative_to(out)
+        if file.parts[0] != UNFINISHED and not path.is_dir() and not (is_ours and _WRITTEN.fullmatch(file.as_posix())):
+            return str(file)
+    return None
+
+
+def _is_document(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and {"run", "method", "images"} <= document.keys()

@@ -215,6 +215,47 @@ def test_what_has_no_model_says_so(made: Made, here: Callable[..., Answer], tmp_
         assert message in answer.err
 
 
+def test_a_second_prediction_replaces_the_first_even_after_a_kill(
+    made: Made, here: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("predict", made.results["cam maxbox"].address, "--runs", made.places.runs, "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.verbs.prediction.AT_ONCE", 1)
+        assert here(*asked, *made.images, "--out", "out").code == 0
+    assert len([*Path("out/maps").iterdir()]) == 3
+    Path("out/.unfinished/pictures").mkdir(parents=True)  # as a process that was killed leaves it
+    Path("out/.unfinished/pictures/old.jpg").touch()
+    Path("out/predictions.json").unlink()
+    assert here(*asked, made.images[0], "--out", "out").code == 0
+    names = {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()}
+    tables = {"predictions.json", "boxes.parquet", "points.parquet", "scores.parquet"}
+    assert names == {*tables, "maps/000000.parquet", f"pictures/{made.images[0].stem}.jpg"}
+    before = Path("out/predictions.json").read_text()
+    (tmp_path / "broken.jpg").write_bytes(b"none")
+    assert here(*asked, "broken.jpg", "--out", "out").code == 2
+    assert Path("out/predictions.json").read_text() == before
+    assert here(*asked, "broken.jpg", "--out", "fresh").code == 2
+    assert not Path("fresh").exists()
+
+
+@pytest.mark.parametrize("with_document", [False, True])
+def test_a_folder_with_files_of_others_is_refused(
+    with_document: bool, made: Made, here: Callable[..., Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "pictures").mkdir(parents=True)
+    mine = tmp_path / "out" / ("maps" if with_document else "pictures") / "mine.jpg"
+    mine.parent.mkdir(exist_ok=True)
+    mine.touch()
+    if with_document:
+        (tmp_path / "out" / "predictions.json").write_text('{"run": "a", "method": "b", "images": []}')
+    asked = ("predict", made.results["cam voc07-point"].address, made.images[0], "--runs", made.places.runs)
+    answer = here(*asked, "--device", "cpu", "--out", "out")
+    assert answer.code == 2
+    assert f"--out out: predict did not write {mine.parent.name}/mine.jpg. Give a new or an empty folder." in answer.err
+    assert mine.exists()
+    assert "predict did not write this file" in here(*asked, "--device", "cpu", "--out", mine).err
+
+
 def test_a_photograph_is_never_replaced_by_its_picture(made: Made, here: Callable[..., Answer], tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     shutil.copy(made.images[0], tmp_path / "pictures" / "mine.jpg")
@@ -222,5 +263,5 @@ def test_a_photograph_is_never_replaced_by_its_picture(made: Made, here: Callabl
     address = made.results["cam voc07-point"].address
     answer = here("predict", address, "pictures", "--runs", made.places.runs, "--device", "cpu", "--out", ".")
     assert answer.code == 2
-    assert "would be replaced by its picture. Give another folder." in answer.err
+    assert "--out .: the photograph pictures/mine.jpg lies in it. Give another folder." in answer.err
     assert (tmp_path / "pictures" / "mine.jpg").read_bytes() == before

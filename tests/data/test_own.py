@@ -107,7 +107,7 @@ def test_what_is_odd_is_said_with_numbers(tmp_path: Path) -> None:
         f"1 image grey (read as RGB): {GREY}.jpg",
         f"1 image CMYK (read as RGB): {CMYK}.jpg",
         f"viewers show them turned): {TURNED}.jpg",
-        "convert them to 8 bits): deep.png",
+        "1 image grey with 16 bits (the upper 8 are read: convert them to 8 bits if they use fewer): deep.png",
         f"1 image not on disk: {TEST[1]}.jpg",
         f"1 image that cannot be read (not a JPEG or PNG image): {TEST[2]}.jpg",
         f"2 images are the same photograph: {TRAIN[0]}.jpg, {TEST[0]}.jpg (in train, test)",

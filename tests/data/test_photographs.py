@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from bench.data.photographs import Photographs, find_photographs
+from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 
@@ -33,6 +35,9 @@ def test_what_cannot_be_told_apart_or_found_is_refused(tmp_path: Path) -> None:
         find_photographs([one, tmp_path / "none"])
     with pytest.raises(RequestError, match=r"No photograph \(\.jpg, \.jpeg, \.png\) in no path"):
         find_photographs([])
+    photograph(tmp_path / "c" / "\udce4.jpg")
+    with pytest.raises(BadFileError, match=r"\\udce4\.jpg: the name of this file is not UTF-8 text: rename it"):
+        find_photographs(tmp_path / "c")
 
 
 def test_their_truth_has_sizes_and_shows_nothing(tmp_path: Path) -> None:
@@ -43,3 +48,15 @@ def test_their_truth_has_sizes_and_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "y.jpg").write_bytes(b"text")
     with pytest.raises(BadFileError, match=r"y\.jpg: not a JPEG or PNG image"):
         Photographs("toy", ("cat",), find_photographs(tmp_path)).ground_truth()
+
+
+def test_what_is_odd_about_them_is_noted(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (6, 4)).save(tmp_path / "turned.jpg", exif=turned)
+    Image.new("CMYK", (6, 4)).save(tmp_path / "cmyk.jpg")
+    Image.fromarray(np.array([[255, 256, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    notes = [*Photographs("toy", ("cat",), find_photographs(tmp_path)).list_notes()]
+    assert [note.rpartition(" (first: ")[2] for note in notes] == ["turned)", "deep)"]
+    assert "1 photograph is grey with 16 bits, of which the upper 8 are read" in notes[1]
+    assert read_pixels(tmp_path / "deep.png").tolist() == [[[0] * 3, [1] * 3, [255] * 3]]
