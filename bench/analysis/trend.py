@@ -13,7 +13,7 @@ from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboard import letters, other_conventions
 from bench.tables.model import Cell, Table
-from bench.tables.numbers import format_difference, with_interval, with_spread
+from bench.tables.numbers import format_difference, percent, spread, with_interval
 
 _SHOWN = 9
 """Letters of a revision."""
@@ -152,5 +152,5 @@ def _cell(point: Point, metric: str) -> Cell:
         return Cell()
     known = [number for one in point.results if (number := one.metrics.get(metric)) is not None]
     if len(known) > 1:
-        return Cell(value, with_spread(value, statistics.stdev(known), len(known)))
+        return Cell(value, f"{percent(value)} {spread(statistics.stdev(known), len(known))}")
     return Cell(value, with_interval(value, point.results[0].intervals.get(metric)))

@@ -13,7 +13,7 @@ from bench.records.result import SYNTHETIC, Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.caveats import EDITED, explain_caveats
 from bench.tables.html import html
-from bench.tables.leaderboard import add_columns, best_first, group_rows, make_distinct_labels
+from bench.tables.leaderboard import add_columns, make_distinct_labels
 from bench.tables.leaderboards import board
 from bench.tables.model import Cell, Row, Table
 from bench.tables.numbers import with_interval
@@ -40,9 +40,9 @@ def make_boards(known: Sequence[StoredResult]) -> list[Board]:
 
 
 def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
-    table = add_columns(board(protocol, dataset, known))
-    chosen = [one.result for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
-    of = best_first(group_rows(chosen))
+    made = board(protocol, dataset, known)
+    table, results = add_columns(made), {one.result.address: one.result for one in known}
+    of = [tuple(results[address] for address in str(row[0].extra["results"]).split()) for row in made.rows]
     metric = next(iter(of[0][0].metrics), "")
     column = table.columns.index(metric) if metric in table.columns else 0
     linked = [_link_row(row, group, column) for row, group in zip(table.rows, of, strict=True)]

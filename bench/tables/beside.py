@@ -19,6 +19,8 @@ LEGEND = (
     "~ within noise (reported is within the measured 95 % interval), ! off."
 )
 
+NOT_COMPARABLE = "not comparable: measured under conditions that the marks name, so that no difference is given."
+
 Best = Mapping[tuple[str, str | None], float]
 """The best fraction of a column under a protocol."""
 
@@ -37,7 +39,8 @@ def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping
         made = [_make_printed_row(table, row, numbers, best, marks)]
         for line, label in zip(found.lines[index], _labels(found.lines[index]), strict=True):
             made.append(_make_measured_row(table.columns, line, label, numbers, best, marks))
-            made.append(_make_difference_row(table.columns, line, numbers))
+            if _can_be_compared(line):
+                made.append(_make_difference_row(table.columns, line, numbers))
         rows += made
         groups += [row.group or ""] * len(made)
     heads = tuple(column.group or "" for column in table.columns)
@@ -100,10 +103,16 @@ def _make_measured_row(
     return tuple(cells)
 
 
+def _can_be_compared(line: Line) -> bool:
+    """Return whether any number of a line can be compared with the printed one."""
+    return any(not one.reasons for one in line.values())
+
+
 def _make_difference_row(columns: Sequence[Column], line: Line, numbers: Mapping[str, Reported]) -> Row:
+    """Give the difference where numbers can be compared: elsewhere it would be read as a failure to reproduce."""
     cells = [Cell("difference", "difference", extra={"row": "difference"})]
     for column in columns:
-        if (one := line.get(column.key)) is None:
+        if (one := line.get(column.key)) is None or one.reasons:
             cells.append(Cell())
             continue
         number = numbers[column.key]
@@ -138,10 +147,14 @@ def _find_best(table: ReportedTable, found: Matches, higher_is_better: Mapping[t
 
 
 def _labels(lines: Iterable[Line]) -> list[str]:
-    """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ."""
-    firsts = [next(iter(line.values())).results[0] for line in lines]
-    names = make_distinct_labels(firsts)
-    return [f"measured: {name}{_seeds(line)}" for name, line in zip(names, lines, strict=True)]
+    """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ.
+
+    A line of other conditions than the paper's is not called measured, since it measures something else.
+    """
+    lines = list(lines)
+    names = make_distinct_labels([next(iter(line.values())).results[0] for line in lines])
+    heads = ["measured" if _can_be_compared(line) else "not comparable" for line in lines]
+    return [f"{head}: {name}{_seeds(line)}" for head, name, line in zip(heads, names, lines, strict=True)]
 
 
 def _seeds(line: Line) -> str:
@@ -169,7 +182,7 @@ def _remarks(table: ReportedTable, found: Matches) -> tuple[str, ...]:
     measured = {(index, key) for index, key, one in found.cells() if not one.reasons}
     marked = {(index, key) for index, key, _ in found.cells()} - measured
     counted = f"Measured: {len(measured)} of {sum(1 for _ in table.numbers())} numbers"
-    legend = (LEGEND,) if measured or marked else ()
+    legend = (*((LEGEND,) if measured else ()), *((NOT_COMPARABLE,) if marked else ()))
     left_out = (f"Not shown: {found.left_out} that cannot be compared, of rows that have others.",)
     more = f", and {len(marked)} that cannot be compared (see the marks)." if marked else "."
     return (*legend, counted + more, *(left_out if found.left_out else ()))

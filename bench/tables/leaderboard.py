@@ -7,18 +7,26 @@ import math
 import statistics
 import string
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.core.bootstrap import interval
 from bench.errors import format_count
 from bench.records.result import SYNTHETIC, TRAINED_ON, Result
 from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, list_caveats
-from bench.tables.model import Cell, Table, Value
-from bench.tables.numbers import with_interval, with_spread
-from bench.tables.ranked import ReplicatesByAddress, SeedGroup, explain_ranks, list_values, rank_results
+from bench.tables.model import Cell, Row, Table, Value
+from bench.tables.numbers import spread, with_interval
+from bench.tables.ranked import (
+    ReplicatesByAddress,
+    SeedGroup,
+    average_replicates,
+    explain_ranks,
+    list_values,
+    rank_results,
+)
 
 
 def leaderboards(results: Iterable[Result]) -> list[Table]:
@@ -48,9 +56,9 @@ def leaderboard(
 ) -> Table:
     """Build the table of results of one protocol on one dataset; `conventions`: the protocol's, if known.
 
-    The best comes first. Rows evaluated differently than usual (the protocol's own conventions, the whole split, as
-    most are) are marked and explained. The others get ranks if `draws` are given; if only one row is as usual, the
-    largest group of the others does.
+    The best comes first, by rank if there are ranks. Rows evaluated differently than usual (the protocol's own
+    conventions, the whole split, as most are) are marked and explained. The others get ranks if `draws` are given; if
+    only one row is as usual, the largest group of the others does.
     """
     rows = best_first(group_rows(results))
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
@@ -63,14 +71,16 @@ def leaderboard(
     alike = _leave_out_oracles(_select_comparable(rows, usual))
     best = {name: {row[0].address for row in _select_best(name, alike)} for name in metrics}
     places = rank_results(alike, metrics[0], draws or {})
+    rows = _sort_by_rank(rows, places)
     said = [remarks_on(row[0], _as_protocol_says(usual[0], conventions)) for row in rows]
     marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
     cells = []
     for row, label, some in zip(rows, _labels(rows, said), said, strict=True):
         head = _name(row, label, sorted(marks[remark] for remark in some))
         rank = [_rank_cell(places.get(row[0].address))] if places else []
-        cells.append((head, *rank, *(_cell(row, name, row[0].address in best[name]) for name in metrics)))
+        cells.append((head, *rank, *(_cell(row, name, row[0].address in best[name], draws or {}) for name in metrics)))
     columns = ("method", *(["rank"] if places else []), *metrics)
+    remarks = (*remarks, *_explain_numbers(cells))
     if places:
         remarks = (*remarks, explain_ranks(metrics[0], alike, places), *_explain_oracles(rows, alike))
     notes = {mark: remark for remark, mark in marks.items()} | explain_caveats(cells)
@@ -84,7 +94,7 @@ def add_columns(table: Table) -> Table:
         name
         for name in dict.fromkeys(name for extra in known for name in extra)
         if any(values := {extra.get(name) for extra in known})
-        and name not in FIELDS
+        and name not in (*FIELDS, "results")
         and (name not in _WHERE or len(values) > 1)
     ]
     rows = tuple(
@@ -138,6 +148,21 @@ def best_first(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
         return sign * statistics.fmean(values) if values else math.inf
 
     return sorted(rows, key=sort_key)
+
+
+def _sort_by_rank(rows: Sequence[SeedGroup], places: Mapping[str, int]) -> list[SeedGroup]:
+    """Sort rows, given best first, by rank; those without a rank stay in their place."""
+    ranked = iter(sorted((row for row in rows if row[0].address in places), key=lambda row: places[row[0].address]))
+    return [next(ranked) if row[0].address in places else row for row in rows]
+
+
+def _explain_numbers(rows: Iterable[Row]) -> Iterator[str]:
+    """Explain intervals and spreads, as far as a table has them."""
+    texts = [cell.text for row in rows for cell in row[1:]]
+    if any("[" in text for text in texts):
+        yield "[low, high]: 95 % interval over images, and over seeds where there are several (docs/intervals.md)."
+    if any("±" in text for text in texts):
+        yield "± s (n): standard deviation of n seeds, each another training; the number before it is their mean."
 
 
 def _get_evaluation(row: SeedGroup) -> tuple[str, str]:
@@ -286,6 +311,7 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "proposals": first.config.get("proposals"),
         "tuned on": first.tuned_on,
         "images/s": first.images_per_second.get("prediction"),
+        "results": " ".join(result.address for result in row),
         **caveat_fields(caveats := list_caveats(row)),
     }
     return Cell(label, label, (*marks, *caveats), extra=extra)
@@ -295,18 +321,28 @@ def _rank_cell(rank: int | None) -> Cell:
     return Cell() if rank is None else Cell(rank, str(rank))
 
 
-def _cell(row: SeedGroup, metric: str, best: bool) -> Cell:
+def _cell(row: SeedGroup, metric: str, best: bool, draws: ReplicatesByAddress) -> Cell:
     values = list_values(row, metric)
     if not values:
         return Cell()
-    if len(values) == 1:
-        interval = next((r.intervals.get(metric) for r in row if r.metrics.get(metric) is not None), None)
-        low, high = interval or (None, None)
-        extra = {f"{metric}_low": low, f"{metric}_high": high}
-        return Cell(values[0], with_interval(values[0], interval), best=best, extra=extra)
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    extra = {f"{metric}_sd": deviation, f"{metric}_n": len(values)}
-    return Cell(mean, with_spread(mean, deviation, len(values)), best=best, extra=extra)
+    mean = statistics.fmean(values)
+    bounds = _find_interval(row, metric, mean, draws)
+    low, high = bounds or (None, None)
+    extra: dict[str, Value] = {f"{metric}_low": low, f"{metric}_high": high}
+    text = with_interval(mean, bounds)
+    if len(values) > 1:
+        deviation = statistics.stdev(values)
+        extra |= {f"{metric}_sd": deviation, f"{metric}_n": len(values)}
+        text = f"{text} {spread(deviation, len(values))}"
+    return Cell(mean, text, best=best, extra=extra)
+
+
+def _find_interval(row: SeedGroup, metric: str, mean: float, draws: ReplicatesByAddress) -> tuple[float, float] | None:
+    """Find the interval of a row's number: the recorded one, or that of the mean over its seeds."""
+    if len(known := [result for result in row if result.metrics.get(metric) is not None]) == 1:
+        return known[0].intervals.get(metric)
+    averaged = average_replicates(row, metric, draws)
+    return averaged and interval(averaged[1], mean)
 
 
 def letters() -> list[str]:

@@ -154,6 +154,8 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
     """Why a result is not what the paper measured."""
     reasons = remarks_on(result, _with_conventions(result, bound))
     net = result.config.get("net")
+    if result.training is not None and not result.config.get("epochs", 1):
+        reasons.append("not trained: epochs=0")
     if number.method == result.method and result.variant not in AS_PRINTED and not number.setting:
         reasons.append(f"variant {result.variant}: the paper's is not said")
     if net is not None and net != number.net:

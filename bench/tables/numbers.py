@@ -40,10 +40,10 @@ def with_interval(value: float | None, interval: tuple[float, float] | None) -> 
     return f"{percent(value)} {bounds(interval)}".strip()
 
 
-def with_spread(mean: float, deviation: float, count: int) -> str:
-    """Format the mean over seeds with its sample standard deviation and their number.
+def spread(deviation: float, count: int) -> str:
+    """Format the sample standard deviation over seeds with their number.
 
-    >>> with_spread(0.5, 0.01, 3)
-    '50.0 ± 1.0 (3)'
+    >>> spread(0.01, 3)
+    '± 1.0 (3)'
     """
-    return f"{percent(mean)} ± {percent(deviation)} ({count})"
+    return f"± {percent(deviation)} ({count})"

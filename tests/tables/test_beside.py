@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from measured import beside, result
 
+from bench.tables.caveats import CAVEATS
 from bench.tables.model import Table
 from bench.tables.reported import load_table, reported_tables
 
@@ -90,10 +91,16 @@ def test_a_mark_of_all_cells_stands_at_the_name_and_is_explained() -> None:
     part = result("voc07-det", "melm:l2+arl", {"mAP_11pt": 0.4}, partial=True, split="few", images=5, **VGG16)
     made = beside("melm-1", [part])
     measured = made.rows[14]
-    assert (measured[0].text, measured[0].marks, measured[1].marks) == ("measured: melm:l2+arl", ("a",), ())
+    assert (measured[0].text, measured[0].marks, measured[1].marks) == ("not comparable: melm:l2+arl", ("a",), ())
     assert made.notes == {"a": "partial: evaluated on few, 5 images"}
-    assert made.rows[15][1].text == "-7.3"  # and no verdict
+    assert "difference" not in [cells[0].text for cells in made.rows]
+    assert made.remarks[0].startswith("not comparable: measured under conditions that the marks name")
     assert made.remarks[-1] == "Measured: 0 of 14 numbers, and 1 that cannot be compared (see the marks)."
+
+
+def test_an_untrained_net_is_not_comparable() -> None:
+    made = result("voc07-det", "melm:l2+arl", {"mAP_11pt": 0.4}, training="t", config={"net": "vgg16", "epochs": 0})
+    assert beside("melm-1", [made]).notes == {"a": "not trained: epochs=0", "‡": CAVEATS["‡"]}
 
 
 def test_what_a_paper_leaves_open_is_marked() -> None:
@@ -123,5 +130,5 @@ def test_namesakes_and_seeds_are_told_apart() -> None:
             *(result("voc07-det", "melm:l2+arl", {"mAP_11pt": 0.4}, config={"net": "b"}, seed=seed) for seed in (0, 1)),
         ],
     )
-    names = [cells[0].text for cells in made.rows if cells[0].text.startswith("measured")]
-    assert names == ["measured: melm:l2+arl [net=a]", "measured: melm:l2+arl [net=b], 2 seeds"]
+    names = [cells[0].text for cells in made.rows if cells[0].text.startswith("not comparable")]
+    assert names == ["not comparable: melm:l2+arl [net=a]", "not comparable: melm:l2+arl [net=b], 2 seeds"]

@@ -59,7 +59,8 @@ def test_of_the_same_seed_the_latest_record_counts_and_the_others_are_counted() 
 def test_seeds_without_the_number_are_not_counted() -> None:
     made = table(*(result("melm", value, seed=seed) for seed, value in enumerate((0.1, None, 0.3))))
     assert rows(made) == {"melm": ["20.0 ± 14.1 (2)"]}
-    assert made.rows[0][1].extra == {"mAP_sd": pytest.approx(0.02**0.5), "mAP_n": 2}
+    more = {"mAP_low": None, "mAP_high": None, "mAP_sd": pytest.approx(0.02**0.5), "mAP_n": 2}
+    assert made.rows[0][1].extra == more
 
 
 def test_what_nobody_measured_is_empty_and_never_zero() -> None:
@@ -215,6 +216,23 @@ def test_seeds_are_ranked_by_their_mean_and_spread() -> None:
     other = [result("b", 0.33 + seed / 1000, seed=seed) for seed in range(3)]
     assert ranks(ranked(*wide, *other, noise=0.001)) == {"a": 1, "b": 1}
     assert ranks(ranked(*narrow, *other, noise=0.001)) == {"a": 2, "b": 1}
+
+
+def test_a_mean_over_seeds_has_an_interval_beside_its_spread() -> None:
+    seeds = [result("a", value, seed=seed) for seed, value in enumerate((0.2, 0.3, 0.4))]
+    made = ranked(*seeds, result("b", 0.9, intervals={"mAP": (0.8, 1.0)}))
+    (_, _, single), (_, _, mean) = made.rows
+    assert (single.text, mean.text) == ("90.0 [80.0, 100.0]", mean.text)
+    low, high, *_ = mean.extra.values()
+    assert mean.text == f"30.0 [{100 * float(str(low)):.1f}, {100 * float(str(high)):.1f}] ± 10.0 (3)"
+    assert 0.15 < float(str(low)) < 0.22  # two standard errors, .1 / sqrt(3) each
+    assert [remark[:6] for remark in made.remarks] == ["[low, ", "± s (n", "rank: "]
+
+
+def test_rows_are_in_the_order_of_their_ranks() -> None:
+    unsure = [result("c", value, seed=seed) for seed, value in enumerate((0.29, 0.69))]
+    made = ranked(result("a", 0.6), result("b", 0.5), *unsure, noise=0.001)
+    assert list(ranks(made).items()) == [("a", 1), ("c", 1), ("b", 2)]  # by the mean, c would be last
 
 
 def test_rows_without_replicates_are_named_and_not_ranked() -> None:
