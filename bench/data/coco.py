@@ -66,10 +66,10 @@ class CocoDataset(Dataset):
     def ground_truth(self, split: str) -> GroundTruth:
         """Return boxes, crowds, areas and segments of a split."""
         table = self._read_table(split)
-        size = stack_sizes(table)
+        size, files = stack_sizes(table), self._read_file_names(split)
         objects = to_objects(table)
         labels = derive_labels(len(size), len(CLASSES), objects)
-        return GroundTruth(self.name, split, CLASSES, tuple(self._read_file_names(split)), size, labels, objects)
+        return GroundTruth(self.name, split, CLASSES, tuple(files), size, labels, objects, files=tuple(files.values()))
 
     def image_path(self, image: str) -> Path:
         """Return the path of an image, under the file name in the annotations."""

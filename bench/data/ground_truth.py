@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
 from bench.core.files import array_digest, file_digest
-from bench.errors import RequestError, UnknownNameError
+from bench.data.image_names import ImageNames
+from bench.errors import BadFileError, RequestError, UnknownNameError
 
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
+
+FEW = 200
+"""Of more images than these, a message suggests none: comparing names takes long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,8 @@ class GroundTruth:
 
     ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 if only the image file
     has them. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`. Only where the dataset has
-    them: masks. blacklist: (N,) bool, images whose objects are excluded from evaluation.
+    them: masks. blacklist: (N,) bool, images whose objects are excluded from evaluation. files: N paths, where an id is
+    no path; they tell what else an image may be called, and no number depends on them.
     """
 
     dataset: str
@@ -102,6 +107,7 @@ class GroundTruth:
     objects: Objects = field(repr=False)
     masks: Masks | None = field(default=None, repr=False)
     blacklist: NDArray[np.bool_] | None = field(default=None, repr=False)
+    files: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def digest(self) -> str:
@@ -131,6 +137,11 @@ class GroundTruth:
     def index(self) -> dict[str, int]:
         """Row of each image id."""
         return {name: row for row, name in enumerate(self.ids)}
+
+    @cached_property
+    def names(self) -> ImageNames:
+        """What else than its id an image may be called in predictions."""
+        return ImageNames(self.ids, self.files)
 
     @cached_property
     def class_index(self) -> dict[str, int]:
@@ -177,7 +188,29 @@ class GroundTruth:
             objects=moved.take(np.argsort(moved.image, kind="stable")),
             masks=None if self.masks is None else self.masks.take(rows.tolist()),
             blacklist=None if self.blacklist is None else self.blacklist[rows],
+            files=tuple(self.files[row] for row in rows.tolist()) if self.files else (),
         )
+
+
+def find_image(truth: GroundTruth, source: Path | str, name: str, row: int | str | None) -> int | None:
+    """Return the row of the image that predictions call so, as `ImageNames` does; None if there is none.
+
+    Raises BadFileError if several are called so.
+    """
+    try:
+        return truth.names.find(name)
+    except RequestError as error:
+        raise BadFileError(source, str(error), row=row) from None
+
+
+def require_image(truth: GroundTruth, source: Path | str, name: str, row: int | str | None, *, hint: str = "") -> int:
+    """Return the row of an image as `find_image` does. Raises BadFileError for a name that is none's, too."""
+    found = find_image(truth, source, name, row)
+    if found is None:
+        what = f"image of {truth.dataset} {truth.split}{hint}"
+        unknown = f"Unknown {what} {name!r}." if len(truth.ids) > FEW else str(UnknownNameError(what, name, truth.ids))
+        raise BadFileError(source, unknown, row=row)
+    return found
 
 
 def derive_labels(images: int, classes: int, objects: Objects) -> NDArray[np.int8]:

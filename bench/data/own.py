@@ -89,7 +89,8 @@ class OwnDataset(Dataset):
         content = self._read(split, source)
         masks = self._find_masks(split, source, content)
         truth = (content.ids, content.size, content.labels, content.objects)
-        return GroundTruth(self.name, split, self.classes, *truth, masks)
+        files = () if content.files == content.ids else content.files
+        return GroundTruth(self.name, split, self.classes, *truth, masks, files=files)
 
     def image_path(self, image: str) -> Path:
         """Return the path of an image. Raises RequestError for an id of no split."""

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.image_names import ImageNames
 from bench.data.safe_pickle import Array, read_arrays
-from bench.errors import BadFileError
+from bench.errors import BadFileError, RequestError
 
 Rows = NDArray[Any]
 
@@ -125,10 +126,22 @@ def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[in
     if not len(row_of) == len(names) == count or (content.scores is not None and len(content.scores) != count):
         raise BadFileError(path, f"needs as many different ids as arrays, but has {len(row_of)} and {count}")
     rows = [row_of.get(image, row_of.get(_as_number(image))) for image in ids]
+    if None in rows:
+        rows = [row if found is None else found for row, found in zip(_find_rows(path, names, ids), rows, strict=True)]
     missing = [image for image, row in zip(ids, rows, strict=True) if row is None]
     if missing:
         raise BadFileError(path, f"has no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})")
     return [row for row in rows if row is not None]
+
+
+def _find_rows(path: Path, names: Sequence[str], ids: Sequence[str]) -> list[int | None]:
+    """Return the row in the file of each of `ids` that is called otherwise there, or here, as `ImageNames` does."""
+    known, asked = ImageNames(names), ImageNames(ids)
+    try:
+        called = {ids[image]: row for row, name in enumerate(names) if (image := asked.find(name)) is not None}
+        return [called.get(image, known.find(image)) for image in ids]
+    except RequestError as error:
+        raise BadFileError(path, str(error)) from None
 
 
 def _as_number(image: str) -> str:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.core.files import list_files
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import GroundTruth, find_image
 from bench.data.pixels import read_indices
 from bench.errors import BadFileError, WrongKindError, first_line, format_count
 from bench.predictions.map_files import check_map, read_map, read_map_folder
@@ -86,21 +86,25 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
     suffix = files[0].suffix
     root, split = _find_masks(folder, truth) if kind == "masks" else (folder, None)
     files = [file for file in files if file.is_relative_to(root)]
-    named = {file.relative_to(root).as_posix().removesuffix(suffix): file for file in files}
-    found = [name for name in truth.ids if name in named]
+    named: dict[int, Path] = {}
+    for file in files:
+        image = find_image(truth, file, file.relative_to(root).as_posix().removesuffix(suffix), None)
+        if image is not None and named.setdefault(image, file) != file:
+            raise BadFileError(file, f"a second file of image {truth.ids[image]!r}, beside {named[image]}")
+    found = sorted(named)
     if not found:
         expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
         raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
     one = read_indices if kind == "masks" else read_map
-    others = len(named) - len(found)
+    others = len(files) - len(found)
     unread = f"{format_count(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
     return Predictions(
         kind,
-        pa.table({"image": pa.array(found, pa.string())}),
+        pa.table({"image": pa.array([truth.ids[image] for image in found], pa.string())}),
         About(made_by=folder.name, split=split),
         str(root),
         (unread,) * bool(others),
-        lambda: (one(named[name]) for name in found),
+        lambda: (one(named[image]) for image in found),
     )
 
 

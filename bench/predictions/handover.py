@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from bench.core.files import write_text
 from bench.core.progress import SILENT, Progress
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import GroundTruth, require_image
 from bench.errors import BadFileError, UnknownNameError, WrongKindError, first_line
 from bench.predictions.arrays import write_shard
 from bench.predictions.table import KINDS, About, describe, write_rows
@@ -84,10 +84,7 @@ class Item:
         self.image, self._arrays = item
         if not isinstance(self.image, str):
             self.refuse(f"an image id is a string, such as {truth.ids[0]!r}, but got {self.image!r}")
-        if self.image not in truth.index:
-            self.refuse(
-                str(UnknownNameError(f"image of {truth.dataset} {truth.split}", self.image, truth.ids, hint=""))
-            )
+        self.image = truth.ids[require_image(truth, source, self.image, row)]
 
     def refuse(self, rule: str) -> None:
         """Raise BadFileError."""

@@ -31,7 +31,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from bench.core.files import require_regular_file
-from bench.data.ground_truth import PRESENT, GroundTruth
+from bench.data.ground_truth import PRESENT, GroundTruth, find_image
 from bench.data.lists import read_lines
 from bench.data.safe_pickle import Array, read_arrays
 from bench.errors import BadFileError, UnknownNameError, first_line, format_bytes, format_count
@@ -158,7 +158,7 @@ def _read_maps(source: _Source, names: Sequence[str], truth: GroundTruth, made_b
 
 def _find_entries(source: _Source, names: Sequence[str], truth: GroundTruth) -> list[_Entry]:
     """Find the entries that are of the truth's images, in its order. Raises BadFileError if there are none."""
-    found = [entry for name in names if (entry := _parse_name(name, truth)) is not None]
+    found = [entry for name in names if (entry := _parse_name(source.path, name, truth)) is not None]
     if not found:
         image, label = truth.ids[0] if truth.ids else "IMAGE", truth.classes[0]
         expected = f"expected {image}.npy, {image}_{label}.npy or .npz ..."
@@ -166,14 +166,15 @@ def _find_entries(source: _Source, names: Sequence[str], truth: GroundTruth) -> 
     return sorted(found, key=lambda entry: (truth.index[entry.image], entry.label or 0, entry.name))
 
 
-def _parse_name(name: str, truth: GroundTruth) -> _Entry | None:
-    """Tell the image, and the class, of a file; None if it is of none."""
+def _parse_name(path: Path, name: str, truth: GroundTruth) -> _Entry | None:
+    """Tell the image, and the class, of a file of a folder or archive; None if it is of none."""
     stem = name.removesuffix(".npy").removesuffix(".npz")
-    if stem in truth.index:
-        return _Entry(name, stem, None)
+    if (image := find_image(truth, path / name, stem, None)) is not None:
+        return _Entry(name, truth.ids[image], None)
     for cut in (place for place, letter in enumerate(stem) if letter == "_"):
-        if stem[:cut] in truth.index and stem[cut + 1 :] in truth.class_index:
-            return _Entry(name, stem[:cut], truth.class_index[stem[cut + 1 :]])
+        label = truth.class_index.get(stem[cut + 1 :])
+        if label is not None and (image := find_image(truth, path / name, stem[:cut], None)) is not None:
+            return _Entry(name, truth.ids[image], label)
     return None
 
 

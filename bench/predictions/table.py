@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import atomic_file, digest, file_digest, require_regular_file
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import FEW, GroundTruth, find_image, require_image
 from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -201,7 +201,9 @@ def resolve(predictions: Predictions, truth: GroundTruth) -> ResolvedPredictions
         raise BadFileError(
             source, f"holds predictions on {about.dataset}, but the ground truth is that of {truth.dataset}"
         )
-    image = _look_up(source, table["image"], truth.index, _describe_image(truth, about))
+    what = f"image of {truth.dataset} {truth.split}{_describe_purpose(truth, about)}"
+    find = partial(find_image, truth, source, row=None)
+    image = _look_up(source, table["image"], truth.index, what, find)
     label = np.full(len(image), -1, dtype=np.int32)
     if "label" in _COLUMNS[predictions.kind]:
         label = _look_up(source, table["label"], truth.class_index, f"class of {truth.dataset}")
@@ -284,9 +286,8 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
-def _describe_image(truth: GroundTruth, about: About) -> str:
-    made_for = "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
-    return f"image of {truth.dataset} {truth.split}{made_for}"
+def _describe_purpose(truth: GroundTruth, about: About) -> str:
+    return "" if about.split in (None, truth.split) else f" (the file was made for {about.split})"
 
 
 def _find_covered(source: str, truth: GroundTruth, about: About, image: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -296,16 +297,14 @@ def _find_covered(source: str, truth: GroundTruth, about: About, image: NDArray[
         covered[image] = True
         return covered
     for position, name in enumerate(about.ids):
-        if name not in truth.index:
-            raise BadFileError(
-                source, f"Unknown {_describe_image(truth, about)} {name!r}", row=f"{position} of its ids"
-            )
-        if covered[truth.index[name]]:
-            raise BadFileError(source, f"image {name!r} is listed twice", row=f"{position} of its ids")
-        covered[truth.index[name]] = True
+        where = f"{position} of its ids"
+        row = require_image(truth, source, name, where, hint=_describe_purpose(truth, about))
+        if covered[row]:
+            raise BadFileError(source, f"image {name!r} is listed twice", row=where)
+        covered[row] = True
     if not covered[image].all():
-        row = int(np.argmin(covered[image]))
-        raise BadFileError(source, f"image {truth.ids[image[row]]!r} is not among the ids it lists", row=row)
+        first = int(np.argmin(covered[image]))
+        raise BadFileError(source, f"image {truth.ids[image[first]]!r} is not among the ids it lists", row=first)
     return covered
 
 
@@ -322,8 +321,14 @@ def _check_single(source: str, truth: GroundTruth, image: NDArray[np.int32], lab
         )
 
 
-def _look_up(source: str, column: pa.ChunkedArray, index: dict[str, int], what: str) -> NDArray[np.int32]:
-    """Look up each string in `index`, whose values count from 0: (n,) int32."""
+def _look_up(
+    source: str,
+    column: pa.ChunkedArray,
+    index: dict[str, int],
+    what: str,
+    find: Callable[[str], int | None] = lambda name: None,
+) -> NDArray[np.int32]:
+    """Look up each string in `index`, whose values count from 0, or else with `find`: (n,) int32."""
     if not len(column):
         return np.zeros(0, dtype=np.int32)
     if not pa.types.is_dictionary(column.type):
@@ -333,11 +338,24 @@ def _look_up(source: str, column: pa.ChunkedArray, index: dict[str, int], what: 
     import pyarrow.compute as pc
 
     positions = pc.index_in(names, value_set=pa.array(list(index), names.type))
-    indices: NDArray[np.int32] = positions.fill_null(-1).to_numpy(zero_copy_only=False)[codes]
+    found = np.array(positions.fill_null(-1).to_numpy(zero_copy_only=False))
+    used = np.zeros(len(found), dtype=np.bool_)
+    used[codes] = True
+    for place in np.flatnonzero(used & (found < 0)).tolist():
+        found[place] = _find(names[place], find)
+    indices: NDArray[np.int32] = found[codes]
     if (indices < 0).any():
         row = int(np.argmax(indices < 0))
         raise BadFileError(source, _describe_unknown(names[codes[row]], index, what), row=row)
     return indices
+
+
+def _find(name: pa.Scalar, find: Callable[[str], int | None]) -> int:
+    try:
+        row = find(name.as_py())
+    except UnicodeDecodeError:
+        return -1
+    return -1 if row is None else row
 
 
 def _describe_unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
@@ -345,7 +363,7 @@ def _describe_unknown(name: pa.Scalar, index: dict[str, int], what: str) -> str:
         text = str(name.as_py())
     except UnicodeDecodeError as error:
         return f"an {what.split()[0]} is not UTF-8 text ({error.reason})"
-    return f"Unknown {what} {text!r}." if len(index) > 200 else str(UnknownNameError(what, text, index))
+    return f"Unknown {what} {text!r}." if len(index) > FEW else str(UnknownNameError(what, text, index))
 
 
 def _require_finite(source: str, name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -231,14 +231,14 @@ def test_coco_entries_with_box_and_segment_are_both_and_without_any_nothing_of_b
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        ("000006 1 1 1 2 2", "unknown image of toy test_subset: '000006'"),
+        ("000006 1 1 1 2 2", "Unknown image of toy test_subset '000006'"),
         ("000005 1 1 1 2", r"expected an image id and 5 finite numbers \(score xmin ymin xmax ymax\)"),
         ("000005 1 1 1 2 2 2", "expected an image id and 5 finite numbers"),
         ("000005 nan 1 1 2 2", "expected an image id and 5 finite numbers"),
         ("000005 1 1 1 2 1e999", "expected an image id and 5 finite numbers"),
         ("000005 1 1 1 2 two", "expected an image id and 5 finite numbers"),
         ("000005 1 1 1 2 2_0", "expected an image id and 5 finite numbers"),
-        ("000005,1,1,1,2,2", "unknown image"),
+        ("000005,1,1,1,2,2", "Unknown image"),
     ],
 )
 def test_a_broken_voc_line_is_named_with_file_row_and_rule(
@@ -360,7 +360,7 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Groun
     ("text", "rule"),
     [
         ("image,label,score\n000005,bicycle\n", "row 0: expected 3 fields, but got 2"),
-        ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: unknown image of toy test_subset: '000006'"),
+        ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: Unknown image of toy test_subset '000006'"),
         ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
         ("image,label,score\n000005,bicycle,x", "row 0: score must be a finite number, but got 'x'"),
         ("image,label,score\n000005,bicycle,", "row 0: score must be a finite number, but got ''"),

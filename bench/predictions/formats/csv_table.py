@@ -12,7 +12,7 @@ import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import GroundTruth, require_image
 from bench.errors import BadFileError, UnknownNameError
 from bench.predictions.formats.rows import IndexedRow, accept, make_predictions, open_lines, parse_number
 from bench.predictions.table import KINDS, About, Predictions
@@ -97,13 +97,11 @@ def _read_wide(path: Path, truth: GroundTruth, header: list[str], lines: Lines) 
 def _index_rows(path: Path, truth: GroundTruth, kind: str, cells: Cells) -> Iterator[IndexedRow]:
     seen: set[int] = set()
     for row, image, label, numbers in cells:
-        if image not in truth.index:
-            what = f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(image)}"
-            raise BadFileError(path, what, row=row)
+        of_image = require_image(truth, path, image, row)
         if label not in truth.class_index:
             unknown = UnknownNameError(f"class of {truth.dataset}", label, truth.classes)
             raise BadFileError(path, str(unknown), row=row)
-        of_image, of_class = truth.index[image], truth.class_index[label]
+        of_class = truth.class_index[label]
         pair = of_image * len(truth.classes) + of_class
         if kind == "scores" and pair in seen:
             raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.core.boxes import from_voc
 from bench.core.files import list_files
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import GroundTruth, require_image
 from bench.errors import BadFileError, UnknownNameError
 from bench.predictions.formats.rows import (
     IndexedRow,
@@ -79,24 +79,21 @@ def _split_and_class(file: Path, truth: GroundTruth, name: str) -> tuple[str, in
 
 def _voc_rows(file: Path, truth: GroundTruth, label: int, columns: tuple[str, ...]) -> Iterator[IndexedRow]:
     """Rows of one class's file; corners become half-open, blank lines are passed over."""
-    seen = set()
+    seen: set[int] = set()
     with open_lines(file) as lines:
         for row, line in enumerate(lines):
             name, *fields = line.split() or [""]
             if not name:
                 continue
-            if name not in truth.index:
-                raise BadFileError(
-                    file, f"unknown image of {truth.dataset} {truth.split}: {reprlib.repr(name)}", row=row
-                )
-            if columns == _COLUMNS["cls"] and name in seen:
+            image = require_image(truth, file, name, row)
+            if columns == _COLUMNS["cls"] and image in seen:
                 raise BadFileError(file, f"a second score of image {name!r}", row=row)
             numbers = _numbers(fields)
             if len(numbers) != len(columns):
                 expected = f"an image id and {len(columns)} finite numbers ({' '.join(columns)})"
                 raise BadFileError(file, f"expected {expected}, but got {reprlib.repr(line)}", row=row)
-            seen.add(name)
-            yield truth.index[name], label, numbers
+            seen.add(image)
+            yield image, label, numbers
 
 
 def _numbers(fields: list[str]) -> list[float]:

@@ -1,0 +1,58 @@
+"""What files of predictions call images: by the id, or by a part of a path that only one image has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from bench.data.left_out import READABLE
+from bench.errors import RequestError, format_names
+
+
+class ImageNames:
+    """Finds N images by name. files: their files, where an id does not say them.
+
+    An image is its id; or else the end of its id or file that starts at a folder, with or without the suffix of a
+    photograph: `test/cat/a 01.jpg` is also `cat/a 01`, `a 01.jpg` and `a 01`, if no other image is called so.
+    """
+
+    def __init__(self, ids: Sequence[str], files: Sequence[str] = ()) -> None:
+        self._ids, self._files = ids, files
+        self._index = {name: row for row, name in enumerate(ids)}
+
+    def find(self, name: str) -> int | None:
+        """Return the row of an image; None if none has this name. Raises RequestError if several have it."""
+        if (row := self._index.get(name)) is not None:
+            return row
+        found = [row for row in self._by_stem.get(_stem(name), ()) if self._is_called(row, name)]
+        if len(found) > 1:
+            candidates = format_names([repr(self._ids[row]) for row in found], 3)
+            raise RequestError(f"Image {name!r} may be any of {candidates}: write the whole id.")
+        return found[0] if found else None
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[int]]:
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        for row in range(len(self._ids)):
+            for stem in {_stem(path) for path in self._paths(row)}:
+                rows[stem].append(row)
+        return rows
+
+    def _paths(self, row: int) -> tuple[str, ...]:
+        return (self._ids[row], self._files[row]) if self._files else (self._ids[row],)
+
+    def _is_called(self, row: int, name: str) -> bool:
+        forms = {form for path in self._paths(row) for form in (path, drop_suffix(path))}
+        return any(form == name or form.endswith(f"/{name}") for form in forms)
+
+
+def drop_suffix(path: str) -> str:
+    """Return a path without the suffix of a photograph."""
+    suffix = PurePosixPath(path).suffix
+    return path.removesuffix(suffix) if suffix.lower() in READABLE else path
+
+
+def _stem(path: str) -> str:
+    return drop_suffix(path).rpartition("/")[2]
