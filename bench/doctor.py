@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.core.files import Places
-from bench.core.redaction import remove_password
+from bench.core.redaction import remove_secrets
 from bench.data.datasets import DATASETS, open_dataset
 from bench.errors import MissingDataError, format_bytes, format_count
 from bench.predictions.dense_crf import HOW_TO_INSTALL
@@ -124,7 +124,7 @@ def _run_command(*command: str) -> tuple[bool, str]:
 
 def _tracking() -> MachineCheck:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    found = f"mlflow {_check_package('mlflow')}, {remove_password(uri) or 'SQLite beside the runs'}"
+    found = f"mlflow {_check_package('mlflow')}, {remove_secrets(uri) or 'SQLite beside the runs'}"
     if uri.startswith("http") and not _answers(uri):
         return MachineCheck(
             "tracking", False, found, "Nothing answers there: start the server, or unset MLFLOW_TRACKING_URI."

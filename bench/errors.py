@@ -16,6 +16,7 @@ BenchError
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -52,6 +53,22 @@ def format_names(names: Sequence[str], most: int = 5) -> str:
     """Join names for a message, naming at most `most` of them."""
     shown = ", ".join(names[:most]) or "none"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def group_errors(failed: Mapping[str, BenchError], most: int = 3) -> list[str]:
+    """Describe the errors of runs, by name, each once, with the first of the runs that it is of.
+
+    >>> group_errors({"a": BenchError("no"), "b": BenchError("yes"), "c": BenchError("no")})
+    ['a; c: no', 'b: yes']
+    """
+    names: dict[str, list[str]] = {}
+    for name, error in failed.items():
+        names.setdefault(str(error), []).append(name)
+    rest = {text: len(each) - most for text, each in names.items()}
+    return [
+        f"{'; '.join(each[:most])}{f' and {rest[text]} more' if rest[text] > 0 else ''}: {text}"
+        for text, each in names.items()
+    ]
 
 
 class MissingDataError(RequestError):
@@ -109,9 +126,34 @@ def format_bytes(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{max(min(count, 1), count >> 10)} KiB"
 
 
+ADVICE = {
+    errno.ENOSPC: "The disk is full: make room, and run the same command again",
+    errno.EDQUOT: "The quota is used up: make room, and run the same command again",
+    errno.EFBIG: "A file may not be that large here (ulimit -f): raise the limit, and run the same command again",
+    errno.EACCES: "Not allowed: change the permissions, or give another folder",
+    errno.EPERM: "Not allowed: change the permissions, or give another folder",
+    errno.EROFS: "The file system is read-only: give another folder",
+    errno.EMFILE: "Too many open files (ulimit -n): raise the limit, and run the same command again",
+    errno.ENOMEM: "Not enough memory: free some, or ask for less at once",
+}
+"""What to do about errors of the operating system."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """Describe an error of the operating system: which file, what happened, what to do."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    what = (error.strerror or first_line(error)).rstrip(".")
+    advice = ADVICE.get(error.errno or 0)
+    return f"{where}{what}. {advice}." if advice else f"{where}{what}."
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class LeftOutWarning(UserWarning):
+    """Files that cannot be believed were left out of what is shown."""
 
 
 class RunError(BenchError):
@@ -131,7 +173,7 @@ class IncompleteError(RunError):
 
     def __init__(self, results: Sequence[object], failed: Mapping[str, BenchError]) -> None:
         self.results, self.failed = results, dict(failed)
-        reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        reasons = "; ".join(group_errors(failed))
         super().__init__(f"{len(failed)} of {len(results) + len(failed)} runs failed: {reasons}")
 
 

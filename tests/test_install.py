@@ -48,6 +48,7 @@ def result(tmp_path: Path) -> Result:
     return made
 
 
+@pytest.mark.usefixtures("made_up_addresses")
 def test_published_results_and_baselines_lie_where_results_says(
     here: Callable[..., Answer], result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_published_results_and_baselines_lie_where_results_says(
     assert "published" in here("list", "runs", "--runs", "none").out
 
 
+@pytest.mark.usefixtures("made_up_addresses")
 def test_an_installed_weakloc_is_not_written_into(
     here: Callable[..., Answer], result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.core.files import atomic_file, write_text
+from bench.core.files import atomic_file, path_below, write_text
 from bench.core.provenance import current_time, read_revision
-from bench.records.collection import StoredResult
+from bench.records.collection import StoredResult, read_each
 from bench.records.replicates import replicates_path
-from bench.records.result import Result, read_result, require_committed, write_result
+from bench.records.result import Result, require_committed, write_result
 from bench.tables.leaderboard import group_rows
 from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
@@ -65,14 +65,20 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_
 
 
 def read(folder: Path) -> list[StoredResult]:
-    """Read the baselines of a folder."""
-    return [StoredResult(read_result(record), record) for record in sorted(folder.glob("[!.]*.json"))]
+    """Read the baselines of a folder; those that cannot be believed are left out, with a warning."""
+    return read_each(sorted(folder.glob("[!.]*.json")), with_replicates=True)
 
 
 def is_same_kind(a: Result, b: Result) -> bool:
-    """Whether two results are of the same thing: a setting that only one of them knows came later."""
-    both = a.config.keys() & b.config.keys()
-    return _identify(a) == _identify(b) and all(a.config[key] == b.config[key] for key in both)
+    """Whether two results are of the same thing: a setting that only one of them knows came later, unless given."""
+    if _identify(a) != _identify(b) or not (_knows_given(a, b) and _knows_given(b, a)):
+        return False
+    return all(a.config[key] == b.config[key] for key in a.config.keys() & b.config.keys())
+
+
+def _knows_given(a: Result, b: Result) -> bool:
+    """Whether a result knows the settings that were given to another."""
+    return a.config.keys() >= set(b.given or ())
 
 
 def _replaces(new: Result, old: Result) -> bool:
@@ -89,7 +95,7 @@ def _identify(result: Result) -> tuple[Any, ...]:
 
 def _copy(one: StoredResult, folder: Path) -> None:
     """Replicates, then the record, whose presence means that all is there."""
-    record = folder / one.result.file_name
+    record = path_below(folder, one.result.file_name)
     if replicates_path(one.record).exists():
         with atomic_file(replicates_path(record)) as part:
             shutil.copyfile(replicates_path(one.record), part)

@@ -8,7 +8,7 @@ import click
 
 from bench.cli import options
 from bench.cli.documents import AuditDocument, AuditSettingDocument
-from bench.cli.output import emit
+from bench.cli.output import echo, emit
 from bench.cli.progress import make_reporter
 from bench.cli.scoring_inputs import scoring_options
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.verbs.scoring import AuditReport
 
 
-@click.command("audit")
+@click.command("audit", epilog=options.example("audit --protocol voc07-det --predictions mine.json"))
 @scoring_options
 @options.allow_missing
 @options.format_
@@ -34,7 +34,7 @@ def audit(*, format_: str, as_json: bool, **chosen: Any) -> None:
     if as_json:
         emit(_to_document(report))
         return
-    click.echo(FORMATS[format_](report.make_table()))
+    echo(FORMATS[format_](report.make_table()))
 
 
 def _to_document(report: AuditReport) -> AuditDocument:

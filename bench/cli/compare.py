@@ -9,7 +9,7 @@ import click
 
 from bench.cli import options
 from bench.cli.documents import CompareDocument, ComparedResultDocument, DifferenceDocument
-from bench.cli.output import emit
+from bench.cli.output import echo, emit
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.records.result import Result
 
 
-@click.command("compare")
+@click.command("compare", epilog=options.example("compare cam grad-cam --protocol voc07-point-val"))
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option(
@@ -69,7 +69,7 @@ def compare(
     if as_json:
         emit(_to_document(comparison))
         return
-    click.echo("\n\n".join(FORMATS[format_](rows) for rows in make_tables(comparison)))
+    echo("\n\n".join(FORMATS[format_](rows) for rows in make_tables(comparison)))
 
 
 def _to_document(comparison: Comparison) -> CompareDocument:

@@ -10,7 +10,7 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.documents import ExportDocument
-from bench.cli.output import emit
+from bench.cli.output import echo, emit
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class _Source(NamedTuple):
     of_run: bool
 
 
-@click.command("export")
+@click.command("export", epilog=options.example("export 4f2a90 --format coco --out detections.json"))
 @click.argument("source", metavar="ADDRESS|FILE")
 @click.option("--format", "format_", type=click.Choice(["coco", "voc-server"]), required=True, help="Format to write.")
 @click.option(
@@ -90,7 +90,7 @@ def export(
         emit(document)
         return
     where = f"{len(truth.ids)} images of {truth.dataset} {truth.split}"
-    click.echo(f"Wrote {out}: {len(predictions.image)} {predictions.kind} on {where}")
+    echo(f"Wrote {out}: {len(predictions.image)} {predictions.kind} on {where}")
 
 
 def _locate_source(source: str, protocol: str | None, data: str | None, split: str | None, store: Store) -> _Source:

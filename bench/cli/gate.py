@@ -19,7 +19,7 @@ from bench.cli.documents import (
     TrendPointDocument,
     TrendsDocument,
 )
-from bench.cli.output import emit, say
+from bench.cli.output import echo, emit, say
 from bench.errors import RequestError, UnknownNameError, format_count
 from bench.verbs.results import BASELINES, MEASURED
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.records.result import Result
 
 
-@click.command("gate")
+@click.command("gate", epilog=options.example('gate --accept "a smaller learning rate"'))
 @click.argument("addresses", nargs=-1, metavar="[RESULT]...")
 @click.option("--baseline", type=options.FILE, help="Folder of baselines.  [default: RESULTS/baselines]")
 @click.option(
@@ -98,11 +98,11 @@ def gate(
         }
         emit(document)
     else:
-        click.echo(FORMATS[format_](gates.make_table(checks, tolerance / 100)))
+        echo(FORMATS[format_](gates.make_table(checks, tolerance / 100)))
     return int(bool(regressed))
 
 
-@click.command("trend")
+@click.command("trend", epilog=options.example("trend --method cam --protocol voc07-point-val"))
 @click.option(
     "--method",
     "methods",
@@ -157,7 +157,7 @@ def trend(
         document: TrendsDocument = {"trends": [_to_trend(trend) for trend in lines]}
         emit(document)
     else:
-        click.echo("\n\n".join(FORMATS[format_](make_table(trend)) for trend in lines))
+        echo("\n\n".join(FORMATS[format_](make_table(trend)) for trend in lines))
 
 
 def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: Sequence[str], data: str | None) -> None:
@@ -191,9 +191,9 @@ def _print_accepted(accepted: list[str], folder: Path, *, as_json: bool) -> None
         emit(document)
         return
     for line in accepted:
-        click.echo(f"Accepted {line}")
+        echo(f"Accepted {line}")
     wrote = f"Wrote {format_count(len(accepted), 'baseline')} to {folder}."
-    click.echo(wrote if accepted else f"These results are already the baselines in {folder}.")
+    echo(wrote if accepted else f"These results are already the baselines in {folder}.")
 
 
 def _to_document(check: GateCheck) -> GateCheckDocument:

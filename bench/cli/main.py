@@ -5,49 +5,65 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn, cast
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
 
 import click
 
 from bench.cli.options import plugin
-from bench.cli.output import name_program
-from bench.errors import BenchError, UnknownNameError
+from bench.cli.output import name_program, say
+from bench.errors import ADVICE, BenchError, LeftOutWarning, UnknownNameError, describe_os_error
 
-VERBS = {
-    "run": ("run:run", "Train, predict, score and record."),
-    "tune": ("tune:tune", "Choose settings of a track's methods by random search."),
-    "submit": ("cluster:submit", "Submit runs as jobs."),
-    "status": ("cluster:status", "Show the jobs of a submission."),
-    "collect": ("cluster:collect", "Print the results so far of a submission."),
-    "cancel": ("cluster:cancel", "Cancel the jobs of a submission."),
-    "resubmit": ("cluster:resubmit", "Submit the failed jobs of a submission again."),
-    "score": ("score:score", "Score predictions from a file."),
-    "audit": ("audit:audit", "Score the same predictions under every convention."),
-    "predict": ("predict:predict", "Put a trained model on photographs."),
-    "export": ("export:export", "Export predictions as COCO results or as an archive for the VOC server."),
-    "list": ("show:list_", "List methods, protocols, datasets, nets, tracks, papers' tables or runs."),
-    "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),
-    "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
-    "compare": ("compare:compare", "Compare two methods or results on the same images."),
-    "gate": ("gate:gate", "Check results against their baselines."),
-    "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
-    "runs": ("runs:runs", "Show what the runs folder takes on the disk, and delete old parts of it."),
-    "report": ("report:report", "Write the static site."),
-    "publish": ("table:publish", "Copy a result, or those of a track, to the published ones."),
-    "data": ("data:data", "Check, look at and download datasets; compute proposals."),
-    "sync": ("check:sync", "Mirror finished runs into MLflow."),
-    "check": ("check:check", "Run the contract tests of a method."),
-    "doctor": ("check:doctor", "Check what works on this machine."),
+GROUPS = {
+    "Train and score": {
+        "run": ("run:run", "Train, predict, score and record."),
+        "tune": ("tune:tune", "Choose settings of a track's methods by random search."),
+        "predict": ("predict:predict", "Put a trained model on photographs."),
+        "score": ("score:score", "Score predictions from a file."),
+        "audit": ("audit:audit", "Score the same predictions under every convention."),
+        "export": ("export:export", "Export predictions as COCO results or as an archive for the VOC server."),
+        "check": ("check:check", "Run the contract tests of a method."),
+    },
+    "Look and compare": {
+        "list": ("show:list_", "List methods, protocols, datasets, nets, tracks, papers' tables, runs or submissions."),
+        "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),
+        "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
+        "compare": ("compare:compare", "Compare two methods or results on the same images."),
+        "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
+        "report": ("report:report", "Write the static site."),
+    },
+    "Keep": {
+        "publish": ("table:publish", "Copy a result, or those of a track, to the published ones."),
+        "gate": ("gate:gate", "Check results against their baselines."),
+        "runs": ("runs:runs", "Show what the runs folder takes on the disk, and delete old parts of it."),
+        "sync": ("check:sync", "Mirror finished runs into MLflow."),
+    },
+    "Cluster": {
+        "submit": ("cluster:submit", "Submit runs as jobs."),
+        "status": ("cluster:status", "Show the jobs of a submission."),
+        "logs": ("cluster:logs", "Print the ends of the logs of failed jobs, or of one job."),
+        "collect": ("cluster:collect", "Print the results so far of a submission."),
+        "cancel": ("cluster:cancel", "Cancel the jobs of a submission."),
+        "resubmit": ("cluster:resubmit", "Submit the failed jobs of a submission again."),
+    },
+    "Data and machine": {
+        "data": ("data:data", "Check, look at and download datasets; compute proposals."),
+        "doctor": ("check:doctor", "Check what works on this machine."),
+    },
 }
-"""Verb to its command (`module:attribute` in `bench.cli`) and its line of help, so that --help imports no verb."""
+"""Groups of verbs; each verb with its command (`module:attribute` in `bench.cli`) and its line of help, so that --help
+imports no verb."""
+
+VERBS = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
 
 
 class Verbs(click.Group):
     """A group that imports a verb only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of a workflow."""
+        """Return the verbs, group by group."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -61,8 +77,9 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line of help for each verb without importing it."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(verb, line) for verb, (_, line) in group.items()])
 
 
 HELP = """A benchmark harness and leaderboard for weakly supervised vision.
@@ -90,25 +107,43 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, print errors on stderr, and return the exit code."""
     try:
-        return int(verbs.main(arguments, prog_name=name_program(), standalone_mode=False) or 0)
+        with _print_warnings():
+            return int(verbs.main(arguments, prog_name=name_program(), standalone_mode=False) or 0)
     except BenchError as error:
-        click.echo(name_program(f"Error: {error}"), err=True)
+        say(f"Error: {error}")
         return error.exit_code
     except click.ClickException as error:
-        click.echo(_format_usage_error(error), err=True)
+        say(_format_usage_error(error))
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Run the same command again to resume.", err=True)
+        say("Interrupted. Run the same command again to resume.")
         return 130
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in ADVICE:
             traceback.print_exc()
         else:
-            click.echo(f"Error: {error.filename}: {error.strerror}.", err=True)
+            say(f"Error: {describe_os_error(error)}")
         return 3
     except Exception:  # a bug: print the traceback, and avoid exit code 1, which means that a check failed
         traceback.print_exc()
         return 3
+
+
+@contextmanager
+def _print_warnings() -> Iterator[None]:
+    """Print what was left out as a note, once."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, LeftOutWarning):
+            say(f"note: {message}")
+        else:
+            show_others(message, category, *rest)
+
+    show_others = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=LeftOutWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _format_usage_error(error: click.ClickException) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.core.redaction import escape_controls, remove_secrets
 from bench.errors import format_count
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def emit(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def name_program(text: str = "python -m bench") -> str:
@@ -29,9 +30,14 @@ def name_program(text: str = "python -m bench") -> str:
     return text.replace("python -m bench", "weakloc") if Path(sys.argv[0]).stem == "weakloc" else text
 
 
+def echo(text: str = "") -> None:
+    """Print text on stdout. Control characters are escaped, since names and notes may come from anybody."""
+    click.echo(escape_controls(text))
+
+
 def say(text: str = "") -> None:
-    """Print a line on stderr."""
-    click.echo(name_program(text), err=True)
+    """Print a line on stderr, without secrets and control characters."""
+    click.echo(escape_controls(remove_secrets(name_program(text))), err=True)
 
 
 def align_columns(rows: Iterable[Sequence[str]]) -> str:
@@ -83,4 +89,4 @@ def print_results(results: Sequence[Result], *, as_json_document: bool) -> None:
     from bench.tables.render import text
 
     parts = [format_result(result) for result in results] + [text(table) for table in leaderboards(results)]
-    click.echo("\n\n".join(parts))
+    echo("\n\n".join(parts))

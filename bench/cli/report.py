@@ -10,7 +10,7 @@ import click
 
 from bench.cli import options
 from bench.cli.documents import WrittenDocument
-from bench.cli.output import emit, say
+from bench.cli.output import echo, emit, say
 from bench.errors import BenchError, format_count
 from bench.verbs.results import MEASURED
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.records.collection import StoredResult
 
 
-@click.command("report")
+@click.command("report", epilog=options.example("report --out site"))
 @click.option("--out", type=options.FILE, required=True, help="Folder to write; an earlier site there is replaced.")
 @click.option(
     "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
@@ -43,7 +43,7 @@ def report(out: Path, images: int | None, places: Places, results: Path, as_json
         document: WrittenDocument = {"written": [str(path) for path in written]}
         emit(document)
     else:
-        click.echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}")
+        echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}")
 
 
 def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:

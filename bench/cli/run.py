@@ -11,11 +11,11 @@ import click
 
 from bench.cli import options, product
 from bench.cli.documents import DryRunDocument, RunForecastDocument
-from bench.cli.output import align_columns, emit, format_value, print_results, say
+from bench.cli.output import align_columns, echo, emit, format_value, print_results, say
 from bench.cli.progress import format_duration, make_reporter
 from bench.cli.table import format_leaderboards
 from bench.core.progress import SILENT, is_follower
-from bench.errors import format_bytes, format_count
+from bench.errors import RequestError, format_bytes, format_count, group_errors
 from bench.recipe import DEFAULT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.execution.pipeline import Request
 
 
-@click.command("run")
+@click.command("run", epilog=options.example("run --method cam,weldon --protocol voc07-point --seed 0,1,2"))
 @product.requests
 @product.means
 @click.option("--again", is_flag=True, help="Delete what is stored of these runs first, and make it anew.")
@@ -76,11 +76,14 @@ def run(
     if silent:
         return 0  # the main process reports the outcome; another exit code would make torchrun kill it
     if report.results and track and not as_json:
-        click.echo(format_leaderboards(track, [*dict.fromkeys(result.protocol for result in report.results)], places))
+        echo(format_leaderboards(track, [*dict.fromkeys(result.protocol for result in report.results)], places))
     elif report.results or as_json:
         print_results(report.results, as_json_document=as_json)
-    for name, error in report.failed.items():
-        say(f"Error: {error}" if len(requests) == 1 else f"Error: {name}: {error}")
+    later = {name: error for name, error in report.failed.items() if name not in report.refused}
+    for line in [str(error) for error in later.values()] if len(requests) == 1 else group_errors(later):
+        say(f"Error: {line}")
+    if report.refused:
+        say(f"{len(report.refused)} of {format_count(len(requests), 'run')} refused: see the errors at the start.")
     return max((error.exit_code for error in report.failed.values()), default=0)
 
 
@@ -113,13 +116,12 @@ def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:
         emit(document)
         return 2 if any(one.error for one in forecasts) else 0
     rows = [("run", "training", "predictions", "time", "memory", "as in")]
-    click.echo(align_columns([*rows, *(_format_forecast(one) for one in forecasts if not one.error)]))
+    echo(align_columns([*rows, *(_format_forecast(one) for one in forecasts if not one.error)]))
     for note in dict.fromkeys(note for one in forecasts for note in _list_notes(one)):
-        click.echo(f"note: {note}")
-    click.echo(_format_total([one for one in forecasts if not one.error]))
-    for one in forecasts:
-        if one.error:
-            say(f"Error: {one.run}: {one.error}")
+        echo(f"note: {note}")
+    echo(_format_total([one for one in forecasts if not one.error]))
+    for line in group_errors({one.run: RequestError(one.error) for one in forecasts if one.error}):
+        say(f"Error: {line}")
     return 2 if any(one.error for one in forecasts) else 0
 
 

@@ -13,7 +13,7 @@ import click
 
 from bench.cli import options
 from bench.cli.documents import DiskUseDocument, PruneDocument, StoredItemDocument
-from bench.cli.output import align_columns, emit
+from bench.cli.output import align_columns, echo, emit
 from bench.errors import RequestError, format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def runs() -> None:
     """Show what the runs folder takes on the disk, and delete old parts of it."""
 
 
-@runs.command("du")
+@runs.command("du", epilog=options.example("runs du"))
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Items to list, the largest.")
 @options.places
 @options.as_json
@@ -74,12 +74,12 @@ def du(top: int, places: Places, as_json: bool) -> None:
         return
     counts = {kind: sum(item.kind == kind for item in items) for kind in by_size}
     rows = [(kind, str(counts[kind]), format_bytes(size)) for kind, size in by_size.items()]
-    click.echo(align_columns([("part", "items", "size"), *rows, ("all", str(len(items)), format_bytes(total))]))
+    echo(align_columns([("part", "items", "size"), *rows, ("all", str(len(items)), format_bytes(total))]))
     if items[:top]:
-        click.echo(f"\n{_format_items(items[:top], places.runs)}")
+        echo(f"\n{_format_items(items[:top], places.runs)}")
 
 
-@runs.command("prune")
+@runs.command("prune", epilog=options.example("runs prune --keep published --older 30d --dry-run"))
 @click.option(
     "--keep",
     multiple=True,
@@ -134,9 +134,9 @@ def prune(
         emit(document)
         return
     if deleted:
-        click.echo(_format_items(deleted, places.runs))
+        echo(_format_items(deleted, places.runs))
     verb, size = ("Would delete", "Deleted")[not dry_run], format_bytes(sum(item.bytes for item in deleted))
-    click.echo(f"{verb} {format_count(len(deleted), 'item')}, {size}.{_explain_kept(kept)}")
+    echo(f"{verb} {format_count(len(deleted), 'item')}, {size}.{_explain_kept(kept)}")
 
 
 def _list_kept(keep: Sequence[str], places: Places, results: Path) -> list[Result]:

@@ -11,7 +11,7 @@ from bench.cli.output import print_results
 from bench.cli.scoring_inputs import scoring_options
 
 
-@click.command("score")
+@click.command("score", epilog=options.example("score --protocol voc07-det --predictions mine.json --name mine"))
 @scoring_options
 @click.option("--name", help="Name of the method (default: the one in the file).")
 @options.tuned_on("unknown", "unknown")

@@ -11,7 +11,7 @@ import click
 from bench import registry
 from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
-from bench.cli.output import emit, say
+from bench.cli.output import echo, emit, say
 from bench.errors import RequestError
 from bench.verbs.results import LEADERBOARD, MEASURED, find_results, is_leaderboard, make_tables
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.tables.model import Row, Table
 
 
-@click.command("table")
+@click.command("table", epilog=options.example("table voc07-point-val"))
 @options.track
 @click.argument(
     "name",
@@ -67,10 +67,10 @@ def table(
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
         return
-    click.echo(_format_tables(tables, format_, widen=is_leaderboard(name)))
+    echo(_format_tables(tables, format_, widen=is_leaderboard(name)))
 
 
-@click.command("publish")
+@click.command("publish", epilog=options.example("publish 4f2a90 --results my-results"))
 @click.argument("address", required=False)
 @options.track
 @click.option("--into", type=options.FILE, help="Folder to copy into.  [default: RESULTS/measured]")
@@ -105,7 +105,7 @@ def publish(
         emit(document)
         return
     for path in written:
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")
 
 
 def format_leaderboards(track: str, protocols: Sequence[str], places: Places) -> str:

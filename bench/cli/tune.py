@@ -13,7 +13,7 @@ from bench import registry
 from bench.cli import options, product
 from bench.cli.cluster import resource_option
 from bench.cli.documents import SearchDocument, TrialDocument, TuneDocument
-from bench.cli.output import align_columns, emit, format_settings, format_value, say
+from bench.cli.output import align_columns, echo, emit, format_settings, format_value, say
 from bench.cli.progress import make_reporter
 from bench.errors import RequestError, format_count
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slurm.trials import SubmittedTrials
 
 
-@click.command("tune")
+@click.command("tune", epilog=options.example("tune --track voc07-laptop --method cam --trials 30 --by boxes"))
 @options.track
 @click.option(
     "--method",
@@ -111,7 +111,7 @@ def tune(
         document: TuneDocument = {"track": chosen.name, "searches": [_to_document(*search) for search in ended]}
         emit(document)
     elif ended:
-        click.echo("\n\n".join(_format_search(*search) for search in ended))
+        echo("\n\n".join(_format_search(*search) for search in ended))
     return 0 if all(winner for *_, winner in ended) else 3
 
 

@@ -74,12 +74,17 @@ def interval(values: FloatArray, value: float) -> tuple[float, float] | None:
 
     Undefined replicates are left out. None if `value` or every replicate is undefined.
     """
-    bounds = _quantile_interval(_centre(values, value))
+    bounds = centred_interval(values, value)
     if bounds is None:
         return None
     bias = float(values[np.isfinite(values)].mean()) - value
     shifts = [multiple * bias for multiple in _BIAS]
     return min(max(bounds[0] - max(shifts), 0.0), value), max(min(bounds[1] - min(shifts), 1.0), value)
+
+
+def centred_interval(values: FloatArray, value: float) -> tuple[float, float] | None:
+    """Return the quantile interval about `value` of its replicates (B,), as weakloc 0.1 recorded; None as above."""
+    return _quantile_interval(_centre(values, value))
 
 
 def difference_interval(values: FloatArray, value: float) -> tuple[float, float] | None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,37 +24,124 @@ if TYPE_CHECKING:
 
 DIGEST_LENGTH = 20
 
+_LEFT = re.compile(r"\.(?P<name>.+?)(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d+)\.[0-9a-f]{8}\.(?:part|before)$")
+"""Names of what is being written, or replaced."""
+
+_DAY_S = 86400.0
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it.
+
+    An OSError of the block names `path`, if it names no other file.
+    """
+    with name_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        part = make_part_path(path)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path` to write into; it replaces `path` if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
-    part.mkdir()
-    before = part.with_suffix(".before")
+    with name_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        part = make_part_path(path)
+        part.mkdir()
+        before = part.with_suffix(".before")
+        try:
+            yield part
+            if path.exists():
+                path.rename(before)
+            part.rename(path)
+            shutil.rmtree(before, ignore_errors=True)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def make_part_path(path: Path) -> Path:
+    """Return a new path beside `path`, for what is being written; it says which process of which host writes."""
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+
+
+@contextmanager
+def name_errors(path: Path) -> Iterator[None]:
+    """Let each OSError of the block say that it was about `path`, unless it names a file that people know."""
     try:
-        yield part
-        if path.exists():
-            path.rename(before)
-        part.rename(path)
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(".part"):
+            error.filename = str(path)
+        raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder; what they moved aside comes back.
+
+    Processes of other hosts cannot be asked whether they live; what they left goes after a day.
+    """
+    with suppress(OSError):
+        for entry in [*os.scandir(folder)]:
+            if (found := _LEFT.match(entry.name)) and _is_left(entry, found):
+                _clear(Path(entry.path), folder / found["name"])
+
+
+_sweep = lru_cache(maxsize=None)(sweep)
+"""Once in a process for each folder: what others leave meanwhile is for the next process."""
+
+
+def _is_left(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
+    if found["host"] == _host():
+        return not _is_alive(int(found["pid"]))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY_S
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _clear(left: Path, whole: Path) -> None:
+    if left.suffix == ".before" and not whole.exists():
+        left.rename(whole)
+    elif left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    """Return a digest of the host and of the namespace in which its process numbers are unique."""
+    namespace = Path("/proc/self/ns/pid")
+    space = str(namespace.readlink()) if namespace.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def path_below(root: Path, *parts: str) -> Path:
+    """Return the path of a file below a folder, by names that may come from a record.
+
+    Raises BadFileError for names that lead out of the folder.
+    """
+    for part in parts:
+        if part in ("", ".", "..") or re.search(r"[/\\\0]", part):
+            raise BadFileError(root, f"{part!r} is no name of a file in this folder")
+    return root.joinpath(*parts)
 
 
 def require_regular_file(path: Path) -> Path:

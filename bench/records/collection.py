@@ -1,14 +1,21 @@
-"""Collections of results, in the runs folder or published: each with its record's path, beside which its files lie."""
+"""Collections of results, in the runs folder or published: each with its record's path, beside which its files lie.
+
+A record that cannot be believed is left out, with a `LeftOutWarning` that names it, and stops nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.core.files import Places
-from bench.errors import UnknownNameError
+from bench.errors import BadFileError, LeftOutWarning, UnknownNameError, format_count
 from bench.records.result import Result, list_records, read_result
+
+_NAMED = 5
+"""Records that a warning names before the rest is only counted."""
 
 
 class StoredResult(NamedTuple):
@@ -18,11 +25,49 @@ class StoredResult(NamedTuple):
     record: Path
 
 
-def list_results(places: Places, published: Path) -> list[StoredResult]:
-    """Return published results and those of the runs folder, by file name, each address once."""
+def list_results(places: Places, published: Path, *, with_replicates: bool = False) -> list[StoredResult]:
+    """Return published results and those of the runs folder, by file name, each address once.
+
+    with_replicates: whether to leave out results whose numbers are not those of their replicates, for those who rank.
+    """
     records = [*list_records(published), *list_records(places.runs / "results")]
-    stored = [StoredResult(read_result(record), record) for record in records]
+    stored = read_each(records, with_replicates=with_replicates)
     return list({each.result.address: each for each in stored}.values())
+
+
+def read_each(records: Iterable[Path], *, with_replicates: bool = False) -> list[StoredResult]:
+    """Read records; those that cannot be believed are left out, with a warning."""
+    stored, bad = [], {}
+    for record in records:
+        try:
+            one = StoredResult(read_result(record), record)
+            if with_replicates:
+                require_replicates(one)
+            stored.append(one)
+        except BadFileError as error:
+            bad[record] = str(error)
+    leave_out(bad)
+    return stored
+
+
+def leave_out(bad: Mapping[Path, str]) -> None:
+    """Warn that records are left out, and why."""
+    if bad:
+        reasons = "".join(f"\n  {reason}" for reason in [*bad.values()][:_NAMED])
+        more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        warnings.warn(f"left out {format_count(len(bad), 'record')}:{reasons}{more}", LeftOutWarning, stacklevel=3)
+
+
+def require_replicates(stored: StoredResult) -> None:
+    """Raise BadFileError if there are replicates beside a record, and its numbers are not theirs."""
+    from bench.records.replicates import check_replicates, read_replicates
+
+    replicates = read_replicates(stored.record)
+    try:
+        if replicates is not None:
+            check_replicates(stored.result, replicates)
+    except ValueError as error:
+        raise BadFileError(stored.record, str(error)) from None
 
 
 def find_result(name: str, places: Places, published: Path) -> StoredResult:

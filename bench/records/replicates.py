@@ -6,6 +6,8 @@ whatever the split, and published with every record.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +15,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.bootstrap import Metrics, draw_weights
+from bench.core.bootstrap import Metrics, centred_interval, draw_weights, interval
 from bench.core.boxes import FloatArray
 from bench.core.files import array_digest
 from bench.errors import BadFileError
+from bench.records.result import Result
 
 _DRAWS = b"draws"
+
+_SLACK = 0.05
+"""Intervals of other versions may differ from ours by this share of their width."""
+
+_ROUNDING = 1e-9
 
 
 class Replicates(NamedTuple):
@@ -43,11 +51,18 @@ def read_replicates(record: Path) -> Replicates | None:
     """Read the replicates beside a record; None without any. Raises BadFileError."""
     path = replicates_path(record)
     try:
+        return _read(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+@cache
+def _read(path: Path, _modified: int) -> Replicates:
+    """Read a file once in a process, unless it changes: records are checked by it, and then ranked by it."""
+    try:
         table = pq.ParquetFile(path).read(use_threads=False)
         draws = table.schema.metadata[_DRAWS].decode()
         return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})
-    except FileNotFoundError:
-        return None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"not a file of bootstrap replicates: {error}") from None
 
@@ -55,3 +70,24 @@ def read_replicates(record: Path) -> Replicates | None:
 def _column_values(column: pa.ChunkedArray) -> FloatArray:
     """Return a column (B,); pyarrow's own `to_numpy` would import pandas, which is slow."""
     return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)
+
+
+def check_replicates(result: Result, replicates: Replicates) -> None:
+    """Raise ValueError if the intervals of a record, which lie about its metrics, are not those of its replicates."""
+    for name, (low, high) in result.intervals.items():
+        value = result.metrics.get(name)
+        if value is None:
+            raise ValueError(f"an interval of {name}, which is undefined")
+        if name not in replicates.values:
+            raise ValueError(f"no replicates of {name}")
+        slack = _SLACK * (high - low) + _ROUNDING
+        expected = _list_intervals(replicates, name, value)
+        if not any(max(abs(low - start), abs(high - end)) <= slack for start, end in expected):
+            raise ValueError(f"{name} and its interval are not those of its replicates")
+
+
+def _list_intervals(replicates: Replicates, name: str, value: float) -> Iterator[tuple[float, float]]:
+    """Yield the interval of a metric as it is computed now, and as weakloc 0.1 did."""
+    for compute in (interval, centred_interval):
+        if (found := compute(replicates.values[name], value)) is not None:
+            yield found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bench.core.files import read_json, write_json
 from bench.core.setting_names import RENAMED
 from bench.errors import BadFileError, RequestError, format_names
+from bench.records.names import check_line, check_name, check_provenance, compute_address
 
 SCHEMA = 2
+
+_ROUNDING = 1e-9
 
 SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
@@ -48,7 +52,7 @@ class Result(BaseModel):
     ids_digest: str
     dataset: str
     split: str
-    images: int
+    images: int = Field(ge=0)
     partial: bool
     """Whether other images were evaluated than the protocol's own split."""
 
@@ -56,6 +60,9 @@ class Result(BaseModel):
     variant: str | None = None
     seed: int | None = None
     config: dict[str, Any] = {}
+    given: tuple[str, ...] | None = None
+    """Settings in which the run differs from its method and variant on that dataset; None if it was not recorded."""
+    data_options: dict[str, Any] = {}
     transforms: tuple[str, ...] = ()
     """What training did to every image, in order, as expressions of `torchvision.transforms.v2`."""
     weights: str | None = None
@@ -147,7 +154,7 @@ def list_records(folder: Path) -> list[Path]:
 def read_result(path: Path) -> Result:
     """Read a result record of any schema up to the current one.
 
-    Raises BadFileError if it is no record, or has a later schema.
+    Raises BadFileError if it is no record, has a later schema, or contradicts itself.
     """
     try:
         raw = read_json(path)
@@ -159,10 +166,60 @@ def read_result(path: Path) -> Result:
     if number > SCHEMA:
         raise BadFileError(path, f"written by a later weakloc (schema {number}, this one reads up to {SCHEMA})")
     try:
-        return Result.model_validate(migrate(raw))
+        result = Result.model_validate(migrate(raw))
+        check_record(result)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadFileError(path, first["msg"].removeprefix("Value error, "), row=where) from None
+    except ValueError as error:
+        raise BadFileError(path, str(error)) from None
+    return result
+
+
+def check_address(result: Result) -> None:
+    """Raise ValueError if a record's address is not that of its predictions, protocol and ground truth."""
+    address = compute_address(result.predictions, result.protocol, result.digest, result.truth_digest)
+    if result.address != address:
+        raise ValueError(f"the address of its predictions, protocol and ground truth is {address}")
+
+
+def check_record(result: Result) -> None:
+    """Raise ValueError if a record cannot be believed: by its names, or because it contradicts itself."""
+    _check_names(result)
+    check_address(result)
+    _check_fractions("", result.metrics, result.intervals)
+    for metric, values in result.per_class.items():
+        _check_fractions(f"{metric} of ", values, result.class_intervals.get(metric, {}))
+        known = [value for value in values.values() if value is not None]
+        mean, recorded = (fmean(known) if known else None), result.metrics.get(metric)
+        if metric in result.metrics and not _is_close(mean, recorded):
+            raise ValueError(f"{metric} is {recorded}, but the mean over its classes {mean}")
+
+
+def _check_names(result: Result) -> None:
+    for field, check in _NAMES.items():
+        if (text := getattr(result, field)) is not None:
+            try:
+                check(text)
+            except ValueError as error:
+                raise ValueError(f"{field}: {error}") from None
+    for name in result.metrics:
+        check_line(name)
+    check_provenance(result.provenance)
+
+
+def _check_fractions(of: str, values: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float]]) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{of}{name} is {value}: expected a fraction")
+        low, high = intervals.get(name, (value, value))
+        if None not in (value, low, high) and not low - _ROUNDING <= value <= high + _ROUNDING:  # type: ignore[operator]
+            raise ValueError(f"{of}{name} is {value}, outside of its interval [{low}, {high}]")
+
+
+def _is_close(a: float | None, b: float | None) -> bool:
+    return a == b if a is None or b is None else abs(a - b) <= _ROUNDING
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -185,3 +242,9 @@ def _from_1(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {0: _migrate_from_0, 1: _from_1}
+
+_NAMES = {
+    **dict.fromkeys(("address", "protocol", "family", "digest", "truth_digest", "predictions", "training"), check_name),
+    **dict.fromkeys(("dataset", "split", "method", "variant", "train_split", "created"), check_line),
+}
+"""What each name of a record is held against."""

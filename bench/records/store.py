@@ -20,11 +20,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import Places, atomic_file, digest, file_digest, write_json
+from bench.core.files import Places, atomic_file, digest, file_digest, path_below, write_json
 from bench.core.lease import PATIENCE, Lease, claim
 from bench.core.progress import SILENT, Progress
 from bench.errors import MissingDataError, UnknownNameError
 from bench.records import training_log
+from bench.records.collection import read_each
 from bench.records.replicates import replicates_path
 from bench.records.result import Result, list_records, read_result, require_committed, write_result
 from bench.records.training_log import LOG
@@ -102,23 +103,23 @@ class Store:
 
     def training_folder(self, address: str) -> Path:
         """Return the folder of a training."""
-        return self.places.runs / "trainings" / address
+        return path_below(self.places.runs / "trainings", address)
 
     def predictions_folder(self, address: str) -> Path:
         """Return the folder of predictions."""
-        return self.places.runs / "predictions" / address
+        return path_below(self.places.runs / "predictions", address)
 
     def result_path(self, address: str) -> Path:
         """Return the path of a result's record; the result exists if the file does."""
-        return self.places.runs / "results" / f"{address}.json"
+        return path_below(self.places.runs / "results", f"{address}.json")
 
     def outcomes_path(self, address: str) -> Path:
         """Return the path of a result's outcomes per image."""
         return self.result_path(address).with_suffix(".parquet")
 
     def list_results(self) -> list[Result]:
-        """Return every result, oldest first."""
-        results = [read_result(path) for path in list_records(self.places.runs / "results")]
+        """Return every result, oldest first; records that cannot be believed are left out, with a warning."""
+        results = [stored.result for stored in read_each(list_records(self.places.runs / "results"))]
         return sorted(results, key=lambda result: (result.created, result.address))
 
     def prepare_folder(self, folder: Path, key: _Key) -> Path:
@@ -155,10 +156,11 @@ class Store:
         """
         result = read_result(self.result_path(self.complete_address(address)))
         require_committed([] if allow_dirty else [result])
-        record = into / result.file_name
+        record = path_below(into, result.file_name)
         outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
-        log = self.training_folder(result.training or "") / LOG
-        candidates = {replicates: replicates_path(record), log: training_log.log_path(record)}
+        candidates = {replicates: replicates_path(record)}
+        if result.training is not None:
+            candidates[self.training_folder(result.training) / LOG] = training_log.log_path(record)
         copies = {file: copy for file, copy in candidates.items() if file.exists()}
         if outcomes.stat().st_size <= SMALL:
             copies = {outcomes: record.with_suffix(".parquet"), **copies}

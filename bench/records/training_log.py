@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.core.files import path_below
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult
 
@@ -18,8 +19,8 @@ def log_path(record: Path) -> Path:
 
 def read_training_log(stored: StoredResult) -> list[dict[str, float]]:
     """Read the figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); empty without a log. Raises BadFileError."""
-    training = Path(stored.result.training or "").name
-    paths = [log_path(stored.record), stored.record.parent.parent / "trainings" / training / LOG]
+    trainings = stored.record.parent.parent / "trainings"
+    paths = [log_path(stored.record), *(path_below(trainings, name) / LOG for name in [stored.result.training] if name)]
     path = next((path for path in paths if path.is_file()), None)
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path else []

@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.boxes import FloatArray
-from bench.core.files import digest
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.data.published import describe_departure
 from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
+from bench.records.names import compute_address
 from bench.records.replicates import build_table
 from bench.records.result import Result
 from bench.scoring.protocol import BoundProtocol, Record
@@ -104,8 +104,7 @@ def summarise_outcomes(
 
 def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predictions: str) -> str:
     """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
-    identity = [protocol.record.name, protocol.digest(truth.classes)]
-    return digest({"predictions": predictions, "protocol": identity, "truth": truth.digest})
+    return compute_address(predictions, protocol.record.name, protocol.digest(truth.classes), truth.digest)
 
 
 def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluation, **origin: Any) -> Result:

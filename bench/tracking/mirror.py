@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import re
+import socket
 import sqlite3
+import time
 import urllib.error
 import urllib.request
 import warnings
@@ -18,14 +20,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from filelock import FileLock, Timeout
 
 from bench.core.files import Places
 from bench.core.progress import SILENT, Progress
-from bench.core.redaction import remove_password
+from bench.core.redaction import remove_secrets
 from bench.errors import BadFileError, RunError, first_line
 from bench.records.result import SYNTHETIC, Result, list_records, read_result
 from bench.records.store import Store
@@ -36,6 +40,11 @@ if TYPE_CHECKING:
 
 ADDRESS = "weakloc.address"
 """The tag that holds a result's address."""
+
+SYNC = "weakloc.sync"
+"""The tag that says whose sync began a run, and when, in seconds since the epoch."""
+
+_ABANDONED_S = 3600.0
 
 BATCH, PARAMS, VALUE = 1000, 100, 5000
 """MLflow's limits: metrics and parameters a batch; characters of a value that every store takes."""
@@ -62,7 +71,7 @@ def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) ->
     uri = _uri(uri, runs)
     records = list_records(runs / "results")
     if not records:
-        return SyncReport(remove_password(uri))
+        return SyncReport(remove_secrets(uri))
     with open_store(places, uri, progress) as client:
         return _mirror(Store(Places(runs)), client, records, progress)
 
@@ -83,23 +92,32 @@ def _uri(given: str | None, runs: Path) -> str:
 def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progress: Progress) -> SyncReport:
     from mlflow.exceptions import MlflowException
 
-    there = _list_finished(client, {record.stem for record in records})
+    owner = describe_owner(store.places.runs)
+    there = _list_there(client, {record.stem for record in records}, owner)
     new = [record for record in records if record.stem not in there]
     failed: dict[str, str] = {}
     with progress.task("Mirroring", len(new), unit="runs") as step:
         for record in new:
             try:
-                _add(client, store, record)
-            except (BadFileError, MlflowException, OSError) as error:
-                failed[record.stem] = first_line(error)
+                _add(client, store, record, owner)
+            except (BadFileError, MlflowException, OSError, ValueError) as error:
+                failed[record.stem] = remove_secrets(first_line(error), client.tracking_uri)
             step()
     added = tuple(record.stem for record in new if record.stem not in failed)
     already = tuple(record.stem for record in records if record.stem in there)
-    return SyncReport(remove_password(client.tracking_uri), added, already, failed)
+    return SyncReport(remove_secrets(client.tracking_uri), added, already, failed)
 
 
-def _list_finished(client: MlflowClient, ours: set[str]) -> set[str]:
-    """Addresses of the results that are wholly there; what a killed sync of ours left half done is deleted."""
+def describe_owner(runs: Path) -> str:
+    """Return the name of who syncs: of one runs folder, one process at a time."""
+    return f"{socket.gethostname()}:{runs}"
+
+
+def _list_there(client: MlflowClient, ours: set[str], owner: str) -> set[str]:
+    """List addresses of the results that are there, or that others are adding; half of it is deleted where it is ours.
+
+    What others left half done is deleted after an hour: nobody can ask them.
+    """
     experiments = [each.experiment_id for each in pages(client.search_experiments)]
     runs = pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
     there = set()
@@ -108,11 +126,22 @@ def _list_finished(client: MlflowClient, ours: set[str]) -> set[str]:
         if run.info.status == "FINISHED":
             there.add(address)
         elif address in ours:
-            client.delete_run(run.info.run_id)
+            by, _, since = run.data.tags.get(SYNC, "").rpartition(" ")
+            if by in ("", owner) or time.time() - float(since) > _ABANDONED_S:
+                client.delete_run(run.info.run_id)
+            else:
+                there.add(address)
     return there
 
 
-def _add(client: MlflowClient, store: Store, record: Path) -> None:
+def _keep_one(client: MlflowClient, run: str, into: str, address: str) -> None:
+    """Delete a finished run if another sync has finished one of the same result meanwhile, which stays."""
+    query = f"tags.`{ADDRESS}` = '{address}' and attributes.status = 'FINISHED'"
+    if run != min(each.info.run_id for each in pages(client.search_runs, [into], query)):
+        client.delete_run(run)
+
+
+def _add(client: MlflowClient, store: Store, record: Path, owner: str) -> None:
     from mlflow.entities import Param
 
     result = read_result(record)
@@ -122,7 +151,8 @@ def _add(client: MlflowClient, store: Store, record: Path) -> None:
     params = [Param(key, _text(value)) for key, value in {**result.config, "seed": result.seed}.items()]
     name = result.label if result.seed is None else f"{result.label} seed {result.seed}"
     into = experiment(client, f"{result.protocol} on {result.dataset}", store.places.runs)
-    run = client.create_run(into, when, _tags(result), name).info.run_id
+    tags = _tags(result) | {SYNC: f"{owner} {time.time():.0f}"}
+    run = client.create_run(into, when, tags, name).info.run_id
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[start : start + BATCH])
     for start in range(0, len(params), PARAMS):
@@ -131,6 +161,8 @@ def _add(client: MlflowClient, store: Store, record: Path) -> None:
         if file is not None and file.is_file():
             client.log_artifact(run, str(file))
     client.set_terminated(run, end_time=when)
+    if client.tracking_uri.startswith("http"):
+        _keep_one(client, run, into, result.address)
 
 
 def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
@@ -195,9 +227,10 @@ def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
 
 def _milliseconds(result: Result, record: Path) -> int:
     """When a result was made: as it says itself, or else as its file does."""
-    if result.created:
+    try:
         return round(datetime.fromisoformat(result.created).timestamp() * 1000)
-    return round(record.stat().st_mtime * 1000)
+    except (ValueError, OverflowError):
+        return round(record.stat().st_mtime * 1000)
 
 
 def _text(value: Any) -> str:
@@ -211,9 +244,10 @@ def _client(uri: str) -> MlflowClient:
     try:
         _knock(uri)
         return _open_client(uri)
-    except (OSError, ValueError, sqlite3.Error, ImportError, RunError) as error:
+    except (OSError, ValueError, HTTPException, sqlite3.Error, ImportError, RunError) as error:
+        reason = remove_secrets(first_line(error), uri).rstrip(".")
         raise RunError(
-            f"MLflow's store {remove_password(uri)} cannot be used: {first_line(error).rstrip('.')}. "
+            f"MLflow's store {remove_secrets(uri)} cannot be used: {reason}. "
             "Give another --uri or MLFLOW_TRACKING_URI, or none for SQLite in the runs folder."
         ) from None
 
@@ -224,8 +258,10 @@ def _knock(uri: str) -> None:
         with closing(sqlite3.connect(path)) as database:
             database.execute("pragma schema_version")
     elif uri.startswith("http"):
-        with suppress(urllib.error.HTTPError):  # whatever it says, it is there
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
+        parts = urlsplit(uri)
+        server = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
+        with suppress(urllib.error.HTTPError):  # whatever it says, also that it wants a password, it is there
+            urllib.request.urlopen(server, timeout=10).close()
 
 
 def _open_client(uri: str) -> MlflowClient:

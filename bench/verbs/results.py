@@ -57,7 +57,7 @@ def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str
     from bench.analysis.compare import list_differences
     from bench.records.collection import list_results
 
-    known = list_results(places, measured)
+    known = list_results(places, measured, with_replicates=True)
     sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
     if len(pairs) == 1 and protocol is None:
@@ -146,7 +146,7 @@ def _make_track_leaderboards(
     from bench.tracks.leaderboards import make_leaderboards
     from bench.tracks.track import read_track
 
-    tables = make_leaderboards(read_track(name), list_results(places, measured), protocols)
+    tables = make_leaderboards(read_track(name), list_results(places, measured, with_replicates=True), protocols)
     if not tables:
         say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
     return tables
@@ -161,7 +161,7 @@ def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
     if name not in (known := reported_tables()):
         names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
-    return paper_table(name, list_results(places, measured))
+    return paper_table(name, list_results(places, measured, with_replicates=True))
 
 
 def _make_leaderboards(
@@ -170,7 +170,7 @@ def _make_leaderboards(
     from bench.records.collection import list_results
     from bench.tables.leaderboards import board
 
-    known = list_results(places, measured)
+    known = list_results(places, measured, with_replicates=True)
     results = [stored.result for stored in known]
     if data is not None:
         _require_dataset(data, results)

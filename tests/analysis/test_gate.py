@@ -14,7 +14,7 @@ import pytest
 from record_cases import RECORD
 
 from bench import registry
-from bench.analysis.baselines import LEDGER, accept, read, select_latest
+from bench.analysis.baselines import LEDGER, accept, is_same_kind, read, select_latest
 from bench.analysis.gate import GateCheck, gate, make_table
 from bench.records.collection import StoredResult
 from bench.records.replicates import build_table as replicates_of
@@ -53,6 +53,17 @@ def make(tmp_path: Path) -> Make:
         return one
 
     return record
+
+
+def test_a_setting_that_came_later_changes_the_kind_only_where_it_was_given() -> None:
+    def result(**more: Any) -> Result:
+        return Result(**{**COMMON, "address": "a", "predictions": "a", "metrics": {"mAP": 0.5}, **more})
+
+    later = COMMON["config"] | {"ema": 0.5}
+    assert is_same_kind(result(), result(config=later))
+    assert is_same_kind(result(), result(config=later, given=("net",)))
+    assert not is_same_kind(result(), result(config=later, given=("net", "ema")))
+    assert not is_same_kind(result(config=later, given=("net", "ema")), result())
 
 
 def only(new: StoredResult, old: StoredResult, **more: Any) -> GateCheck:
@@ -184,6 +195,7 @@ def test_falls_come_first_and_the_title_counts(make: Make) -> None:
     assert FORMATS["md"](table).count("**regressed**") == 1
 
 
+@pytest.mark.usefixtures("made_up_addresses")
 def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_record(
     make: Make, tmp_path: Path
 ) -> None:

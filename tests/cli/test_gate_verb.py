@@ -12,8 +12,11 @@ import pytest
 from record_cases import RECORD
 
 from bench import registry
+from bench.core.bootstrap import interval
 from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result, write_result
+
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
 
 DRAWS = np.random.default_rng(0).normal(0, 0.02, 200)
 
@@ -39,7 +42,7 @@ def write(tmp_path: Path) -> Write:
             "method": "center",
             "metrics": {metric: points / 100},
             "higher_is_better": {metric: bound.family.METRICS[metric]},
-            "intervals": {metric: (points / 100 - 0.01, points / 100 + 0.01)},
+            "intervals": {metric: interval(points / 100 + DRAWS, points / 100)},
             "provenance": {"revision": "a" * 40, "dirty": False},
         }
         result = Result(**{**made, **more})

@@ -17,7 +17,10 @@ from slurm import attempts, jobs, scheduler, status
 from slurm.attempts import OUT_OF_TIME
 from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
+from slurm.scheduler import SlurmTask
 from slurm.submission import Means, Submission, create, find, refuse_other_code
+
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
 
 
 @pytest.fixture
@@ -74,7 +77,42 @@ def test_slurm_is_given_an_array_and_asked_why_its_tasks_ended(
     assert [one.id for one in submission.list_sent().values()] == ["7_0", "7_1", "7_2", "7_3"]
     submission.end(3, failed={})
     found = [(one.state, one.reason) for one in status.statuses(submission)]
-    assert found == [("waiting", ""), ("failed", "Out of memory."), ("failed", "Cancelled."), ("done", "")]
+    assert found == [("waiting", ""), ("failed", "Out of memory."), ("cancelled", "Cancelled."), ("done", "")]
+
+
+def test_slurm_is_asked_why_a_task_waits_and_what_killed_it(
+    submission: Submission, command: Callable[[str, str], None]
+) -> None:
+    command("srun", "exit 1")
+    command("sbatch", "echo Submitted batch job 7")
+    jobs.send(submission, ARRAYS, "slurm", "gpu")
+    command("squeue", "printf '7_0|JobHeldUser\\n7_1|Priority\\n7_2|(launch failed requeued held)\\n'")
+    command("sacct", "echo '7_3|FAILED|0:9'")
+    held, soon, failed_to_launch, killed = status.statuses(submission)
+    assert (held.state, held.reason) == (
+        "waiting",
+        "Held in the queue (JobHeldUser): scontrol release 7_0, or cancel and resubmit.",
+    )
+    assert (soon.state, soon.reason) == ("waiting", "")
+    assert failed_to_launch.reason.startswith("Held in the queue (launch failed requeued held)")
+    assert (killed.state, killed.reason[:19]) == ("failed", "Killed by signal 9,")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("PreemptTime=2026-01-01T00:00:00 EndTime=2126-01-01T00:00:00", "Preempted."),
+        ("PreemptTime=None EndTime=2126-01-01T00:00:00", "Told to stop."),  # requeued by somebody
+        ("PreemptTime=None EndTime=2006-01-01T00:00:00", "Out of time."),
+        ("", "Out of time."),
+    ],
+)
+def test_a_task_asks_slurm_why_it_is_told_to_stop(
+    command: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, told: str, why: str
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    command("scontrol", f"echo '{told}'")
+    assert SlurmTask(Path("attempts/1"), (0,)).cause() == why
 
 
 def test_what_failed_goes_out_again_with_other_resources_and_nothing_else_does(

@@ -16,6 +16,8 @@ from bench.core.lease import claim
 from bench.execution.housekeeping import choose_prunable, list_items, prune
 from bench.records.result import Result, write_result
 
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
+
 if TYPE_CHECKING:
     from conftest import Answer
 

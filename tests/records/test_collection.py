@@ -12,6 +12,8 @@ from bench.errors import BadFileError, UnknownNameError
 from bench.records.collection import find_result, list_results
 from bench.records.result import Result, write_result
 
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
+
 FIELDS: dict[str, Any] = {
     **dict.fromkeys(("protocol", "family", "digest", "truth_digest", "ids_digest", "dataset", "split", "method"), "x"),
     **{"conventions": {}, "images": 1, "partial": False, "predictions": "p", "metrics": {}, "higher_is_better": {}},

@@ -11,6 +11,8 @@ import pytest
 from bench.errors import BadFileError
 from bench.records.result import SCHEMA, Result, migrate, read_result, write_result
 
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
+
 
 def record(**changes: Any) -> Result:
     given: dict[str, Any] = {

@@ -27,6 +27,8 @@ from bench.records.result import Result, read_result
 from bench.records.store import SMALL, Store
 from bench.scoring.score import compute_result_address
 
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"train": 8, "val": 4, "test": 6, "size": 64, "classes": 4}
 CPU = torch.device("cpu")

@@ -15,6 +15,8 @@ from bench.records.collection import StoredResult
 from bench.records.store import Store
 from bench.records.training_log import log_path, read_training_log
 
+pytestmark = pytest.mark.usefixtures("made_up_addresses")
+
 OUTCOMES = pa.table({"image": [0]})
 
 

@@ -31,7 +31,7 @@ def made(folder: Path, address: str, method: str = "center", **more: Any) -> Sto
         "predictions": address,
         "metrics": {"accuracy": 0.6963},
         "higher_is_better": {"accuracy": True},
-        "per_class": {"accuracy": {"cat": 0.5, "dog": None}},
+        "per_class": {"accuracy": {"cat": 0.6963, "dog": None}},
     }
     one = StoredResult(Result(**{**fields, **more}), folder / f"{len(list(folder.glob('*')))}.json")
     write_result(one.record, one.result)
@@ -156,6 +156,7 @@ def test_without_results_there_is_a_site(tmp_path: Path) -> None:
     assert "No results yet" in make_pages([])["method/melm.html"]
 
 
+@pytest.mark.usefixtures("made_up_addresses")
 def test_a_site_is_written_from_the_command_line(here, known: list[StoredResult], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "results"
     folder.mkdir(parents=True)

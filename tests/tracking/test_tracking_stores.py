@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bench.core.files import Places
+from bench.records.names import compute_address
 from bench.tracking.mirror import ADDRESS, sync
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,7 @@ import json, sys, time
 from pathlib import Path
 import pyarrow as pa
 from bench.core.files import Places, write_text
+from bench.records.names import compute_address
 from bench.records.result import Result
 from bench.records.store import Store
 runs, number, epochs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -36,7 +38,8 @@ write_text(runs / "trainings" / f"t{number}" / "log.jsonl", "".join(lines))
 while not (runs / "go").exists():
     time.sleep(0.01)
 result = Result(
-    address=f"r{number:02}", protocol="voc07-det", family="detection", digest="d", conventions={}, truth_digest="t",
+    address=compute_address(f"p{number}", "voc07-det", "d", "t"),
+    protocol="voc07-det", family="detection", digest="d", conventions={}, truth_digest="t",
     ids_digest="i", dataset="shapes", split="test", images=2, partial=False, method="melm", seed=number,
     predictions=f"p{number}", training=f"t{number}", config={"lr": 0.1}, metrics={"mAP_11pt": number / 16},
     higher_is_better={"mAP_11pt": True}, intervals={"mAP_11pt": (0.0, 1.0)}, seconds={"training": 1.0},
@@ -128,8 +131,9 @@ def test_sixteen_jobs_that_end_together_are_there_once(store: Any, tmp_path: Pat
             assert report.failed == {}
             added += report.added
         assert [job.wait() for job in jobs] == [0] * JOBS
-        assert sorted(added) == [f"r{number:02}" for number in range(JOBS)]
-        assert mirrored(uri) == {f"r{number:02}": expected(number) for number in range(JOBS)}
+        addresses = {compute_address(f"p{number}", "voc07-det", "d", "t"): number for number in range(JOBS)}
+        assert sorted(added) == sorted(addresses)
+        assert mirrored(uri) == {address: expected(number) for address, number in addresses.items()}
 
 
 def expected(number: int) -> dict[str, list[tuple[int, float]]]:
