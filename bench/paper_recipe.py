@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.core.toml import read_toml
 from bench.errors import BadFileError, RequestError
 
 FILE = Path(__file__).resolve().parent.parent / "methods" / "recipes" / "paper.toml"
@@ -83,10 +83,7 @@ def find_recipe(method: str) -> PaperRecipe:
 
 @cache
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
+    return read_toml(path)
 
 
 def _read_settings(table: Mapping[str, Any], path: Path, where: str) -> Settings:

@@ -10,7 +10,6 @@ memory = "64G"
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench import registry
+from bench.core.toml import read_toml
 from bench.errors import BadFileError, UnknownNameError
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -97,10 +97,7 @@ def read_profile(name: str, given: Mapping[str, Any]) -> Profile:
     path = Path(name) if name.endswith(".toml") else known.get(name)
     if path is None or not path.is_file():
         raise UnknownNameError("profile", name, known, hint="or the path of a .toml file")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
+    values = read_toml(path)
     methods = values.pop("methods", {})
     if not isinstance(methods, dict) or not all(isinstance(own, dict) for own in methods.values()):
         raise BadFileError(path, "methods: expected a table for each method, such as [methods.melm]")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from bench.core.toml import check_toml, read_toml
 from bench.data.dataset import PART
 from bench.data.lists import is_safe_name
-from bench.errors import BadFileError
 
 Layout = Literal["voc", "coco", "folder", "csv"]
 
@@ -113,25 +112,7 @@ class Description(BaseModel):
 
 def read_description(path: Path) -> Description:
     """Read a description. Raises BadFileError, naming the key and the rule."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadFileError(path, f"not a readable file ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
-    return parse_description(path, raw)
-
-
-def parse_description(path: Path, raw: dict[str, Any]) -> Description:
-    """Check the content of a description, for or from the file at `path`. Raises BadFileError as above."""
-    try:
-        return Description.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        rule = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] in ("missing", "value_error") else f", but got {first['input']!r:.80}"
-        raise BadFileError(path, f"{key}: {rule}{got}" if key else f"{rule}{got}") from None
+    return check_toml(path, read_toml(path), Description)
 
 
 def format_description(description: Description) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.core.toml import check_toml
 from bench.data.coco import get_list, list_categories, read_document
 from bench.data.datasets import list_datasets
-from bench.data.description import Description, parse_description
+from bench.data.description import Description
 from bench.data.label_table import read_records
 from bench.data.left_out import LeftOut, leave_out
 from bench.data.lists import read_lines
@@ -60,7 +61,7 @@ def describe_folder(folder: Path, file: Path, *, name: str | None = None, layout
     if name in list_datasets():
         raise RequestError(f"There is a dataset {name!r} already. Choose another name with --name.")
     said = {"name": name, "licence": "not stated", "folder": os.path.relpath(folder.resolve(), file.resolve().parent)}
-    return Described(parse_description(file, said | keys), notes, left_out)
+    return Described(check_toml(file, said | keys, Description), notes, left_out)
 
 
 def recognise(folder: Path, layout: str | None = None) -> Recognised:

@@ -6,7 +6,6 @@ this file knows none of them.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import digest
+from bench.core.toml import check_toml, read_toml
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import BadFileError, RequestError, UnknownNameError
 
@@ -239,12 +239,9 @@ def read_record(path: Path) -> Record:
 
     Each convention is a table `{ value = ..., source = "..." }`. Raises BadFileError, naming the key.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadFileError(path, f"not a readable file ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
+    raw = read_toml(path)
+    if computed := sorted({"changed", "sources"} & raw.keys()):
+        raise BadFileError(path, f"Unknown key {computed[0]!r}: the sources of conventions are in their tables")
     switches = raw.pop("conventions", {})
     if "name" in raw or not isinstance(switches, dict):
         raise BadFileError(
@@ -252,11 +249,9 @@ def read_record(path: Path) -> Record:
         )
     for key, entry in switches.items():
         if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
-            raise BadFileError(path, 'a convention must be a table { value = ..., source = "..." }', row=key)
+            raise BadFileError(
+                path, f'conventions.{key}: a convention must be a table {{ value = ..., source = "..." }}'
+            )
     conventions = {key: entry["value"] for key, entry in switches.items()}
     sources = {key: entry["source"] for key, entry in switches.items()}
-    try:
-        return Record.model_validate({**raw, "name": path.stem, "conventions": conventions, "sources": sources})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadFileError(path, first["msg"], row=".".join(str(part) for part in first["loc"])) from None
+    return check_toml(path, {**raw, "name": path.stem, "conventions": conventions, "sources": sources}, Record)

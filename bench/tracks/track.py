@@ -6,16 +6,16 @@ nothing in its record says so, and a track of a new version has other results.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench import registry
+from bench.core.toml import check_toml, read_toml
 from bench.errors import BadFileError, UnknownNameError
 from bench.execution.request import Request
 from bench.records.result import Result, Supervision
@@ -313,24 +313,16 @@ def read_track(name: str) -> Track:
     key that breaks a rule.
     """
     path = find_track(name)
-    raw = _read_toml(path)
+    raw = _read_nameless(path)
     if base := raw.pop("extends", None):
-        raw = _extend(_read_toml(find_track(str(base))), raw, path)
-    try:
-        return Track.model_validate({**raw, "name": path.stem})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadFileError(path, first["msg"].removeprefix("Value error, "), row=where or None) from None
+        raw = _extend(_read_nameless(find_track(str(base))), raw, path)
+    return check_toml(path, {**raw, "name": path.stem}, Track)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
+def _read_nameless(path: Path) -> dict[str, Any]:
+    raw = read_toml(path)
     if "name" in raw:
-        raise BadFileError(path, "the track's name is the file's: remove the key", row="name")
+        raise BadFileError(path, "name: the track's name is the file's: remove the key")
     return raw
 
 
@@ -340,7 +332,9 @@ def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dic
     raw = _merge(base, changes)
     for name in without:
         if name not in raw["methods"]:
-            raise BadFileError(path, f"the extended track has no method {name}", row="without")
+            raise BadFileError(
+                path, f"without: {UnknownNameError('method of the extended track', name, raw['methods'])}"
+            )
         del raw["methods"][name]
     return raw
 

@@ -13,9 +13,10 @@ from own_cases import CLASSES, CMYK, EMPTY, GREY, NAMES, SIDE, TEST, TRAIN, TURN
 from PIL import Image
 
 from bench.core.files import Places
+from bench.core.toml import check_toml
 from bench.data.dataset import Dataset
 from bench.data.datasets import open_dataset
-from bench.data.description import format_description, parse_description, read_description
+from bench.data.description import Description, format_description, read_description
 from bench.data.label_table import read_label_rows
 from bench.data.oddities import list_oddities
 from bench.data.own import OwnDataset
@@ -36,7 +37,7 @@ def describe(folder: Path, **more: str) -> Dataset:
     file.unlink(missing_ok=True)
     description = describe_folder(folder, file).description
     raw = description.model_dump(exclude_unset=True) | more
-    file.write_text(format_description(parse_description(file, raw)), encoding="utf-8")
+    file.write_text(format_description(check_toml(file, raw, Description)), encoding="utf-8")
     assert read_description(file).model_dump() == description.model_dump() | more
     return OwnDataset(file, read_description(file), folder.parent / "cache")
 
@@ -145,7 +146,7 @@ part = "train:1of2"
         ('images = "images"', 'images = "../images"', "images: expected a path below the dataset's folder"),
         ('images = "images"', 'masks = "/etc"', "masks: expected a path below the dataset's folder, but got '/etc'"),
         ('images = "images"', 'ids = "file"', "ids: layout csv has no such key; coco have it"),
-        ('images = "images"', 'imges = "images"', "imges: Extra inputs are not permitted"),
+        ('images = "images"', 'imges = "images"', "mine.toml: Unknown key 'imges'. Did you mean: images"),
         ('"train.csv"', '"../train.csv"', "splits.train.file: expected a path below the dataset's folder"),
         ('"train:1of2"', '"all:1of2"', "splits.part: 'all:1of2' is a part of no split that is read from a file"),
         ("[splits]", "[splits", "mine.toml: not valid TOML"),
@@ -268,8 +269,8 @@ def test_a_missing_folder_says_which_file_names_it(tmp_path: Path) -> None:
 def test_toml_as_it_is_written_is_read(tmp_path: Path) -> None:
     raw = tomllib.loads(DESCRIPTION) | {"recipe": {"epochs": 3, "lr": 0.1, "nested": {"a": True}}, "summary": 'a "b" ü'}
     raw["splits"]["Würfel 1"] = {"file": "w.csv", "images": "w"}
-    description = parse_description(tmp_path / "mine.toml", raw)
-    again = parse_description(tmp_path / "mine.toml", tomllib.loads(format_description(description)))
+    description = check_toml(tmp_path / "mine.toml", raw, Description)
+    again = check_toml(tmp_path / "mine.toml", tomllib.loads(format_description(description)), Description)
     assert again == description
 
 

@@ -97,12 +97,13 @@ def test_corloc_says_that_it_evaluates_the_training_split(record: Record) -> Non
     ("text", "rule"),
     [
         ("summary = ", "not valid TOML"),
-        ("summary = 'x'", "row family: Field required"),
-        ("colour = 'red'", "row summary"),
+        ("summary = 'x'", "mine.toml: family: Field required"),
+        ("colour = 'red'", r"Unknown key 'colour'\. Available: also"),
+        ("sources = { a = 'b' }", "Unknown key 'sources': the sources of conventions"),
         ("name = 'other'", "the protocol's name is the file's"),
         ("conventions = 3", "the protocol's name is the file's"),
-        ("[conventions]\nties = 'stable'", "row ties: a convention must be a table"),
-        ("[conventions]\nties = { value = 'stable' }", "row ties: a convention must be a table"),
+        ("[conventions]\nties = 'stable'", "conventions.ties: a convention must be a table"),
+        ("[conventions]\nties = { value = 'stable' }", "conventions.ties: a convention must be a table"),
     ],
 )
 def test_a_file_that_is_no_protocol_is_refused(tmp_path: Path, text: str, rule: str) -> None:
