@@ -34,7 +34,7 @@ from bench.core.files import require_regular_file
 from bench.data.ground_truth import PRESENT, GroundTruth, find_image
 from bench.data.lists import read_lines
 from bench.data.safe_pickle import Array, read_arrays
-from bench.errors import BadFileError, UnknownNameError, first_line, format_bytes, format_count
+from bench.errors import BadFileError, UnknownNameError, first_line, format_bytes, format_count, format_names
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
 CLASSES = "classes.txt"
@@ -89,16 +89,22 @@ class _Entry(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where maps are: a folder or an archive, how it is opened, and the classes of channels, None for none."""
+    """Where maps are: a folder or an archive, how it is opened, and the classes of channels, None for none.
+
+    is_named: whether a file names the channels.
+    """
 
     path: Path
     open: Callable[[], AbstractContextManager[Load]]
     channels: tuple[int | None, ...]
+    is_named: bool = False
 
 
 def read_map_folder(folder: Path, files: Sequence[Path], truth: GroundTruth) -> Predictions:
     """Read the maps of a folder's `.npy` and `.npz` files. Raises BadFileError."""
-    source = _Source(folder, partial(_open_folder, folder), _read_channels(folder / CLASSES, truth))
+    named = (folder / CLASSES).exists()
+    channels = _read_channels(folder / CLASSES, truth) if named else tuple(range(len(truth.classes)))
+    source = _Source(folder, partial(_open_folder, folder), channels, named)
     return _read_maps(source, [file.relative_to(folder).as_posix() for file in files], truth, folder.name)
 
 
@@ -143,8 +149,7 @@ def _read_maps(source: _Source, names: Sequence[str], truth: GroundTruth, made_b
     image = [entry.image for entry, some in zip(entries, labels, strict=True) for _ in some]
     label = [truth.classes[one] for some in labels for one in some]
     columns = {"image": pa.array(image, pa.string()), "label": pa.array(label, pa.string())}
-    others = len(names) - len(entries)
-    unread = f"{format_count(others, 'file')} of no image of {truth.dataset} {truth.split}, left unread"
+    notes = _list_notes(source, len(names) - len(entries), truth)
 
     def arrays() -> Iterator[NDArray[np.floating]]:
         with source.open() as load:
@@ -153,7 +158,17 @@ def _read_maps(source: _Source, names: Sequence[str], truth: GroundTruth, made_b
                     yield check_map(source.path / entry.name, map_, None)
 
     about = About(made_by=made_by, ids=ids)
-    return Predictions("maps", pa.table(columns), about, str(source.path), (unread,) * bool(others), arrays)
+    return Predictions("maps", pa.table(columns), about, str(source.path), tuple(notes), arrays)
+
+
+def _list_notes(source: _Source, others: int, truth: GroundTruth) -> Iterator[str]:
+    """Say how many files are of no image, and which classes have no channel."""
+    if others:
+        yield f"{format_count(others, 'file')} of no image of {truth.dataset} {truth.split}, left unread"
+    lacking = [name for label, name in enumerate(truth.classes) if label not in source.channels]
+    if lacking:
+        named = len(truth.classes) - len(lacking)
+        yield f"{CLASSES} names {named} of {len(truth.classes)} classes, not {format_names(lacking, 20)}"
 
 
 def _find_entries(source: _Source, names: Sequence[str], truth: GroundTruth) -> list[_Entry]:
@@ -191,7 +206,7 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
         pairs = _pair_members(stored, source.channels, truth, refuse)
     elif stored.ndim == 3 and entry.label is None:
         if len(stored) != len(source.channels):
-            refuse(_describe_channels(stored.shape, source.channels, truth))
+            refuse(_describe_channels(stored.shape, source, truth))
         pairs = [*zip(source.channels, stored, strict=True)]
     elif stored.ndim != 2:
         refuse(f"expected one array (h, w) or (C, h, w), but its shape is {stored.shape}")
@@ -204,8 +219,12 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
     return [(label, map_) for label, map_ in pairs if label is not None]
 
 
-def _describe_channels(shape: tuple[int, ...], channels: Sequence[int | None], truth: GroundTruth) -> str:
-    expected = f"expected ({len(channels)}, h, w), a map for each class of {truth.dataset} in its order"
+def _describe_channels(shape: tuple[int, ...], source: _Source, truth: GroundTruth) -> str:
+    count = len(source.channels)
+    if source.is_named:
+        names = [BACKGROUND if label is None else truth.classes[label] for label in source.channels]
+        return f"its shape is {shape}, but {CLASSES} names {count} channels: {format_names(names, 20)}"
+    expected = f"expected ({count}, h, w), a map for each class of {truth.dataset} in its order"
     advice = f"name the channels in a file {CLASSES} beside it, a class a line, {BACKGROUND} for one of no class"
     return f"{expected}, but its shape is {shape}; {advice}"
 
@@ -255,9 +274,7 @@ def _find_class(
 
 
 def _read_channels(path: Path, truth: GroundTruth) -> tuple[int | None, ...]:
-    """Read the classes of channels, as indices, from a file; without one, they are the dataset's."""
-    if not path.exists():
-        return tuple(range(len(truth.classes)))
+    """Read the classes of channels, as indices, from a file."""
     if require_regular_file(path).stat().st_size > _HEADER:
         raise BadFileError(path, f"a list of classes has at most {_HEADER} bytes")
     names = [line.strip() for line in read_lines(path)]

@@ -149,6 +149,8 @@ def test_what_is_no_maps_of_the_classes_is_refused_with_what_to_do(
     [
         ("cat\ncow\neel\n", "row 1: Unknown class of toy 'cow'"),
         ("cat\ncat\neel\n", "row 1: class 'cat' is there twice"),
+        ("cat\neel\n", r"its shape is \(3, 4, 5\), but classes.txt names 2 channels: cat, eel"),
+        ("cat\neel\nbackground\npotted_plant", r"classes.txt names 4 channels: cat, eel, background, potted_plant"),
     ],
 )
 def test_a_list_of_channels_that_is_wrong_is_refused(text: str, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
@@ -156,6 +158,14 @@ def test_a_list_of_channels_that_is_wrong_is_refused(text: str, rule: str, tmp_p
     np.save(tmp_path / IDS[0], MAPS[0])
     with pytest.raises(BadFileError, match=rule):
         read(tmp_path, truth)
+
+
+def test_classes_without_a_channel_are_noted(tmp_path: Path, truth: GroundTruth) -> None:
+    each(lambda path, maps: np.save(path, maps[:2]))(tmp_path)
+    (tmp_path / "classes.txt").write_text("eel\nbackground\n")
+    found = read_any(tmp_path, truth, ["maps"])
+    assert found.table["label"].to_pylist() == ["eel", "eel"]
+    assert found.notes == ("classes.txt names 1 of 3 classes, not cat, potted_plant",)
 
 
 def test_the_same_class_twice_and_files_of_no_image_are_noticed(tmp_path: Path, truth: GroundTruth) -> None:
