@@ -66,7 +66,12 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_
 
 def read(folder: Path) -> list[StoredResult]:
     """Read the baselines of a folder; those that cannot be believed are left out, with a warning."""
-    return read_each(sorted(folder.glob("[!.]*.json")), with_replicates=True)
+    return read_each(list_files(folder), with_replicates=True)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return the records of a folder of baselines."""
+    return sorted(folder.glob("[!.]*.json"))
 
 
 def is_same_kind(a: Result, b: Result) -> bool:

@@ -19,7 +19,7 @@ from bench import registry
 from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
-from bench.records.collection import StoredResult
+from bench.records.collection import StoredResult, require_replicates
 from bench.records.replicates import Replicates, read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats
@@ -240,7 +240,7 @@ def _draws(a: Side, b: Side, *, paired: bool) -> tuple[Draws, Draws]:
 
 
 def _read_replicates(one: StoredResult) -> Replicates:
-    if (replicates := read_replicates(one.record)) is None:
+    if (replicates := read_replicates(require_replicates(one).record)) is None:
         raise RequestError(f"{one.record} has no bootstrap replicates beside it: score the predictions again.")
     metrics = one.result.metrics.items()
     if missing := [name for name, value in metrics if value is not None and name not in replicates.values]:

@@ -68,10 +68,11 @@ def gate(
 
     The latest results of the runs folder and the published ones, or those named, are compared with the baselines of the
     same method, settings, protocol and images. A metric has regressed if it is worse by more than the tolerance and by
-    more than noise. A result without a baseline does not fail.
+    more than noise. A result without a baseline does not fail; a baseline that cannot be believed does.
     """
     from bench.analysis import baselines
     from bench.analysis import gate as gates
+    from bench.analysis.recheck import require_whole, select_whole
     from bench.tables.render import FORMATS
 
     if not math.isfinite(tolerance):
@@ -82,24 +83,26 @@ def gate(
         if not reason.strip():
             raise RequestError("--accept: expected a reason for the record, but got an empty text.")
         registry.refuse_installed(baseline, options.OWN_RESULTS)
+        selected = [*map(require_whole, selected)] if addresses else select_whole(selected)
         moved = baselines.accept(selected, baseline, reason, allow_dirty=allow_dirty)
         _print_accepted(moved, baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)
+    damaged = len(baselines.list_files(baseline)) - len(accepted)
     if not accepted:
         say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
     checks = gates.gate(selected, accepted, tolerance / 100)
     regressed = [check for check in checks if check.status == "regressed"]
     if as_json:
         document: GateDocument = {
-            "passed": not regressed,
+            "passed": not regressed and not damaged,
             "tolerance": tolerance / 100,
             "checks": [_to_document(check) for check in checks],
         }
         emit(document)
     else:
         echo(FORMATS[format_](gates.make_table(checks, tolerance / 100)))
-    return int(bool(regressed))
+    return int(bool(regressed or damaged))
 
 
 @click.command("trend", epilog=options.example("trend --method cam --protocol voc07-point-val"))
@@ -175,11 +178,11 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
 def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) -> list[StoredResult]:
     """Return the latest results, or those named. Raises RequestError if there are none."""
     from bench.analysis.baselines import select_latest
-    from bench.records.collection import find_result, list_results
+    from bench.records.collection import find_result, list_results, require_replicates
 
     if addresses:
-        return [find_result(address, places, measured) for address in addresses]
-    known = {stored.result.address: stored for stored in list_results(places, measured)}
+        return [require_replicates(find_result(address, places, measured)) for address in addresses]
+    known = {stored.result.address: stored for stored in list_results(places, measured, with_replicates=True)}
     if not known:
         raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
     return [known[result.address] for row in select_latest(known.values()) for result in row]

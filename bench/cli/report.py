@@ -34,10 +34,10 @@ def report(out: Path, images: int | None, places: Places, results: Path, as_json
     It has a page for each protocol and method with results, each result, and each paper's table. Open OUT/index.html;
     no server is needed.
     """
-    from bench.records.collection import list_results
     from bench.site.build import write
+    from bench.verbs.results import list_rankable
 
-    known = list_results(places, results / MEASURED)
+    known = list_rankable(places, results / MEASURED)
     written = write(known, out, dict(_draw_sheets(known, places, images)) if images else {})
     if as_json:
         document: WrittenDocument = {"written": [str(path) for path in written]}

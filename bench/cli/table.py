@@ -98,7 +98,9 @@ def publish(
         raise click.UsageError("expected the address of a result, or --track", click.get_current_context())
     registry.refuse_installed(into := into or results / MEASURED, options.OWN_RESULTS)
     store = Store(places)
-    addresses = _list_addresses(track, store, allow_dirty) if track is not None else [str(address)]
+    addresses = (
+        _list_addresses(track, store, allow_dirty) if track is not None else [_require_whole(str(address), store)]
+    )
     written = [str(path) for each in addresses for path in store.publish(each, into, allow_dirty=allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
@@ -125,6 +127,8 @@ def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool) -> str
 
 def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
     """List the results of a track in the runs folder. Raises RequestError if there are none, or some are edited."""
+    from bench.analysis.recheck import select_whole
+    from bench.records.collection import StoredResult
     from bench.records.result import require_committed
     from bench.tracks.track import read_track
 
@@ -133,7 +137,19 @@ def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
     if not results:
         raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
     require_committed([] if allow_dirty else results)
-    return [result.address for result in results]
+    stored = [StoredResult(result, store.result_path(result.address)) for result in results]
+    return [one.result.address for one in select_whole(stored)]
+
+
+def _require_whole(prefix: str, store: Store) -> str:
+    """Return the address of a result. Raises UnknownNameError, BadFileError if what lies beside its record differs."""
+    from bench.analysis.recheck import require_whole
+    from bench.records.collection import StoredResult
+    from bench.records.result import read_result
+
+    record = store.result_path(address := store.complete_address(prefix))
+    require_whole(StoredResult(read_result(record), record))
+    return address
 
 
 def _to_document(table: Table) -> TableDocument:

@@ -41,9 +41,7 @@ def read_each(records: Iterable[Path], *, with_replicates: bool = False) -> list
     for record in records:
         try:
             one = StoredResult(read_result(record), record)
-            if with_replicates:
-                require_replicates(one)
-            stored.append(one)
+            stored.append(require_replicates(one) if with_replicates else one)
         except BadFileError as error:
             bad[record] = str(error)
     leave_out(bad)
@@ -58,8 +56,8 @@ def leave_out(bad: Mapping[Path, str]) -> None:
         warnings.warn(f"left out {format_count(len(bad), 'record')}:{reasons}{more}", LeftOutWarning, stacklevel=3)
 
 
-def require_replicates(stored: StoredResult) -> None:
-    """Raise BadFileError if there are replicates beside a record, and its numbers are not theirs."""
+def require_replicates(stored: StoredResult) -> StoredResult:
+    """Return a result. Raise BadFileError if there are replicates beside its record, and its numbers are not theirs."""
     from bench.records.replicates import check_replicates, read_replicates
 
     replicates = read_replicates(stored.record)
@@ -68,6 +66,7 @@ def require_replicates(stored: StoredResult) -> None:
             check_replicates(stored.result, replicates)
     except ValueError as error:
         raise BadFileError(stored.record, str(error)) from None
+    return stored
 
 
 def find_result(name: str, places: Places, published: Path) -> StoredResult:

@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import Places, atomic_file, digest, file_digest, path_below, write_json
+from bench.core.files import Places, atomic_file, digest, file_digest, path_below, read_json, write_json
 from bench.core.lease import PATIENCE, Lease, claim
 from bench.core.progress import SILENT, Progress
-from bench.errors import MissingDataError, UnknownNameError
+from bench.errors import BadFileError, MissingDataError, UnknownNameError
 from bench.records import training_log
 from bench.records.collection import read_each
 from bench.records.replicates import replicates_path
@@ -94,6 +94,18 @@ class PredictionsKey(_Key):
     code: str | None = None
 
 
+def require_own_key(folder: Path) -> None:
+    """Raise BadFileError if the folder of a training or of predictions says that it is of another address."""
+    path = folder / "config.json"
+    try:
+        address = digest(read_json(path)) if path.exists() else folder.name
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadFileError(path, f"not readable ({error}). Delete {folder} to make it again") from None
+    if address != folder.name:
+        rule = f"what lies here was made as {address}, not as {folder.name}. Delete {folder} to make it again"
+        raise BadFileError(path, rule)
+
+
 @dataclass(frozen=True)
 class Store:
     """The runs folder. `patience`: seconds without a heartbeat after which a claim is stale."""
@@ -151,10 +163,12 @@ class Store:
     def publish(self, address: str, into: Path, *, allow_dirty: bool = False) -> list[Path]:
         """Copy a result into `into`: record, log, replicates, and outcomes if they are small; return the new files.
 
-        `address` may be a unique prefix. Raises UnknownNameError, and RequestError for a result from an edited checkout
-        unless `allow_dirty`.
+        `address` may be a unique prefix. Raises UnknownNameError, RequestError for a result from an edited checkout
+        unless `allow_dirty`, and BadFileError for a record under another address than its own, or of runs of another.
         """
-        result = read_result(self.result_path(self.complete_address(address)))
+        path = self.result_path(self.complete_address(address))
+        result = read_result(path)
+        self._require_own(path, result)
         require_committed([] if allow_dirty else [result])
         record = path_below(into, result.file_name)
         outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
@@ -169,6 +183,14 @@ class Store:
                 shutil.copyfile(file, part)
         write_result(record, result)
         return [record, *copies.values()]
+
+    def _require_own(self, record: Path, result: Result) -> None:
+        """Raise BadFileError if a record, or a folder of its run, is not that of its address."""
+        if record.stem != result.address:
+            raise BadFileError(record, f"the record of result {result.address}, not of {record.stem}")
+        require_own_key(self.predictions_folder(result.predictions))
+        if result.training is not None:
+            require_own_key(self.training_folder(result.training))
 
     def find_predictions(self, address: str) -> Path:
         """Return the folder of predictions by their address or that of a result made from them, or by a unique prefix.

@@ -31,6 +31,30 @@ def find_results(given: str | os.PathLike[str] | None = None) -> Path:
     return Path(given or os.environ.get("BENCH_RESULTS") or RESULTS)
 
 
+def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
+    """Return the results that can be ranked; the others are left out, with a warning.
+
+    Those are records that cannot be believed, and those of protocols that are not known here.
+    """
+    from bench.records.collection import leave_out, list_results
+
+    known = list_results(places, measured, with_replicates=True)
+    reasons = {stored.record: _find_obstacle(stored.result) for stored in known}
+    leave_out({record: f"{record}: {reason}" for record, reason in reasons.items() if reason})
+    return [stored for stored in known if not reasons[stored.record]]
+
+
+def _find_obstacle(result: Result) -> str:
+    """Return why a result cannot be ranked here; empty if it can."""
+    if result.protocol not in registry.protocols():
+        return f"protocol {result.protocol} is not known here; a --plugin of others may have it"
+    if result.family != (family := registry.protocol(result.protocol).family):
+        return f"of family {result.family}, but {result.protocol} is of {family}"
+    directions = registry.family(family).METRICS
+    other = [name for name in result.metrics if result.higher_is_better[name] != directions.get(name)]
+    return f"higher_is_better of {other[0]} is not that of {family}" if other else ""
+
+
 def compare(
     a: str | Result,
     b: str | Result,
@@ -55,9 +79,8 @@ def compare(
 def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str | None) -> tuple[Side, Side]:
     """Find the one pair of results, or of several seeds each, that two names stand for."""
     from bench.analysis.compare import list_differences
-    from bench.records.collection import list_results
 
-    known = list_results(places, measured, with_replicates=True)
+    known = list_rankable(places, measured)
     sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
     if len(pairs) == 1 and protocol is None:
@@ -142,18 +165,16 @@ def make_tables(
 def _make_track_leaderboards(
     name: str, protocols: Sequence[str], places: Places, measured: Path, say: Callable[[str], None]
 ) -> list[Table]:
-    from bench.records.collection import list_results
     from bench.tracks.leaderboards import make_leaderboards
     from bench.tracks.track import read_track
 
-    tables = make_leaderboards(read_track(name), list_results(places, measured, with_replicates=True), protocols)
+    tables = make_leaderboards(read_track(name), list_rankable(places, measured), protocols)
     if not tables:
         say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
     return tables
 
 
 def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
-    from bench.records.collection import list_results
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
     from bench.tracks.track import list_tracks
@@ -161,16 +182,15 @@ def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
     if name not in (known := reported_tables()):
         names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
-    return paper_table(name, list_results(places, measured, with_replicates=True))
+    return paper_table(name, list_rankable(places, measured))
 
 
 def _make_leaderboards(
     protocols: Sequence[str], data: str | None, places: Places, measured: Path, say: Callable[[str], None]
 ) -> list[Table]:
-    from bench.records.collection import list_results
     from bench.tables.leaderboards import board
 
-    known = list_results(places, measured, with_replicates=True)
+    known = list_rankable(places, measured)
     results = [stored.result for stored in known]
     if data is not None:
         _require_dataset(data, results)

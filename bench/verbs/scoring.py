@@ -203,11 +203,17 @@ def _describe_source(inputs: ScoringInputs, name: str | None) -> dict[str, Any]:
     """Return the fields of the record that say where the predictions come from."""
     from bench.core.files import digest
     from bench.core.provenance import read_revision
+    from bench.records.names import check_line
 
     digests = {kind: table.digest for kind, table in inputs.sources.items()}
     decoding = {} if inputs.decoding is None else {"decoding": inputs.decoding}
+    method = name or inputs.made_by
+    try:
+        check_line(method)
+    except ValueError as error:
+        raise RequestError(f"The name of the method: {error}. Give another --name.") from None
     return {
-        "method": name or inputs.made_by,
+        "method": method,
         "config": {key: value for key, value in (inputs.decoding or {}).items() if key != "into"},
         "predictions": digest({**digests, **decoding}),
         "predictions_digest": digests,
