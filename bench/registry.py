@@ -14,17 +14,19 @@ import importlib.util
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from bench.core.failures import describe_failure, find_line
 from bench.core.files import digest
 from bench.core.source_code import digest_source, find_module, trace_imports
 from bench.data import datasets
-from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
+from bench.errors import BadFileError, BenchError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
 from bench.recipe import make_config as make_config
 from bench.recipe import settle as settle
@@ -218,6 +220,11 @@ def net(name: str) -> object:
 def find_net(name: str) -> Any:
     """Import `methods.nets`, which loads torch, and find any net by name; raises as its `find_net`."""
     return _import("methods.nets").find_net(name)
+
+
+def without_weights() -> AbstractContextManager[None]:
+    """Return a context in which nets are built without their weights, if these can be had; see `methods.nets`."""
+    return cast("AbstractContextManager[None]", _import("methods.nets").without_weights())
 
 
 def find_download(net: str) -> str:
@@ -496,11 +503,30 @@ def _import(module: str) -> ModuleType:
 
 
 def _load(listed: Listed) -> ModuleType:
-    """Import a listed method. Raises BadFileError for a file that does not import."""
+    """Import a listed method. Raises BadFileError for a file that does not import, whatever it raises."""
     try:
         return _import(listed.module) if listed.module else _load_file(Path(listed.origin))
-    except (ImportError, SyntaxError) as error:
-        raise BadFileError(listed.origin, f"cannot be imported: {error}") from error
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BadFileError(
+            listed.origin, describe_import_error(error, map(str, _trace_code(listed).values()))
+        ) from error
+
+
+def describe_import_error(error: Exception, files: Iterable[str]) -> str:
+    """Say that a file of somebody's own cannot be imported: what it, or what it imports, raised, and what to do."""
+    advice = "Correct it, and run the same command again"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        advice = f"Install {error.name.partition('.')[0]}, or put it beside the file"
+    return f"cannot be imported: {describe_failure(error, [*files])}. {advice}."
+
+
+def find_own_line(error: BaseException) -> tuple[str, int] | None:
+    """Return the file and line of the last frame of an exception that is in code of others, if there is one."""
+    listed = [Path(one.origin) for one in (*methods().values(), *nets().values())]
+    own = [str(path) for path in (*_LOADED, *listed) if not _is_shipped(path)]
+    return find_line(error, own) if own else None
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -517,7 +543,11 @@ def _load_file(path: Path) -> ModuleType:
         raise ImportError(f"no loader for {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses and pickling look the module up by name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half of it: who asks again gets the same error
+        raise
     for helper, file in helpers.items():
         if helper in sys.modules and sys.modules[helper].__file__ != str(file):
             del sys.modules[name]

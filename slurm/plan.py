@@ -55,6 +55,7 @@ def plan_trainings(
     """
     import torch
 
+    from bench.execution.rehearsal import find_obstacle
     from bench.execution.resolve import resolve_request
 
     able: list[Request] = []
@@ -63,6 +64,8 @@ def plan_trainings(
     for request in requests:
         try:
             job = resolve_request(request, datasets, device=torch.device("cpu"), threads=threads or 0)
+            if (obstacle := find_obstacle(job)) is not None:
+                raise obstacle
         except BenchError as error:
             refused[str(request)] = error
             continue

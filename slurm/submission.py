@@ -25,6 +25,7 @@ from bench.errors import RequestError, RunError, UnknownNameError
 from slurm.plan import Array, Job
 
 if TYPE_CHECKING:
+    from bench.execution.code_changes import Stored
     from bench.execution.resolve import Request
 
 
@@ -37,6 +38,7 @@ class Means:
     threads: int | None
     cache: int
     feature_cache: bool = True
+    stored: Stored = "take"
 
 
 @dataclass(frozen=True)

@@ -188,11 +188,11 @@ def _work(attempt: Path, number: int) -> None:
 
 
 def _report(submission: Submission, number: int, progress: Progress) -> Report:
-    """Run the requests of a job."""
+    """Run the requests of a job; what is to be made again is deleted by the first attempt only."""
     from bench.execution.pipeline import run
 
     submission.use_plugins()
-    means = submission.means
+    means, deleted = submission.means, submission.job_folder(number) / "deleted"
     requests = submission.list_requests(submission.jobs[number])
     return run(
         requests,
@@ -203,6 +203,8 @@ def _report(submission: Submission, number: int, progress: Progress) -> Report:
         threads=means.threads,
         cache=means.cache,
         feature_cache=means.feature_cache,
+        stored="take" if means.stored == "again" and deleted.exists() else means.stored,
+        prepared=deleted.touch,
     )
 
 

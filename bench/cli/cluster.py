@@ -22,7 +22,7 @@ from bench.cli.documents import (
 )
 from bench.cli.output import align_columns, emit, print_results, say
 from bench.cli.progress import format_duration
-from bench.errors import format_count
+from bench.errors import format_count, group_errors
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -58,6 +58,7 @@ submission_argument = click.argument("name", required=False, metavar="[SUBMISSIO
 @click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch scripts, and submit nothing.")
 @product.requests
 @product.means
+@product.stored
 @options.places
 @options.plugin
 @options.as_json
@@ -91,8 +92,8 @@ def submit(
     if not dry_run:
         CLUSTERS[cluster].need()
     requests, trainings, refused = plan_trainings(requests, datasets, means["threads"])
-    for request, error in refused.items():
-        say(f"Error: {request}: {error}")
+    for line in group_errors(refused):
+        say(f"Error: {line}")
     code = max((error.exit_code for error in refused.values()), default=0)
     if not requests:
         return code

@@ -90,6 +90,26 @@ means = options.combine(
 """How runs compute."""
 
 
+_STORED = options.combine(
+    click.option("--again", is_flag=True, help="Delete what is stored of these runs first, and make it anew."),
+    click.option(
+        "--keep", is_flag=True, help="Take what is stored although its code was edited since; the record then says so."
+    ),
+)
+
+
+def stored(verb: Verb) -> Verb:
+    """Add the options that say what to do with what is stored; the verb gets them as `stored`."""
+
+    @functools.wraps(verb)
+    def with_stored(*, again: bool, keep: bool, **rest: Any) -> Any:
+        if again and keep:
+            raise click.UsageError("--again makes anew what --keep takes: give one of them.")
+        return verb(stored="again" if again else "keep" if keep else "take", **rest)
+
+    return _STORED(with_stored)  # type: ignore[return-value]
+
+
 def requests(verb: Verb) -> Verb:
     """Add the options of a product of runs.
 

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 @click.command("run", epilog=options.example("run --method cam,weldon --protocol voc07-point --seed 0,1,2"))
 @product.requests
 @product.means
-@click.option("--again", is_flag=True, help="Delete what is stored of these runs first, and make it anew.")
-@click.option(
-    "--keep", is_flag=True, help="Take what is stored although its code was edited since; the record then says so."
-)
+@product.stored
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -46,8 +43,7 @@ def run(
     requests: list[Request],
     datasets: DatasetCache,
     track: str | None,
-    again: bool,
-    keep: bool,
+    stored: Stored,
     dry_run: bool,
     places: Places,
     as_json: bool,
@@ -59,9 +55,6 @@ def run(
     setting goes to the methods that have it. With --track its methods run with its data and settings, and others join
     it. The same command again goes on where it stopped.
     """
-    if again and keep:
-        raise click.UsageError("--again makes anew what --keep takes: give one of them.")
-    stored: Stored = "again" if again else "keep" if keep else "take"
     if dry_run:
         given = {name: means[name] for name in ("device", "threads")}
         return _print_forecasts(_forecast(requests, datasets, stored, **given), as_json=as_json)

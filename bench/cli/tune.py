@@ -15,7 +15,7 @@ from bench.cli.cluster import resource_option
 from bench.cli.documents import SearchDocument, TrialDocument, TuneDocument
 from bench.cli.output import align_columns, echo, emit, format_settings, format_value, say
 from bench.cli.progress import make_reporter
-from bench.errors import RequestError, format_count
+from bench.errors import RequestError, format_count, group_errors
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 )
 @resource_option
 @product.means
+@product.stored
 @options.places
 @options.plugin
 @options.as_json
@@ -100,6 +101,7 @@ def tune(
         require_writable(path)
     names = _select_methods(chosen, methods, by, datasets)
     plans = [plan_search(chosen, name, by=by, seed=seed, datasets=datasets, weights=weights) for name in names]
+    plans, refused = _refuse_hopeless(plans, datasets, means)
     for plan in plans:
         say(_describe_plan(plan, count))
     if cluster is None:
@@ -112,7 +114,24 @@ def tune(
         emit(document)
     elif ended:
         echo("\n\n".join(_format_search(*search) for search in ended))
-    return 0 if all(winner for *_, winner in ended) else 3
+    return 2 if refused else 0 if all(winner for *_, winner in ended) else 3
+
+
+def _refuse_hopeless(
+    plans: Sequence[SearchPlan], datasets: DatasetCache, means: Mapping[str, Any]
+) -> tuple[list[SearchPlan], bool]:
+    """Return the searches whose trials can end in a score, and whether there are others; say why these cannot.
+
+    Raises the error if there is one search, and it is hopeless.
+    """
+    from bench.tracks.tune import find_hopeless
+
+    hopeless = find_hopeless(plans, datasets, **{key: means[key] for key in ("device", "threads")})
+    if len(plans) == len(hopeless) == 1:
+        raise next(iter(hopeless.values()))
+    for line in group_errors(hopeless):
+        say(f"Error: {line}")
+    return [plan for plan in plans if plan.name not in hopeless], bool(hopeless)
 
 
 def _select_methods(track: Track, names: Sequence[str], by: Criterion, datasets: DatasetCache) -> list[str]:
@@ -172,12 +191,17 @@ def _collect_searches(
         raise click.UsageError("--cluster slurm needs a --profile.")
     resources = read_profile(profile or "local", given)
     found = [(plan, find_trials(plan, count, datasets.places)) for plan in plans]
-    requests = [plan.make_request(number) for plan, trials in found for number in trials.list_missing(count)]
+    todo = {plan.name: trials.list_missing(count) for plan, trials in found}
+    if means["stored"] == "again":
+        todo = {plan.name: [one for one in range(count) if one not in trials.waiting] for plan, trials in found}
+    requests = [plan.make_request(number) for plan in plans for number in todo[plan.name]]
     if requests:
         submission = submit_trials(requests, datasets, cluster, resources, means)
         say(f"{format_count(len(requests), 'trial')} submitted: {submission}")
     for plan, trials in found:
-        if len(trials.ended) == count:
+        if means["stored"] == "again":
+            say(f"{plan.name}: trials are made again. Follow them, and repeat this command without --again.")
+        elif len(trials.ended) == count:
             yield plan, [trials.ended[number] for number in range(count)]
         else:
             say(f"{plan.name}: {len(trials.ended)} of {count} trials ended. {_advise(trials)}")

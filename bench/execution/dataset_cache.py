@@ -13,7 +13,7 @@ from bench.data.dataset import read_split
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals, load_proposals
-from bench.errors import MissingDataError, RequestError
+from bench.errors import BenchError, MissingDataError, RequestError
 from bench.recipe import PAPER, USER
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class DatasetCache:
     places: Places
     progress: Progress = SILENT
     workers: int = 2
+    obstacles: dict[Any, BenchError | None] = field(default_factory=dict)
+    """The errors that runs would end in, as `bench.execution.rehearsal` finds them."""
     _datasets: dict[Any, Dataset] = field(default_factory=dict)
     _truths: dict[Any, GroundTruth] = field(default_factory=dict)
     _proposals: dict[Any, Proposals] = field(default_factory=dict)

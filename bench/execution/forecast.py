@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, cast
 from bench import registry
 from bench.core import provenance
 from bench.core.progress import SILENT
-from bench.data.proposals import estimate_uncomputed
 from bench.errors import BenchError
 from bench.execution.code_changes import Stored, describe_edited, find_edited
+from bench.execution.rehearsal import count_uncomputed, find_obstacle
 from bench.execution.remarks import list_warnings
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.execution.threads import ThreadPool, find_begun, open_pool
@@ -88,10 +88,29 @@ def forecast_runs(
         return [_forecast(request, call) for request in requests]
 
 
+def find_errors(
+    requests: Sequence[Request], datasets: DatasetCache, *, device: str = "auto", threads: int | None = None
+) -> list[BenchError | None]:
+    """Return the error that each request would end in, as far as it can be known; None for those that go together."""
+    from bench.training.device import pick_device
+
+    chosen, found = pick_device(device), list[BenchError | None]()
+    for request in requests:
+        try:
+            resolved = resolve_request(request, datasets, device=chosen, threads=threads or 0)
+            found.append(find_obstacle(resolved))
+        except BenchError as error:
+            found.append(error)
+    return found
+
+
 def _forecast(request: Request, call: _Call) -> RunForecast:
     try:
         resolved = resolve_request(request, call.datasets, device=call.device, threads=call.pool.count)
-        if uncomputed := _count_uncomputed(resolved):  # addresses have a digest of proposals
+        obstacle, uncomputed = find_obstacle(resolved), count_uncomputed(resolved)
+        if obstacle is not None and uncomputed:
+            raise obstacle
+        if uncomputed:  # addresses have a digest of proposals
             return _describe(resolved, call, "to do" if resolved.learns else None, "to do", uncomputed)
         resolved = find_begun(resolved.prepare(), call.pool, call.store)
         address = compute_result_address(resolved.bound, resolved.test, resolved.predictions.address)
@@ -101,17 +120,12 @@ def _forecast(request: Request, call: _Call) -> RunForecast:
             return RunForecast(str(request), error=describe_edited(resolved, edited))
         if record.exists() and call.stored != "again":
             return RunForecast(str(request), "stored" if resolved.learns else None, "stored", is_scored=True)
-        return _describe(resolved, call, *_find_states(resolved, call), 0)
+        training, predictions = _find_states(resolved, call)
+        if obstacle is not None and predictions != "stored":
+            raise obstacle
+        return _describe(resolved, call, training, predictions, 0)
     except BenchError as error:
         return RunForecast(str(request), error=str(error))
-
-
-def _count_uncomputed(resolved: ResolvedRun) -> int:
-    spec = getattr(resolved.config, "proposals", None)
-    if spec is None:
-        return 0
-    places, truths = resolved.datasets.places, {id(truth): truth for truth in (resolved.train, resolved.test)}
-    return sum(estimate_uncomputed(spec, resolved.dataset, truth.ids, places) for truth in truths.values())
 
 
 def _find_states(resolved: ResolvedRun, call: _Call) -> tuple[State | None, State]:

@@ -19,11 +19,22 @@ import pyarrow as pa
 
 from bench import registry
 from bench.core import provenance
+from bench.core.failures import describe_failure
 from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_json, write_json
 from bench.core.progress import SILENT, Countdown, Progress
-from bench.errors import BenchError, DivergedError, LostError, RequestError, RunError, format_count, format_names
+from bench.errors import (
+    BenchError,
+    DivergedError,
+    LostError,
+    RequestError,
+    RunError,
+    format_count,
+    format_names,
+    group_errors,
+)
 from bench.execution.code_changes import Stored, discard, list_kept, settle_stored, write_code
 from bench.execution.frozen_features import open_features
+from bench.execution.rehearsal import count_uncomputed, find_obstacle
 from bench.execution.remarks import add_remarks, list_warnings
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
 from bench.execution.threads import ThreadPool, find_begun, open_pool, use_threads
@@ -50,10 +61,14 @@ __all__ = ["Report", "Request", "run"]
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a product of requests, in the order of the requests, and the errors by request."""
+    """The results of a product of requests, in the order of the requests, and the errors by request.
+
+    refused: the requests whose errors were said before the others began.
+    """
 
     results: list[Result] = field(default_factory=list)
     failed: dict[str, BenchError] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -85,12 +100,14 @@ def run(
     feature_cache: bool = True,
     datasets: DatasetCache | None = None,
     stored: Stored = "take",
+    prepared: Callable[[], object] = lambda: None,
 ) -> Report:
     """Run every request; what several share is trained and predicted once. A request that fails stops no other.
 
     threads: that compute on a CPU; None: as many as are free, or those of an unfinished training. cache: MiB of decoded
     images that a training keeps in memory. feature_cache: whether features of frozen nets are kept on disk. datasets:
-    what has been opened and resolved already. stored: what to do with what is stored.
+    what has been opened and resolved already. stored: what to do with what is stored. prepared: called when that is
+    done.
     """
     from bench.training.device import pick_device
 
@@ -101,6 +118,7 @@ def run(
     report = Report()
     with process_group.join_group(chosen), open_pool(chosen, threads, progress) as pool:
         runs = _prepare_all(requests, datasets, pool, options, report)
+        prepared()
         waiting = [resolved for resolved in runs if not _locate_result(resolved, options).exists()]
         kinds: defaultdict[str, set[str]] = defaultdict(set)
         for resolved in runs:
@@ -116,24 +134,13 @@ def _prepare_all(
 ) -> list[ResolvedRun]:
     """Resolve requests, say what they come to, and settle what is stored of them: all of it before anything is made."""
 
-    def prepare(request: Request) -> ResolvedRun:
-        resolved = resolve_request(request, datasets, device=options.device, threads=pool.count)
-        return find_begun(resolved.prepare(), pool, options.store)
-
     def settle(resolved: ResolvedRun) -> str:
         record = _locate_result(resolved, options)
         if options.stored == "again" and process_group.is_main():
             discard(resolved, options.store, record)
         return settle_stored(resolved, options.store, record, options.stored)
 
-    prepared = []
-    for request in requests:
-        with _collect_errors(request, report):
-            resolved = process_group.main_first(partial(prepare, request), lambda run: run.predictions.address)
-            options.progress.say(describe_run(resolved))
-            for line in list_warnings(resolved):
-                options.progress.say(f"note: {line}.")
-            prepared.append(resolved)
+    prepared = _prepare_able(requests, datasets, pool, options, report)
     if edited := registry.list_edited_since():
         options.progress.say(f"note: this process loaded these files before they were edited: {format_names(edited)}.")
     settled = []
@@ -142,7 +149,52 @@ def _prepare_all(
             if said := process_group.main_first(partial(settle, resolved), lambda _: ""):
                 options.progress.say(said)
             settled.append(resolved)
+    if settled and report.failed:
+        report.refused.update(report.failed)
+        for line in group_errors(report.failed):
+            options.progress.say(f"Error: {line}")
     return settled
+
+
+def _prepare_able(
+    requests: Sequence[Request], datasets: DatasetCache, pool: ThreadPool, options: ExecutionOptions, report: Report
+) -> list[ResolvedRun]:
+    """Resolve all requests, then prepare and announce those that can end in a result.
+
+    An obstacle to what is stored already stops nothing.
+    """
+
+    def resolve_and_try(request: Request) -> ResolvedRun:
+        resolved = resolve_request(request, datasets, device=options.device, threads=pool.count)
+        if (obstacle := find_obstacle(resolved)) is not None and count_uncomputed(resolved):
+            raise obstacle
+        return resolved
+
+    def prepare(resolved: ResolvedRun) -> ResolvedRun:
+        run = find_begun(resolved.prepare(), pool, options.store)
+        if (obstacle := find_obstacle(run)) is not None and not _is_made(run, options):
+            raise obstacle
+        return run
+
+    able, prepared = [], []
+    for request in requests:
+        with _collect_errors(request, report):
+            able.append(process_group.main_first(partial(resolve_and_try, request), lambda run: run.dataset.name))
+    for resolved in able:
+        with _collect_errors(resolved.request, report):
+            run = process_group.main_first(partial(prepare, resolved), lambda run: run.predictions.address)
+            options.progress.say(describe_run(run))
+            for line in list_warnings(run):
+                options.progress.say(f"note: {line}.")
+            prepared.append(run)
+    return prepared
+
+
+def _is_made(resolved: ResolvedRun, options: ExecutionOptions) -> bool:
+    """Whether a run has its result, or all predictions for one, and is not to be made again."""
+    if options.stored == "again":
+        return False
+    return _locate_result(resolved, options).exists() or not _list_missing_kinds(resolved, resolved.kinds, options)
 
 
 def _count_down(
@@ -174,6 +226,17 @@ def _collect_errors(request: Request, report: Report) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         advice = "Try a smaller batch_size, input_size or scales."
         report.failed[str(request)] = RunError(f"Not enough memory ({reason}). {advice}")
+    except Exception as error:
+        if (line := registry.find_own_line(error)) is None:
+            raise  # a fault of ours, of which the traceback tells most
+        report.failed[str(request)] = _describe_failure(error, request, line[0])
+
+
+def _describe_failure(error: Exception, request: Request, file: str) -> RunError:
+    """Describe what code of others raised, and what to do."""
+    method = request.method.partition(":")[0]
+    test = f"python -m bench check --method {method} --plugin {file}"
+    return RunError(f"{method} failed: {describe_failure(error, [file])}. Correct it, and run again; {test} tests it.")
 
 
 def describe_run(resolved: ResolvedRun) -> str:
@@ -205,10 +268,10 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
     if exists:  # stored under the variant first asked for; the same settings may have another name
         result = _update_supervision(resolved, read_result(path), options)
         return [result.model_copy(update={"variant": resolved.variant})]
-    if resolved.missing is not None:
+    if resolved.withheld is not None:
         protocol = resolved.bound.record.name
         export = f"python -m bench export {resolved.predictions.address} --protocol {protocol} --format ..."
-        raise RequestError(f"{resolved.missing} The predictions are stored, but cannot be scored here: {export}")
+        raise RequestError(f"{resolved.withheld} The predictions are stored, but cannot be scored here: {export}")
     return [_score(resolved, options)]
 
 

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 def list_warnings(resolved: ResolvedRun) -> list[str]:
     """List what sets the result of a run apart, before anything is made."""
-    truths = ([resolved.train] if resolved.learns else []) + ([] if resolved.missing else [resolved.test])
-    departures = map(describe_departure, truths)
-    overlap = _describe_overlap(count_overlap(resolved), len(resolved.test.ids))
-    return list(dict.fromkeys(filter(None, [*departures, describe_conventions(resolved.bound.record), overlap])))
+    truths = ([resolved.train] if resolved.learns else []) + ([] if resolved.withheld else [resolved.test])
+    remarks = [
+        _describe_withheld(resolved),
+        *map(describe_departure, truths),
+        describe_conventions(resolved.bound.record),
+        _describe_overlap(count_overlap(resolved), len(resolved.test.ids)),
+    ]
+    return list(dict.fromkeys(filter(None, remarks)))
 
 
 def add_remarks(evaluation: Evaluation, resolved: ResolvedRun, kept: list[str]) -> Evaluation:
@@ -42,6 +46,13 @@ def count_overlap(resolved: ResolvedRun) -> int:
     if not resolved.learns or resolved.bound.record.evaluates_training_split:
         return 0
     return len({*resolved.train.ids} & {*resolved.test.ids})
+
+
+def _describe_withheld(resolved: ResolvedRun) -> str:
+    if resolved.withheld is None:
+        return ""
+    split = f"{resolved.dataset.name} {resolved.test.split}"
+    return f"{split} is without ground truth here, so its predictions are kept, to be exported, and get no number"
 
 
 def _describe_overlap(overlap: int, images: int) -> str:

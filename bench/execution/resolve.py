@@ -43,8 +43,8 @@ class ResolvedRun:
     test: GroundTruth
     kinds: tuple[str, ...]
     """Prediction kinds that the protocol scores, the required one first."""
-    missing: RequestError | None
-    """Why this split cannot be scored here: its ground truth is withheld, or lacks what the protocol needs."""
+    withheld: MissingDataError | None
+    """Why this split cannot be scored here: its ground truth is kept by others, to whom predictions are sent."""
     threads: int
     datasets: DatasetCache
 
@@ -165,7 +165,8 @@ class ResolvedRun:
 def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.device, threads: int) -> ResolvedRun:
     """Resolve everything that a request names; proposals and digests wait for `ResolvedRun.prepare`.
 
-    Raises RequestError of some kind for what does not exist or does not go together.
+    Raises RequestError of some kind for what does not exist or does not go together, and for a split without the ground
+    truth that the protocol needs.
     """
     recipe, protocol = datasets.recipe(request), request.protocol
     cls, dataset = recipe.cls, recipe.dataset
@@ -175,9 +176,10 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     kinds = _choose_kinds(cls, protocol)
     test, withheld = _read_test_split(datasets, dataset, test_split)
     bound = registry.bind(protocol)
-    missing = withheld or bound.find_missing_truth(dataset, test)
-    if missing is not None and issubclass(cls, Predictor) and cls.uses_truth:
-        raise missing
+    if withheld is not None and issubclass(cls, Predictor) and cls.uses_truth:
+        raise withheld
+    if withheld is None and (lacking := bound.find_missing_truth(dataset, test)) is not None:
+        raise _suggest_labels(lacking, learns=learns)
     config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=withheld is not None)
     return ResolvedRun(
         request=request,
@@ -189,10 +191,16 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
         train=datasets.ground_truth(dataset, train_split) if learns else test,
         test=test,
         kinds=kinds,
-        missing=missing,
+        withheld=withheld,
         threads=threads,
         datasets=datasets,
     )
+
+
+def _suggest_labels(lacking: RequestError, *, learns: bool) -> RequestError:
+    """Return the error, with what image labels alone are enough for."""
+    how = " To train on image labels alone: --protocol cls, and python -m bench predict RUN for maps and boxes."
+    return RequestError(f"{lacking}{how}") if learns else lacking
 
 
 def weights_digest(weights: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from bench import registry
 from bench.config import ADAMW_SEARCHES
 from bench.core.files import write_text
-from bench.errors import RequestError
+from bench.errors import BenchError, RequestError
 from bench.execution.request import Request
 from bench.records.result import Result
 from bench.scoring.protocol import Record
@@ -188,6 +188,16 @@ def _interpolate(space: Range, share: float) -> float:
     low, high = (math.log(space.low), math.log(space.high)) if space.log else (space.low, space.high)
     value = low + share * (high - low)
     return math.exp(value) if space.log else value
+
+
+def find_hopeless(
+    plans: Sequence[SearchPlan], datasets: DatasetCache, *, device: str, threads: int | None
+) -> dict[str, BenchError]:
+    """Return the searches, by name, whose trial 0 cannot end in a score, and why, before any is run."""
+    from bench.execution.forecast import find_errors
+
+    errors = find_errors([plan.make_request(0) for plan in plans], datasets, device=device, threads=threads)
+    return {plan.name: error for plan, error in zip(plans, errors, strict=True) if error is not None}
 
 
 def run_trials(plan: SearchPlan, count: int, *, datasets: DatasetCache, **options: Any) -> Iterator[Trial]:

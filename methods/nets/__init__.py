@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache, partial
 
 from bench import registry
-from bench.errors import BadFileError, UnknownNameError
+from bench.errors import BadFileError, RequestError, UnknownNameError
 from methods.nets import alexnet, cnn_s, efficientnet_lite, googlenet, resnet, squeezenet, tiny, vgg16, vgg_f
 from methods.nets.backbone import Backbone, Net, RoiHead, RoiPooling
 from methods.nets.libraries import LIBRARIES
 from methods.nets.measured import describe_net
-from methods.nets.weights import build_backbone
+from methods.nets.weights import build_backbone, load
 from methods.nets.weights import find_download as _find_download
 
 NETS: dict[str, Net] = {
@@ -29,7 +33,9 @@ NETS: dict[str, Net] = {
     "vgg16-stride8": vgg16.STRIDE8,
 }
 
-__all__ = ["NETS", "Backbone", "Net", "RoiHead", "RoiPooling", "build", "describe_net", "find_net"]
+__all__ = ["NETS", "Backbone", "Net", "RoiHead", "RoiPooling", "build", "describe_net", "find_net", "without_weights"]
+
+_WITHOUT_WEIGHTS = ContextVar("_WITHOUT_WEIGHTS", default=False)
 
 
 def find_net(name: str) -> Net:
@@ -77,4 +83,49 @@ def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_poolin
     connected layer; None for methods without regions. Parameters without pretrained weights are drawn from torch's
     global seed. Raises as `find_net` for the net, and UnknownNameError, MissingDataError, BadFileError (see `load`).
     """
+    if _WITHOUT_WEIGHTS.get():
+        return _build_unread(net, weights, roi_head, roi_pooling)
     return build_backbone(find_net(net), weights, roi_head, roi_pooling)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """In the block, `build` raises its errors without downloading weights; numbers of its nets mean nothing."""
+    token = _WITHOUT_WEIGHTS.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_WEIGHTS.reset(token)
+
+
+def _build_unread(name: str, weights: str, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> Backbone:
+    """Build a backbone as if it had its weights. Raises as `build`, but for a download that would fail."""
+    net = find_net(name)
+    backbone = Backbone(net, roi_head, roi_pooling)
+    if weights == "none":
+        return backbone
+    if weights == "imagenet" and (net.imagenet or net.torchvision):
+        _require_timm_weights(name)
+    elif weights == "imagenet" and not net.package:
+        have = ", ".join(other for other, one in NETS.items() if one.torchvision or one.package)
+        raise RequestError(
+            f"There are no ImageNet weights of {name}. Set weights to none or to a file, or take a net that has them: "
+            f"{have}."
+        )
+    else:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a backbone on `meta` keeps no numbers
+            load(backbone, net, weights)
+    backbone.assume_pretrained()
+    return backbone
+
+
+def _require_timm_weights(name: str) -> None:
+    """Raise RequestError for a net of timm without published weights."""
+    library, _, model = name.partition(":")
+    if library != "timm":
+        return
+    import timm
+
+    given = timm.get_pretrained_cfg(model.partition("@")[0])
+    if given is None or not given.has_weights:
+        raise RequestError(f"timm has no weights of {name}. Set weights to none, or to a file.")

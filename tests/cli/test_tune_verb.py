@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tune_cases import TUNABLE, write_tunable
 
-from bench.errors import DivergedError
+from bench.errors import DivergedError, RequestError
 from bench.execution import pipeline
 from bench.tracks.track import read_track
 from bench.tracks.tune import Trial
@@ -130,3 +130,35 @@ def test_on_a_cluster_only_what_is_missing_is_submitted(
     assert (answer.code, answer.out, len(submitted)) == (0, "", sent)
     assert says in answer.err
     assert path.read_text() == TUNABLE
+
+
+def test_again_on_a_cluster_submits_all_that_is_not_on_its_way(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tunable(tmp_path)
+    ended, means = SubmittedTrials(ended={0: Trial(0, {}), 1: Trial(1, {})}, waiting={2}), []
+    monkeypatch.setattr("slurm.trials.find_trials", lambda *_: ended)
+    monkeypatch.setattr(
+        "slurm.trials.submit_trials", lambda requests, *given: means.append((len(requests), given[-1])) or "name"
+    )
+    answer = here("tune", *ASK, "--method", "cam", "--cluster", "local", "--again")
+    assert (answer.code, answer.out) == (0, "")
+    assert "cam: trials are made again. Follow them, and repeat this command without --again." in answer.err
+    ((sent, given),) = means
+    assert (sent, given["stored"]) == (2, "again")
+
+
+def test_a_hopeless_search_is_refused_before_others_begin(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tunable(tmp_path)
+    bad = RequestError("The net is not there.")
+    monkeypatch.setattr(
+        "bench.execution.forecast.find_obstacle", lambda resolved: bad if resolved.cls.name == "weldon" else None
+    )
+    monkeypatch.setattr("bench.tracks.tune.run_trials", lambda plan, count, **_: iter([Trial(0, plan.draw(0))]))
+    answer = here("tune", *ASK, "--method", "cam,weldon:a+b", "--json")
+    assert answer.code == 2
+    assert [search["method"] for search in json.loads(answer.out)["searches"]] == ["cam"]
+    assert answer.err.index("Error: weldon:a+b: The net is not there.") < answer.err.index("cam: 3 trials trained on")
+    assert here("tune", *ASK, "--method", "weldon:a+b").err == "Error: The net is not there.\n"
