@@ -11,6 +11,8 @@ from bench.core.files import read_json, write_json
 
 OUT_OF_TIME = "Out of time."
 TOLD = "Told to stop."
+CANCELLED = "Cancelled."
+PREEMPTED = "Preempted."
 
 
 @dataclass(frozen=True)

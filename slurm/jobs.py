@@ -20,9 +20,12 @@ def send(submission: Submission, arrays: Sequence[Array], cluster: str, profile:
 
 
 def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
-    """Send out again what failed; its numbers. Raises as `send`, and RequestError when nothing failed."""
+    """Send out again what failed or was cancelled; its numbers.
+
+    Raises as `send`, and RequestError when nothing failed.
+    """
     CLUSTERS[cluster].need()
-    failed = [one.number for one in statuses(submission) if one.state == "failed"]
+    failed = [one.number for one in statuses(submission) if one.state in ("failed", "cancelled")]
     if not failed:
         raise RequestError(f"Nothing of {submission.folder.name} has failed.")
     for number in failed:

@@ -57,6 +57,11 @@ def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
     return {one.id: ["Its process exited without reporting a result."] for one in sent if _holder(one).is_dead}
 
 
+def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
+    """Nothing: a job waits for those before it."""
+    return {}
+
+
 def cancel(sent: Iterable[Sent]) -> None:
     """End processes, and what they started, at once: what is on disk is whole.
 

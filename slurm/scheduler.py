@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from bench import registry
 from bench.core.files import read_json
 from bench.errors import RequestError, RunError
 from slurm import worker
-from slurm.attempts import OUT_OF_TIME
+from slurm.attempts import CANCELLED, OUT_OF_TIME, PREEMPTED, TOLD
 from slurm.plan import Array
 from slurm.profile import Resources
 from slurm.submission import Sent, submit_ids
@@ -34,20 +36,39 @@ _REASONS = {
     "OUT_OF_MEMORY": "Out of memory.",
     "TIMEOUT": OUT_OF_TIME,
     "NODE_FAIL": "Its node failed.",
-    "PREEMPTED": "Preempted.",
-    "CANCELLED": "Cancelled.",
+    "PREEMPTED": PREEMPTED,
+    "CANCELLED": CANCELLED,
     "COMPLETED": "Exited without reporting a result.",
+    "KILLED": "Killed by signal 9, as the system does when memory runs out (resubmit --resource memory=...).",
+    "BOOT_FAIL": "Its node failed to boot.",
+    "DEADLINE": "Its deadline passed.",
 }
+
+_HELD = "Held in the queue ({}): scontrol release {}, or cancel and resubmit."
+_WAITS = {
+    "JobHeldUser": _HELD,
+    "JobHeldAdmin": _HELD,
+    "launch failed requeued held": _HELD,
+    "ReqNodeNotAvail": "No node that it asks for is available ({}).",
+    "PartitionDown": "Its partition is down ({}).",
+    "PartitionTimeLimit": "It asks for more time than its partition allows ({}): cancel, resubmit --resource time=...",
+    "PartitionNodeLimit": "It asks for more nodes than its partition allows ({}).",
+    "AssocGrpCpuLimit": "Its account has reached a limit ({}).",
+    "QOSMaxJobsPerUserLimit": "You have as many jobs as the queue allows ({}).",
+}
+"""Reasons of squeue that somebody has to act upon, in words; others, such as Priority, pass by themselves."""
 
 
 class SlurmTask(worker.ArrayTask):
     """A task that can ask SLURM."""
 
     def cause(self) -> str:
-        """Preempted, if SLURM says so; or else its time is over."""
+        """Preempted, if SLURM says so; or else its time is over, or somebody requeued it."""
         job = os.environ["SLURM_JOB_ID"]
         told = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=False).stdout
-        return "Preempted." if "PreemptTime=" in told and "PreemptTime=None" not in told else OUT_OF_TIME
+        if "PreemptTime=" in told and "PreemptTime=None" not in told:
+            return PREEMPTED
+        return TOLD if _has_time_left(told) else OUT_OF_TIME
 
 
 def need() -> None:
@@ -114,22 +135,46 @@ def cancel(sent: Iterable[Sent]) -> None:
         raise RunError(f"scancel refused: {done.stderr.strip()}")
 
 
-def _list_queued() -> set[str]:
-    """List the jobs that wait or run. Raises RunError."""
-    return set(_answer(["squeue", "--me", "--noheader", "--array", "--format=%i"], "nobody knows what runs").split())
+def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
+    """Return why tasks wait that will not run until somebody acts, by id. Raises RunError as `find_end_reasons`."""
+    queued = _list_queued()
+    found = {}
+    for name in {one.id for one in sent} & queued.keys():
+        reason = queued[name].strip("()")
+        if words := next((words for key, words in _WAITS.items() if reason.startswith(key)), ""):
+            found[name] = words.format(reason, name)
+    return found
+
+
+def _has_time_left(told: str) -> bool:
+    """Return whether `scontrol show job` puts the end of a job far after now."""
+    end = re.search(r"\bEndTime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", told)
+    return bool(end) and (datetime.fromisoformat(end[1]) - datetime.now()).total_seconds() > 2 * WARNING
+
+
+def _list_queued() -> dict[str, str]:
+    """List the jobs that wait or run, each with the reason for which it waits. Raises RunError."""
+    lines = _answer(
+        ["squeue", "--me", "--noheader", "--array", "--format=%i|%r"], "nobody knows what runs"
+    ).splitlines()
+    return {name.strip(): reason.strip() for name, _, reason in (line.partition("|") for line in lines)}
 
 
 def _states(ids: Sequence[str]) -> dict[str, list[str]]:
-    """Read the states of each attempt, in order, from accounting. Raises RunError if there is no accounting."""
+    """Read the states of each attempt, in order, from accounting; `KILLED` for those that signal 9 ended.
+
+    Raises RunError if there is no accounting.
+    """
     arrays = ",".join(sorted({name.partition("_")[0] for name in ids}))
     if not arrays:
         return {}
-    asked = ["sacct", "-X", "--duplicates", "-j", arrays, "-o", "JobID,State", "--parsable2", "--noheader"]
+    asked = ["sacct", "-X", "--duplicates", "-j", arrays, "-o", "JobID,State,ExitCode", "--parsable2", "--noheader"]
     found: defaultdict[str, list[str]] = defaultdict(list)
     for line in _answer(asked, "it ended, and nobody knows why").splitlines():
-        name, _, state = line.partition("|")
+        name, state, code, *_ = [*line.split("|"), "", ""]
         if name in ids:
-            found[name].append(state.partition(" ")[0])
+            is_killed = state == "FAILED" and code in ("0:9", "137:0")
+            found[name].append("KILLED" if is_killed else state.partition(" ")[0])
     return dict(found)
 
 

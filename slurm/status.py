@@ -11,12 +11,12 @@ from bench.core.files import read_json
 from bench.core.lease import find_holder
 from bench.errors import RunError
 from slurm import local, scheduler
-from slurm.attempts import read_attempts
+from slurm.attempts import CANCELLED, TOLD, read_attempts
 from slurm.submission import Sent, Submission
 
 CLUSTERS = {"local": local, "slurm": scheduler}
 
-State = Literal["waiting", "running", "done", "failed"]
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def statuses(submission: Submission) -> list[JobStatus]:
     """How every job is, in order."""
     sent, numbers = submission.list_sent(), range(len(submission.jobs))
     asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
-    ends = _read_end_reasons(sent[number] for number in asked)
-    return [_status(submission, number, sent.get(number), ends) for number in numbers]
+    ends, waits = _read_reasons(sent[number] for number in asked)
+    return [_status(submission, number, sent.get(number), ends, waits) for number in numbers]
 
 
 def cancel(submission: Submission) -> list[int]:
@@ -49,7 +49,7 @@ def cancel(submission: Submission) -> list[int]:
         CLUSTERS[cluster].cancel(tasks)
     cancelled = [number for number in live if submission.outcome(number) is None]
     for number in cancelled:
-        submission.end(number, failed={"": "Cancelled."})
+        submission.end(number, failed={"": CANCELLED})
     return cancelled
 
 
@@ -59,20 +59,27 @@ def _has_to_be_asked(submission: Submission, number: int) -> bool:
     return submission.outcome(number) is None or not all(attempt.end for attempt in past)
 
 
-def _status(submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]]) -> JobStatus:
+def _status(
+    submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]], waits: dict[str, str]
+) -> JobStatus:
     outcome = submission.outcome(number)  # read after the cluster was asked: who ended has said so by then
     restarts = () if sent is None else _restarts(submission, number, sent.id, ends)
     if outcome is not None:
         failed = "; ".join(f"{name}: {why}" if name else why for name, why in outcome["failed"].items())
-        return JobStatus(number, "failed" if failed else "done", failed, restarts=restarts)
+        return JobStatus(number, _find_end_state(failed), failed, restarts=restarts)
     if sent is None:
         return JobStatus(number, "failed", "It was never taken by the cluster.")
     if find_holder(submission.job_folder(number) / "lease") is not None:
         path = submission.job_folder(number) / "progress.json"
         return JobStatus(number, "running", "", read_json(path) if path.exists() else None, restarts)
     if reason := ends.get(sent.id, [""])[-1]:
-        return JobStatus(number, "failed", reason, restarts=restarts)
-    return JobStatus(number, "waiting", ends.get("", [""])[-1], restarts=restarts)
+        return JobStatus(number, _find_end_state(reason), reason, restarts=restarts)
+    return JobStatus(number, "waiting", waits.get(sent.id) or waits.get("", ""), restarts=restarts)
+
+
+def _find_end_state(reason: str) -> State:
+    """Return the state of a job that ended for a reason, if there is one."""
+    return "done" if not reason else "cancelled" if reason == CANCELLED else "failed"
 
 
 def _restarts(submission: Submission, number: int, task: str, ends: dict[str, list[str]]) -> tuple[str, ...]:
@@ -80,20 +87,30 @@ def _restarts(submission: Submission, number: int, task: str, ends: dict[str, li
     past = [attempt for attempt in read_attempts(submission.job_folder(number)) if attempt.task == task]
     end_reasons = ends.get(task, [])
     return tuple(
-        attempt.end or (end_reasons[attempt.number] if attempt.number < len(end_reasons) else "Unknown reason.")
+        _choose_reason(attempt.end, end_reasons[attempt.number] if attempt.number < len(end_reasons) else "")
         for attempt in past[:-1]
     )
 
 
-def _read_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
-    """Return why the attempts of tasks ended, by id; under no id, why a cluster could not be asked."""
-    found: dict[str, list[str]] = {}
+def _choose_reason(told: str, scheduler: str) -> str:
+    """Choose between what an attempt could tell and what the scheduler says: an attempt may only know that it ended."""
+    return scheduler if scheduler and told in ("", TOLD) else told or "Unknown reason."
+
+
+def _read_reasons(sent: Iterable[Sent]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return why the attempts of tasks ended, and why tasks wait, by id.
+
+    Under no id: why a cluster could not be asked.
+    """
+    ends: dict[str, list[str]] = {}
+    waits: dict[str, str] = {}
     for cluster, tasks in _by_cluster(sent).items():
         try:
-            found.update(CLUSTERS[cluster].find_end_reasons(tasks))
+            ends.update(CLUSTERS[cluster].find_end_reasons(tasks))
+            waits.update(CLUSTERS[cluster].find_waiting_reasons(tasks))
         except RunError as error:
-            found[""] = [str(error)]
-    return found
+            waits[""] = str(error)
+    return ends, waits
 
 
 def _by_cluster(sent: Iterable[Sent]) -> dict[str, list[Sent]]:

@@ -85,6 +85,13 @@ class Submission:
                 found.update(zip(able, outcome["results"], strict=True))
         return dict(sorted(found.items()))
 
+    def list_logs(self, number: int) -> list[Path]:
+        """List the log of a job, and what its last task printed, as far as they exist."""
+        sent = self.list_sent().get(number)
+        printed = [] if sent is None else sorted((self.folder / "attempts").glob(f"*/{sent.id}_*_log.*"))
+        own = self.job_folder(number) / "log.txt"
+        return [path for path in (own, *printed) if path.is_file()]
+
     def use_plugins(self) -> None:
         """Add the plugins that it was submitted with. Raises MissingDataError for one that is gone."""
         for plugin in self.plugins:
@@ -164,6 +171,12 @@ def read(folder: Path) -> Submission:
         requests=said["requests"],
         jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
     )
+
+
+def list_submissions(places: Places) -> list[Submission]:
+    """List the submissions of a runs folder, latest first."""
+    files = (places.runs.resolve() / "submissions").glob("*/submission.json")
+    return [read(path.parent) for path in sorted(files, reverse=True)]
 
 
 def find(name: str | None, places: Places) -> Submission:

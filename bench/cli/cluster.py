@@ -14,15 +14,17 @@ from bench.cli.documents import (
     CancelDocument,
     JobDocument,
     JobRunsDocument,
+    LogsDocument,
     PlanDocument,
     PlannedJobDocument,
     ResubmitDocument,
     StatusDocument,
+    SubmissionEntryDocument,
     SubmitDocument,
 )
-from bench.cli.output import align_columns, emit, print_results, say
+from bench.cli.output import align_columns, echo, emit, print_results, say
 from bench.cli.progress import format_duration
-from bench.errors import format_count, group_errors
+from bench.errors import RequestError, format_count, format_names, group_errors
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -40,10 +42,13 @@ resource_option = click.option(
     metavar="KEY=VALUE",
     help="Override a resource of the profile, such as memory=64G; can be repeated or comma-separated.",
 )
+STATES = ("waiting", "running", "done", "failed", "cancelled")
+"""In the order in which they are counted."""
+
 submission_argument = click.argument("name", required=False, metavar="[SUBMISSION]")
 
 
-@click.command("submit")
+@click.command("submit", epilog=options.example("submit --track voc07-laptop --method all --profile gpu.toml"))
 @click.option(
     "--cluster",
     type=click.Choice(["local", "slurm"]),
@@ -109,7 +114,7 @@ def submit(
         sent: SubmitDocument = {"submission": submission.folder.name, "runs": len(requests), "jobs": len(jobs)}
         emit(sent)
         return code
-    click.echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
+    echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
     runs = "" if places.runs == Path(options.RUNS) else f" --runs {shlex.quote(str(places.runs))}"
     say(f"You can close this terminal. Follow the jobs with python -m bench status{runs}, collect, cancel or resubmit.")
     if track is not None:
@@ -117,7 +122,7 @@ def submit(
     return code
 
 
-@click.command("status")
+@click.command("status", epilog=options.example("status --json"))
 @submission_argument
 @options.places
 @options.as_json
@@ -138,10 +143,10 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
         return
     rows: list[tuple[str, ...]] = [("job", "method", "protocols", "seeds", "state", "")]
     rows += [(*_format_job(submission, job.number), job.state, _format_progress(job)) for job in jobs]
-    click.echo(f"{submission.folder.name}: {_format_counts(jobs)}\n\n{align_columns(rows)}")
+    echo(f"{submission.folder.name}: {_format_counts(jobs)}\n\n{align_columns(rows)}")
 
 
-@click.command("collect")
+@click.command("collect", epilog=options.example("collect"))
 @submission_argument
 @options.places
 @options.plugin
@@ -165,7 +170,68 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
         say(f"Deleted since: {lost}. Submit again to recreate only these.")
 
 
-@click.command("cancel")
+@click.command("logs", epilog=options.example("logs --job 3"))
+@submission_argument
+@click.option("--job", "number", type=click.IntRange(min=0), help="Only this job.  [default: those that failed]")
+@click.option("--lines", type=click.IntRange(min=1), default=20, show_default=True, help="Last lines of each log.")
+@options.places
+@options.as_json
+def logs(*, name: str | None, number: int | None, lines: int, places: Places, as_json: bool) -> None:
+    """Print the ends of the logs of failed jobs, or of one job, of a submission (default: the latest)."""
+    from slurm.status import statuses
+    from slurm.submission import find
+
+    submission = find(name, places)
+    if number is not None and number >= len(submission.jobs):
+        raise RequestError(f"{submission.folder.name} has jobs 0 to {len(submission.jobs) - 1}, but no job {number}.")
+    failed = [job.number for job in statuses(submission) if job.state == "failed"]
+    found = {each: _read_logs(submission, each, lines) for each in (failed if number is None else [number])}
+    if as_json:
+        document: LogsDocument = {
+            "submission": submission.folder.name,
+            "jobs": [{"number": each, "logs": texts} for each, texts in found.items()],
+        }
+        emit(document)
+        return
+    for each, texts in found.items():
+        parts = [f"== {path}\n{text}" for path, text in texts.items()] or ["It has written no log yet."]
+        echo("\n".join([f"job {' '.join(filter(None, _format_job(submission, each)))}", *parts, ""]))
+    if not found:
+        say(f"No job of {submission.folder.name} has failed; --job N prints the log of any.")
+
+
+def _read_logs(submission: Submission, number: int, lines: int) -> dict[str, str]:
+    """Return the last lines of each log of a job that is not empty, by path."""
+    texts = {
+        path: path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        for path in submission.list_logs(number)
+    }
+    return {str(path): "\n".join(text) for path, text in texts.items() if text}
+
+
+def list_submissions(places: Places) -> list[SubmissionEntryDocument]:
+    """List the submissions of a runs folder, latest first, each with its numbers of jobs by state."""
+    from slurm.status import statuses
+    from slurm.submission import list_submissions as list_all
+
+    return [
+        {
+            "name": submission.folder.name,
+            "runs": len(submission.requests),
+            "methods": list(dict.fromkeys(str(request["method"]) for request in submission.requests)),
+            "counts": Counter(job.state for job in statuses(submission)),
+        }
+        for submission in list_all(places)
+    ]
+
+
+def format_submission(entry: SubmissionEntryDocument) -> tuple[str, str, str, str]:
+    """Format a submission as a row of `list submissions`."""
+    counts = ", ".join(f"{entry['counts'][state]} {state}" for state in STATES if entry["counts"].get(state))
+    return entry["name"], format_count(entry["runs"], "run"), counts, format_names(entry["methods"])
+
+
+@click.command("cancel", epilog=options.example("cancel"))
 @submission_argument
 @options.places
 @options.as_json
@@ -180,10 +246,10 @@ def cancel(*, name: str | None, places: Places, as_json: bool) -> None:
         document: CancelDocument = {"submission": submission.folder.name, "cancelled": cancelled}
         emit(document)
         return
-    click.echo(f"{submission.folder.name}: {format_count(len(cancelled), 'job')} cancelled")
+    echo(f"{submission.folder.name}: {format_count(len(cancelled), 'job')} cancelled")
 
 
-@click.command("resubmit")
+@click.command("resubmit", epilog=options.example("resubmit --resource memory=64G"))
 @submission_argument
 @click.option("--cluster", type=click.Choice(["local", "slurm"]), help="Where the jobs run (default: as last time).")
 @click.option("--profile", metavar="NAME|FILE.toml", help="Resources to request (default: as last time).")
@@ -215,7 +281,7 @@ def resubmit(
         document: ResubmitDocument = {"submission": submission.folder.name, "resubmitted": sent}
         emit(document)
         return
-    click.echo(f"{submission.folder.name}: {format_count(len(sent), 'job')} resubmitted")
+    echo(f"{submission.folder.name}: {format_count(len(sent), 'job')} resubmitted")
 
 
 def _print_plan(
@@ -239,7 +305,7 @@ def _print_plan(
             for job in numbers:
                 runs = "; ".join(str(requests[index]) for index in jobs[job].requests)
                 rows.append((str(number), str(task), str(job), runs))
-    click.echo("\n\n".join([_summarize_plan(requests, jobs, arrays), align_columns(rows), *scripts]))
+    echo("\n\n".join([_summarize_plan(requests, jobs, arrays), align_columns(rows), *scripts]))
 
 
 def _summarize_plan(requests: list[Request], jobs: list[Job], arrays: list[Array]) -> str:
@@ -280,4 +346,4 @@ def _format_progress(job: JobStatus) -> str:
 
 def _format_counts(jobs: list[JobStatus]) -> str:
     counts = Counter(job.state for job in jobs)
-    return ", ".join(f"{counts[state]} {state}" for state in ("waiting", "running", "done", "failed") if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

@@ -146,10 +146,32 @@ class JobDocument(JobRunsDocument):
     """One job of a submission and its state."""
 
     number: int
-    state: Literal["waiting", "running", "done", "failed"]
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
     reason: str
     progress: dict[str, Any] | None
     restarts: Sequence[str]
+
+
+class JobLogsDocument(TypedDict):
+    """The last lines of each log of a job, by path."""
+
+    number: int
+    logs: dict[str, str]
+
+
+class LogsDocument(SubmissionDocument):
+    """`logs`."""
+
+    jobs: list[JobLogsDocument]
+
+
+class SubmissionEntryDocument(TypedDict):
+    """One entry of `list submissions`; `counts` counts the jobs in each state."""
+
+    name: str
+    runs: int
+    methods: list[str]
+    counts: Mapping[str, int]
 
 
 class StatusDocument(SubmissionDocument):

@@ -1,4 +1,4 @@
-"""`list` and `show`: methods, protocols, datasets, nets, tracks, tables and runs, briefly or in full."""
+"""`list` and `show`: methods, protocols, datasets, nets, tracks, tables, runs and submissions, briefly or in full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.collection import StoredResult
 
-LISTS = ("methods", "protocols", "datasets", "nets", "tracks", "tables", "runs")
+LISTS = ("methods", "protocols", "datasets", "nets", "tracks", "tables", "runs", "submissions")
 
 UNVERIFIED = "(unverified)"
 """Mark in the line of a method that was compared with no other implementation."""
@@ -51,7 +51,7 @@ Document = TypeVar("Document")
 @options.plugin
 @options.as_json
 def list_(name: str, places: Places, results: Path, as_json: bool, **only: Any) -> None:
-    """List methods, protocols, datasets, nets, tracks, papers' tables or runs, with a line about each.
+    """List methods, protocols, datasets, nets, tracks, papers' tables, runs or submissions.
 
     Runs are listed latest first, with the settings in which those of the same method differ.
     """
@@ -62,6 +62,9 @@ def list_(name: str, places: Places, results: Path, as_json: bool, **only: Any) 
         return
     if any(only.values()):
         raise click.UsageError("--protocol, --method, --mine and --published apply to list runs")
+    if name == "submissions":
+        _list_submissions(places, as_json)
+        return
     if name == "tables":
         _list_tables(places, results / MEASURED, as_json)
         return
@@ -175,6 +178,16 @@ def _list_nets(as_json: bool) -> None:
         emit({"nets": list(map(nets.describe_net, nets.NETS))})
     else:
         echo(nets.format_nets())
+
+
+def _list_submissions(places: Places, as_json: bool) -> None:
+    from bench.cli.cluster import format_submission, list_submissions
+
+    entries = list_submissions(places)
+    if as_json:
+        emit({"submissions": entries})
+    elif entries:
+        echo(align_columns(map(format_submission, entries)))
 
 
 def _list_tables(places: Places, measured: Path, as_json: bool) -> None:

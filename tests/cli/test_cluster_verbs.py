@@ -92,7 +92,7 @@ def test_submit_says_how_to_follow_its_jobs(here: Here, monkeypatch: pytest.Monk
     assert "python -m bench status --runs 'my runs', collect" in here(*ask, "--runs", "my runs").err
 
 
-@pytest.mark.parametrize("verb", ["status", "collect", "cancel", "resubmit"])
+@pytest.mark.parametrize("verb", ["status", "logs", "collect", "cancel", "resubmit"])
 def test_with_nothing_submitted_every_verb_says_so(here: Here, verb: str) -> None:
     answer = here(verb)
     assert (answer.code, answer.out) == (2, "")

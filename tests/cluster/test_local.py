@@ -70,7 +70,7 @@ def settled(submission: Submission, *, ended: bool = True, seconds: float = 240)
     while time.monotonic() - begin < seconds:
         found = status.statuses(submission)
         states = {one.state for one in found}
-        if (ended and states <= {"done", "failed"}) or (not ended and "running" in states):
+        if (ended and states <= {"done", "failed", "cancelled"}) or (not ended and "running" in states):
             return found
         time.sleep(0.2)
     raise TimeoutError(found)
@@ -100,11 +100,14 @@ def test_one_failed_job_stops_no_other_and_resubmit_finishes_it(
 
 
 def test_a_killed_process_is_told_and_the_next_job_of_its_task_goes_on(
-    submit: Callable[..., Submission], tmp_path: Path
+    submit: Callable[..., Submission], bench: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "how").write_text("die")
-    broken, center = settled(submit("--method", "breaks,center"))
+    broken, center = settled(submission := submit("--method", "breaks,center"))
     assert (broken.state, broken.reason) == ("failed", "Its process was killed (out of memory?).")
+    assert f"{submission.folder.name}  " in (listed := bench("list", "submissions").out)
+    assert "1 done, 1 failed" in listed
+    assert bench("logs").out.startswith("job 0 breaks")
     assert center.state == "done"
 
 
@@ -116,4 +119,4 @@ def test_cancel_ends_what_runs_and_what_waits(
     assert [one.state for one in settled(submission, ended=False)] == ["running", "waiting"]
     assert "2 jobs cancelled" in bench("cancel").out
     assert [one.reason for one in status.statuses(submission)] == ["Cancelled.", "Cancelled."]
-    assert [one.state for one in settled(submission)] == ["failed", "failed"]
+    assert [one.state for one in settled(submission)] == ["cancelled", "cancelled"]

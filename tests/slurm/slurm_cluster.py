@@ -59,7 +59,7 @@ def until(holds: Callable[[list[JobStatus]], bool], submission: Submission, seco
 
 def ended(found: list[JobStatus]) -> bool:
     """Whether every job has ended."""
-    return {one.state for one in found} <= {"done", "failed"}
+    return {one.state for one in found} <= {"done", "failed", "cancelled"}
 
 
 def wait_for(files: list[Path], seconds: float = WAIT) -> None:
