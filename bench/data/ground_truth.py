@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from bench.data.image_names import ImageNames
 from bench.errors import BadFileError, RequestError, UnknownNameError
 
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
+
+Part = Literal["labels", "boxes", "masks"]
+"""What a protocol looks at."""
 
 FEW = 200
 """Of more images than these, a message suggests none: comparing names takes long."""
@@ -115,6 +118,11 @@ class GroundTruth:
         o = self.objects
         required = (self.classes, self.ids, self.size, self.labels, o.image, o.label, o.box, o.difficult)
         return array_digest(*required, *self._optional_columns())
+
+    def digest_part(self, part: Part) -> str:
+        """Digest of the ground truth as if it had labels alone, or boxes or masks in addition and not both."""
+        kept = self if part == "masks" else replace(self, masks=None)
+        return (kept if part == "boxes" else replace(kept, objects=empty_objects())).digest
 
     def _optional_columns(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
         """Yield what only some datasets have, each under its name; the digests of other datasets never change."""

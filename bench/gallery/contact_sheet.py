@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from bench import registry
 from bench.core.files import Places
 from bench.data.dataset import read_split
 from bench.data.datasets import Dataset, open_dataset
-from bench.data.ground_truth import GroundTruth
+from bench.data.ground_truth import GroundTruth, Part
 from bench.data.pixels import read_pixels
 from bench.errors import BenchError, MissingDataError, RequestError
 from bench.gallery.drawing import canvas
@@ -50,7 +50,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     outcomes, folder = _locate_files(kept, places)
     dataset = open_dataset(result.dataset, places, options)
     truth = read_split(dataset, result.split)
-    if truth.digest != result.truth_digest:
+    if result.truth_digest not in (truth.digest, *map(truth.digest_part, get_args(Part))):
         raise RequestError(
             f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "
             f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."

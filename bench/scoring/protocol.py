@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import digest
 from bench.core.toml import check_toml, read_toml
-from bench.data.ground_truth import PRESENT, GroundTruth
+from bench.data.datasets import DATASETS
+from bench.data.ground_truth import PRESENT, GroundTruth, Part
 from bench.errors import BadFileError, RequestError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class Family(Interface):
     """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
     A family that looks only at the classes that an image shows has `PRESENT_ONLY = True`: maps of others need not be
-    computed, and what is predicted of them must change no metric. One that needs more than image labels says so by
-    `NEEDS`. A family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
+    computed, and what is predicted of them must change no metric. One says what ground truth it looks at by `NEEDS`: it
+    is given no images that lack it, and on datasets of one's own no other ground truth is part of its results. A family
+    whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
     `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
     """
 
@@ -175,6 +177,9 @@ _LACKS: dict[Need, Callable[[GroundTruth], NDArray[np.bool_]]] = {
 }
 
 
+_PARTS: dict[Need, Part] = {"labels": "labels", "boxes": "boxes", "class masks": "masks", "object masks": "masks"}
+
+
 @dataclass(frozen=True, eq=False)
 class BoundProtocol:
     """A record with its family and its validated switches: what scoring needs."""
@@ -216,6 +221,17 @@ class BoundProtocol:
         images = f"{lacking} of {len(truth.ids)} images of {truth.dataset} {truth.split}"
         rule = f"{self.record.name} needs {needs}, which {images} lack"
         return RequestError(f"{rule}. {dataset.suggest_truth(needs)}.")
+
+    def digest_truth(self, truth: GroundTruth) -> str:
+        """Digest of the ground truth that a result was made with.
+
+        Of a dataset of one's own it is what the family looks at: boxes that are added change no result of labels. Of
+        others it is all that there is, since their results have always had that.
+        """
+        needs: Need | None = getattr(self.family, "NEEDS", None)
+        if truth.dataset in DATASETS or needs is None:
+            return truth.digest
+        return truth.digest_part(_PARTS[needs])
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ def summarise_outcomes(
 
 def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predictions: str) -> str:
     """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
-    return compute_address(predictions, protocol.record.name, protocol.digest(truth.classes), truth.digest)
+    digests = protocol.digest(truth.classes), protocol.digest_truth(truth)
+    return compute_address(predictions, protocol.record.name, *digests)
 
 
 def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluation, **origin: Any) -> Result:
@@ -121,7 +122,7 @@ def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluat
         "family": protocol.record.family,
         "digest": protocol.digest(truth.classes),
         "conventions": protocol.conventions.model_dump(mode="json"),
-        "truth_digest": truth.digest,
+        "truth_digest": protocol.digest_truth(truth),
         "ids_digest": truth.ids_digest,
         "dataset": truth.dataset,
         "split": truth.split,

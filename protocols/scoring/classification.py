@@ -19,9 +19,10 @@ from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import RankedHits, average_precisions, rank_rows
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "labels"
 METRICS = dict.fromkeys(("mAP", "P_C", "R_C", "F1_C", "P_O", "R_O", "F1_O"), True)
 
 

@@ -18,9 +18,10 @@ from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import rank_within_images
-from bench.scoring.protocol import FamilyScore, Replicates
+from bench.scoring.protocol import FamilyScore, Need, Replicates
 
 VERSION = 1
+NEEDS: Need = "labels"
 METRICS = {"accuracy": True, "top1_cls_error": False, "top5_cls_error": False}
 
 

@@ -86,6 +86,22 @@ def test_a_file_is_scored_on_own_data_and_labels_alone_are_refused(here: Bench, 
     assert "pxap needs object masks, which 4 of 4 images of mine test lack" in answer.err
 
 
+def test_boxes_that_are_added_change_no_result_of_labels(here: Bench, tmp_path: Path) -> None:
+    file = describe(here, own_cases.write_folders(tmp_path / "labels", boxes=False))
+    rows = [f"{name},{label},{place}" for place, name in enumerate(TEST) for label in CLASSES]
+    Path("scores.csv").write_text("\n".join(["image,label,score", *rows]), encoding="utf-8")
+    ask = ("score", "--predictions", "scores.csv", "--protocol", "cls", "--data", file, "--json")
+    (before,) = here(*ask).json()["results"]
+    own_cases.write_folders(tmp_path / "labels")
+    Path(file).write_text('boxes = "boxes.csv"\n' + Path(file).read_text(encoding="utf-8"), encoding="utf-8")
+    (after,) = here(*ask).json()["results"]
+    assert (after["address"], after["truth_digest"]) == (before["address"], before["truth_digest"])
+    assert here("table", "--protocol", "cls", "--data", file).out.count("\nscores ") == 1
+    Path("boxes.csv").write_text(f"image,label,score,x1,y1,x2,y2\n{TEST[0]},{CLASSES[0]},1,1,1,9,9\n", encoding="utf-8")
+    of_boxes = ("score", "--predictions", "boxes.csv", "--protocol", "det", "--data", file, "--json", "--allow-missing")
+    assert here(*of_boxes).json()["results"][0]["truth_digest"] != after["truth_digest"]
+
+
 def test_the_page_shows_what_init_says(here: Bench, tmp_path: Path) -> None:
     page = (registry.ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
     _, command, _, said, *_ = re.split(r"^```\w*\n", page, flags=re.MULTILINE)
