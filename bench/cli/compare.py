@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", epilog=options.example("compare cam grad-cam --protocol voc07-point-val"))
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=options.make_completer("methods", "addresses"))
+@click.argument("b", metavar="B", shell_complete=options.make_completer("methods", "addresses"))
 @click.option(
     "--protocol",
     metavar="NAME",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command("gate", epilog=options.example('gate --accept "a smaller learning rate"'))
-@click.argument("addresses", nargs=-1, metavar="[RESULT]...")
+@click.argument("addresses", nargs=-1, metavar="[RESULT]...", shell_complete=options.make_completer("addresses"))
 @click.option("--baseline", type=options.FILE, help="Folder of baselines.  [default: RESULTS/baselines]")
 @click.option(
     "--tolerance",
@@ -88,7 +88,7 @@ def gate(
         _print_accepted(moved, baseline, as_json=as_json)
         return 0
     accepted = baselines.read(baseline)
-    damaged = len(baselines.list_files(baseline)) - len(accepted)
+    damaged = baselines.count_damaged(baseline)
     if not accepted:
         say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
     checks = gates.gate(selected, accepted, tolerance / 100)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,19 +27,21 @@ def parse_names(_context: click.Context, _option: click.Parameter, values: Itera
 
 
 def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completer for the names of `methods`, `protocols`, `datasets`, `nets`, `tables` or `tracks`.
+    """Return a shell completer for names of these kinds, those of `_list_names`.
 
     In a comma-separated list, it completes the last name.
     """
 
-    def complete(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    def complete(context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for kind in kinds for name in _list_names(kind) if name.startswith(last)]
+        names = (name for kind in kinds for name in _list_names(kind, context.params, last))
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
     return complete
 
 
-def _list_names(kind: str) -> Iterable[str]:
+def _list_names(kind: str, given: Mapping[str, Any], last: str) -> Iterable[str]:
+    """List the names of a kind; the other options that were given say of what."""
     from bench import registry
     from bench.cli.nets import NETS
     from bench.data.datasets import list_datasets
@@ -55,7 +57,28 @@ def _list_names(kind: str) -> Iterable[str]:
         from bench.tracks.track import list_tracks
 
         return list_tracks()
-    return registry.methods() if kind == "methods" else registry.protocols()
+    if kind == "addresses":
+        return _list_addresses(given)
+    if kind == "settings":
+        classes = [registry.parse(method, {})[0] for method in given.get("methods") or ()]
+        return dict.fromkeys(f"{field}=" for cls in classes for field in cls.Config.model_fields)
+    if kind == "conventions":
+        records = [registry.protocol(name) for name in given.get("protocols") or filter(None, [given.get("protocol")])]
+        return dict.fromkeys(f"{key}=" for record in records for key in record.conventions)
+    if kind == "protocols":
+        return registry.protocols()
+    name, colon, _ = last.partition(":")
+    if colon and name in registry.methods():
+        return [f"{name}:{variant}" for variant in registry.variants(registry.methods()[name])]
+    return registry.methods()
+
+
+def _list_addresses(given: Mapping[str, Any]) -> Iterable[str]:
+    """List the addresses of published results and of those in the runs folder, by the names of their records."""
+    from bench.verbs.results import MEASURED, find_results
+
+    folders = (find_results(given.get("results")) / MEASURED, Path(given.get("runs") or RUNS) / "results")
+    return (path.stem.rpartition(".")[2] for folder in folders for path in sorted(folder.glob("[!.]*.json")))
 
 
 def parse_pairs(_context: click.Context, option: click.Parameter, values: Iterable[str]) -> dict[str, str]:
@@ -153,6 +176,7 @@ conventions = click.option(
     multiple=True,
     callback=parse_switches,
     metavar="KEY=VALUE",
+    shell_complete=make_completer("conventions"),
     help="Override a convention of the protocol; can be repeated or comma-separated.",
 )
 

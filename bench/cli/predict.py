@@ -20,7 +20,7 @@ SHOWN = 3
 
 
 @click.command("predict", epilog=options.example("predict 4f2a90 photographs --out predictions"))
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=options.make_completer("addresses"))
 @click.argument("images", nargs=-1, required=True, type=options.FILE, metavar="IMAGE...|FOLDER")
 @click.option(
     "--out",

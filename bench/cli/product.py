@@ -47,6 +47,7 @@ _OPTIONS = options.combine(
         multiple=True,
         callback=options.parse_pairs,
         metavar="KEY=VALUE",
+        shell_complete=options.make_completer("settings"),
         help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
     ),
     click.option(

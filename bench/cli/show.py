@@ -80,13 +80,20 @@ def list_(name: str, places: Places, results: Path, as_json: bool, **only: Any) 
             echo(f"{UNVERIFIED}: compared with no other implementation")
 
 
+def _complete_name(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of anything that has one; after `run`, an address."""
+    kinds = ["methods", "protocols", "datasets", "nets", "tracks"]
+    is_run = (context.params.get("name") or ())[:1] == ("run",)
+    return options.make_completer(*(["addresses"] if is_run else kinds))(context, argument, incomplete)
+
+
 @click.command("show", epilog=options.example("show melm"))
 @click.argument(
     "name",
     nargs=-1,
     required=True,
     metavar="NAME | run ADDRESS",
-    shell_complete=options.make_completer("methods", "protocols", "datasets", "nets", "tracks"),
+    shell_complete=_complete_name,
 )
 @click.option("--images", type=click.IntRange(min=1), help="Draw this many images of a run, the worst and the best.")
 @click.option("--out", type=options.FILE, help="Page to write with --images.  [default: RUNS/sheets/ADDRESS.html]")

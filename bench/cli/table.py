@@ -71,7 +71,7 @@ def table(
 
 
 @click.command("publish", epilog=options.example("publish 4f2a90 --results my-results"))
-@click.argument("address", required=False)
+@click.argument("address", required=False, shell_complete=options.make_completer("addresses"))
 @options.track
 @click.option("--into", type=options.FILE, help="Folder to copy into.  [default: RESULTS/measured]")
 @options.allow_dirty

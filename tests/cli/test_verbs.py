@@ -255,6 +255,12 @@ def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
         ("run --data sh", ["shapes"]),
         ("show largest", ["largest-proposal"]),
         ("pub", ["publish"]),
+        ("run --method melm:base", ["melm:base", "melm:base+clique"]),
+        ("run --method cam,wsddn:r", ["cam,wsddn:released"]),
+        ("run --method cam --set ep", ["epochs="]),
+        ("run --method cam --set epochs=1,lr_d", ["epochs=1,lr_drop="]),
+        ("score --protocol voc07-det --convention iou_t", ["iou_threshold="]),
+        ("run --protocol voc07-point --convention tolerance_s", ["tolerance_shape="]),
         ("table melm-", [f"melm-{number}" for number in range(1, 8)]),
         ("table lea", ["leaderboard"]),
         ("table --protocol voc07-corloc-", ["voc07-corloc-any"]),
@@ -270,6 +276,15 @@ def test_a_shell_completes_verbs_and_names(words: str, found: list[str]) -> None
     *before, incomplete = words.split()
     shell = ShellComplete(verbs, {}, "weakloc", "_WEAKLOC_COMPLETE")
     assert [item.value for item in shell.get_completions(before, incomplete)] == found
+
+
+def test_a_shell_completes_addresses(here, tmp_path: Path) -> None:
+    for name in ("measured/voc07-det.cam.ab12.json", "measured/voc07-det.cam.cd34.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    shell = ShellComplete(verbs, {}, "weakloc", "_WEAKLOC_COMPLETE")
+    for before in (["show", "run"], ["publish"], ["compare", "cam"], ["predict"]):
+        assert [item.value for item in shell.get_completions(before, "ab")] == ["ab12"], before
 
 
 def test_errors_leave_stdout_empty_for_json(here) -> None:
