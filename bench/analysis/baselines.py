@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.core.files import atomic_file, path_below, write_text
 from bench.core.provenance import current_time, read_revision
+from bench.errors import BadFileError
 from bench.records.collection import StoredResult, read_each
 from bench.records.replicates import replicates_path
 from bench.records.result import Result, require_committed, write_result
@@ -45,28 +46,51 @@ def find_baseline(result: Result, accepted: Iterable[SeedGroup]) -> SeedGroup:
 def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_dirty: bool = False) -> list[str]:
     """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words.
 
-    Raises RequestError, before anything moves, for a new one from an edited checkout unless `allow_dirty`.
+    The ledger comes first: what was killed after it is finished by the next call. Raises RequestError, before anything
+    moves, for a new one from an edited checkout unless `allow_dirty`.
     """
-    moved = []
     baselines = read(folder)
     known = {other.result.address for other in baselines}
-    new = [one for one in results if one.result.address not in known]
-    require_committed([] if allow_dirty else [one.result for one in new])
-    for one in new:
-        former = [other for other in baselines if _replaces(one.result, other.result)]
+    new = [(one, _find_former(one, baselines)) for one in results if one.result.address not in known]
+    require_committed([] if allow_dirty else [one.result for one, _ in new])
+    _record(folder / LEDGER, new, reason)
+    for one, _ in new:
         _copy(one, folder)
-        _record(folder / LEDGER, one.result, [other.result for other in former], reason)
-        for other in former:
-            other.record.unlink()
-            replicates_path(other.record).unlink(missing_ok=True)
-        was = "".join(f", was {_values(other.result)}" for other in former)
-        moved.append(f"{_describe(one.result)}: {_values(one.result)}{was}")
-    return moved
+    for other in _list_replaced(folder, _read_all(folder)):
+        replicates_path(other.record).unlink(missing_ok=True)
+        other.record.unlink()
+    return [
+        f"{_describe(one.result)}: {_values(one.result)}{''.join(f', was {_values(other)}' for other in former)}"
+        for one, former in new
+    ]
 
 
 def read(folder: Path) -> list[StoredResult]:
     """Read the baselines of a folder; those that cannot be believed are left out, with a warning."""
+    there = _read_all(folder)
+    replaced = {other.record for other in _list_replaced(folder, there)}
+    return [one for one in there if one.record not in replaced]
+
+
+def count_damaged(folder: Path) -> int:
+    """Count the records of a folder of baselines that cannot be believed."""
+    return len(list_files(folder)) - len(_read_all(folder))
+
+
+def _read_all(folder: Path) -> list[StoredResult]:
+    """Read the records of a folder, also those that an `accept` that was killed has replaced and not deleted."""
     return read_each(list_files(folder), with_replicates=True)
+
+
+def _list_replaced(folder: Path, there: Iterable[StoredResult]) -> list[StoredResult]:
+    """List the records that others of the folder have replaced, by the ledger."""
+    records = {one.result.address: one for one in there}
+    gone: set[str] = set()
+    for line in _read_ledger(folder / LEDGER):
+        if line["address"] in records:
+            gone.discard(line["address"])
+            gone.update(line["replaces"])
+    return [one for address, one in records.items() if address in gone]
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -86,8 +110,10 @@ def _knows_given(a: Result, b: Result) -> bool:
     return a.config.keys() >= set(b.given or ())
 
 
-def _replaces(new: Result, old: Result) -> bool:
-    return new.seed == old.seed and is_same_kind(new, old)
+def _find_former(new: StoredResult, baselines: Iterable[StoredResult]) -> list[Result]:
+    """Find the baselines of the same thing and seed."""
+    old = [other.result for other in baselines]
+    return [other for other in old if new.result.seed == other.seed and is_same_kind(new.result, other)]
 
 
 def _get_time(row: SeedGroup) -> str:
@@ -107,22 +133,49 @@ def _copy(one: StoredResult, folder: Path) -> None:
     write_result(record, one.result)
 
 
-def _record(ledger: Path, result: Result, former: Sequence[Result], reason: str) -> None:
-    line = {
-        "when": current_time(),
-        "reason": reason,
-        "revision": read_revision(Path(__file__).parent)["revision"],
-        "protocol": result.protocol,
-        "dataset": result.dataset,
-        "split": result.split,
-        "method": result.label,
-        "seed": result.seed,
-        "address": result.address,
-        "metrics": result.metrics,
-        "replaces": [{"address": one.address, "metrics": one.metrics} for one in former],
-    }
+def _record(ledger: Path, new: Sequence[tuple[StoredResult, Sequence[Result]]], reason: str) -> None:
+    """Add a line for each new baseline to the ledger, unless one that was killed has done it for the same reason."""
+    pending: dict[str, object] = {}
+    for line in _read_ledger(ledger):
+        pending[line["address"]] = line.get("reason")
+        for address in line["replaces"]:
+            pending.pop(address, None)
+    lines = [
+        {
+            "when": current_time(),
+            "reason": reason,
+            "revision": read_revision(Path(__file__).parent)["revision"],
+            "protocol": one.result.protocol,
+            "dataset": one.result.dataset,
+            "split": one.result.split,
+            "method": one.result.label,
+            "seed": one.result.seed,
+            "address": one.result.address,
+            "metrics": one.result.metrics,
+            "replaces": [{"address": other.address, "metrics": other.metrics} for other in former],
+        }
+        for one, former in new
+        if pending.get(one.result.address) != reason
+    ]
     before = ledger.read_text(encoding="utf-8") if ledger.exists() else ""
-    write_text(ledger, before + json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+    added = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    if added:
+        write_text(ledger, before + added)
+
+
+def _read_ledger(ledger: Path) -> list[dict[str, Any]]:
+    """Read the lines of a ledger, oldest first, with the addresses that each replaces. Raises BadFileError."""
+    lines = []
+    text = ledger.read_text(encoding="utf-8", errors="replace") if ledger.exists() else ""
+    for row, raw in enumerate(text.splitlines()):
+        try:
+            line = json.loads(raw)
+            replaces = [str(other["address"]) for other in line["replaces"]]
+            lines.append({**line, "address": str(line["address"]), "replaces": replaces})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            rule = "not a line of the ledger. Delete it: what it says of replaced baselines is lost, nothing else"
+            raise BadFileError(ledger, rule, row=row) from None
+    return lines
 
 
 def _describe(result: Result) -> str:
