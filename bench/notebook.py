@@ -14,8 +14,8 @@ from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.tables.frames import make_frame, tables_to_frame, tables_to_html
 from bench.tables.leaderboard import leaderboards
-from bench.tables.model import Cell, Table
-from bench.tables.numbers import bounds, percent
+from bench.tables.model import Table
+from bench.tables.one_result import make_result_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,16 +54,7 @@ class NotebookResult(Result):
         return plot_result(stored, self._places, images=images, options=self._data_options)
 
     def _repr_html_(self) -> str:
-        where = f"{self.protocol} on {self.dataset} {self.split}{' (partial)' if self.partial else ''}"
-        columns = ("metric", "per cent", "95 % interval")
-        rows = [_make_cells(name, value, self.intervals.get(name)) for name, value in self.metrics.items()]
-        title, remarks = f"{self.label} · {where}{self.seed_suffix}", (*self.notes, f"result {self.address}")
-        tables = [Table(title, columns, tuple(rows), remarks=remarks)]
-        for metric, values in self.per_class.items():
-            intervals = self.class_intervals.get(metric, {})
-            rows = [_make_cells(name, value, intervals.get(name)) for name, value in values.items()]
-            tables.append(Table(f"{metric} by class", ("class", *columns[1:]), tuple(rows)))
-        return tables_to_html(tables)
+        return tables_to_html(make_result_tables(self))
 
 
 class ResultList(tuple[NotebookResult, ...]):
@@ -108,10 +99,6 @@ def _show_result(stored: StoredResult, places: Places, data_options: Mapping[str
 def _make_row(metric: str, of: str | None, value: float | None, ends: tuple[float, float] | None) -> dict[str, Any]:
     low, high = ends or (None, None)
     return {"metric": metric, "class": of, "value": value, "low": low, "high": high}
-
-
-def _make_cells(name: str, value: float | None, ends: tuple[float, float] | None) -> tuple[Cell, ...]:
-    return Cell(name, name), Cell(value, percent(value) or "undefined"), Cell(None, bounds(ends))
 
 
 def _describe(result: Result) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def check(methods: tuple[str, ...], net: str | None, places: Places, as_json: bo
     methods = methods or ON_NETS
     for name in methods:
         registry.check_name(name)
-    from bench.contract import check_method, has_passed  # slow: imports torch
+    from bench.contract import check_isolated, has_passed  # slow: imports torch
 
     progress = make_reporter()
-    findings = {name: check_method(name, places, progress, net=net) for name in methods}
+    findings = {name: check_isolated(name, places, progress, net=net) for name in methods}
     if as_json:
         document: CheckDocument = {"methods": [_to_document(*item) for item in findings.items()]}
         emit(document)
@@ -129,6 +129,7 @@ def _sync_once(uri: str | None, places: Places, *, as_json: bool) -> int:
         emit(cast(SyncDocument, asdict(report)))
     else:
         echo(f"{report.uri}: {len(report.added)} added, {len(report.already)} already there")
+        say(report.how_to_look)
     for address, reason in report.failed.items():
         say(f"Error: {address}: {reason}")
     return 3 if report.failed else 0

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import time
@@ -33,10 +34,12 @@ from bench.core.redaction import remove_secrets
 from bench.errors import BadFileError, RunError, first_line
 from bench.records.result import SYNTHETIC, Result, list_records, read_result
 from bench.records.store import Store
+from bench.tables.frames import tables_to_html
+from bench.tables.one_result import make_result_tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
 
 ADDRESS = "weakloc.address"
 """The tag that holds a result's address."""
@@ -45,6 +48,9 @@ SYNC = "weakloc.sync"
 """The tag that says whose sync began a run, and when, in seconds since the epoch."""
 
 _ABANDONED_S = 3600.0
+
+MOST_NAMED = 4
+"""At most so many settings are in the name of a run."""
 
 BATCH, PARAMS, VALUE = 1000, 100, 5000
 """MLflow's limits: metrics and parameters a batch; characters of a value that every store takes."""
@@ -58,6 +64,13 @@ class SyncReport:
     added: tuple[str, ...] = ()
     already: tuple[str, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def how_to_look(self) -> str:
+        """Say how one looks at the store."""
+        if self.uri.startswith("http"):
+            return f"Look at it in a browser: {self.uri}"
+        return f"Look at it in a browser: mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
 
 def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) -> SyncReport:
@@ -149,20 +162,42 @@ def _add(client: MlflowClient, store: Store, record: Path, owner: str) -> None:
     when = _milliseconds(result, record)
     metrics = _metrics(result, log, when)
     params = [Param(key, _text(value)) for key, value in {**result.config, "seed": result.seed}.items()]
-    name = result.label if result.seed is None else f"{result.label} seed {result.seed}"
     into = experiment(client, f"{result.protocol} on {result.dataset}", store.places.runs)
     tags = _tags(result) | {SYNC: f"{owner} {time.time():.0f}"}
-    run = client.create_run(into, when, tags, name).info.run_id
+    begin = when - round(1000 * sum(result.seconds.values()))
+    run = client.create_run(into, begin, tags, _name(result)).info.run_id
+    client.log_inputs(run, [_describe_dataset(result)])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[start : start + BATCH])
     for start in range(0, len(params), PARAMS):
         client.log_batch(run, params=params[start : start + PARAMS])
-    for file in (record, store.outcomes_path(result.address), log):
+    sheet = store.places.runs / "sheets" / f"{result.address}.html"
+    for file in (record, store.outcomes_path(result.address), log, sheet):
         if file is not None and file.is_file():
             client.log_artifact(run, str(file))
+    client.log_text(run, tables_to_html(make_result_tables(result)), "tables.html")
     client.set_terminated(run, end_time=when)
     if client.tracking_uri.startswith("http"):
         _keep_one(client, run, into, result.address)
+
+
+def _name(result: Result) -> str:
+    """Name a run by its method, the settings that were given, and its seed."""
+    given = [key for key in result.given or () if key in result.config and key not in ("net", "weights")]
+    shown = [f"{key}={_text(result.config[key])}" for key in given[:MOST_NAMED]]
+    more = [f"and {len(given) - MOST_NAMED} more"] if len(given) > MOST_NAMED else []
+    settings = f" [{', '.join(shown + more)}]" if shown else ""
+    return f"{result.label}{settings}" + ("" if result.seed is None else f" seed {result.seed}")
+
+
+def _describe_dataset(result: Result) -> DatasetInput:
+    """Describe the evaluated images as MLflow lists datasets, by the digest of their ground truth."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    split = {"dataset": result.dataset, "split": result.split, "images": result.images}
+    name = f"{result.dataset} {result.split}"
+    dataset = Dataset(name, result.truth_digest[:36], "weakloc", json.dumps(split))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "evaluation")])
 
 
 def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
@@ -201,6 +236,9 @@ def _tags(result: Result) -> dict[str, str]:
     tags: dict[str, Any] = {f"weakloc.{name}": getattr(result, name) for name in names.split()}
     tags |= {
         ADDRESS: result.address,
+        "weakloc.net": result.config.get("net"),
+        "weakloc.family": result.family,
+        "weakloc.edited": result.is_edited,
         "weakloc.synthetic": result.dataset in SYNTHETIC,
         "mlflow.source.git.commit": result.provenance.get("revision"),
     }

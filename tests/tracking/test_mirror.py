@@ -39,6 +39,7 @@ def record(runs: Path, address: str, **changes: Any) -> Result:
         "address": address, "protocol": "voc07-det", "family": "detection", "digest": "d1", "conventions": {},
         "truth_digest": "t1", "ids_digest": "i1", "dataset": "shapes", "split": "test", "images": 2, "partial": False,
         "method": "melm", "variant": "l2+arl", "seed": 3, "predictions": "p1", "config": {"net": "tiny", "scales": [1]},
+        "given": ("net", "scales"),
         "metrics": {"mAP_11pt": 1 / 3, "mAP_area": None}, "higher_is_better": {"mAP_11pt": True, "mAP_area": True},
         "intervals": {"mAP_11pt": (0.25, 0.5)}, "seconds": {"training": 8.5}, "created": "2026-01-02T03:04:05+00:00",
         "provenance": {"revision": "abc123"},
@@ -78,6 +79,8 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
     """A store that holds two results: `trained`, of a training of three epochs, and `floor`, of none."""
     runs = tmp_path_factory.mktemp("tracked") / "runs"
     record(runs, "trained", training="t-1")
+    (runs / "sheets").mkdir()
+    (runs / "sheets" / "trained.html").write_text("<p>The worst and the best")
     log(runs, "t-1", "".join(json.dumps(epoch) + "\n" for epoch in EPOCHS))
     record(runs, "floor", method="center", variant=None, seed=None, config={}, intervals={}, dataset="voc2007")
     assert sync(Places(runs)).added == ("floor", "trained")
@@ -107,8 +110,11 @@ def test_a_run_is_found_by_what_it_is_of(mirror: Mirror) -> None:
     expected = {"method": "melm", "variant": "l2+arl", "split": "test", "training": "t-1", "synthetic": "true"}
     assert expected.items() <= tags.items()
     assert tags["mlflow.source.git.commit"] == "abc123"
-    assert (run.info.run_name, run.info.status) == ("melm:l2+arl seed 3", "FINISHED")
-    assert run.info.start_time == 1767323045000  # 2026-01-02T03:04:05Z
+    assert (run.info.run_name, run.info.status) == ("melm:l2+arl [scales=[1]] seed 3", "FINISHED")
+    assert run.info.end_time == 1767323045000  # 2026-01-02T03:04:05Z
+    assert run.info.end_time - run.info.start_time == 8500
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("shapes test", "t1")
     assert mirror.client.get_experiment(run.info.experiment_id).name == "voc07-det on shapes"
 
 
@@ -118,7 +124,11 @@ def test_a_run_has_its_files(mirror: Mirror) -> None:
         "trained.json",
         "trained.parquet",
         "log.jsonl",
+        "tables.html",
+        "trained.html",
     }
+    tables = (Path(run.artifact_uri.removeprefix("file://")) / "tables.html").read_text()
+    assert "<caption>melm:l2+arl · voc07-det on shapes test" in tables
     copy = Path(run.artifact_uri.removeprefix("file://")) / "trained.json"
     assert copy.read_bytes() == (mirror.runs / "results" / "trained.json").read_bytes()
 
@@ -126,7 +136,11 @@ def test_a_run_has_its_files(mirror: Mirror) -> None:
 def test_what_learns_nothing_has_no_epochs(mirror: Mirror) -> None:
     run = mirror.run("floor")
     assert not [name for name in run.data.metrics if name.startswith("train/")]
-    assert {file.path for file in mirror.client.list_artifacts(run.info.run_id)} == {"floor.json", "floor.parquet"}
+    assert {file.path for file in mirror.client.list_artifacts(run.info.run_id)} == {
+        "floor.json",
+        "floor.parquet",
+        "tables.html",
+    }
 
 
 def test_a_second_sync_adds_nothing(mirror: Mirror) -> None:
@@ -161,7 +175,7 @@ def test_what_an_interrupted_sync_left_half_done_is_made_anew(
     assert sync(Places(mirror.runs)).added == (f"half-{moment}",)
     run = mirror.run(f"half-{moment}")
     assert (run.info.status, run.data.metrics["mAP_11pt"]) == ("FINISHED", 1 / 3)
-    assert len(mirror.client.list_artifacts(run.info.run_id)) == 2
+    assert len(mirror.client.list_artifacts(run.info.run_id)) == 3
     assert run.info.run_id != left.run_id
 
 
