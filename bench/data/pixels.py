@@ -23,10 +23,32 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
     """
     with _open_image(path) as image:
-        if _is_deep(image.mode):
-            grey = (np.array(image) >> 8).astype(np.uint8)
-            return np.stack([grey] * 3, axis=-1)
-        return np.array(image.convert("RGB"))
+        return _to_rgb(image)
+
+
+def _to_rgb(image: Any) -> NDArray[np.uint8]:
+    if _is_deep(image.mode):
+        grey = (np.array(image) >> 8).astype(np.uint8)
+        return np.stack([grey] * 3, axis=-1)
+    return np.array(image.convert("RGB"))
+
+
+def read_nonzero(path: Path, side: int) -> NDArray[np.bool_]:
+    """Read which pixels are not black, resized to side x side by nearest neighbour.
+
+    Raises BadFileError as `read_pixels` does.
+    """
+    import cv2
+
+    with _open_image(path) as image:
+        pixels = np.array(image) if image.mode in ("1", "L", "P") else _to_rgb(image)
+        palette = image.getpalette("RGB") if image.mode == "P" else None
+    small = cv2.resize(pixels.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+    if palette is not None:
+        is_black = np.ones(256, dtype=np.bool_)  # as indices beyond a short palette are
+        is_black[: len(palette) // 3] = ~np.reshape(palette, (-1, 3)).any(axis=1)
+        return np.asarray(~is_black[small])
+    return np.asarray(small.any(axis=2) if small.ndim == 3 else small > 0)
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ over IoU .3, .5 and .7 of the best threshold of each. BoxAcc and BoxAccV2 are th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.protocol import FamilyScore, Need, Replicates
+from protocols.scoring.level_contours import Grey, remove_small, trace_levels
 
 VERSION = 2
 NEEDS: Need = "boxes"
@@ -120,7 +121,9 @@ def scale_map(found: NDArray[np.floating]) -> FloatArray:
     if large.shape != (SIDE, SIDE):
         large = np.asarray(cv2.resize(large, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC))
     large -= large.min()
-    return large / top if (top := float(large.max())) > 0 else large
+    if (top := float(large.max())) > 0:
+        large /= top
+    return large
 
 
 def _scale_boxes(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
@@ -132,35 +135,40 @@ def _scale_boxes(boxes: FloatArray, size: NDArray[np.int32], conventions: Conven
 def _hits(found: FloatArray, truth_boxes: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
     """Whether each curve hits at each threshold (_CURVES, 1000).
 
-    Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once.
+    Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once, without contours
+    so small that they hit nothing. Where the largest of those that are left hits, but one of the small ones may be
+    larger, or contours of the same size differ, all contours are looked at.
     """
     grey = (found * 255).astype(np.uint8)
-    values = np.unique(grey)
+    values = np.flatnonzero(np.bincount(grey.ravel(), minlength=256))
     above = np.searchsorted(values, np.floor(TAUS * values[-1]), side="right")
     steps, of_tau = np.unique(above, return_inverse=True)
-    boxes, first, largest = _boxes(grey, [int(values[step - 1]) if step else -1 for step in steps])
+    levels = np.where(steps > 0, values[steps - 1], -1)
+    kept, removed = remove_small(grey, truth_boxes, min(_IOUS))
+    hits, is_open = _hits_of_levels(kept, levels, truth_boxes, conventions, removed)
+    if is_open.any():
+        hits[:, is_open], _ = _hits_of_levels(grey, levels[is_open], truth_boxes, conventions, -1)
+    return hits[:, of_tau]
+
+
+def _hits_of_levels(
+    grey: Grey, levels: NDArray[np.integer], truth_boxes: FloatArray, conventions: Conventions, removed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each curve hits at each level (_CURVES, L), and where that depends on contours that were removed (L,).
+
+    removed: the area that those may have; -1 if all are there.
+    """
+    contours = trace_levels(grey, levels.tolist())
+    boxes, first = contours.box, contours.first
     if conventions.box_ends == "wsolevaluation":
         boxes[:, 2:] = np.minimum(boxes[:, 2:], SIDE - 1) + 1
     best = iou(boxes, truth_boxes).max(axis=1)
+    level = np.repeat(np.arange(len(levels)), np.diff(first, append=len(boxes)))
+    top = np.maximum.reduceat(contours.area, first)
+    largest = np.flatnonzero(contours.area == top[level])
+    start = np.searchsorted(level[largest], np.arange(len(levels)))
+    is_hit = best[largest] >= 0.5
+    some, all_ = np.logical_or.reduceat(is_hit, start), np.logical_and.reduceat(is_hit, start)
+    is_open = (removed >= 0) & ((some & (top <= removed)) | (some != all_))
     best_of_all = np.maximum.reduceat(best, first)
-    return np.stack([best[largest] >= 0.5, *(best_of_all >= least for least in _IOUS)])[:, of_tau]
-
-
-def _boxes(grey: NDArray[np.uint8], levels: list[int]) -> tuple[FloatArray, list[int], list[int]]:
-    """Boxes (n, 4) of the contours of what is above each level, the row where each level begins, and of its largest.
-
-    Where nothing is above a level there is one box of no size at the origin.
-    """
-    import cv2
-
-    boxes: list[Any] = []
-    first, largest = [], []
-    for level in levels:
-        _, foreground = cv2.threshold(grey, level, 255, cv2.THRESH_BINARY)
-        contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        first.append(len(boxes))
-        areas = [cv2.contourArea(contour) for contour in contours] if len(contours) > 1 else [0.0]
-        largest.append(len(boxes) + areas.index(max(areas)))
-        boxes += map(cv2.boundingRect, contours) if contours else [(0, 0, 0, 0)]
-    x, y, width, height = np.array(boxes, dtype=np.float64).T
-    return np.stack([x, y, x + width, y + height], axis=1), first, largest
+    return np.stack([is_hit[start], *(best_of_all >= least for least in _IOUS)]), is_open

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import GroundTruth, Masks
-from bench.data.pixels import read_pixels
+from bench.data.pixels import read_nonzero
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -30,6 +30,7 @@ PRESENT_ONLY = True
 METRICS = {"PxAP": True}
 
 _EDGES = np.append(TAUS, 1.0)
+_ROUNDING = 1e-9
 
 
 class Conventions(protocol.Conventions):
@@ -76,23 +77,28 @@ def summarise(
 def _count(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
     """Pixels (2, 1001) of objects and of the rest whose score is at a threshold and under the next one."""
     object_, ignored = _regions(masks, image)
-    at = np.searchsorted(_EDGES, found, side="right") - 1
-    parts = (at[object_], at[~object_ & ~ignored])
-    return np.stack([np.bincount(part, minlength=len(_EDGES)) for part in parts])
+    part = (~object_).astype(np.int32)
+    if ignored is not None:
+        part[ignored & ~object_] = 2
+    part *= len(_EDGES)
+    part += _find_thresholds(found)
+    return np.bincount(part.ravel(), minlength=3 * len(_EDGES)).reshape(3, -1)[:2]
 
 
-def _regions(masks: Masks, image: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _find_thresholds(found: FloatArray) -> NDArray[np.int32]:
+    """Return the last threshold that each score reaches; only near one is it looked up, as rounding decides there."""
+    scaled = found * (len(_EDGES) - 1)
+    scaled -= _ROUNDING
+    at = scaled.astype(np.int32)
+    scaled += 2 * _ROUNDING
+    near = at != scaled.astype(np.int32)
+    at[near] = np.searchsorted(_EDGES, found[near], side="right") - 1
+    return at
+
+
+def _regions(masks: Masks, image: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
     """Return the pixels (224, 224) of any object, and those to ignore outside objects."""
-    shape = (SIDE, SIDE)
-    object_ = np.zeros(shape, dtype=np.bool_)
-    for file in masks.files[image]:
-        object_ |= _resize_nearest(file)
+    files = [read_nonzero(file, SIDE) for file in masks.files[image]]
     ignored = masks.ignore[image]
-    return object_, np.zeros(shape, dtype=np.bool_) if ignored is None else _resize_nearest(ignored)
-
-
-def _resize_nearest(file: Any) -> NDArray[np.bool_]:
-    import cv2
-
-    pixels = np.asarray(read_pixels(file).any(axis=2), dtype=np.uint8)
-    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0)
+    none = np.zeros((SIDE, SIDE), dtype=np.bool_)
+    return np.logical_or.reduce(files) if files else none, None if ignored is None else read_nonzero(ignored, SIDE)
