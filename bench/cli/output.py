@@ -69,9 +69,8 @@ def format_result(result: Result) -> str:
     """Format a result: method, protocol and split, then each metric with its 95 % interval."""
     from bench.tables.numbers import with_interval
 
-    part = " (partial)" if result.partial else ""
     images = f"{format_count(result.images, 'image')}{result.seed_suffix}"
-    head = f"{result.label} · {result.protocol} on {result.dataset} {result.split}{part}, {images}"
+    head = f"{result.label} · {result.protocol} on {result.evaluated_on}, {images}"
     rows = [
         (f"  {name}", with_interval(value, result.intervals.get(name)) or "undefined")
         for name, value in result.metrics.items()

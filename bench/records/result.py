@@ -23,6 +23,9 @@ SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
 
 
+OTHER_IMAGES = "not the protocol's images"
+"""What marks a result that is `partial`."""
+
 TRAINED_ON = "evaluated_images_trained_on"
 """The count of images that were trained on and then evaluated, under a protocol that wants others."""
 
@@ -54,6 +57,7 @@ class Result(BaseModel):
     split: str
     images: int = Field(ge=0)
     partial: bool
+    """Whether it was evaluated on other images than the protocol's: fewer, more, or others of the same name."""
     """Whether other images were evaluated than the protocol's own split."""
 
     method: str
@@ -118,6 +122,11 @@ class Result(BaseModel):
     def label(self) -> str:
         """`method:variant`, as typed on the command line."""
         return self.method if self.variant is None else f"{self.method}:{self.variant}"
+
+    @property
+    def evaluated_on(self) -> str:
+        """Dataset and split, marked if its images are not the protocol's."""
+        return f"{self.dataset} {self.split}{f' ({OTHER_IMAGES})' if self.partial else ''}"
 
     @property
     def seed_suffix(self) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.records.result import OTHER_IMAGES
 from bench.site.method import Found
 from bench.site.parts import Board, markup
 from bench.site.paths import method_page, paper_page, protocol_page
@@ -50,7 +51,7 @@ def _make_best_row(board: Board) -> Row:
     methods = len({result.method for result in results})
     return (
         Cell(board.protocol, board.protocol, link=protocol_page(board.protocol)),
-        Cell(board.dataset, f"{board.dataset}, partial" if board.of[0][0].partial else board.dataset),
+        Cell(board.dataset, f"{board.dataset}, {OTHER_IMAGES}" if board.of[0][0].partial else board.dataset),
         Cell(first[0].text, first[0].text, list_caveats(board.of[0]), link=method_page(board.of[0][0].method)),
         Cell(metric, metric),
         Cell(value.value, value.text),

@@ -73,8 +73,7 @@ def _get_place(result: Result) -> tuple[str, ...]:
 def _make_run_row(result: Result, name: str) -> Row:
     metric, value = next(iter(result.metrics.items()), ("", None))
     seed = "" if result.seed is None else str(result.seed)
-    partial = " (partial)" if result.partial else ""
-    where = f"{result.dataset} {result.split}{partial}"
+    where = result.evaluated_on
     return (
         Cell(name, name, (EDITED,) * result.is_edited, link=UP + run_page(result.address)),
         Cell(result.protocol, result.protocol, link=UP + protocol_page(result.protocol)),

@@ -15,7 +15,7 @@ from typing import Any
 from bench import registry
 from bench.core.bootstrap import interval
 from bench.errors import format_count
-from bench.records.result import SYNTHETIC, TRAINED_ON, Result
+from bench.records.result import OTHER_IMAGES, SYNTHETIC, TRAINED_ON, Result
 from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, list_caveats
 from bench.tables.model import Cell, Row, Table, Value
 from bench.tables.numbers import spread, with_interval
@@ -218,7 +218,7 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
             f"evaluated on other images or annotations: {result.split}, {format_count(result.images, 'image')}"
         )
     if result.partial:
-        remarks.append(f"partial: evaluated on {result.split}, {format_count(result.images, 'image')}")
+        remarks.append(f"{OTHER_IMAGES}: evaluated on {result.split}, {format_count(result.images, 'image')}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
     if trained_on := result.counts.get(TRAINED_ON):

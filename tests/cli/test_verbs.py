@@ -442,7 +442,7 @@ def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annot
 
 def test_people_read_per_cent_with_an_interval(here, annotations: Path, tmp_path: Path) -> None:
     answer = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL), "--name", "dogs")
-    assert "dogs · voc07-det on voc2007 test (partial), 4 images" in answer.out
+    assert "dogs · voc07-det on voc2007 test (not the protocol's images), 4 images" in answer.out
     assert "  note: not the published voc2007 test: 4 images, published 4952; " in answer.out
     assert "mAP_11pt  100.0 [100.0, 100.0]" in answer.out
 

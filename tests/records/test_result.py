@@ -41,6 +41,11 @@ def test_a_record_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     assert list(read_result(tmp_path / "r.json").metrics) == ["mAP_11pt", "mAP_area"]
 
 
+def test_what_is_not_the_protocols_images_says_so() -> None:
+    assert record().evaluated_on == "voc2007 test"
+    assert record(split="trainval", partial=True).evaluated_on == "voc2007 trainval (not the protocol's images)"
+
+
 def test_the_file_says_its_schema(tmp_path: Path) -> None:
     write_result(tmp_path / "r.json", record())
     assert json.loads((tmp_path / "r.json").read_text())["schema"] == SCHEMA

@@ -32,7 +32,7 @@ def test_a_table_for_each_protocol_names_the_track_and_its_rows_by_entry() -> No
     head, split = f"voc07-laptop, version {LAPTOP.version}", LAPTOP.find_split("voc07-point-val")
     assert point.title == f"{head}: voc07-point-val on voc2007 {split}, per cent"
     assert names(point) == ["cam", "center", "cam-untrained"]
-    assert not any("partial" in note for note in point.notes.values())  # the split is the track's whole
+    assert not any("not the protocol" in note for note in point.notes.values())  # the split is the track's whole
     assert names(corloc) == ["gmp"]
 
 
