@@ -45,6 +45,8 @@ def check(methods: tuple[str, ...], net: str | None, places: Places, as_json: bo
     methods = methods or ON_NETS
     for name in methods:
         registry.check_name(name)
+    if net is not None:
+        registry.find_net(net)  # an unknown one is no fault of a method
     from bench.contract import check_isolated, has_passed  # slow: imports torch
 
     progress = make_reporter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,18 +83,32 @@ def check_method(name: str, places: Places, progress: Progress = SILENT, *, net:
     Raises UnknownNameError, BadFileError for a file that is not one method, RequestError for a method of no kind;
     whatever else its code raises is a finding.
     """
-    cls, variant = registry.parse(name)
-    kept = _select_clauses(cls)
-    dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
-    findings: list[Finding] = []
-    with TemporaryDirectory() as folder, progress.task(f"Checking {name}", len(kept), unit="clauses") as step:
-        settings = {} if net is None else {"net": net}
-        subject = Subject(cls, variant, dataset, Path(folder), pick_device("cpu"), settings)
-        for clause, holds in kept.items():
-            reason = _reason_to_skip(clause, findings)
-            findings.append(Finding(clause, "skipped", reason) if reason else _finding(clause, holds, subject))
+    clauses = list_clauses(name)
+    with progress.task(f"Checking {name}", len(clauses), unit="clauses") as step:
+        findings = []
+        for finding in examine(name, places, net=net):
+            findings.append(finding)
             step()
     return findings
+
+
+def list_clauses(name: str) -> list[str]:
+    """List the clauses of a method. Raises as `check_method`."""
+    return [*_select_clauses(registry.parse(name)[0])]
+
+
+def examine(name: str, places: Places, *, net: str | None = None, known: Sequence[Finding] = ()) -> Iterator[Finding]:
+    """Yield what holds of each clause, in order, but for the first ones, of which it is known."""
+    cls, variant = registry.parse(name)
+    dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
+    findings = [*known]
+    with TemporaryDirectory() as folder:
+        settings = {} if net is None else {"net": net}
+        subject = Subject(cls, variant, dataset, Path(folder), pick_device("cpu"), settings)
+        for clause, holds in [*_select_clauses(cls).items()][len(findings) :]:
+            reason = _reason_to_skip(clause, findings)
+            findings.append(Finding(clause, "skipped", reason) if reason else _finding(clause, holds, subject))
+            yield findings[-1]
 
 
 def _select_clauses(cls: MethodClass) -> Clauses:

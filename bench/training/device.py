@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core.provenance import processor_has
 from bench.errors import RequestError
@@ -104,6 +104,30 @@ def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int
     """Set torch's random state (initial weights, dropout, what a method draws itself) for one place of a run."""
     state = entropy(purpose, seed, epoch, step, rank).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state >> np.uint64(1)))
+
+
+FEW_CHANNELS = 16
+"""On some processors torch 2.14 writes where it may not, in the backward pass of a pointwise convolution with a stride
+and fewer input channels than this, in the layout with channels last."""
+
+
+def place(method: nn.Module, device: torch.device) -> None:
+    """Move a method to a device, with channels last but for layers that this would crash."""
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in method.modules() if device.type == "cpu" else ():
+        if isinstance(layer, nn.Conv2d) and _is_crashing(layer):
+            layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
+            if _lay_out_plainly not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_lay_out_plainly)
+
+
+def _is_crashing(layer: nn.Conv2d) -> bool:
+    return layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < FEW_CHANNELS
+
+
+def _lay_out_plainly(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Lay out images (B, K, h, w) with channels first."""
+    return tuple(one.contiguous() for one in given)
 
 
 def to_input(image: Tensor, device: torch.device) -> Tensor:

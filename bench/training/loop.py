@@ -30,6 +30,7 @@ from bench.training.device import (
     STEP,
     autocast,
     catch_interrupts,
+    place,
     seed_torch,
     to_input,
     use_deterministic_algorithms,
@@ -75,7 +76,7 @@ def fit(
     `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays. Stopped
     by a SIGTERM or Ctrl-C, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
     """
-    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(method, device)
     average = WeightAverage(method, method.config.ema) if method.config.ema else None
     schedule = Schedule(method.config, source.total_steps, source.epochs, source.steps)
     training = _Training(method, source, _make_optimiser(method), schedule, average, folder, seed, device, workers)

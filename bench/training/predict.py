@@ -18,7 +18,7 @@ from bench.core.progress import SILENT, Progress
 from bench.method import MapConfig, MapMethod, ProposalConfig, ProposalMethod, TrainedConfig
 from bench.predictions.table import FOLDERS, About
 from bench.training import process_group
-from bench.training.device import use_deterministic_algorithms
+from bench.training.device import place, use_deterministic_algorithms
 from bench.training.feature_cache import ImageView
 from bench.training.map_inference import list_map_views, predict_from_maps
 from bench.training.prediction_parts import Made, Parts, Split
@@ -51,7 +51,7 @@ def predict(
     one, which alone returns tables, writes them. `check` raises if this process may no longer publish.
     Raises RunError for values that are no numbers, BadFileError for a photograph that cannot be read.
     """
-    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(method, device)
     method.eval()
     begin, total = time.monotonic(), len(split.truth.ids)
     parts = [range(start, min(start + PART, total)) for start in range(0, total, PART)]

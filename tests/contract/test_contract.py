@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import registry
-from bench.contract import Finding, check_method, has_passed
+from bench.contract import Finding, check_isolated, check_method, has_passed
 from bench.core.files import Places
 from bench.errors import BadFileError, UnknownNameError
 
@@ -286,3 +286,16 @@ def test_a_suite_that_skips_everything_is_not_passed() -> None:
     assert not has_passed([skipped, skipped])
     assert not has_passed([ok, failed])
     assert not has_passed([])
+
+
+@pytest.mark.slow
+def test_a_crash_is_a_clause_that_fails_and_the_others_are_examined(tmp_path: Path, shared: Places) -> None:
+    crash = "import os, signal\n        if len(images) == 1 and self.training: os.kill(os.getpid(), signal.SIGSEGV)"
+    (tmp_path / "sketch.py").write_text(MAP.replace("maps = self.maps", f"{crash}\n        maps = self.maps"))
+    registry.use_plugin(tmp_path / "sketch.py")
+    found = {one.name: one for one in check_isolated("sketch", shared)}
+    assert len(found) == 13
+    assert [name for name, one in found.items() if one.status == "failed"] == ["a batch may be of one image"]
+    assert "the process crashed (SIGSEGV), and so would a run" in found["a batch may be of one image"].detail
+    with pytest.raises(UnknownNameError):
+        check_isolated("nothing", shared)

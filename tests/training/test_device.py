@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from bench.errors import RequestError
 from bench.training.device import (
@@ -12,6 +13,7 @@ from bench.training.device import (
     STEP,
     entropy,
     pick_device,
+    place,
     resolve_precision,
     seed_torch,
     use_deterministic_algorithms,
@@ -59,3 +61,24 @@ def test_a_precision_that_was_asked_for_stays() -> None:
     assert resolve_precision("float32", cpu) == "float32"
     assert resolve_precision("bfloat16", cpu) == "bfloat16"
     assert resolve_precision("auto", cpu) in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("layer", "plain"),
+    [
+        (nn.Conv2d(8, 16, 1, stride=2), True),
+        (nn.Conv2d(16, 16, 1, stride=2), False),
+        (nn.Conv2d(8, 16, 1), False),
+        (nn.Conv2d(8, 16, 3, stride=2), False),
+    ],
+)
+def test_layers_that_crash_with_channels_last_get_them_first(layer: nn.Conv2d, plain: bool) -> None:
+    """On a processor with the fault, the backward pass of the first one ends the process otherwise."""
+    seen = []
+    layer.register_forward_hook(lambda _, given, out: seen.append(given[0].is_contiguous()))
+    for _ in range(2):
+        place(layer, torch.device("cpu"))
+    images = torch.rand(2, layer.in_channels, 64, 64).to(memory_format=torch.channels_last).requires_grad_()
+    layer(images).sum().backward()
+    assert seen == [plain]
+    assert len(layer._forward_pre_hooks) == plain
