@@ -5,21 +5,25 @@ A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; what is be
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
+import click
 from pydantic.fields import FieldInfo
 
 from bench import registry
+from bench.cli.main import GROUPS, verbs
 from bench.cli.output import format_value
 from bench.core.files import write_text
 from bench.paper_recipe import PaperRecipe, read_reasons, read_recipes
 from bench.predictions.table import FOLDERS, KINDS
 from bench.records.collection import StoredResult
-from bench.records.result import list_records, read_result
+from bench.records.result import Result, list_records, read_result
 from bench.scoring.protocol import BoundProtocol, read_record
 from bench.tables.render import FORMATS
 from bench.tracks.leaderboards import make_leaderboards
@@ -41,6 +45,10 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
     if what == "protocols":
         head = ("protocol", "learns on, is evaluated on", "takes", "metrics, primary first", "seen in")
         return _table(head, map(_protocol, bound))
+    if what == "verbs":
+        return "\n\n".join(_list_verbs())
+    if what.startswith("seconds of "):
+        return _tabulate_seconds(what.split()[-1])
     if what == "recipes":
         return "\n\n".join(_recipe(name, recipe) for name, recipe in sorted(read_recipes().items()))
     if what == "methods without a recipe":
@@ -114,6 +122,68 @@ def _switch(name: str, field: FieldInfo, family: list[BoundProtocol]) -> Iterato
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+SHARED = ("--data-root", "--runs", "--results", "--plugin", "--json")
+"""Options that most verbs have, described once."""
+
+
+def _list_verbs() -> Iterator[str]:
+    """Describe every verb, group by group: what it does, an example, its arguments and options."""
+    table = verbs.get_command(click.Context(verbs), "table")
+    assert table is not None
+    shared = [one for one in table.params if isinstance(one, click.Option) and one.opts[0] in SHARED]
+    yield _table(("option of most verbs", "what it does"), map(_option, shared))
+    for title, group in GROUPS.items():
+        yield f"## {title}"
+        for name in group:
+            command = verbs.get_command(click.Context(verbs), name)
+            assert command is not None, name
+            inner = command.commands.values() if isinstance(command, click.Group) else ()
+            for each, words in [(command, name), *((one, f"{name} {one.name}") for one in inner)]:
+                yield _describe_verb(each, words)
+
+
+def _describe_verb(command: click.Command, words: str) -> str:
+    shown = [one for one in command.params if isinstance(one, click.Option) and one.opts[0] not in SHARED]
+    arguments = [one.make_metavar(click.Context(command)) for one in command.params if isinstance(one, click.Argument)]
+    usage = " ".join(["python -m bench", words, *arguments])
+    example = (command.epilog or "").partition("Example:\n  ")[2]
+    code = "\n".join(f"    {line}" for line in ([usage] if arguments else []) + ([example] if example else []))
+    options = _table(("option", "what it does"), map(_option, shown)) if shown else ""
+    return "\n\n".join(filter(None, [f"### {words}", inspect.cleandoc(command.help or ""), code, options]))
+
+
+def _option(option: click.Option) -> tuple[str, str]:
+    """Return an option as it is typed, and its help with its default."""
+    names = "/".join([*option.opts, *option.secondary_opts])
+    value = "" if option.is_flag else f" {option.make_metavar(click.Context(click.Command('')))}"
+    value = value.replace("INTEGER RANGE", "N").replace("FLOAT RANGE", "X")
+    default = f" Default: {option.default}." if option.show_default and not option.is_flag else ""
+    words = f"{option.help or ''}{default}".replace("|", "\\|").replace("<", "&lt;")
+    return f"`{names}{value}`".replace("|", "\\|"), words
+
+
+def _tabulate_seconds(track: str) -> str:
+    """Tabulate what one seed of each method of a track took, by its published results."""
+    known = [read_result(record) for record in list_records(MEASURED)]
+    chosen = read_track(track)
+    costs: dict[str, list[Result]] = {}
+    for result in known:
+        entry = chosen.find_entry(result) if chosen.includes(result) else None
+        if entry is not None:
+            costs.setdefault(entry, []).append(result)
+    head = ("method", "training, s", "prediction, images/s", "peak memory, MiB")
+    rows = sorted((_describe_cost(name, results) for name, results in costs.items()), key=lambda row: float(row[1]))
+    return _table(head, rows)
+
+
+def _describe_cost(name: str, results: list[Result]) -> tuple[str, str, str, str]:
+    """Return the median over results of the seconds of a training, the speed of prediction and the peak memory."""
+    seconds = [result.seconds.get("training", 0.0) for result in results]
+    speeds = [speed for result in results if (speed := result.images_per_second.get("prediction"))]
+    memory = [result.peak_memory_mib for result in results if result.peak_memory_mib is not None]
+    return f"`{name}`", f"{median(seconds):.0f}", f"{median(speeds):,.4g}", f"{median(memory):,.0f}"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
