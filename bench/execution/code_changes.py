@@ -61,13 +61,24 @@ def find_edited(resolved: ResolvedRun, store: Store, record: Path) -> list[str]:
     made_by = read_result(record).provenance.get("code") if is_recorded else None
     if is_recorded and made_by in (None, digest(resolved.code)):
         return []
+    steps = {folder: _read(folder) for folder in _list_steps(resolved, store)}
     edited = {
         module
         for folder, code in _list_steps(resolved, store).items()
-        for module, before in _read(folder)["modules"].items()
+        for module, before in steps[folder]["modules"].items()
         if code.get(module) != before
     }
-    return sorted(edited) or (["methods (the files that would tell which are gone)"] if is_recorded else [])
+    if edited or not is_recorded:
+        return sorted(edited)
+    kept = {module for step in steps.values() for module in step["kept"]}  # for another record of the same predictions
+    return sorted(kept) or [_explain_unknown(steps)]
+
+
+def _explain_unknown(steps: Mapping[Path, Mapping[str, Any]]) -> str:
+    """Say why nobody knows which modules a record's code differs in."""
+    if any(step["modules"] for step in steps.values()):
+        return "methods (its predictions were made anew since)"
+    return "methods (the files that would tell which are gone)"
 
 
 def list_edited(folder: Path, code: Mapping[str, str]) -> list[str]:

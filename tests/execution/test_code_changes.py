@@ -213,6 +213,28 @@ def test_an_edited_module_of_ours_is_refused_until_somebody_chooses(
     assert ran(places, request) == anew
 
 
+def test_every_record_of_the_same_predictions_names_the_edited_modules(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = [asked("cam", protocol, net="tiny", weights="none", epochs=0) for protocol in ("voc07-point", "voc07-cls")]
+    first = [ran(places, request) for request in ask]
+    edit(monkeypatch, "cam.py")
+    report = run(ask, places, device="cpu", workers=0, threads=1, stored="keep")
+    assert {one.notes[-1] for one in report.results} == {"kept (--keep) from before its code was edited: methods.cam"}
+    edit(monkeypatch)
+    for request in ask:
+        with pytest.raises(RequestError, match=r"edited since: methods\.cam\. Add"):
+            ran(places, request)
+    again = ran(places, ask[0], stored="again")
+    assert again.metrics == first[0].metrics
+    with pytest.raises(RequestError, match=r"methods \(its predictions were made anew since\)\. Add"):
+        ran(places, ask[1])
+    shutil.rmtree(places.runs / "predictions")
+    shutil.rmtree(places.runs / "trainings")
+    with pytest.raises(RequestError, match=r"methods \(the files that would tell which are gone\)\. Add"):
+        ran(places, ask[1])
+
+
 @pytest.mark.parametrize("name", ["gmp.py", "vgg16.py", "libraries.py"])
 def test_what_a_run_does_not_use_may_be_edited(places: Places, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     request = asked("cam", net="tiny", weights="none", epochs=0)
