@@ -8,12 +8,12 @@ module that holds a method; one of `bench.protocols` names a package whose `*.to
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
 import sys
 import sysconfig
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from bench.core.failures import describe_failure, find_line
 from bench.core.files import digest
+from bench.core.setting_names import RENAMED
 from bench.core.source_code import digest_source, find_module, trace_imports
+from bench.core.toml import read_toml
 from bench.data import datasets
 from bench.errors import BadFileError, BenchError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
@@ -125,6 +127,38 @@ def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodC
         return cls, cls.default_variant
     _find(f"variant of {name}", variant, cls.variants, f"python -m bench show {name}")
     return cls, variant
+
+
+def check_settings(where: str, names: Iterable[str], cls: MethodClass) -> None:
+    """Check settings of which a method takes those that it has: another method must have each of the others.
+
+    Raises UnknownNameError, naming where they stand and what was meant.
+    """
+    if not (others := {*names} - cls.Config.model_fields.keys() - _list_loaded_settings()):
+        return
+    known = _list_all_settings()
+    if unknown := sorted(others - known):
+        raise UnknownNameError(f"setting in {where}", unknown[0], known, hint="python -m bench show METHOD")
+
+
+def _list_loaded_settings() -> set[str]:
+    """List the settings of the kinds of method, with their former names."""
+    from bench.method import BaseConfig
+
+    configs, found = [BaseConfig], {*RENAMED}
+    while configs:
+        config = configs.pop()
+        found |= config.model_fields.keys()
+        configs += config.__subclasses__()
+    return found
+
+
+def _list_all_settings() -> set[str]:
+    """List the settings of all methods; a file that cannot be imported has none."""
+    for name in methods():
+        with contextlib.suppress(RequestError):
+            method(name)
+    return _list_loaded_settings()
 
 
 def check_name(text: str) -> None:
@@ -400,10 +434,7 @@ def _find_kind(path: Path) -> Literal["method", "protocol", "net"]:
 
 def read_keys(path: Path) -> frozenset[str]:
     """Read the top-level keys of a TOML file, which tell what it describes. Raises BadFileError."""
-    try:
-        return frozenset(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise BadFileError(path, f"not valid TOML: {error}") from None
+    return frozenset(read_toml(path))
 
 
 def _describes_dataset(path: Path) -> bool:
@@ -472,9 +503,9 @@ def _docstring_line(path: Path, written: int) -> str:
 
 def _toml_summary(path: Path) -> str:
     try:
-        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("summary", ""))
-    except ValueError as error:
-        return f"(not valid TOML: {error})"
+        return str(read_toml(path).get("summary", ""))
+    except BadFileError as error:
+        return f"({error.rule})"
 
 
 @functools.cache

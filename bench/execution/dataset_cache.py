@@ -112,6 +112,7 @@ class DatasetCache:
         if key not in self._recipes:
             cls, variant = self.method(request.method, request.settings)
             dataset = self.dataset(name, request.data_options)
+            registry.check_settings(f"the recipe of {dataset.name}", dataset.recipe, cls)
             settings = registry.settle(
                 cls,
                 variant,

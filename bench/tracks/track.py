@@ -176,8 +176,9 @@ class Track(_Closed):
         what it makes. Raises as `registry.parse`.
         """
         cls = registry.parse(method, own)[0]
-        fields = cls.Config.model_fields
-        settings = {key: value for key, value in self.share_settings(group).items() if key in fields} | dict(own)
+        fields, shared = cls.Config.model_fields, self.share_settings(group)
+        registry.check_settings(f"track {self.name}", shared, cls)
+        settings = {key: value for key, value in shared.items() if key in fields} | dict(own)
         return [
             Request(
                 method,

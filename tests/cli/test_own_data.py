@@ -86,6 +86,21 @@ def test_a_file_is_scored_on_own_data_and_labels_alone_are_refused(here: Bench, 
     assert "pxap needs object masks, which 4 of 4 images of mine test lack" in answer.err
 
 
+def test_a_recipe_has_only_settings_that_a_method_has(here: Bench, tmp_path: Path) -> None:
+    file = describe(here, own_cases.write_csv(tmp_path / "mine"))
+    text = Path(file).read_text(encoding="utf-8")
+    ask = ("run", "--method", "center", "--protocol", "point", "--data", file)
+    for recipe, says in (
+        ("epchs = 3", "Unknown setting in the recipe of mine 'epchs'. Did you mean: epochs"),
+        ("local_los = 1", "Unknown setting in the recipe of mine 'local_los'. Did you mean: local_loss"),
+        ("epochs = 3\nlocal_loss = 'proposals'\nclip = 1\nnet = 'tiny'", ""),
+    ):
+        Path(file).write_text(f"{text}\n[recipe]\n{recipe}\n", encoding="utf-8")
+        answer = here(*ask)
+        assert answer.code == (2 if says else 0)
+        assert says in answer.err
+
+
 def test_boxes_that_are_added_change_no_result_of_labels(here: Bench, tmp_path: Path) -> None:
     file = describe(here, own_cases.write_folders(tmp_path / "labels", boxes=False))
     rows = [f"{name},{label},{place}" for place, name in enumerate(TEST) for label in CLASSES]

@@ -83,6 +83,12 @@ def test_a_digest_of_weights_needs_their_name(tmp_path: Path) -> None:
         read_track(str(write_track(tmp_path, text)))
 
 
+def test_a_shared_setting_is_one_of_a_method(tmp_path: Path) -> None:
+    track = read_track(str(write_track(tmp_path, TINY.replace('weights = "none"', 'weigths = "none"'))))
+    with pytest.raises(UnknownNameError, match=r"Unknown setting in track tiny 'weigths'\. Did you mean: weights"):
+        track.make_requests("cam", seed=0)
+
+
 def test_an_unknown_track_is_met_with_the_one_that_was_meant() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean: voc07-laptop"):
         read_track("voc7-laptop")
