@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,12 +64,13 @@ __all__ = ["Report", "Request", "run"]
 class Report:
     """The results of a product of requests, in the order of the requests, and the errors by request.
 
-    refused: the requests whose errors were said before the others began.
+    refused: the requests whose errors were said before the others began. is_single: whether there is but one.
     """
 
     results: list[Result] = field(default_factory=list)
     failed: dict[str, BenchError] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    is_single: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def run(
     datasets = replace(datasets or DatasetCache(places), progress=progress, workers=workers)
     features = places.cache / "features" if feature_cache else None
     options = ExecutionOptions(Store(places), chosen, workers, progress, cache << 20, features, stored)
-    report = Report()
+    report = Report(is_single=len(requests) == 1)
     with process_group.join_group(chosen), open_pool(chosen, threads, progress) as pool:
         runs = _prepare_all(requests, datasets, pool, options, report)
         prepared()
@@ -227,9 +229,12 @@ def _collect_errors(request: Request, report: Report) -> Iterator[None]:
         advice = "Try a smaller batch_size, input_size or scales."
         report.failed[str(request)] = RunError(f"Not enough memory ({reason}). {advice}")
     except Exception as error:
-        if (line := registry.find_own_line(error)) is None:
+        if (line := registry.find_own_line(error)) is not None:
+            report.failed[str(request)] = _describe_failure(error, request, line[0])
+        elif report.is_single:
             raise  # a fault of ours, of which the traceback tells most
-        report.failed[str(request)] = _describe_failure(error, request, line[0])
+        else:
+            report.failed[str(request)] = _describe_fault(error)
 
 
 def _describe_failure(error: Exception, request: Request, file: str) -> RunError:
@@ -237,6 +242,12 @@ def _describe_failure(error: Exception, request: Request, file: str) -> RunError
     method = request.method.partition(":")[0]
     test = f"python -m bench check --method {method} --plugin {file}"
     return RunError(f"{method} failed: {describe_failure(error, [file])}. Correct it, and run again; {test} tests it.")
+
+
+def _describe_fault(error: Exception) -> RunError:
+    """Describe a fault of ours, with its traceback: it may end no other run."""
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return RunError(f"{describe_failure(error)}. It is a fault of weakloc; please report it.\n{trace}")
 
 
 def describe_run(resolved: ResolvedRun) -> str:

@@ -163,6 +163,20 @@ def test_what_failed_goes_on_when_it_is_asked_again(places: Places, monkeypatch:
     assert not report.failed
 
 
+def test_a_fault_of_ours_stops_no_other_run_either(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise IndexError("of ours")
+
+    monkeypatch.setattr("methods.cam.Cam.loss", broken)
+    report, _ = ran(places, asked(), asked("center", "voc07-point"))
+    assert [result.method for result in report.results] == ["center"]
+    [error] = report.failed.values()
+    assert str(error).startswith("IndexError: of ours (test_pipeline.py, line ")
+    assert "Traceback (most recent call last)" in str(error)
+    with pytest.raises(IndexError, match="of ours"):  # alone, it is raised
+        ran(places, asked())
+
+
 def test_memory_that_does_not_suffice_is_no_traceback(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_much(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 TiB.\nDetails")
