@@ -145,21 +145,19 @@ def _show_thing(name: str, places: Places, as_json: bool) -> None:
     from bench.data.datasets import list_datasets
     from bench.tracks.track import list_tracks
 
-    method = name.partition(":")[0]
-    protocols = registry.protocols()
+    protocols, datasets, all_tracks = registry.protocols(), list_datasets(), list_tracks()
     if name in protocols:
-        _print(describe.describe_protocol(registry.protocol(name)), describe.format_protocol, as_json)
-    elif name in (datasets := list_datasets()):
-        _print(describe.describe_dataset(name, places), describe.format_dataset, as_json)
-    elif method in registry.methods():
-        _print(describe.describe_method(*registry.parse(name)), describe.format_method, as_json)
-    elif name in nets.NETS or nets.is_of_others(name):
-        _print(nets.describe_net(name), nets.format_net, as_json)
-    elif name in list_tracks() or Path(name).is_file():
-        _print(tracks.describe_track(name), tracks.format_track, as_json)
-    else:
-        known = [*registry.methods(), *protocols, *datasets, *nets.NETS, *list_tracks()]
-        raise UnknownNameError("method, protocol, dataset, net or track", name, known, hint="python -m bench list")
+        return _print(describe.describe_protocol(registry.protocol(name)), describe.format_protocol, as_json)
+    if name in datasets:
+        return _print(describe.describe_dataset(name, places), describe.format_dataset, as_json)
+    if name.partition(":")[0] in registry.methods():
+        return _print(describe.describe_method(*registry.parse(name)), describe.format_method, as_json)
+    if name in nets.NETS or nets.is_of_others(name):
+        return _print(nets.describe_net(name), nets.format_net, as_json)
+    if name in all_tracks or Path(name).is_file():
+        return _print(tracks.describe_track(name), tracks.format_track, as_json)
+    known = [*registry.methods(), *protocols, *datasets, *nets.NETS, *all_tracks]
+    raise UnknownNameError("method, protocol, dataset, net or track", name, known, hint="python -m bench list")
 
 
 def _print(document: Document, format_text: Callable[[Document], str], as_json: bool) -> None:
