@@ -149,7 +149,7 @@ def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
 def _has_time_left(told: str) -> bool:
     """Return whether `scontrol show job` puts the end of a job far after now."""
     end = re.search(r"\bEndTime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", told)
-    return bool(end) and (datetime.fromisoformat(end[1]) - datetime.now()).total_seconds() > 2 * WARNING
+    return end is not None and (datetime.fromisoformat(end[1]) - datetime.now()).total_seconds() > 2 * WARNING
 
 
 def _list_queued() -> dict[str, str]:

@@ -345,5 +345,5 @@ def _format_progress(job: JobStatus) -> str:
 
 
 def _format_counts(jobs: list[JobStatus]) -> str:
-    counts = Counter(job.state for job in jobs)
+    counts: Counter[str] = Counter(job.state for job in jobs)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
