@@ -57,6 +57,6 @@ def _list_keys(model: type[BaseModel], table: Sequence[str]) -> list[str]:
 def _find_model(annotation: Any) -> type[BaseModel] | None:
     """Find the model in an annotation, such as `dict[str, Model]`."""
     if hasattr(annotation, "model_fields"):
-        found: type[BaseModel] = annotation
-        return found
-    return next((found for one in get_args(annotation) if (found := _find_model(one)) is not None), None)
+        model: type[BaseModel] = annotation
+        return model
+    return next(filter(None, map(_find_model, get_args(annotation))), None)

@@ -64,7 +64,7 @@ def use_description(path: Path) -> str:
         raise MissingDataError("Description of a dataset", path, "python -m bench data init FOLDER writes one.")
     name, path = read_description(path).name, path.resolve()
     if name in DATASETS or name in _entry_points() or DESCRIPTIONS.setdefault(name, path) != path:
-        raise RequestError(f"{path}: there is a dataset {name!r} already. Change the name in the file.")
+        raise RequestError(f"{path}: a dataset {name!r} already exists. Change the name in the file.")
     return name
 
 

@@ -99,13 +99,15 @@ class Description(BaseModel):
                 raise ValueError(f"{key}: expected a path below the dataset's folder, but got {path!r}")
         for key in self.model_fields_set & _ONLY_IN.keys():
             if self.layout not in _ONLY_IN[key]:
-                raise ValueError(f"{key}: layout {self.layout} has no such key; {' and '.join(_ONLY_IN[key])} have it")
+                raise ValueError(
+                    f"{key}: only layout {' or '.join(_ONLY_IN[key])} has this key, and this one is {self.layout}"
+                )
         return self
 
     def _check_part(self, name: str, source: SplitSource) -> None:
         whole = self.splits.get(source.whole or "")
         if whole is None or whole.whole is not None:
-            raise ValueError(f"splits.{name}: {source.file!r} is a part of no split that is read from a file")
+            raise ValueError(f"splits.{name}: {source.file!r} must be part of a split that is read from a file")
         if source.images or source.masks:
             raise ValueError(f"splits.{name}: a part of another split has no images or masks of its own")
 

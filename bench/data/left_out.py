@@ -30,7 +30,7 @@ class LeftOut:
     def describe(self) -> str:
         """Describe them in a line, with the first names."""
         names = format_names(self.files, 3)
-        return escape_text(f"left out {format_count(len(self.files), 'file')}, {self.reason}: {names}. {self.advice}.")
+        return escape_text(f"{format_count(len(self.files), 'file')} left out ({self.reason}): {names}. {self.advice}.")
 
 
 def leave_out(folder: Path, error: BadFileError, advice: str) -> LeftOut:
@@ -58,9 +58,9 @@ def find_unused_images(folder: Path, used: Collection[Path], masks: frozenset[Pa
         elif folder / name not in used and masks.isdisjoint((folder / name).parents):
             unlisted[str(Path(name).parent)].append(name)
     for suffix, names in unreadable.items():
-        yield LeftOut(tuple(names), f"{suffix} (JPEG and PNG are read)", "Convert them to JPEG or PNG")
+        yield LeftOut(tuple(names), f"{suffix}; only JPEG and PNG are read", "Convert them to JPEG or PNG")
     for names in unlisted.values():
-        yield LeftOut(tuple(names), "in no split", advice)
+        yield LeftOut(tuple(names), "not in any split", advice)
 
 
 def _list_images(folder: Path) -> Iterator[str]:

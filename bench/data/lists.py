@@ -73,9 +73,9 @@ def check_name(path: Path, name: str, row: int | str) -> None:
 
 def _describe_unsafe(name: str) -> str:
     if not is_text(name):
-        return f"the name {_quote(name)} is not UTF-8 text: rename the file"
+        return f"the file name {_quote(name)} is not UTF-8 text: rename the file"
     if found := _FORBIDDEN.search(name):
-        return f"a name with {found[0]!r} is not read, as some systems cannot have it: rename {_quote(name)}"
+        return f"{_quote(name)} contains {found[0]!r}, which not every file system allows: rename the file"
     return f"expected the name of a file, but got {_quote(name)}"
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bench.data.left_out import LeftOut
 from bench.data.pixels import are_binary
-from bench.errors import BadFileError
+from bench.errors import BadFileError, format_count
 
 MASK_FOLDERS = ("SegmentationClass", "masks")
 
 OBJECTS = (
-    'masks hold 0 and 255 alone: 255 is taken as the object (masks_of = "objects"), which pxap evaluates; seg needs '
-    "1 + the class's index instead"
+    'masks hold only 0 and 255, so 255 is taken as the object (masks_of = "objects"), for pxap; '
+    "for seg, write 1 + the class's index"
 )
 
 
@@ -22,7 +22,7 @@ def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list
 
     names: the images, without suffix.
     """
-    left_out = []
+    left_out: list[LeftOut] = []
     for name in (one for one in MASK_FOLDERS if (folder / one).is_dir()):
         paths = [folder / name / f"{image}.png" for image in names]
         missing = [path for path in paths if not path.is_file()]
@@ -49,5 +49,5 @@ def _describe_masks(name: str, paths: Sequence[Path]) -> tuple[dict[str, str], l
 
 
 def _leave_out_incomplete(file: str, missing: Sequence[str], count: int) -> LeftOut:
-    reason = f"as {len(missing)} of {count} masks are missing (first: {missing[0]})"
-    return LeftOut((file,), reason, "Add them, and describe the folder again")
+    reason = f"{len(missing)} of {format_count(count, 'mask')} missing, first: {missing[0]}"
+    return LeftOut((file,), reason, "Add them, and run data init again")

@@ -15,14 +15,14 @@ from bench.data.ground_truth import ABSENT, GroundTruth
 from bench.data.pixels import Header, read_header
 from bench.errors import BadFileError, format_count, format_names
 
-_TURNED = "turned by EXIF (boxes and maps are those of the pixels as stored; viewers show them turned)"
-_DEEP = "grey with 16 bits (the upper 8 are read: convert them to 8 bits if they use fewer)"
+_TURNED = "with an EXIF rotation (boxes and maps refer to the pixels as stored; viewers rotate them)"
+_DEEP = "in 16-bit greyscale (the upper 8 bits are read; convert images that use fewer)"
 _MODES = {
-    "L": "grey (read as RGB)",
-    "LA": "grey with transparency (read as RGB without)",
-    "1": "black and white (read as RGB)",
-    "CMYK": "CMYK (read as RGB)",
-    "RGBA": "with transparency (read without)",
+    "L": "in greyscale (read as RGB)",
+    "LA": "in greyscale with transparency (read as RGB, without it)",
+    "1": "in black and white (read as RGB)",
+    "CMYK": "in CMYK (read as RGB)",
+    "RGBA": "with transparency (read without it)",
 }
 
 
@@ -51,10 +51,10 @@ def _describe_photograph(path: Path, size: tuple[int, ...]) -> Iterator[str]:
         yield f"that cannot be read ({error.rule})"
         return
     if header is None:
-        yield "not on disk"
+        yield "missing from disk"
         return
     if any(size) and size != (header.width, header.height):
-        yield "of another size than their annotation says"
+        yield "of a size other than annotated"
     yield from _describe_header(header)
 
 
@@ -93,14 +93,14 @@ def _list_label_oddities(truths: Sequence[GroundTruth]) -> Iterator[str]:
         shown = (truth.labels != ABSENT).any(axis=1)
         if not shown.all():
             names = [truth.ids[row] for row in np.flatnonzero(~shown)]
-            yield f"{format_count(len(names), 'image')} of {truth.split} without a class: {format_names(names, 3)}"
+            yield f"{format_count(len(names), 'image')} in {truth.split} without a class: {format_names(names, 3)}"
         if unseen := [name for name, column in truth.class_index.items() if (truth.labels[:, column] == ABSENT).all()]:
-            yield f"no image of {truth.split} shows {format_names(unseen)}"
+            yield f"no image in {truth.split} shows {format_names(unseen)}"
         if outside := _count_outside(truth):
-            yield f"{format_count(outside, 'box', 'boxes')} of {truth.split} beyond the edge of the image"
+            yield f"{format_count(outside, 'box', 'boxes')} in {truth.split} beyond the edge of the image"
     splits = Counter(image for truth in truths if truth.split in ("train", "val", "test") for image in truth.ids)
     if shared := [image for image, count in splits.items() if count > 1]:
-        yield f"{format_count(len(shared), 'image')} in two of train, val and test: {format_names(shared, 3)}"
+        yield f"{format_count(len(shared), 'image')} in more than one of train, val and test: {format_names(shared, 3)}"
 
 
 def _count_outside(truth: GroundTruth) -> int:

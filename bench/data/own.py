@@ -41,10 +41,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".Jpg", ".Jpeg", "
 """Those that are tried for a photograph whose file is named without."""
 
 _ADVICE = {
-    "voc": "Name them in a list of a split, or move them elsewhere",
-    "coco": "Add them to the images of a split's JSON file, or move them elsewhere",
-    "folder": "Put each into the folder of a class, or move it elsewhere",
-    "csv": "Add a row for each to a split's table, or move it elsewhere",
+    "voc": "Add their names to the list of a split, or move them elsewhere",
+    "coco": "Add them to the JSON file of a split, or move them elsewhere",
+    "folder": "Put each into the folder of its class, or move it elsewhere",
+    "csv": "Add a row for each to the table of a split, or move it elsewhere",
 }
 """What to do with photographs of no split."""
 
@@ -111,9 +111,10 @@ class OwnDataset(Dataset):
                 "csv": f"Add the columns x1, y1, x2, y2 ({table}) to the table",
                 "folder": f'Add boxes = "boxes.csv" ({table}) to {self.file}',
             }[self.description.layout]
-        pixels = "0 background, 1 + the class's index, 255 to ignore" if what == "class masks" else "above 0: object"
-        kind = "classes" if what == "class masks" else "objects"
-        return f'Add masks = "FOLDER", a PNG for each image ({pixels}), and masks_of = "{kind}" to {self.file}'
+        kind, pixels = "objects", "above 0 is the object"
+        if what == "class masks":
+            kind, pixels = "classes", "0 is background, 1 + the class's index a class, 255 ignored"
+        return f'Add masks = "FOLDER" and masks_of = "{kind}" to {self.file}: a PNG for each image, in which {pixels}'
 
     def find_left_out(self) -> list[LeftOut]:
         """Find the images below the dataset's folder that are in no split, and in no folder of masks."""
@@ -133,7 +134,8 @@ class OwnDataset(Dataset):
             path = content.folder / file
             if self._photographs.setdefault(image, path) != path:
                 advice = ' (set ids = "file")' if self.description.layout == "coco" else ""
-                raise BadFileError(self.locate(source.file), f"id {image!r} is that of another split's image{advice}")
+                rule = f"id {image!r} also belongs to an image of another split{advice}"
+                raise BadFileError(self.locate(source.file), rule)
         self._unread.discard(split)
         return content
 
@@ -146,8 +148,10 @@ class OwnDataset(Dataset):
         for image, path in zip(content.ids, paths, strict=True):
             require_file(path, f"mask of {image} of {self.name}", self.how_to_get)
         if of_classes and (content.labels == PRESENT).any() and are_binary(paths):
-            rule = f"the masks of {split} in {folder} hold 0 and 255 alone, and 255 is a pixel to ignore, not a class"
-            advice = 'masks_of = "objects" (for pxap) makes 255 the object; for seg, write 1 + the class\'s index'
+            rule = f"the masks of {split} in {folder} hold only 0 and 255, and 255 marks pixels to ignore"
+            advice = (
+                'if it marks the object, add masks_of = "objects" (for pxap) or write 1 + the class\'s index (for seg)'
+            )
             raise BadFileError(self.file, f"{rule}: {advice}")
         files = tuple((path,) for path in paths)
         return Masks(of_classes, files, (None,) * len(paths))
@@ -212,7 +216,7 @@ def _read_folder(dataset: OwnDataset, split: str, source: SplitSource) -> Conten
         rows = [row for row in read_label_rows(path, dataset.classes) if _is_image(path, root, row, index)]
         for row in rows:
             if row.label is not None and row.label != label[index[row.image]]:
-                raise BadFileError(path, f"{row.image!r} is of another class than its folder's", row=row.row)
+                raise BadFileError(path, f"the label of {row.image!r} is not the class of its folder", row=row.row)
         objects = _to_objects(rows, index)
     return Content(ids, root, ids, size, labels, objects)
 
@@ -221,7 +225,7 @@ def _read_csv(dataset: OwnDataset, split: str, source: SplitSource) -> Content:
     path = _require(dataset, dataset.locate(source.file), split)
     rows = read_label_rows(path, dataset.classes)
     if not rows:
-        raise BadFileError(path, "lists no image")
+        raise BadFileError(path, "lists no images")
     ids = tuple(dict.fromkeys(row.image for row in rows))
     index, folder = {image: row for row, image in enumerate(ids)}, _locate_photographs(dataset, source)
     labels = derive_labels(len(ids), len(dataset.classes), empty_objects())
@@ -252,7 +256,7 @@ def _require(dataset: OwnDataset, path: Path, what: str) -> Path:
 def _is_image(path: Path, root: Path, row: LabelRow, index: dict[str, int]) -> bool:
     """Whether a row is of an image of this split. Raises BadFileError if it is of no image at all."""
     if row.image not in index and not (root / row.image).is_file():
-        example = f"an image is its path below it, such as {next(iter(index))!r}"
+        example = f"name images by their path below it, such as {next(iter(index))!r}"
         raise BadFileError(path, f"there is no image {row.image!r} in {root}: {example}", row=row.row)
     return row.image in index
 

@@ -51,12 +51,12 @@ class Photographs(Dataset):
         turned = [name for name, header in headers.items() if header.orientation != 1]
         deep = [name for name, header in headers.items() if header.is_deep]
         if turned:
-            count = format_count(len(turned), "photograph is", "photographs are")
-            rule = "turned by EXIF data in viewers, and not here, where pixels are as stored"
+            count = format_count(len(turned), "photograph has", "photographs have")
+            rule = "an EXIF rotation, which viewers apply; coordinates refer to the pixels as stored"
             yield f"{count} {rule} (first: {turned[0]})"
         if deep:
             count = format_count(len(deep), "photograph is", "photographs are")
-            rule = "grey with 16 bits, of which the upper 8 are read: convert them to 8 bits if they use fewer"
+            rule = "in 16-bit greyscale, of which the upper 8 bits are read; convert images that use fewer"
             yield f"{count} {rule} (first: {deep[0]})"
 
 
@@ -70,9 +70,10 @@ def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, path in (pair for one in given for pair in _list_files(one)):
         if not is_text(name):
-            raise BadFileError(path, "the name of this file is not UTF-8 text: rename it")
+            raise BadFileError(path, "the file name is not UTF-8 text: rename the file")
         if found.setdefault(name, path) != path:
-            raise RequestError(f"{path} and {found[name]} are both called {name}: give a folder above both, or one.")
+            rule = f"{path} and {found[name]} would both be called {name}"
+            raise RequestError(f"{rule}: give the folder above them, or only one.")
     if not found:
         raise RequestError(f"No photograph ({', '.join(SUFFIXES)}) in {', '.join(map(str, given)) or 'no path'}.")
     return found

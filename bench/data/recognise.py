@@ -27,7 +27,7 @@ BOXES = "boxes.csv"
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "img", "photos", ".")
 _WHOLE = "all"
-_CORRECT = "Correct it, and describe the folder again"
+_CORRECT = "Correct it, and run data init again"
 
 
 class Recognised(NamedTuple):
@@ -54,12 +54,12 @@ def describe_folder(folder: Path, file: Path, *, name: str | None = None, layout
     if not folder.is_dir():
         raise MissingDataError("folder of photographs", folder, "Give the folder that holds them.")
     if file.suffix != ".toml" or file.exists():
-        rule = "exists already" if file.exists() else "does not end with .toml"
+        rule = "already exists" if file.exists() else "does not end with .toml"
         raise RequestError(f"{file} {rule}: choose another file with --out.")
     keys, notes, left_out = recognise(folder, layout)
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "own"
     if name in list_datasets():
-        raise RequestError(f"There is a dataset {name!r} already. Choose another name with --name.")
+        raise RequestError(f"A dataset {name!r} already exists. Choose another name with --name.")
     said = {"name": name, "licence": "not stated", "folder": os.path.relpath(folder.resolve(), file.resolve().parent)}
     return Described(check_toml(file, said | keys, Description), notes, left_out)
 
@@ -74,13 +74,13 @@ def recognise(folder: Path, layout: str | None = None) -> Recognised:
             keys, notes = {"layout": name, **found.keys, "splits": _sort_splits(found.keys["splits"])}, found.notes
             if list(keys["splits"]) == [_WHOLE]:
                 keys["splits"] |= {"train": f"{_WHOLE}:1-4of5", "test": f"{_WHOLE}:5of5"}
-                notes = (*notes, "no split was found: every fifth image is test, the others are train")
+                notes = (*notes, "no splits found: every fifth image is in test, the others are in train")
             for option, split in (("--train-split", "train"), ("--split", "test")):
                 if split not in keys["splits"]:
                     notes = (*notes, f"no split is called {split}: name one with {option}, or rename one in the file")
             return Recognised(keys, notes, tuple(left_out))
     raise RequestError(
-        f"{folder} holds no {layout or 'dataset'} that is recognised. Expected XML annotations (voc), a JSON file with "
+        f"No {layout or 'dataset'} recognised in {folder}. Expected XML annotations (voc), a JSON file with "
         "images, annotations and categories (coco), a CSV file with the columns image and label (csv), or a folder of "
         f"photographs for each class (folder).{''.join(f' Note: {one.describe()}' for one in left_out[:3])}"
     )
@@ -118,7 +118,7 @@ def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[s
             try:
                 found = parse_xml(file).iterfind("object")
             except BadFileError as error:
-                left_out.append(leave_out(folder, error, "Correct it if it is an annotation"))
+                left_out.append(leave_out(folder, error, "If it is an annotation, correct it"))
             else:
                 classes[file.stem] = [(item.findtext("name") or "").strip() for item in found]
         if classes:
@@ -136,12 +136,12 @@ def _find_unlisted(folder: Path, annotations: str, ids: Sequence[str], lists: di
     """Find the lists that are not where lists are looked for, and the annotations that are in none."""
     for path in sorted([*folder.glob("*.txt"), *folder.glob("ImageSets/*.txt")]):
         if {line.strip() for line in path.read_text("utf-8", "replace").splitlines()} & {*ids}:
-            advice = "Move it there, and describe the folder again"
-            yield LeftOut((str(path.relative_to(folder)),), "as lists are read from ImageSets/Main", advice)
+            advice = "Move it there, and run data init again"
+            yield LeftOut((str(path.relative_to(folder)),), "lists are read from ImageSets/Main", advice)
     listed = {image for path in lists.values() for image in read_lines(path)}
     if lists and (unlisted := [image for image in ids if image not in listed]):
         files = tuple(str(Path(annotations, f"{image}.xml")) for image in unlisted)
-        yield LeftOut(files, "in no list of ImageSets/Main", "Add their names to a list")
+        yield LeftOut(files, "not in any list of ImageSets/Main", "Add their names to a list")
 
 
 def _look_for_coco(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
@@ -165,7 +165,7 @@ def _look_for_coco(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
     numbers = Counter(str(image.get("id")) for document in documents.values() for image in document["images"])
     if max(numbers.values(), default=1) > 1:
         keys["ids"] = "file"
-        notes.append("splits have the same image numbers: an image's id is its file")
+        notes.append("image numbers repeat across splits: ids are file names instead")
     images = [str(Path(name).with_suffix("")) for one in documents.values() for name in _list_file_names(one)]
     return _add_masks(folder, keys, images, left_out, notes)
 
@@ -177,7 +177,7 @@ def _read_instances(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Pat
             for key in ("images", "annotations", "categories"):
                 get_list(path, document, key)
         except BadFileError as error:
-            left_out.append(leave_out(folder, error, "Correct it if it lists images and objects as COCO does"))
+            left_out.append(leave_out(folder, error, "If it lists images and objects as COCO does, correct it"))
         else:
             yield path, document
 
@@ -208,7 +208,8 @@ def _look_for_csv(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
         "splits": _take_as_whole(splits, left_out),
     }
     if (folder / BOXES).is_file():
-        left_out.append(LeftOut((BOXES,), "as tables of splits have the boxes", "Add x1, y1, x2 and y2 to their rows"))
+        advice = "Add the columns x1, y1, x2 and y2 there"
+        left_out.append(LeftOut((BOXES,), "boxes are read from the tables of splits", advice))
     return _add_masks(folder, keys, [str(Path(name).with_suffix("")) for name in files], left_out)
 
 
@@ -217,7 +218,7 @@ def _read_tables(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, 
         try:
             yield path, list(read_records(path))
         except BadFileError as error:
-            left_out.append(leave_out(folder, error, "Correct it if it is the table of a split"))
+            left_out.append(leave_out(folder, error, "If it is the table of a split, correct it"))
 
 
 def _look_for_folder(folder: Path, left_out: list[LeftOut]) -> Recognised | None:

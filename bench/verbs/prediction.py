@@ -110,7 +110,7 @@ class PredictionWriter:
         if taken := next((path for path in files.values() if out.resolve() in path.resolve().parents), None):
             raise RequestError(f"--out {out}: the photograph {taken} lies in it. Give another folder.")
         if (other := find_other(out)) is not None:
-            raise RequestError(f"--out {out}: predict did not write {other}. Give a new or an empty folder.")
+            raise RequestError(f"--out {out}: predict did not write {other}. Give a new or empty folder.")
 
     def __enter__(self) -> PredictionWriter:
         shutil.rmtree(self._part, ignore_errors=True)

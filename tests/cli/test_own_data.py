@@ -49,7 +49,7 @@ def test_init_says_what_it_recognised_and_check_says_it_again(here: Bench, tmp_p
     answer = here("data", "init", own_cases.write_csv(tmp_path / "mine"))
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"Layout csv, 2 classes: {', '.join(CLASSES)}\nmine\nsplit")
-    assert "note: 1 image grey (read as RGB): a 01.jpg\n" in answer.out
+    assert "note: 1 image in greyscale (read as RGB): a 01.jpg\n" in answer.out
     assert answer.out.endswith("Wrote mine.toml\n")
     assert here("data", "init", "mine").code == 2
     (checked,) = here("data", "check", "mine.toml", "--contents", "--images", 4, "--json").json()["datasets"]

@@ -140,7 +140,7 @@ def test_any_photograph_will_do_and_the_text_says_what_is_seen(
     assert answer.code == 0, answer.err
     assert [line for line in answer.out.splitlines() if not line.startswith("  ")] == ["Zoë 1", "deep/grey"]
     assert answer.out.count(": point ") == 6
-    assert "note: 1 photograph is turned by EXIF data in viewers" in answer.err
+    assert "note: 1 photograph has an EXIF rotation, which viewers apply" in answer.err
     with Image.open(tmp_path / "out/pictures/deep/grey.jpg") as picture:
         assert picture.height == 320
     assert pq.read_table(tmp_path / "out/scores.parquet").num_rows == 6
@@ -251,7 +251,7 @@ def test_a_folder_with_files_of_others_is_refused(
     asked = ("predict", made.results["cam voc07-point"].address, made.images[0], "--runs", made.places.runs)
     answer = here(*asked, "--device", "cpu", "--out", "out")
     assert answer.code == 2
-    assert f"--out out: predict did not write {mine.parent.name}/mine.jpg. Give a new or an empty folder." in answer.err
+    assert f"--out out: predict did not write {mine.parent.name}/mine.jpg. Give a new or empty folder." in answer.err
     assert mine.exists()
     assert "predict did not write this file" in here(*asked, "--device", "cpu", "--out", mine).err
 

@@ -52,26 +52,31 @@ def test_images_of_no_split_and_in_other_formats_are_named(layout: str, tmp_path
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"any")
     found = name_left_out(folder)
-    assert "left out 2 files, .webp (JPEG and PNG are read): b.webp, c.WEBP. Convert them to JPEG or PNG." in found
+    assert "2 files left out (.webp; only JPEG and PNG are read): b.webp, c.WEBP. Convert them to JPEG or PNG." in found
     for name in ("d.tif", "e.bmp", "f.gif", "g.avif"):
-        assert f"left out 1 file, {name[1:]} (JPEG and PNG are read): {name}. Convert them to JPEG or PNG." in found
-    (unlisted,) = (one for one in found if "in no split" in one)
-    assert unlisted.startswith("left out 2 files, in no split: extra/1.jpg, extra/2.PNG. ")
+        assert any(f"1 file left out ({name[1:]}; only JPEG and PNG are read): {name}. " in one for one in found)
+    (unlisted,) = (one for one in found if "not in any split" in one)
+    assert unlisted.startswith("2 files left out (not in any split): extra/1.jpg, extra/2.PNG. ")
     assert len(found) == 6
 
 
 @pytest.mark.parametrize(
     ("layout", "file", "text", "says"),
     [
-        ("csv", "train.csv", "image,label\na.jpg,b,c\n", "row 0: expected 2 fields, but got 3: train.csv. Correct it"),
-        ("csv", "val.csv", "name;class\n", "expected a header with image and label, each once, but got 'name;class'"),
-        ("csv", "boxes.csv", "", "as tables of splits have the boxes: boxes.csv. Add x1, y1, x2 and y2 to their rows."),
+        (
+            "csv",
+            "train.csv",
+            "image,label\na.jpg,b,c\n",
+            "(row 0: expected 2 fields, but got 3): train.csv. If it",
+        ),
+        ("csv", "val.csv", "name;class\n", "expected a header with image and label, each once, but got 'name;class')"),
+        ("csv", "boxes.csv", "", "(boxes are read from the tables of splits): boxes.csv. Add the columns"),
         ("coco", "annotations/instances_train.json", "{", "not valid JSON"),
-        ("coco", "captions.json", '{"images": []}', "expected a list 'annotations', but got NoneType: captions.json."),
+        ("coco", "captions.json", '{"images": []}', "expected a list 'annotations', but got NoneType): captions.json."),
         ("voc", "Annotations/readme.xml", "<readme/>", "expected an <annotation>, but got <readme>; move other"),
-        ("voc", "Annotations/more.xml", "<annotation/>", "in no list of ImageSets/Main: Annotations/more.xml."),
-        ("voc", "train.txt", "\n".join(TRAIN), "as lists are read from ImageSets/Main: train.txt. Move it there"),
-        ("voc", "ImageSets/Segmentation/val.txt", "gone", "as 1 of 1 masks are missing (first: gone.png): ImageSets/"),
+        ("voc", "Annotations/more.xml", "<annotation/>", "(not in any list of ImageSets/Main): Annotations/more.xml."),
+        ("voc", "train.txt", "\n".join(TRAIN), "(lists are read from ImageSets/Main): train.txt. Move it there"),
+        ("voc", "ImageSets/Segmentation/val.txt", "gone", "(1 of 1 mask missing, first: gone.png): ImageSets/"),
     ],
 )
 def test_a_file_that_is_no_split_is_named(layout: str, file: str, text: str, says: str, tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_a_file_that_is_no_split_is_named(layout: str, file: str, text: str, say
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(text, encoding="utf-8")
     (found,) = [text for one in describe(folder)[0].left_out if says in (text := one.describe())]
-    assert found.startswith("left out 1 file, ")
+    assert found.startswith("1 file left out (")
 
 
 def test_the_verbs_count_what_is_left_out(here: Callable[..., Answer], tmp_path: Path) -> None:
@@ -87,11 +92,13 @@ def test_the_verbs_count_what_is_left_out(here: Callable[..., Answer], tmp_path:
     (folder / "train.csv").write_text("image,label\na.jpg,b,c\n")
     (folder / "images" / "b.webp").touch()
     answer = here("data", "init", folder)
-    unlisted = "left out 8 files, in no split: images/a 01.jpg, images/a 02.jpg, images/a 04.jpg and 5 more. Add a row"
-    assert f"note: {unlisted} for each to a split's table, or move it elsewhere.\n" in answer.out
+    unlisted = (
+        "8 files left out (not in any split): images/a 01.jpg, images/a 02.jpg, images/a 04.jpg and 5 more. Add a row"
+    )
+    assert f"note: {unlisted} for each to the table of a split, or move it elsewhere.\n" in answer.out
     assert "note: no split is called train: name one with --train-split" in answer.out
-    assert answer.out.endswith("Left out: 10 files, which the notes name.\nWrote set.toml\n")
-    assert "Left out: 9 files, which the notes name.\n" in here("data", "check", "set.toml", "--images", 0).out
+    assert answer.out.endswith("10 files left out: see the notes\nWrote set.toml\n")
+    assert "9 files left out: see the notes\n" in here("data", "check", "set.toml", "--images", 0).out
     document = here("data", "init", folder, "--out", "again.toml", "--json").json()
     assert document["dataset"]["left_out"][0]["files"] == ["train.csv"]
 
@@ -99,7 +106,7 @@ def test_the_verbs_count_what_is_left_out(here: Callable[..., Answer], tmp_path:
 def test_a_folder_that_is_not_recognised_names_its_broken_tables(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.csv").write_text("image,label\na.jpg\n")
-    with pytest.raises(RequestError, match=r"Note: left out 1 file, row 0: expected 2 fields, but got 1: train\.csv"):
+    with pytest.raises(RequestError, match=r"Note: 1 file left out \(row 0: expected 2 fields, but got 1\): train"):
         describe_folder(tmp_path / "set", tmp_path / "mine.toml")
 
 
@@ -150,8 +157,8 @@ def test_masks_that_are_not_all_there_are_named(tmp_path: Path) -> None:
     assert described.left_out == (
         LeftOut(
             ("masks",),
-            f"as 1 of 12 masks are missing (first: {TEST[0]}.png)",
-            "Add them, and describe the folder again",
+            f"1 of 12 masks missing, first: {TEST[0]}.png",
+            "Add them, and run data init again",
         ),
     )
     assert count_files(described.left_out) == 1
@@ -169,13 +176,13 @@ def test_masks_of_0_and_255_are_those_of_objects(mode: str, tmp_path: Path) -> N
     write_binary(folder, mode)
     described, dataset = describe(folder)
     assert described.description.masks_of == "objects"
-    assert any("masks hold 0 and 255 alone: 255 is taken as the object" in note for note in described.notes)
+    assert any("masks hold only 0 and 255, so 255 is taken as the object" in note for note in described.notes)
     masks = dataset.ground_truth("test").masks
     assert masks is not None
     assert not masks.indexed
     of_classes = described.description.model_copy(update={"masks_of": "classes"})
     dataset = OwnDataset(tmp_path / "mine.toml", of_classes, tmp_path / "cache")
-    with pytest.raises(BadFileError, match=r"mine\.toml: the masks of test in masks hold 0 and 255 alone, and 255 is"):
+    with pytest.raises(BadFileError, match=r"mine\.toml: the masks of test in masks hold only 0 and 255, and 255"):
         dataset.ground_truth("test")
 
 
@@ -183,11 +190,14 @@ def test_masks_of_0_and_255_are_those_of_objects(mode: str, tmp_path: Path) -> N
 def test_names_that_cannot_be_read_say_why(layout: str, tmp_path: Path) -> None:
     folder = WRITERS[layout](tmp_path / "set")
     below = folder / "train" / CLASSES[0] if layout == "folder" else folder / "images"
-    for name, says in (("12:30.jpg", "a name with ':' is not read"), ("a\udce4.jpg", "is not UTF-8 text: rename")):
+    for name, says in (
+        ("12:30.jpg", "contains ':', which not"),
+        ("a\udce4.jpg", "is not UTF-8 text: rename"),
+    ):
         own_cases.write_photograph(below / name, NAMES[0])
         if layout == "folder":
             with pytest.raises(BadFileError, match=says):
                 describe(folder)[1].ground_truth("train")
         else:
-            assert any("in no split: images/" in one and one.isprintable() for one in name_left_out(folder))
+            assert any("(not in any split): images/" in one and one.isprintable() for one in name_left_out(folder))
         (below / name).unlink()

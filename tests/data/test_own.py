@@ -80,7 +80,7 @@ def test_a_folder_without_splits_is_divided_and_says_so(tmp_path: Path) -> None:
         "all": 20, "train": 16, "test": 4
     }  # fmt: skip
     assert dataset.ground_truth("test").split == "test"
-    assert "no split was found: every fifth image is test, the others are train" in notes
+    assert "no splits found: every fifth image is in test, the others are in train" in notes
 
 
 def test_splits_with_the_same_numbers_have_their_files_as_ids(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_splits_with_the_same_numbers_have_their_files_as_ids(tmp_path: Path) ->
     file.write_text(file.read_text(encoding="utf-8").replace('ids = "file"', 'ids = "number"'), encoding="utf-8")
     broken = OwnDataset(file, read_description(file), tmp_path / "cache")
     broken.ground_truth("train")
-    with pytest.raises(BadFileError, match=r"id '0' is that of another split's image \(set ids = \"file\"\)"):
+    with pytest.raises(BadFileError, match=r"id '0' also belongs to an image of another split \(set ids = \"file\"\)"):
         broken.ground_truth("test")
 
 
@@ -105,15 +105,15 @@ def test_what_is_odd_is_said_with_numbers(tmp_path: Path) -> None:
     Image.fromarray(np.full((9, 9), 999, np.uint16)).save(photographs / "deep.png")
     found = "\n".join(list_oddities(describe(folder)))
     for line in (
-        f"1 image grey (read as RGB): {GREY}.jpg",
-        f"1 image CMYK (read as RGB): {CMYK}.jpg",
-        f"viewers show them turned): {TURNED}.jpg",
-        "1 image grey with 16 bits (the upper 8 are read: convert them to 8 bits if they use fewer): deep.png",
-        f"1 image not on disk: {TEST[1]}.jpg",
+        f"1 image in greyscale (read as RGB): {GREY}.jpg",
+        f"1 image in CMYK (read as RGB): {CMYK}.jpg",
+        f"viewers rotate them): {TURNED}.jpg",
+        "1 image in 16-bit greyscale (the upper 8 bits are read; convert images that use fewer): deep.png",
+        f"1 image missing from disk: {TEST[1]}.jpg",
         f"1 image that cannot be read (not a JPEG or PNG image): {TEST[2]}.jpg",
         f"2 images are the same photograph: {TRAIN[0]}.jpg, {TEST[0]}.jpg (in train, test)",
-        f"1 image of train without a class: {EMPTY}.jpg",
-        "1 box of train beyond the edge of the image",
+        f"1 image in train without a class: {EMPTY}.jpg",
+        "1 box in train beyond the edge of the image",
     ):
         assert line in found
 
@@ -145,10 +145,10 @@ part = "train:1of2"
         ('"a", "b"', "", "classes: Tuple should have at least 1 item"),
         ('images = "images"', 'images = "../images"', "images: expected a path below the dataset's folder"),
         ('images = "images"', 'masks = "/etc"', "masks: expected a path below the dataset's folder, but got '/etc'"),
-        ('images = "images"', 'ids = "file"', "ids: layout csv has no such key; coco have it"),
+        ('images = "images"', 'ids = "file"', "ids: only layout coco has this key, and this one is csv"),
         ('images = "images"', 'imges = "images"', "mine.toml: Unknown key 'imges'. Did you mean: images"),
         ('"train.csv"', '"../train.csv"', "splits.train.file: expected a path below the dataset's folder"),
-        ('"train:1of2"', '"all:1of2"', "splits.part: 'all:1of2' is a part of no split that is read from a file"),
+        ('"train:1of2"', '"all:1of2"', "splits.part: 'all:1of2' must be part of a split that is read from a file"),
         ("[splits]", "[splits", "mine.toml: not valid TOML"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_description_that_breaks_a_rule_is_refused_by_key(tmp_path: Path, old:
         ("image,label,x1,y1,x2,y2\n1.jpg,a,,5,1,9\n", "row 0: a box needs a label, x1, y1, x2 and y2"),
         ("image,label,difficult\n1.jpg,a,yes\n", "row 0: difficult must be 0 or 1, but got 'yes'"),
         ('image,label\n"1.jpg,a\n', "not valid CSV"),
-        ("image,label\n", "lists no image"),
+        ("image,label\n", "lists no images"),
     ],
 )
 def test_a_table_that_breaks_a_rule_is_refused_by_row(tmp_path: Path, text: str, says: str) -> None:
@@ -205,14 +205,16 @@ def test_a_table_of_boxes_speaks_of_the_images_in_the_folders(tmp_path: Path) ->
     first = f"train/{CLASSES[0]}/{TRAIN[0]}.jpg"
     for line, says in (
         (f"gone.jpg,{CLASSES[0]},1,1,2,2", "there is no image 'gone.jpg'"),
-        (f"{first},{CLASSES[1]},1,1,2,2", "is of another class than its folder's"),
+        (f"{first},{CLASSES[1]},1,1,2,2", "is not the class of its folder"),
     ):
         (folder / "boxes.csv").write_text(f"image,label,x1,y1,x2,y2\n{line}\n", encoding="utf-8")
         with pytest.raises(BadFileError, match=says):
             describe(folder).ground_truth("train")
 
 
-@pytest.mark.parametrize(("files", "says"), [({}, "holds no dataset"), ({"a.json": "[]", "b.csv": "x"}, "(folder).")])
+@pytest.mark.parametrize(
+    ("files", "says"), [({}, "No dataset recognised"), ({"a.json": "[]", "b.csv": "x"}, "(folder).")]
+)
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path, files: dict[str, str], says: str) -> None:
     (tmp_path / "set").mkdir()
     for name, text in files.items():
@@ -222,7 +224,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path, files: dict[str,
     assert says in str(error.value)
 
 
-@pytest.mark.parametrize(("file", "says"), [("there.toml", "exists already"), ("voc2007.toml", "'voc2007' already")])
+@pytest.mark.parametrize(("file", "says"), [("there.toml", "already exists"), ("voc2007.toml", "'voc2007' already")])
 def test_init_overwrites_no_file_and_takes_no_name(tmp_path: Path, file: str, says: str) -> None:
     own_cases.write_csv(tmp_path / "set")
     (tmp_path / "there.toml").write_text("")
@@ -238,10 +240,10 @@ def test_a_described_dataset_is_opened_by_its_file_and_then_by_its_name(tmp_path
     with pytest.raises(RequestError, match="Dataset mine takes no options, but got: size"):
         open_dataset("mine", places, {"size": 3})
     (tmp_path / "other.toml").write_text(DESCRIPTION)
-    with pytest.raises(RequestError, match="there is a dataset 'mine' already"):
+    with pytest.raises(RequestError, match="a dataset 'mine' already exists"):
         open_dataset(str(tmp_path / "other.toml"), places)
     (tmp_path / "other.toml").write_text(DESCRIPTION.replace("mine", "shapes"))
-    with pytest.raises(RequestError, match="there is a dataset 'shapes' already"):
+    with pytest.raises(RequestError, match="a dataset 'shapes' already exists"):
         open_dataset(str(tmp_path / "other.toml"), places)
     with pytest.raises(MissingDataError, match="data init FOLDER writes one"):
         open_dataset("gone.toml", places)

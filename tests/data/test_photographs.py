@@ -29,14 +29,14 @@ def test_they_are_called_as_their_files_below_a_folder(tmp_path: Path) -> None:
 
 def test_what_cannot_be_told_apart_or_found_is_refused(tmp_path: Path) -> None:
     one, other = photograph(tmp_path / "a" / "x.jpg"), photograph(tmp_path / "b" / "x.png")
-    with pytest.raises(RequestError, match="are both called x: give a folder above both"):
+    with pytest.raises(RequestError, match="would both be called x: give the folder above"):
         find_photographs([one, other])
     with pytest.raises(MissingDataError, match="none"):
         find_photographs([one, tmp_path / "none"])
     with pytest.raises(RequestError, match=r"No photograph \(\.jpg, \.jpeg, \.png\) in no path"):
         find_photographs([])
     photograph(tmp_path / "c" / "\udce4.jpg")
-    with pytest.raises(BadFileError, match=r"\\udce4\.jpg: the name of this file is not UTF-8 text: rename it"):
+    with pytest.raises(BadFileError, match=r"\\udce4\.jpg: the file name is not UTF-8 text: rename the file"):
         find_photographs(tmp_path / "c")
 
 
@@ -58,5 +58,5 @@ def test_what_is_odd_about_them_is_noted(tmp_path: Path) -> None:
     Image.fromarray(np.array([[255, 256, 65535]], np.uint16)).save(tmp_path / "deep.png")
     notes = [*Photographs("toy", ("cat",), find_photographs(tmp_path)).list_notes()]
     assert [note.rpartition(" (first: ")[2] for note in notes] == ["turned)", "deep)"]
-    assert "1 photograph is grey with 16 bits, of which the upper 8 are read" in notes[1]
+    assert "1 photograph is in 16-bit greyscale, of which the upper 8 bits are read" in notes[1]
     assert read_pixels(tmp_path / "deep.png").tolist() == [[[0] * 3, [1] * 3, [255] * 3]]
