@@ -12,7 +12,7 @@ from bench.data.datasets import DATASETS, Dataset, open_dataset
 from bench.data.left_out import LeftOut
 from bench.data.oddities import list_oddities
 from bench.data.published import PUBLISHED, Counts, compare_counts, count_truth
-from bench.errors import MissingDataError
+from bench.errors import BadFileError, MissingDataError, RequestError
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def _check_split(dataset: Dataset, name: str, *, contents: bool) -> SplitCheck:
     try:
         truth = dataset.ground_truth(name)
         content = _digest_contents(dataset, truth.ids) if contents else ""
-    except MissingDataError as error:
+    except BadFileError:
+        raise
+    except RequestError as error:  # ground truth that is missing, or a part of a small split that is empty
         return SplitCheck(name, problem=str(error))
     counts = count_truth(truth)
     photographs = len(truth.ids) - len(dataset.list_missing_images(truth.ids))

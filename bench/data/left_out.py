@@ -49,22 +49,26 @@ def find_unused_images(folder: Path, used: Collection[Path], masks: frozenset[Pa
 
     masks: folders whose images are none. advice: what to do with photographs that could be read.
     """
-    unreadable: defaultdict[str, list[str]] = defaultdict(list)
     unlisted: defaultdict[str, list[str]] = defaultdict(list)
-    for name in sorted(_list_images(folder)):
-        suffix = Path(name).suffix.lower()
-        if suffix not in READABLE:
-            unreadable[suffix].append(name)
-        elif folder / name not in used and masks.isdisjoint((folder / name).parents):
+    for name in sorted(_list_images(folder, READABLE)):
+        if folder / name not in used and masks.isdisjoint((folder / name).parents):
             unlisted[str(Path(name).parent)].append(name)
-    for suffix, names in unreadable.items():
-        yield LeftOut(tuple(names), f"{suffix}; only JPEG and PNG are read", "Convert them to JPEG or PNG")
+    yield from find_unreadable_images(folder)
     for names in unlisted.values():
         yield LeftOut(tuple(names), "not in any split", advice)
 
 
-def _list_images(folder: Path) -> Iterator[str]:
-    """Yield the paths below a folder of what has the suffix of an image."""
+def find_unreadable_images(folder: Path) -> Iterator[LeftOut]:
+    """Find the images in a folder and below that are neither JPEG nor PNG, by suffix."""
+    unreadable: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(_list_images(folder, UNREADABLE)):
+        unreadable[Path(name).suffix.lower()].append(name)
+    for suffix, names in unreadable.items():
+        yield LeftOut(tuple(names), f"{suffix}; only JPEG and PNG are read", "Convert them to JPEG or PNG")
+
+
+def _list_images(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Yield the paths below a folder of the files with a suffix."""
     for path in folder.rglob("*"):
-        if path.name.lower().endswith((*READABLE, *UNREADABLE)) and path.is_file():
+        if path.name.lower().endswith(suffixes) and path.is_file():
             yield str(path.relative_to(folder))

@@ -31,7 +31,7 @@ from bench.data.ground_truth import (
 )
 from bench.data.label_table import LabelRow, read_label_rows
 from bench.data.left_out import READABLE, LeftOut, find_unused_images
-from bench.data.lists import index_ids, read_lines, require_file
+from bench.data.lists import index_ids, is_text, read_lines, require_file
 from bench.data.pixels import are_binary, read_size
 from bench.data.truth_cache import fingerprint, load_or_parse, stack_sizes
 from bench.data.voc import Annotations
@@ -72,6 +72,8 @@ class OwnDataset(Dataset):
         self.how_to_get = f"Correct {file}, which says where it is."
         if not self.folder.is_dir():
             raise MissingDataError(f"folder of {self.name}", self.folder, self.how_to_get)
+        if not is_text(str(self.folder.resolve())):
+            raise BadFileError(self.folder, "the path of the folder is not UTF-8 text: rename it")
         self._photographs: dict[str, Path] = {}
         self._unread = {name for name, source in description.splits.items() if source.whole is None}
 

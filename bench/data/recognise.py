@@ -14,7 +14,7 @@ from bench.data.coco import get_list, list_categories, read_document
 from bench.data.datasets import list_datasets
 from bench.data.description import Description
 from bench.data.label_table import read_records
-from bench.data.left_out import LeftOut, leave_out
+from bench.data.left_out import LeftOut, find_unreadable_images, leave_out
 from bench.data.lists import read_lines
 from bench.data.mask_folders import MASK_FOLDERS, find_listed_masks, find_masks
 from bench.data.own import find_photograph, list_photographs
@@ -79,6 +79,7 @@ def recognise(folder: Path, layout: str | None = None) -> Recognised:
                 if split not in keys["splits"]:
                     notes = (*notes, f"no split is called {split}: name one with {option}, or rename one in the file")
             return Recognised(keys, notes, tuple(left_out))
+    left_out += find_unreadable_images(folder)
     raise RequestError(
         f"No {layout or 'dataset'} recognised in {folder}. Expected XML annotations (voc), a JSON file with "
         "images, annotations and categories (coco), a CSV file with the columns image and label (csv), or a folder of "

@@ -110,6 +110,22 @@ def test_a_folder_that_is_not_recognised_names_its_broken_tables(tmp_path: Path)
         describe_folder(tmp_path / "set", tmp_path / "mine.toml")
 
 
+def test_a_folder_of_images_in_another_format_says_so(tmp_path: Path) -> None:
+    folder = own_cases.write_folders(tmp_path / "set", boxes=False)
+    for path in [*folder.rglob("*.jpg")]:
+        path.rename(path.with_suffix(".webp"))
+    with pytest.raises(RequestError, match=r"Note: 12 files left out \(.webp; only JPEG and PNG are read\): test/"):
+        describe_folder(folder, tmp_path / "mine.toml")
+
+
+def test_a_set_too_small_to_divide_is_described_and_says_so(here: Callable[..., Answer], tmp_path: Path) -> None:
+    for name in NAMES[:2]:
+        own_cases.write_photograph(tmp_path / "set" / CLASSES[0] / f"{name}.jpg", name)
+    answer = here("data", "init", tmp_path / "set")
+    assert "Split all:5of5 is empty: all has 2 images." in answer.out
+    assert answer.out.endswith("Wrote set.toml\n")
+
+
 @pytest.mark.parametrize(("layout", "file"), [("csv", "train-more.csv"), ("coco", "train-more.json")])
 def test_two_files_of_one_split_are_two_splits(layout: str, file: str, tmp_path: Path) -> None:
     folder = WRITERS[layout](tmp_path / "set")
@@ -184,6 +200,12 @@ def test_masks_of_0_and_255_are_those_of_objects(mode: str, tmp_path: Path) -> N
     dataset = OwnDataset(tmp_path / "mine.toml", of_classes, tmp_path / "cache")
     with pytest.raises(BadFileError, match=r"mine\.toml: the masks of test in masks hold only 0 and 255, and 255"):
         dataset.ground_truth("test")
+
+
+def test_a_folder_whose_path_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "\udce4")
+    with pytest.raises(BadFileError, match="the path of the folder is not UTF-8 text: rename it"):
+        describe(folder)
 
 
 @pytest.mark.parametrize("layout", ["folder", "csv"])
