@@ -90,5 +90,6 @@ def check_kills(
         found = read_state(root, clean)
         assert code == 0 or found == expected, f"the run after a kill at operation {at} of {count}"
         assert found.keys() == expected.keys(), f"killed at operation {at} of {count}"
-        assert {name for name in found if found[name] != expected[name]} == set(), f"killed at {at} of {count}"
+        others = [name for name in found if found[name] != expected[name]]
+        assert others == [], f"killed at {at} of {count}"
     return count

@@ -6,6 +6,7 @@ Shapes: N images, R regions of one image, P regions in all.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,11 +16,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.apart import read_apart
+from bench.core.files import require_regular_file
 from bench.data.image_names import ImageNames
 from bench.data.safe_pickle import Array, read_arrays
-from bench.errors import BadFileError, RequestError
+from bench.errors import BadFileError, RequestError, format_bytes
 
 Rows = NDArray[Any]
+
+_OWN = (".npz",)
+"""Suffixes of files that nothing but numpy reads."""
+
+_NOT_NPZ = (
+    OSError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError, NotImplementedError, MemoryError,
+    RecursionError, SyntaxError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise for a file that is none, or damaged."""
+
+_UNPACKED, _GROWTH = 64 << 20, 100
+"""Bytes that any archive may unpack to, and for each of its own."""
 
 
 class FileContent(NamedTuple):
@@ -34,8 +49,26 @@ def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Row
     """Read boxes (R, 4), float64, and scores (R,), if any, of each of `ids` from a `.mat`, `.pkl` or `.npz` file.
 
     A name matches an id if it is the same text, or the same number (000005 and 5, 2008_000002 and 2008000002).
-    Raises BadFileError if the file breaks its layout, or lacks one of the ids.
+    Files of others are read by a process of its own. Raises BadFileError if the file breaks its layout, or lacks one of
+    the ids.
     """
+    if path.suffix in _OWN:
+        return read_here(path, ids)
+    arrays = read_apart("bench.data.proposal_files:read_flat", require_regular_file(path), list(ids))
+    ends, scores = np.cumsum(arrays["counts"])[:-1], arrays.get("scores")
+    return np.split(arrays["boxes"], ends), None if scores is None else np.split(scores, ends)
+
+
+def read_flat(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
+    """Read the same as arrays of all images one after the other, with the `counts` of each."""
+    boxes, scores = read_here(path, ids)
+    counts = np.array([len(rows) for rows in boxes], dtype=np.int64)
+    flat = {"counts": counts, "boxes": np.concatenate([np.zeros((0, 4)), *boxes])}
+    return flat if not scores else flat | {"scores": np.concatenate(scores)}
+
+
+def read_here(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
+    """Read the same in this process."""
     reader, columns, shift = READERS[path.suffix]
     content = reader(path)
     rows = list(zip(ids, _match_rows(path, content, ids), strict=True))
@@ -102,16 +135,25 @@ def read_npz(path: Path) -> FileContent:
     Boxes are half-open corners; image i has the rows offsets[i] to offsets[i + 1].
     """
     try:
+        require_honest_size(require_regular_file(path))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
         names = [str(name) for name in content["ids"]]
         offsets, boxes, scores = content["offsets"].astype(np.int64), content["boxes"], content.get("scores")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _NOT_NPZ as error:
         raise BadFileError(path, f"not a .npz file with `ids`, `offsets` and `boxes` ({error})") from None
     if boxes.ndim != 2 or not _are_offsets(offsets, len(names), len(boxes)):
         raise BadFileError(path, f"`offsets` must rise from 0 to the number of boxes in {len(names) + 1} steps")
     pieces = offsets[1:-1]
     return FileContent(names, np.split(boxes, pieces), None if scores is None else np.split(scores, pieces))
+
+
+def require_honest_size(path: Path) -> None:
+    """Raise BadFileError for an archive that unpacks to far more than arrays of numbers do."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _UNPACKED + _GROWTH * path.stat().st_size:
+        raise BadFileError(path, f"unpacks to {format_bytes(unpacked)}, too much for its size")
 
 
 def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[int]:
@@ -167,6 +209,9 @@ def _parse_list(path: Path, values: Any) -> list[Any]:
 
 
 def _to_array(raw: Any) -> Rows:
+    rows = raw if isinstance(raw, list | tuple) else ()
+    if any(isinstance(one, list | tuple) for row in rows if isinstance(row, list | tuple) for one in row):
+        return np.array(None)  # lists that nest each other stand for more than any memory holds
     try:
         return np.asarray(raw.value if isinstance(raw, Array) else raw)
     except ValueError:

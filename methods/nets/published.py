@@ -5,7 +5,6 @@ They were written from the definitions of the formats, and not tried on the publ
 
 from __future__ import annotations
 
-import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.core.apart import read_apart
 from bench.errors import BadFileError
 
 
@@ -23,33 +23,8 @@ def read_mat(path: Path) -> dict[str, Tensor]:
     `layers` is a cell array of structs with a name and `weights = {filters, biases}`, or in older files both
     as fields; filters (height, width, in, out) expect red first. Raises BadFileError.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    found = {}
-    try:
-        for layer in loadmat(path, variable_names="layers")["layers"].flat:
-            for filters, biases in _read_blobs(layer[0, 0]):
-                name, weight = str(layer["name"][0, 0][0]), _to_tensor(filters).permute(3, 2, 0, 1)
-                found[f"{name}.weight"] = weight.flip(1) if weight.shape[1] == 3 else weight
-                found[f"{name}.bias"] = _to_tensor(biases).flatten()
-    except (MatReadError, OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, zlib.error):
-        raise BadFileError(path, "not a MatConvNet file with `layers` (saved as -v7 or older)") from None
-    return found
-
-
-def _read_blobs(layer: Any) -> list[tuple[Any, Any]]:
-    """Return the filters and biases of a layer, if it has any."""
-    fields = layer.dtype.names
-    if "filters" in fields:
-        return [(layer["filters"], layer["biases"])]
-    if "weights" in fields and layer["weights"].size:
-        return [tuple(layer["weights"].flat[:2])]
-    return []
-
-
-def _to_tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    arrays = read_apart("bench.data.matconvnet:read_layers", path)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def read_caffemodel(path: Path) -> dict[str, Tensor]:

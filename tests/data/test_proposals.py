@@ -11,6 +11,7 @@ from proposal_files import save_npz
 
 from bench.core.files import Places
 from bench.data.datasets import open_dataset
+from bench.data.proposal_files import read_proposals
 from bench.data.proposals import Proposals, drop_small_boxes, load_proposals
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
@@ -187,3 +188,21 @@ def test_selective_search_of_a_dataset_is_repeatable_and_covers_its_images(place
     assert first.ids == ids
     assert first.digest == again.digest
     assert all([0, 0, 64, 64] in first.of(image).tolist() for image in ids)
+
+
+def test_a_small_pickle_that_nests_without_end_is_refused_soon(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    nested: list[Any] = [1.0]
+    for _ in range(60):
+        nested = [nested, nested]
+    path.write_bytes(pickle.dumps({"000005": nested}))
+    assert path.stat().st_size < 500
+    with pytest.raises(BadFileError, match="expected finite boxes|takes more than|not a readable"):
+        read_proposals(path, ["000005"])
+
+
+def test_an_archive_that_unpacks_to_far_more_than_numbers_do_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, ids=np.zeros(100 << 20, dtype=np.uint8))
+    with pytest.raises(BadFileError, match="unpacks to 100 MiB, too much for its size"):
+        read_proposals(path, ["000005"])
