@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,12 +11,18 @@ from pathlib import PurePosixPath
 from bench.data.left_out import READABLE
 from bench.errors import RequestError, format_names
 
+_LONGEST = 20
+"""Digits of the longest id that counts as a number."""
+
+_NUMBER = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{1,20})(?:\.0)?", re.ASCII)
+
 
 class ImageNames:
     """Finds N images by name. files: their files, where an id does not say them.
 
     An image is its id; or else the end of its id or file that starts at a folder, with or without the suffix of a
-    photograph: `test/cat/a 01.jpg` is also `cat/a 01`, `a 01.jpg` and `a 01`, if no other image is called so.
+    photograph: `test/cat/a 01.jpg` is also `cat/a 01`, `a 01.jpg` and `a 01`, if no other image is called so. Or else a
+    number without its zeros or with COCO's prefix: `12`, `12.0` and `COCO_val2014_000000000012` are `000012`.
     """
 
     def __init__(self, ids: Sequence[str], files: Sequence[str] = ()) -> None:
@@ -27,6 +34,8 @@ class ImageNames:
         if (row := self._index.get(name)) is not None:
             return row
         found = [row for row in self._by_stem.get(_stem(name), ()) if self._is_called(row, name)]
+        if not found and (number := _NUMBER.fullmatch(drop_suffix(name))):
+            found = self._by_number.get(int(number[1]), [])
         if len(found) > 1:
             candidates = format_names([repr(self._ids[row]) for row in found], 3)
             raise RequestError(f"Image {name!r} may be any of {candidates}: write the whole id.")
@@ -38,6 +47,14 @@ class ImageNames:
         for row in range(len(self._ids)):
             for stem in {_stem(path) for path in self._paths(row)}:
                 rows[stem].append(row)
+        return rows
+
+    @cached_property
+    def _by_number(self) -> dict[int, list[int]]:
+        rows: defaultdict[int, list[int]] = defaultdict(list)
+        for row, name in enumerate(self._ids):
+            if len(name) < _LONGEST and name.isascii() and name.isdecimal():
+                rows[int(name)].append(row)
         return rows
 
     def _paths(self, row: int) -> tuple[str, ...]:

@@ -1,35 +1,41 @@
 """Detection as in COCO: average precision and recall over IoU .50 ... .95, sizes, and numbers of detections.
 
-101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. hotcoco computes the numbers as
-pycocotools defines them; a class without objects is undefined, and no detections at all score 0. Intervals come from
-outcomes of our own matching, which give the same numbers where every image counts once.
+101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. Numbers are pycocotools' to the
+last bit; a class without objects is undefined, and no detections at all score 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, starmap
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.bootstrap import count_by_class, ratio
-from bench.core.boxes import FloatArray, area, to_coco
+from bench.core.boxes import FloatArray, to_coco
 from bench.data.ground_truth import GroundTruth
-from bench.data.rle import check_rle
+from bench.data.rle import are_rles, check_rle
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import RankedHits, rank_rows
 from bench.scoring.protocol import FamilyScore, Need, Replicates
+from protocols.scoring.coco_accumulation import (
+    RECALL_POINTS,
+    accumulate_precision,
+    accumulate_recall,
+    count_positives,
+    unpack_ious,
+)
 from protocols.scoring.coco_matching import (
     EVERY_IOU,
     IOUS,
     MOST,
     SIZES,
-    Flags,
     Integers,
     Matches,
     box_overlaps,
@@ -51,7 +57,6 @@ _RECALLS = {f"AR_{most}": (0, most) for most in _MOST} | {
 }
 METRICS = dict.fromkeys((*_PRECISIONS, *_RECALLS), True)
 _SIZE_BIT = (1 << np.arange(len(SIZES))).astype(np.uint16)
-_RECALL_POINTS = np.linspace(0, 1, 101)
 
 Masks = tuple[list[Any], list[Any]]
 """Run lengths of detections and of objects, as hotcoco takes them."""
@@ -81,7 +86,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     outcomes = _outcomes(truth, found, _matches(truth, found, masks))
     crowds = int(collect_things(truth).crowd.sum())
     counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": crowds}
-    return FamilyScore(outcomes, counts, whole=_engine(truth, found, masks) if len(found.image) else None)
+    return FamilyScore(outcomes, counts, whole=_compute_whole(outcomes, len(truth.classes)))
 
 
 def summarise(
@@ -101,7 +106,7 @@ def summarise(
         ]
         precision.append(np.stack(by_class, axis=2))
         rows = np.flatnonzero(hit)
-        rows = rows[np.nonzero(_flags(hit[rows]))[0]]  # one for each IoU at which it hits
+        rows = rows[np.nonzero(unpack_ious(hit[rows]))[0]]  # one for each IoU at which it hits
         for most in _MOST if name == "all" else (MOST,):
             hits = count_by_class(weights, image[rows], label[rows], len(classes), place[rows] < most)
             recall[size, most] = ratio(hits / len(IOUS), positives)
@@ -128,7 +133,7 @@ def _average_precision(
     before = np.cumsum(of @ draws, axis=0) + np.cumsum(weight, axis=0)
     nothing = np.zeros((1, draws.shape[1]))
     result = []
-    for hits, skip in zip(_flags(hit[rows]).T, _flags(ignored[rows]).T, strict=True):
+    for hits, skip in zip(unpack_ious(hit[rows]).T, unpack_ious(ignored[rows]).T, strict=True):
         skipped = np.concatenate([nothing, np.cumsum(weight[skip], axis=0)])
         found = before[hits] - skipped[np.cumsum(skip)[hits]]
         result.append(_interpolate(np.cumsum(weight[hits], axis=0), found, positives))
@@ -141,13 +146,8 @@ def _interpolate(true: FloatArray, found: FloatArray, positives: FloatArray) -> 
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     recall = true / np.maximum(positives, 1)
     point = (100 * recall + 1e-9).astype(np.intp)  # the last one reached, or the next where rounding decides
-    reached = np.diff(point + (_RECALL_POINTS[point] <= recall), axis=0, prepend=0)
-    return np.where(positives > 0, (reached * best).sum(axis=0) / len(_RECALL_POINTS), np.nan)
-
-
-def _flags(bits: Integers) -> Flags:
-    """Unpack bits (n,) into a flag for each IoU (n, IoUs)."""
-    return np.asarray(bits[:, None] >> np.arange(len(IOUS), dtype=np.uint16) & 1, dtype=np.bool_)
+    reached = np.diff(point + (RECALL_POINTS[point] <= recall), axis=0, prepend=0)
+    return np.where(positives > 0, (reached * best).sum(axis=0) / len(RECALL_POINTS), np.nan)
 
 
 def _outcomes(truth: GroundTruth, found: ResolvedPredictions, matches: Matches) -> pa.Table:
@@ -186,64 +186,32 @@ def _matches(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None
     return match(truth, found, size, box_overlaps(truth, found))
 
 
-def _engine(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None) -> dict[str, FloatArray]:
-    """All twelve metrics by class (C,), as hotcoco computes them."""
-    import hotcoco
-
-    number = truth.id_rank.astype(np.int64) + 1
-    objects = _dataset(truth, number, masks)
-    image, category = number[found.image], found.label + 1
-    results: Any = (
-        np.column_stack([image, to_coco(found.box), found.score, category])
-        if masks is None
-        else [
-            {"image_id": row, "category_id": label, "segmentation": mask, "score": value}
-            for row, label, mask, value in zip(
-                image.tolist(), category.tolist(), masks[0], found.score.tolist(), strict=True
-            )
-        ]
-    )
-    evaluated = hotcoco.COCOeval(objects, objects.load_res(results), "bbox" if masks is None else "segm")
-    evaluated.evaluate()
-    evaluated.accumulate()
-    curves: Any = evaluated.eval
-    # by IoU, recall, class, size, detections, and by IoU, class, size, detections; below 0 where undefined
-    precision, recall = (np.where(curves[name] < 0, np.nan, curves[name]) for name in ("precision", "recall"))
-    whole = {name: precision[at, :, :, size, -1].mean(axis=(0, 1)) for name, (at, size) in _PRECISIONS.items()}
-    return whole | {name: recall[:, :, size, _MOST.index(most)].mean(axis=0) for name, (size, most) in _RECALLS.items()}
-
-
-def _dataset(truth: GroundTruth, number: NDArray[np.int64], masks: Masks | None) -> Any:
-    """Convert the ground truth to hotcoco's form."""
-    import hotcoco
-
-    o = truth.objects
-    width, height = truth.size.T.tolist()
-    rows = np.argsort(number).tolist()
-    images = [{"id": int(number[row]), "width": width[row], "height": height[row]} for row in rows]
-    categories = [{"id": label + 1, "name": name} for label, name in enumerate(truth.classes)]
-    return hotcoco.COCO.from_arrays(
-        images,
-        categories,
-        number[o.image],
-        o.label.astype(np.int64) + 1,
-        to_coco(o.box),
-        area=area(o.box) if o.area is None else o.area,
-        iscrowd=collect_things(truth).crowd,
-        segmentation=None if masks is None else masks[1],
-    )
+def _compute_whole(outcomes: pa.Table, classes: int) -> dict[str, FloatArray]:
+    """All twelve metrics by class (C,), every image counted once."""
+    positives = count_positives(outcomes, classes)
+    precision, recall = accumulate_precision(outcomes, positives), accumulate_recall(outcomes, positives, _MOST)
+    return {name: precision[size, at].mean(axis=(0, 1)) for name, (at, size) in _PRECISIONS.items()} | {
+        name: recall[_MOST.index(most), size].mean(axis=0) for name, (size, most) in _RECALLS.items()
+    }
 
 
 def _masks(truth: GroundTruth, found: ResolvedPredictions) -> Masks:
-    o = truth.objects
-    mine = [_mask(truth, *one) for one in zip(found.image.tolist(), found.segments, strict=True)]
-    return mine, [_mask(truth, *one) for one in zip(o.image.tolist(), o.segment or (), strict=True)]
+    if truth not in _OBJECT_MASKS:
+        _OBJECT_MASKS[truth] = _check_masks(truth, truth.objects.image, truth.objects.segment or ())
+    return _check_masks(truth, found.image, found.segments), _OBJECT_MASKS[truth]
 
 
-def _mask(truth: GroundTruth, image: int, counts: bytes) -> dict[str, Any]:
-    """Run lengths of an image's size. Raises RequestError where they are not."""
-    width, height = map(int, truth.size[image])
-    try:
-        return {"size": [height, width], "counts": check_rle(counts, width, height).decode("ascii")}
-    except ValueError as error:
-        raise RequestError(f"A segment of image {truth.ids[image]!r}: {error}.") from None
+_OBJECT_MASKS: WeakKeyDictionary[GroundTruth, list[Any]] = WeakKeyDictionary()
+"""The masks of a ground truth, checked once."""
+
+
+def _check_masks(truth: GroundTruth, image: Integers, segments: Sequence[bytes]) -> list[Any]:
+    """Make run lengths of their images' sizes. Raises RequestError where they are not."""
+    width, height = truth.size[image].T.astype(np.int64)
+    for row in np.flatnonzero(~are_rles(segments, width * height)).tolist():
+        try:
+            check_rle(segments[row], int(width[row]), int(height[row]))
+        except ValueError as error:
+            raise RequestError(f"Row {row}, a segment of image {truth.ids[image[row]]!r}: {error}.") from None
+    sizes = np.stack([height, width], axis=1).tolist()
+    return [{"size": size, "counts": one.decode()} for size, one in zip(sizes, segments, strict=True)]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from bench.data.rle import check_rle, decode_runs, to_mask, to_rle
+from bench.data.rle import are_rles, check_rle, decode_runs, to_mask, to_rle
 
 
 def test_a_rectangle_covers_its_pixels() -> None:
@@ -73,3 +73,18 @@ def test_compressed_text_is_read_as_pycocotools_wrote_it(pixels: list[list[bool]
 def test_what_is_no_mask_is_refused(segmentation: Any) -> None:
     with pytest.raises(ValueError):
         to_rle(segmentation, 3, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.binary(max_size=12), st.integers(0, 60)), max_size=12))
+def test_many_are_checked_as_each(texts: list[tuple[bytes, int]]) -> None:
+    whole = [(b"".join(bytes([48 + byte % 80]) for byte in text), pixels) for text, pixels in texts]
+
+    def is_valid(text: bytes, pixels: int) -> bool:
+        try:
+            return check_rle(text, pixels, 1) == text
+        except ValueError:
+            return False
+
+    expected = [is_valid(*one) for one in whole]
+    assert are_rles([one for one, _ in whole], np.array([n for _, n in whole], np.int64)).tolist() == expected

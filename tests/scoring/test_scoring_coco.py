@@ -19,6 +19,7 @@ from bench.core.boxes import to_coco
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import RequestError
 from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve
+from protocols.scoring.coco_accumulation import accumulate_precision, accumulate_recall, count_positives
 
 SIDE = 160
 CLASSES = ("cat", "dog", "eel", "fox")
@@ -94,6 +95,11 @@ def given_to(truth: GroundTruth, found: dict[str, Any], kind: str, order: Any = 
 
 def reference(truth: GroundTruth, found: dict[str, Any], kind: str) -> list[float]:
     """pycocotools' twelve numbers."""
+    return [float(value) for value in evaluate(truth, found, kind).stats]
+
+
+def evaluate(truth: GroundTruth, found: dict[str, Any], kind: str) -> Any:
+    """pycocotools' evaluation."""
     o, sizes = truth.objects, {"height": SIDE, "width": SIDE}
     annotations = [
         {
@@ -128,7 +134,7 @@ def reference(truth: GroundTruth, found: dict[str, Any], kind: str) -> list[floa
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return [float(value) for value in evaluation.stats]
+    return evaluation
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, under numpy 2
@@ -142,9 +148,22 @@ def test_all_twelve_numbers_are_those_of_pycocotools(kind: str, seed: int) -> No
     assert list(evaluation.metrics.values()) == expected
 
 
+@pytest.mark.parametrize("seed", range(25, 35))
+def test_precision_and_recall_are_those_of_pycocotools_to_the_last_bit(seed: int) -> None:
+    truth, found = random_case(seed)
+    protocol = bound("coco14-det")
+    outcomes = protocol.family.score(truth, given_to(truth, found, "boxes"), protocol.conventions).outcomes
+    positives = count_positives(outcomes, len(CLASSES))
+    expected = evaluate(truth, found, "boxes").eval  # by IoU, (recall,) class, size, detections; -1 where undefined
+    precision = np.nan_to_num(accumulate_precision(outcomes, positives), nan=-1)
+    recall = np.nan_to_num(accumulate_recall(outcomes, positives, (1, 10, 100)), nan=-1)
+    assert np.array_equal(precision, expected["precision"][..., -1].transpose(3, 0, 1, 2))
+    assert np.array_equal(recall, expected["recall"].transpose(3, 2, 0, 1))
+
+
 @pytest.mark.parametrize("kind", ["boxes", "segments"])
 @pytest.mark.parametrize("seed", range(25))
-def test_outcomes_give_by_class_what_the_engine_gives(kind: str, seed: int) -> None:
+def test_outcomes_give_by_class_what_the_whole_gives(kind: str, seed: int) -> None:
     truth, found = random_case(seed)
     protocol = bound("coco14-det", region="box" if kind == "boxes" else "mask")
     scored = protocol.family.score(truth, given_to(truth, found, kind), protocol.conventions)
@@ -256,7 +275,7 @@ def test_broken_run_lengths_never_reach_the_engine() -> None:
     truth, found = random_case(0)
     given = given_to(truth, found, "segments")
     broken = replace(given["segments"], segments=(b"\x00\xff", *given["segments"].segments[1:]))
-    with pytest.raises(RequestError, match=r"A segment of image .*: not compressed run lengths"):
+    with pytest.raises(RequestError, match=r"Row 0, a segment of image .*: not compressed run lengths"):
         judge(bound("coco14-det", region="mask"), truth, {"segments": broken})
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
 from bench.core.files import require_regular_file
 from bench.data.ground_truth import GroundTruth
-from bench.errors import BadFileError, WrongKindError, format_count
+from bench.errors import BadFileError, WrongKindError, first_line, format_bytes, format_count
 from bench.predictions.table import KINDS, About, Predictions
 
 MAX_LINES = 5_000_000
@@ -25,6 +29,9 @@ MAX_LINES = 5_000_000
 
 MAX_LINE = 1 << 20
 """Characters of the longest line that is read."""
+
+GZIP = b"\x1f\x8b"
+"""What a gzipped file starts with."""
 
 IndexedRow = tuple[int, int, list[float]]
 """Index of the image, index of the class, and numbers."""
@@ -43,9 +50,9 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
     Raises BadFileError for text that is not UTF-8, too long a line, and too many of them.
     """
     try:
-        with require_regular_file(path).open(encoding="utf-8-sig", newline="") as file:
+        with open_unpacked(path) as content, TextIOWrapper(content, encoding="utf-8-sig", newline="") as file:
             yield _lines(path, file)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadFileError(path, f"not readable as UTF-8 text ({error})") from None
 
 
@@ -96,13 +103,42 @@ def make_predictions(
     table = np.array(values, dtype=np.float64).reshape(len(image), len(names))
     if kind == "boxes":
         table[:, 1:] = convert(table[:, 1:])
+    return make_table(path, truth, kind, np.array(image), np.array(label), table, about)
+
+
+def make_table(
+    path: Path,
+    truth: GroundTruth,
+    kind: str,
+    image: NDArray[np.integer],
+    label: NDArray[np.integer],
+    values: FloatArray,
+    about: About,
+) -> Predictions:
+    """Make predictions of n rows: image (n,) and label (n,) as indices, values (n, k), the first columns of numbers."""
+    names = [name for name in KINDS[kind] if name not in ("image", "label")]
     columns = {
-        "image": pa.DictionaryArray.from_arrays(
-            pa.array(np.array(image), pa.int32()), pa.array(truth.ids, pa.string())
-        ),
-        "label": pa.DictionaryArray.from_arrays(
-            pa.array(np.array(label), pa.int32()), pa.array(truth.classes, pa.string())
-        ),
-        **{name: table[:, column] for column, name in enumerate(names)},
+        name: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), safe=False), pa.array(texts, pa.string()))
+        for name, codes, texts in (("image", image, truth.ids), ("label", label, truth.classes))
     }
+    columns |= {name: pa.array(column) for name, column in zip(names, values.T, strict=False)}
     return Predictions(kind, pa.table(columns), about, str(path))
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a file, unpacked if it is gzipped. Raises BadFileError if it has more than `most` bytes."""
+    try:
+        with open_unpacked(path) as file:
+            content = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFileError(path, f"not readable ({first_line(error)})") from None
+    if len(content) > most:
+        raise BadFileError(path, f"has more than {format_bytes(most)}, which is not read; write parquet")
+    return content
+
+
+def open_unpacked(path: Path) -> IO[bytes]:
+    """Open a file for reading, through gzip if it starts as gzip does."""
+    with require_regular_file(path).open("rb") as file:
+        is_packed = file.read(len(GZIP)) == GZIP
+    return gzip.open(path, "rb") if is_packed else path.open("rb")
