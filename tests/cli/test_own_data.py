@@ -171,10 +171,17 @@ def test_folders_of_classes_give_the_numbers_of_voc(here: Bench, tmp_path: Path)
 @pytest.mark.slow
 def test_labels_alone_are_trained_on_and_predicted(here: Bench, tmp_path: Path) -> None:
     file = describe(here, own_cases.write_folders(tmp_path / "labels", boxes=False))
-    assert run(here, file, "cam", ("cls", "cls-single")).keys() == {"cls", "cls-single"}
+    ask = ("run", "--method", "cam", "--data", file, *TINY, "--json")
+    (one, other) = here(*ask, "--protocol", "cls,cls-single").json()["results"]
+    assert (one["protocol"], other["protocol"]) == ("cls", "cls-single")
     answer = here("run", "--method", "cam", "--protocol", "det", "--data", file, *TINY)
     assert answer.code == 2
     assert 'Add boxes = "boxes.csv" (image,label,x1,y1,x2,y2) to ' in answer.err
-    assert "The predictions are stored" in answer.err
-    address = answer.err.rpartition("export ")[2].split()[0]
-    assert (tmp_path / "runs" / "predictions" / address / "boxes.parquet").is_file()
+    photographs = tmp_path / "labels" / "test"
+    assert here("predict", one["address"], photographs, "--out", "predicted", "--device", "cpu").code == 0
+    own_cases.write_folders(tmp_path / "labels")
+    Path(file).write_text('boxes = "boxes.csv"\n' + Path(file).read_text(encoding="utf-8"), encoding="utf-8")
+    of_boxes = ("--predictions", "predicted/boxes.parquet", "--protocol", "det", "--data", file, "--json")
+    (later,) = here("score", *of_boxes).json()["results"]
+    (trained,) = here(*ask, "--protocol", "det").json()["results"]
+    assert later["metrics"] == pytest.approx(trained["metrics"])
