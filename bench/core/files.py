@@ -175,6 +175,22 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read the JSON object, with at least these keys, that a run left in its folder.
+
+    Raises BadFileError, which says what deleting the folder costs.
+    """
+    try:
+        value = read_json(path)
+        reason = "" if isinstance(value, dict) else f"expected a JSON object, but got {type(value).__name__}"
+        reason = reason or next((f"{key!r} is missing" for key in keys if key not in value), "")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error)
+    if reason:
+        raise BadFileError(path, f"damaged ({reason}). Delete {path.parent}: the same command makes it again")
+    return dict(value)
+
+
 def digest(value: Any) -> str:
     """Compute the digest of a JSON value: equal values give equal digests, whatever the order of their keys.
 

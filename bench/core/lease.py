@@ -10,6 +10,7 @@ decides the age of a claim from another host by the local clock instead of the f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -21,9 +22,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.core.files import read_json, write_json
+from bench.core.files import make_part_path, read_json, sweep, write_json
 from bench.core.progress import SILENT, Progress
-from bench.errors import BusyError
+from bench.errors import BusyError, RunError
 
 PATIENCE = 120.0
 """Seconds without a heartbeat after which a claim is stale."""
@@ -79,7 +80,10 @@ class Lease:
 
     def _is_ours(self) -> bool:
         """Return whether the file is this claim's; False if the folder was deleted, even if others work there again."""
-        return self.path.exists() and _read_holder(self.path) == self.holder
+        try:
+            return self.path.exists() and _read_holder(self.path) == self.holder
+        except (ValueError, TypeError):
+            return False
 
 
 @contextmanager
@@ -134,7 +138,8 @@ def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | Non
     """Return a lease, or else the current holder; neither if another process was faster just now."""
     folder.mkdir(parents=True, exist_ok=True)
     this_process = describe_process(os.getpid())
-    offer = folder / f".{this_process.token}.part"
+    sweep(folder)
+    offer = make_part_path(folder / "offer")
     try:
         offer.write_text(json.dumps(asdict(this_process)), encoding="utf-8")
         number = _latest_number(folder)
@@ -142,13 +147,43 @@ def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | Non
         if holder is not None:
             return None, holder
         path = folder / f"{number + 1}.json"
-        os.link(offer, path)  # unlike a rename, it fails if the number is taken
+        _link(offer, path)
     except (FileExistsError, FileNotFoundError):  # another process was faster, or the folder was deleted
         return None, None
     finally:
         with suppress(FileNotFoundError):
             offer.unlink()
     return Lease(path, this_process), None
+
+
+def _link(offer: Path, path: Path) -> None:
+    """Create a file whole: unlike a rename, a link fails if the number is taken. Raises RunError without links."""
+    try:
+        os.link(offer, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise RunError(
+            f"The file system of {path.parent} has no hard links, which claims on work need, as exFAT and some network "
+            "file systems: give --runs DIR, or set BENCH_RUNS, to a folder on another one."
+        ) from None
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+
+
+def has_links(folder: Path) -> bool:
+    """Whether the file system of a folder has the hard links that claims need."""
+    offer, path = make_part_path(folder / "link"), make_part_path(folder / "link")
+    try:
+        offer.touch()
+        os.link(offer, path)
+    except OSError as error:
+        return error.errno not in _NO_LINKS
+    finally:
+        offer.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    return True
 
 
 def describe_process(pid: int) -> Holder:
@@ -175,7 +210,7 @@ def _read_active_holder(path: Path, oldest: float) -> Holder | None:
     """Read the holder of a claim file; None if released or stale. `oldest` is on the file system's clock, not ours."""
     try:
         holder = _read_holder(path)
-    except ValueError:  # the machine crashed before the content reached the disk
+    except (ValueError, TypeError):  # the machine crashed before the content reached the disk
         return None
     stale = holder.released or holder.is_dead or path.stat().st_mtime < oldest
     return None if stale else holder
@@ -187,7 +222,7 @@ def _read_holder(path: Path) -> Holder:
 
 def _latest_number(folder: Path) -> int:
     """Return the highest number in a folder; 0 if there is none."""
-    return max((int(path.stem) for path in folder.glob("[0-9]*.json")), default=0)
+    return max((int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()), default=0)
 
 
 def _send_heartbeats(path: Path, stopped: threading.Event, every: float) -> None:

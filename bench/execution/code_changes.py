@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.core.files import digest, read_json, write_json
+from bench.core.files import digest, read_object, write_json
 from bench.core.lease import find_holder
 from bench.errors import BusyError, RequestError, format_names
 from bench.records.replicates import replicates_path
@@ -136,7 +136,7 @@ def _code_path(folder: Path) -> Path:
 
 def _read(folder: Path) -> dict[str, Any]:
     path = _code_path(folder)
-    return dict(read_json(path)) if path.exists() else {"modules": {}, "kept": []}
+    return read_object(path, "modules", "kept") if path.exists() else {"modules": {}, "kept": []}
 
 
 def _write(folder: Path, code: Mapping[str, str], kept: list[str]) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from bench import registry
 from bench.core import provenance
 from bench.core.failures import describe_failure
-from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_json, write_json
+from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_object, write_json
 from bench.core.progress import SILENT, Countdown, Progress
 from bench.errors import (
     BenchError,
@@ -44,7 +44,7 @@ from bench.predictions import prior_runs
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
 from bench.records.result import SUPERVISION, Result, read_result, write_result
-from bench.records.store import Store
+from bench.records.store import Store, require_own_key
 from bench.scoring.score import compute_result_address, make_result, score
 from bench.training import collectives, process_group
 
@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     from bench.training.inputs import Images
 
 __all__ = ["Report", "Request", "run"]
+
+
+COSTS = ("seconds", "images_per_second")
+"""What the files of a run say of their making."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +272,7 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
     split is withheld.
     """
     path = _locate_result(resolved, options)
+    _require_own_folders(resolved, options.store)
     # The first process decides for all: the others may see an older state of a shared folder.
     exists, missing = process_group.broadcast((path.exists(), _list_missing_kinds(resolved, kinds, options)))
     if not exists and missing:
@@ -284,6 +289,13 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
         export = f"python -m bench export {resolved.predictions.address} --protocol {protocol} --format ..."
         raise RequestError(f"{resolved.withheld} The predictions are stored, but cannot be scored here: {export}")
     return [_score(resolved, options)]
+
+
+def _require_own_folders(resolved: ResolvedRun, store: Store) -> None:
+    """Raise BadFileError if what lies at a run's addresses says that it is of others."""
+    require_own_key(store.predictions_folder(resolved.predictions.address))
+    if resolved.training is not None:
+        require_own_key(store.training_folder(resolved.training.address))
 
 
 def _locate_result(resolved: ResolvedRun, options: ExecutionOptions) -> Path:
@@ -465,7 +477,7 @@ def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dic
     if resolved.training is not None and resolved.training.net is not None:
         own |= {"net": resolved.training.net}
     steps = prior_runs.list_steps(options.store, resolved.predictions.address, resolved.kinds)
-    return provenance.add_edits(own, (read_json(step).get("provenance", {}) for step in steps if step.exists()))
+    return provenance.add_edits(own, (read_object(step).get("provenance", {}) for step in steps if step.exists()))
 
 
 def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
@@ -491,12 +503,12 @@ def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[s
 def _summarize_cost(resolved: ResolvedRun, options: ExecutionOptions, scoring_seconds: float) -> dict[str, Any]:
     """Return seconds and images per second of each step, and the peak memory, here or at training."""
     folder = options.store.predictions_folder(resolved.predictions.address)
-    costs = {"prediction": read_json(folder / f"{resolved.kinds[0]}.json")}
+    costs = {"prediction": read_object(folder / f"{resolved.kinds[0]}.json", *COSTS)}
     if (
         resolved.training is not None
         and (done := options.store.training_folder(resolved.training.address) / "done.json").exists()
     ):
-        costs["training"] = read_json(done)
+        costs["training"] = read_object(done, *COSTS)
     rates = {step: rate for step, cost in costs.items() if (rate := cost["images_per_second"])}
     return {
         "seconds": {step: cost["seconds"] for step, cost in costs.items()} | {"scoring": scoring_seconds},

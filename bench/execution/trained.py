@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench import registry
-from bench.core.files import Places, read_json
+from bench.core.files import Places, read_object
 from bench.core.progress import SILENT, Progress
 from bench.core.setting_names import use_current_names
 from bench.data.photographs import SPLIT, PathLike, Photographs, find_photographs
@@ -27,7 +27,7 @@ from bench.predictions.formats import read_any
 from bench.predictions.map_files import BACKGROUND
 from bench.predictions.table import resolve
 from bench.records.result import Result
-from bench.records.store import Store
+from bench.records.store import Store, require_own_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bench.data.proposals import Proposals
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained method, ready to predict.
 
@@ -55,6 +55,9 @@ class TrainedModel:
     places: Places
     device: torch.device
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{self.method.name} of run {self.run}, on {len(self.classes)} classes of {self.dataset}>"
 
     def predict(
         self, images: PathLike | Sequence[PathLike], *, workers: int = 2, progress: Progress = SILENT
@@ -125,7 +128,8 @@ def load_model(
 
     store = Store(places)
     folder = store.find_predictions(run)
-    key = read_json(folder / "config.json")
+    require_own_key(folder)
+    key = read_object(folder / "config.json", "training", "method", "config", "dataset")
     if key["training"] is None:
         raise RequestError(f"Run {run} is of {key['method']}, which learns nothing: there is no model to load.")
     results = [one for one in store.list_results() if one.training == key["training"]]
@@ -155,7 +159,8 @@ def load_method(
     learned = store.training_folder(training)
     if not checkpoint.done_path(learned).is_file():
         raise RequestError(f"The weights of training {training} are not kept in {store.places.runs}.")
-    key = read_json(learned / "config.json")
+    require_own_key(learned)
+    key = read_object(learned / "config.json", "method", "config", "seed")
     cls, _ = registry.parse(name, {"base": key["method"]} if name != key["method"] else {})
     if not issubclass(cls, MapMethod | ProposalMethod):
         raise RequestError(f"{name} is no method that learns.")
@@ -179,7 +184,7 @@ def _describe_edits(
 ) -> tuple[str, ...]:
     """Say which code was edited after a run was made, if any was."""
     folder = store.training_folder(key["training"])
-    trained = read_json(folder / "config.json")
+    trained = read_object(folder / "config.json", "method")
     codes = [registry.read_method_code(name) for name in (trained["method"], key["method"])]
     net = registry.read_net_code(method.config.net)
     shipped = {**codes[0].shipped, **codes[1].shipped, **net.shipped}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from bench import registry
-from bench.core.files import read_json
+from bench.core.files import read_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def recompute_maps(
 
     if result.training is None or not truth.ids or not issubclass(registry.method(result.method), MapMethod):
         return {}
-    prediction = read_json(store.predictions_folder(result.predictions) / "config.json")["config"]
+    prediction = read_object(store.predictions_folder(result.predictions) / "config.json", "config")["config"]
     task = Task(dataset.name, dataset.classes)
     method = cast("MapMethod", load_method(store, result.training, result.method, prediction, task))
     with torch.inference_mode():

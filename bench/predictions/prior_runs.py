@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from bench.core.files import file_digest, read_json
+from bench.core.files import file_digest, read_object
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, RequestError
 from bench.predictions.formats import read_any
@@ -56,7 +56,7 @@ def list_steps(store: Store, address: str, kinds: Sequence[str] = ()) -> Iterato
     kinds: of predictions; empty: all.
     """
     folder = store.predictions_folder(address)
-    key = read_json(folder / "config.json")
+    key = read_object(folder / "config.json", "config", "training")
     config = dict(key["config"])
     yield from [folder / f"{kind}.json" for kind in kinds] or sorted(
         {*folder.glob("*.json")} - {folder / "config.json", folder / "code.json"}
@@ -65,7 +65,7 @@ def list_steps(store: Store, address: str, kinds: Sequence[str] = ()) -> Iterato
         training = store.training_folder(key["training"])
         yield training / "done.json"
         known = training / "config.json"
-        config |= read_json(known)["config"] if known.exists() else {}
+        config |= read_object(known, "config")["config"] if known.exists() else {}
     for field in FIELDS:
         runs = config.get(field, ())
         for run in [runs] if isinstance(runs, str) else runs:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import Places, atomic_file, digest, file_digest, path_below, read_json, write_json
+from bench.core.files import Places, atomic_file, digest, file_digest, path_below, read_object, write_json
 from bench.core.lease import PATIENCE, Lease, claim
 from bench.core.progress import SILENT, Progress
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
@@ -97,12 +97,9 @@ class PredictionsKey(_Key):
 def require_own_key(folder: Path) -> None:
     """Raise BadFileError if the folder of a training or of predictions says that it is of another address."""
     path = folder / "config.json"
-    try:
-        address = digest(read_json(path)) if path.exists() else folder.name
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadFileError(path, f"not readable ({error}). Delete {folder} to make it again") from None
+    address = digest(read_object(path)) if path.exists() else folder.name
     if address != folder.name:
-        rule = f"what lies here was made as {address}, not as {folder.name}. Delete {folder} to make it again"
+        rule = f"what lies here was made as {address}. Delete {folder}: the same command makes it again"
         raise BadFileError(path, rule)
 
 

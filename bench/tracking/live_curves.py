@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.core.files import Places, read_json
+from bench.core.files import Places, read_object
 from bench.tracking.mirror import BATCH, curves, experiment, open_store, pages
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def follow(places: Places, uri: str | None = None) -> list[str]:
 
 
 def _begin_run(client: MlflowClient, into: str, training: Path) -> str:
-    key = read_json(training / "config.json")
+    key = read_object(training / "config.json", "method", "seed")
     name = f"{key['method']} seed {key['seed']}"
     return str(client.create_run(into, tags={TRAINING: training.name}, run_name=name).info.run_id)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn, optim
 
-from bench.core.files import atomic_file, read_json, write_json, write_text
-from bench.errors import BadFileError
+from bench.core.files import DIGEST_LENGTH, atomic_file, file_digest, read_object, write_json, write_text
+from bench.errors import BadFileError, RunError, first_line
 
 Epoch = dict[str, float]
 """What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`.
@@ -31,7 +33,8 @@ def save(
 ) -> None:
     """Write the checkpoint after, or in, epoch `len(history)`, and the log; older checkpoints go."""
     path = folder / f"checkpoint-{len(history):05d}.pt"
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+    weights = model.state_dict()
+    state = {"model": weights, "optimiser": optimiser.state_dict(), "history": history, "digest": _digest(weights)}
     _save(path, state if average is None else state | {"average": average.state_dict()})
     _write_log(folder, history)
     for old in _checkpoints(folder):
@@ -50,6 +53,7 @@ def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer, average: 
     if not found:
         return []
     with _open_state(found[-1]) as state:
+        _check_weights(state)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         if average is not None:
@@ -68,7 +72,7 @@ def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) ->
     """Write the weights, then the mark that the training is done; the checkpoint goes."""
     _save(_weights(folder), model.state_dict())
     _write_log(folder, history)
-    write_json(done_path(folder), {"epochs": len(history), **more})
+    write_json(done_path(folder), {"epochs": len(history), "weights": file_digest(_weights(folder)), **more})
     for old in _checkpoints(folder):
         old.unlink()
 
@@ -80,13 +84,36 @@ def done_path(folder: Path) -> Path:
 
 def summary(folder: Path) -> dict[str, Any]:
     """Read what `finish` wrote."""
-    return dict(read_json(done_path(folder)))
+    return read_object(done_path(folder))
 
 
 def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:
     """Load a finished training's weights, or those that it kept after an epoch. Raises BadFileError."""
+    if not epoch and done_path(folder).exists():
+        recorded = summary(folder).get("weights")  # older trainings did not write it
+        if recorded is not None and recorded != file_digest(_weights(folder)):
+            rule = f"not the weights that this training ended with. Delete {folder} to train again"
+            raise BadFileError(_weights(folder), rule)
     with _open_state(_weights(folder, epoch)) as state:
         model.load_state_dict(state)
+
+
+def _check_weights(state: Mapping[str, Any]) -> None:
+    """Raise ValueError for weights that are not those that were saved, or no numbers."""
+    weights = state["model"]
+    if state.get("digest", _digest(weights)) != _digest(weights):
+        raise ValueError("its weights were changed")
+    if broken := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ValueError(f"{broken[0]} is not a number")
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Compute the digest of weights, whatever device they are on."""
+    hasher = hashlib.sha256()
+    for name, value in weights.items():
+        hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()[:DIGEST_LENGTH]
 
 
 def _weights(folder: Path, epoch: int = 0) -> Path:
@@ -103,8 +130,35 @@ def _write_log(folder: Path, history: list[Epoch]) -> None:
 
 
 def _save(path: Path, value: Any) -> None:
-    with atomic_file(path) as part:
-        torch.save(value, part)
+    with atomic_file(path) as part, part.open("wb", buffering=0) as file:
+        stream = _Stream(file)
+        try:
+            torch.save(value, stream)
+        except RuntimeError:  # by which torch hides that a disk is full
+            raise stream.error or RunError(f"{path} could not be written") from None
+
+
+class _Stream:
+    """A file that remembers why it could not be written."""
+
+    error: OSError | None = None
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        """Write all of it."""
+        view = memoryview(content)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return len(content)
+
+    def flush(self) -> None:
+        """Do nothing: the file has no buffer."""
 
 
 @contextmanager
@@ -113,5 +167,5 @@ def _open_state(path: Path) -> Iterator[Any]:
     try:
         yield torch.load(path, map_location="cpu", weights_only=True)
     except _NOT_OURS as error:
-        rule = f"not a checkpoint of ours ({type(error).__name__}); delete its folder to train again"
-        raise BadFileError(path, rule) from None
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise BadFileError(path, f"not a checkpoint of ours ({reason}). Delete {path.parent} to train again") from None

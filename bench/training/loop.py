@@ -246,7 +246,7 @@ class _Training:
             raise DivergedError(f"{what} {self._advice(epoch)}")
 
     def _advice(self, epoch: int) -> str:
-        kept = f"The checkpoint of epoch {epoch} is kept in {self.folder}. " if epoch else ""
+        kept = f"The checkpoint of epoch {epoch} is kept in {self.folder}; delete it to begin anew. " if epoch else ""
         return f"{kept}Try a smaller lr, grad_clip_norm=10, or precision=float32."
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import nn, optim
 
+from bench.core.files import file_digest
 from bench.errors import BadFileError
 from bench.training import checkpoint
 
@@ -64,7 +67,8 @@ def test_the_last_checkpoint_alone_is_kept(tmp_path: Path, model: Any, optimiser
     assert [path.name for path in tmp_path.glob("*.pt")] == ["checkpoint-00003.pt"]
     checkpoint.finish(tmp_path, model, [{"epoch": 1.0}], images=7)
     assert [path.name for path in tmp_path.glob("*.pt")] == ["weights.pt"]
-    assert checkpoint.summary(tmp_path) == {"epochs": 1, "images": 7}
+    weights = file_digest(tmp_path / "weights.pt")
+    assert checkpoint.summary(tmp_path) == {"epochs": 1, "images": 7, "weights": weights}
 
 
 def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
@@ -72,9 +76,9 @@ def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
 ) -> None:
     checkpoint.save(tmp_path, model, optimiser, [{"epoch": 1.0}])
 
-    def half(value: Any, path: Path) -> None:
-        path.write_bytes(b"PK half of it")
-        raise OSError(28, "No space left on device", str(path))
+    def half(value: Any, file: Any) -> None:
+        file.write(b"PK half of it")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(OSError, match="No space left"):
@@ -107,7 +111,7 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(
         "no optimiser": bytes_of({**state, "optimiser": 3}, scratch),
     }
     (tmp_path / "checkpoint-00001.pt").write_bytes(contents[broken])
-    with pytest.raises(BadFileError, match=r"checkpoint-00001.pt: not a checkpoint of ours .*; delete its folder"):
+    with pytest.raises(BadFileError, match=r"checkpoint-00001.pt: not a checkpoint of ours .*Delete .* to train again"):
         checkpoint.resume(tmp_path, model, optimiser)
 
 
@@ -124,3 +128,49 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, model: Any, form: s
 def test_weights_that_are_not_there_are_missed_by_name(tmp_path: Path, model: Any) -> None:
     with pytest.raises(BadFileError, match=r"weights.pt: .*FileNotFoundError"):
         checkpoint.load_weights(tmp_path, model)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda weight: weight.mul_(2), "its weights were changed"),
+        (lambda weight: weight.fill_(nan), "is not a number"),
+    ],
+)
+def test_a_checkpoint_of_other_weights_is_refused(
+    tmp_path: Path, model: Any, optimiser: Any, change: Any, rule: str
+) -> None:
+    checkpoint.save(tmp_path, model, optimiser, [{"epoch": 1.0}])
+    (path,) = tmp_path.glob("checkpoint-*.pt")
+    state = torch.load(path, weights_only=True)
+    change(state["model"]["weight"])
+    if "number" in rule:
+        del state["digest"]
+    torch.save(state, path)
+    with pytest.raises(BadFileError, match=f"{rule}.*Delete .* to train again"):
+        checkpoint.resume(tmp_path, model, optimiser)
+
+
+def test_weights_of_another_training_are_refused(tmp_path: Path, model: Any) -> None:
+    checkpoint.finish(tmp_path / "one", model, [{"epoch": 1.0}])
+    torch.nn.init.zeros_(model.weight)
+    checkpoint.finish(tmp_path / "other", model, [{"epoch": 1.0}])
+    (tmp_path / "other" / "weights.pt").replace(tmp_path / "one" / "weights.pt")
+    with pytest.raises(BadFileError, match="not the weights that this training ended with"):
+        checkpoint.load_weights(tmp_path / "one", model)
+
+
+def test_a_file_system_that_is_full_is_named_with_the_file(tmp_path: Path) -> None:
+    from resource import RLIMIT_FSIZE, getrlimit, setrlimit
+    from signal import SIG_IGN, SIGXFSZ, signal
+
+    before, handler = getrlimit(RLIMIT_FSIZE), signal(SIGXFSZ, SIG_IGN)
+    try:
+        setrlimit(RLIMIT_FSIZE, (20_000, before[1]))
+        with pytest.raises(OSError, match="too large") as caught:
+            checkpoint._save(tmp_path / "a.pt", {"a": torch.zeros(100_000)})
+    finally:
+        setrlimit(RLIMIT_FSIZE, before)
+        signal(SIGXFSZ, handler)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "a.pt"))
+    assert list(tmp_path.iterdir()) == []
