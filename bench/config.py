@@ -43,7 +43,7 @@ def training(
     later: bool = False,
     before: Any = None,
     requires: str = "",
-    needs: tuple[str, ...] = (),
+    needs: str = "",
     search: Search | None = None,
     **rules: Any,
 ) -> Any:
@@ -52,8 +52,8 @@ def training(
     file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
     were trainings, which its default describes: they keep their address, and the default must never change. before:
     the value that describes those trainings, where it is not the default. requires: a setting, or property of the
-    settings, without which this one has no effect, and then no part in an address. needs: a setting and its values,
-    without which this one is refused. search: what `bench tune` draws its value from.
+    settings, without which this one has no effect, and then no part in an address. needs: what it needs to have an
+    effect, as `list_idle` reads it. search: what `bench tune` draws its value from.
     """
     extra = _describe("training", file, default if later else before, requires=requires, needs=needs, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
@@ -65,16 +65,17 @@ def prediction(
     *,
     file: bool = False,
     before: Any = None,
+    needs: str = "",
     changes: str = "",
     search: Search | None = None,
     **rules: Any,
 ) -> Any:
-    """Declare a setting that only changes what trained weights predict; file and search: as for `training`.
+    """Declare a setting that only changes what trained weights predict; file, needs and search: as for `training`.
 
     before: what predictions that were made before there was this setting had: with it they keep their address.
     changes: the one kind of prediction that it changes, if it is one.
     """
-    extra = _describe("prediction", file, before, changes=changes, search=search)
+    extra = _describe("prediction", file, before, needs=needs, changes=changes, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
 
 
@@ -85,6 +86,34 @@ def _describe(stage: str, file: bool, before: Any, **more: Any) -> dict[str, Any
 
 def _read_extra(info: FieldInfo) -> dict[str, Any]:
     return cast("dict[str, Any]", info.json_schema_extra or {})
+
+
+def meets(config: object, need: str) -> bool:
+    """Return whether settings have what another one needs to have an effect; see `BaseConfig.list_idle`."""
+    return any(all(_holds(config, each) for each in part.split(" and ")) for part in need.split(" or "))
+
+
+def _holds(config: object, condition: str) -> bool:
+    key, _, values = condition.removeprefix("!").partition("=")
+    value = getattr(config, key)
+    is_met = str(value) in values.split("|") if values else bool(value)
+    return is_met != condition.startswith("!")
+
+
+def describe_need(need: str) -> str:
+    """Describe what a setting needs.
+
+    >>> describe_need("schedule=cosine|poly and !lr_steps"), describe_need("crf or !weights=none")
+    ('schedule=cosine or poly, and no lr_steps', 'crf, or other weights than none')
+    """
+    return ", or ".join(", and ".join(map(_describe_condition, part.split(" and "))) for part in need.split(" or "))
+
+
+def _describe_condition(condition: str) -> str:
+    key, _, values = condition.removeprefix("!").partition("=")
+    if not condition.startswith("!"):
+        return condition.replace("|", " or ")
+    return f"other {key} than {values}" if values else f"no {key}"
 
 
 class _RenamingMeta(ModelMetaclass):
@@ -120,14 +149,6 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         except RequestError as error:
             raise ValueError(str(error)) from None
 
-    @model_validator(mode="after")
-    def _have_what_they_need(self) -> Self:
-        for key, info in type(self).model_fields.items():
-            setting, *values = _read_extra(info).get("needs", ("",))
-            if setting and getattr(self, key) != info.default and getattr(self, setting) not in values:
-                raise ValueError(f"{key} needs {setting}={' or '.join(values)}")
-        return self
-
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -151,8 +172,20 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         }
 
     def _has_effect(self, key: str) -> bool:
-        required = _read_extra(type(self).model_fields[key]).get("requires")
-        return required is None or bool(getattr(self, str(required)))
+        """Whether a setting has an effect, or is older than this rule, so that addresses have it in any case."""
+        extra = _read_extra(type(self).model_fields[key])
+        need = extra.get("requires") or (extra.get("needs") if "before" in extra else None)
+        return need is None or meets(self, str(need))
+
+    def list_idle(self) -> dict[str, str]:
+        """List the settings that have no effect beside the others, and what they would need.
+
+        A need is a setting or property that is true, `crf`, or has one of some values, `schedule=cosine|poly`; with an
+        exclamation mark, one that is not so. Needs are joined by `and` and, less closely, by `or`.
+        """
+        extras = {key: _read_extra(info) for key, info in type(self).model_fields.items()}
+        needs = {key: str(extra.get("needs") or extra.get("requires", "")) for key, extra in extras.items()}
+        return {key: describe_need(need) for key, need in needs.items() if need and not meets(self, need)}
 
     @classmethod
     def list_implied(cls) -> dict[str, Any]:
@@ -184,7 +217,7 @@ class TrainedConfig(BaseConfig):
         "imagenet", "none, imagenet, or a file (.npz, .pth, .mat, .caffemodel, .safetensors)", file=True
     )
     input_size: int = training(224, "input size in pixels: the side of the square, or the larger side", ge=32, le=4096)
-    epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", ge=0)
+    epochs: int = training(20, "passes over the training split; 0 keeps the initial weights", needs="!iterations", ge=0)
     batch_size: int = training(16, "images a step", ge=1)
     optimizer: Literal["sgd", "adamw"] = training(
         "sgd", "sgd with momentum, or adamw, whose weight decay is apart from the gradient", later=True
@@ -201,6 +234,7 @@ class TrainedConfig(BaseConfig):
         0.75,
         "fraction of the epochs after which the learning rate is divided by 10",
         requires="drops_rate",
+        needs="schedule=step and !lr_steps",
         gt=0,
         le=1,
     )
@@ -208,18 +242,18 @@ class TrainedConfig(BaseConfig):
         (),
         "steps after each of which the learning rate is divided by 10, in place of lr_drop",
         later=True,
-        needs=("schedule", "step"),
+        needs="schedule=step",
     )
     lr_final: float = training(
         0.0,
         "learning rate towards which schedule=cosine and poly fall, as a share of lr",
         later=True,
-        needs=("schedule", "cosine", "poly"),
+        needs="schedule=cosine|poly",
         ge=0,
         le=1,
     )
     poly_power: float = training(
-        0.9, "exponent of schedule=poly (DeepLab: 0.9)", later=True, needs=("schedule", "poly"), gt=0
+        0.9, "exponent of schedule=poly (DeepLab: 0.9)", later=True, needs="schedule=poly", gt=0
     )
     warmup_steps: int = training(
         0,
@@ -229,7 +263,7 @@ class TrainedConfig(BaseConfig):
     )
     warmup_epochs: float = training(0.0, "the same in epochs, in place of warmup_steps", ge=0, later=True)
     momentum: float = training(0.9, "SGD momentum; beta1 of adamw", ge=0, lt=1)
-    beta2: float = training(0.999, "beta2 of adamw", later=True, needs=("optimizer", "adamw"), ge=0, lt=1)
+    beta2: float = training(0.999, "beta2 of adamw", later=True, needs="optimizer=adamw", ge=0, lt=1)
     weight_decay: float = training(5e-4, "weight decay", ge=0, search=Range(1e-5, 1e-2, log=True))
     ema: float = training(
         0.0,
@@ -282,7 +316,12 @@ class TrainedConfig(BaseConfig):
     def _jitter_has_four_ranges(cls, ranges: tuple[float, ...]) -> tuple[float, ...]:
         if ranges and not (len(ranges) == 4 and min(ranges) >= 0 and ranges[3] <= 0.5):
             raise ValueError("it takes brightness, contrast and saturation of at least 0, and a hue of 0 to 0.5")
-        return ranges
+        return ranges if any(ranges) else ()
+
+    @field_validator("lr_steps")
+    @classmethod
+    def _steps_ascend(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(steps))  # in any order they mean the same, and have one address
 
     @model_validator(mode="after")
     def _warm_up_once(self) -> Self:
@@ -308,12 +347,14 @@ class FrozenConfig(TrainedConfig):
         "features of a frozen net, channel by channel: standard: to mean 0 and variance 1 on the training split; none",
         before="none",
         requires="freezes_features",
+        needs="freeze_backbone and !weights=none",
     )
     feature_precision: Literal["float16", "float32"] = training(
         "float16",
         "what features of a frozen net are rounded to, so that they can be cached; float32: computed anew each time",
         before="float32",
         requires="freezes_features",
+        needs="freeze_backbone and !weights=none",
     )
 
     @property
@@ -343,13 +384,13 @@ class MapConfig(TrainedConfig):
         (0.08, 1.0),
         "least and greatest area of a resized crop, as shares of the image",
         later=True,
-        needs=("augment", "resized-crop"),
+        needs="augment=resized-crop",
     )
     crop_aspect: tuple[float, float] = training(
         (3 / 4, 4 / 3),
         "least and greatest aspect of a resized crop, width by height",
         later=True,
-        needs=("augment", "resized-crop"),
+        needs="augment=resized-crop",
     )
     randaugment: tuple[int, ...] = training(
         (), "operations of RandAugment an image, and their magnitude, 0 to 30: 2+9; empty: none", later=True
@@ -358,8 +399,14 @@ class MapConfig(TrainedConfig):
         "warp",
         "how an image is resized to resize_to before it is cropped: to a square, or by its shorter side",
         later=True,
+        needs="augment=crop or test_crops",
     )
-    resize_to: Side = training(256, "side in pixels to which an image is resized before it is cropped", later=True)
+    resize_to: Side = training(
+        256,
+        "side in pixels to which an image is resized before it is cropped",
+        later=True,
+        needs="augment=crop or test_crops",
+    )
     test_crops: Literal[0, 1, 10] = prediction(
         0,
         "crops whose scores are averaged: 1: the center; 10: corners and center, and their mirror images; 0: the whole "
@@ -384,12 +431,12 @@ class MapConfig(TrainedConfig):
     mask_threshold: float = prediction(0.3, "a pixel above this share of the maximum is no background", ge=0, lt=1)
     mask_score: float = prediction(0.5, "classes that score at least this, and the best one, take part in a mask")
     crf: bool = prediction(False, "move masks to the edges of the photograph by a dense CRF, which is to be installed")
-    crf_appearance: float = prediction(10.0, "weight of its appearance kernel (SEC: 10)", ge=0)
-    crf_appearance_xy: float = prediction(80.0, "that kernel's width in pixels (SEC: 80)", gt=0)
-    crf_appearance_rgb: float = prediction(13.0, "that kernel's width in grey levels (SEC: 13)", gt=0)
-    crf_smoothness: float = prediction(3.0, "weight of its smoothness kernel (SEC: 3)", ge=0)
-    crf_smoothness_xy: float = prediction(3.0, "that kernel's width in pixels (SEC: 3)", gt=0)
-    crf_steps: int = prediction(10, "iterations of its mean field (SEC: 10)", ge=1)
+    crf_appearance: float = prediction(10.0, "weight of its appearance kernel (SEC: 10)", needs="crf", ge=0)
+    crf_appearance_xy: float = prediction(80.0, "that kernel's width in pixels (SEC: 80)", needs="crf", gt=0)
+    crf_appearance_rgb: float = prediction(13.0, "that kernel's width in grey levels (SEC: 13)", needs="crf", gt=0)
+    crf_smoothness: float = prediction(3.0, "weight of its smoothness kernel (SEC: 3)", needs="crf", ge=0)
+    crf_smoothness_xy: float = prediction(3.0, "that kernel's width in pixels (SEC: 3)", needs="crf", gt=0)
+    crf_steps: int = prediction(10, "iterations of its mean field (SEC: 10)", needs="crf", ge=1)
     map_alignment: Literal["cells", "resize"] = prediction(
         "cells",
         "cells: enlarge a map from where the net's cells lie; resize: as if they shared the image evenly (released)",
@@ -458,7 +505,9 @@ class ProposalConfig(FrozenConfig):
     )
 
     lr: float = training(0.001, "learning rate", gt=0, search=Range(3e-4, 0.03, log=True))
-    input_size: int = training(688, "larger side of the image in pixels; see also scales", ge=32, le=4096)
+    input_size: int = training(
+        688, "larger side of the image in pixels; see also scales", needs="!scales", ge=32, le=4096
+    )
     scales: tuple[Side, ...] = training(
         (), "larger sides to draw from at training and to average at test; empty: input_size"
     )

@@ -147,7 +147,7 @@ def describe_os_error(error: OSError) -> str:
     return f"{where}{what}. {advice}." if advice else f"{where}{what}."
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 

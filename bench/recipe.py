@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from bench.core.setting_names import current_name, use_current_names
 from bench.errors import RequestError, UnknownNameError
@@ -81,8 +81,11 @@ def configure(
     settings: Mapping[str, Any],
     paper: bool = False,
 ) -> BaseConfig:
-    """Build the config of `settle`'s values. Raises as `settle` and `make_config`."""
-    return make_config(cls, settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings, paper=paper))
+    """Build the config of `settle`'s values. Raises as `settle`, `make_config` and `refuse_idle`."""
+    settled = settle(cls, variant, dataset=dataset, recipe=recipe, settings=settings, paper=paper)
+    config = make_config(cls, settled)
+    refuse_idle(cls, config, settled)
+    return config
 
 
 def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> BaseConfig:
@@ -93,7 +96,7 @@ def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> Ba
     from pydantic import ValidationError
 
     try:
-        return cls.Config(**{key: setting.value for key, setting in settings.items()})
+        config = cls.Config(**{key: setting.value for key, setting in settings.items()})
     except ValidationError as error:
         first = error.errors()[0]
         rule = first["msg"].removeprefix("Value error, ")
@@ -103,12 +106,28 @@ def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> Ba
         setting = settings[key]
         shown = f"{key}={_format_value(setting.value)} ({setting.origin})"
         raise RequestError(f"{cls.name}: {shown} is not allowed: {rule}.") from None
+    return config
+
+
+def refuse_idle(cls: MethodClass, config: BaseConfig, settings: Mapping[str, ResolvedSetting]) -> None:
+    """Raise RequestError for a setting of the user that has no effect beside the others, whoever set these.
+
+    One that has its default, or what it was before it could be set, says nothing else than its absence.
+    """
+    implied = config.list_implied()
+    for key, need in config.list_idle().items():
+        value, default = getattr(config, key), cls.Config.model_fields[key].default
+        if key in settings and settings[key].origin == USER and value not in (default, implied.get(key, default)):
+            shown = f"{key}={_format_value(value)}"
+            raise RequestError(f"{cls.name}: {shown} has no effect: it needs {need}. Set that, or leave {key} out.")
 
 
 def _parse_value(info: FieldInfo, value: Any) -> Any:
-    """Convert strings that pydantic does not read: tuples joined by `+`, and `none` if a field may be None."""
+    """Convert strings that pydantic does not read: tuples joined by `+`, numbers among choices, and `none`."""
     if not isinstance(value, str):
         return value
+    if get_origin(info.annotation) is Literal:
+        return {str(choice): choice for choice in get_args(info.annotation)}.get(value, value)
     if get_origin(info.annotation) is tuple:
         return tuple(part for part in value.split("+") if part)
     if value.lower() == "none" and type(None) in get_args(info.annotation):
@@ -117,4 +136,6 @@ def _parse_value(info: FieldInfo, value: Any) -> Any:
 
 
 def _format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)

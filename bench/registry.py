@@ -31,6 +31,7 @@ from bench.data import datasets
 from bench.errors import BadFileError, BenchError, MissingDataError, RequestError, UnknownNameError
 from bench.recipe import configure as configure
 from bench.recipe import make_config as make_config
+from bench.recipe import refuse_idle as refuse_idle
 from bench.recipe import settle as settle
 
 if TYPE_CHECKING:
@@ -539,13 +540,12 @@ def _load(listed: Listed) -> ModuleType:
         return _import(listed.module) if listed.module else _load_file(Path(listed.origin))
     except BenchError:
         raise
-    except Exception as error:
-        raise BadFileError(
-            listed.origin, describe_import_error(error, map(str, _trace_code(listed).values()))
-        ) from error
+    except (Exception, SystemExit) as error:
+        files = map(str, _trace_code(listed).values())
+        raise BadFileError(listed.origin, describe_import_error(error, files)) from error
 
 
-def describe_import_error(error: Exception, files: Iterable[str]) -> str:
+def describe_import_error(error: BaseException, files: Iterable[str]) -> str:
     """Say that a file of somebody's own cannot be imported: what it, or what it imports, raised, and what to do."""
     advice = "Correct it, and run the same command again"
     if isinstance(error, ModuleNotFoundError) and error.name:

@@ -128,9 +128,16 @@ def test_show_has_the_papers_value_and_the_released_one_beside_ours(here: Callab
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_of_a_recipe_trains_and_predicts(here: Callable[..., Answer], method: str) -> None:
-    fields = registry.parse(method)[0].Config.model_fields
+    cls, variant = registry.parse(method)
+    fields = cls.Config.model_fields
     settings = {key: value for key, value in TINY.items() if key in fields}
-    if method == "fast-rcnn":
+    settled = registry.settle(cls, variant, dataset="shapes", recipe={}, settings=settings, paper=True)
+    if method != "fast-rcnn":
+        settings = {
+            key: settings[key] for key in settings.keys() - registry.make_config(cls, settled).list_idle().keys()
+        }
+    else:
+        del settings["input_size"]
         floor = here("run", "--method", "largest-proposal", "--protocol", "voc07-corloc", *SHAPES, "--json").json()
         settings["pseudo"] = floor["results"][0]["predictions"]
     protocol = "voc07-corloc" if "proposals" in fields else "voc07-cls"

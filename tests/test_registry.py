@@ -183,8 +183,11 @@ def test_a_plugin_that_cannot_be_is_refused(tmp_path: Path, name: str, text: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("def broken(:", "cannot be imported"),
-        ("import no_such_module", "cannot be imported: No module named"),
+        ("def broken(:", r"cannot be imported: SyntaxError: .* \(odd.py, line 1\)\. Correct it, and run"),
+        ("x = 1\ny = nothing", r"NameError: name 'nothing' is not defined \(odd.py, line 2\)\. Correct it, and run"),
+        ("import no_such_module", r"No module named .* \(odd.py, line 1\)\. Install no_such_module, or put it beside"),
+        ("from bench.method import Nothing", r"cannot import name 'Nothing' .* \(odd.py, line 1\)\. Correct it"),
+        ("raise SystemExit(3)", r"SystemExit: 3 \(odd.py, line 1\)"),
         ("x = 1", "exactly one concrete method, but it has: none"),
         (PLUGIN + PLUGIN.replace("Mute", "Dumb"), "but it has: Mute, Dumb"),
     ],

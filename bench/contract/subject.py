@@ -88,7 +88,7 @@ class Subject:
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{where}"
 
     def config(self, variant: str | None, **settings: Any) -> BaseConfig:
-        """Return the recipe of `shapes`, made tiny. Raises as `registry.configure`."""
+        """Return the recipe of `shapes`, made tiny. Raises as `registry.make_config`."""
         tiny = {
             "input_size": SIDE,
             "scales": (),
@@ -99,7 +99,8 @@ class Subject:
         }
         given = {**tiny, **self.prior_run_settings(self.ground_truth(4)), **self.settings, **settings}
         mine = {key: value for key, value in given.items() if key in self.cls.Config.model_fields}
-        return registry.configure(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
+        settled = registry.settle(self.cls, variant, dataset="shapes", recipe=self.dataset.recipe, settings=mine)
+        return registry.make_config(self.cls, settled)
 
     def build_method(self, *, seed: int = 0, **settings: Any) -> Any:
         """Build the method with its initial weights."""

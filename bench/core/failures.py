@@ -18,7 +18,7 @@ def describe_failure(error: BaseException, files: Collection[str] = ()) -> str:
     ...     describe_failure(error).partition(" (")[0]
     'ZeroDivisionError: division by zero'
     """
-    text = escape_text(f"{type(error).__name__}: {first_line(error)}")  # type: ignore[arg-type]
+    text = escape_text(f"{type(error).__name__}: {first_line(error)}")
     if isinstance(error, SyntaxError):
         return text  # it names the line itself
     line = find_line(error, files) or find_line(error)

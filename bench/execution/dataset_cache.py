@@ -122,6 +122,7 @@ class DatasetCache:
                 paper=request.recipe == "paper",
             )
             config = registry.make_config(cls, settings)
+            registry.refuse_idle(cls, config, settings)
             self._recipes[key] = ResolvedRecipe(cls, variant, dataset, settings, config)
         return self._recipes[key]
 

@@ -21,6 +21,7 @@ def list_warnings(resolved: ResolvedRun) -> list[str]:
     truths = ([resolved.train] if resolved.learns else []) + ([] if resolved.withheld else [resolved.test])
     remarks = [
         _describe_withheld(resolved),
+        _describe_unfrozen(resolved),
         *map(describe_departure, truths),
         describe_conventions(resolved.bound.record),
         _describe_overlap(count_overlap(resolved), len(resolved.test.ids)),
@@ -46,6 +47,12 @@ def count_overlap(resolved: ResolvedRun) -> int:
     if not resolved.learns or resolved.bound.record.evaluates_training_split:
         return 0
     return len({*resolved.train.ids} & {*resolved.test.ids})
+
+
+def _describe_unfrozen(resolved: ResolvedRun) -> str:
+    """Say that nothing is frozen; runs of release 0.1 were given the setting all the same, and are found by it."""
+    is_idle = getattr(resolved.config, "freeze_backbone", False) and resolved.config.weights == "none"  # type: ignore[attr-defined]
+    return "freeze_backbone=true has no effect with weights=none: all layers learn" if is_idle else ""
 
 
 def _describe_withheld(resolved: ResolvedRun) -> str:

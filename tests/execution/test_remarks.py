@@ -46,7 +46,7 @@ def ran(places: Places, protocol: str, *, data: str = "shapes", **more: Any) -> 
     """The result of cam, and the notes that were said before."""
     heard = Heard()
     record = registry.protocol(protocol).with_conventions(more.pop("conventions", {}))
-    settings = {"net": "tiny", "weights": "none", "epochs": 0, "input_size": 32}
+    settings = {"net": "tiny", "weights": "none", "epochs": 0, "input_size": 32, **more.pop("set", {})}
     options = TINY if data == "shapes" else {}
     request = Request("cam", record, settings=settings, data=data, data_options=options, **more)
     report = run([request], places, progress=heard, device="cpu", workers=0, threads=1)  # type: ignore[arg-type]
@@ -170,3 +170,9 @@ def _truth(dataset: str, split: str) -> GroundTruth:
 
     none = empty_objects()
     return GroundTruth(dataset, split, ("a",), ("x",), np.array([[8, 8]], np.int32), derive_labels(1, 1, none), none)
+
+
+def test_a_net_without_weights_is_not_frozen(runs: Places) -> None:
+    assert ran(runs, "voc07-cls", set={"freeze_backbone": "true"})[1] == [
+        "note: freeze_backbone=true has no effect with weights=none: all layers learn."
+    ]

@@ -202,11 +202,22 @@ def test_a_crop_is_the_same_with_and_without_what_follows(tmp_path: Path) -> Non
         ("cam", {"augment": "resized-crop", "crop_area": "0.5+0.2"}, "crop_area=0.5+0.2 (your setting) is not allowed"),
         ("cam", {"augment": "resized-crop", "crop_area": "0.5+1.2"}, "two numbers above 0 and up to 1, the lower one"),
         ("cam", {"augment": "resized-crop", "crop_aspect": "0+1"}, "two numbers above 0, the lower one first"),
-        ("cam", {"crop_area": "0.5+1"}, "cam: crop_area needs augment=resized-crop."),
-        ("cam", {"lr_final": "0.1"}, "cam: lr_final needs schedule=cosine or poly."),
-        ("cam", {"schedule": "cosine", "poly_power": "2"}, "cam: poly_power needs schedule=poly."),
-        ("cam", {"schedule": "poly", "lr_steps": "5"}, "cam: lr_steps needs schedule=step."),
-        ("cam", {"beta2": "0.99"}, "cam: beta2 needs optimizer=adamw."),
+        ("cam", {"crop_area": "0.5+1"}, "crop_area=0.5+1.0 has no effect: it needs augment=resized-crop."),
+        ("cam", {"lr_final": "0.1"}, "cam: lr_final=0.1 has no effect: it needs schedule=cosine or poly."),
+        (
+            "cam",
+            {"schedule": "cosine", "poly_power": "2"},
+            "has no effect: it needs schedule=poly. Set",
+        ),
+        ("cam", {"schedule": "poly", "lr_steps": "5"}, "cam: lr_steps=5 has no effect: it needs schedule=step."),
+        ("cam", {"beta2": "0.99"}, "cam: beta2=0.99 has no effect: it needs optimizer=adamw."),
+        ("cam", {"schedule": "cosine", "lr_drop": "0.5"}, "it needs schedule=step, and no lr_steps."),
+        ("cam", {"lr_steps": "5", "lr_drop": "0.5"}, "lr_drop=0.5 has no effect"),
+        ("cam", {"iterations": "9", "epochs": "3"}, "epochs=3 has no effect: it needs no iterations."),
+        ("cam", {"resize": "shorter-side"}, "resize=shorter-side has no effect: it needs augment=crop, or test_crops."),
+        ("cam", {"augment": "resized-crop", "resize_to": "300"}, "resize_to=300 has no effect"),
+        ("cam", {"crf_steps": "5"}, "crf_steps=5 has no effect: it needs crf."),
+        ("wsddn", {"scales": "480+576", "input_size": "600"}, "input_size=600 has no effect: it needs no scales."),
         ("cam", {"warmup_steps": "5", "warmup_epochs": "1"}, "cam: warmup_steps and warmup_epochs both say"),
         ("cam", {"label_smoothing": "1"}, "label_smoothing=1 (your setting) is not allowed"),
         ("weldon:ap", {"label_smoothing": "0.1"}, "weldon: label_smoothing needs loss=multi-label or softmax"),
@@ -219,6 +230,24 @@ def test_what_a_setting_cannot_be_is_refused_by_its_name(method: str, settings: 
     with pytest.raises(RequestError) as error:
         registry.configure(cls, variant, dataset="voc2007", recipe={}, settings=settings)
     assert says in str(error.value)
+
+
+def test_what_others_set_may_have_no_effect() -> None:
+    """A recipe or a variant says nothing of what a user sets beside it."""
+    cls, variant = registry.parse("cam")
+    given = {"schedule": "cosine", "test_crops": "1", "resize_to": "300", "feature_norm": "none", "crf_steps": "10"}
+    config: Any = registry.configure(cls, variant, dataset="voc2007", recipe={"lr_drop": 0.5}, settings=given)
+    assert (config.lr_drop, config.resize_to) == (0.5, 300)
+
+
+def test_equal_settings_have_one_address() -> None:
+    def address(**settings: Any) -> dict[str, Any]:
+        return MapConfig(**FLAT | settings).select_addressed("training")
+
+    assert address(lr_steps=(5, 3)) == address(lr_steps=(3, 5))
+    assert address(color_jitter=(0.0, 0.0, 0.0, 0.0)) == address()
+    assert address(resize="shorter-side") == address()
+    assert address(lr_final=0.1) == address()
 
 
 def test_settings_count_where_they_have_an_effect() -> None:
