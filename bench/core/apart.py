@@ -80,8 +80,12 @@ _REFUSED, _TOO_LARGE = 65, 66
 
 
 def main() -> int:
-    """Read a file as standard input asks for, within limits."""
-    asked: Mapping[str, Any] = json.load(sys.stdin)
+    """Read a file as standard input asks for."""
+    return serve(json.load(sys.stdin))
+
+
+def serve(asked: Mapping[str, Any]) -> int:
+    """Read a file within limits, and write what it holds or why it could not be read; return the exit code."""
     path = Path(asked["path"])
     module, _, function = asked["reader"].partition(":")
     reader = getattr(import_module(module), function)

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.core.files import atomic_file, digest, file_digest, require_regular_file
+from bench.core.files import atomic_file, digest, file_digest, list_files, require_regular_file
 from bench.data.ground_truth import FEW, GroundTruth, find_image, require_image
-from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line
+from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line, format_bytes
 
 KINDS: dict[str, tuple[str, ...]] = {
     "scores": ("image", "label", "score"),
@@ -73,6 +73,13 @@ class About:
         object.__setattr__(self, "made_by", escape_text(self.made_by, most=100))
 
 
+_COUNTED = frozenset({".npy", ".npz", ".parquet", ".png", ".txt"})
+"""Suffixes of files that predictions in a folder consist of."""
+
+_LARGEST = 1 << 36
+"""Bytes of a file of a folder."""
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Predictions of one kind, not yet matched with a ground truth: a table with its columns, and a folder's arrays."""
@@ -86,11 +93,14 @@ class Predictions:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the file they were read from; of all its files, if it is a folder."""
+        """Digest of the file they were read from; of all files of its kinds, if it is a folder. Raises BadFileError."""
         path = Path(self.source)
         if not path.is_dir():
             return file_digest(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = [file for file in list_files(path, "[!.]*") if file.suffix in _COUNTED and file.is_file()]
+        for file in files:
+            if file.stat().st_size > _LARGEST:
+                raise BadFileError(file, f"larger than any file of predictions ({format_bytes(_LARGEST)}). Remove it")
         return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
 
 

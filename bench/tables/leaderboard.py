@@ -9,6 +9,7 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +346,7 @@ def _find_interval(row: SeedGroup, metric: str, mean: float, draws: ReplicatesBy
     return averaged and interval(averaged[1], mean)
 
 
-def letters() -> list[str]:
-    """Generate the marks a ... z, aa ... zz."""
-    single = list(string.ascii_lowercase)
-    return single + [a + b for a in single for b in single]
+def letters() -> Iterator[str]:
+    """Generate the marks a ... z, aa ... zz, aaa ..."""
+    for length in count(1):
+        yield from map("".join, product(string.ascii_lowercase, repeat=length))

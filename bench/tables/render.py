@@ -34,18 +34,21 @@ def markdown(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """Format a table for programs: full precision, empty where unknown, group and extras in columns, then notes."""
+    """Format a table for programs: full precision, empty where unknown, group and extras in columns, then notes.
+
+    Text that a spreadsheet would take for a formula gets a quote in front.
+    """
     extras = list(dict.fromkeys(name for row in table.rows for cell in row for name in cell.extra))
     groups = ["group"] if table.groups else []
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
-    writer.writerow([*groups, *table.names, *extras, "notes"])
+    writer.writerow(map(_quote_formula, [*groups, *table.names, *extras, "notes"]))
     for group, rows in table.sections():
         for row in rows:
             known = {name: value for cell in row for name, value in cell.extra.items()}
             values = [*(cell.value for cell in row), *map(known.get, extras)]
             notes = "; ".join(dict.fromkeys(table.notes[mark] for cell in row for mark in cell.marks))
-            writer.writerow([*(group for _ in groups), *map(_format_exact, values), notes])
+            writer.writerow(map(_format_exact, [*(group for _ in groups), *values, notes]))
     return out.getvalue().rstrip("\n")
 
 
@@ -97,4 +100,13 @@ def _escape(words: str) -> str:
 def _format_exact(value: Value) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else repr(value)
+    return _quote_formula(value) if isinstance(value, str) else repr(value)
+
+
+def _quote_formula(text: str) -> str:
+    """Put a quote before what a spreadsheet would compute.
+
+    >>> _quote_formula("=1+1"), _quote_formula("cam")
+    ("'=1+1", 'cam')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -177,3 +177,15 @@ def test_maps_of_5000_images_and_20_classes_in_half_precision_take_under_a_gibib
     images = [image for image in IDS for _ in range(20)]
     write_shard(tmp_path / "1.parquet", "maps", images, list(maps), About("cam"), ["cat"] * 60, half=True)
     assert (tmp_path / "1.parquet").stat().st_size * 5000 / 3 < 1 << 30
+
+
+def test_what_does_not_belong_to_a_folder_is_not_read_for_its_digest(tmp_path: Path, truth: GroundTruth) -> None:
+    found = read_any(npy_folder(tmp_path), truth, ["maps"])
+    with (tmp_path / "disk.img").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert read_any(tmp_path, truth, ["maps"]).digest == found.digest
+    with (tmp_path / "stray.npy").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(BadFileError, match=r"stray.npy: larger than any file of predictions \(64.0 GiB\)"):
+        _ = read_any(tmp_path, truth, ["maps"]).digest

@@ -196,3 +196,11 @@ if __name__ == "__main__":
     for name, make in TABLES.items():
         for format_, write in FORMATS.items():
             (GOLDEN / f"{name}.{SUFFIX[format_]}").write_text(write(make()) + "\n", encoding="utf-8")
+
+
+def test_csv_has_no_text_that_a_spreadsheet_computes() -> None:
+    names = ("=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1")
+    rows = tuple((Cell(name, name), Cell(-0.5, "-50.0")) for name in names)
+    lines = csv(Table("title", ("method", "=metric"), rows, {}, ())).splitlines()
+    assert lines[0] == "method,'=metric,notes"
+    assert lines[1:] == [f"'{name},-0.5," for name in names]
