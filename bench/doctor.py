@@ -14,9 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.core.files import Places
+from bench.core.lease import has_links
 from bench.core.redaction import remove_secrets
 from bench.data.datasets import DATASETS, open_dataset
-from bench.errors import MissingDataError, format_bytes, format_count
+from bench.data.opencv import REINSTALL, load_ximgproc
+from bench.errors import MissingDataError, RunError, format_bytes, format_count
 from bench.predictions.dense_crf import HOW_TO_INSTALL
 from bench.records.result import SYNTHETIC
 
@@ -61,21 +63,21 @@ def _torch() -> Iterator[MachineCheck]:
 
 
 def _selective_search() -> MachineCheck:
-    advice = "pip uninstall opencv-python-headless; pip install --force-reinstall opencv-contrib-python-headless"
     try:
-        import cv2
-    except ImportError as error:
-        return MachineCheck("selective search", False, str(error), advice)
-    there = hasattr(cv2, "ximgproc")
-    found = f"cv2 {cv2.__version__}" + ("" if there else " without ximgproc")
-    return MachineCheck("selective search", there, found, "" if there else advice)
+        return MachineCheck("selective search", True, f"cv2 {load_ximgproc().__version__}")
+    except RunError as error:
+        return MachineCheck("selective search", False, str(error), REINSTALL)
 
 
 def _runs(folder: Path) -> MachineCheck:
     above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    writable = above.is_dir() and os.access(above, os.W_OK)
-    advice = "" if writable else "Give --runs DIR, or set BENCH_RUNS, to a folder that can be written."
-    return MachineCheck("runs folder", writable, str(folder), advice, needed=True)
+    advice = "Give --runs DIR, or set BENCH_RUNS, to a folder "
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        return MachineCheck("runs folder", False, str(folder), f"{advice}that can be written.", needed=True)
+    if not has_links(above):
+        found = f"{folder}: its file system has no hard links"
+        return MachineCheck("runs folder", False, found, f"{advice}on another one.", needed=True)
+    return MachineCheck("runs folder", True, str(folder), needed=True)
 
 
 def _feature_cache(places: Places) -> MachineCheck:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench import registry
 from bench.core.toml import read_toml
@@ -28,13 +28,35 @@ Count = Annotated[int, Field(ge=1)]
 Lines = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 
 
+_OPTION = re.compile(r"(?:#SBATCH\s+)?--[a-z][a-z-]*(?:[=\s]\s*\S.*)?")
+_LONG_NAMES = {
+    "p": "partition", "A": "account", "q": "qos", "t": "time", "C": "constraint", "G": "gpus", "c": "cpus-per-task",
+    "w": "nodelist", "x": "exclude", "N": "nodes", "n": "ntasks", "J": "job-name",
+}  # fmt: skip
+
+
+def _check_option(line: str) -> str:
+    """Refuse what sbatch would not read as one option, and what would be a second line of its script."""
+    if "\n" in line or not _OPTION.fullmatch(line.strip()):
+        short = re.fullmatch(r"-([A-Za-z])\s*=?\s*(\S+)", line.strip().removeprefix("#SBATCH").strip())
+        name = _LONG_NAMES.get(short[1]) if short else None
+        example = f"--{name}={short[2]}" if short and name else "--mail-type=END"
+        raise ValueError(f"write one long option of sbatch, such as {example}")
+    return line
+
+
+Option = Annotated[str, AfterValidator(_check_option)]
+Options = Annotated[tuple[Option, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+
+
 class Resources(BaseModel):
     """What one task of an array gets, and how jobs are dealt to tasks; without a value, what the cluster gives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    partition: str | None = None
-    account: str | None = None
+    partition: Word | None = None
+    account: Word | None = None
     nodes: Count = 1
     processes: Count = 1
     """Of a node; all processes of a task share each of its trainings."""
@@ -46,8 +68,8 @@ class Resources(BaseModel):
     """Of a node, as SLURM writes it: 500M, 64G."""
     time: Annotated[str, Field(pattern=_TIME)] = "24:00:00"
     """Limit of a task, as hours:minutes:seconds or days-hours:minutes:seconds."""
-    constraint: str | None = None
-    sbatch: Lines = ()
+    constraint: Word | None = None
+    sbatch: Options = ()
     """Further options of sbatch: `--mail-type=END`, `--exclusive`."""
     setup: Lines = ()
     """Shell lines before the job: `module load cuda`."""

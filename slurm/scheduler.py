@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.core.files import read_json
-from bench.errors import RequestError, RunError
+from bench.errors import RequestError, RunError, format_count
 from slurm import worker
 from slurm.attempts import CANCELLED, OUT_OF_TIME, PREEMPTED, TOLD
 from slurm.plan import Array
@@ -102,9 +102,22 @@ def submit(attempt: Path) -> None:
         try:
             taken = executor.submit_array(tasks)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise RunError(f"sbatch refused: {str(error).strip() or 'it said nothing'}") from None
+            raise RunError(_describe_refusal(attempt, len(sent), str(error))) from None
         sent += [Sent("slurm", job.job_id, task.jobs) for job, task in zip(taken, tasks, strict=True)]
         submit_ids(attempt, sent)
+
+
+def _describe_refusal(attempt: Path, taken: int, reason: str) -> str:
+    """Say what sbatch said, how much of the submission it took before, and what sends the rest."""
+    name = attempt.parent.parent.name
+    said = "; ".join(filter(None, (line.strip() for line in reason.splitlines()))) or "it said nothing"
+    arrays = read_json(attempt.with_suffix(".json"))["arrays"]
+    tasks = sum(len(array["tasks"]) for array in arrays)
+    return (
+        f"sbatch refused: {said}. Submission {name} is written, and {taken} of its {format_count(tasks, 'task')} were "
+        f"taken: `resubmit {name}` sends the rest, with --resource pack=N as fewer tasks of N jobs each. Do not submit "
+        "again: it would compute the same twice."
+    )
 
 
 def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
@@ -229,11 +242,11 @@ def _parameters(attempt: Path, resources: Resources) -> dict[str, Any]:
 def _option(line: str) -> tuple[str, str | bool]:
     """Convert an sbatch option to the form that submitit takes.
 
-    >>> _option("--mail-type=END"), _option("#SBATCH --exclusive")
-    (('mail-type', 'END'), ('exclusive', True))
+    >>> _option("--mail-type=END"), _option("#SBATCH --exclusive"), _option("--gres gpu:1")
+    (('mail-type', 'END'), ('exclusive', True), ('gres', 'gpu:1'))
     """
-    key, equals, value = line.removeprefix("#SBATCH").strip().removeprefix("--").partition("=")
-    return (key, value) if equals else (key, True)
+    key, *value = re.split(r"\s*=\s*|\s+", line.removeprefix("#SBATCH").strip().removeprefix("--"), maxsplit=1)
+    return (key, value[0]) if value else (key, True)
 
 
 def _import_path() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises BadFileError if it cannot be read, or is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadFileError(path, f"not a readable file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

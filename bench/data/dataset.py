@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -69,8 +70,17 @@ class Dataset(ABC):
     def require_images(self, ids: Sequence[str]) -> None:
         """Raise MissingDataError, with their number and the first, if images of `ids` are not on disk."""
         if missing := self.list_missing_images(ids):
+            path = self.image_path(missing[0])
             what = f"{len(missing)} of {len(ids)} images of {self.name} (first: {missing[0]})"
-            raise MissingDataError(what, self.image_path(missing[0]).parent, self.how_to_get)
+            raise MissingDataError(what, path, suggest_renaming(path) or self.how_to_get)
+
+
+def suggest_renaming(path: Path) -> str:
+    """Say which file is there under another suffix; empty if none is."""
+    siblings = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.parent.is_dir() else []
+    if not siblings:
+        return ""
+    return f"{siblings[0].name} is there instead: rename it, and those like it, to *{path.suffix}."
 
 
 def read_split(dataset: Dataset, split: str) -> GroundTruth:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.files import Places, digest, file_digest
 from bench.data.computed import Search, SearchBoxes, to_corners
+from bench.data.opencv import load_ximgproc
 from bench.errors import BadFileError, MissingDataError
 
 VERSION = 1
@@ -48,10 +49,9 @@ def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
 def build_edge_boxes_search(places: Places) -> Search:
     """Return the search with the model under the data root, cached by the model's content and OpenCV's version.
 
-    Raises MissingDataError without the model, BadFileError for another file in its place.
+    Raises MissingDataError without the model, BadFileError for another file in its place, RunError without ximgproc.
     """
-    import cv2
-
+    cv2 = load_ximgproc()
     if places.data_root is None:
         raise MissingDataError("EdgeBoxes' model", Path("nowhere (no data root is set)"), HOW_TO_GET)
     model = places.data_root / "edge-boxes" / "model.yml.gz"

@@ -33,7 +33,7 @@ def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | Non
 def read_lines(path: Path) -> list[str]:
     """Return the non-blank lines. Raises BadFileError if the file is not text, or has none."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise BadFileError(path, "not a list (it is not UTF-8 text)") from None
     if not lines:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.core.files import digest
 from bench.data.computed import Search, SearchBoxes, to_corners
+from bench.data.opencv import load_ximgproc
 
 VERSION = 1
 BASE_K, INC_K, SIGMA = 150, 150, 0.8
@@ -27,8 +28,7 @@ def selective_search(pixels: NDArray[np.uint8]) -> SearchBoxes:
 
 
 def build_selective_search(cache: Path) -> Search:
-    """Return the search; its cache depends on its parameters and OpenCV's version."""
-    import cv2
-
+    """Return the search; its cache depends on its parameters and OpenCV's version. Raises RunError without ximgproc."""
+    cv2 = load_ximgproc()
     key = digest([VERSION, BASE_K, INC_K, SIGMA, cv2.__version__])
     return Search("Selective Search", selective_search, cache / "proposals" / f"selective-search-{key}")

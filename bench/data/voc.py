@@ -170,7 +170,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     Raises BadFileError for an empty list, a repeated id, an id that is no file name, or anything else on a line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise BadFileError(path, "not a list of ids (it is not text)") from None
     ids: dict[str, None] = {}

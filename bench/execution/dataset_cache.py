@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.core.files import Places
 from bench.core.progress import SILENT, Progress
-from bench.data.dataset import read_split
+from bench.data.dataset import read_split, suggest_renaming
 from bench.data.datasets import Dataset, data_digest, open_dataset
 from bench.data.ground_truth import GroundTruth
 from bench.data.proposals import Proposals, load_proposals
@@ -136,8 +136,9 @@ def _missing_images_error(dataset: Dataset, truth: GroundTruth) -> MissingDataEr
     missing = dataset.list_missing_images(truth.ids)
     complete = [name for name in dataset.splits() if not dataset.list_missing_images(dataset.ground_truth(name).ids)]
     hint = f" Complete on this disk: {', '.join(complete)} (--split, --train-split)." if complete else ""
+    path = dataset.image_path(missing[0])
     return MissingDataError(
         f"{len(missing)} of {len(truth.ids)} images of {dataset.name} {truth.split} (first: {', '.join(missing[:3])})",
-        dataset.image_path(missing[0]).parent,
-        dataset.how_to_get + hint,
+        path,
+        (suggest_renaming(path) or dataset.how_to_get) + hint,
     )

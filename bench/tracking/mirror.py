@@ -113,7 +113,7 @@ def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progres
         for record in new:
             try:
                 _add(client, store, record, owner)
-            except (BadFileError, MlflowException, OSError, ValueError) as error:
+            except (BadFileError, RunError, MlflowException, OSError, ValueError) as error:
                 failed[record.stem] = remove_secrets(first_line(error), client.tracking_uri)
             step()
     added = tuple(record.stem for record in new if record.stem not in failed)
@@ -248,6 +248,12 @@ def _tags(result: Result) -> dict[str, str]:
 def experiment(client: MlflowClient, name: str, runs: Path) -> str:
     """Return an experiment's id, creating it if needed. Artifacts go beside the runs unless a server stores them."""
     found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise RunError(
+            f"The experiment {name!r} ({found.experiment_id}) was deleted in MLflow, which keeps its name: run `mlflow "
+            f"experiments restore -x {found.experiment_id}`, or `mlflow gc --experiment-ids {found.experiment_id}` to "
+            "delete it for good, with --backend-store-uri or MLFLOW_TRACKING_URI as for this store; then sync again."
+        )
     if found is not None:
         return str(found.experiment_id)
     artifacts = None if client.tracking_uri.startswith("http") else (runs / "mlflow-artifacts").as_uri()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,26 @@ def test_a_task_of_several_processes_asks_for_what_all_of_them_need(tmp_path: Pa
     (script,) = scheduler.scripts(tmp_path, [Array(Resources(nodes=2, processes=4, gpus=1, cpus=8), ((0,),))])
     asked = {line.removeprefix("#SBATCH ") for line in script.splitlines()}
     assert {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--cpus-per-task=8"} <= asked
+
+
+@pytest.mark.parametrize(
+    ("line", "example"),
+    [
+        ("-p gpu", "--partition=gpu"),
+        ("-A vision", "--account=vision"),
+        ("-pgpu", "--partition=gpu"),
+        ("gpu", "--mail-type=END"),
+        ("--exclusive\nrm -r x", "--mail-type=END"),
+        ("", "--mail-type=END"),
+    ],
+)
+def test_what_sbatch_would_not_read_is_refused_with_how_to_write_it(tmp_path: Path, line: str, example: str) -> None:
+    (tmp_path / "own.toml").write_text(f"sbatch = [{json.dumps(line)}]")
+    with pytest.raises(BadFileError, match=f"one long option of sbatch, such as {example}"):
+        read_profile(str(tmp_path / "own.toml"), {})
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "constraint"])
+def test_no_value_becomes_a_second_line_of_the_script(key: str) -> None:
+    with pytest.raises(BadFileError, match=key):
+        read_profile("gpu", {key: "a\n#SBATCH --wrap=b"})

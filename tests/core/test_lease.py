@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from bench.core.lease import Holder, Lease, claim
-from bench.errors import BusyError
+from bench.core.lease import Holder, Lease, claim, has_links
+from bench.errors import BusyError, RunError
 from bench.records.store import Store
 
 HOLDING = """
@@ -322,3 +323,19 @@ def test_a_store_claims_with_its_own_patience(places: Any) -> None:
     with store.claim(work, unless=never) as lease:
         assert lease is not None
         assert lease.path == work / "lease" / "2.json"
+
+
+def test_a_file_system_without_hard_links_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert has_links(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert not has_links(tmp_path)
+    with (
+        pytest.raises(RunError, match=r"has no hard links, .* give --runs DIR"),
+        claim(tmp_path / "lease", unless=lambda: False),
+    ):
+        pass
+    assert not list(tmp_path.rglob("*.part"))

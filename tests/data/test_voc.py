@@ -148,7 +148,7 @@ def test_a_list_that_breaks_a_rule_is_named(tmp_path: Path, text: str, rule: str
 
 def test_a_list_may_have_blank_lines_and_marks(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
-    path.write_bytes(b"2008_000001 -1\r\n\r\n 2008_000002  1\n2008_000003 +1\n2008_000004\t0")
+    path.write_bytes(b"\xef\xbb\xbf2008_000001 -1\r\n\r\n 2008_000002  1\n2008_000003 +1\n2008_000004\t0")
     assert read_ids(path) == ("2008_000001", "2008_000002", "2008_000003", "2008_000004")
 
 
@@ -252,3 +252,12 @@ def test_a_list_without_annotations_has_its_images_with_the_sizes_of_the_photogr
     assert images.size.tolist() == [[0, 0], [30, 20], [0, 0]]
     assert (images.labels == -1).all()
     assert len(images.objects) == 0
+
+
+def test_a_photograph_under_another_suffix_is_named(voc: VocDataset, folder: Path) -> None:
+    (folder / "JPEGImages").mkdir(exist_ok=True)
+    (folder / "JPEGImages" / "000001.JPG").touch()
+    with pytest.raises(
+        MissingDataError, match=r"000001\.JPG is there instead: rename it, .* to \*\.jpg\."
+    ):
+        voc.require_images(["000001"])
