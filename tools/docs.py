@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import click
 from pydantic.fields import FieldInfo
@@ -130,18 +130,19 @@ SHARED = ("--data-root", "--runs", "--results", "--plugin", "--json")
 
 def _list_verbs() -> Iterator[str]:
     """Describe every verb, group by group: what it does, an example, its arguments and options."""
-    table = verbs.get_command(click.Context(verbs), "table")
-    assert table is not None
-    shared = [one for one in table.params if isinstance(one, click.Option) and one.opts[0] in SHARED]
+    shared = [one for one in _get_verb("table").params if isinstance(one, click.Option) and one.opts[0] in SHARED]
     yield _table(("option of most verbs", "what it does"), map(_option, shared))
     for title, group in GROUPS.items():
         yield f"## {title}"
         for name in group:
-            command = verbs.get_command(click.Context(verbs), name)
-            assert command is not None, name
+            command = _get_verb(name)
             inner = command.commands.values() if isinstance(command, click.Group) else ()
             for each, words in [(command, name), *((one, f"{name} {one.name}") for one in inner)]:
                 yield _describe_verb(each, words)
+
+
+def _get_verb(name: str) -> click.Command:
+    return cast(click.Command, verbs.get_command(click.Context(verbs), name))
 
 
 def _describe_verb(command: click.Command, words: str) -> str:
