@@ -11,18 +11,19 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from bench import registry
 from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.progress import SILENT, CallbackProgress, Progress, ProgressEvent
 from bench.errors import IncompleteError, RequestError, UnknownNameError
 from bench.verbs import results as result_verbs
+from bench.verbs.arguments import check_arguments
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
     from bench.execution.trained import TrainedModel
-    from bench.notebook import NotebookResult, ResultList, TableList
+    from bench.notebook import ForecastList, NotebookResult, ResultList, TableList
     from bench.predictions.decode import BoxRule, MaskRule
     from bench.predictions.handover import Source
     from bench.records.result import Result, Supervision
@@ -39,6 +40,46 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _Value = TypeVar("_Value")
 
 
+class RunOptions(TypedDict, total=False):
+    """The arguments of `run`, beside methods, protocols and `dry_run`."""
+
+    track: str | None
+    seed: int | Iterable[int] | None
+    set: Mapping[str, Any]
+    recipe: Literal["paper"] | None
+    weights: Folder | None
+    convention: Mapping[str, Any]
+    data: Folder | None
+    data_option: Mapping[str, Any]
+    split: str | None
+    train_split: str | None
+    tuned_on: Supervision
+    device: str
+    workers: int
+    threads: int | None
+    cache: int
+    feature_cache: bool
+    again: bool
+    keep: bool
+    data_root: Folder | None
+    runs: Folder | None
+    plugin: Folder | Sequence[Folder]
+    progress: OnProgress | None
+
+
+@overload
+def run(
+    method: Names = (), protocol: Names = (), *, dry_run: Literal[True], **options: Unpack[RunOptions]
+) -> ForecastList: ...
+
+
+@overload
+def run(
+    method: Names = (), protocol: Names = (), *, dry_run: Literal[False] = False, **options: Unpack[RunOptions]
+) -> ResultList: ...
+
+
+@check_arguments
 def run(
     method: Names = (),
     protocol: Names = (),
@@ -61,11 +102,12 @@ def run(
     feature_cache: bool = True,
     again: bool = False,
     keep: bool = False,
+    dry_run: bool = False,
     data_root: Folder | None = None,
     runs: Folder | None = None,
     plugin: Folder | Sequence[Folder] = (),
     progress: OnProgress | None = None,
-) -> ResultList:
+) -> ResultList | ForecastList:
     """Train, predict, score and record the product of methods, protocols and seeds; what is stored is not repeated.
 
     Args:
@@ -90,23 +132,24 @@ def run(
         feature_cache: Whether features of frozen nets are kept on disk.
         again: Delete what is stored of these runs first, and make it anew.
         keep: Take what is stored although its code was edited since; the record then says so.
+        dry_run: Return what would be done, how long it may take, and what is wrong (`error`), and do nothing.
         data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
         runs: Folder of trainings, predictions and results; default: BENCH_RUNS, or "runs".
         plugin: Files with methods, protocols or datasets of your own.
         progress: Called as work advances.
 
     Returns:
-        The results, in the order of methods, protocols and seeds.
+        The results, in the order of methods, protocols and seeds; of a dry run, forecasts in that order.
 
     Raises:
         BenchError: The error of the run; of several runs, an IncompleteError once the others have ended.
     """
     from bench.execution.dataset_cache import DatasetCache
     from bench.execution.pipeline import run as run_all
-    from bench.notebook import show_results
+    from bench.notebook import ForecastList, show_results
     from bench.records.collection import StoredResult
     from bench.records.store import Store
-    from bench.verbs.product import Asked, make_requests
+    from bench.verbs.product import Asked, choose_stored, forecast, make_requests
 
     _use_plugins(plugin)
     _require_choice("tuned_on", tuned_on, _list_supervision())
@@ -114,14 +157,12 @@ def run(
     for name, given in (("method", method), ("protocol", protocol or track)):
         if not given:
             raise RequestError(f"run needs {name}: give at least one.")
-    if again and keep:
-        raise RequestError("again makes anew what keep takes: give one of them.")
     places, reporter = _make_places(data_root, runs), _make_progress(progress)
     asked = Asked(
         track=track,
         methods=_split_names(method),
         protocols=_split_names(protocol),
-        seeds=None if seed is None else (seed,) if isinstance(seed, int) else tuple(dict.fromkeys(seed)),
+        seeds=None if seed is None else tuple(dict.fromkeys([seed] if isinstance(seed, int) else seed)),
         settings=dict(set),
         recipe=recipe,
         weights=None if weights is None else os.fspath(weights),
@@ -132,8 +173,10 @@ def run(
         train_split=train_split,
         tuned_on=tuned_on,
     )
-    cached = DatasetCache(places)
+    cached, stored = DatasetCache(places), choose_stored(again=again, keep=keep)
     requests, threads = make_requests(asked, threads, cached, reporter.say)
+    if dry_run:
+        return ForecastList(forecast(requests, cached, stored, device=device, threads=threads))
     report = run_all(
         requests,
         places,
@@ -144,18 +187,19 @@ def run(
         cache=cache,
         feature_cache=feature_cache,
         datasets=cached,
-        stored="again" if again else "keep" if keep else "take",
+        stored=stored,
     )
     if report.failed and len(requests) == 1:
         raise next(iter(report.failed.values()))
     store = Store(places)
-    stored = [StoredResult(result, store.result_path(result.address)) for result in report.results]
-    shown = show_results(stored, places, requests[0].data_options if requests else {})  # a track has its own
+    made = [StoredResult(result, store.result_path(result.address)) for result in report.results]
+    shown = show_results(made, places, requests[0].data_options if requests else {})  # a track has its own
     if report.failed:
         raise IncompleteError(shown, report.failed)
     return shown
 
 
+@check_arguments
 def score(
     protocol: str,
     predictions: Source,
@@ -240,6 +284,7 @@ def score(
     return show_results([StoredResult(result, Store(places).result_path(result.address))], places, data_option)[0]
 
 
+@check_arguments
 def audit(
     protocol: str,
     predictions: Source,
@@ -288,6 +333,7 @@ def audit(
     )
 
 
+@check_arguments
 def load_model(
     run: str | Result,
     *,
@@ -333,6 +379,7 @@ def load_model(
     )
 
 
+@check_arguments
 def compare(
     a: str | Result,
     b: str | Result,
@@ -366,6 +413,7 @@ def compare(
     )
 
 
+@check_arguments
 def results(
     *,
     method: Names = (),
@@ -405,6 +453,7 @@ def results(
     return show_results(sorted(chosen, key=lambda one: (one.result.created, one.result.address)), places, data_option)
 
 
+@check_arguments
 def table(
     name: str = result_verbs.LEADERBOARD,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,21 @@ from bench.core.files import Places
 from bench.errors import RequestError
 from bench.records.collection import StoredResult
 from bench.records.result import Result
-from bench.tables.frames import make_frame, tables_to_frame, tables_to_html
+from bench.tables.frames import make_frame, tables_to_frame, tables_to_html, tables_to_text
 from bench.tables.leaderboard import leaderboards
-from bench.tables.model import Table
+from bench.tables.model import Cell, Row, Table
+from bench.tables.numbers import percent
 from bench.tables.one_result import make_result_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.execution.forecast import RunForecast
     from bench.gallery.plots import ResultFigure
 
 
 class NotebookResult(Result):
-    """A result (`bench.records.result.Result`) that knows where its files are."""
+    """A result (`bench.records.result.Result`) that knows where its files are; printed, it is a table."""
 
     _record: Path = PrivateAttr()
     _places: Places = PrivateAttr()
@@ -53,14 +56,25 @@ class NotebookResult(Result):
         stored = StoredResult(self, self._record)
         return plot_result(stored, self._places, images=images, options=self._data_options)
 
+    def __str__(self) -> str:
+        return tables_to_text([next(make_result_tables(self))])
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {percent(value) or 'undefined'}" for name, value in self.metrics.items())
+        where = f"{self.protocol} on {self.dataset} {self.split}{self.seed_suffix}"
+        return f"<{self.label} · {where}: {values} per cent, result {self.address}>"
+
     def _repr_html_(self) -> str:
         return tables_to_html(make_result_tables(self))
 
 
 class ResultList(tuple[NotebookResult, ...]):
-    """Results, as an immutable sequence; a notebook shows their leaderboards."""
+    """Results, as an immutable sequence; a notebook shows their leaderboards, and `print` too."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return tables_to_text(leaderboards(self)) or "no results"
 
     def to_frame(self) -> pd.DataFrame:
         """Make a pandas DataFrame with a row for each result; metrics and the ends of intervals are fractions."""
@@ -75,12 +89,52 @@ class TableList(tuple[Table, ...]):
 
     __slots__ = ()
 
+    def __str__(self) -> str:
+        return tables_to_text(self) or "no tables"
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tables: {', '.join(table.title for table in self)}>"
+
     def to_frame(self) -> pd.DataFrame:
         """Make one pandas DataFrame of the tables; column `table` has their titles. Numbers are fractions."""
         return tables_to_frame(self)
 
     def _repr_html_(self) -> str:
         return tables_to_html(self)
+
+
+class ForecastList(tuple["RunForecast", ...]):
+    """What runs would do (`bench.execution.forecast.RunForecast`), as an immutable sequence."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a pandas DataFrame with a row for each run."""
+        return make_frame([asdict(one) for one in self])
+
+    def __str__(self) -> str:
+        return tables_to_text([self._make_table()])
+
+    def _repr_html_(self) -> str:
+        return tables_to_html([self._make_table()])
+
+    def _make_table(self) -> Table:
+        columns = ("run", "training", "predictions", "seconds", "MiB", "notes")
+        return Table("What would be done", columns, tuple(_describe_forecast(one) for one in self))
+
+
+def _describe_forecast(one: RunForecast) -> Row:
+    seconds, memory = (None if value is None else round(value) for value in (one.seconds, one.memory_mib))
+    notes = "; ".join(filter(None, [one.error, one.download and f"to download: {one.download}", *one.notes]))
+    values = (
+        one.run,
+        None if one.error else one.training,
+        None if one.error else one.predictions,
+        seconds,
+        memory,
+        notes,
+    )
+    return tuple(Cell(value, "" if value is None else str(value)) for value in values)
 
 
 def show_results(

@@ -62,7 +62,7 @@ def test_a_function_has_the_options_of_its_verb_and_their_defaults(verb: str) ->
     module, _, attribute = VERBS[verb][0].partition(":")
     command: click.Command = getattr(importlib.import_module(f"bench.cli.{module}"), attribute)
     options = {_option_name(option): option for option in command.params}
-    shown = {"json", "dry_run", "format"}  # a program has no need of them
+    shown = {"json", "format"}  # a program has no need of them
     parameters = inspect.signature(getattr(bench, verb)).parameters
     assert {*options} - shown == {*parameters} - {"progress"}
     for name, option in options.items():
@@ -232,6 +232,7 @@ def test_several_runs_of_which_some_fail_raise_with_the_results_of_the_others() 
         (lambda: bench.score("voc07-det", BOXES), BenchError, "data_root|--data-root"),
         (lambda: bench.score("voc07-point", BOXES, **SHAPES), BadFileError, r"\(DataFrame\)"),
         (lambda: bench.compare("abc", "def"), UnknownNameError, "result 'abc'"),
+        (lambda: bench.load_model("abc"), UnknownNameError, "run 'abc'"),
         (lambda: bench.table("melm-99"), UnknownNameError, "melm-99"),
     ],
 )
@@ -241,6 +242,66 @@ def test_errors_are_of_one_tree_and_say_what_to_do(
     with pytest.raises(error, match=message):
         call()
     assert not list(Path().rglob("results"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda wrong: bench.compare(wrong, "def"), "compare: a is 5, but expected text or a result"),
+        (lambda wrong: bench.load_model(wrong), "load_model: run is 5, but expected text or a result"),
+        (lambda wrong: bench.run(wrong, "voc07-point"), "run: method is 5, but expected a name or several"),
+        (lambda wrong: bench.run(["cam", wrong], "voc07-point"), r"method is \['cam', 5\], but expected a name or"),
+        (lambda wrong: bench.run("cam", "voc07-point", seed=str(wrong)), "seed is '5', but expected a whole number or"),
+        (lambda wrong: bench.run("cam", "voc07-point", set=wrong), "set is 5, but expected a dict of names"),
+        (lambda wrong: bench.run("cam", "voc07-point", threads=wrong / 2), "threads is 2.5, but expected a whole"),
+        (
+            lambda wrong: bench.run("cam", "voc07-point", plugin=[wrong]),
+            "plugin is .5., but expected a path or several",
+        ),
+        (lambda wrong: bench.score([wrong], BOXES), "score: protocol is .5., but expected text"),
+        (lambda wrong: bench.score("voc07-det", wrong, **SHAPES), "predictions"),
+        (lambda wrong: bench.table(wrong), "table: name is 5, but expected text"),
+        (lambda wrong: bench.results(runs=wrong), "results: runs is 5, but expected a path"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_by_its_name(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        call(5)
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing() -> None:
+    planned = bench.run(["center", "cam"], "voc07-point", dry_run=True, **SHAPES)
+    assert [one.predictions for one in planned] == ["to do", "to do"]
+    assert planned[0].error == ""
+    assert (
+        "There are no ImageNet weights of tiny"
+        in bench.run("cam", "voc07-point", set={"weights": "imagenet", "net": "tiny"}, dry_run=True, **SHAPES)[0].error
+    )
+    assert not list(Path("runs").glob("[!c]*"))
+    assert [*planned.to_frame()["run"]] == ["center under voc07-point, seed 0", "cam under voc07-point, seed 0"]
+    assert "center under voc07-point, seed 0" in str(planned)
+    assert "<table" in planned._repr_html_()
+
+
+def test_what_is_printed_can_be_read() -> None:
+    results = bench.run("center", ["voc07-point", "voc12-point-pred"], **SHAPES)
+    result = results[0]
+    assert str(result).startswith("center · voc07-point on shapes test\n\nmetric ")
+    assert len(repr(result)) < 200
+    assert repr(result).startswith("<center · voc07-point on shapes test: accuracy ")
+    assert result.address in repr(result)
+    assert str(results).count("center") == 2
+    assert eval(repr(results[:0])) == ()
+    compared = bench.compare(result, result)
+    assert "accuracy" in str(compared)
+    assert repr(compared).startswith("<center")
+    assert len(repr(compared)) < 300
+    audit = bench.audit("voc07-det", BOXES, allow_missing=True, **SHAPES)
+    assert "each convention changed alone" in str(audit)
+    assert repr(audit) == "<audit of unnamed under voc07-det on shapes test>"
+    tables = bench.table(protocol="voc07-point", data="shapes")
+    assert "center" in str(tables)
+    assert repr(tables).startswith("<1 tables: ")
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +358,8 @@ for result in bench.run(["cam", "gmp"], "voc07-point", seed=range(3), set={"epoc
     reveal_type(result.metrics)
     result.plot(images=2).savefig("run.png")
     bench.load_model(result, device="cpu").predict(["a.jpg", "b.jpg"]).to_frame("points")
+for planned in bench.run("cam", "voc07-point", dry_run=True):
+    reveal_type(planned.seconds)
 maps = bench.score("voc07-seg", "cams", scores="scores.csv", mask_rule="own-maximum", mask_threshold=0.15)
 difference = bench.compare(loop, read.address).metrics["mAP_area"].difference
 bench.audit("voc07-det", frame).to_frame()

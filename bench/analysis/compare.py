@@ -23,7 +23,7 @@ from bench.records.collection import StoredResult, require_replicates
 from bench.records.replicates import Replicates, read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats
-from bench.tables.frames import make_frame, tables_to_html
+from bench.tables.frames import make_frame, tables_to_html, tables_to_text
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
@@ -58,7 +58,7 @@ class Difference:
     p: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What two sides differ in, each the results of one or more seeds.
 
@@ -79,6 +79,12 @@ class Comparison:
         for metric, lines in self.per_class.items():
             rows += [{"metric": metric, "class": name, **_flatten(line)} for name, line in lines.items()]
         return make_frame(rows)
+
+    def __str__(self) -> str:
+        return tables_to_text(make_tables(self))
+
+    def __repr__(self) -> str:
+        return f"<{_name(self.a)} compared with {_name(self.b)}: {describe_verdict(self)}>"
 
     def _repr_html_(self) -> str:
         """Show the tables in a notebook."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +16,9 @@ from bench.cli.output import align_columns, echo, emit, format_value, print_resu
 from bench.cli.progress import format_duration, make_reporter
 from bench.cli.table import format_leaderboards
 from bench.core.progress import SILENT, is_follower
-from bench.errors import RequestError, format_bytes, format_count, group_errors
+from bench.errors import BenchError, RequestError, format_bytes, format_count, group_errors
 from bench.recipe import DEFAULT
+from bench.verbs.product import forecast
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -57,12 +59,11 @@ def run(
     """
     if dry_run:
         given = {name: means[name] for name in ("device", "threads")}
-        return _print_forecasts(_forecast(requests, datasets, stored, **given), as_json=as_json)
+        return _print_forecasts(forecast(requests, datasets, stored, **given), as_json=as_json)
     from bench.execution.pipeline import run as run_all
 
     silent = is_follower()
-    recipes = {} if silent or track else dict.fromkeys(_describe_recipe(datasets.recipe(one)) for one in requests)
-    for text in recipes:  # those of a track are in its file
+    for text in [] if silent or track else _list_recipes(requests, datasets):  # those of a track are in its file
         say(text)
     progress = SILENT if silent else make_reporter()
     report = run_all(requests, places, progress=progress, datasets=datasets, stored=stored, **means)
@@ -80,6 +81,15 @@ def run(
     return max((error.exit_code for error in report.failed.values()), default=0)
 
 
+def _list_recipes(requests: Sequence[Request], datasets: DatasetCache) -> list[str]:
+    """Describe each recipe once, but those that cannot be; what is wrong with these is said with the runs."""
+    texts = []
+    for request in requests:
+        with suppress(BenchError):
+            texts.append(_describe_recipe(datasets.recipe(request)))
+    return list(dict.fromkeys(texts))
+
+
 def _describe_recipe(recipe: ResolvedRecipe) -> str:
     """List the settings of a run by what set them, the defaults last."""
     cls, variant = recipe.cls, recipe.variant
@@ -89,17 +99,6 @@ def _describe_recipe(recipe: ResolvedRecipe) -> str:
     name = cls.name if variant is None else f"{cls.name}:{variant}"
     lines = [f"  {origin}: {', '.join(by_origin[origin])}" for origin in sorted(by_origin, key=DEFAULT.__eq__)]
     return "\n".join([f"Recipe of {name} on {recipe.dataset.name}", *lines])
-
-
-def _forecast(
-    requests: Sequence[Request], datasets: DatasetCache, stored: Stored, *, device: str, threads: int | None
-) -> list[RunForecast]:
-    from bench.execution.forecast import forecast_runs
-    from bench.records.collection import list_results
-    from bench.verbs.results import MEASURED, find_results
-
-    known = [one.result for one in list_results(datasets.places, find_results(None) / MEASURED)]
-    return forecast_runs(requests, datasets, known, device=device, threads=threads, stored=stored)
 
 
 def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:

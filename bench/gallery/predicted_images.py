@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.data.pixels import read_pixels, voc_palette
-from bench.errors import UnknownNameError
+from bench.errors import UnknownNameError, format_count
 from bench.gallery.drawing import Colour, Mark, encode_row, overlay_map
 from bench.predictions.table import KINDS
 from bench.tables.frames import make_frame
@@ -33,7 +33,7 @@ IN_NOTEBOOK = 12
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PredictedImages:
     """Predictions on N photographs.
 
@@ -44,9 +44,9 @@ class PredictedImages:
     method: str
     classes: tuple[str, ...]
     files: Mapping[str, Path]
-    size: NDArray[np.int32] = field(repr=False)
-    tables: Mapping[str, pa.Table] = field(repr=False)
-    maps: Mapping[tuple[str, str], NDArray[np.floating]] = field(repr=False)
+    size: NDArray[np.int32]
+    tables: Mapping[str, pa.Table]
+    maps: Mapping[tuple[str, str], NDArray[np.floating]]
     notes: tuple[str, ...] = ()
 
     def to_frame(self, kind: str = "boxes") -> pd.DataFrame:
@@ -84,6 +84,10 @@ class PredictedImages:
             if (map_ := self.maps.get((image, label))) is not None:
                 panels.append((overlay_map(pixels, map_), some))
         return encode_row(panels)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(table)} {kind}" for kind, table in self.tables.items())
+        return f"<{self.method} on {format_count(len(self.files), 'photograph')}: {counts}>"
 
     def _repr_html_(self) -> str:
         """Show the first photographs in a notebook."""

@@ -1,4 +1,4 @@
-"""Tables as pandas DataFrames, and as HTML for a notebook."""
+"""Tables as pandas DataFrames, as text, and as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -45,3 +45,10 @@ def tables_to_frame(tables: Iterable[Table]) -> pd.DataFrame:
 def tables_to_html(tables: Iterable[Table]) -> str:
     """Format tables for a notebook; all text is escaped."""
     return "\n".join(map(html, tables))
+
+
+def tables_to_text(tables: Iterable[Table]) -> str:
+    """Format tables for a terminal, as the command line prints them."""
+    from bench.tables.render import text
+
+    return "\n\n".join(map(text, tables))

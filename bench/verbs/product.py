@@ -11,7 +11,9 @@ from bench.core.setting_names import current_name
 from bench.errors import RequestError, format_count
 
 if TYPE_CHECKING:
+    from bench.execution.code_changes import Stored
     from bench.execution.dataset_cache import DatasetCache
+    from bench.execution.forecast import RunForecast
     from bench.execution.request import Request
     from bench.records.result import Supervision
     from bench.scoring.protocol import Record
@@ -37,6 +39,25 @@ class Asked(NamedTuple):
     split: str | None
     train_split: str | None
     tuned_on: Supervision
+
+
+def choose_stored(*, again: bool, keep: bool) -> Stored:
+    """Return what to do with what is stored. Raises RequestError for both of two options that exclude one another."""
+    if again and keep:
+        raise RequestError("again makes anew what keep takes: give one of them.")
+    return "again" if again else "keep" if keep else "take"
+
+
+def forecast(
+    requests: Sequence[Request], datasets: DatasetCache, stored: Stored, *, device: str, threads: int | None
+) -> list[RunForecast]:
+    """Say what each request would do; how long, as in results of the runs folder and the published ones."""
+    from bench.execution.forecast import forecast_runs
+    from bench.records.collection import list_results
+    from bench.verbs.results import MEASURED, find_results
+
+    known = [one.result for one in list_results(datasets.places, find_results(None) / MEASURED)]
+    return forecast_runs(requests, datasets, known, device=device, threads=threads, stored=stored)
 
 
 def make_requests(

@@ -58,7 +58,7 @@ class ScoringInputs(NamedTuple):
         return {kind: resolve(predictions, self.truth) for kind, predictions in self.predictions.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport:
     """The audit of predictions: what was evaluated, under which conventions, and what each of them changes."""
 
@@ -81,6 +81,14 @@ class AuditReport:
         from bench.tables.frames import list_rows, make_frame
 
         return make_frame(list_rows(self.make_table()))
+
+    def __str__(self) -> str:
+        from bench.tables.frames import tables_to_text
+
+        return tables_to_text([self.make_table()])
+
+    def __repr__(self) -> str:
+        return f"<audit of {self.method} under {self.protocol} on {self.dataset} {self.split}>"
 
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""

@@ -1,0 +1,92 @@
+"""Checks of what is passed to the functions of `bench.api`: another type than is written there is a RequestError."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+from bench.errors import RequestError, escape_text
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _is_result(value: object) -> bool:
+    from bench.records.result import Result
+
+    return isinstance(value, Result)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _is_several(of: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Return a check of several values; those of an iterator are seen when they are used."""
+
+    def is_several(value: object) -> bool:
+        if isinstance(value, list | tuple | set | frozenset):
+            return all(map(of, value))
+        return isinstance(value, Iterable) and not isinstance(value, str)
+
+    return is_several
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+_TYPES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "None": ("None", lambda value: value is None),
+    "str": ("text", _is_text),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", _is_number),
+    "float": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
+    "Folder": ("a path", _is_path),
+    "Names": ("a name or several", lambda value: _is_text(value) or _is_several(_is_text)(value)),
+    "Sequence[Folder]": ("several paths", _is_several(_is_path)),
+    "Iterable[int]": ("several whole numbers", _is_several(_is_number)),
+    "Mapping[str, Any]": ("a dict of names to values", _is_mapping),
+    "Result": ("a result", _is_result),
+    "OnProgress": ("a function", callable),
+}
+"""By annotation, what is expected, and whether a value is that; others are checked where they are used."""
+
+
+def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function raise RequestError for an argument of another type than its annotation says."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            check_argument(function.__name__, name, value, str(signature.parameters[name].annotation))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_argument(function: str, name: str, value: Any, annotation: str) -> None:
+    """Raise RequestError for a value that is not of an annotation's types.
+
+    >>> check_argument("load_model", "run", 5, "str | Result")
+    Traceback (most recent call last):
+    bench.errors.RequestError: load_model: run is 5, but expected text or a result.
+    """
+    kinds = annotation.split(" | ")
+    if not {*kinds} <= {*_TYPES} or any(_TYPES[kind][1](value) for kind in kinds):
+        return
+    expected = " or ".join(_TYPES[kind][0] for kind in kinds if kind != "None")
+    raise RequestError(f"{function}: {name} is {escape_text(repr(value), 80)}, but expected {expected}.")
