@@ -17,6 +17,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from bench import registry
+from bench.analysis.compare import Difference, compare
 from bench.cli.main import GROUPS, verbs
 from bench.cli.output import format_value
 from bench.core.files import write_text
@@ -25,6 +26,7 @@ from bench.predictions.table import FOLDERS, KINDS
 from bench.records.collection import StoredResult
 from bench.records.result import Result, list_records, read_result
 from bench.scoring.protocol import BoundProtocol, read_record
+from bench.tables.numbers import bounds, format_difference
 from bench.tables.render import FORMATS
 from bench.tracks.leaderboards import make_leaderboards
 from bench.tracks.track import read_track
@@ -47,6 +49,11 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
         return _table(head, map(_protocol, bound))
     if what == "verbs":
         return "\n\n".join(_list_verbs())
+    if what.startswith("floors of "):
+        _, _, track, protocol, floor = what.split()
+        return _compare_with(track, protocol, floor)
+    if what.startswith("claims of "):
+        return _tabulate_claims(what.split()[-1])
     if what.startswith("seconds of "):
         return _tabulate_seconds(what.split()[-1])
     if what == "recipes":
@@ -163,6 +170,71 @@ def _option(option: click.Option) -> tuple[str, str]:
     default = f" Default: {option.default}." if option.show_default and not option.is_flag else ""
     words = f"{option.help or ''}{default}".replace("|", "\\|").replace("<", "&lt;")
     return f"`{names}{value}`".replace("|", "\\|"), words
+
+
+Sides = dict[tuple[str, str], list[StoredResult]]
+"""The published results of a track by protocol and entry, one of each seed."""
+
+CLAIMS = (
+    ("WELDON: negative evidence beats the maximum", "voc07-point-val", "weldon", "gmp"),
+    ("and a minimum of equal weight (MANTRA)", "voc07-point-val", "weldon", "mantra"),
+    ("MELM, Table 1: cliques help", "voc07-corloc", "melm:base+clique", "melm:base"),
+    ("MELM, Table 1: localization beats discovery", "voc07-corloc", "melm", "melm:d+arl"),
+    ("MELM, Table 1: the whole beats cliques alone", "voc07-corloc", "melm", "melm:base+clique"),
+    ("MELM, Table 4: MELM beats WSDDN", "voc07-corloc", "melm", "wsddn"),
+    ("OICR: refinement beats WSDDN", "voc07-corloc", "oicr", "wsddn"),
+    ("PCL: clusters beat OICR", "voc07-corloc", "pcl", "oicr"),
+    ("SPN: soft proposals beat CAM", "voc07-point-val", "spn", "cam"),
+    ("c-MWP: contrast beats MWP", "voc07-point-val", "c-mwp", "mwp"),
+    ("HaS: hiding patches extends boxes", "voc07-corloc", "has", "cam"),
+    ("ACoL: erasing extends boxes", "voc07-corloc", "acol", "cam"),
+    ("DANet: divergence extends boxes", "voc07-corloc", "danet", "cam"),
+)
+"""What papers say, and what of a track would show it: the first method above the second."""
+
+
+def _list_sides(name: str) -> Sides:
+    track = read_track(name)
+    sides: Sides = {}
+    for record in list_records(MEASURED):
+        result = read_result(record)
+        entry = track.find_entry(result) if track.includes(result) else None
+        if entry is not None:
+            sides.setdefault((result.protocol, entry), []).append(StoredResult(result, record))
+    return sides
+
+
+def _compare_with(track: str, protocol: str, floor: str) -> str:
+    """Tabulate how far each method of a track is above a floor, the furthest first."""
+    sides = _list_sides(track)
+    found = {
+        name: compare(side, sides[protocol, floor])
+        for (of, name), side in sides.items()
+        if of == protocol and name != floor
+    }
+    lines = {name: next(iter(one.metrics.values())) for name, one in found.items()}
+    order = sorted(lines, key=lambda name: -(lines[name].difference or 0.0))
+    rows = ((f"`{name}`", str(len(found[name].a)), *_describe_difference(lines[name])) for name in order)
+    return _table(("method", "seeds", f"above `{floor}`, points", "p", "shown"), rows)
+
+
+def _tabulate_claims(track: str) -> str:
+    """Tabulate what papers say and a track could show, by the first metric of a protocol."""
+    sides, rows = _list_sides(track), []
+    for claim, protocol, a, b in CLAIMS:
+        if (protocol, a) in sides and (protocol, b) in sides:
+            line = next(iter(compare(sides[protocol, a], sides[protocol, b]).metrics.values()))
+            rows.append((claim, f"`{protocol}`", f"`{a}` - `{b}`", *_describe_difference(line)))
+    return _table(("claim", "by", "", "points", "p", "shown"), rows)
+
+
+def _describe_difference(line: Difference) -> tuple[str, str, str]:
+    """Describe a difference: points with the interval, p, and whether it is significant, and on which side."""
+    if line.difference is None or line.p is None:
+        return "", "", "undefined"
+    verdict = "no" if line.p >= 0.05 else "yes" if line.difference > 0 else "below"
+    ends = bounds(line.interval)
+    return f"{format_difference(line.difference)} {ends}".strip(), f"{line.p:.3f}", verdict
 
 
 def _tabulate_seconds(track: str) -> str:
