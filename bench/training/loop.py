@@ -38,6 +38,7 @@ from bench.training.device import (
 from bench.training.feature_cache import ImageView, provide
 from bench.training.inputs import prefetch, sizes
 from bench.training.schedule import Schedule
+from bench.training.single_values import refuse_single_values
 from bench.training.weight_average import WeightAverage
 
 T = TypeVar("T", bound=Method)
@@ -83,6 +84,7 @@ def fit(
     method.eval()  # a frozen net gives its features without dropout
     if source.features is not None:
         source.features.fill(list_views(method.config))
+    refuse_single_values(method, source, training._move, process_group.size())
     there = training.resume() if process_group.is_main() else []
     if process_group.is_main() and not there:
         _standardise(source)
