@@ -560,6 +560,12 @@ def find_own_line(error: BaseException) -> tuple[str, int] | None:
     return find_line(error, own) if own else None
 
 
+def describe_own_failure(error: BaseException) -> str:
+    """Describe an exception, with the line of code of others that it passed last."""
+    line = find_own_line(error)
+    return describe_failure(error, [line[0]] if line else ())
+
+
 def _load_file(path: Path) -> ModuleType:
     name = f"weakloc_plugin_{path.stem}"
     if name in sys.modules and sys.modules[name].__file__ == str(path):

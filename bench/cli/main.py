@@ -124,8 +124,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         else:
             say(f"Error: {describe_os_error(error)}")
         return 3
-    except Exception:  # a bug: print the traceback, and avoid exit code 1, which means that a check failed
-        traceback.print_exc()
+    except Exception as error:  # never exit code 1, which means that a check failed
+        from bench import registry
+
+        if registry.find_own_line(error):
+            say(f"Error: {registry.describe_own_failure(error)}. Correct it, and run the same command again.")
+        else:  # a bug of ours
+            traceback.print_exc()
         return 3
 
 

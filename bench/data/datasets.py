@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bench.core.failures import describe_failure
 from bench.core.files import Places
 from bench.data.dataset import Dataset, data_digest
-from bench.errors import MissingDataError, RequestError, UnknownNameError
+from bench.errors import BadFileError, BenchError, MissingDataError, RequestError, UnknownNameError
 
 __all__ = ["DATASETS", "Dataset", "data_digest", "list_datasets", "open_dataset", "use_description"]
 
@@ -115,13 +116,26 @@ def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, 
 
         return open_ilsvrc(name, data_root, cache, options)
     _refuse_options(name, options)
-    if (module := _READERS.get(name) or _entry_points().get(name)) is not None:
+    if (module := _READERS.get(name)) is not None:
         dataset: Dataset = import_module(module).open_dataset(name, data_root, cache)
         return dataset
+    if (module := _entry_points().get(name)) is not None:
+        return _open_from_others(name, module, data_root, cache)
     from bench.data.voc import VocDataset
 
     folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
     return VocDataset(name, folder, cache, lists=data_root / "lists" / name)
+
+
+def _open_from_others(name: str, module: str, data_root: Path, cache: Path) -> Dataset:
+    """Open a dataset by an entry point's module. Raises BadFileError for whatever that raises."""
+    try:
+        dataset: Dataset = import_module(module).open_dataset(name, data_root, cache)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BadFileError(module, f"dataset {name} cannot be opened: {describe_failure(error)}. Correct it") from error
+    return dataset
 
 
 def _require_data_root(name: str, places: Places) -> Path:

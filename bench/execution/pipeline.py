@@ -233,6 +233,8 @@ def _collect_errors(request: Request, report: Report) -> Iterator[None]:
         advice = "Try a smaller batch_size, input_size or scales."
         report.failed[str(request)] = RunError(f"Not enough memory ({reason}). {advice}")
     except Exception as error:
+        if process_group.size() > 1:
+            raise  # the others wait for this process, and learn by its end that they need not
         if (line := registry.find_own_line(error)) is not None:
             report.failed[str(request)] = _describe_failure(error, request, line[0])
         elif report.is_single:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 import pyarrow as pa
@@ -526,3 +527,21 @@ def test_runs_are_listed_latest_first_and_by_method_protocol_and_place(here) -> 
     assert here("list", "runs", "--protocol", "voc07-corloc", "--mine").out.count("\n") == 1
     assert here("list", "runs", "--mine", "--published").code == 2
     assert "apply to list runs" in here("list", "methods", "--mine").err
+
+
+def test_a_plugin_that_fails_anywhere_is_named_with_its_line(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("NET = None\n\n\ndef fail():\n    return nothing\n")
+
+    def fail(**_: object) -> None:
+        registry.net("mine")
+        sys.modules["weakloc_plugin_mine"].fail()
+
+    monkeypatch.setattr("bench.cli.show.list_.callback", fail)
+    answer = here("--plugin", "mine.py", "list", "nets")
+    assert answer.code == 3
+    assert answer.err.startswith("Error: NameError: name 'nothing' is not defined (mine.py, line 5). Correct it, and")
+    assert answer.err.count("\n") == 1
+    monkeypatch.setattr("bench.cli.show.list_.callback", lambda **_: 1 / 0)
+    assert "Traceback" in here("list", "nets").err  # a fault of ours

@@ -260,6 +260,10 @@ def test_a_dataset_of_an_entry_point_is_opened_by_its_module(tmp_path: Path, mon
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("bench.data.datasets._entry_points", lambda: {"mine": "their_data"})
     assert open_dataset("mine", Places(tmp_path / "runs", tmp_path)).classes == ("a", "b")
+    (tmp_path / "odd_data.py").write_text("def open_dataset(name, data_root, cache):\n    return nothing\n")
+    monkeypatch.setattr("bench.data.datasets._entry_points", lambda: {"odd": "odd_data"})
+    with pytest.raises(BadFileError, match=r"name 'nothing' is not defined \(odd_data.py, line 2\)\. Correct it"):
+        open_dataset("odd", Places(tmp_path / "runs", tmp_path))
 
 
 def test_a_missing_folder_says_which_file_names_it(tmp_path: Path) -> None:
