@@ -180,7 +180,8 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
         raise withheld
     if withheld is None and (lacking := bound.find_missing_truth(dataset, test)) is not None:
         raise _suggest_labels(lacking, learns=learns)
-    config = _settle_map_classes(_settle_precision(recipe.config, device), bound, is_withheld=withheld is not None)
+    config = _settle_net(_settle_precision(recipe.config, device))
+    config = _settle_map_classes(config, bound, is_withheld=withheld is not None)
     return ResolvedRun(
         request=request,
         cls=cls,
@@ -222,6 +223,14 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
     from bench.training.device import resolve_precision
 
     return config.model_copy(update={"precision": resolve_precision("auto", device)})
+
+
+def _settle_net(config: BaseConfig) -> BaseConfig:
+    """Leave out pixels per cell that a net of a library has in any case. Raises RequestError."""
+    name, at, stride = str(getattr(config, "net", "")).partition("@")
+    if not at or not stride.isdecimal() or name.partition(":")[0] not in registry.LIBRARIES:
+        return config
+    return config.model_copy(update={"net": name}) if registry.find_net(name).stride == int(stride) else config
 
 
 def _settle_map_classes(config: BaseConfig, bound: BoundProtocol, *, is_withheld: bool) -> BaseConfig:

@@ -146,6 +146,11 @@ def test_something_has_to_be_learned(places: Places) -> None:
         check_run(replace(one, train=empty))
 
 
+def test_a_stride_that_a_net_has_in_any_case_is_no_other_net(places: Places) -> None:
+    plain, same, other = (resolved(places, net=f"timm:resnet18{at}").predictions for at in ("", "@32", "@16"))
+    assert plain == same != other
+
+
 def test_an_equal_run_is_tried_once(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.execution import rehearsal
 
