@@ -10,9 +10,12 @@ from bench.core.files import Places, digest, file_digest
 from bench.core.progress import SILENT, Progress
 from bench.data.datasets import DATASETS, Dataset, open_dataset
 from bench.data.left_out import LeftOut
-from bench.data.oddities import list_oddities
+from bench.data.oddities import describe_annotations, list_oddities
 from bench.data.published import PUBLISHED, Counts, compare_counts, count_truth
 from bench.errors import BadFileError, MissingDataError, RequestError
+
+_LOOKED_AT = 5000
+"""Photographs of a published split whose size is compared with the annotated one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ def check_opened(
     if dataset.name not in DATASETS and not any(check.problem for check in checks):
         notes = (*notes, *list_oddities(dataset, progress))
         left_out = (*left_out, *dataset.find_left_out())
+    elif dataset.name in DATASETS:
+        truths = [dataset.ground_truth(check.name) for check in checks if check.counts is not None]
+        notes = (*notes, *(line for truth in truths for line in describe_annotations(dataset, truth, _LOOKED_AT)))
     return DatasetCheck(dataset.name, tuple(checks), notes=tuple(notes), left_out=tuple(left_out))
 
 

@@ -17,6 +17,10 @@ from bench.errors import BadFileError, format_count, format_names
 
 _TURNED = "with an EXIF rotation (boxes and maps refer to the pixels as stored; viewers rotate them)"
 _DEEP = "in 16-bit greyscale (the upper 8 bits are read; convert images that use fewer)"
+_OTHER_SIZE = "of a size other than annotated"
+_ROUNDING = 0.5
+"""Pixels by which COCO's boxes reach beyond their images."""
+
 _MODES = {
     "L": "in greyscale (read as RGB)",
     "LA": "in greyscale with transparency (read as RGB, without it)",
@@ -54,7 +58,7 @@ def _describe_photograph(path: Path, size: tuple[int, ...]) -> Iterator[str]:
         yield "missing from disk"
         return
     if any(size) and size != (header.width, header.height):
-        yield "of a size other than annotated"
+        yield _OTHER_SIZE
     yield from _describe_header(header)
 
 
@@ -96,14 +100,36 @@ def _list_label_oddities(truths: Sequence[GroundTruth]) -> Iterator[str]:
             yield f"{format_count(len(names), 'image')} in {truth.split} without a class: {format_names(names, 3)}"
         if unseen := [name for name, column in truth.class_index.items() if (truth.labels[:, column] == ABSENT).all()]:
             yield f"no image in {truth.split} shows {format_names(unseen)}"
-        if outside := _count_outside(truth):
+        if outside := count_outside(truth):
             yield f"{format_count(outside, 'box', 'boxes')} in {truth.split} beyond the edge of the image"
     splits = Counter(image for truth in truths if truth.split in ("train", "val", "test") for image in truth.ids)
     if shared := [image for image, count in splits.items() if count > 1]:
         yield f"{format_count(len(shared), 'image')} in more than one of train, val and test: {format_names(shared, 3)}"
 
 
-def _count_outside(truth: GroundTruth) -> int:
+def describe_annotations(dataset: Dataset, truth: GroundTruth, most: int) -> list[str]:
+    """Describe annotations that cannot be of their photographs; of those, at most so many are looked at, evenly."""
+    step = max(1, -(-len(truth.ids) // most))
+    sizes = dict(zip(truth.ids[::step], map(tuple, truth.size[::step].tolist()), strict=True))
+    paths = {name: dataset.image_path(name) for name in sizes}
+    differing = [name for name in sizes if _OTHER_SIZE in _describe_photograph(paths[name], sizes[name])]
+    lines = []
+    if differing:
+        count = f"{len(differing)} of {format_count(len(sizes), 'photograph')} in {truth.split}"
+        lines.append(f"{count} {'is' if len(differing) == 1 else 'are'} {_OTHER_SIZE}: {format_names(differing, 3)}")
+    return [*lines, *filter(None, [describe_outside(truth)])]
+
+
+def describe_outside(truth: GroundTruth) -> str:
+    """Say how many objects of the ground truth lie beyond their image; empty if none does."""
+    outside = count_outside(truth)
+    reach = "reaches" if outside == 1 else "reach"
+    where = f"of {truth.dataset} {truth.split} {reach} beyond the edge of the image"
+    return f"{format_count(outside, 'object')} {where}" if outside else ""
+
+
+def count_outside(truth: GroundTruth) -> int:
+    """Count the objects that lie beyond their image, by more than rounding."""
     box, size = truth.objects.box, truth.size[truth.objects.image]
-    beyond = (box[:, :2] < 0).any(axis=1) | (box[:, 2:] > size).any(axis=1)
+    beyond = (box[:, :2] < -_ROUNDING).any(axis=1) | (box[:, 2:] > size + _ROUNDING).any(axis=1)
     return int((beyond & (size > 0).all(axis=1)).sum())

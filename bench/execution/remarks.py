@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.data.oddities import describe_annotations
 from bench.data.published import describe_departure
 from bench.errors import format_count
 from bench.execution.code_changes import describe_kept
 from bench.records.result import TRAINED_ON
 from bench.scoring.score import describe_conventions
+
+_LOOKED_AT = 64
+"""Photographs of a split whose size is compared with the annotated one."""
 
 if TYPE_CHECKING:
     from bench.execution.resolve import ResolvedRun
@@ -25,6 +29,7 @@ def list_warnings(resolved: ResolvedRun) -> list[str]:
         *map(describe_departure, truths),
         describe_conventions(resolved.bound.record),
         _describe_overlap(count_overlap(resolved), len(resolved.test.ids)),
+        *(line for truth in truths for line in describe_annotations(resolved.dataset, truth, _LOOKED_AT)),
     ]
     return list(dict.fromkeys(filter(None, remarks)))
 
@@ -33,7 +38,9 @@ def add_remarks(evaluation: Evaluation, resolved: ResolvedRun, kept: list[str]) 
     """Add what is known of a run, and of no predictions file. kept: modules edited since its steps were made."""
     overlap = count_overlap(resolved)
     departure = describe_departure(resolved.train) if resolved.learns else ""
+    sizes = describe_annotations(resolved.dataset, resolved.test, _LOOKED_AT)
     notes = [
+        *(line for line in sizes if line not in evaluation.notes),
         _describe_overlap(overlap, len(resolved.test.ids)),
         f"trained on: {departure}" if departure and departure != describe_departure(resolved.test) else "",
         describe_kept(kept) if kept else "",

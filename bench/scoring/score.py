@@ -15,6 +15,7 @@ import pyarrow as pa
 from bench.core.bootstrap import bootstrap, class_mean, interval
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import PRESENT, GroundTruth
+from bench.data.oddities import describe_outside
 from bench.data.published import describe_departure
 from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
@@ -86,6 +87,8 @@ def score(
         counts={"images": len(truth.ids), **_count_oddities(kinds), **scored.counts},
         notes=(
             *_collect_notes(truth, kinds),
+            *filter(None, [describe_outside(truth) if getattr(family, "NEEDS", "") == "boxes" else ""]),
+            *_describe_absent(truth, kinds, next(iter(protocol.metrics)), per_class),
             *scored.notes,
             *(_warn_of_rare_classes(truth) if replicates and per_class else ()),
         ),
@@ -193,7 +196,33 @@ def _collect_notes(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions])
         if not resolved.covered.all():
             notes.append(f"the {kind} do not cover {_describe_missing(truth, resolved)}; they count as unanswered")
         notes += [f"{text}, kept" for text in describe_odd_boxes(resolved.counts)]
+        notes += filter(None, [_describe_shares(resolved) if kind == "boxes" else ""])
     return tuple(notes)
+
+
+def _describe_shares(boxes: ResolvedPredictions) -> str:
+    """Say that boxes look like shares of their images; empty if they do not."""
+    if not len(boxes.box) or np.abs(boxes.box).max() > 2:
+        return ""
+    return "no box is larger than a pixel or two: are these shares of the image? Multiply them by its width and height"
+
+
+def _describe_absent(
+    truth: GroundTruth,
+    kinds: Mapping[str, ResolvedPredictions],
+    metric: str,
+    per_class: Mapping[str, Mapping[str, float | None]],
+) -> list[str]:
+    """Say how many predictions are of classes for which the first metric is undefined."""
+    values = per_class.get(metric, {})
+    absent = [truth.class_index[name] for name, value in values.items() if value is None and name in truth.class_index]
+    rows = sum(int(np.isin(resolved.label, absent).sum()) for resolved in kinds.values() if "score" in resolved.columns)
+    named = {label for resolved in kinds.values() for label in absent if (resolved.label == label).any()}
+    if not rows or len(values) == len(absent):
+        return []
+    of = format_count(len(named), "class", "classes")
+    over = f"{metric} is over {len(values) - len(absent)} of {len(values)} classes"
+    return [f"{format_count(rows, 'prediction')} of {of} that no image shows count nowhere: {over}"]
 
 
 def _warn_of_rare_classes(truth: GroundTruth) -> tuple[str, ...]:

@@ -182,3 +182,18 @@ def test_a_replicate_equals_scoring_a_split_that_holds_its_images_as_often(case:
     for metric, values in drawn.items():
         found = [None if np.isnan(value) else pytest.approx(value) for value in values[0]]
         assert list(expected[metric].values()) == found
+
+
+def test_shares_of_the_image_and_classes_that_nobody_shows_are_noted() -> None:
+    truth = truth_of([("a", "cat", (0, 0, 5, 5), False), ("b", "dog", (0, 0, 6, 4), False)])
+    shares = predicted(truth, "boxes", [("a", "cat", 0.9, 0.1, 0.2, 0.8, 0.9), ("a", "eel", 0.5, 0, 0, 1, 1)])
+    notes = "\n".join(judge(bound("voc07-det"), truth, shares).notes)
+    assert "are these shares of the image?" in notes
+    assert "1 prediction of 1 class that no image shows count nowhere: mAP_11pt is over 2 of 3 classes" in notes
+
+
+def test_objects_beyond_their_image_are_noted_where_boxes_count() -> None:
+    truth = truth_of([("a", "cat", (-5, 0, 50, 50), False), ("b", "dog", (0, 0, 6000, 40), False)])
+    boxes = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 50, 50)])
+    notes = judge(bound("voc07-det"), truth, boxes).notes
+    assert any("2 objects of " in note and "beyond the edge" in note for note in notes)
