@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_how_many_images_have_no_rows_is_noted(tmp_path: Path, truth: GroundTrut
         ([7], "row 0: expected an object, but got 7"),
         ([entry(), {"image_id": 5}], "row 1: needs category_id, bbox, score; it has"),
         ([entry(image_id=6)], "row 0: unknown image_id 6: toy test_subset does not have it"),
-        ([entry(image_id="000009")], "row 0: unknown image_id '000009': .*; its ids are like"),
+        ([entry(image_id="000009")], "row 0: Unknown image of toy test_subset '000009'"),
         ([entry(image_id=5.5)], "row 0: unknown image_id 5.5"),
         ([entry(image_id=True)], "row 0: unknown image_id True"),
         ([entry(image_id=[])], "row 0: unknown image_id"),
@@ -300,13 +301,24 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path, truth: GroundTruth)
     ("content", "rule"),
     [
         (b"", "is empty"),
-        (b" \n", "neither parquet, nor a COCO results JSON, a CSV whose first column is image"),
+        (b" \n", "is neither parquet, COCO results JSON, a CSV with a header"),
         (
             pickle.dumps([entry()]),
-            "neither parquet, nor a COCO results JSON, a CSV whose first column is image",
+            "is a pickle, which may run any code and is not opened. Convert it where",
         ),
-        (b"label,image\n", "neither parquet"),
-        (b"image,label\n", "holds scores; expected boxes"),
+        (b"label,image\n", "its columns are label, image; a CSV has image,label,score, or image,label,score,x1"),
+        (b"image,label\n", "its columns are image, label; a CSV has"),
+        (
+            b"000005,bicycle,0.5\n",
+            "first line is '000005,bicycle,0.5': a CSV needs a header before it, such as image,",
+        ),
+        (b"a;b\n1;2\n", "Its first line is 'a;b': a CSV has one of its columns called image"),
+        (b"\x89HDF\r\n", "is an HDF5 file. Read it with h5py"),
+        (b"\x93NUMPY\x01", "is one array, which names no images"),
+        (b"MATLAB 5.0", "is a MATLAB file"),
+        (b"\x89PNG\r\n", "is one picture. Give the folder"),
+        (b"<annotation>", "is XML or HTML"),
+        ("image,label".encode("utf-16"), "is text in UTF-16"),
         (b"PAR1 and nothing else", "not a readable parquet file"),
         (b"[\xff]", "not valid JSON"),
     ],
@@ -326,8 +338,11 @@ def test_nothing_in_a_pickle_is_executed(tmp_path: Path, truth: GroundTruth) -> 
             return (Path.touch, (tmp_path / "executed",))
 
     (tmp_path / "p.parquet").write_bytes(pickle.dumps(Bomb()))
-    refused(tmp_path / "p.parquet", truth, "neither parquet")
+    refused(tmp_path / "p.parquet", truth, "is a pickle")
     assert not (tmp_path / "executed").exists()
+
+
+CSV = "image,label,score\n000005,bicycle,0.5\n"
 
 
 def csv_file(folder: Path, text: str) -> Path:
@@ -357,8 +372,62 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Groun
 
 
 @pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        (",image,label,score\n0,000005,bicycle,0.5\n", ()),
+        ("label,image,score\nbicycle,000005,0.5\n", ()),
+        ("image;label;score\n000005;bicycle;0.5\n", ()),
+        ("Image,Label,Score\n000005,bicycle,0.5\n", ("columns read: Image as image, Label as label, ",)),
+        ("image\tlabel\tscore\n000005\tbicycle\t0.5\n", ()),
+        (
+            "image_id|class|conf\n000005|bicycle|0.5\n",
+            ("columns read: image_id as image, class as label, ",),
+        ),
+        (
+            "image,label,score\n5,Bicycle,0.5\n",
+            ("image '5' is taken as '000005'", "class 'Bicycle'"),
+        ),
+        ("image,label,score\n5.0,bicycle,0.5\n", ("image '5.0' is taken as '000005'",)),
+        ("image,label,score\n000005.jpg,bicycle,0.5\n", ("image '000005.jpg' is taken as '000005'",)),
+        (",image,Bicycle\n0,000005,0.5\n", ()),
+    ],
+)
+def test_nearly_right_csv_is_read_with_a_note(text: str, notes: Any, tmp_path: Path, truth: GroundTruth) -> None:
+    given = read_any(csv_file(tmp_path, text), truth, ["scores"])
+    assert scores(resolve(given, truth)) == [(0, 1, 0.5)]
+    assert len(given.notes) == len(notes)
+    assert all(mine.startswith(one) for mine, one in zip(given.notes, notes, strict=True))
+
+
+def test_gzipped_files_are_read(tmp_path: Path, truth: GroundTruth) -> None:
+    for name, content, kind in (("b.json.gz", json.dumps([entry()]), "boxes"), ("s.csv.gz", CSV, "scores")):
+        (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+        assert len(resolve(read_any(tmp_path / name, truth, [kind]), truth).image) == 1
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(CSV.encode())[:-9])
+    with pytest.raises(BadFileError, match="Compressed file ended"):
+        read_any(tmp_path / "cut.gz", truth, ["scores"])
+
+
+@pytest.mark.parametrize("image", [5.0, "000005", "5", "COCO_val2014_000000000005", "000005.jpg"])
+@pytest.mark.parametrize("category", [2, 2.0, "2", "bicycle"])
+def test_coco_takes_ids_and_names_as_text(image: Any, category: Any, tmp_path: Path, truth: GroundTruth) -> None:
+    file = coco_file(tmp_path, [entry(image_id=image, category_id=category)])
+    found = resolve(read_any(file, truth, ["boxes"]), truth)
+    assert (found.image.tolist(), found.label.tolist()) == ([0], [1])
+
+
+def test_an_object_of_coco_says_what_it_holds(tmp_path: Path, truth: GroundTruth) -> None:
+    refused(coco_file(tmp_path, {"images": [], "annotations": []}), truth, "an annotation file, not results")
+    refused(coco_file(tmp_path, {"detections": [entry()]}), truth, "write the list 'detections' alone")
+
+
+@pytest.mark.parametrize(
     ("text", "rule"),
     [
+        (
+            "image;label;score\n000005;bicycle;0,5\n",
+            "row 0: score must be .* but got '0,5'; decimals have a point",
+        ),
         ("image,label,score\n000005,bicycle\n", "row 0: expected 3 fields, but got 2"),
         ("image,label,score\n000005,bicycle,1\n000006,bicycle,1", "row 1: Unknown image of toy test_subset '000006'"),
         ("image,label,score\n000005,bicicle,1", r"row 0: Unknown class of toy 'bicicle'\. Did you mean: bicycle"),
@@ -369,7 +438,7 @@ def test_scores_come_as_csv_long_or_wide(text: str, tmp_path: Path, truth: Groun
         ("image,label,score\n\n000005,bicycle,1e999", "row 1: score must be a finite number"),
         ("image,label,score\n000005,bicycle,1\n000005,bicycle,2", "row 1: image '000005', class 'bicycle': a second"),
         ("image,bicycle\n000005,1\n000005,1", "row 1: image '000005', class 'bicycle': a second score"),
-        ("image,label\n", "has the columns image, label, score, or image and a column a class. Unknown class"),
+        ("image,label\n", "or image and a column of scores a class. Unknown class"),
         ("image,score,score,label\n", "column 'score' is there twice"),
         ("image,label,score,x1,y1,x2,y2\n000005,bicycle,.9,1,2,3,4\n", "holds boxes; expected scores"),
         ("image,label,score,x,y\n000005,bicycle,.9,1,2\n", "holds points; expected scores"),

@@ -6,19 +6,23 @@ each rule that a file breaks is named with the file and the row, counted from 0.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.core.files import require_regular_file
 from bench.data.ground_truth import GroundTruth
-from bench.errors import BadFileError
+from bench.errors import BadFileError, first_line
 from bench.predictions.arrays import read_folder, read_parquet
 from bench.predictions.formats.coco import read_coco
 from bench.predictions.formats.csv_table import is_csv, read_csv
-from bench.predictions.formats.rows import accept
+from bench.predictions.formats.rows import accept, open_unpacked
+from bench.predictions.formats.unrecognised import describe_unrecognised
 from bench.predictions.formats.voc import read_voc
 from bench.predictions.map_files import read_map_archive
 from bench.predictions.table import KINDS, Predictions
+
+_START = 1 << 16
+"""Bytes that tell a format: the header of a CSV may be long."""
 
 
 def read_any(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
@@ -38,10 +42,10 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     if path.is_dir():
         return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
     try:
-        with require_regular_file(path).open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise BadFileError(path, f"not a readable file ({error.strerror})") from None
+        with open_unpacked(path) as file:
+            start = file.read(_START)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFileError(path, f"not a readable file ({first_line(error)})") from None
     if not start:
         raise BadFileError(path, "is empty")
     if start.startswith(b"PAR1"):
@@ -52,7 +56,6 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"[", b"{"):
         return read_coco(path, truth, tables)
-    if is_csv(text):
+    if is_csv(text, truth):
         return [read_csv(path, truth, tables)]
-    formats = "a COCO results JSON, a CSV whose first column is image, an .npz file of maps, or a folder of predictions"
-    raise BadFileError(path, f"neither parquet, nor {formats}")
+    raise BadFileError(path, describe_unrecognised(path.name, start, truth, kinds))

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from bench.core.boxes import from_coco
 from bench.data.coco import CATEGORY_IDS, CLASSES
-from bench.data.ground_truth import GroundTruth, find_image
+from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
 from bench.errors import BadFileError
+from bench.predictions.formats.names import Names
 from bench.predictions.formats.rows import accept, cover_all_images, make_table, read_bytes
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
@@ -93,7 +94,8 @@ def read_coco(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Pred
         found.append(_make_segments(path, truth, parts))
     if not found:
         accept(path, "segments" if are_segments else "boxes", kinds)
-    return [cover_all_images(one, truth) for one in found]
+    notes = tuple(reader.names.list_notes())
+    return [cover_all_images(replace(one, notes=(*one.notes, *notes)), truth) for one in found]
 
 
 def category_ids(truth: GroundTruth) -> Sequence[int]:
@@ -150,7 +152,7 @@ class _Reader:
     """Reads entries, and finds their images and classes by whatever they are called."""
 
     def __init__(self, path: Path, truth: GroundTruth) -> None:
-        self._path, self._truth = path, truth
+        self._path, self._truth, self.names = path, truth, Names(path, truth)
         self._label_of = {number: label for label, number in enumerate(category_ids(truth))}
 
     def read(self) -> Iterator[_Part]:
@@ -240,23 +242,20 @@ class _Reader:
     def _find_image(self, row: int, value: Any) -> int:
         """Find an image by its number, or by what `find_image` takes."""
         if isinstance(value, str):
-            found = find_image(self._truth, self._path, value, row)
-        else:
-            found = self._image_numbers.get(_to_integer(value), -1)
-        if found is None or found < 0:
+            return self.names.find_image(value, row)
+        found = self._image_numbers.get(_to_integer(value), -1)
+        if found < 0:
             where = f"{self._truth.dataset} {self._truth.split}"
-            example = next(iter(self._image_numbers)) if self._has_numbers() else self._truth.ids[0]
-            rule = f"{where} does not have it; its ids are like {example!r}"
+            rule = f"{where} does not have it; its ids are like {next(iter(self._image_numbers))}"
             self._refuse(row, f"unknown image_id {reprlib.repr(value)}: {rule}")
         return found
-
-    def _has_numbers(self) -> bool:
-        return all(name.isdecimal() for name in self._truth.ids[:1])
 
     def _find_label(self, row: int, value: Any) -> int:
         """Find a class by its number, or by its name."""
         number = int(value) if isinstance(value, str) and value.isdecimal() else _to_integer(value)
-        found = self._label_of.get(number, self._truth.class_index.get(value, -1) if isinstance(value, str) else -1)
+        if number is None and isinstance(value, str):
+            return self.names.find_label(value, row)
+        found = self._label_of.get(number, -1)
         if found < 0:
             low, high = min(self._label_of), max(self._label_of)
             rule = f"{self._truth.dataset} has {low} ... {high}, {low} for {self._truth.classes[0]}"

@@ -1,26 +1,32 @@
 """Scores, boxes and points as CSV: long, with the columns of the kind; scores also wide, `image` and a column a class.
 
-Other columns of a long file are passed over, and empty cells of a wide one are scores that are not there. The file
-speaks for the images that it has rows of; rows are counted from 0, below the header.
+Columns come in any order, under their usual names, between commas, semicolons, tabs or bars. Other columns of a long
+file are passed over, and empty cells of a wide one are scores that are not there. The file speaks for the images that
+it has rows of; rows are counted from 0, below the header.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from bench.data.ground_truth import GroundTruth, require_image
-from bench.errors import BadFileError, UnknownNameError
+from bench.data.ground_truth import GroundTruth
+from bench.errors import BadFileError, UnknownNameError, format_names
+from bench.predictions.formats.names import Names, fold
 from bench.predictions.formats.rows import IndexedRow, accept, make_predictions, open_lines, parse_number
+from bench.predictions.formats.unrecognised import COLUMNS
 from bench.predictions.table import KINDS, About, Predictions
 
 _LONG = ("boxes", "points", "scores")
 """Kinds that a long file may hold, those with more columns first."""
 
-_PLACES = ("x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "x", "y")
+_PLACES = tuple("x1 y1 x2 y2 xmin ymin xmax ymax x y left top right bottom w h width height bbox".split())  # noqa: SIM905
 """Columns of boxes and points: passed over, they would leave the scores of places to count as those of images."""
 
 Lines = Iterator[tuple[int, list[str]]]
@@ -30,29 +36,66 @@ Cells = Iterator[tuple[int, str, str, list[str]]]
 """Row, image, class and numbers, as the file says them."""
 
 
-def is_csv(start: bytes) -> bool:
-    """Whether a file that starts so is a CSV of predictions: its first column is the image."""
-    return start.startswith((b"image,", b'"image",'))
+_DELIMITERS = ",;\t|"
+
+_ALIASES = {
+    "image": ("image_id", "imageid", "image_name", "img", "filename", "file_name", "file", "id"),
+    "label": ("class", "class_name", "category", "category_name", "cls"),
+    "score": ("confidence", "conf", "prob", "probability"),
+}
+"""Names of columns, the better ones first, that have one meaning."""
+
+_UNNAMED = re.compile(r"(?:Unnamed: \d+|index)?")
+"""Names of the column that pandas numbers rows in."""
+
+
+def is_csv(start: bytes, truth: GroundTruth) -> bool:
+    """Whether a file that starts so is a CSV of predictions: a column of its header is the image."""
+    first = start.partition(b"\n")[0].decode("utf-8", "replace")
+    return any("image" in _name_columns(_split_header(first, mark), truth) for mark in _DELIMITERS if mark in first)
 
 
 def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
     """Read scores, boxes or points, as the header says. Raises BadFileError, naming file, row and rule."""
+    names = Names(path, truth)
     with open_lines(path) as text:
-        lines = _split_lines(path, text)
-        _, header = next(lines)
+        lines = _split_lines(path, text, truth)
+        _, given = next(lines)
+        header = _name_columns(given, truth)
         kind = _find_kind(path, header)
+        classes = {} if kind else _find_classes(path, truth, header)
         accept(path, kind or "scores", kinds)
-        cells = _read_long(header, lines, kind) if kind else _read_wide(path, truth, header, lines)
-        rows = _index_rows(path, truth, kind or "scores", cells)
-        return make_predictions(path, truth, kind or "scores", rows, About(made_by=path.stem))
+        cells = _read_long(header, lines, kind) if kind else _read_wide(header, lines, classes)
+        rows = _index_rows(path, names, kind or "scores", cells)
+        found = make_predictions(path, truth, kind or "scores", rows, About(made_by=path.stem))
+    used = KINDS[kind] if kind else ("image",)
+    renamed = [f"{old} as {new}" for old, new in zip(given, header, strict=True) if old != new and new in used]
+    notes = (*((f"columns read: {', '.join(renamed)}",) if renamed else ()), *names.list_notes())
+    return replace(found, notes=(*found.notes, *notes))
 
 
-def _split_lines(path: Path, text: Iterator[str]) -> Lines:
+def _split_header(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _name_columns(header: Sequence[str], truth: GroundTruth) -> list[str]:
+    """Return the names that columns have here, in small letters where they are not classes."""
+    names = [name if name in truth.class_index else name.lower() for name in header]
+    for name, others in _ALIASES.items():
+        alias = next((other for other in others if names.count(other) == 1), None)
+        if name not in names and alias is not None:
+            names[names.index(alias)] = name
+    return names
+
+
+def _split_lines(path: Path, text: Iterator[str], truth: GroundTruth) -> Lines:
     """Split each line into fields, the header as row -1."""
     row, fields = -1, 0
     try:
-        lines = csv.reader(text, strict=True)
-        header = [name.strip() for name in next(line for line in lines if line)]
+        first = next(line for line in text if line.strip())
+        marks = [mark for mark in _DELIMITERS if "image" in _name_columns(_split_header(first, mark), truth)]
+        lines = csv.reader(chain([first], text), delimiter=marks[0] if marks else ",", strict=True)
+        header = [name.strip() for name in next(lines)]
         yield row, header
         fields = len(header)
         for row, line in enumerate(lines):
@@ -84,25 +127,33 @@ def _read_long(header: list[str], lines: Lines, kind: str) -> Cells:
         yield row, image, label, numbers
 
 
-def _read_wide(path: Path, truth: GroundTruth, header: list[str], lines: Lines) -> Cells:
-    for name in header[1:]:
-        if name not in truth.class_index:
-            rule = "a CSV of scores has the columns image, label, score, or image and a column a class"
-            unknown = UnknownNameError(f"class of {truth.dataset}", name, truth.classes)
-            raise BadFileError(path, f"{rule}. {unknown}")
-    for row, (image, *cells) in lines:
-        yield from ((row, image, label, [cell]) for label, cell in zip(header[1:], cells, strict=True) if cell)
+def _find_classes(path: Path, truth: GroundTruth, header: list[str]) -> dict[int, str]:
+    """Return the class of each column of a wide file of scores. Raises BadFileError for a column that is none's."""
+    labels = {fold(name): name for name in truth.classes}
+    columns = {at: name for at, name in enumerate(header) if name != "image" and not _UNNAMED.fullmatch(name)}
+    classes = {at: name if name in truth.class_index else labels.get(fold(name)) for at, name in columns.items()}
+    unknown = next((columns[at] for at, name in classes.items() if name is None), None)
+    if unknown is not None or not classes:
+        rule = (
+            f"its columns are {format_names(header)}; a CSV has {', or '.join(COLUMNS.values())}, or image and a column"
+        )
+        cause = str(UnknownNameError(f"class of {truth.dataset}", unknown, truth.classes)) if unknown else ""
+        raise BadFileError(path, f"{rule} of scores a class. {cause}".strip())
+    return {at: name for at, name in classes.items() if name is not None}
 
 
-def _index_rows(path: Path, truth: GroundTruth, kind: str, cells: Cells) -> Iterator[IndexedRow]:
+def _read_wide(header: list[str], lines: Lines, classes: dict[int, str]) -> Cells:
+    where = header.index("image")
+    for row, line in lines:
+        yield from ((row, line[where], name, [line[at]]) for at, name in classes.items() if line[at])
+
+
+def _index_rows(path: Path, names: Names, kind: str, cells: Cells) -> Iterator[IndexedRow]:
     seen: set[int] = set()
+    classes = len(names.truth.classes)
     for row, image, label, numbers in cells:
-        of_image = require_image(truth, path, image, row)
-        if label not in truth.class_index:
-            unknown = UnknownNameError(f"class of {truth.dataset}", label, truth.classes)
-            raise BadFileError(path, str(unknown), row=row)
-        of_class = truth.class_index[label]
-        pair = of_image * len(truth.classes) + of_class
+        of_image, of_class = names.find_image(image, row), names.find_label(label, row)
+        pair = of_image * classes + of_class
         if kind == "scores" and pair in seen:
             raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)
         seen.add(pair)
@@ -113,5 +164,6 @@ def _index_rows(path: Path, truth: GroundTruth, kind: str, cells: Cells) -> Iter
 def _parse_number(path: Path, row: int, name: str, text: str) -> float:
     value = parse_number(text)
     if math.isnan(value):
-        raise BadFileError(path, f"{name} must be a finite number, but got {reprlib.repr(text)}", row=row)
+        hint = "; decimals have a point" if "," in text else ""
+        raise BadFileError(path, f"{name} must be a finite number, but got {reprlib.repr(text)}{hint}", row=row)
     return value
