@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -17,22 +18,28 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 State = dict[str, bytes]
 
 
-def run_child(action: Callable[[], object], root: Path, at: int = 0) -> tuple[int, int]:
+def run_child(
+    action: Callable[[], object], root: Path, at: int = 0, *, full: bool = False, log: Path = Path(os.devnull)
+) -> tuple[int, int]:
     """Do something in a child process that ends, as if killed, before operation `at` on files below `root` (0: none).
 
-    Returns its exit code, 0 if the action ended, and how many operations it came to.
+    full: let the disk be full from there on instead. log: gets what it prints. Returns its exit code, 0 if the action
+    ended, and how many operations it came to.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         files._sweep.cache_clear()
-        _count_operations(root, at, writer)
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 until the process ends
+        _count_operations(root, at, writer, full=full)
+        sys.stdout = sys.stderr = log.open("w")
         code = 1
         try:
             action()
             code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
         finally:
+            sys.stderr.flush()
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
@@ -40,7 +47,7 @@ def run_child(action: Callable[[], object], root: Path, at: int = 0) -> tuple[in
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count
 
 
-def _count_operations(root: Path, at: int, writer: int) -> None:
+def _count_operations(root: Path, at: int, writer: int, *, full: bool) -> None:
     count = 0
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:
@@ -49,15 +56,19 @@ def _count_operations(root: Path, at: int, writer: int) -> None:
         if (is_write or event in _CHANGES) and str(arguments[0]).startswith(str(root)):
             count += 1
             os.write(writer, b".")
-            if count == at:
+            if at and count >= at and full and is_write:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if count == at and not full:
                 os._exit(KILLED)
 
     sys.addaudithook(hear)
 
 
 def read_state(root: Path, clean: Callable[[str, bytes], bytes] = lambda _name, content: content) -> State:
-    """Read every file below a folder, hidden ones too."""
-    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+    """Read every file below a folder, hidden ones too, but not the numbers of claims, which are never used again."""
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    claims = {path for path in paths if path.parent.name == "lease" and path.stem.isdecimal()}
+    files = {path.relative_to(root).as_posix(): path for path in paths if path not in claims}
     return {name: clean(name, path.read_bytes()) for name, path in files.items()}
 
 
@@ -89,7 +100,23 @@ def check_kills(
         code, _ = run_child(action, root)
         found = read_state(root, clean)
         assert code == 0 or found == expected, f"the run after a kill at operation {at} of {count}"
-        assert found.keys() == expected.keys(), f"killed at operation {at} of {count}"
+        assert not found.keys() ^ expected.keys(), f"killed at {at} of {count}: {found.keys() ^ expected.keys()}"
         others = [name for name in found if found[name] != expected[name]]
-        assert others == [], f"killed at {at} of {count}"
+        assert not others, f"killed at {at} of {count}: {others}"
     return count
+
+
+def check_full_disk(action: Callable[[], object], root: Path, count: int) -> list[str]:
+    """Let the disk be full from each operation of an action on, and do it again; return what it printed each time.
+
+    root: the folder that it works on, which has been undisturbed so far; count: its operations.
+    """
+    before, log = root.with_name(f"{root.name}-before"), root.with_name("log")
+    said = []
+    for at in range(1, count + 1):
+        shutil.rmtree(root)
+        shutil.copytree(before, root)
+        code, _ = run_child(action, root, at, full=True, log=log)
+        said.append(f"{code} {log.read_text()}")
+        assert run_child(action, root)[0] == 0, f"the run after a disk that was full from operation {at} on"
+    return said

@@ -6,9 +6,7 @@ only, so asking for more images changes none of the others.
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.core.boxes import to_voc
-from bench.core.files import Places, digest
+from bench.core.files import Places, digest, make_part_path, name_errors, sweep
 from bench.data.pixels import write_indices
 from bench.data.scenes import SHAPE_CLASSES, STYLES, Scene, draw_scene
 from bench.data.voc import VocDataset
@@ -95,11 +93,13 @@ def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
 
 def write_dataset(root: Path, options: ShapesOptions) -> None:
     """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes the first wins."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    part = make_part_path(root)
     try:
-        _write_set(_voc_folder(part), options)
-        part.rename(root)
+        with name_errors(root):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            sweep(root.parent)
+            _write_set(_voc_folder(part), options)
+            part.rename(root)
     except OSError:
         if not root.is_dir():
             raise

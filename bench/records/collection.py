@@ -6,13 +6,15 @@ A record that cannot be believed is left out, with a `LeftOutWarning` that names
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.core.files import Places
 from bench.errors import BadFileError, LeftOutWarning, UnknownNameError, format_count
 from bench.records.result import Result, list_records, read_result
+
+T = TypeVar("T")
 
 _NAMED = 5
 """Records that a warning names before the rest is only counted."""
@@ -48,12 +50,21 @@ def read_each(records: Iterable[Path], *, with_replicates: bool = False) -> list
     return stored
 
 
-def leave_out(bad: Mapping[Path, str]) -> None:
-    """Warn that records are left out, and why."""
+def read_or_leave_out(read: Callable[[StoredResult], T], stored: StoredResult, empty: T) -> T:
+    """Read a file beside a record; if it is damaged, warn that it is left out, and return what is empty."""
+    try:
+        return read(stored)
+    except BadFileError as error:
+        leave_out({stored.record: str(error)}, "file")
+        return empty
+
+
+def leave_out(bad: Mapping[Path, str], noun: str = "record") -> None:
+    """Warn that records, or other files, are left out, and why."""
     if bad:
         reasons = "".join(f"\n  {reason}" for reason in [*bad.values()][:_NAMED])
         more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        warnings.warn(f"left out {format_count(len(bad), 'record')}:{reasons}{more}", LeftOutWarning, stacklevel=3)
+        warnings.warn(f"left out {format_count(len(bad), noun)}:{reasons}{more}", LeftOutWarning, stacklevel=3)
 
 
 def require_replicates(stored: StoredResult) -> StoredResult:

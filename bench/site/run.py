@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.gallery.curves import read_curves
-from bench.records.collection import StoredResult
+from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.result import SYNTHETIC, Result
 from bench.records.training_log import read_training_log
 from bench.site.charts import Chart, compute_envelope, draw_chart
@@ -92,20 +92,23 @@ def _scale(value: float, whole: float) -> float:
 
 
 def _draw_curves(one: StoredResult) -> list[Chart]:
-    """Draw a precision-recall curve for each class with positives, if the family ranks and outcomes are stored."""
+    """Draw a precision-recall curve for each class with positives, if the family ranks and outcomes are stored.
+
+    Damaged outcomes are left out, with a warning.
+    """
     axes = ("recall 0", "1"), "precision"
     numbers = next(iter(one.result.per_class.values()), {})
     return [
         draw_chart(
             f"{name} {percent(numbers.get(name))}", {name: compute_envelope(*curve)}, *axes, across=(0, 1), span=(0, 1)
         )
-        for name, curve in read_curves(one).items()
+        for name, curve in read_or_leave_out(read_curves, one, {}).items()
     ]
 
 
 def draw_losses(one: StoredResult) -> list[Chart]:
-    """Draw the loss of each epoch and its terms, if there is a log."""
-    epochs = read_training_log(one)
+    """Draw the loss of each epoch and its terms, if there is a log; a damaged one is left out, with a warning."""
+    epochs = read_or_leave_out(read_training_log, one, [])
     if len(epochs) < 2:
         return []
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
