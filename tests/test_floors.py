@@ -179,3 +179,13 @@ def test_only_the_command_line_prints() -> None:
             or {"click", "rich", "tqdm"} & {name.split(".")[0] for name in _imports(module)}
         )
     ]
+
+
+def test_one_function_cleans_what_the_command_line_prints() -> None:
+    printing = ast.dump(ast.parse("click.echo", mode="eval").body)
+    assert not [
+        f"{module} prints by click.echo, not by echo or say of bench.cli.output"
+        for module in SOURCES
+        if _inside(module, ["bench.cli"]) and module != "bench.cli.output"
+        if any(ast.dump(node) == printing for node in ast.walk(SOURCES[module]))
+    ]

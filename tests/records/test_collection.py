@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.core.files import Places
-from bench.errors import BadFileError, UnknownNameError
+from bench.errors import BadFileError, LeftOutWarning, UnknownNameError
 from bench.records.collection import find_result, list_results
 from bench.records.result import Result, write_result
 
@@ -49,3 +49,12 @@ def test_what_is_not_one_result_is_refused(places: Places, published: Path) -> N
         find_result("cc", places, published)
     with pytest.raises(BadFileError, match="not a result record"):
         find_result("nothing.json", places, published)
+
+
+def test_bad_records_are_left_out_counted_and_named(places: Places, published: Path) -> None:
+    (published / "x.x.cc.json").write_text("{")
+    (places.runs / "results" / "dd.json").write_text('{"schema": 99}')
+    with pytest.warns(LeftOutWarning, match=r"left out 2 records:\n  .*x\.x\.cc\.json: .*\n  .*dd\.json: ") as caught:
+        found = list_results(places, published)
+    assert [one.result.address for one in found] == ["aa2", "bb", "aa1"]
+    assert len(caught) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BadFileError
+from bench.records.names import compute_address
 from bench.records.result import SCHEMA, Result, migrate, read_result, write_result
 
 pytestmark = pytest.mark.usefixtures("made_up_addresses")
@@ -91,3 +92,42 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any], row: str
 def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match=r"row metrics\.mAP_11pt: Input should be a finite number"):
         read_text(tmp_path / "r.json", json.dumps(as_json(metrics={"mAP_11pt": float("nan")})))
+
+
+def as_honest(**changes: Any) -> dict[str, Any]:
+    """A record whose address is its own."""
+    fields = as_json(**changes)
+    names = (fields["predictions"], fields["protocol"], fields["digest"], fields["truth_digest"])
+    return {**fields, "address": compute_address(*names)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        (
+            {"metrics": {"mAP_11pt": 0.99, "mAP_area": None}},
+            r"mAP_11pt is 0\.99, outside of its interval \[0\.1, 0\.7\]",
+        ),
+        ({"metrics": {"mAP_11pt": 0.4, "mAP_area": None}}, r"mAP_11pt is 0\.4, but the mean over its classes 0\.33"),
+        ({"metrics": {"mAP_11pt": 1 / 3, "mAP_area": 7.0}}, r"mAP_area is 7\.0: expected a fraction"),
+        ({"protocol": "../outside/p"}, "protocol: expected a name without slashes"),
+        ({"training": "/outside"}, "training: expected a name without slashes"),
+        ({"predictions": ""}, "predictions: expected a name without slashes"),
+        ({"split": "a\x1b[2Jb"}, "split: control characters are not allowed"),
+        ({"method": "a\nb"}, "method: control characters are not allowed"),
+        ({"method": "x" * 999}, "method: expected at most 200 characters"),
+        ({"provenance": {"revision": 5}}, r"provenance\.revision: expected str, but got 5"),
+        ({"images": -1}, "row images: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(tmp_path: Path, changes: dict[str, Any], rule: str) -> None:
+    assert read_text(tmp_path / "r.json", json.dumps(as_honest())).metrics["mAP_11pt"] == 1 / 3
+    with pytest.raises(BadFileError, match=rule):
+        read_text(tmp_path / "r.json", json.dumps(as_honest(**changes)))
+
+
+def test_a_record_under_the_address_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # which lets the tests above name their addresses
+    text = json.dumps(as_honest() | {"truth_digest": "other"})
+    with pytest.raises(BadFileError, match="the address of its predictions, protocol and ground truth is"):
+        read_text(tmp_path / "r.json", text)
