@@ -20,9 +20,6 @@ from bench.records.result import list_records, read_result
 MEASURED = registry.ROOT / "results" / "measured"
 RECORD = MEASURED / "voc07-corloc.cam.6335e8042b5c27534a1e.json"
 OTHER = MEASURED / "voc07-corloc.danet.9f428e9b82ab3b2b81ad.json"
-    MEASURED / "voc07-corloc.cam.6335e8042b5c27534a1e.json",
-    MEASURED / "voc07-corloc.danet.9f428e9b82ab3b2b81ad.json",
-)
 
 
 @pytest.fixture
