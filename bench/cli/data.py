@@ -320,7 +320,7 @@ def shapes(data_options: dict[str, Any], places: Places, as_json: bool) -> None:
     "spec",
     default="selective-search",
     show_default=True,
-    help="selective-search, edge-boxes, or a file.",
+    help="selective-search, edge-boxes, a file, or several (A.mat+B.mat).",
 )
 @click.option("--report", is_flag=True, help="Report their recall of the objects, by class, at IoU .5 and .7.")
 @click.option(
@@ -432,7 +432,7 @@ def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) 
     notes = [*(f"note: {note}" for note in said), *(_format_notes(sheet) if sheet else ())]
     lines = [inventory.name, align_columns([heads, *rows]), *digests, *notes]
     if inventory.left_out:
-        lines.append(f"Left out: {format_count(count_files(inventory.left_out), 'file')}, which the notes name.")
+        lines.append(f"{format_count(count_files(inventory.left_out), 'file')} left out: see the notes")
     if sheet and sheet["written"]:
         lines.append(f"{format_count(sheet['images'], 'photograph')} to look at: {sheet['written']}")
     return "\n".join(lines)

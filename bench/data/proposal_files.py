@@ -59,6 +59,46 @@ def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Row
     return np.split(arrays["boxes"], ends), None if scores is None else np.split(scores, ends)
 
 
+def read_several(paths: Sequence[Path], ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
+    """Read the same from several files, each with some of the ids; scores only if all have them.
+
+    Raises BadFileError as `read_proposals`, and for an image that two of the files have.
+    """
+    owner: dict[str, Path] = {}
+    found: dict[str, tuple[Rows, Rows | None]] = {}
+    for path in paths:
+        mine = [image for image, is_there in zip(ids, find_present(path, ids), strict=True) if is_there]
+        if twice := next((image for image in mine if image in owner), None):
+            raise BadFileError(path, f"has proposals for {twice}, which {owner[twice]} has too: give one of them")
+        owner |= dict.fromkeys(mine, path)
+        if not mine:
+            continue
+        boxes, scores = read_proposals(path, mine)
+        found |= dict(zip(mine, zip(boxes, scores or [None] * len(mine), strict=True), strict=True))
+    if missing := [image for image in ids if image not in found]:
+        names = ", ".join(map(str, paths))
+        rule = f"have no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})"
+        raise BadFileError(names, rule)
+    scores = [score for _, score in map(found.__getitem__, ids) if score is not None]
+    return [found[image][0] for image in ids], scores if len(scores) == len(ids) else None
+
+
+def find_present(path: Path, ids: Sequence[str]) -> Sequence[bool]:
+    """Return which of `ids` a file has proposals of. Raises BadFileError as `read_proposals`."""
+    if path.suffix in _OWN:
+        return read_present(path, ids)["present"].tolist()
+    found = read_apart("bench.data.proposal_files:read_present", require_regular_file(path), list(ids))
+    return [bool(one) for one in found["present"]]
+
+
+def read_present(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
+    """Read the same in this process."""
+    content = READERS[path.suffix][0](path)
+    if content.names is None:
+        raise BadFileError(path, "a list without ids cannot be one of several files: which images it has is not said")
+    return {"present": np.array([row is not None for row in _find_all(path, content, ids)], dtype=np.float64)}
+
+
 def read_flat(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
     """Read the same as arrays of all images one after the other, with the `counts` of each."""
     boxes, scores = read_here(path, ids)
@@ -157,7 +197,16 @@ def require_honest_size(path: Path) -> None:
 
 
 def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[int]:
-    """Return the row in the file of each of `ids`."""
+    """Return the row in the file of each of `ids`. Raises BadFileError if it lacks one."""
+    rows = _find_all(path, content, ids)
+    missing = [image for image, row in zip(ids, rows, strict=True) if row is None]
+    if missing:
+        raise BadFileError(path, f"has no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})")
+    return [row for row in rows if row is not None]
+
+
+def _find_all(path: Path, content: FileContent, ids: Sequence[str]) -> list[int | None]:
+    """Return the row in the file of each of `ids`; None for one that it lacks."""
     count = len(content.boxes)
     if content.names is None and count != len(ids):
         raise BadFileError(
@@ -170,10 +219,7 @@ def _match_rows(path: Path, content: FileContent, ids: Sequence[str]) -> list[in
     rows = [row_of.get(image, row_of.get(_as_number(image))) for image in ids]
     if None in rows:
         rows = [row if found is None else found for row, found in zip(_find_rows(path, names, ids), rows, strict=True)]
-    missing = [image for image, row in zip(ids, rows, strict=True) if row is None]
-    if missing:
-        raise BadFileError(path, f"has no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})")
-    return [row for row in rows if row is not None]
+    return rows
 
 
 def _find_rows(path: Path, names: Sequence[str], ids: Sequence[str]) -> list[int | None]:

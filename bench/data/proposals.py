@@ -76,12 +76,12 @@ class Proposals:
 def load_proposals(
     spec: str, dataset: Dataset, ids: Sequence[str], places: Places, progress: Progress = SILENT, *, workers: int
 ) -> Proposals:
-    """Load proposals of `ids`: `selective-search`, `edge-boxes`, or a file (see `proposal_files` for the layouts).
+    """Load proposals of `ids`: `selective-search`, `edge-boxes`, or files (see `proposal_files` for the layouts).
 
-    Raises UnknownNameError for another `spec`, MissingDataError if images, the file or a search's model are not on
-    disk, BadFileError if one breaks a rule or the file lacks an image.
+    Of several, as published a file a split, `A.mat+B.mat`. Raises UnknownNameError for another `spec`, MissingDataError
+    if images, a file or a search's model are not on disk, BadFileError if one breaks a rule or the files lack an image.
     """
-    from bench.data.proposal_files import READERS, read_proposals
+    from bench.data.proposal_files import READERS, read_proposals, read_several
 
     if spec in SEARCHES:
         from bench.data.computed import search_all
@@ -89,12 +89,15 @@ def load_proposals(
         dataset.require_images(ids)
         images = [dataset.image_path(image) for image in ids]
         return Proposals.from_arrays(ids, search_all(_build_search(spec, places), images, progress, workers))
-    path = Path(spec)
-    if path.suffix not in READERS:
-        raise UnknownNameError("proposals", spec, [*SEARCHES, *(f"FILE{suffix}" for suffix in READERS)])
-    if not path.is_file():
-        raise MissingDataError("Proposals", path, f"Give an existing file, or {' or '.join(SEARCHES)}.")
-    return Proposals.from_arrays(ids, *read_proposals(path, ids))
+    paths = [Path(spec)] if Path(spec).is_file() else [Path(part) for part in spec.split("+")]
+    for path in paths:
+        if path.suffix not in READERS:
+            known = [*SEARCHES, *(f"FILE{suffix}" for suffix in READERS), "FILE.mat+FILE.mat"]
+            raise UnknownNameError("proposals", spec, known)
+        if not path.is_file():
+            raise MissingDataError("Proposals", path, f"Give an existing file, or {' or '.join(SEARCHES)}.")
+    read = read_proposals(paths[0], ids) if len(paths) == 1 else read_several(paths, ids)
+    return Proposals.from_arrays(ids, *read)
 
 
 def estimate_uncomputed(spec: str, dataset: Dataset, ids: Sequence[str], places: Places, *, sample: int = 50) -> int:

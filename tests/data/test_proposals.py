@@ -206,3 +206,17 @@ def test_an_archive_that_unpacks_to_far_more_than_numbers_do_is_refused(tmp_path
     np.savez_compressed(path, ids=np.zeros(100 << 20, dtype=np.uint8))
     with pytest.raises(BadFileError, match="unpacks to 100 MiB, too much for its size"):
         read_proposals(path, ["000005"])
+
+
+def test_files_of_splits_are_joined(tmp_path: Path) -> None:
+    for name, rows in (("a.mat", slice(0, 1)), ("b.mat", slice(1, None))):
+        content = {"images": cell(list(IDS[rows])), "boxes": cell(MATLAB[rows]).T}
+        scipy.io.savemat(tmp_path / name, content)
+    both = f"{tmp_path / 'a.mat'}+{tmp_path / 'b.mat'}"
+    check(load(both))
+    with pytest.raises(BadFileError, match=r"have no proposals for 1 of 1 images \(first: nowhere\)"):
+        load(both, ("nowhere",))
+    with pytest.raises(BadFileError, match=r"which .*a.mat has too: give one of them"):
+        load(f"{both}+{tmp_path / 'a.mat'}")
+    with pytest.raises(MissingDataError, match=r"looked in .*c\.mat"):
+        load(f"{tmp_path / 'a.mat'}+{tmp_path / 'c.mat'}")
