@@ -140,7 +140,8 @@ def _list_there(client: MlflowClient, ours: set[str], owner: str) -> set[str]:
             there.add(address)
         elif address in ours:
             by, _, since = run.data.tags.get(SYNC, "").rpartition(" ")
-            if by in ("", owner) or time.time() - float(since) > _ABANDONED_S:
+            begun = float(since) if since.isdecimal() else 0.0
+            if by in ("", owner) or time.time() - begun > _ABANDONED_S:
                 client.delete_run(run.info.run_id)
             else:
                 there.add(address)

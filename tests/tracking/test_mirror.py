@@ -7,8 +7,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from bench.core.files import Places, write_text
 from bench.errors import RunError
 from bench.records.result import Result
 from bench.records.store import Store
-from bench.tracking.mirror import ADDRESS, sync
+from bench.tracking.mirror import ADDRESS, SYNC, _knock, sync
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -254,3 +257,54 @@ def test_a_store_that_cannot_be_used_is_one_message(places: Places, tmp_path: Pa
         uri = store.format(folder=tmp_path, nobody=f"127.0.0.1:{closed.getsockname()[1]}")
     with pytest.raises(RunError, match=r"cannot be (used|written): .*--uri"):
         sync(places, uri)
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(0.1, True), (2.0, False)])
+def test_what_another_sync_has_begun_is_left_to_it_for_an_hour(mirror: Mirror, hours: float, stays: bool) -> None:
+    address = f"begun-{hours}"
+    record(mirror.runs, address)
+    experiment = mirror.run("trained").info.experiment_id
+    tags = {ADDRESS: address, SYNC: f"elsewhere:/runs {time.time() - hours * 3600:.0f}"}
+    theirs = mirror.client.create_run(experiment, tags=tags).info.run_id
+    report = sync(Places(mirror.runs))
+    assert (address in report.already, address in report.added) == (stays, not stays)
+    assert (mirror.run(address).info.run_id == theirs) is stays
+
+
+@pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:{port}", "http://127.0.0.1:{port}"])
+def test_a_server_that_wants_a_password_is_there(uri: str) -> None:
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        _knock(uri.format(port=server.server_port))
+    assert asked == ["/health"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://h/?token=XSECRET",
+        "bogus://bob:XSECRET@h/db",
+        "postgresql://me:XSECRET@h:abc/db",
+        "http://[::1/XX",
+        "http://h:99x",
+    ],
+)
+def test_a_store_that_cannot_be_used_is_a_message_without_secrets(
+    places: Places, here: Callable[..., Any], uri: str
+) -> None:
+    record(places.runs, "one")
+    answer = here("sync", "--uri", uri, "--runs", places.runs)
+    assert answer.code == 3
+    assert answer.err.startswith("Error: MLflow's store ")
+    assert "XSECRET" not in answer.err + answer.out
+    assert "Traceback" not in answer.err
