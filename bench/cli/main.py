@@ -138,11 +138,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 def _print_warnings() -> Iterator[None]:
     """Print what was left out as a note, once."""
 
-    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any, **more: Any
+    ) -> None:
         if issubclass(category, LeftOutWarning):
             say(f"note: {message}")
         else:
-            show_others(message, category, *rest)
+            show_others(message, category, filename, lineno, *rest, **more)
 
     show_others = warnings.showwarning
     with warnings.catch_warnings():

@@ -42,8 +42,8 @@ def read_apart(reader: str, path: Path, *arguments: Any) -> Arrays:
     seconds, memory = _SECONDS + size // _BYTES_A_SECOND, _MEMORY + _GROWTH * size
     with TemporaryDirectory() as folder:
         out = Path(folder) / "arrays.npz"
-        asked = {"reader": reader, "path": str(path), "arguments": arguments, "out": str(out)}
-        asked |= {"seconds": seconds, "memory": memory}
+        limits = {"seconds": seconds, "memory": memory}
+        asked = {"reader": reader, "path": str(path), "arguments": arguments, "out": str(out), **limits}
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-P", "-m", "bench.core.apart"]
         try:

@@ -50,13 +50,13 @@ def read_each(records: Iterable[Path], *, with_replicates: bool = False) -> list
     return stored
 
 
-def read_or_leave_out(read: Callable[[StoredResult], T], stored: StoredResult, empty: T) -> T:
-    """Read a file beside a record; if it is damaged, warn that it is left out, and return what is empty."""
+def read_or_leave_out(read: Callable[[StoredResult], T], stored: StoredResult) -> T | None:
+    """Read a file beside a record; if it is damaged, warn that it is left out, and return None."""
     try:
         return read(stored)
     except BadFileError as error:
         leave_out({stored.record: str(error)}, "file")
-        return empty
+        return None
 
 
 def leave_out(bad: Mapping[Path, str], noun: str = "record") -> None:

@@ -102,13 +102,13 @@ def _draw_curves(one: StoredResult) -> list[Chart]:
         draw_chart(
             f"{name} {percent(numbers.get(name))}", {name: compute_envelope(*curve)}, *axes, across=(0, 1), span=(0, 1)
         )
-        for name, curve in read_or_leave_out(read_curves, one, {}).items()
+        for name, curve in (read_or_leave_out(read_curves, one) or {}).items()
     ]
 
 
 def draw_losses(one: StoredResult) -> list[Chart]:
     """Draw the loss of each epoch and its terms, if there is a log; a damaged one is left out, with a warning."""
-    epochs = read_or_leave_out(read_training_log, one, [])
+    epochs = read_or_leave_out(read_training_log, one) or []
     if len(epochs) < 2:
         return []
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]

@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import nn, optim
@@ -133,7 +133,7 @@ def _save(path: Path, value: Any) -> None:
     with atomic_file(path) as part, part.open("wb", buffering=0) as file:
         stream = _Stream(file)
         try:
-            torch.save(value, stream)
+            torch.save(value, cast("IO[bytes]", stream))
         except RuntimeError:  # by which torch hides that a disk is full
             raise stream.error or RunError(f"{path} could not be written") from None
 
