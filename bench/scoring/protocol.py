@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.core.files import digest
 from bench.core.toml import check_toml, read_toml
 from bench.data.datasets import DATASETS
-from bench.data.ground_truth import PRESENT, GroundTruth, Part
+from bench.data.ground_truth import ABSENT, PRESENT, GroundTruth, Part
 from bench.errors import BadFileError, RequestError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -213,9 +213,12 @@ class BoundProtocol:
     def find_missing_truth(self, dataset: Dataset, truth: GroundTruth) -> RequestError | None:
         """Return the error that says which ground truth a split lacks and where to get it; None if it has what we need.
 
-        An image needs a box for each of its classes.
+        An image needs a box for each of its classes, and some image a class.
         """
         needs: Need = getattr(self.family, "NEEDS", "labels")
+        if needs in ("labels", "boxes") and len(truth.ids) and not (truth.labels != ABSENT).any():
+            where = f"none of {len(truth.ids)} images of {truth.dataset} {truth.split}"
+            return RequestError(f"{self.record.name} needs labels, which {where} has. Choose another split.")
         if not (lacking := _LACKS[needs](truth).sum()):
             return None
         images = f"{lacking} of {len(truth.ids)} images of {truth.dataset} {truth.split}"

@@ -74,7 +74,7 @@ def test_a_dry_run_prints_the_plan_and_the_script_and_submits_nothing(here: Here
     assert out.startswith(PLAN)
     assert SCRIPT in out
     assert answer.code == 2  # center has no boxes for CorLoc: said, and left out
-    assert "center under voc07-corloc, seed 0: center makes points" in answer.err
+    assert "center under voc07-corloc, seed 0; center under voc07-corloc, seed 1: center makes points" in answer.err
     assert not (tmp_path / "runs" / "submissions").exists()
 
 

@@ -131,7 +131,7 @@ def test_a_method_that_fails_ends_no_other(here: Here, track: Path, monkeypatch:
     monkeypatch.setattr("methods.cam.Cam.loss", diverged)
     answer = run(here, "cam,center", "--seed", 0)
     assert answer.code == 3
-    assert "Error: cam under voc07-point, seed 0: The loss is nan." in answer.err
+    assert "Error: cam under voc07-point, seed 0; cam under voc07-corloc, seed 0: The loss is nan." in answer.err
     assert "center" in answer.out
 
 

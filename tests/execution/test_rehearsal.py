@@ -146,6 +146,16 @@ def test_something_has_to_be_learned(places: Places) -> None:
         check_run(replace(one, train=empty))
 
 
+@pytest.mark.parametrize("protocol", ["voc07-cls", "voc07-point"])
+def test_images_without_any_label_give_no_number(places: Places, protocol: str) -> None:
+    one = resolved(places, "cam", protocol)
+    empty = replace(one.test, labels=np.full_like(one.test.labels, ABSENT))
+    assert "needs labels, which none of 6 images of shapes test has" in str(
+        one.bound.find_missing_truth(one.dataset, empty)
+    )
+    assert one.bound.find_missing_truth(one.dataset, one.test) is None
+
+
 def test_a_stride_that_a_net_has_in_any_case_is_no_other_net(places: Places) -> None:
     plain, same, other = (resolved(places, net=f"timm:resnet18{at}").predictions for at in ("", "@32", "@16"))
     assert plain == same != other
