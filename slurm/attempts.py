@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.core.files import read_json, write_json
+from bench.core.files import name_damage, read_json, write_json
 
 OUT_OF_TIME = "Out of time."
 TOLD = "Told to stop."
@@ -32,7 +32,8 @@ class Attempt:
 def read_attempts(folder: Path) -> Sequence[Attempt]:
     """Read the attempts of a job so far, from its folder."""
     path = folder / "lives.json"
-    return [Attempt(**said) for said in read_json(path)] if path.exists() else []
+    with name_damage(path):
+        return [Attempt(**said) for said in read_json(path)] if path.exists() else []
 
 
 def get_current_attempt() -> Attempt:

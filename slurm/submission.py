@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.core.files import DIGEST_LENGTH, Places, file_digest, read_json, write_json
+from bench.core.files import DIGEST_LENGTH, Places, file_digest, name_damage, read_json, read_object, write_json
 from bench.core.provenance import read_revision
-from bench.errors import RequestError, RunError, UnknownNameError
+from bench.errors import BadFileError, RequestError, RunError, UnknownNameError
+from bench.records.collection import leave_out
 from slurm.plan import Array, Job
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Submission:
     def outcome(self, number: int) -> dict[str, Any] | None:
         """How a job ended; None if it did not."""
         path = self.job_folder(number) / "outcome.json"
-        return read_json(path) if path.exists() else None
+        return read_object(path, "results", "failed") if path.exists() else None
 
     def end(self, number: int, *, results: Sequence[str] = (), failed: Mapping[str, str]) -> None:
         """Say how a job ended: addresses of its results, and what failed, by request."""
@@ -119,9 +120,10 @@ class Submission:
         found = {}
         for path in self.attempts():
             if path.name.endswith(".ids.json"):
-                for one in read_json(path):
-                    sent = Sent(**{**one, "jobs": tuple(one["jobs"])})
-                    found.update(dict.fromkeys(sent.jobs, sent))
+                with name_damage(path):
+                    for one in read_json(path):
+                        sent = Sent(**{**one, "jobs": tuple(one["jobs"])})
+                        found.update(dict.fromkeys(sent.jobs, sent))
         return found
 
     def attempt(self, cluster: str, profile: str, arrays: Sequence[Array]) -> Path:
@@ -160,23 +162,31 @@ def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, mea
 
 
 def read(folder: Path) -> Submission:
-    """Read a submission from its folder."""
-    said = read_json(folder / "submission.json")
-    return Submission(
-        folder=folder,
-        places=Places(folder.parent.parent, said["data_root"] and Path(said["data_root"])),
-        cwd=Path(said["cwd"]),
-        means=Means(**said["means"]),
-        plugins=said["plugins"],
-        requests=said["requests"],
-        jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
-    )
+    """Read a submission from its folder. Raises BadFileError."""
+    path = folder / "submission.json"
+    with name_damage(path):
+        said = read_json(path)
+        return Submission(
+            folder=folder,
+            places=Places(folder.parent.parent, said["data_root"] and Path(said["data_root"])),
+            cwd=Path(said["cwd"]),
+            means=Means(**said["means"]),
+            plugins=said["plugins"],
+            requests=said["requests"],
+            jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
+        )
 
 
 def list_submissions(places: Places) -> list[Submission]:
-    """List the submissions of a runs folder, latest first."""
-    files = (places.runs.resolve() / "submissions").glob("*/submission.json")
-    return [read(path.parent) for path in sorted(files, reverse=True)]
+    """List the submissions of a runs folder, latest first; damaged ones are left out, with a warning."""
+    found, bad = [], {}
+    for path in sorted((places.runs.resolve() / "submissions").glob("*/submission.json"), reverse=True):
+        try:
+            found.append(read(path.parent))
+        except BadFileError as error:
+            bad[path] = str(error)
+    leave_out(bad, "submission")
+    return found
 
 
 def find(name: str | None, places: Places) -> Submission:

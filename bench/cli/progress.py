@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bench.core.redaction import escape_controls, remove_secrets
+
 if TYPE_CHECKING:
     from bench.core.progress import Progress, Step
 
@@ -50,7 +52,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Write a whole line and flush it, since pipes are buffered."""
-        self._stream.write(text + "\n")
+        self._stream.write(escape_controls(remove_secrets(text)) + "\n")
         self._stream.flush()
 
 
@@ -89,7 +91,7 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._bars.console.print(escape_controls(remove_secrets(text)), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def _show_bars(self) -> Iterator[Any]:

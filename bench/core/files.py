@@ -191,6 +191,18 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
     return dict(value)
 
 
+@contextmanager
+def name_damage(path: Path) -> Iterator[None]:
+    """Let what the block raises about the content of a file that a run left name the file and what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadFileError(path, f"damaged ({reason}). Delete {path.parent}: the same command makes it again") from None
+
+
 def digest(value: Any) -> str:
     """Compute the digest of a JSON value: equal values give equal digests, whatever the order of their keys.
 

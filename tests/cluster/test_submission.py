@@ -11,14 +11,14 @@ import pytest
 
 from bench import registry
 from bench.core.files import Places, read_json, write_json
-from bench.errors import RequestError, RunError
+from bench.errors import BadFileError, LeftOutWarning, RequestError, RunError
 from bench.execution.resolve import Request
 from slurm import attempts, jobs, scheduler, status
 from slurm.attempts import OUT_OF_TIME
 from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
 from slurm.scheduler import SlurmTask
-from slurm.submission import Means, Submission, create, find, refuse_other_code
+from slurm.submission import Means, Submission, create, find, list_submissions, refuse_other_code
 
 pytestmark = pytest.mark.usefixtures("made_up_addresses")
 
@@ -227,3 +227,14 @@ def test_the_doctor_says_what_slurm_there_is(
     assert (checks["slurm"]["ok"], checks["slurm"]["found"]) == (True, "gpu of 4 nodes")
     assert checks["accounting"]["ok"] == kept
     assert kept or "slurmdbd" in checks["accounting"]["advice"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"jobs": 5}', ""])
+def test_a_damaged_submission_is_named_and_hides_no_other(places: Places, content: str) -> None:
+    path = places.runs / "submissions" / "20250101-000000-aaaa" / "submission.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(BadFileError, match=r"submission\.json: damaged .*Delete "):
+        find(None, places)
+    with pytest.warns(LeftOutWarning, match="left out 1 submission"):
+        assert list_submissions(places) == []
