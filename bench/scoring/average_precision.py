@@ -66,12 +66,14 @@ class AveragePrecision(NamedTuple):
         return {"11-point": self.eleven_point, "area": self.area, "non-interpolated": self.non_interpolated}[name]
 
 
-def average_precision(image: Integers, hit: Flags, positives: FloatArray, draws: FloatArray) -> AveragePrecision:
+def average_precision(
+    image: Integers, hit: Flags, positives: FloatArray, draws: FloatArray, recalls: FloatArray | None = None
+) -> AveragePrecision:
     """Compute the average precision of one class's rows, best first: image (n,), hit (n,).
 
     positives: (B,), the number of positives. draws: (N, B), how often replicate b contains image i. Eleven points: the
-    mean over k of the best precision at recall >= k/10, compared in integers. Area: under the monotone envelope (VOC
-    2010 and later). Non-interpolated: the mean precision at the hits.
+    mean over k of the best precision at recall >= k/10, compared in integers; or at `recalls` (11,), as floats. Area:
+    under the monotone envelope (VOC 2010 and later). Non-interpolated: the mean precision at the hits.
     """
     rows = np.flatnonzero(hit)
     weight = draws[image[rows]]
@@ -81,20 +83,26 @@ def average_precision(image: Integers, hit: Flags, positives: FloatArray, draws:
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     divisor = np.where(positives > 0, positives, np.nan)
     return AveragePrecision(
-        np.where(positives > 0, _sum_eleven_points(true, envelope, positives) / 11, np.nan),
+        np.where(positives > 0, _sum_eleven_points(true, envelope, _count_needed(positives, recalls)) / 11, np.nan),
         (weight * envelope).sum(axis=0) / divisor,
         (weight * precision).sum(axis=0) / divisor,
     )
 
 
 def average_precisions(
-    image: Integers, label: Integers, hit: Flags, positives: FloatArray, weights: FloatArray
+    image: Integers,
+    label: Integers,
+    hit: Flags,
+    positives: FloatArray,
+    weights: FloatArray,
+    *,
+    recalls: FloatArray | None = None,
 ) -> AveragePrecision:
     """Compute average precision (B, C) from rows (n,) in `rank_rows` order; positives (B, C), weights (B, N)."""
     draws = np.ascontiguousarray(weights.T)
     bounds = np.searchsorted(label, np.arange(positives.shape[1] + 1))
     classes = [
-        average_precision(image[start:end], hit[start:end], positives[:, c], draws)
+        average_precision(image[start:end], hit[start:end], positives[:, c], draws, recalls)
         for c, (start, end) in enumerate(pairwise(bounds))
     ]
     return AveragePrecision(*(np.stack(form, axis=1) for form in zip(*classes, strict=True)))
@@ -143,16 +151,27 @@ def _count_misses_between(image: Integers, hit: Flags, rows: Integers, draws: Fl
     return np.asarray(csr_array((np.ones(len(missed)), missed, ends), shape=(len(rows), len(draws))) @ draws)
 
 
-def _sum_eleven_points(true: FloatArray, envelope: FloatArray, positives: FloatArray) -> FloatArray:
-    """Sum (B,) over k = 0 ... 10 the best precision where 10 * hits >= k * positives, 0 if no row reaches that recall.
+def _count_needed(positives: FloatArray, recalls: FloatArray | None) -> FloatArray:
+    """Count the hits (11, B) with which each recall is reached, of positives (B,)."""
+    if recalls is None:
+        return np.asarray(np.ceil(np.arange(11)[:, None] * positives / 10))
+    total, recall = np.maximum(positives, 1), recalls[:, None]
+    needed = np.ceil(recall * total)
+    needed += needed / total < recall
+    needed -= (needed > 0) & ((needed - 1) / total >= recall)
+    return np.asarray(needed)
+
+
+def _sum_eleven_points(true: FloatArray, envelope: FloatArray, needed: FloatArray) -> FloatArray:
+    """Sum (B,) over the recalls the best precision from where there are `needed` (11, B) hits; 0 if nowhere.
 
     Hits (h, B) never decrease, so the first row that reaches k is found by bisection, for all k and replicates at once.
     """
     reached = np.concatenate([envelope, np.zeros((1, envelope.shape[1]))])
-    needed, replicate = np.arange(11)[:, None] * positives, np.arange(len(positives))
+    replicate = np.arange(needed.shape[1])
     first = np.zeros(needed.shape, dtype=np.int64)
     for step in 1 << np.arange(len(true).bit_length())[::-1]:
         row = first + step - 1
-        below = (row < len(true)) & (10 * true[np.minimum(row, len(true) - 1), replicate] < needed)
+        below = (row < len(true)) & (true[np.minimum(row, len(true) - 1), replicate] < needed)
         first += step * below
     return np.asarray(reached[first, replicate].sum(axis=0))

@@ -44,6 +44,20 @@ class Conventions(BaseModel):
     )
 
 
+LATER = {"recalls": "exact"}
+"""Switches that came after results were published, and what had been done until then: of that, nothing is recorded."""
+
+
+def dump_conventions(conventions: Conventions) -> dict[str, Any]:
+    """Return the switches as records and digests have them."""
+    return drop_later(conventions.model_dump(mode="json"))
+
+
+def drop_later(conventions: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the switches of `LATER` that have the value of before."""
+    return {key: value for key, value in conventions.items() if (key, value) not in LATER.items()}
+
+
 COMPARE: dict[str, np.ufunc] = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
 """The values that a switch for a comparison accepts."""
 
@@ -146,7 +160,7 @@ class Record(BaseModel):
         return digest(
             {
                 "family": [self.family, version],
-                "conventions": self.conventions,
+                "conventions": drop_later(self.conventions),
                 "metrics": list(self.metrics),
                 "evaluates_training_split": self.evaluates_training_split,
                 "classes": list(classes),
@@ -249,7 +263,7 @@ class BoundProtocol:
 
     def digest(self, classes: tuple[str, ...]) -> str:
         """Compute the convention digest of the validated switches, so that `15` and `15.0` are one tolerance."""
-        validated = self.record.model_copy(update={"conventions": self.conventions.model_dump(mode="json")})
+        validated = self.record.model_copy(update={"conventions": dump_conventions(self.conventions)})
         return validated.digest(self.family.VERSION, classes)
 
 

@@ -22,7 +22,7 @@ from bench.predictions.table import ResolvedPredictions
 from bench.records.names import compute_address
 from bench.records.replicates import build_table
 from bench.records.result import Result
-from bench.scoring.protocol import BoundProtocol, Record
+from bench.scoring.protocol import BoundProtocol, Record, dump_conventions
 
 _SHOWN = 5
 """Names in a message before the rest is only counted."""
@@ -124,7 +124,7 @@ def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluat
         "protocol": protocol.record.name,
         "family": protocol.record.family,
         "digest": protocol.digest(truth.classes),
-        "conventions": protocol.conventions.model_dump(mode="json"),
+        "conventions": dump_conventions(protocol.conventions),
         "truth_digest": protocol.digest_truth(truth),
         "ids_digest": truth.ids_digest,
         "dataset": truth.dataset,

@@ -43,9 +43,11 @@ def leaderboards(results: Iterable[Result]) -> list[Table]:
 
 def _read_conventions(protocol: str) -> dict[str, Any] | None:
     """Return a protocol's own conventions; None if there is no such protocol here."""
+    from bench.scoring.protocol import dump_conventions
+
     if protocol not in registry.protocols():
         return None
-    return registry.bind(registry.protocol(protocol)).conventions.model_dump(mode="json")
+    return dump_conventions(registry.bind(registry.protocol(protocol)).conventions)
 
 
 def leaderboard(

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
     """Build the leaderboard of a protocol on a dataset. Raises UnknownNameError."""
     from bench.records.replicates import read_replicates
+    from bench.scoring.protocol import dump_conventions
     from bench.tables.leaderboard import leaderboard
 
     bound = registry.bind(registry.protocol(protocol))
     chosen = [one for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
-    says = bound.conventions.model_dump(mode="json")
+    says = dump_conventions(bound.conventions)
     draws = {one.result.address: read_replicates(one.record) for one in chosen}
     return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
 

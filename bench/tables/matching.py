@@ -12,7 +12,7 @@ from typing import Any
 from bench.core.bootstrap import interval
 from bench.records.replicates import Replicates
 from bench.records.result import SYNTHETIC, Result
-from bench.scoring.protocol import BoundProtocol
+from bench.scoring.protocol import BoundProtocol, dump_conventions
 from bench.tables.leaderboard import remarks_on
 from bench.tables.ranked import average_replicates
 from bench.tables.reported import Column, Reported, ReportedTable
@@ -165,7 +165,7 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
 
 def _with_conventions(result: Result, bound: BoundProtocol) -> Result:
     """Return the result as if made with the protocol's own conventions."""
-    says = bound.conventions.model_dump(mode="json")
+    says = dump_conventions(bound.conventions)
     classes = tuple(next(iter(result.per_class.values()), ()))
     known = {bound.digest(classes), bound.digest(classes[1:])}  # segmentation's first class is the background
     as_said = result.conventions == says and (not classes or result.digest in known)

@@ -19,7 +19,7 @@ from bench.core.toml import check_toml, read_toml
 from bench.errors import BadFileError, UnknownNameError
 from bench.execution.request import Request
 from bench.records.result import Result, Supervision
-from bench.scoring.protocol import Record
+from bench.scoring.protocol import Record, dump_conventions
 
 FOLDER = registry.ROOT / "bench" / "tracks"
 
@@ -130,9 +130,7 @@ class Track(_Closed):
     @cached_property
     def conventions(self) -> dict[str, dict[str, Any]]:
         """The conventions of every protocol, as results have them. Raises as `registry.bind`."""
-        return {
-            name: registry.bind(record).conventions.model_dump(mode="json") for name, record in self.protocols.items()
-        }
+        return {name: dump_conventions(registry.bind(record).conventions) for name, record in self.protocols.items()}
 
     def find_split(self, protocol: str) -> str:
         """Return the split that a protocol of the track evaluates."""

@@ -27,6 +27,8 @@ from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 VERSION = 1
 NEEDS: Need = "boxes"
 METRICS = {"mAP_11pt": True, "mAP_area": True}
+RECALLS = {"exact": None, "voc_eval": np.arange(0.0, 1.1, 0.1)}
+"""The recalls that average precision is read at, None for tenths."""
 
 
 class Conventions(protocol.Conventions):
@@ -44,6 +46,8 @@ class Conventions(protocol.Conventions):
     """devkit: scores to three decimals and corners to one, as in the text files that the devkit's tools read."""
     ties: Literal["stable", "argsort"]
     """Equal scores: by image id, then file order; or as an unstable sort leaves them."""
+    recalls: Literal["exact", "voc_eval"] = "exact"
+    """The recalls of the 11-point form: tenths; or voc_eval's steps in floating point, three of which are more."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
@@ -84,7 +88,8 @@ def summarise(
     image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
     sought, evaluated = np.flatnonzero(hit | missed), ~missed
     positives = count_by_class(weights, image[sought], label[sought], len(classes))
-    precision = average_precisions(image[evaluated], label[evaluated], hit[evaluated], positives, weights)
+    rows = image[evaluated], label[evaluated], hit[evaluated]
+    precision = average_precisions(*rows, positives, weights, recalls=RECALLS[conventions.recalls])
     return {"mAP_11pt": precision.eleven_point, "mAP_area": precision.area}
 
 

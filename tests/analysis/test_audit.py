@@ -61,7 +61,7 @@ def test_each_setting_is_what_scoring_says_under_it_and_all_metrics_of_the_famil
     audited = audit(bound("voc10-det"), truth, boxes)
     assert list(audited.own.metrics) == ["mAP_area", "mAP_11pt"]
     assert audited.own.metrics["mAP_area"] == judge(bound("voc10-det"), truth, boxes).metrics["mAP_area"] == 1.0
-    assert len(audited.others) == 8
+    assert len(audited.others) == 9
     for one in audited.others:
         moved = judge(bound("voc10-det", **{one.switch: one.value}), truth, boxes).metrics["mAP_area"]
         assert one.metrics["mAP_area"] == moved

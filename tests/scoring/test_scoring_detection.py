@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scoring_cases import CLASSES, bound, cases, judge, overlap, predicted, repeated, truth_of
 
 from bench.data.ground_truth import GroundTruth
-from protocols.scoring.detection import round_as_printed
+from bench.scoring.average_precision import average_precision
+from bench.scoring.protocol import dump_conventions
+from protocols.scoring.detection import RECALLS, round_as_printed
 
 
 def slow_verdicts(truth: GroundTruth, rows: list[Any], label: str, how: dict[str, Any]) -> tuple[list[bool], int]:
@@ -197,3 +199,39 @@ def test_objects_beyond_their_image_are_noted_where_boxes_count() -> None:
     boxes = predicted(truth, "boxes", [("a", "cat", 0.9, 0, 0, 50, 50)])
     notes = judge(bound("voc07-det"), truth, boxes).notes
     assert any("2 objects of " in note and "beyond the edge" in note for note in notes)
+
+
+def test_recalls_of_voc_eval_leave_out_what_floats_are_above() -> None:
+    """Ten objects, six found and none false: voc_eval's step at .6 is a little more, and reads 0."""
+    ids = tuple("abcdefghij")
+    truth = truth_of([(image, "cat", (0, 0, 5, 5), False) for image in ids], ids=ids)
+    found = predicted(truth, "boxes", [(image, "cat", 0.9, 0, 0, 5, 5) for image in ids[:6]])
+    for recalls, value in (("exact", 7 / 11), ("voc_eval", 6 / 11)):
+        metrics = judge(bound("voc07-det", recalls=recalls), truth, found).per_class["mAP_11pt"]
+        assert metrics["cat"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("objects", [1, 3, 7, 10, 30, 97])
+@pytest.mark.parametrize("recalls", ["exact", "voc_eval"])
+def test_both_recalls_are_those_of_the_loop(objects: int, recalls: str) -> None:
+    generator = np.random.default_rng(objects)
+    hit = generator.random(3 * objects) < 0.3
+    hit[np.flatnonzero(hit)[objects:]] = False
+    true = np.cumsum(hit)
+    precision = true / np.arange(1, len(hit) + 1)
+    reached = [
+        true * 10 >= k * objects if recalls == "exact" else true / objects >= step
+        for k, step in enumerate(np.arange(0.0, 1.1, 0.1))
+    ]
+    expected = sum(precision[some].max() if some.any() else 0.0 for some in reached) / 11
+    rows = np.zeros(len(hit), dtype=np.int64)
+    found = average_precision(rows, hit, np.array([float(objects)]), np.ones((1, 1)), RECALLS[recalls])
+    assert found.eleven_point[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_switch_at_the_value_of_before_is_in_no_digest_and_no_record() -> None:
+    usual, other = bound("voc07-det"), bound("voc07-det", recalls="voc_eval")
+    assert "recalls" in usual.record.conventions
+    assert "recalls" not in dump_conventions(usual.conventions)
+    assert dump_conventions(other.conventions)["recalls"] == "voc_eval"
+    assert usual.digest(CLASSES) != other.digest(CLASSES)

@@ -10,6 +10,7 @@ from record_cases import RECORD
 from bench import registry
 from bench.records.replicates import Replicates
 from bench.records.result import Result
+from bench.scoring.protocol import dump_conventions
 from bench.tables.beside import table_beside
 from bench.tables.matching import Matches, Read, matches
 from bench.tables.model import Table
@@ -28,7 +29,7 @@ def result(protocol: str, label: str, metrics: dict[str, float | None], **more: 
         "protocol": protocol,
         "family": record.family,
         "digest": bound.digest(tuple(next(iter(per_class.values()), ()))),
-        "conventions": bound.conventions.model_dump(mode="json"),
+        "conventions": dump_conventions(bound.conventions),
         "dataset": record.dataset,
         "split": record.eval_split,
         "method": method,
