@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.kinds import KindIndex
 from bench.core.files import atomic_file, path_below, write_text
 from bench.core.provenance import current_time, read_revision
 from bench.errors import BadFileError
@@ -32,15 +33,12 @@ def select_latest(kept: Iterable[StoredResult]) -> list[SeedGroup]:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
     rows = sorted((row for group in groups.values() for row in group_rows(group)), key=_get_time, reverse=True)
     found: list[SeedGroup] = []
+    kinds: KindIndex[SeedGroup] = KindIndex()
     for row in rows:
-        if not any(is_same_kind(row[0], other[0]) for other in found):
+        if next(kinds.find(row[0]), None) is None:
             found.append(row)
+            kinds.add(row[0], row)
     return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _get_time(row)))
-
-
-def find_baseline(result: Result, accepted: Iterable[SeedGroup]) -> SeedGroup:
-    """Find the baseline of the same kind of run as a result; () if there is none."""
-    return next((row for row in accepted if is_same_kind(row[0], result)), ())
 
 
 def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_dirty: bool = False) -> list[str]:
@@ -51,7 +49,8 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_
     """
     baselines = read(folder)
     known = {other.result.address for other in baselines}
-    new = [(one, _find_former(one, baselines)) for one in results if one.result.address not in known]
+    kinds = KindIndex((other.result, other.result) for other in baselines)
+    new = [(one, _find_former(one.result, kinds)) for one in results if one.result.address not in known]
     require_committed([] if allow_dirty else [one.result for one, _ in new])
     _record(folder / LEDGER, new, reason)
     for one, _ in new:
@@ -98,30 +97,13 @@ def list_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.json"))
 
 
-def is_same_kind(a: Result, b: Result) -> bool:
-    """Whether two results are of the same thing: a setting that only one of them knows came later, unless given."""
-    if _identify(a) != _identify(b) or not (_knows_given(a, b) and _knows_given(b, a)):
-        return False
-    return all(a.config[key] == b.config[key] for key in a.config.keys() & b.config.keys())
-
-
-def _knows_given(a: Result, b: Result) -> bool:
-    """Whether a result knows the settings that were given to another."""
-    return a.config.keys() >= set(b.given or ())
-
-
-def _find_former(new: StoredResult, baselines: Iterable[StoredResult]) -> list[Result]:
+def _find_former(new: Result, kinds: KindIndex[Result]) -> list[Result]:
     """Find the baselines of the same thing and seed."""
-    old = [other.result for other in baselines]
-    return [other for other in old if new.result.seed == other.seed and is_same_kind(new.result, other)]
+    return [other for other in kinds.find(new) if new.seed == other.seed]
 
 
 def _get_time(row: SeedGroup) -> str:
     return max(one.created for one in row)
-
-
-def _identify(result: Result) -> tuple[Any, ...]:
-    return result.protocol, result.label, result.dataset, result.split, result.train_split
 
 
 def _copy(one: StoredResult, folder: Path) -> None:

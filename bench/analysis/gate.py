@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.analysis.baselines import find_baseline, select_latest
+from bench.analysis.baselines import select_latest
+from bench.analysis.kinds import KindIndex
 from bench.core.bootstrap import ROUNDING, difference_interval
 from bench.records.collection import StoredResult
 from bench.records.replicates import read_replicates
@@ -57,11 +58,11 @@ def gate(
 ) -> list[GateCheck]:
     """Compare the latest results with their baselines, metric by metric, in the order of `STATUSES`."""
     records = {one.result.address: one.record for one in (*results, *baselines)}
-    accepted = select_latest(baselines)
+    accepted = KindIndex((row[0], row) for row in select_latest(baselines))
     checks = [
         check
         for row in select_latest(results)
-        for check in _check_row(row, find_baseline(row[0], accepted), records, tolerance)
+        for check in _check_row(row, next(accepted.find(row[0]), ()), records, tolerance)
     ]
     return sorted(checks, key=lambda check: STATUSES.index(check.status))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.collection import StoredResult
     from bench.records.result import Result
+    from bench.scoring.protocol import BoundProtocol
     from bench.tables.model import Table
 
 RESULTS = registry.ROOT / "results"
@@ -38,20 +39,23 @@ def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
     """
     from bench.records.collection import leave_out, list_results
 
-    known = list_results(places, measured, with_replicates=True)
-    reasons = {stored.record: _find_obstacle(stored.result) for stored in known}
+    known, names = list_results(places, measured, with_replicates=True), registry.protocols().keys()
+    protocols = {
+        name: registry.bind(registry.protocol(name)) for name in {one.result.protocol for one in known} & names
+    }
+    reasons = {stored.record: _find_obstacle(stored.result, protocols) for stored in known}
     leave_out({record: f"{record}: {reason}" for record, reason in reasons.items() if reason})
     return [stored for stored in known if not reasons[stored.record]]
 
 
-def _find_obstacle(result: Result) -> str:
-    """Return why a result cannot be ranked here; empty if it can."""
-    if result.protocol not in registry.protocols():
+def _find_obstacle(result: Result, protocols: Mapping[str, BoundProtocol]) -> str:
+    """Return why a result cannot be ranked by these protocols; empty if it can."""
+    if result.protocol not in protocols:
         return f"protocol {result.protocol} is not known here; a --plugin of others may have it"
-    if result.family != (family := registry.protocol(result.protocol).family):
+    bound = protocols[result.protocol]
+    if result.family != (family := bound.record.family):
         return f"of family {result.family}, but {result.protocol} is of {family}"
-    directions = registry.family(family).METRICS
-    other = [name for name in result.metrics if result.higher_is_better[name] != directions.get(name)]
+    other = [name for name in result.metrics if result.higher_is_better[name] != bound.family.METRICS.get(name)]
     return f"higher_is_better of {other[0]} is not that of {family}" if other else ""
 
 

@@ -14,8 +14,9 @@ import pytest
 from record_cases import RECORD
 
 from bench import registry
-from bench.analysis.baselines import LEDGER, accept, is_same_kind, read, select_latest
+from bench.analysis.baselines import LEDGER, accept, read, select_latest
 from bench.analysis.gate import GateCheck, gate, make_table
+from bench.analysis.kinds import KindIndex, is_same_kind
 from bench.records.collection import StoredResult
 from bench.records.replicates import build_table as replicates_of
 from bench.records.replicates import replicates_path
@@ -64,6 +65,25 @@ def test_a_setting_that_came_later_changes_the_kind_only_where_it_was_given() ->
     assert is_same_kind(result(), result(config=later, given=("net",)))
     assert not is_same_kind(result(), result(config=later, given=("net", "ema")))
     assert not is_same_kind(result(config=later, given=("net", "ema")), result())
+
+
+def test_an_index_of_kinds_finds_what_a_look_at_each_would() -> None:
+    random = np.random.default_rng(0)
+    results = []
+    for number in range(60):
+        names = random.choice(["a", "b", "c", "d"], random.integers(1, 5), replace=False)
+        config = {str(name): int(random.integers(2)) for name in names}
+        given = tuple(name for name in config if random.random() < 0.3) if number % 3 else None
+        fields = {"address": str(number), "predictions": "p", "metrics": {"mAP": 0.5}, "config": config, "given": given}
+        results.append(Result(**{**COMMON, **fields, "method": f"m{number % 2}"}))
+    kinds: KindIndex[int] = KindIndex()
+    added: list[int] = []
+    for number, result in enumerate(results):
+        assert list(kinds.find(result)) == [other for other in added if is_same_kind(result, results[other])]
+        if random.random() < 0.6:
+            kinds.add(result, number)
+            added.append(number)
+    assert any(list(kinds.find(result))[1:] for result in results)
 
 
 def only(new: StoredResult, old: StoredResult, **more: Any) -> GateCheck:
