@@ -153,7 +153,7 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
 @options.as_json
 def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     """Print the results so far of a submission (default: the latest), with leaderboards."""
-    from bench.records.result import read_result
+    from bench.records.collection import read_each
     from bench.records.store import Store
     from slurm.status import statuses
     from slurm.submission import find
@@ -161,7 +161,8 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     submission, store = find(name, places), Store(places)
     addresses = dict.fromkeys(submission.addresses().values())
     deleted = [address for address in addresses if not store.result_path(address).exists()]
-    results = [read_result(store.result_path(address)) for address in addresses if address not in deleted]
+    records = [store.result_path(address) for address in addresses if address not in deleted]
+    results = [stored.result for stored in read_each(records)]
     print_results(results, as_json_document=as_json)
     count, jobs = format_count(len(results), "result"), _format_counts(statuses(submission))
     say(f"{submission.folder.name}: {count}; jobs: {jobs}.")
