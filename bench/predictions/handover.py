@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -310,7 +311,8 @@ def _write(
     if isinstance(given, pa.Table) or hasattr(given, "columns") or hasattr(given, "__arrow_c_stream__"):
         return _write_table(folder / "predictions.parquet", given, source, kinds, made_by)
     if isinstance(given, list) and all(isinstance(entry, Mapping) for entry in given):
-        return _write_coco(folder / f"{made_by}.json", given, source)
+        name = re.sub(r"[^\w.+-]", "_", made_by)[:100]  # a path below the folder, whatever somebody calls a method
+        return _write_coco(folder / f"{name}.json", given, source)
     items = given.items() if isinstance(given, Mapping) else given
     if not isinstance(items, Iterable):
         rule = "expected a path, a table, a list of COCO results, or an iterable of (image id, {name: array})"

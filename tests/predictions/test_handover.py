@@ -176,3 +176,10 @@ def test_an_error_of_the_loop_itself_passes_and_a_path_is_taken_as_it_is(tmp_pat
         handed(broken(), tmp_path, "boxes")
     with as_file(str(tmp_path / "x.csv"), TRUTH, ["boxes"], tmp_path) as path:
         assert path == tmp_path / "x.csv"
+
+
+def test_the_name_of_a_method_is_no_path(tmp_path: Path) -> None:
+    entry = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "score": 0.5}
+    with as_file([entry], TRUTH, ["boxes"], tmp_path / "scratch", made_by="../../out/x") as file:
+        assert file.resolve().is_relative_to((tmp_path / "scratch").resolve())
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
