@@ -202,7 +202,10 @@ def main(pythons: tuple[str, ...], lowest: bool, tests: tuple[str, ...], folder:
     """Check every environment."""
     with TemporaryDirectory() as temporary:
         place = (folder or Path(temporary)).resolve()
-        wheel = build(place / "build")
+        try:
+            wheel = build(place / "build")
+        except RequestError as error:
+            raise click.ClickException(str(error)) from None
         click.echo(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB")
         chosen = pythons or find_pythons(lowest=lowest)
         went_well = [check_python(wheel, place, python, lowest, tests) for python in chosen]
