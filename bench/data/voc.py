@@ -179,7 +179,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
         if match is None:
             raise BadFileError(path, f"expected an id, and at most 1, -1 or 0 after it, but got {line[:80]!r}", row=row)
         if match[1] in ids:
-            raise BadFileError(path, f"id {match[1]} is listed twice", row=row)
+            raise BadFileError(path, f"id {match[1]} is listed twice; write it once", row=row)
         ids[match[1]] = None
     if not ids:
         raise BadFileError(path, "lists no image")
@@ -234,7 +234,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
             raise BadFileError(path, "an annotation must not declare a document type or entities")
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise BadFileError(path, f"malformed XML ({error})") from None
+        raise BadFileError(path, f"malformed XML ({error}); annotations are XML in UTF-8, save it as that") from None
     if root.tag != "annotation":
         raise BadFileError(path, f"expected an <annotation>, but got <{root.tag[:40]}>; move other files elsewhere")
     return root

@@ -193,7 +193,7 @@ def read(path: Path, *kinds: str) -> Predictions:
         ) > MAX_TEXT_BYTES:
             raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise BadFileError(path, f"not a readable parquet file ({first_line(error)})") from None
+        raise BadFileError(path, f"not a readable parquet file ({first_line(error)}); write it again") from None
     ids = None if note.ids is None else tuple(note.ids)
     about = About(note.made_by or path.stem, note.dataset, note.split, ids, dict(note.model_extra or {}))
     return Predictions(kind, _refuse_nulls(path, table.select(list(_COLUMNS[kind]))), about, str(path))

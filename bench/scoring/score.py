@@ -196,12 +196,14 @@ def _collect_notes(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions])
         if not resolved.covered.all():
             notes.append(f"the {kind} do not cover {_describe_missing(truth, resolved)}; they count as unanswered")
         notes += [f"{text}, kept" for text in describe_odd_boxes(resolved.counts)]
-        notes += filter(None, [_describe_shares(resolved) if kind == "boxes" else ""])
+        notes += filter(None, [_describe_odd_units(resolved) if kind == "boxes" else ""])
     return tuple(notes)
 
 
-def _describe_shares(boxes: ResolvedPredictions) -> str:
-    """Say that boxes look like shares of their images; empty if they do not."""
+def _describe_odd_units(boxes: ResolvedPredictions) -> str:
+    """Say that boxes look like shares of their images, or like no corners; empty if they do not."""
+    if len(boxes.box) and boxes.counts.get("inverted_boxes") == len(boxes.box):
+        return "all boxes are inverted: are these widths and heights, or corners in another order? x1, y1, x2, y2 count"
     if not len(boxes.box) or np.abs(boxes.box).max() > 2:
         return ""
     return "no box is larger than a pixel or two: are these shares of the image? Multiply them by its width and height"

@@ -16,7 +16,7 @@ from bench.predictions.arrays import read_folder, read_parquet
 from bench.predictions.formats.coco import read_coco
 from bench.predictions.formats.csv_table import is_csv, read_csv
 from bench.predictions.formats.rows import accept, open_unpacked
-from bench.predictions.formats.unrecognised import describe_unrecognised
+from bench.predictions.formats.unrecognised import COLUMNS, describe_unrecognised
 from bench.predictions.formats.voc import read_voc
 from bench.predictions.map_files import read_map_archive
 from bench.predictions.table import KINDS, Predictions
@@ -47,7 +47,8 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     except (OSError, EOFError, zlib.error) as error:
         raise BadFileError(path, f"not a readable file ({first_line(error)})") from None
     if not start:
-        raise BadFileError(path, "is empty")
+        header = next((COLUMNS[kind] for kind in kinds if kind in COLUMNS), COLUMNS["scores"])
+        raise BadFileError(path, f"is empty; a CSV of no predictions has its header, {header}, and COCO's JSON is []")
     if start.startswith(b"PAR1"):
         return [read_parquet(path, kinds)]
     if start.startswith(b"PK\x03\x04"):

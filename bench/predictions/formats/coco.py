@@ -8,6 +8,7 @@ at a time; those that break a rule are read once more, one by one, by the code t
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -130,10 +131,20 @@ def _parse_leniently(path: Path, content: bytes) -> list[Any]:
     try:
         entries = json.loads(content) if len(content) <= MAX_BYTES >> 3 else msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:
-        raise BadFileError(path, f"not valid JSON ({error})") from None
+        raise BadFileError(path, f"not valid JSON ({error}). {_advise(content)}") from None
     if not isinstance(entries, list):
         raise BadFileError(path, _describe_other(entries))
     return entries
+
+
+def _advise(content: bytes) -> str:
+    """Say how to write what is no JSON."""
+    start = content[:4096].lstrip()
+    if re.match(rb"\{.*\}\s*\n\s*\{", start):
+        return "It has an entry a line: write one list, [{...}, {...}]"
+    if re.match(rb"\[?\s*\{'", start):
+        return "It is Python's print of a list: write it with json.dump"
+    return "Write it with json.dump, as one list of entries"
 
 
 def _describe_other(document: Any) -> str:

@@ -113,9 +113,14 @@ def _find_kind(path: Path, header: list[str]) -> str | None:
         twice = next(name for name in header if header.count(name) > 1)
         raise BadFileError(path, f"column {twice!r} is there twice")
     kind = next((kind for kind in _LONG if set(KINDS[kind]) <= set(header)), None)
-    if kind in (None, "scores") and (placed := [name for name in header if name in _PLACES]):
+    if kind != "boxes" and (placed := [name for name in header if name in _PLACES]):
         rule = "looks like boxes (image, label, score, x1, y1, x2, y2) or points (image, label, score, x, y)"
+        if {"x", "y"} < set(placed) and {"w", "h", "width", "height"} & set(placed):
+            rule = f"has boxes as {', '.join(placed)}; write their corners x1, y1, x2 = x1 + width, y2 = y1 + height"
+            raise BadFileError(path, rule)
         missing = [name for name in KINDS["points" if {"x", "y"} & set(placed) else "boxes"] if name not in header]
+        if not missing:
+            return kind
         raise BadFileError(path, f"{rule}, but lacks the columns {', '.join(missing)}")
     return kind
 
@@ -155,7 +160,7 @@ def _index_rows(path: Path, names: Names, kind: str, cells: Cells) -> Iterator[I
         of_image, of_class = names.find_image(image, row), names.find_label(label, row)
         pair = of_image * classes + of_class
         if kind == "scores" and pair in seen:
-            raise BadFileError(path, f"image {image!r}, class {label!r}: a second score", row=row)
+            raise BadFileError(path, f"image {image!r}, class {label!r}: a second score; write one of each", row=row)
         seen.add(pair)
         values = zip(KINDS[kind][2:], numbers, strict=True)
         yield of_image, of_class, [_parse_number(path, row, name, text) for name, text in values]
