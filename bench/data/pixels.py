@@ -74,6 +74,18 @@ def are_binary(paths: Iterable[Path]) -> bool:
     return is_white
 
 
+def read_indexed(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Read numbers (H, W) as `read_indices` does, and the colours (256, 3) of an indexed PNG."""
+    with _open_image(path) as image:
+        given = image.getpalette("RGB") if image.mode == "P" else None
+        indices = np.array(image) if image.mode == "P" else None
+    if given is None or indices is None:
+        return read_indices(path), None
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[: len(given) // 3] = np.reshape(given, (-1, 3))
+    return indices, colours
+
+
 def write_indices(file: Path | BinaryIO, indices: NDArray[np.uint8]) -> None:
     """Write numbers (H, W) as an indexed PNG in VOC's colours: the same numbers always give the same bytes."""
     from PIL import Image

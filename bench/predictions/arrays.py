@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from numpy.typing import NDArray
 
 from bench.core.files import list_files
 from bench.data.ground_truth import GroundTruth, find_image
-from bench.data.pixels import read_indices
 from bench.errors import BadFileError, WrongKindError, first_line, format_count
 from bench.predictions.map_files import check_map, read_map, read_map_folder
+from bench.predictions.palettes import describe_palette, find_palette, read_mask
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, read, write_rows
 
 _KINDS_OF = {"*.parquet": ("maps", "objectness"), "*.np[yz]": ("maps", "objectness"), "*.png": ("masks",)}
@@ -95,7 +96,9 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
     if not found:
         expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
         raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
-    one = read_indices if kind == "masks" else read_map
+    wanted = find_palette(truth) if kind == "masks" else None
+    one = partial(read_mask, wanted=wanted) if kind == "masks" else read_map
+    palette = describe_palette(named[found[0]], wanted) if kind == "masks" else ""
     others = len(files) - len(found)
     unread = f"{format_count(others, f'{suffix} file')} of no image of {truth.dataset} {truth.split}, left unread"
     return Predictions(
@@ -103,7 +106,7 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
         pa.table({"image": pa.array([truth.ids[image] for image in found], pa.string())}),
         About(made_by=folder.name, split=split),
         str(root),
-        (unread,) * bool(others),
+        tuple(filter(None, [unread * bool(others), palette])),
         lambda: (one(named[image]) for image in found),
     )
 

@@ -9,7 +9,7 @@ over IoU .3, .5 and .7 of the best threshold of each. BoxAcc and BoxAccV2 are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -104,11 +104,13 @@ def _describe_best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
     return (f"the best thresholds are {first} of MaxBoxAcc, and {', '.join(others)} of MaxBoxAccV2 at IoU {ious}",)
 
 
-def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tuple[int, FloatArray]]:
+def maps_of_shown(
+    truth: GroundTruth, maps: ResolvedPredictions, scale: Callable[[NDArray[np.floating]], FloatArray] | None = None
+) -> Iterator[tuple[int, FloatArray]]:
     """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:
-            yield image, scale_map(found)
+            yield image, (scale or scale_map)(found)
 
 
 def scale_map(found: NDArray[np.floating]) -> FloatArray:

@@ -8,7 +8,7 @@ precision. Ignored regions, minus the foreground, count for nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,11 @@ from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
 from bench.data.ground_truth import GroundTruth, Masks
 from bench.data.pixels import read_nonzero
-from bench.errors import RequestError
+from bench.errors import RequestError, format_count
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.protocol import FamilyScore, Need, Replicates
-from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown
+from protocols.scoring.maxbox import SIDE, TAUS, maps_of_shown, scale_map
 
 VERSION = 2
 NEEDS: Need = "object masks"
@@ -34,7 +34,11 @@ _ROUNDING = 1e-9
 
 
 class Conventions(protocol.Conventions):
-    """PxAP has no switches: there is one released evaluation."""
+    """The switches of PxAP."""
+
+    stretch: Literal["map", "none"] = "map"
+    """Each map is rescaled to 0 ... 1, as the released code does when it makes maps; or taken as it is, as the released
+    evaluation does with files of maps, whose scores have to be within 0 ... 1."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
@@ -47,16 +51,22 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
         raise RequestError(f"{truth.dataset} {truth.split} has no masks of objects.")
     counts = np.zeros((len(truth.ids), 2, len(_EDGES)), dtype=np.int32)
     answered = np.zeros(len(truth.ids), dtype=np.bool_)
-    for image, found in maps_of_shown(truth, predictions["maps"]):
+    partial, beyond = 0, False
+    for image, found in maps_of_shown(truth, predictions["maps"], scale=lambda one: one):
         answered[image] = True
-        counts[image] = _count(found, masks, image)
+        low, high = found.min(), found.max()
+        partial, beyond = partial + bool(low != 0 or high != 1), beyond or bool(low < 0 or high > 1)
+        scaled = scale_map(found) if conventions.stretch == "map" else _resize_scores(found, truth.ids[image])
+        counts[image] = _count(scaled, masks, image)
     for image in np.flatnonzero(~answered).tolist():
         counts[image] = _count(np.zeros((SIDE, SIDE)), masks, image)
     columns: dict[str, Any] = {"image": np.arange(len(truth.ids), dtype=np.int32)}
     for part, name in enumerate(("object", "other")):
         columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
     pixels = {f"{name}_pixels": int(counts[:, part].sum()) for part, name in enumerate(("object", "other"))}
-    return FamilyScore(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())})
+    is_noted = partial and not beyond and conventions.stretch == "map"  # scores beyond are no scaled ones
+    notes = (_describe_stretch(partial, int(answered.sum())),) if is_noted else ()
+    return FamilyScore(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())}, notes)
 
 
 def summarise(
@@ -72,6 +82,22 @@ def summarise(
     true, false = step.cumsum(axis=1), other.cumsum(axis=1)
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
     return {"PxAP": ratio((step * precision).sum(axis=1), true[:, -1])}
+
+
+def _describe_stretch(partial: int, maps: int) -> str:
+    share = f"{partial} of {format_count(maps, 'map')}"
+    return f"{share} did not span 0 ... 1, and each was stretched; --convention stretch=none takes scores as they are"
+
+
+def _resize_scores(found: NDArray[np.floating], image: str) -> FloatArray:
+    """Resize a map to 224 x 224 with its scores as they are. Raises RequestError for scores beyond 0 ... 1."""
+    import cv2
+
+    if found.min() < 0 or found.max() > 1:
+        rule = f"scores from {found.min():g} to {found.max():g}, but stretch=none needs them within 0 ... 1"
+        raise RequestError(f"The map of image {image!r} has {rule}.")
+    large = found.astype(np.float64)
+    return np.clip(cv2.resize(large, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def _count(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:

@@ -98,3 +98,19 @@ def test_a_truth_without_masks_of_objects_is_refused() -> None:
     with pytest.raises(RequestError, match="has no masks of objects"):
         judge(bound("openimages-pxap"), truth, arrays(truth, "maps", []))
     assert predicted(truth, "boxes", [])["boxes"].covered.all()
+
+
+def test_scores_below_1_are_stretched_with_a_note_or_taken_as_they_are(tmp_path: Path) -> None:
+    truth, maps, _ = drawn(5, tmp_path)
+    shares = (0.2, 0.5, 0.8, 1.0)
+    scaled = [(spanning(one) * share).astype(np.float32) for one, share in zip(maps, shares, strict=True)]
+    stretched = judge(bound("openimages-pxap"), truth, given_to(truth, scaled))
+    as_they_are = judge(bound("openimages-pxap", stretch="none"), truth, given_to(truth, scaled))
+    assert any("3 of 4 maps did not span 0 ... 1, and each was stretched" in note for note in stretched.notes)
+    assert not as_they_are.notes
+    assert truth.masks is not None
+    objects = [np.any([np.array(Image.open(file)) for file in files], axis=0) for files in truth.masks.files]
+    ignored = [np.array(Image.open(file)) for file in truth.masks.ignore if file is not None]
+    assert as_they_are.metrics["PxAP"] == pytest.approx(slow_pxap(scaled, objects, ignored), abs=1e-9)
+    with pytest.raises(RequestError, match="stretch=none needs them within 0"):
+        judge(bound("openimages-pxap", stretch="none"), truth, given_to(truth, scaled, 3.0))
