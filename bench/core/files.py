@@ -29,6 +29,9 @@ _LEFT = re.compile(r"\.(?P<name>.+?)(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d+)\.
 
 _DAY_S = 86400.0
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half a character, or one of both halves of one, as JSON escapes it."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -171,8 +174,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON. Raises ValueError, also for halves of characters, which can be neither printed nor written."""
+    text = path.read_text(encoding="utf-8")
+    value = json.loads(text)
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:

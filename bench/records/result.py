@@ -19,6 +19,9 @@ SCHEMA = 2
 
 _ROUNDING = 1e-9
 
+_MOST = 1e12
+"""Seconds, images per second and MiB of any run are below."""
+
 SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
 
@@ -197,6 +200,9 @@ def check_record(result: Result) -> None:
     """Raise ValueError if a record cannot be believed: by its names, or because it contradicts itself."""
     _check_names(result)
     check_address(result)
+    costs = {"peak_memory_mib": result.peak_memory_mib or 0.0, **result.seconds, **result.images_per_second}
+    if beyond := [name for name, cost in costs.items() if not 0 <= cost < _MOST]:
+        raise ValueError(f"{beyond[0]} is {costs[beyond[0]]:g}: expected a cost")
     _check_fractions("", result.metrics, result.intervals)
     for metric, values in result.per_class.items():
         _check_fractions(f"{metric} of ", values, result.class_intervals.get(metric, {}))

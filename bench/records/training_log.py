@@ -24,6 +24,10 @@ def read_training_log(stored: StoredResult) -> list[dict[str, float]]:
     path = next((path for path in paths if path.is_file()), None)
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path else []
-        return [{str(key): float(value) for key, value in json.loads(line).items()} for line in lines]
+        figures = [{str(key): float(value) for key, value in json.loads(line).items()} for line in lines]
+        for name in [name for name in (figures[0] if figures else ()) if name.startswith(("epoch", "loss"))]:
+            if not all(name in line for line in figures):
+                raise ValueError(f"a line has no {name}")
+        return figures
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadFileError(path or stored.record, f"not a training log: {error}") from None

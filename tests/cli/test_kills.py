@@ -165,6 +165,7 @@ def test_describing_a_folder(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_with_its_feature_cache(root: Path) -> None:
     import torch
 
@@ -184,6 +185,7 @@ def test_a_run_with_its_feature_cache(root: Path) -> None:
         known = ("/lease/", "/cache/truth/", "log.jsonl", "done.json", "scores.json", "code.json")
         return b"" if any(each in name for each in known) else content
 
+    assert invoke(["data", "shapes", *map(str, data[2:])]) == 0
     train = call("run", "--method", "cam", "--protocol", "voc07-cls", *means, *data)
     assert check_kills(train, root, clean) > 30
 
