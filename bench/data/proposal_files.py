@@ -74,7 +74,8 @@ def read_several(paths: Sequence[Path], ids: Sequence[str]) -> tuple[list[Rows],
         if not mine:
             continue
         boxes, scores = read_proposals(path, mine)
-        found |= dict(zip(mine, zip(boxes, scores or [None] * len(mine), strict=True), strict=True))
+        given: Sequence[Rows | None] = scores or [None] * len(mine)
+        found |= dict(zip(mine, zip(boxes, given, strict=True), strict=True))
     if missing := [image for image in ids if image not in found]:
         names = ", ".join(map(str, paths))
         rule = f"have no proposals for {len(missing)} of {len(ids)} images (first: {missing[0]})"
@@ -86,7 +87,7 @@ def read_several(paths: Sequence[Path], ids: Sequence[str]) -> tuple[list[Rows],
 def find_present(path: Path, ids: Sequence[str]) -> Sequence[bool]:
     """Return which of `ids` a file has proposals of. Raises BadFileError as `read_proposals`."""
     if path.suffix in _OWN:
-        return read_present(path, ids)["present"].tolist()
+        return [bool(one) for one in read_present(path, ids)["present"]]
     found = read_apart("bench.data.proposal_files:read_present", require_regular_file(path), list(ids))
     return [bool(one) for one in found["present"]]
 

@@ -54,7 +54,7 @@ def are_rles(counts: Sequence[bytes], pixels: NDArray[np.int64]) -> NDArray[np.b
     for rows in np.split(some, np.flatnonzero(np.diff(np.cumsum(length[some]) // _AT_ONCE)) + 1):
         if len(rows):
             valid[rows] = _check_part([counts[row] for row in rows.tolist()], length[rows], pixels[rows])
-    return valid
+    return np.asarray(valid)
 
 
 def _check_part(counts: Sequence[bytes], length: NDArray[np.int64], pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -72,7 +72,7 @@ def _check_part(counts: Sequence[bytes], length: NDArray[np.int64], pixels: NDAr
     is_bad = (end - begin >= _LONGEST_NUMBER) | (runs < 0)
     is_foreign = np.logical_or.reduceat(bits >= 2 * _MORE, start)
     is_short = np.add.reduceat(runs, first) != pixels
-    return ~(is_foreign | is_cut | is_short | np.logical_or.reduceat(is_bad, first))
+    return np.asarray(~(is_foreign | is_cut | is_short | np.logical_or.reduceat(is_bad, first)))
 
 
 def _join_digits(bits: NDArray[np.uint8], begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ def _match_colours(mask: Indices, palette: Palette, wanted: Palette) -> Indices 
     if None in found:
         return None
     table = np.zeros(256, dtype=np.uint8)
-    table[used] = found
+    table[used] = np.array(found)
     return table
 
 

@@ -57,7 +57,7 @@ def _find_smallest_pass(source: BatchSource, size: int) -> tuple[int, int]:
 def _list_learning_layers(method: nn.Module) -> list[nn.Module]:
     """List the normalisations that a training step computes statistics of."""
     method.train()
-    layers = [layer for layer in method.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    layers: list[nn.Module] = [layer for layer in method.modules() if isinstance(layer, _BatchNorm) and layer.training]
     method.eval()
     return layers
 

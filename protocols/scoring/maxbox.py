@@ -9,7 +9,7 @@ over IoU .3, .5 and .7 of the best threshold of each. BoxAcc and BoxAccV2 are th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -64,7 +64,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     for row, found in maps_of_shown(truth, predictions["maps"]):
         boxes = _scale_boxes(objects.box[of[row] : of[row + 1]], truth.size[row], conventions)
         if len(boxes):
-            hits[row] = _hits(found, boxes, conventions)
+            hits[row] = _hits(scale_map(found), boxes, conventions)
     packed = np.packbits(hits[image].reshape(len(image), _CURVES * len(TAUS)), axis=1)
     bits = pa.array([one.tobytes() for one in packed], pa.binary())
     without = int((~np.isin(image, predictions["maps"].image)).sum())
@@ -104,13 +104,11 @@ def _describe_best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
     return (f"the best thresholds are {first} of MaxBoxAcc, and {', '.join(others)} of MaxBoxAccV2 at IoU {ious}",)
 
 
-def maps_of_shown(
-    truth: GroundTruth, maps: ResolvedPredictions, scale: Callable[[NDArray[np.floating]], FloatArray] | None = None
-) -> Iterator[tuple[int, FloatArray]]:
-    """Each image and the map, scaled, of a class that it shows, one in memory at a time."""
+def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """Each image and the map of a class that it shows, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:
-            yield image, (scale or scale_map)(found)
+            yield image, found
 
 
 def scale_map(found: NDArray[np.floating]) -> FloatArray:

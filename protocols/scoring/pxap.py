@@ -52,7 +52,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     counts = np.zeros((len(truth.ids), 2, len(_EDGES)), dtype=np.int32)
     answered = np.zeros(len(truth.ids), dtype=np.bool_)
     partial, beyond = 0, False
-    for image, found in maps_of_shown(truth, predictions["maps"], scale=lambda one: one):
+    for image, found in maps_of_shown(truth, predictions["maps"]):
         answered[image] = True
         low, high = found.min(), found.max()
         partial, beyond = partial + bool(low != 0 or high != 1), beyond or bool(low < 0 or high > 1)

@@ -263,7 +263,11 @@ def test_a_voc_file_of_an_unknown_class_is_named(tmp_path: Path, truth: GroundTr
 
 def test_a_folder_without_voc_files_says_what_it_expected(tmp_path: Path, truth: GroundTruth) -> None:
     voc_folder(tmp_path, readme="hello", comp3_cls_test_bicycle="")
-    refused(tmp_path, truth, "a folder without VOC text files; expected names like comp4_det_test_subset_aeroplane.txt")
+    refused(
+        tmp_path,
+        truth,
+        r"a folder of .*, which are no VOC text files, .*; expected names like comp4_det_test_subset_aeroplane\.txt",
+    )
 
 
 def test_two_sets_of_voc_files_in_one_folder_are_refused(tmp_path: Path, truth: GroundTruth) -> None:
@@ -477,3 +481,32 @@ def test_a_csv_that_is_no_text_is_named(tmp_path: Path, truth: GroundTruth) -> N
     (tmp_path / "scores.csv").write_bytes(b"image,bicycle\n\xff\xfe,1\n")
     with pytest.raises(BadFileError, match="not readable as UTF-8 text"):
         read_any(tmp_path / "scores.csv", truth, ["scores"])
+
+
+def test_ultralytics_text_files_are_shares_of_their_images(tmp_path: Path, truth: GroundTruth) -> None:
+    (tmp_path / "000005.txt").write_text("1 0.5 0.25 0.2 0.1 0.75\n\n0 0.1 0.1 0.2 0.2 0.5\n")
+    (tmp_path / "000012.txt").write_text("")
+    with pytest.raises(BadFileError, match=r"has classes as numbers; write classes\.txt in it, a name a line"):
+        read_any(tmp_path, truth, ["boxes"])
+    (tmp_path / "classes.txt").write_text("bicycle\ntv monitor\n")
+    given = read_any(tmp_path, truth, ["boxes"])
+    found = resolve(given, truth)
+    assert (found.image.tolist(), found.label.tolist(), found.score.tolist()) == ([0, 0], [2, 1], [0.75, 0.5])
+    assert np.allclose(found.box, [[200, 100, 300, 150], [0, 0, 100, 100]])
+    assert found.covered.all()
+    assert "class 'tv monitor' is taken as 'tv-monitor', and others like it" in given.notes
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("1 0.5 0.5 0.1 0.1", r"row 0: expected class cx cy width height confidence \(predict with save_conf=True\)"),
+        ("7 0.5 0.5 0.1 0.1 0.9", r"row 0: class 7 is not in classes\.txt, which has 3"),
+        ("1 0.5 0.5 0.1 0.1 high", "row 0: expected class cx"),
+    ],
+)
+def test_a_broken_line_of_ultralytics_is_named(line: str, rule: str, tmp_path: Path, truth: GroundTruth) -> None:
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    (tmp_path / "000005.txt").write_text(line)
+    with pytest.raises(BadFileError, match=rule):
+        read_any(tmp_path, truth, ["boxes"])

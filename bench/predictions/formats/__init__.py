@@ -1,7 +1,7 @@
 """Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, an archive of maps, or a folder.
 
-A folder holds PASCAL VOC's text files, masks, maps or our shards. A format is recognised by content, never by name;
-each rule that a file breaks is named with the file and the row, counted from 0.
+A folder holds PASCAL VOC's text files, Ultralytics' files, masks, maps or our shards. A format is recognised by
+content, never by name; each rule that a file breaks is named with the file and the row, counted from 0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bench.predictions.formats.csv_table import is_csv, read_csv
 from bench.predictions.formats.rows import accept, open_unpacked
 from bench.predictions.formats.unrecognised import COLUMNS, describe_unrecognised
 from bench.predictions.formats.voc import read_voc
+from bench.predictions.formats.yolo import find_yolo_files, read_yolo
 from bench.predictions.map_files import read_map_archive
 from bench.predictions.table import KINDS, Predictions
 
@@ -40,6 +41,8 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     """
     tables = tuple(kind for kind in kinds if kind in KINDS)
     if path.is_dir():
+        if "boxes" in kinds and (files := find_yolo_files(path)):
+            return [read_yolo(path, files, truth)]
         return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
     try:
         with open_unpacked(path) as file:

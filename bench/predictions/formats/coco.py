@@ -164,7 +164,7 @@ class _Reader:
 
     def __init__(self, path: Path, truth: GroundTruth) -> None:
         self._path, self._truth, self.names = path, truth, Names(path, truth)
-        self._label_of = {number: label for label, number in enumerate(category_ids(truth))}
+        self._label_of: dict[int | None, int] = {number: label for label, number in enumerate(category_ids(truth))}
 
     def read(self) -> Iterator[_Part]:
         """Yield the columns of all entries, part by part."""
@@ -172,11 +172,11 @@ class _Reader:
             yield self._read_typed(entries) or self._read_one_by_one(row, entries)
 
     @cached_property
-    def _image_numbers(self) -> dict[int, int]:
+    def _image_numbers(self) -> dict[int | None, int]:
         """From COCO's number of an image to its index."""
         dataset = self._truth.dataset
         try:
-            numbers = {int(name): index for index, name in enumerate(self._truth.ids)}
+            numbers: dict[int | None, int] = {int(name): index for index, name in enumerate(self._truth.ids)}
         except ValueError:
             raise BadFileError(
                 self._path,
@@ -268,7 +268,7 @@ class _Reader:
             return self.names.find_label(value, row)
         found = self._label_of.get(number, -1)
         if found < 0:
-            low, high = min(self._label_of), max(self._label_of)
+            low, *_, high = sorted(category_ids(self._truth)) * 2
             rule = f"{self._truth.dataset} has {low} ... {high}, {low} for {self._truth.classes[0]}"
             self._refuse(row, f"unknown category_id {reprlib.repr(value)}: {rule}")
         return found

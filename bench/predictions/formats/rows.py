@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TextIO
+from typing import BinaryIO, TextIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -129,7 +129,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Read a file, unpacked if it is gzipped. Raises BadFileError if it has more than `most` bytes."""
     try:
         with open_unpacked(path) as file:
-            content = file.read(most + 1)
+            content = bytes(file.read(most + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise BadFileError(path, f"not readable ({first_line(error)})") from None
     if len(content) > most:
@@ -137,8 +137,8 @@ def read_bytes(path: Path, most: int) -> bytes:
     return content
 
 
-def open_unpacked(path: Path) -> IO[bytes]:
+def open_unpacked(path: Path) -> BinaryIO:
     """Open a file for reading, through gzip if it starts as gzip does."""
     with require_regular_file(path).open("rb") as file:
         is_packed = file.read(len(GZIP)) == GZIP
-    return gzip.open(path, "rb") if is_packed else path.open("rb")
+    return cast(BinaryIO, gzip.open(path, "rb")) if is_packed else path.open("rb")

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.core.boxes import from_voc
 from bench.core.files import list_files
 from bench.data.ground_truth import GroundTruth, require_image
-from bench.errors import BadFileError, UnknownNameError
+from bench.errors import BadFileError, UnknownNameError, format_names
 from bench.predictions.formats.rows import (
     IndexedRow,
     accept,
@@ -61,7 +61,9 @@ def _voc_files(folder: Path, truth: GroundTruth) -> tuple[str, str, dict[int, Pa
             raise BadFileError(file, f"a second file of class {truth.classes[label]!r}, beside {other}")
     if not found:
         expected = f"comp4_det_{truth.split}_{truth.classes[0]}.txt"
-        raise BadFileError(folder, f"a folder without VOC text files; expected names like {expected}")
+        seen = format_names(sorted(file.name for file in list_files(folder, "*")), 3)
+        kinds = "VOC text files, arrays, masks or shards that this protocol evaluates"
+        raise BadFileError(folder, f"a folder of {seen}, which are no {kinds}; expected names like {expected}")
     if len(found) > 1:
         sets = ", ".join(f"comp{comp} on {split}" for comp, split in found)
         raise BadFileError(folder, f"holds several sets of VOC text files ({sets}); give each a folder of its own")
