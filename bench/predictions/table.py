@@ -269,7 +269,8 @@ def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
 
 def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
     if file.num_rows > MAX_ROWS:
-        raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read")
+        hint = "; the five best of an image are enough for top-1 and top-5" if kind == "scores" else ""
+        raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read{hint}")
     size = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
     if kind in KINDS and size > MAX_BYTES:
         raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
