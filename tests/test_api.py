@@ -262,6 +262,10 @@ def test_errors_are_of_one_tree_and_say_what_to_do(
         (lambda wrong: bench.score("voc07-det", wrong, **SHAPES), "predictions"),
         (lambda wrong: bench.table(wrong), "table: name is 5, but expected text"),
         (lambda wrong: bench.results(runs=wrong), "results: runs is 5, but expected a path"),
+        (lambda wrong: bench.run("cam", "voc07-point", seed=-wrong), "run: seed is -5, but expected at least 0"),
+        (lambda wrong: bench.run("cam", "voc07-point", seed=[0, -wrong]), "run: seed is -5, but expected at least 0"),
+        (lambda wrong: bench.run("cam", "voc07-point", threads=-wrong), "run: threads is -5, but expected at least 1"),
+        (lambda wrong: bench.run("cam", "voc07-point", cache=-wrong), "run: cache is -5, but expected at least 0"),
     ],
 )
 def test_what_is_of_another_type_is_refused_by_its_name(call: Callable[[Any], Any], message: str) -> None:

@@ -66,7 +66,10 @@ def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
     Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id,
     BadFileError for a name that is no text.
     """
-    given = [Path(one) for one in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    several = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
+    if other := [one for one in several if not isinstance(one, str | os.PathLike)]:
+        raise RequestError(f"Photographs are given by their paths, but got {type(other[0]).__name__}: save it first.")
+    given = [Path(one) for one in several]
     found: dict[str, Path] = {}
     for name, path in (pair for one in given for pair in _list_files(one)):
         if not is_text(name):

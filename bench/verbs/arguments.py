@@ -87,6 +87,19 @@ def check_argument(function: str, name: str, value: Any, annotation: str) -> Non
     """
     kinds = annotation.split(" | ")
     if not {*kinds} <= {*_TYPES} or any(_TYPES[kind][1](value) for kind in kinds):
+        _check_least(function, name, value)
         return
     expected = " or ".join(_TYPES[kind][0] for kind in kinds if kind != "None")
     raise RequestError(f"{function}: {name} is {escape_text(repr(value), 80)}, but expected {expected}.")
+
+
+_LEAST = {"seed": 0, "threads": 1, "workers": 0, "cache": 0, "images": 1}
+"""The least value of numbers, as the options of the same names have it."""
+
+
+def _check_least(function: str, name: str, value: Any) -> None:
+    """Raise RequestError for a number below the least that an argument may be."""
+    numbers = value if isinstance(value, list | tuple | set | frozenset) else [value]
+    below = [one for one in numbers if name in _LEAST and _is_number(one) and one < _LEAST[name]]
+    if below:
+        raise RequestError(f"{function}: {name} is {below[0]}, but expected at least {_LEAST[name]}.")
