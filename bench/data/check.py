@@ -62,7 +62,12 @@ def check_dataset(name: str, places: Places, progress: Progress = SILENT, *, con
         dataset.splits()
     except MissingDataError as error:
         return DatasetCheck(name, missing=str(error))
-    return check_opened(dataset, progress, contents=contents)
+    try:
+        return check_opened(dataset, progress, contents=contents)
+    except BadFileError as error:
+        if name not in DATASETS:
+            raise
+        return DatasetCheck(name, (SplitCheck("all", problem=str(error)),))  # the others are checked all the same
 
 
 def check_opened(

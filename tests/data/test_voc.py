@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.core.boxes import from_voc, to_voc
 from bench.core.files import Places
+from bench.data.check import check_dataset
 from bench.data.datasets import open_dataset
 from bench.data.voc import CLASSES, VocDataset, parse_annotations, read_annotation, read_ids
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
@@ -257,7 +258,16 @@ def test_a_list_without_annotations_has_its_images_with_the_sizes_of_the_photogr
 def test_a_photograph_under_another_suffix_is_named(voc: VocDataset, folder: Path) -> None:
     (folder / "JPEGImages").mkdir(exist_ok=True)
     (folder / "JPEGImages" / "000001.JPG").touch()
-    with pytest.raises(
-        MissingDataError, match=r"000001\.JPG is there instead: rename it, .* to \*\.jpg\."
-    ):
+    with pytest.raises(MissingDataError, match=r"000001\.JPG is there instead: rename it, .* to \*\.jpg\."):
         voc.require_images(["000001"])
+
+
+def test_a_bad_annotation_ends_the_check_of_no_other_dataset(tmp_path: Path) -> None:
+    devkit = tmp_path / "VOCdevkit" / "VOC2007"
+    for name in ("Annotations", "ImageSets/Main"):
+        (devkit / name).mkdir(parents=True)
+    (devkit / "ImageSets" / "Main" / "test.txt").write_text("000001\n")
+    (devkit / "Annotations" / "000001.xml").write_text("<annotation>")
+    check = check_dataset("voc2007", Places(tmp_path / "runs", tmp_path))
+    assert not check.ok
+    assert "malformed XML" in check.splits[0].problem
