@@ -22,6 +22,7 @@ from bench import registry
 from bench.core import provenance
 from bench.core.failures import describe_failure
 from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_object, write_json
+from bench.core.lease import find_holder
 from bench.core.progress import SILENT, Countdown, Progress
 from bench.errors import (
     BenchError,
@@ -290,7 +291,19 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
         protocol = resolved.bound.record.name
         export = f"python -m bench export {resolved.predictions.address} --protocol {protocol} --format ..."
         raise RequestError(f"{resolved.withheld} The predictions are stored, but cannot be scored here: {export}")
+    _remove_left(resolved, options)
     return [_score(resolved, options)]
+
+
+def _remove_left(resolved: ResolvedRun, options: ExecutionOptions) -> None:
+    """Remove what a process that was killed after its last step has left beside what it made."""
+    from bench.training import checkpoint
+
+    if resolved.training is not None:
+        checkpoint.remove_left(options.store.training_folder(resolved.training.address))
+    folder = options.store.predictions_folder(resolved.predictions.address)
+    if find_holder(folder / "lease") is None:
+        shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
 def _require_own_folders(resolved: ResolvedRun, store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from tempfile import TemporaryDirectory
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bench import registry
@@ -26,6 +24,7 @@ from bench.method import Attribution, MapMethod, ProposalMethod, Task
 from bench.predictions.formats import read_any
 from bench.predictions.map_files import BACKGROUND
 from bench.predictions.table import resolve
+from bench.records.outcomes import read_outcomes
 from bench.records.result import Result
 from bench.records.store import Store, require_own_key
 
@@ -209,10 +208,10 @@ def _list_settings(
 
 
 def _read_classes(results: Sequence[Result], store: Store) -> tuple[str, ...]:
-    """Read the classes that outcomes of a training's results name; empty if there are none."""
-    for path in (store.outcomes_path(one.address) for one in results):
-        if path.is_file() and (names := (pq.read_schema(path).metadata or {}).get(b"classes")):
-            return tuple(name for name in json.loads(names) if name != BACKGROUND)
+    """Read the classes that outcomes of a training's results name; empty if there are none. Raises BadFileError."""
+    for one in results:
+        if outcomes := read_outcomes(store.result_path(one.address)):
+            return tuple(name for name in outcomes.classes if name != BACKGROUND)
     return ()
 
 

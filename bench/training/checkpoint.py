@@ -73,8 +73,14 @@ def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) ->
     _save(_weights(folder), model.state_dict())
     _write_log(folder, history)
     write_json(done_path(folder), {"epochs": len(history), "weights": file_digest(_weights(folder)), **more})
-    for old in _checkpoints(folder):
-        old.unlink()
+    remove_left(folder)
+
+
+def remove_left(folder: Path) -> None:
+    """Remove the checkpoints of a training that is done, also those that a kill just then has left."""
+    if done_path(folder).exists():
+        for old in _checkpoints(folder):
+            old.unlink(missing_ok=True)
 
 
 def done_path(folder: Path) -> Path:
