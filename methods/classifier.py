@@ -21,7 +21,7 @@ class Classifier(ImageMethod):
     Config = ImageConfig
     kinds: ClassVar = ("scores",)
     output_of_backbone: ClassVar = "vectors"
-    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8, "lr": 0.03}}
+    recipes: ClassVar = {"shapes": {"epochs": 40, "batch_size": 8}}
 
     def __init__(self, config: ImageConfig, task: Task) -> None:
         super().__init__(config, task, roi_head="own")
