@@ -61,6 +61,11 @@ def measure_net(
     if lacking := [path for path in stages if path not in seen.layers]:
         raise RequestError(f"The net has no module {lacking[0]!r} that gives feature maps, so it is no stage.")
     cells = last.cells or _share_evenly(last, side)
+    if more.get("stride", int(cells.stride)) != int(cells.stride):
+        raise RequestError(
+            f"stride={more['stride']} is given, but the net makes a cell every {int(cells.stride)} pixels: leave it out, "
+            "it is measured."
+        )
     measured: dict[str, Any] = {
         "channels": last.channels,
         "stride": int(cells.stride),
@@ -77,6 +82,8 @@ def measure_net(
 
 def _share_evenly(last: Layer, side: int) -> Cells:
     """Return cells that share the image evenly. Raises RequestError."""
+    if last.height == last.width == 1:
+        raise RequestError(f"The net makes one cell of {side} x {side} pixels, of which nothing can be localized.")
     if last.height != last.width or side % last.height:
         raise RequestError(
             f"The net makes {last.height} x {last.width} cells of {side} x {side} pixels, and where they lie cannot be "

@@ -110,6 +110,10 @@ def test_what_is_no_map_or_no_stage_is_refused() -> None:
         describe_net(lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), stages=("7", "0"))
     with pytest.raises(RequestError, match="takes no image of 224 x 224 pixels"):
         describe_net(lambda: nn.Sequential(nn.Conv2d(4, 4, 3)))
+    with pytest.raises(RequestError, match=r"stride=8 is given, but the net makes a cell every 2 pixels"):
+        describe_net(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1)), stride=8)
+    with pytest.raises(RequestError, match=r"one cell of \d+ x \d+ pixels, of which nothing can be localized"):
+        describe_net(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)))
 
 
 class Odd(nn.Module):
