@@ -64,7 +64,7 @@ def test_an_audit_says_what_each_switch_does_and_records_nothing(asked: Any, tmp
     assert (found["method"], found["protocol"], found["split"]) == ("hand", "voc07-det", "test")
     assert found["metrics"] == {"mAP_11pt": 1.0, "mAP_area": 1.0}
     settings = {(one["switch"], one["value"]): one for one in found["settings"]}
-    assert len(settings) == 8
+    assert len(settings) == 9
     assert settings["rounding", "devkit"]["ranges"] == {"mAP_11pt": [1.0, 1.0], "mAP_area": [1.0, 1.0]}
     assert settings["iou_compare", ">"]["differences"] == {"mAP_11pt": 0.0, "mAP_area": 0.0}
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("results"))
