@@ -47,12 +47,14 @@ def read_records(path: Path) -> Generator[dict[str, str], None, None]:
                     raise BadFileError(path, f"expected {len(head)} fields, but got {len(fields)}", row=row)
                 yield dict(zip(head, fields, strict=True))
     except UnicodeDecodeError:
-        raise BadFileError(path, "not a table (it is not UTF-8 text)") from None
+        raise BadFileError(path, "not a table (it is not UTF-8 text): save it as CSV in UTF-8") from None
     except csv.Error as error:
         raise BadFileError(path, f"not valid CSV ({error})") from None
 
 
 def _check_head(path: Path, head: Sequence[str]) -> None:
+    if len(head) == 1 and (mark := next((mark for mark in ";\t|" if mark in head[0]), None)):
+        raise BadFileError(path, f"expected a header with image and label, but it is separated by {mark!r}: use commas")
     if len(set(head)) < len(head) or not {"image", "label"} <= set(head):
         raise BadFileError(path, f"expected a header with image and label, each once, but got {','.join(head)[:80]!r}")
     if (given := [name for name in CORNERS if name in head]) and len(given) < len(CORNERS):

@@ -19,13 +19,17 @@ from bench.data.lists import read_lines
 from bench.data.mask_folders import MASK_FOLDERS, find_listed_masks, find_masks
 from bench.data.own import find_photograph, list_photographs
 from bench.data.voc import parse_xml
-from bench.errors import BadFileError, MissingDataError, RequestError
+from bench.errors import BadFileError, MissingDataError, RequestError, format_names
 
 BOXES = "boxes.csv"
 """Table of boxes of a folder of classes."""
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "img", "photos", ".")
+_NO_CLASSES = {"images", "image", "imgs", "img", "jpegimages", "photos", "photographs", "pictures", "pics"}
+"""Names of folders, in small letters, that say no class."""
+
+_TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".ods")
 _WHOLE = "all"
 _CORRECT = "Correct it, and run data init again"
 
@@ -230,12 +234,36 @@ def _look_for_folder(folder: Path, left_out: list[LeftOut]) -> Recognised | None
     holders = [path for path in holders if list_photographs(path)]
     if not holders:
         return None
+    classes = sorted({path.name for path in holders})
+    _refuse_lost_labels(folder, classes, left_out)
     splits = {split: path.name for split, path in _name_splits(of_splits, folder).items()}
-    keys: dict[str, Any] = {"classes": sorted({path.name for path in holders}), "splits": splits or {_WHOLE: "."}}
+    keys: dict[str, Any] = {"classes": classes, "splits": splits or {_WHOLE: "."}}
     if (folder / BOXES).is_file():
         keys["boxes"] = BOXES
     ids = [str(path.relative_to(folder).with_suffix("")) for holder in holders for path in list_photographs(holder)]
     return _add_masks(folder, keys, ids, left_out)
+
+
+def _refuse_lost_labels(folder: Path, classes: Sequence[str], left_out: Sequence[LeftOut]) -> None:
+    """Raise RequestError if folders are hardly classes, and files that may say the classes are not read."""
+    says_none = any(name.lower() in _NO_CLASSES for name in classes)
+    if not says_none and len(classes) > 1:
+        return
+    lost = [*left_out, *(_find_other_tables(folder, left_out) if says_none else ())]
+    if lost:
+        raise RequestError(
+            f"The folders of {folder} would give the classes {format_names(classes)}, but files that may hold the "
+            f"labels are not read. {' '.join(one.describe() for one in lost[:3])} If the folders are the classes, "
+            "move these files elsewhere."
+        )
+
+
+def _find_other_tables(folder: Path, left_out: Sequence[LeftOut]) -> Iterator[LeftOut]:
+    """Find the tables that are no CSV files directly in the folder."""
+    known = {BOXES, *(name for one in left_out for name in one.files)}
+    paths = [path for path in sorted([*folder.glob("*"), *folder.glob("*/*")]) if path.suffix.lower() in _TABLES]
+    if names := tuple(name for path in paths if (name := str(path.relative_to(folder))) not in known):
+        yield LeftOut(names, "tables are CSV files directly in the folder", "Save them there as CSV")
 
 
 _LOOKS: dict[str, Callable[[Path, list[LeftOut]], Recognised | None]] = {

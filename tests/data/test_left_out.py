@@ -69,7 +69,13 @@ def test_images_of_no_split_and_in_other_formats_are_named(layout: str, tmp_path
             "image,label\na.jpg,b,c\n",
             "(row 0: expected 2 fields, but got 3): train.csv. If it",
         ),
-        ("csv", "val.csv", "name;class\n", "expected a header with image and label, each once, but got 'name;class')"),
+        ("csv", "any.csv", "name,class\n", "image and label, each once, but got 'name,class')"),
+        (
+            "csv",
+            "val.csv",
+            "name;class\n",
+            "expected a header with image and label, but it is separated by ';': use commas)",
+        ),
         ("csv", "boxes.csv", "", "(boxes are read from the tables of splits): boxes.csv. Add the columns"),
         ("coco", "annotations/instances_train.json", "{", "not valid JSON"),
         ("coco", "captions.json", '{"images": []}', "expected a list 'annotations', but got NoneType): captions.json."),
@@ -108,6 +114,38 @@ def test_a_folder_that_is_not_recognised_names_its_broken_tables(tmp_path: Path)
     (tmp_path / "set" / "train.csv").write_text("image,label\na.jpg\n")
     with pytest.raises(RequestError, match=r"Note: 1 file left out \(row 0: expected 2 fields, but got 1\): train"):
         describe_folder(tmp_path / "set", tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        (
+            "labels.csv",
+            "image,label\na.jpg,Würfel\n".encode("latin-1"),
+            "is not UTF-8 text): save it as CSV in UTF-8",
+        ),
+        ("labels.csv", b"image;label\na.jpg;dog\n", "but it is separated by ';': use commas"),
+        ("labels.csv", b"image\tlabel\na.jpg\tdog\n", "but it is separated by '\\t': use commas"),
+        ("labels.json", b"{", "not valid JSON"),
+        ("labels/train.csv", b"image,label\na.jpg,dog\n", "tables are CSV files directly in the folder"),
+    ],
+)
+@pytest.mark.parametrize("images", ["images", "JPEGImages", "train/photos"])
+def test_folders_of_images_are_no_classes_where_labels_are_lost(
+    images: str, file: str, text: bytes, says: str, tmp_path: Path
+) -> None:
+    own_cases.write_photograph(tmp_path / "set" / images / "a.jpg", NAMES[0])
+    (tmp_path / "set" / file).parent.mkdir(exist_ok=True)
+    (tmp_path / "set" / file).write_bytes(text)
+    with pytest.raises(RequestError) as error:
+        describe_folder(tmp_path / "set", tmp_path / "mine.toml")
+    assert f"would give the classes {Path(images).name}, but files that may hold the labels are not read." in str(
+        error.value
+    )
+    assert f"{file}. " in str(error.value)
+    assert says in str(error.value)
+    (tmp_path / "set" / file).unlink()
+    assert describe_folder(tmp_path / "set", tmp_path / "mine.toml").description.classes == (Path(images).name,)
 
 
 def test_a_folder_of_images_in_another_format_says_so(tmp_path: Path) -> None:
