@@ -67,6 +67,21 @@ def find_unreadable_images(folder: Path) -> Iterator[LeftOut]:
         yield LeftOut(tuple(names), f"{suffix}; only JPEG and PNG are read", "Convert them to JPEG or PNG")
 
 
+def find_misnamed_images(folder: Path) -> Iterator[LeftOut]:
+    """Find the JPEG and PNG images in a folder and below, by content, whose suffix is none of images."""
+    paths = (path for path in sorted(folder.rglob("*")) if not path.name.lower().endswith((*READABLE, *UNREADABLE)))
+    if names := tuple(str(path.relative_to(folder)) for path in paths if path.is_file() and _starts_as_image(path)):
+        yield LeftOut(names, "a JPEG or PNG by content, not by name", f"Name them {', '.join(READABLE)}")
+
+
+def _starts_as_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
+    except OSError:  # what may not be opened is not known to be an image
+        return False
+
+
 def _list_images(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the paths below a folder of the files with a suffix."""
     for path in folder.rglob("*"):

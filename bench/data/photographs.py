@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
+from bench.data.left_out import READABLE, find_misnamed_images, find_unreadable_images
 from bench.data.lists import is_text
 from bench.data.pixels import read_header
 from bench.errors import BadFileError, MissingDataError, RequestError, format_count
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Those of photographs, in small letters."""
 
 SPLIT = "photographs"
 
@@ -66,10 +64,7 @@ def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
     Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id,
     BadFileError for a name that is no text.
     """
-    several = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
-    if other := [one for one in several if not isinstance(one, str | os.PathLike)]:
-        raise RequestError(f"Photographs are given by their paths, but got {type(other[0]).__name__}: save it first.")
-    given = [Path(one) for one in several]
+    given = list_given(paths)
     found: dict[str, Path] = {}
     for name, path in (pair for one in given for pair in _list_files(one)):
         if not is_text(name):
@@ -78,8 +73,25 @@ def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
             rule = f"{path} and {found[name]} would both be called {name}"
             raise RequestError(f"{rule}: give the folder above them, or only one.")
     if not found:
-        raise RequestError(f"No photograph ({', '.join(SUFFIXES)}) in {', '.join(map(str, given)) or 'no path'}.")
+        notes = "".join(f" Note: {note}" for note in describe_left_out(given)[:3])
+        raise RequestError(
+            f"No photograph ({', '.join(READABLE)}) in {', '.join(map(str, given)) or 'no path'}.{notes}"
+        )
     return found
+
+
+def list_given(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    """List one path or several. Raises RequestError for what is none."""
+    several = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
+    if other := [one for one in several if not isinstance(one, str | os.PathLike)]:
+        raise RequestError(f"Photographs are given by their paths, but got {type(other[0]).__name__}: save it first.")
+    return [Path(one) for one in several]
+
+
+def describe_left_out(paths: Iterable[Path]) -> list[str]:
+    """Describe the images that `find_photographs` leaves out in folders."""
+    looks = (find_unreadable_images, find_misnamed_images)
+    return [one.describe() for path in paths if path.is_dir() for look in looks for one in look(path)]
 
 
 def _list_files(path: Path) -> Iterator[tuple[str, Path]]:
@@ -89,5 +101,5 @@ def _list_files(path: Path) -> Iterator[tuple[str, Path]]:
         yield path.stem, path
         return
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file():
+        if file.suffix.lower() in READABLE and file.is_file():
             yield file.relative_to(path).with_suffix("").as_posix(), file

@@ -15,7 +15,7 @@ from bench import registry
 from bench.core.files import Places, read_object
 from bench.core.progress import SILENT, Progress
 from bench.core.setting_names import use_current_names
-from bench.data.photographs import SPLIT, PathLike, Photographs, find_photographs
+from bench.data.photographs import SPLIT, PathLike, Photographs, describe_left_out, find_photographs, list_given
 from bench.data.proposals import SEARCHES, load_proposals
 from bench.errors import RequestError, format_names
 from bench.execution.code_changes import list_edited
@@ -63,15 +63,17 @@ class TrainedModel:
     ) -> PredictedImages:
         """Predict on photographs (JPEG or PNG), given by their paths, or by the folder that they lie in or below.
 
-        Raises MissingDataError, RequestError for photographs that cannot be told apart by name, BadFileError for what
-        is no photograph.
+        Images in the folder that are not read are in the notes. Raises MissingDataError, RequestError for photographs
+        that cannot be told apart by name, BadFileError for what is no photograph.
         """
-        return self.predict_files(find_photographs(images), workers=workers, progress=progress)
+        given = list_given(images)
+        files, notes = find_photographs(given), describe_left_out(given)
+        return self.predict_files(files, notes, workers=workers, progress=progress)
 
     def predict_files(
-        self, files: Mapping[str, Path], *, workers: int = 2, progress: Progress = SILENT
+        self, files: Mapping[str, Path], notes: Sequence[str] = (), *, workers: int = 2, progress: Progress = SILENT
     ) -> PredictedImages:
-        """Predict on photographs by id, the path of each. Raises as `predict`."""
+        """Predict on photographs by id, the path of each; notes: on what is left out. Raises as `predict`."""
         from bench.training.inputs import Images
         from bench.training.predict import Split, predict
 
@@ -86,8 +88,8 @@ class TrainedModel:
                 self.method, split, kinds, folder, device=self.device, workers=workers, progress=progress
             )
             maps = _read_maps(folder / "parts" / "maps", truth) if "maps" in kinds else {}
-        notes = (*self.notes, *dataset.list_notes())
-        return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, notes)
+        said = (*self.notes, *notes, *dataset.list_notes())
+        return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, said)
 
     def _find_proposals(
         self, dataset: Photographs, truth: GroundTruth, workers: int, progress: Progress

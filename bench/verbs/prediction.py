@@ -67,14 +67,14 @@ def predict(
 
     Raises as `TrainedModel.predict` and `PredictionWriter`.
     """
-    from bench.data.photographs import find_photographs
+    from bench.data.photographs import describe_left_out, find_photographs
 
-    files = find_photographs(images)
+    files, notes = find_photographs(images), describe_left_out(images)
     names = [*files]
     with nullcontext() if out is None else PredictionWriter(out, model, files) as writer:
         for start in range(0, len(names), AT_ONCE):
             some = {name: files[name] for name in names[start : start + AT_ONCE]}
-            predicted = model.predict_files(some, workers=workers, progress=progress)
+            predicted = model.predict_files(some, notes, workers=workers, progress=progress)
             if writer is not None:
                 writer.add(predicted)
             yield predicted

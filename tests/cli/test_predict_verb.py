@@ -135,12 +135,19 @@ def test_any_photograph_will_do_and_the_text_says_what_is_seen(
     Image.fromarray(draw.integers(0, 256, (40, 70, 3), dtype=np.uint8)).save(tmp_path / "mine/Zoë 1.jpg", exif=rotated)
     Image.fromarray(draw.integers(0, 256, (30, 20), dtype=np.uint8)).save(tmp_path / "mine/deep/grey.PNG")
     (tmp_path / "mine" / "notes.txt").write_text("no photograph")
+    Image.new("RGB", (6, 4)).save(tmp_path / "mine/deep/b.gif")
+    Image.new("RGB", (6, 4)).save(tmp_path / "mine/no.suffix", "PNG")
     asked = ("predict", made.results["cam voc07-point"].predictions, "mine", "--runs", made.places.runs)
     answer = here(*asked, "--device", "cpu", "--out", "out")
     assert answer.code == 0, answer.err
     assert [line for line in answer.out.splitlines() if not line.startswith("  ")] == ["Zoë 1", "deep/grey"]
     assert answer.out.count(": point ") == 6
     assert "note: 1 photograph has an EXIF rotation, which viewers apply" in answer.err
+    left_out = "note: 1 file left out (.gif; only JPEG and PNG are read): deep/b.gif. Convert them to JPEG or PNG."
+    assert left_out in answer.err
+    assert "left out (a JPEG or PNG by content, not by name): no.suffix. Name them .jpg, .jpeg" in answer.err
+    model = weakloc.load_model(made.results["cam voc07-point"], runs=made.places.runs, device="cpu")
+    assert f"note: {model.predict(tmp_path / 'mine').notes[0]}" == left_out
     with Image.open(tmp_path / "out/pictures/deep/grey.jpg") as picture:
         assert picture.height == 320
     assert pq.read_table(tmp_path / "out/scores.parquet").num_rows == 6

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.photographs import Photographs, find_photographs
+from bench.data.photographs import Photographs, describe_left_out, find_photographs
 from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, MissingDataError, RequestError
 
@@ -25,6 +25,24 @@ def test_they_are_called_as_their_files_below_a_folder(tmp_path: Path) -> None:
     assert find_photographs(tmp_path) == {"a/b c": one, "ü": other}
     assert find_photographs([str(one), other]) == {"b c": one, "ü": other}
     assert find_photographs([one, tmp_path / "a"]) == {"b c": one}
+
+
+def test_images_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("b.gif", "c.webp", "d.tif", "e.bmp", "f.BMP"):
+        photograph(tmp_path / name)
+    photograph(tmp_path / "x.png").rename(tmp_path / "no.suffix")
+    (tmp_path / "notes.txt").write_text("text")
+    found = [
+        "1 file left out (.gif; only JPEG and PNG are read): b.gif. Convert them to JPEG or PNG.",
+        "1 file left out (.webp; only JPEG and PNG are read): c.webp. Convert them to JPEG or PNG.",
+        "1 file left out (.tif; only JPEG and PNG are read): d.tif. Convert them to JPEG or PNG.",
+        "2 files left out (.bmp; only JPEG and PNG are read): e.bmp, f.BMP. Convert them to JPEG or PNG.",
+        "1 file left out (a JPEG or PNG by content, not by name): no.suffix. Name them .jpg, .jpeg, .png.",
+    ]
+    assert describe_left_out([tmp_path]) == found
+    assert describe_left_out([tmp_path / "b.gif"]) == []
+    with pytest.raises(RequestError, match=r"No photograph .* Note: 1 file left out \(\.gif; "):
+        find_photographs(tmp_path)
 
 
 def test_what_cannot_be_told_apart_or_found_is_refused(tmp_path: Path) -> None:
