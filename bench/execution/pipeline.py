@@ -21,7 +21,7 @@ import pyarrow as pa
 from bench import registry
 from bench.core import provenance
 from bench.core.failures import describe_failure
-from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_object, write_json
+from bench.core.files import IMAGE_CACHE_MIB, Places, digest, read_object, sweep, write_json
 from bench.core.lease import find_holder
 from bench.core.progress import SILENT, Countdown, Progress
 from bench.errors import (
@@ -237,7 +237,9 @@ def _collect_errors(request: Request, report: Report) -> Iterator[None]:
         if process_group.size() > 1:
             raise  # the others wait for this process, and learn by its end that they need not
         if (line := registry.find_own_line(error)) is not None:
-            report.failed[str(request)] = _describe_failure(error, request, line[0])
+            failure = _describe_failure(error, request, line[0])
+            failure.__cause__ = error
+            report.failed[str(request)] = failure
         elif report.is_single:
             raise  # a fault of ours, of which the traceback tells most
         else:
@@ -248,7 +250,7 @@ def _describe_failure(error: Exception, request: Request, file: str) -> RunError
     """Describe what code of others raised, and what to do."""
     method = request.method.partition(":")[0]
     test = f"python -m bench check --method {method} --plugin {file}"
-    return RunError(f"{method} failed: {describe_failure(error, [file])}. Correct it, and run again; {test} tests it.")
+    return RunError(f"{method} failed: {describe_failure(error, [file])}. Correct it, and run or submit it again; {test} tests it.")
 
 
 def _describe_fault(error: Exception) -> RunError:
@@ -299,9 +301,14 @@ def _remove_left(resolved: ResolvedRun, options: ExecutionOptions) -> None:
     """Remove what a process that was killed after its last step has left beside what it made."""
     from bench.training import checkpoint
 
-    if resolved.training is not None:
-        checkpoint.remove_left(options.store.training_folder(resolved.training.address))
     folder = options.store.predictions_folder(resolved.predictions.address)
+    folders = [folder]
+    if resolved.training is not None:
+        folders.append(options.store.training_folder(resolved.training.address))
+        checkpoint.remove_left(folders[-1])
+    for one in folders:
+        sweep(one)
+        sweep(one / "lease")
     if find_holder(folder / "lease") is None:
         shutil.rmtree(folder / "parts", ignore_errors=True)
 
