@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
 from bench.data.left_out import READABLE, find_misnamed_images, find_unreadable_images
 from bench.data.lists import is_text
-from bench.data.pixels import read_header
-from bench.errors import BadFileError, MissingDataError, RequestError, format_count
+from bench.data.pixels import read_header, read_pixels
+from bench.errors import BadFileError, MissingDataError, RequestError, format_count, format_names
 
 SPLIT = "photographs"
 
@@ -92,6 +93,27 @@ def describe_left_out(paths: Iterable[Path]) -> list[str]:
     """Describe the images that `find_photographs` leaves out in folders."""
     looks = (find_unreadable_images, find_misnamed_images)
     return [one.describe() for path in paths if path.is_dir() for look in looks for one in look(path)]
+
+
+@contextmanager
+def name_unreadable(files: Mapping[str, Path]) -> Iterator[None]:
+    """Let the error of a photograph that cannot be read name all such. Only then is each read for it."""
+    try:
+        yield
+    except BadFileError as error:
+        bad = [str(path) for path in files.values() if not _is_readable(path)]
+        if len(bad) < 2 or error.file not in bad:
+            raise
+        rule = f"{len(bad)} of {len(files)} photographs cannot be read: {format_names(bad)}"
+        raise BadFileError(error.file, f"{error.rule}. {rule}. Replace them, or move them elsewhere") from None
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_pixels(path)
+    except BadFileError:
+        return False
+    return True
 
 
 def _list_files(path: Path) -> Iterator[tuple[str, Path]]:

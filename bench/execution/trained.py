@@ -15,7 +15,15 @@ from bench import registry
 from bench.core.files import Places, read_object
 from bench.core.progress import SILENT, Progress
 from bench.core.setting_names import use_current_names
-from bench.data.photographs import SPLIT, PathLike, Photographs, describe_left_out, find_photographs, list_given
+from bench.data.photographs import (
+    SPLIT,
+    PathLike,
+    Photographs,
+    describe_left_out,
+    find_photographs,
+    list_given,
+    name_unreadable,
+)
 from bench.data.proposals import SEARCHES, load_proposals
 from bench.errors import RequestError, format_names
 from bench.execution.code_changes import list_edited
@@ -68,7 +76,8 @@ class TrainedModel:
         """
         given = list_given(images)
         files, notes = find_photographs(given), describe_left_out(given)
-        return self.predict_files(files, notes, workers=workers, progress=progress)
+        with name_unreadable(files):
+            return self.predict_files(files, notes, workers=workers, progress=progress)
 
     def predict_files(
         self, files: Mapping[str, Path], notes: Sequence[str] = (), *, workers: int = 2, progress: Progress = SILENT

@@ -67,11 +67,11 @@ def predict(
 
     Raises as `TrainedModel.predict` and `PredictionWriter`.
     """
-    from bench.data.photographs import describe_left_out, find_photographs
+    from bench.data.photographs import describe_left_out, find_photographs, name_unreadable
 
     files, notes = find_photographs(images), describe_left_out(images)
     names = [*files]
-    with nullcontext() if out is None else PredictionWriter(out, model, files) as writer:
+    with name_unreadable(files), nullcontext() if out is None else PredictionWriter(out, model, files) as writer:
         for start in range(0, len(names), AT_ONCE):
             some = {name: files[name] for name in names[start : start + AT_ONCE]}
             predicted = model.predict_files(some, notes, workers=workers, progress=progress)

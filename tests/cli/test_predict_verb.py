@@ -245,6 +245,21 @@ def test_a_second_prediction_replaces_the_first_even_after_a_kill(
     assert not Path("fresh").exists()
 
 
+def test_all_photographs_that_cannot_be_read_are_named(made: Made, here: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(made.images[0], tmp_path / "mine")
+    for name in ("cut", "short"):
+        whole = made.images[1].read_bytes()
+        (tmp_path / "mine" / f"{name}{made.images[1].suffix}").write_bytes(whole[: len(whole) // 2])
+    address = made.results["cam voc07-point"].address
+    answer = here("predict", address, "mine", "--runs", made.places.runs, "--device", "cpu", "--out", "out")
+    assert (answer.code, answer.out) == (2, "")
+    assert "2 of 3 photographs cannot be read: mine/cut." in answer.err
+    model = weakloc.load_model(address, runs=made.places.runs, device="cpu")
+    with pytest.raises(BadFileError, match="2 of 3 photographs cannot be read: "):
+        model.predict(tmp_path / "mine")
+
+
 @pytest.mark.parametrize("with_document", [False, True])
 def test_a_folder_with_files_of_others_is_refused(
     with_document: bool, made: Made, here: Callable[..., Answer], tmp_path: Path

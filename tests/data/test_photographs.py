@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.photographs import Photographs, describe_left_out, find_photographs
+from bench.data.photographs import Photographs, describe_left_out, find_photographs, name_unreadable
 from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, MissingDataError, RequestError
 
@@ -66,6 +66,26 @@ def test_their_truth_has_sizes_and_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "y.jpg").write_bytes(b"text")
     with pytest.raises(BadFileError, match=r"y\.jpg: not a JPEG or PNG image"):
         Photographs("toy", ("cat",), find_photographs(tmp_path)).ground_truth()
+
+
+def test_all_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for name in "abcdefgh":
+        photograph(tmp_path / f"{name}.jpg", 60, 40)
+    for name in "bcdefg":
+        whole = (tmp_path / f"{name}.jpg").read_bytes()
+        (tmp_path / f"{name}.jpg").write_bytes(whole[: len(whole) - 40])
+    (tmp_path / "h.jpg").write_bytes(b"text")
+    files = find_photographs(tmp_path)
+    with pytest.raises(BadFileError) as error, name_unreadable(files):
+        read_pixels(files["c"])
+    assert str(error.value).startswith(f"{files['c']}: not a readable image (image file is truncated")
+    named = ", ".join(str(tmp_path / f"{name}.jpg") for name in "bcdef")
+    says = f". 7 of 8 photographs cannot be read: {named} and 2 more. Replace them, or move them elsewhere"
+    assert str(error.value).endswith(says)
+    with pytest.raises(BadFileError, match=r"truncated[^.]*$"), name_unreadable({"a": files["a"], "b": files["b"]}):
+        read_pixels(files["b"])
+    with pytest.raises(BadFileError, match=r"^other: no$"), name_unreadable(files):
+        raise BadFileError("other", "no")
 
 
 def test_what_is_odd_about_them_is_noted(tmp_path: Path) -> None:
