@@ -10,7 +10,7 @@ from bench.errors import RequestError
 from slurm.plan import Array, make_arrays
 from slurm.profile import Profile
 from slurm.status import CLUSTERS, statuses
-from slurm.submission import Submission
+from slurm.submission import Submission, refuse_other_plugins
 
 
 def send(submission: Submission, arrays: Sequence[Array], cluster: str, profile: str) -> None:
@@ -25,6 +25,7 @@ def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
     Raises as `send`, and RequestError when nothing failed.
     """
     CLUSTERS[cluster].need()
+    refuse_other_plugins(submission)
     failed = [one.number for one in statuses(submission) if one.state in ("failed", "cancelled")]
     if not failed:
         raise RequestError(f"Nothing of {submission.folder.name} has failed.")

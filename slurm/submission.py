@@ -87,11 +87,11 @@ class Submission:
         return dict(sorted(found.items()))
 
     def list_logs(self, number: int) -> list[Path]:
-        """List the log of a job, and what its last task printed, as far as they exist."""
-        sent = self.list_sent().get(number)
-        printed = [] if sent is None else sorted((self.folder / "attempts").glob(f"*/{sent.id}_*_log.*"))
-        own = self.job_folder(number) / "log.txt"
-        return [path for path in (own, *printed) if path.is_file()]
+        """List the log of a job and its traceback, as far as they exist; if neither does, what its task printed."""
+        own = [path for name in ("log.txt", "traceback.txt") if (path := self.job_folder(number) / name).is_file()]
+        if own or (sent := self.list_sent().get(number)) is None:
+            return own
+        return sorted((self.folder / "attempts").glob(f"*/{sent.id}_*_log.*"))
 
     def use_plugins(self) -> None:
         """Add the plugins that it was submitted with. Raises MissingDataError for one that is gone."""
@@ -221,6 +221,11 @@ def refuse_other_code(submission: Submission, attempt: Path) -> None:
             f"The code is not what was submitted: submitted was {_revision(meant)}, found is {_revision(code())} in "
             f"{registry.ROOT}. Bring it back, or resubmit to run what is there."
         )
+    refuse_other_plugins(submission)
+
+
+def refuse_other_plugins(submission: Submission) -> None:
+    """Raise RunError unless the plugins are what was submitted: edited ones have other results."""
     for path, digest in submission.plugins.items():
         if not Path(path).is_file() or file_digest(Path(path)) != digest:
             raise RunError(f"The plugin {path} is not what was submitted. Bring it back, or submit again.")

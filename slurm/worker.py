@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -184,6 +185,10 @@ def _work(attempt: Path, number: int) -> None:
         check()
         if leads:
             failed = {name: str(error) for name, error in report.failed.items()}
+            causes = [error.__cause__ for error in report.failed.values() if error.__cause__ is not None]
+            if causes:
+                traces = ["".join(traceback.format_exception(cause)) for cause in causes]
+                write_text(submission.job_folder(number) / "traceback.txt", "\n".join(traces))
             submission.end(number, results=[result.address for result in report.results], failed=failed)
 
 

@@ -185,7 +185,8 @@ def logs(*, name: str | None, number: int | None, lines: int, places: Places, as
     submission = find(name, places)
     if number is not None and number >= len(submission.jobs):
         raise RequestError(f"{submission.folder.name} has jobs 0 to {len(submission.jobs) - 1}, but no job {number}.")
-    failed = [job.number for job in statuses(submission) if job.state == "failed"]
+    jobs = statuses(submission)
+    failed = [job.number for job in jobs if job.state == "failed"]
     found = {each: _read_logs(submission, each, lines) for each in (failed if number is None else [number])}
     if as_json:
         document: LogsDocument = {
@@ -196,7 +197,8 @@ def logs(*, name: str | None, number: int | None, lines: int, places: Places, as
         return
     for each, texts in found.items():
         parts = [f"== {path}\n{text}" for path, text in texts.items()] or ["It has written no log yet."]
-        echo("\n".join([f"job {' '.join(filter(None, _format_job(submission, each)))}", *parts, ""]))
+        head = f"job {' '.join(filter(None, _format_job(submission, each)))}: {jobs[each].state}"
+        echo("\n".join([f"{head}  {jobs[each].reason}".rstrip(), *parts, ""]))
     if not found:
         say(f"No job of {submission.folder.name} has failed; --job N prints the log of any.")
 

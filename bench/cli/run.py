@@ -107,11 +107,14 @@ def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:
         document: DryRunDocument = {"runs": [cast(RunForecastDocument, asdict(one)) for one in forecasts]}
         emit(document)
         return 2 if any(one.error for one in forecasts) else 0
-    rows = [("run", "training", "predictions", "time", "memory", "as in")]
-    echo(align_columns([*rows, *(_format_forecast(one) for one in forecasts if not one.error)]))
+    able = [one for one in forecasts if not one.error]
+    if able:
+        head = ("run", "training", "predictions", "time", "memory", "as in")
+        echo(align_columns([head, *map(_format_forecast, able)]))
     for note in dict.fromkeys(note for one in forecasts for note in _list_notes(one)):
         echo(f"note: {note}")
-    echo(_format_total([one for one in forecasts if not one.error]))
+    if able:
+        echo(_format_total(able))
     for line in group_errors({one.run: RequestError(one.error) for one in forecasts if one.error}):
         say(f"Error: {line}")
     return 2 if any(one.error for one in forecasts) else 0

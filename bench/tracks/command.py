@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bench import registry
+from bench.data.datasets import DESCRIPTIONS, list_datasets
 from bench.records.result import Result
 from bench.scoring.protocol import Record
 from bench.tracks.track import as_setting, list_tracks, read_track
@@ -16,9 +17,9 @@ from bench.tracks.track import as_setting, list_tracks, read_track
 def make_command(result: Result) -> str:
     """Return the command line that makes a result again, as one types it in a shell.
 
-    It is that of a track if the result belongs to one. Files, such as weights, are named as in the record: without
-    their folder. A record that does not say which settings were given has all of them in its command. Predictions from
-    elsewhere are scored again from their FILE.
+    It is that of a track if the result belongs to one. Files, such as weights, are named as in the record, without
+    their folder, and a dataset of one's own by NAME.toml. A record that does not say which settings were given has all
+    of them in its command. Predictions from elsewhere are scored again from their FILE.
     """
     if "prediction" not in result.seconds:
         return shlex.join(["python", "-m", "bench", "score", *_list_scoring_options(result)])
@@ -50,6 +51,8 @@ def _list_run_options(result: Result) -> Iterator[str]:
 def _list_scoring_options(result: Result) -> Iterator[str]:
     yield from ("--protocol", result.protocol, "--predictions", "FILE", "--name", result.method)
     yield from (*_list_data(result, _find_protocol(result)), *_list_tuning(result))
+    if result.counts.get("missing_images"):
+        yield "--allow-missing"
 
 
 def _find_protocol(result: Result) -> Record | None:
@@ -60,7 +63,7 @@ def _find_protocol(result: Result) -> Record | None:
 def _list_data(result: Result, protocol: Record | None) -> Iterator[str]:
     """List the options of dataset, split and conventions, as far as they are not the protocol's own."""
     if protocol is None or protocol.dataset != result.dataset:
-        yield from ("--data", result.dataset)
+        yield from ("--data", _name_dataset(result.dataset))
     yield from _join_pairs("--data-option", result.data_options)
     if protocol is None or (not protocol.evaluates_training_split and protocol.eval_split != result.split):
         yield from ("--split", result.split)
@@ -69,6 +72,13 @@ def _list_data(result: Result, protocol: Record | None) -> Iterator[str]:
         yield from _join_pairs(
             "--convention", {key: value for key, value in result.conventions.items() if usual.get(key) != value}
         )
+
+
+def _name_dataset(name: str) -> str:
+    """Return what `--data` takes for a dataset: of one's own, the file that describes it."""
+    if name in DESCRIPTIONS:
+        return str(DESCRIPTIONS[name])
+    return name if name in list_datasets() else f"{name}.toml"
 
 
 def _list_settings(result: Result, but: Collection[str]) -> Iterator[str]:

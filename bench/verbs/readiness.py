@@ -85,7 +85,8 @@ def format_readiness(found: Sequence[Readiness]) -> list[str]:
     for one in found:
         if not one.run:
             groups.setdefault((one.reason, one.score), []).append(one.protocol)
-    lines = [f"Protocols that can be run here: {', '.join(able) or 'none'}"]
+    none = "none of published datasets; --data shapes, or a dataset of your own, needs no download"
+    lines = [f"Protocols that can be run here: {', '.join(able) or none}"]
     for (reason, score), names in groups.items():
         what = "Only scored, from files of predictions" if score else "Neither run nor scored"
         lines.append(f"{what}: {', '.join(names)} ({reason.rstrip('.')})")

@@ -183,7 +183,10 @@ def score(
 
     with open_inputs(protocol, predictions, places=places, name=name, **chosen) as inputs:
         evaluation = evaluate(inputs.protocol, inputs.truth, inputs.resolve(), allow_missing=allow_missing)
-        source = _describe_source(inputs, name) | {"tuned_on": tuned_on}
+        source = _describe_source(inputs, name) | {
+            "tuned_on": tuned_on,
+            "data_options": dict(chosen.get("data_options", {})),
+        }
         result = make_result(inputs.protocol, inputs.truth, evaluation, **source)
         return Store(places).record(result, evaluation.outcomes, evaluation.replicates)
 

@@ -348,7 +348,8 @@ def test_doctor_and_data_check_end_with_the_protocols_that_can_be_run(here, anno
     assert "voc07-det" in scored
     assert protocols["voc07-det"]["reason"].startswith("Unknown split of voc2007 'trainval'.")
     checked = here("data", "check", "voc2007", "--images", 0, *on_disk).out
-    assert "\n\nProtocols that can be run here: none\nOnly scored, from files of predictions: " in checked
+    assert "\n\nProtocols that can be run here: none of published datasets; --data shapes" in checked
+    assert "\nOnly scored, from files of predictions: " in checked
     (able, *_) = here("data", "check", "shapes", "--images", 0).out.partition("that can be run here: ")[2].split("\n")
     assert {"det", "corloc", "point", "cls"} <= set(able.split(", "))
 

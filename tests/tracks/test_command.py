@@ -43,7 +43,9 @@ def test_a_record_that_does_not_say_what_was_given_has_all_settings_in_its_comma
 
 
 def test_predictions_from_elsewhere_are_scored_again() -> None:
-    fields = {"seconds": {}, "tuned_on": "val-boxes", "protocol": "someones", "split": "all of it"}
+    fields = {"seconds": {}, "tuned_on": "val-boxes", "protocol": "someones", "split": "all of it", "dataset": "mine"}
+    fields |= {"data_options": {"train": 4}, "counts": {"missing_images": 2}}
     command = make_command(Result(**{**RECORD, **METRICS, **fields}))
     assert command.startswith("python -m bench score --protocol someones --predictions FILE --name ")
-    assert command.endswith("--split 'all of it' --tuned-on val-boxes")
+    own = "--data mine.toml --data-option train=4 --split 'all of it'"
+    assert command.endswith(f"{own} --tuned-on val-boxes --allow-missing")
