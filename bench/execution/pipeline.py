@@ -250,7 +250,9 @@ def _describe_failure(error: Exception, request: Request, file: str) -> RunError
     """Describe what code of others raised, and what to do."""
     method = request.method.partition(":")[0]
     test = f"python -m bench check --method {method} --plugin {file}"
-    return RunError(f"{method} failed: {describe_failure(error, [file])}. Correct it, and run or submit it again; {test} tests it.")
+    return RunError(
+        f"{method} failed: {describe_failure(error, [file])}. Correct it, and run or submit it again; {test} tests it."
+    )
 
 
 def _describe_fault(error: Exception) -> RunError:

@@ -63,8 +63,8 @@ def measure_net(
     cells = last.cells or _share_evenly(last, side)
     if more.get("stride", int(cells.stride)) != int(cells.stride):
         raise RequestError(
-            f"stride={more['stride']} is given, but the net makes a cell every {int(cells.stride)} pixels: leave it out, "
-            "it is measured."
+            f"stride={more['stride']} is given, but the net makes a cell every {int(cells.stride)} pixels: "
+            "leave it out, it is measured."
         )
     measured: dict[str, Any] = {
         "channels": last.channels,

@@ -232,7 +232,7 @@ def test_replicates_that_lack_a_metric_are_named(truth: GroundTruth, keep: Keep)
     table = pq.read_table(replicates_path(one.record))
     renamed = table.rename_columns([f"other {name}" for name in table.column_names])
     pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), replicates_path(one.record))
-    with pytest.raises(BadFileError, match=r"replicates\.parquet: no replicates of CorLoc"):
+    with pytest.raises(BadFileError, match=r"\.json: no replicates of CorLoc"):
         compare(one, other)
 
 

@@ -197,7 +197,7 @@ def test_a_small_pickle_that_nests_without_end_is_refused_soon(tmp_path: Path) -
         nested = [nested, nested]
     path.write_bytes(pickle.dumps({"000005": nested}))
     assert path.stat().st_size < 500
-    with pytest.raises(BadFileError, match="expected finite boxes|takes more than|not a readable"):
+    with pytest.raises(BadFileError, match=r"expected finite boxes|takes more than|not a readable"):
         read_proposals(path, ["000005"])
 
 

@@ -98,7 +98,8 @@ def test_a_run_that_is_not_there_is_named(
 
 def test_a_kind_that_its_runs_lack_is_asked_for_from_them(shared: Places, members: list[Result]) -> None:
     error = ran(shared, "ensemble", "voc07-cls", runs=members[0].address)
-    assert str(error) == "ensemble made no scores: run the runs that it builds on under voc07-cls first."
+    address = members[0].predictions
+    assert str(error) == f"Run {address} has no scores: run it under voc07-cls first, and name that run."
 
 
 def test_what_one_protocol_lacks_does_not_keep_another_from_its_result(shared: Places, members: list[Result]) -> None:
