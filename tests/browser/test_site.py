@@ -165,15 +165,15 @@ def test_no_page_loads_anything_or_has_an_error_or_is_wider_than_a_phone(opened:
 
 def test_a_leaderboard_is_sorted_by_its_heads_and_ranks_are_shared(opened: Any) -> None:
     page = opened(BOARD)
-    best_first = [float(text.split()[0]) for text in column(page, 2)]
-    assert (len(best_first), best_first) == (COUNT, sorted(best_first, reverse=True))
     ranks = column(page, 1)
+    order = [(int(rank), -float(text.split()[0])) for rank, text in zip(ranks, column(page, 2), strict=True)]
+    assert (len(order), order) == (COUNT, sorted(order))  # by rank, then by the number
     assert ranks[:3] == ["1", "1", "1"]
     assert len(set(ranks)) < COUNT
     head = page.locator(".board thead th", has_text="mAP_area")
-    for order, falling in (("descending", True), ("ascending", False)):
+    for direction, falling in (("descending", True), ("ascending", False)):
         head.get_by_role("button").click()
-        assert head.get_attribute("aria-sort") == order
+        assert head.get_attribute("aria-sort") == direction
         numbers = [float(text.split()[0]) for text in column(page, 2)]
         assert numbers == sorted(numbers, reverse=falling)
 

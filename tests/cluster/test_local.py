@@ -83,7 +83,9 @@ def test_one_failed_job_stops_no_other_and_resubmit_finishes_it(
     (tmp_path / "own.toml").write_text("parallel = 1\n[methods.breaks]\ncpus = 2\n")
     submission = submit("--method", "breaks,center,cam", "--set", "epochs=1", "--profile", "own.toml")
     broken, center, cam = settled(submission)
-    assert (broken.state, broken.reason) == ("failed", "ValueError: on purpose")
+    assert broken.state == "failed"
+    assert "breaks failed: ValueError: on purpose (breaks.py, line 13). Correct it" in broken.reason
+    assert 'raise ValueError("on purpose")' in bench("logs").out  # the traceback
     assert (center.state, cam.state) == ("done", "done")
     (tmp_path / "how").write_text("work")
     answer = bench("resubmit", PYTHONPATH=str(tmp_path / "checkout"))

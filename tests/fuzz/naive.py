@@ -38,11 +38,16 @@ def rows_read(found: ResolvedPredictions, truth: GroundTruth) -> Rows:
 
 
 def rows_in(path: Path, kind: str) -> Rows:
-    """What a good file holds, sorted."""
-    if path.is_dir():
-        return sorted(_folder(path, kind))
+    """What a good file holds, sorted; images by their ids, which may be written with a folder or a suffix."""
     readers = {".json": _coco, ".csv": _csv, ".parquet": _parquet}
-    return sorted(readers[path.suffix](path, kind))
+    rows = _folder(path, kind) if path.is_dir() else readers[path.suffix](path, kind)
+    return sorted((_identify(str(image)), *rest) for image, *rest in rows)
+
+
+def _identify(name: str) -> str:
+    """The id that a name means: `photos/000005.jpg` and `5` are `000005`."""
+    stem = Path(name).stem
+    return next((one for one in IDS if stem in (one, one.lstrip("0"))), name)
 
 
 def _folder(path: Path, kind: str) -> Iterator[tuple[Any, ...]]:

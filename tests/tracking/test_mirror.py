@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +21,7 @@ import pytest
 
 from bench.core.files import Places, write_text
 from bench.errors import RunError
+from bench.records.names import compute_address
 from bench.records.result import Result
 from bench.records.store import Store
 from bench.tracking.mirror import ADDRESS, SYNC, _knock, sync
@@ -73,8 +75,9 @@ class Mirror:
         return found
 
     def all(self, address: str) -> list[Any]:
-        experiments = [one.experiment_id for one in self.client.search_experiments()]
-        return list(self.client.search_runs(experiments, f"tags.`{ADDRESS}` = '{address}'"))
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # MLflow's, of SQLAlchemy
+            experiments = [one.experiment_id for one in self.client.search_experiments()]
+            return list(self.client.search_runs(experiments, f"tags.`{ADDRESS}` = '{address}'"))
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +223,10 @@ def test_the_store_is_the_one_that_the_environment_names(
 
 @pytest.mark.slow
 def test_eight_at_once_on_a_fresh_store_all_succeed(tmp_path: Path) -> None:
-    for number in range(3):
-        record(tmp_path / "runs", f"r{number}")
+    addresses = sorted(compute_address(f"p{number}", "voc07-det", "d1", "t1") for number in range(3))
+    for number in range(3):  # with their own addresses: processes of their own look at them
+        made = {"predictions": f"p{number}"}
+        record(tmp_path / "runs", compute_address(made["predictions"], "voc07-det", "d1", "t1"), **made)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("BENCH_", "MLFLOW_"))}
     command = [sys.executable, "-m", "bench", "sync", "--json"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -229,10 +234,10 @@ def test_eight_at_once_on_a_fresh_store_all_succeed(tmp_path: Path) -> None:
     said = [one.communicate(timeout=600) for one in started]
     assert [one.returncode for one in started] == [0] * 8, said
     reports = [json.loads(out) for out, _ in said]
-    assert sorted(address for report in reports for address in report["added"]) == ["r0", "r1", "r2"]
+    assert sorted(address for report in reports for address in report["added"]) == addresses
     assert all(len(report["added"]) + len(report["already"]) == 3 for report in reports)
     mirrored = Mirror(tmp_path / "runs")
-    assert [mirrored.run(f"r{number}").info.status for number in range(3)] == ["FINISHED"] * 3
+    assert [mirrored.run(address).info.status for address in addresses] == ["FINISHED"] * 3
     heard = {line.partition(",")[0] for _, err in said for line in err.splitlines()}
     assert heard <= {"Waiting for another sync.", "Mirroring: 3/3 runs", "Mirroring: 0/0 runs"}  # nothing of MLflow's
 
