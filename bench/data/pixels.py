@@ -81,6 +81,8 @@ def read_indexed(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | Non
         indices = np.array(image) if image.mode == "P" else None
     if given is None or indices is None:
         return read_indices(path), None
+    if len(given) // 3 <= indices.max(initial=0):  # a damaged palette: its colours say nothing
+        return indices, None
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours[: len(given) // 3] = np.reshape(given, (-1, 3))
     return indices, colours

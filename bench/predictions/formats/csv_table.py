@@ -75,7 +75,10 @@ def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Prediction
 
 
 def _split_header(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:  # a line of no text file
+        return []
 
 
 def _name_columns(header: Sequence[str], truth: GroundTruth) -> list[str]:
