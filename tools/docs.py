@@ -239,13 +239,9 @@ def _describe_difference(line: Difference) -> tuple[str, str, str]:
 
 def _tabulate_seconds(track: str) -> str:
     """Tabulate what one seed of each method of a track took, by its published results."""
-    known = [read_result(record) for record in list_records(MEASURED)]
-    chosen = read_track(track)
     costs: dict[str, list[Result]] = {}
-    for result in known:
-        entry = chosen.find_entry(result) if chosen.includes(result) else None
-        if entry is not None:
-            costs.setdefault(entry, []).append(result)
+    for (_, entry), side in _list_sides(track).items():
+        costs.setdefault(entry, []).extend(one.result for one in side)
     head = ("method", "training, s", "prediction, images/s", "peak memory, MiB")
     rows = sorted((_describe_cost(name, results) for name, results in costs.items()), key=lambda row: float(row[1]))
     return _table(head, rows)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any
 
 from bench import registry
 from bench.data.datasets import DESCRIPTIONS, list_datasets
 from bench.records.result import Result
 from bench.scoring.protocol import Record
-from bench.tracks.track import as_setting, list_tracks, read_track
+from bench.tracks.track import Track, as_setting, list_tracks, read_track
 
 
 def make_command(result: Result) -> str:
@@ -29,8 +30,10 @@ def make_command(result: Result) -> str:
 
 def _list_track_options(result: Result) -> Iterator[str]:
     """List the options of a run of the first track that has the result; none if no track has it."""
-    for name in list_tracks():
-        track = read_track(name)
+    files = list_tracks()
+    written = max((path.stat().st_mtime_ns for path in files.values()), default=0)
+    for name in files:
+        track = _read_track(name, written)
         if track.includes(result):
             entry = track.find_entry(result)
             yield from ("--track", name, "--method", entry or result.label, "--protocol", result.protocol)
@@ -38,6 +41,12 @@ def _list_track_options(result: Result) -> Iterator[str]:
                 yield from _list_settings(result, track.list_shared_settings(result))
             yield from _list_seed(result)
             return
+
+
+@cache
+def _read_track(name: str, _written: int) -> Track:
+    """Read a track once, until a file of one is written: a site asks for each of its results."""
+    return read_track(name)
 
 
 def _list_run_options(result: Result) -> Iterator[str]:
