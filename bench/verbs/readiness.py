@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench import registry
 from bench.core.files import Places
-from bench.data.dataset import read_split
-from bench.data.datasets import Dataset, open_dataset
+from bench.data.datasets import Dataset
 from bench.errors import BenchError, MissingDataError, format_count
+from bench.execution.dataset_cache import DatasetCache
 from bench.records.result import SYNTHETIC
 from bench.scoring.protocol import Record
 
@@ -30,47 +30,49 @@ class Readiness:
 def examine_protocols(names: Iterable[str], places: Places) -> list[Readiness]:
     """Examine the protocols of these datasets; those of any dataset on those that have protocols of no other kind."""
     records = [registry.protocol(name) for name in registry.protocols()]
-    return [found for name in names for found in _examine_dataset(name, records, places)]
+    datasets = DatasetCache(places)
+    return [found for name in names for found in _examine_dataset(name, records, datasets)]
 
 
-def _examine_dataset(name: str, records: Sequence[Record], places: Places) -> list[Readiness]:
+def _examine_dataset(name: str, records: Sequence[Record], datasets: DatasetCache) -> list[Readiness]:
     own = [record for record in records if record.dataset == name]
     general = [record for record in records if record.dataset is None]
     try:
-        dataset = open_dataset(name, places)
+        dataset = datasets.dataset(name, {})
         dataset.splits()
     except MissingDataError:
         return [_refuse(record, name, "the dataset is not on disk") for record in own]
     except (BenchError, OSError) as error:
         return [_refuse(record, name, str(error)) for record in own or general]
-    return [_examine_protocol(record, dataset) for record in own or general]
+    return [_examine_protocol(record, dataset, datasets) for record in own or general]
 
 
 def _refuse(record: Record, name: str, reason: str) -> Readiness:
     return Readiness(record.name, name, run=False, score=False, reason=reason)
 
 
-def _examine_protocol(record: Record, dataset: Dataset) -> Readiness:
-    lacking = _find_lacking_truth(record, dataset)
-    reason = lacking or _find_missing_images(record, dataset)
+def _examine_protocol(record: Record, dataset: Dataset, datasets: DatasetCache) -> Readiness:
+    lacking = _find_lacking_truth(record, dataset, datasets)
+    reason = lacking or _find_missing_images(record, dataset, datasets)
     return Readiness(record.name, dataset.name, run=not reason, score=not lacking, reason=reason)
 
 
-def _find_lacking_truth(record: Record, dataset: Dataset) -> str:
+def _find_lacking_truth(record: Record, dataset: Dataset, datasets: DatasetCache) -> str:
     """Say which ground truth a protocol lacks; empty if it has all."""
     try:
-        error = registry.bind(record).find_missing_truth(dataset, read_split(dataset, record.eval_split))
+        truth = datasets.ground_truth(dataset, record.eval_split)
+        error = registry.bind(record).find_missing_truth(dataset, truth)
     except (BenchError, OSError) as missing:
         return str(missing)
     return "" if error is None else str(error)
 
 
-def _find_missing_images(record: Record, dataset: Dataset) -> str:
+def _find_missing_images(record: Record, dataset: Dataset, datasets: DatasetCache) -> str:
     """Say which photographs are missing; empty if none is. Drawn ones are made when they are needed."""
     found = []
     for split in dict.fromkeys((record.train_split, record.eval_split)):
         try:
-            ids = read_split(dataset, split).ids
+            ids = datasets.ground_truth(dataset, split).ids
         except (BenchError, OSError) as error:
             return str(error)
         if dataset.name not in SYNTHETIC and (missing := dataset.list_missing_images(ids)):
