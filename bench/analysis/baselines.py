@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.kinds import KindIndex
-from bench.core.files import atomic_file, path_below, write_text
+from bench.core.files import Places, atomic_file, path_below, write_text
 from bench.core.provenance import current_time, read_revision
 from bench.errors import BadFileError
-from bench.records.collection import StoredResult, read_each
+from bench.records.collection import StoredResult, read_rankable
 from bench.records.replicates import replicates_path
 from bench.records.result import Result, require_committed, write_result
 from bench.tables.leaderboard import group_rows
@@ -41,13 +41,15 @@ def select_latest(kept: Iterable[StoredResult]) -> list[SeedGroup]:
     return sorted(found, key=lambda row: (row[0].protocol, row[0].label, _get_time(row)))
 
 
-def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_dirty: bool = False) -> list[str]:
+def accept(
+    results: Iterable[StoredResult], folder: Path, reason: str, places: Places, *, allow_dirty: bool = False
+) -> list[str]:
     """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words.
 
     The ledger comes first: what was killed after it is finished by the next call. Raises RequestError, before anything
     moves, for a new one from an edited checkout unless `allow_dirty`.
     """
-    baselines = read(folder)
+    baselines = read(folder, places)
     known = {other.result.address for other in baselines}
     kinds = KindIndex((other.result, other.result) for other in baselines)
     new = [(one, _find_former(one.result, kinds)) for one in results if one.result.address not in known]
@@ -55,7 +57,7 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_
     _record(folder / LEDGER, new, reason)
     for one, _ in new:
         _copy(one, folder)
-    for other in _list_replaced(folder, _read_all(folder)):
+    for other in _list_replaced(folder, read_rankable(list_files(folder), places)):
         replicates_path(other.record).unlink(missing_ok=True)
         other.record.unlink()
     return [
@@ -64,21 +66,22 @@ def accept(results: Iterable[StoredResult], folder: Path, reason: str, *, allow_
     ]
 
 
-def read(folder: Path) -> list[StoredResult]:
+def read(folder: Path, places: Places) -> list[StoredResult]:
     """Read the baselines of a folder; those that cannot be believed are left out, with a warning."""
-    there = _read_all(folder)
+    return _leave_out_replaced(folder, read_rankable(list_files(folder), places))
+
+
+def read_and_count(folder: Path, places: Places) -> tuple[list[StoredResult], int]:
+    """Read the baselines of a folder, and count the records there that cannot be believed."""
+    files = list_files(folder)
+    there = read_rankable(files, places)
+    return _leave_out_replaced(folder, there), len(files) - len(there)
+
+
+def _leave_out_replaced(folder: Path, there: Sequence[StoredResult]) -> list[StoredResult]:
+    """Leave out what an `accept` that was killed has replaced and not deleted."""
     replaced = {other.record for other in _list_replaced(folder, there)}
     return [one for one in there if one.record not in replaced]
-
-
-def count_damaged(folder: Path) -> int:
-    """Count the records of a folder of baselines that cannot be believed."""
-    return len(list_files(folder)) - len(_read_all(folder))
-
-
-def _read_all(folder: Path) -> list[StoredResult]:
-    """Read the records of a folder, also those that an `accept` that was killed has replaced and not deleted."""
-    return read_each(list_files(folder), with_replicates=True)
 
 
 def _list_replaced(folder: Path, there: Iterable[StoredResult]) -> list[StoredResult]:

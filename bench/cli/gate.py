@@ -84,11 +84,10 @@ def gate(
             raise RequestError("--accept: expected a reason for the record, but got an empty text.")
         registry.refuse_installed(baseline, options.OWN_RESULTS)
         selected = [*map(require_whole, selected)] if addresses else select_whole(selected)
-        moved = baselines.accept(selected, baseline, reason, allow_dirty=allow_dirty)
+        moved = baselines.accept(selected, baseline, reason, places, allow_dirty=allow_dirty)
         _print_accepted(moved, baseline, as_json=as_json)
         return 0
-    accepted = baselines.read(baseline)
-    damaged = baselines.count_damaged(baseline)
+    accepted, damaged = baselines.read_and_count(baseline, places)
     if not accepted:
         say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
     checks = gates.gate(selected, accepted, tolerance / 100)

@@ -29,9 +29,6 @@ _LEFT = re.compile(r"\.(?P<name>.+?)(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d+)\.
 
 _DAY_S = 86400.0
 
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half a character, or one of both halves of one, as JSON escapes it."""
-
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -175,11 +172,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON. Raises ValueError, also for halves of characters, which can be neither printed nor written."""
-    text = path.read_text(encoding="utf-8")
-    value = json.loads(text)
-    if _SURROGATE.search(text):
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
+    from pydantic_core import from_json
+
+    return from_json(path.read_bytes())
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
@@ -191,7 +186,7 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
         value = read_json(path)
         reason = "" if isinstance(value, dict) else f"expected a JSON object, but got {type(value).__name__}"
         reason = reason or next((f"{key!r} is missing" for key in keys if key not in value), "")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = str(error)
     if reason:
         raise BadFileError(path, f"damaged ({reason}). Delete {path.parent}: the same command makes it again")

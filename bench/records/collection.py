@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from bench.core.files import Places
 from bench.errors import BadFileError, LeftOutWarning, UnknownNameError, format_count
-from bench.records.result import Result, list_records, read_result
+from bench.records.result import Result, list_records, parse_result, read_record, read_result
 
 T = TypeVar("T")
 
@@ -33,17 +33,40 @@ def list_results(places: Places, published: Path, *, with_replicates: bool = Fal
     with_replicates: whether to leave out results whose numbers are not those of their replicates, for those who rank.
     """
     records = [*list_records(published), *list_records(places.runs / "results")]
-    stored = read_each(records, with_replicates=with_replicates)
+    stored = read_rankable(records, places) if with_replicates else read_each(records)
     return list({each.result.address: each for each in stored}.values())
 
 
-def read_each(records: Iterable[Path], *, with_replicates: bool = False) -> list[StoredResult]:
+def read_each(records: Iterable[Path]) -> list[StoredResult]:
     """Read records; those that cannot be believed are left out, with a warning."""
+    return _read_all(records, lambda record: StoredResult(read_result(record), record))
+
+
+def read_rankable(records: Iterable[Path], places: Places) -> list[StoredResult]:
+    """Read records; those that cannot be believed, by their replicates too, are left out, with a warning."""
+    from bench.records.checked import CheckedRecords, digest_record
+
+    checked = CheckedRecords(places)
+
+    def read(record: Path) -> StoredResult:
+        content = read_record(record)
+        digest = digest_record(record, content)
+        if checked.has(digest):
+            return StoredResult(parse_result(record, content, check=False), record)
+        stored = require_replicates(StoredResult(parse_result(record, content), record))
+        checked.add(digest)
+        return stored
+
+    stored = _read_all(records, read)
+    checked.save()
+    return stored
+
+
+def _read_all(records: Iterable[Path], read: Callable[[Path], StoredResult]) -> list[StoredResult]:
     stored, bad = [], {}
     for record in records:
         try:
-            one = StoredResult(read_result(record), record)
-            stored.append(require_replicates(one) if with_replicates else one)
+            stored.append(read(record))
         except BadFileError as error:
             bad[record] = str(error)
     leave_out(bad)

@@ -60,7 +60,8 @@ def read_replicates(record: Path) -> Replicates | None:
 def _read(path: Path, _modified: int) -> Replicates:
     """Read a file once in a process, unless it changes: records are checked by it, and then ranked by it."""
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        table = file.read_row_groups(range(file.num_row_groups), use_threads=False)
         draws = table.schema.metadata[_DRAWS].decode()
         return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

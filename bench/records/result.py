@@ -9,8 +9,9 @@ from statistics import fmean
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
-from bench.core.files import read_json, write_json
+from bench.core.files import write_json
 from bench.core.setting_names import RENAMED
 from bench.errors import BadFileError, RequestError, format_names
 from bench.records.names import check_line, check_name, check_provenance, compute_address
@@ -168,9 +169,22 @@ def read_result(path: Path) -> Result:
 
     Raises BadFileError if it is no record, has a later schema, or contradicts itself.
     """
+    return parse_result(path, read_record(path))
+
+
+def read_record(path: Path) -> bytes:
+    """Return the bytes of a record. Raises BadFileError."""
     try:
-        raw = read_json(path)
-    except (ValueError, OSError, RecursionError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFileError(path, f"not a result record ({error})") from None
+
+
+def parse_result(path: Path, content: bytes, *, check: bool = True) -> Result:
+    """Parse the content of a record, as `read_result` does; check: unless it was checked before."""
+    try:
+        raw = from_json(content)
+    except ValueError as error:
         raise BadFileError(path, f"not a result record ({error})") from None
     number = raw.get("schema", 0) if isinstance(raw, dict) else None
     if type(number) is not int or number < 0:
@@ -179,7 +193,8 @@ def read_result(path: Path) -> Result:
         raise BadFileError(path, f"written by a later weakloc (schema {number}, this one reads up to {SCHEMA})")
     try:
         result = Result.model_validate(migrate(raw))
-        check_record(result)
+        if check:
+            check_record(result)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

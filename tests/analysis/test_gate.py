@@ -17,6 +17,7 @@ from bench import registry
 from bench.analysis.baselines import LEDGER, accept, read, select_latest
 from bench.analysis.gate import GateCheck, gate, make_table
 from bench.analysis.kinds import KindIndex, is_same_kind
+from bench.core.files import Places
 from bench.records.collection import StoredResult
 from bench.records.replicates import build_table as replicates_of
 from bench.records.replicates import replicates_path
@@ -219,28 +220,28 @@ def test_falls_come_first_and_the_title_counts(make: Make) -> None:
 def test_an_accepted_result_takes_the_place_of_its_baseline_with_the_reason_on_record(
     make: Make, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "baselines"
+    folder, places = tmp_path / "baselines", Places(tmp_path / "runs")
     old, other, new = make("1", 0.47), make("1", 0.2, seed=1), make("2", 0.45)
-    assert len(accept([old, other], folder, "first")) == 2
-    assert gate([new], read(folder))[0].status == "regressed"
-    (moved,) = accept([new], folder, "the loss follows the paper now")
+    assert len(accept([old, other], folder, "first", places)) == 2
+    assert gate([new], read(folder, places))[0].status == "regressed"
+    (moved,) = accept([new], folder, "the loss follows the paper now", places)
     assert moved == "melm:l2+arl · voc07-det on voc2007 test, seed 0: mAP 45.0, was mAP 47.0"
-    assert {one.result.address for one in read(folder)} == {other.result.address, new.result.address}
-    assert [check.status for check in gate([new], read(folder))] == ["unchanged"]
-    assert gate([new], read(folder))[0].pairing == "paired"
+    assert {one.result.address for one in read(folder, places)} == {other.result.address, new.result.address}
+    assert [check.status for check in gate([new], read(folder, places))] == ["unchanged"]
+    assert gate([new], read(folder, places))[0].pairing == "paired"
     lines = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
     assert [line["reason"] for line in lines] == ["first", "first", "the loss follows the paper now"]
     assert lines[-1]["replaces"] == [{"address": old.result.address, "metrics": {"mAP": 0.47}}]
-    assert accept([new], folder, "again") == []
+    assert accept([new], folder, "again", places) == []
     assert len((folder / LEDGER).read_text().splitlines()) == 3
 
 
-def test_nothing_that_is_published_regressed_below_its_baseline() -> None:
+def test_nothing_that_is_published_regressed_below_its_baseline(tmp_path: Path) -> None:
     results = registry.ROOT / "results"
     published = [
         StoredResult(read_result(record), record) for record in sorted((results / "measured").rglob("[!.]*.json"))
     ]
-    checks = gate(published, read(results / "baselines"))
+    checks = gate(published, read(results / "baselines", Places(tmp_path)))
     assert [check.status for check in checks].count("unchanged") >= 20
     regressed = [check for check in checks if check.status == "regressed"]
     assert not regressed, (

@@ -9,7 +9,9 @@ import pytest
 
 from bench.core.files import Places
 from bench.errors import BadFileError, LeftOutWarning, UnknownNameError
-from bench.records.collection import find_result, list_results
+from bench.records import collection
+from bench.records.collection import StoredResult, find_result, list_results
+from bench.records.replicates import replicates_path
 from bench.records.result import Result, write_result
 
 pytestmark = pytest.mark.usefixtures("made_up_addresses")
@@ -58,3 +60,38 @@ def test_bad_records_are_left_out_counted_and_named(places: Places, published: P
         found = list_results(places, published)
     assert [one.result.address for one in found] == ["aa2", "bb", "aa1"]
     assert len(caught) == 1
+
+
+def test_a_checked_record_is_checked_again_when_it_or_its_replicates_change(
+    places: Places, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def check(stored: StoredResult) -> StoredResult:
+        checked.append(stored.result.address)
+        return stored
+
+    monkeypatch.setattr(collection, "require_replicates", check)
+    every = len(list_results(places, published, with_replicates=True))
+    assert len(checked) == every + 1  # one lies in both folders
+    list_results(places, published, with_replicates=True)
+    assert len(checked) == every + 1
+    replicates_path(published / "x.x.aa2.json").write_bytes(b"others")
+    list_results(places, published, with_replicates=True)
+    assert checked[every + 1 :] == ["aa2"]
+    (path,) = places.cache.glob("checked-records-*.txt")
+    path.write_bytes(path.read_bytes()[:-5] + b"\xff")  # torn: the last was the one that changed
+    list_results(places, published, with_replicates=True)
+    assert checked[every + 2 :] == ["aa2"]
+
+
+def test_a_bad_record_is_left_out_each_time_though_others_were_checked(places: Places, published: Path) -> None:
+    (published / "x.x.cc.json").write_text("{")
+    for _ in range(2):
+        with pytest.warns(LeftOutWarning, match="left out 1 record"):
+            list_results(places, published, with_replicates=True)
+
+
+def test_listing_makes_no_runs_folder(published: Path, tmp_path: Path) -> None:
+    assert list_results(Places(tmp_path / "none"), published, with_replicates=True)
+    assert not (tmp_path / "none").exists()

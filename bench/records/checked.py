@@ -1,0 +1,56 @@
+"""Which records have passed their checks already, by content: the checks take longer than reading."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from bench.core import bootstrap, files
+from bench.records import names, replicates, result
+
+
+class CheckedRecords:
+    """Digests of records, each with the replicates beside it, that this version of the checks has passed.
+
+    They lie in the cache, one a line; a torn or missing line only means that a record is checked again.
+    """
+
+    def __init__(self, places: files.Places) -> None:
+        self._path = places.cache / f"checked-records-{_digest_checks()}.txt"
+        self._known: set[str] = set()
+        self._new: list[str] = []
+        with suppress(OSError):
+            self._known.update(self._path.read_text(encoding="ascii", errors="replace").split())
+
+    def has(self, digest: str) -> bool:
+        """Whether a record of this digest has passed."""
+        return digest in self._known
+
+    def add(self, digest: str) -> None:
+        """Remember a record that has passed."""
+        self._new.append(digest)
+
+    def save(self) -> None:
+        """Write what was added. Where nothing can be written, the next call checks again."""
+        if self._new and self._path.parent.parent.is_dir():
+            with suppress(OSError):
+                self._path.parent.mkdir(exist_ok=True)
+                with self._path.open("a", encoding="ascii") as file:
+                    file.write("\n" + "\n".join(self._new) + "\n")
+
+
+def digest_record(record: Path, content: bytes) -> str:
+    """Compute the digest of a record and of the replicates beside it, if there are any."""
+    hasher = hashlib.blake2b(content, digest_size=16)
+    with suppress(OSError):
+        hasher.update(b"\0" + replicates.replicates_path(record).read_bytes())
+    return hasher.hexdigest()
+
+
+@cache
+def _digest_checks() -> str:
+    """Compute the digest of the code that checks."""
+    sources = (str(module.__file__) for module in (bootstrap, names, replicates, result))
+    return files.digest([files.file_digest(Path(source)) for source in sources])
