@@ -128,9 +128,13 @@ class PooledMaps(ImageMethod):
     def pool(self, maps: Tensor) -> Tensor:
         """Pool maps (B, C, h, w) to scores (B, C); adding a constant to a map must add it to the score."""
 
+    def features(self, images: Tensor) -> Tensor:
+        """Compute the features (B, K, h, w) that neck and maps take."""
+        return self.backbone.features(images)
+
     def forward(self, images: Tensor) -> Maps:
         """Compute logits (B, C) and class maps (B, C, h, w)."""
-        features = self.dropout(self.neck(self.backbone.features(images)))
+        features = self.dropout(self.neck(self.features(images)))
         maps = nn.functional.conv2d(features, self.maps.weight).float()
         return Maps(self.pool(maps) + self.maps.bias, maps, cells=self.backbone.cells)  # type: ignore[operator]
 
