@@ -174,6 +174,11 @@ def check_name(text: str) -> None:
         _find(f"variant of {name}", variant, dict.fromkeys(known), f"python -m bench show {name}")
 
 
+def find_protocol_file(name: str) -> Path:
+    """Return the file of a protocol. Raises UnknownNameError."""
+    return _find("protocol", name, _protocol_files(), "python -m bench list protocols")
+
+
 def variants(listed: Listed) -> tuple[str, ...]:
     """Read the variants that a method's file lists, without importing it; none if they are computed."""
     path = Path(listed.origin)
@@ -218,7 +223,7 @@ def protocol(name: str) -> Record:
     """Read the record of a protocol. Raises UnknownNameError, and BadFileError for a file that breaks a rule."""
     from bench.scoring.protocol import read_record
 
-    return read_record(_find("protocol", name, _protocol_files(), "python -m bench list protocols"))
+    return read_record(find_protocol_file(name))
 
 
 def family(name: str) -> Family:
