@@ -255,8 +255,8 @@ def break_npy(content: bytes, draw: Draw) -> bytes:
     return content[:6] + bytes([version, 0]) + length + changed + newline + numbers
 
 
-def _replaced(file: Path, draw: Draw) -> None:
-    """Something that is no file, in a file's place."""
+def replace_file(file: Path, draw: Draw) -> None:
+    """Put something that is no file in a file's place, or nothing."""
     content = file.read_bytes()
     file.unlink()
     draw.choice(
@@ -285,11 +285,16 @@ def broken(path: Path, draw: Draw) -> None:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     file = draw.choice(files)
     if draw.random() < 0.04:
-        _replaced(file, draw)
+        replace_file(file, draw)
         return
-    content = file.read_bytes()
-    for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        content = draw.choice([break_bytes, *_WAYS[file.suffix]])(content, draw)
-    file.write_bytes(content)
+    break_like_its_kind(file, draw)
     if path.is_dir() and draw.random() < 0.1:
         file.rename(file.with_name(draw.choice(["x", "000001", "comp4_det_test_cat", "comp1_cls_x_dog"]) + file.suffix))
+
+
+def break_like_its_kind(file: Path, draw: Draw) -> None:
+    """Break a file one to three times over, in ways of files with its suffix."""
+    content = file.read_bytes()
+    for _ in range(draw.choice([1, 1, 1, 2, 3])):
+        content = draw.choice([break_bytes, *_WAYS.get(file.suffix, [])])(content, draw)
+    file.write_bytes(content)

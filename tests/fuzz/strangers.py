@@ -14,16 +14,18 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutate import ODD, break_bytes
+from mutate import ODD, break_bytes, break_like_its_kind, replace_file
 
 from bench import registry
 from bench.cli.main import invoke
@@ -230,36 +232,102 @@ def _read_in_fork(path: Path, ids: Sequence[str], out: Path) -> None:
         raise apart._explain(path, done, told, 6, 2 << 30)
 
 
+DATA = ("--data", "shapes", "--data-option", "train=8,val=2,test=4,size=64,classes=3")
+MEANS = ("--device", "cpu", "--workers", "0", "--threads", "1")
+
+
 def runs(count: int, first: int) -> Iterator[tuple[str, str]]:
-    """Break a file of a runs folder with a training, and use the folder."""
+    """Break a file of a runs folder, with a training, a search and a submission; use the folder, each in a fork."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        good, broken = root / "good", root / "runs"
-        data = ("--data", "shapes", "--data-option", "train=8,val=2,test=4,size=64,classes=3")
-        settings = ("--set", "net=tiny,weights=none,epochs=1,batch_size=4,input_size=64")
-        means = ("--device", "cpu", "--workers", "0", "--threads", "1")
-        ask = ("run", "--method", "cam", "--protocol", "voc07-point", *data, *settings, *means)
-        code, wrong = call(*ask, "--runs", good)
-        assert code == 0, wrong
-        watch(root)
-        parts = [path for path in sorted(good.rglob("*")) if path.is_file() and "cache" not in path.parts]
+        good = root / "good"
+        ask = _fill_runs(root, good)
+        for record in sorted(MEASURED.glob("voc07-point.cam.*")):
+            (root / "results" / "measured").mkdir(parents=True, exist_ok=True)
+            shutil.copy(record, root / "results" / "measured")
         for seed in range(first, first + count):
-            draw = random.Random(f"runs {seed}")
-            shutil.rmtree(broken, ignore_errors=True)
-            shutil.copytree(good, broken)
-            part = draw.choice(parts).relative_to(good)
-            break_file(broken / part, draw)
-            if draw.random() < 0.5 and part.parts[0] != "results":  # a run that goes on from what is stored
-                shutil.rmtree(broken / "results")
-            address = next((path.stem for path in (broken / "results").glob("*.json")), "none")
-            verbs: list[Sequence[object]] = [
-                ("list", "runs"), ("table",), ("show", "run", address), ("trend",), ("runs", "du"),
-                ("publish", address, "--into", root / "into", "--allow-dirty"), ("report", "--out", root / "site"),
-                ("run", "--dry-run", *ask[1:]), ("predict", address, broken / "cache", "--out", root / "predicted"),
-            ]  # fmt: skip
-            for one in [*draw.sample(verbs, 3), ask]:
-                code, wrong = call(*one, "--runs", broken)
-                yield f"{one[0]} {code}", wrong and f"seed {seed}, {part}: {' '.join(map(str, one[:3]))}: {wrong}"
+            yield from _try_in_fork(root, lambda seed=seed: _try_runs(root, good, ask, seed), f"seed {seed}")
+
+
+def _fill_runs(root: Path, good: Path) -> Sequence[object]:
+    """Make a runs folder; return the request that made its training."""
+    import torch
+    from tune_cases import write_tunable
+
+    from methods.nets import build
+
+    torch.save(build("tiny", "none").state_dict(), root / "tiny.pth")
+    settings = f"net=tiny,weights={root / 'tiny.pth'},epochs=1,batch_size=4,input_size=64,freeze_backbone=true"
+    ask = ("run", "--method", "cam", "--protocol", "voc07-point", *DATA, "--set", settings, *MEANS)
+    tune = ("tune", "--track", write_tunable(root), "--method", "cam", "--trials", "2", *MEANS[:4], "--dry-run")
+    jobs = ("submit", "--cluster", "local", "--method", "center", "--protocol", "voc07-point", *DATA)
+    for each in (ask, tune, jobs):
+        code, wrong = call(*each, "--runs", good)
+        assert code == 0, wrong
+    while not list(good.glob("submissions/*/jobs/0/outcome.json")):
+        time.sleep(0.2)
+    code, wrong = call("sync", "--runs", good)
+    assert code == 0, wrong
+    return ask
+
+
+def _try_in_fork(root: Path, act: Callable[[], Iterator[tuple[str, str]]], name: str) -> Iterator[tuple[str, str]]:
+    """Yield what a child process yields, and what was wrong with how it ended."""
+    out = root / "said.jsonl"
+    out.write_text("")
+    child = os.fork()
+    if not child:
+        signal.alarm(120)
+        os.killpg = lambda group, _signal: _outside.append(f"killed {group}")  # all of its processes have ended
+        code = 1
+        try:
+            with out.open("w", buffering=1) as stream:
+                watch(root)
+                stream.writelines(json.dumps(each) + "\n" for each in act())
+            code = 0
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    said = [json.loads(line) for line in out.read_text().splitlines()]
+    yield from ((outcome, wrong) for outcome, wrong in said)
+    if code:
+        yield "crash", f"{name}: ended with {code} after {len(said)} verbs"
+
+
+def _try_runs(root: Path, good: Path, ask: Sequence[object], seed: int) -> Iterator[tuple[str, str]]:
+    draw, broken = random.Random(f"runs {seed}"), root / "runs"
+    shutil.rmtree(broken, ignore_errors=True)
+    shutil.copytree(good, broken, symlinks=True)
+    room = draw.choice([path for path in sorted(broken.iterdir()) if path.is_dir()])
+    part = draw.choice([path for path in sorted(room.rglob("*")) if path.is_file()])
+    broken_how = draw.random()
+    if broken_how < 0.1:
+        replace_file(part, draw)
+    elif broken_how < 0.5:
+        break_like_its_kind(part, draw)
+    else:
+        break_file(part, draw)
+    if draw.random() < 0.5 and room.name != "results":  # a run that goes on from what is stored
+        for record in (broken / "results").glob("*.json"):
+            if json.loads(record.read_text())["method"] == "cam":
+                record.unlink()
+    address = next((path.stem for path in sorted((broken / "results").glob("*.json"))), "none")
+    results = ("--results", root / "results")
+    verbs: list[Sequence[object]] = [
+        ("list", "runs", *results), ("list", "submissions"), ("table", *results), ("show", "run", address, *results),
+        ("trend", *results), ("gate", *results), ("gate", address, *results), ("runs", "du"), ("status",), ("logs",),
+        ("collect",), ("runs", "prune", "--older", "9d", "--dry-run"), ("compare", address, "measured", *results),
+        ("publish", address, "--into", root / "into", "--allow-dirty"), ("report", "--out", root / "site", *results),
+        ("run", "--dry-run", *ask[1:]), ("predict", address, broken / "cache", "--out", root / "predicted"),
+        ("logs", "--job", "0"), ("resubmit",), ("cancel",), ("runs", "prune", "--older", "0d"), ("sync",),
+        ("tune", "--track", root / "tunable.toml", "--method", "cam", "--trials", "2", *MEANS[:4], "--dry-run"),
+    ]  # fmt: skip
+    for one in [*draw.sample(verbs, 4), ask]:
+        code, wrong = call(*one, "--runs", broken)
+        what = f"seed {seed}, {part.relative_to(broken)}: {' '.join(map(str, one[:3]))}"
+        yield f"{one[0]} {code}", wrong and f"{what}: {wrong}"
 
 
 KINDS: dict[str, Callable[[int, int], Iterator[tuple[str, str]]]] = {
