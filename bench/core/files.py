@@ -151,12 +151,33 @@ def require_regular_file(path: Path) -> Path:
     return path
 
 
-def list_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files that match in a folder and below, sorted. Raise BadFileError if a folder cannot be listed."""
+def list_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what matches in a folder and below, sorted, and is not hidden, as what macOS and Jupyter leave there is.
+
+    Raises BadFileError if a folder cannot be listed.
+    """
     try:
-        return sorted(folder.rglob(pattern))
+        return sorted(path for path in folder.rglob(pattern) if not is_hidden(path, folder))
     except OSError as error:
         raise BadFileError(folder, f"not a readable folder ({error})") from None
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a path, or a folder between it and `root`, has a name that starts with a dot.
+
+    >>> is_hidden(Path("a/.b/c"), Path("a")), is_hidden(Path(".a/b/c"), Path(".a"))
+    (True, False)
+    """
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def grow_limit(least: int, path: Path, share: float) -> int:
+    """Return how much may be read of a file or folder: `least`, or `share` of its bytes on the disk if that is more.
+
+    A few compressed kilobytes can claim any size, but what lies on the disk is there.
+    """
+    files = list_files(path) if path.is_dir() else [path]
+    return max(least, int(share * sum(file.stat().st_size for file in files if file.is_file())))
 
 
 def write_text(path: Path, text: str) -> None:

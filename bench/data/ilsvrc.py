@@ -131,7 +131,7 @@ class DetDataset(Dataset):
 
     def splits(self) -> tuple[str, ...]:
         """Return val and the added lists."""
-        added = {path.stem for path in self._lists[0].glob("*.txt")}
+        added = {path.stem for path in self._lists[0].glob("[!.]*.txt")}
         return tuple(sorted(added | {"val"} if (self._lists[1] / "val.txt").is_file() else added))
 
     def ground_truth(self, split: str) -> GroundTruth:

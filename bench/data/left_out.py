@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.files import list_files
 from bench.errors import BadFileError, escape_text, format_count, format_names
 
 READABLE = (".jpg", ".jpeg", ".png")
@@ -17,6 +18,10 @@ UNREADABLE = (
     ".pgm", ".tga", ".dng", ".cr2", ".nef", ".arw", ".svg",
 )  # fmt: skip
 """Suffixes of other images, in small letters."""
+
+
+_OF_MACOS = "._"
+"""What names of files begin with that macOS writes beside others; they are no images, whatever they are called."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,15 @@ class LeftOut:
         """Describe them in a line, with the first names."""
         names = format_names(self.files, 3)
         return escape_text(f"{format_count(len(self.files), 'file')} left out ({self.reason}): {names}. {self.advice}.")
+
+
+def drop_suffix(name: str) -> str:
+    """Return the name of a photograph without its suffix, if that is one of photographs.
+
+    >>> drop_suffix("a/b.JPG"), drop_suffix("b.v2")
+    ('a/b', 'b.v2')
+    """
+    return str(Path(name).with_suffix("")) if name.lower().endswith(READABLE) else name
 
 
 def leave_out(folder: Path, error: BadFileError, advice: str) -> LeftOut:
@@ -69,7 +83,7 @@ def find_unreadable_images(folder: Path) -> Iterator[LeftOut]:
 
 def find_misnamed_images(folder: Path) -> Iterator[LeftOut]:
     """Find the JPEG and PNG images in a folder and below, by content, whose suffix is none of images."""
-    paths = (path for path in sorted(folder.rglob("*")) if not path.name.lower().endswith((*READABLE, *UNREADABLE)))
+    paths = (path for path in list_files(folder) if not path.name.lower().endswith((*READABLE, *UNREADABLE)))
     if names := tuple(str(path.relative_to(folder)) for path in paths if path.is_file() and _starts_as_image(path)):
         yield LeftOut(names, "a JPEG or PNG by content, not by name", f"Name them {', '.join(READABLE)}")
 
@@ -85,5 +99,5 @@ def _starts_as_image(path: Path) -> bool:
 def _list_images(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the paths below a folder of the files with a suffix."""
     for path in folder.rglob("*"):
-        if path.name.lower().endswith(suffixes) and path.is_file():
+        if not path.name.startswith(_OF_MACOS) and path.name.lower().endswith(suffixes) and path.is_file():
             yield str(path.relative_to(folder))

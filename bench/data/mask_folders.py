@@ -17,6 +17,14 @@ OBJECTS = (
 )
 
 
+_SUFFIXES = (".png", ".PNG", ".Png")
+
+
+def find_mask(folder: Path, name: str) -> str:
+    """Return the file name of the mask of an image without its suffix, which is `.png` where there is none."""
+    return next((name + suffix for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), f"{name}.png")
+
+
 def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str], list[LeftOut]]:
     """Find the folder with a PNG for each image: keys of a `Description`, notes, and folders that lack some, left out.
 
@@ -24,7 +32,7 @@ def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list
     """
     left_out: list[LeftOut] = []
     for name in (one for one in MASK_FOLDERS if (folder / one).is_dir()):
-        paths = [folder / name / f"{image}.png" for image in names]
+        paths = [folder / name / find_mask(folder / name, image) for image in names]
         missing = [path for path in paths if not path.is_file()]
         if not missing and paths:
             keys, notes = _describe_masks(name, paths)
@@ -36,7 +44,8 @@ def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list
 
 def find_listed_masks(folder: Path, images: Sequence[str], listed: str) -> LeftOut | None:
     """Return a list of images as left out if some have no mask; None if `SegmentationClass` has them all."""
-    missing = [f"{image}.png" for image in images if not (folder / MASK_FOLDERS[0] / f"{image}.png").is_file()]
+    masks = folder / MASK_FOLDERS[0]
+    missing = [f"{image}.png" for image in images if not (masks / find_mask(masks, image)).is_file()]
     return _leave_out_incomplete(listed, missing, len(images)) if missing else None
 
 

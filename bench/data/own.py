@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.core.files import digest
+from bench.core.files import digest, list_files
 from bench.data.coco import parse_instances, to_objects
 from bench.data.dataset import Dataset, read_split
 from bench.data.description import Description, SplitSource, read_description
@@ -32,6 +32,7 @@ from bench.data.ground_truth import (
 from bench.data.label_table import LabelRow, read_label_rows
 from bench.data.left_out import READABLE, LeftOut, find_unused_images
 from bench.data.lists import index_ids, is_text, read_lines, require_file
+from bench.data.mask_folders import find_mask
 from bench.data.pixels import are_binary, read_size
 from bench.data.truth_cache import fingerprint, load_or_parse, stack_sizes
 from bench.data.voc import Annotations
@@ -146,7 +147,8 @@ class OwnDataset(Dataset):
         folder, of_classes = source.masks or self.description.masks, self.description.masks_of == "classes"
         if folder is None:
             return None
-        paths = [self.locate(folder) / Path(file).with_suffix(".png") for file in content.files]
+        names = [str(Path(file).with_suffix("")) for file in content.files]
+        paths = [self.locate(folder) / find_mask(self.locate(folder), name) for name in names]
         for image, path in zip(content.ids, paths, strict=True):
             require_file(path, f"mask of {image} of {self.name}", self.how_to_get)
         if of_classes and (content.labels == PRESENT).any() and are_binary(paths):
@@ -169,11 +171,16 @@ def find_photograph(folder: Path, name: str) -> str:
     return next((name + suffix for suffix in SUFFIXES if (folder / (name + suffix)).is_file()), name + SUFFIXES[0])
 
 
+def _find_file(folder: Path, name: str) -> str:
+    """Return the file name of a photograph that is named with its suffix or without."""
+    return name if (folder / name).is_file() or name.lower().endswith(READABLE) else find_photograph(folder, name)
+
+
 def _read_voc(dataset: OwnDataset, split: str, source: SplitSource) -> Content:
     annotations = dataset.locate(dataset.description.annotations)
     path = dataset.locate(source.file)
     if path.is_dir():
-        ids = [file.stem for file in sorted(path.glob("*.xml"))]
+        ids = [file.stem for file in sorted(path.glob("[!.]*.xml"))]
     else:
         ids = read_lines(_require(dataset, path, split))
     index_ids(path, ids)
@@ -230,12 +237,13 @@ def _read_csv(dataset: OwnDataset, split: str, source: SplitSource) -> Content:
         raise BadFileError(path, "lists no images")
     ids = tuple(dict.fromkeys(row.image for row in rows))
     index, folder = {image: row for row, image in enumerate(ids)}, _locate_photographs(dataset, source)
+    files = tuple(_find_file(folder, image) for image in ids)
     labels = derive_labels(len(ids), len(dataset.classes), empty_objects())
     for row in rows:
         if row.label is not None:
             place = index[row.image], row.label
             labels[place] = max(labels[place], ONLY_DIFFICULT if row.difficult else PRESENT)
-    return Content(ids, folder, ids, _read_sizes(dataset, folder, ids), labels, _to_objects(rows, index))
+    return Content(ids, folder, files, _read_sizes(dataset, folder, files), labels, _to_objects(rows, index))
 
 
 _READERS = {"voc": _read_voc, "coco": _read_coco, "folder": _read_folder, "csv": _read_csv}
@@ -243,8 +251,8 @@ _READERS = {"voc": _read_voc, "coco": _read_coco, "folder": _read_folder, "csv":
 
 def list_photographs(folder: Path) -> list[Path]:
     """Return the photographs in a folder and below, sorted."""
-    paths = folder.rglob("*") if folder.is_dir() else ()
-    return sorted(path for path in paths if path.suffix.lower() in READABLE and path.is_file())
+    paths = list_files(folder) if folder.is_dir() else []
+    return [path for path in paths if path.suffix.lower() in READABLE and path.is_file()]
 
 
 def _locate_photographs(dataset: OwnDataset, source: SplitSource) -> Path:

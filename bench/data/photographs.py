@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.core.files import list_files
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, GroundTruth, empty_objects
 from bench.data.left_out import READABLE, find_misnamed_images, find_unreadable_images
@@ -122,6 +123,6 @@ def _list_files(path: Path) -> Iterator[tuple[str, Path]]:
     if not path.is_dir():
         yield path.stem, path
         return
-    for file in sorted(path.rglob("*")):
+    for file in list_files(path):
         if file.suffix.lower() in READABLE and file.is_file():
             yield file.relative_to(path).with_suffix("").as_posix(), file

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import require_regular_file
+from bench.core.files import grow_limit, require_regular_file
 from bench.errors import BadFileError
 
 
@@ -20,7 +20,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
     Of 16 bits the upper 8 are read, of colours (by Pillow) as of grey.
     An orientation in EXIF data is not applied: boxes are annotated on the pixels as stored. Raises BadFileError if the
-    file is empty, truncated, corrupt, of another format, or larger than Pillow's limit (89 megapixels).
+    file is empty, truncated, corrupt, of another format, or has more than 89 megapixels (in less than 2.8 MB) or 179.
     """
     with _open_image(path) as image:
         return _to_rgb(image)
@@ -134,6 +134,9 @@ def read_header(path: Path) -> Header:
 
 _ORIENTATION = 0x0112
 
+_MOST_PIXELS, _PIXELS_A_BYTE = 89_478_485, 32
+"""Pixels that any file may claim, at which Pillow warns, and that each byte allows; a photograph's have 1 to 16."""
+
 
 def _is_deep(mode: str) -> bool:
     """Whether a mode of Pillow is that of grey with 16 bits, in any of its versions."""
@@ -147,11 +150,13 @@ def _open_image(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(require_regular_file(path), formats=("JPEG", "PNG")) as image:
+                if image.width * image.height > (most := grow_limit(_MOST_PIXELS, path, _PIXELS_A_BYTE)):
+                    rule = f"too large an image: {image.width} x {image.height} pixels in {path.stat().st_size} bytes"
+                    raise BadFileError(path, f"{rule}, of which at most {most} are read")
                 yield image
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadFileError(path, f"too large an image ({error})") from None
+    except Image.DecompressionBombError:
+        raise BadFileError(path, "too large an image (179 megapixels are read at most): shrink it") from None
     except UnidentifiedImageError:
         raise BadFileError(path, "not a JPEG or PNG image") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:

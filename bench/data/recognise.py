@@ -14,7 +14,7 @@ from bench.data.coco import get_list, list_categories, read_document
 from bench.data.datasets import list_datasets
 from bench.data.description import Description
 from bench.data.label_table import read_records
-from bench.data.left_out import LeftOut, find_unreadable_images, leave_out
+from bench.data.left_out import LeftOut, drop_suffix, find_unreadable_images, leave_out
 from bench.data.lists import read_lines
 from bench.data.mask_folders import MASK_FOLDERS, find_listed_masks, find_masks
 from bench.data.own import find_photograph, list_photographs
@@ -103,7 +103,7 @@ def _look_for_voc(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
     ids, names = list(classes), sorted({name for some in classes.values() for name in some})
     lists = _find_lists(folder, names)
     splits: dict[str, Any] = {name: str(path.relative_to(folder)) for name, path in lists.items()}
-    for path in sorted((folder / "ImageSets" / "Segmentation").glob("*.txt")):
+    for path in sorted((folder / "ImageSets" / "Segmentation").glob("[!.]*.txt")):
         if (lacking := find_listed_masks(folder, read_lines(path), str(path.relative_to(folder)))) is not None:
             left_out.append(lacking)
         else:
@@ -119,7 +119,7 @@ def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[s
     """Yield each folder that holds annotations, with the names of the classes of each; other XML files are left out."""
     for name in ("Annotations", "annotations", "."):
         classes: dict[str, list[str]] = {}
-        for file in sorted((folder / name).glob("*.xml")):
+        for file in sorted((folder / name).glob("[!.]*.xml")):
             try:
                 found = parse_xml(file).iterfind("object")
             except BadFileError as error:
@@ -128,18 +128,20 @@ def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[s
                 classes[file.stem] = [(item.findtext("name") or "").strip() for item in found]
         if classes:
             yield name, classes
+        elif lost := tuple(str(path.relative_to(folder)) for path in sorted((folder / name).glob("[!.]*.XML"))):
+            left_out.append(LeftOut(lost, "annotations end in .xml in small letters", "Rename them"))
 
 
 def _find_lists(folder: Path, classes: Sequence[str]) -> dict[str, Path]:
     """Find the lists of images, by name, without those of a class."""
-    lists = {path.stem: path for path in sorted((folder / "ImageSets" / "Main").glob("*.txt"))}
+    lists = {path.stem: path for path in sorted((folder / "ImageSets" / "Main").glob("[!.]*.txt"))}
     of_a_class = {f"{label}_{split}" for label in classes for split in lists}
     return {name: path for name, path in lists.items() if name not in of_a_class}
 
 
 def _find_unlisted(folder: Path, annotations: str, ids: Sequence[str], lists: dict[str, Path]) -> Iterator[LeftOut]:
     """Find the lists that are not where lists are looked for, and the annotations that are in none."""
-    for path in sorted([*folder.glob("*.txt"), *folder.glob("ImageSets/*.txt")]):
+    for path in sorted([*folder.glob("[!.]*.txt"), *folder.glob("ImageSets/[!.]*.txt")]):
         if {line.strip() for line in path.read_text("utf-8", "replace").splitlines()} & {*ids}:
             advice = "Move it there, and run data init again"
             yield LeftOut((str(path.relative_to(folder)),), "lists are read from ImageSets/Main", advice)
@@ -171,12 +173,12 @@ def _look_for_coco(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
     if max(numbers.values(), default=1) > 1:
         keys["ids"] = "file"
         notes.append("image numbers repeat across splits: ids are file names instead")
-    images = [str(Path(name).with_suffix("")) for one in documents.values() for name in _list_file_names(one)]
+    images = [drop_suffix(name) for one in documents.values() for name in _list_file_names(one)]
     return _add_masks(folder, keys, images, left_out, notes)
 
 
 def _read_instances(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
+    for path in sorted([*folder.glob("[!.]*.json"), *folder.glob("[!.]*/[!.]*.json")]):
         try:
             document = read_document(path)
             for key in ("images", "annotations", "categories"):
@@ -215,11 +217,11 @@ def _look_for_csv(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
     if (folder / BOXES).is_file():
         advice = "Add the columns x1, y1, x2 and y2 there"
         left_out.append(LeftOut((BOXES,), "boxes are read from the tables of splits", advice))
-    return _add_masks(folder, keys, [str(Path(name).with_suffix("")) for name in files], left_out)
+    return _add_masks(folder, keys, [drop_suffix(name) for name in files], left_out)
 
 
 def _read_tables(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name != BOXES):
+    for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() == ".csv" and path.name != BOXES):
         try:
             yield path, list(read_records(path))
         except BadFileError as error:
@@ -261,7 +263,9 @@ def _refuse_lost_labels(folder: Path, classes: Sequence[str], left_out: Sequence
 def _find_other_tables(folder: Path, left_out: Sequence[LeftOut]) -> Iterator[LeftOut]:
     """Find the tables that are no CSV files directly in the folder."""
     known = {BOXES, *(name for one in left_out for name in one.files)}
-    paths = [path for path in sorted([*folder.glob("*"), *folder.glob("*/*")]) if path.suffix.lower() in _TABLES]
+    paths = [
+        path for path in sorted([*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")]) if path.suffix.lower() in _TABLES
+    ]
     if names := tuple(name for path in paths if (name := str(path.relative_to(folder))) not in known):
         yield LeftOut(names, "tables are CSV files directly in the folder", "Save them there as CSV")
 

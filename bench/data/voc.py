@@ -110,7 +110,8 @@ class VocDataset(Dataset):
 
     def splits(self) -> tuple[str, ...]:
         """Return the names of the lists, without those of one class (`aeroplane_train`)."""
-        names = {f"{prefix}{path.stem}" for prefix, folder in self._lists for path in folder.glob("*.txt")}
+        paths = ((prefix, path) for prefix, folder in self._lists for path in folder.glob("*.txt"))
+        names = {f"{prefix}{path.stem}" for prefix, path in paths if re.fullmatch(_SAFE_NAME, path.stem)}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 

@@ -30,7 +30,7 @@ import pyarrow as pa
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from bench.core.files import require_regular_file
+from bench.core.files import grow_limit, require_regular_file
 from bench.data.ground_truth import PRESENT, GroundTruth, find_image
 from bench.data.lists import read_lines
 from bench.data.safe_pickle import Array, read_arrays
@@ -49,13 +49,16 @@ _UNNAMED = "arr_0"
 """What np.savez calls an array that has no name."""
 
 _LARGEST = 1 << 26
-"""Pixels of the largest map that is read, and of all maps of an image."""
+"""Pixels of the largest map that is read."""
 
 _MOST_CLASSES, _LONGEST_NAME = 100_000, 200
 """Of a list of classes in a pickle: an array of them is as wide as the longest."""
 
 _HEADER = 1 << 16
 """Bytes that may stand before the numbers of a `.npy` file."""
+
+_MOST_BYTES = 8 * _LARGEST + _HEADER
+"""What an archive may unpack to, unless it is larger on the disk."""
 
 _NO_ARRAY = (
     OSError,
@@ -122,6 +125,7 @@ def read_map(path: Path) -> NDArray[np.floating]:
     Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
     """
     stored = _load_npy(path)
+    stored = stored if isinstance(stored, dict) else _drop_single_axes(stored, 0)
     if isinstance(stored, dict) or stored.ndim != 2:
         raise BadFileError(path, "expected one array (h, w) of numbers")
     return check_map(path, stored, None)
@@ -202,6 +206,8 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
     if isinstance(stored, dict) and len(stored) == 1:
         ((name, only),) = stored.items()
         stored = only if only.ndim == 3 or name == _UNNAMED or entry.label is not None else stored
+    if not isinstance(stored, dict):
+        stored = _drop_single_axes(stored, len(source.channels) if entry.label is None else 0)
     if isinstance(stored, dict):
         pairs = _pair_members(stored, source.channels, truth, refuse)
     elif stored.ndim == 3 and entry.label is None:
@@ -209,7 +215,7 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
             refuse(_describe_channels(stored.shape, source, truth))
         pairs = [*zip(source.channels, stored, strict=True)]
     elif stored.ndim != 2:
-        refuse(f"expected one array (h, w) or (C, h, w), but its shape is {stored.shape}")
+        refuse(f"expected one array (h, w) or (C, h, w) of an image, but its shape is {stored.shape}")
     else:
         label = _find_single_class(entry, truth, refuse) if entry.label is None else entry.label
         pairs = [(label, stored)]
@@ -219,8 +225,22 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
     return [(label, map_) for label, map_ in pairs if label is not None]
 
 
+def _drop_single_axes(stored: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Drop the axes of length 1 that frameworks add: (1, C, h, w), (1, 1, h, w), (h, w, 1), and (1, h, w) of a class.
+
+    channels: C, 0 where one map (h, w) is expected.
+    """
+    while stored.ndim > 3 and len(stored) == 1:
+        stored = stored[0]
+    if stored.ndim == 3 and stored.shape[2] == 1 < min(stored.shape[:2]) and len(stored) != channels:
+        return stored[:, :, 0]
+    return stored[0] if stored.ndim == 3 and len(stored) == 1 != channels else stored
+
+
 def _describe_channels(shape: tuple[int, ...], source: _Source, truth: GroundTruth) -> str:
     count = len(source.channels)
+    if shape[2] == count:
+        return f"expected ({count}, h, w), but its shape is {shape}: save array.transpose(2, 0, 1)"
     if source.is_named:
         names = [BACKGROUND if label is None else truth.classes[label] for label in source.channels]
         return f"its shape is {shape}, but {CLASSES} names {count} channels: {format_names(names, 20)}"
@@ -300,11 +320,9 @@ def _open_archive(path: Path) -> Iterator[Load]:
 def _load_npy(path: Path) -> Stored:
     """Read an array, by memory map, or a dict of arrays. Raises BadFileError."""
     try:
-        if require_regular_file(path).stat().st_size > 8 * _LARGEST + _HEADER:
-            raise BadFileError(path, f"a map must have at most {_LARGEST} numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file:
+            with require_regular_file(path).open("rb") as file:
                 holds_objects = _read_header(path, file, path.stat().st_size)
                 start = file.tell()
             if holds_objects:
@@ -362,8 +380,8 @@ def _is_class(value: Any) -> bool:
 def _load_npz(path: Path) -> Stored:
     """Read the arrays of an archive. Raises BadFileError."""
     with _open_zip(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > 8 * _LARGEST + _HEADER:
-            raise BadFileError(path, f"the maps of an image must have at most {_LARGEST} numbers")
+        if sum(member.file_size for member in archive.infolist()) > (most := grow_limit(_MOST_BYTES, path, 1)):
+            raise BadFileError(path, f"the maps of an image may unpack to {format_bytes(most)} at most")
         return {name.removesuffix(".npy"): _load_member(path, archive, name) for name in archive.namelist()}
 
 
@@ -380,8 +398,8 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     try:
         member = archive.getinfo(name)
-        if member.file_size > 8 * _LARGEST + _HEADER:
-            raise BadFileError(path / name, f"a map must have at most {_LARGEST} numbers")
+        if member.file_size > (most := grow_limit(_MOST_BYTES, path, 1)):
+            raise BadFileError(path / name, f"the maps of an image may unpack to {format_bytes(most)} at most")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with archive.open(member) as stream:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.core.files import atomic_file, digest, file_digest, list_files, require_regular_file
+from bench.core.files import atomic_file, digest, file_digest, grow_limit, list_files, require_regular_file
 from bench.data.ground_truth import FEW, GroundTruth, find_image, require_image
 from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line, format_bytes
 
@@ -46,7 +46,7 @@ Arrays = Callable[[], Iterator[NDArray[Any]]]
 """The arrays of a folder's rows, in their order, one in memory at a time."""
 
 MAX_ROWS = 10_000_000
-"""A file with more rows is refused before it is read: a few compressed kilobytes can claim any number."""
+"""A file with more rows is refused before it is read, unless it is large on the disk, as for the limits below."""
 
 MAX_BYTES = 3 << 28
 """A table whose metadata gives a larger unpacked size is refused before it is read."""
@@ -73,7 +73,7 @@ class About:
         object.__setattr__(self, "made_by", escape_text(self.made_by, most=100))
 
 
-_COUNTED = frozenset({".npy", ".npz", ".parquet", ".png", ".txt"})
+COUNTED = frozenset({".npy", ".npz", ".parquet", ".png", ".txt"})
 """Suffixes of files that predictions in a folder consist of."""
 
 _LARGEST = 1 << 36
@@ -97,7 +97,7 @@ class Predictions:
         path = Path(self.source)
         if not path.is_dir():
             return file_digest(path)
-        files = [file for file in list_files(path, "[!.]*") if file.suffix in _COUNTED and file.is_file()]
+        files = [file for file in list_files(path) if file.suffix in COUNTED and file.is_file()]
         for file in files:
             if file.stat().st_size > _LARGEST:
                 raise BadFileError(file, f"larger than any file of predictions ({format_bytes(_LARGEST)}). Remove it")
@@ -188,10 +188,9 @@ def read(path: Path, *kinds: str) -> Predictions:
             table = file.read(columns=list(_COLUMNS[kind]))
             if len(table) != file.metadata.num_rows:
                 raise BadFileError(path, f"its metadata gives {file.metadata.num_rows} rows, but it has {len(table)}")
-        if (
-            text := sum(map(_count_text_bytes, table.select([n for n in _TEXT if n in table.column_names])))
-        ) > MAX_TEXT_BYTES:
-            raise BadFileError(path, f"has {text >> 20} MiB of text; at most {MAX_TEXT_BYTES >> 20} MiB are read")
+        text = sum(map(_count_text_bytes, table.select([n for n in _TEXT if n in table.column_names])))
+        if text > (most := grow_limit(MAX_TEXT_BYTES, path, 8)):
+            raise BadFileError(path, f"has {text >> 20} MiB of text; at most {most >> 20} MiB are read")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadFileError(path, f"not a readable parquet file ({first_line(error)}); write it again") from None
     ids = None if note.ids is None else tuple(note.ids)
@@ -268,12 +267,12 @@ def _check_columns(path: Path, kind: str, schema: pa.Schema) -> None:
 
 
 def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
-    if file.num_rows > MAX_ROWS:
+    if file.num_rows > (most := grow_limit(MAX_ROWS, path, 1 / 4)):
         hint = "; the five best of an image are enough for top-1 and top-5" if kind == "scores" else ""
-        raise BadFileError(path, f"has {file.num_rows} rows; at most {MAX_ROWS} are read{hint}")
+        raise BadFileError(path, f"has {file.num_rows} rows; at most {most} are read{hint}")
     size = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
-    if kind in KINDS and size > MAX_BYTES:
-        raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
+    if kind in KINDS and size > (most := grow_limit(MAX_BYTES, path, 8)):
+        raise BadFileError(path, f"unpacks to {size >> 20} MiB; at most {most >> 20} MiB are read")
 
 
 def _count_text_bytes(column: pa.ChunkedArray) -> int:

@@ -76,7 +76,7 @@ def png_that_claims(width: int, height: int) -> bytes:
         (b"GIF89a" + bytes(40), "not a JPEG or PNG image"),
         (b"\xff\xd8\xff\xe0", "not a"),
         (png_that_claims(60_000, 60_000), "too large an image"),
-        (png_that_claims(10_000, 10_000), "too large an image"),
+        (png_that_claims(10_000, 10_000), "too large an image: 10000 x 10000 pixels in [0-9]+ bytes"),
         (png_that_claims(100, 100), "not a readable image"),
     ],
 )
@@ -85,6 +85,14 @@ def test_what_is_no_image_is_named_with_its_rule(tmp_path: Path, content: bytes,
     path.write_bytes(content)
     with pytest.raises(BadFileError, match=rf"a\.jpg: {rule}"):
         read_image(path)
+
+
+def test_an_image_that_is_large_on_the_disk_may_be_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    monkeypatch.setattr("bench.data.pixels._MOST_PIXELS", 100)
+    assert read_image(saved(tmp_path / "a.jpg", Image.fromarray(noise))).shape == (3, 64, 64)
+    with pytest.raises(BadFileError, match="too large an image"):
+        read_image(saved(tmp_path / "b.png", Image.new("L", (640, 640))))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])

@@ -261,3 +261,50 @@ def test_names_that_cannot_be_read_say_why(layout: str, tmp_path: Path) -> None:
         else:
             assert any("(not in any split): images/" in one and one.isprintable() for one in name_left_out(folder))
         (below / name).unlink()
+
+
+JUNK = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(60)
+"""What macOS writes beside files on foreign disks."""
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_what_macos_leaves_beside_files_is_no_data(layout: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    _, before = describe(folder)
+    ids = [before.ground_truth(split).ids for split in before.splits()]
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(JUNK)
+    described, after = describe(folder)
+    assert [after.ground_truth(split).ids for split in after.splits()] == ids
+    assert not described.left_out
+    assert not list(after.find_left_out())
+
+
+def test_masks_may_end_in_capital_letters(tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    for path in (folder / "masks").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    _, dataset = describe(folder)
+    assert dataset.ground_truth("test").masks is not None
+    assert not list(dataset.find_left_out())
+
+
+def test_annotations_in_capital_letters_are_named(tmp_path: Path) -> None:
+    folder = own_cases.write_voc(tmp_path / "set")
+    for path in (folder / "Annotations").iterdir():
+        path.rename(path.with_suffix(".XML"))
+    with pytest.raises(RequestError, match=r"12 files left out \(annotations end in \.xml in small letters\): Annot"):
+        describe(folder)
+
+
+def test_a_table_may_name_photographs_without_suffix(tmp_path: Path) -> None:
+    folder = own_cases.write_csv(tmp_path / "set")
+    for path in [*(folder / "images").iterdir(), *(folder / "masks").iterdir()]:
+        path.rename(path.with_name(f"{path.stem}.v2{path.suffix}"))
+    for path in folder.glob("*.csv"):
+        path.write_text(path.read_text("utf-8").replace(".jpg", ".v2"), "utf-8")
+    _, dataset = describe(folder)
+    truth = dataset.ground_truth("test")
+    assert not dataset.list_missing_images(truth.ids)
+    assert truth.size.min() > 0
+    assert truth.masks is not None

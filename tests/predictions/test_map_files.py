@@ -119,7 +119,8 @@ def test_a_dict_may_have_some_classes_and_tensors_that_are_views(tmp_path: Path,
     ("stored", "rule"),
     [
         (MAPS[0][:2], r"expected \(3, h, w\), a map for each class of toy .*, but .* \(2, 4, 5\); .*classes.txt"),
-        (MAPS, r"expected one array \(h, w\) or \(C, h, w\), but its shape is \(2, 3, 4, 5\)"),
+        (MAPS, r"expected one array \(h, w\) or \(C, h, w\) of an image, but its shape is \(2, 3, 4, 5\)"),
+        (MAPS[0].transpose(1, 2, 0), r"its shape is \(4, 5, 3\): save array.transpose\(2, 0, 1\)"),
         (MAPS[0, 0], r"an array \(h, w\) is of one class, but '2007_02' shows several .*2007_02_cat\.npy"),
         ({3: MAPS[0, 0]}, "Unknown class of toy '3'.* a number from 0 to 2"),
         ({"cow": MAPS[0, 0]}, "Unknown class of toy 'cow'"),
@@ -142,6 +143,18 @@ def test_what_is_no_maps_of_the_classes_is_refused_with_what_to_do(
     np.save(tmp_path / IDS[1], array)
     with pytest.raises(BadFileError, match=rule):
         read(tmp_path, truth)
+
+
+@pytest.mark.parametrize("axes", [(None,), (None, None)])
+def test_single_axes_before_the_classes_are_dropped(axes: tuple[None, ...], tmp_path: Path, truth: GroundTruth) -> None:
+    assert read(each(lambda path, maps: np.save(path, maps[axes]))(tmp_path), truth) == ALL
+
+
+@pytest.mark.parametrize("place", [(0,), (0, 1), (2,)])
+def test_single_axes_of_one_map_are_dropped(place: tuple[int, ...], tmp_path: Path, truth: GroundTruth) -> None:
+    np.save(tmp_path / IDS[0], np.expand_dims(MAPS[0, 1], place))
+    np.save(tmp_path / f"{IDS[1]}_eel", np.expand_dims(MAPS[1, 2], place))
+    assert read(tmp_path, truth) == [ALL[1], ALL[5]]
 
 
 @pytest.mark.parametrize(
@@ -231,9 +244,12 @@ def test_an_archive_that_claims_or_packs_too_much_is_refused(
     with pytest.raises(BadFileError, match=r"2007_01\.npz/a\.npy: its header claims float32 \(3, 9999999999, .* 1 KiB"):
         read(tmp_path, truth)
     np.savez_compressed(tmp_path / IDS[0], np.zeros((3, 400, 400)))
-    monkeypatch.setattr("bench.predictions.map_files._LARGEST", 1000)
-    with pytest.raises(BadFileError, match="must have at most 1000 numbers"):
+    monkeypatch.setattr("bench.predictions.map_files._MOST_BYTES", 1000)
+    with pytest.raises(BadFileError, match="may unpack to 3 KiB at most"):
         read(tmp_path, truth)
+    for name in IDS:
+        np.savez(tmp_path / name, MAPS[0].repeat(9, 1).repeat(9, 2))  # as large on the disk as unpacked
+    assert len(read(tmp_path, truth)) == 6
 
 
 def test_nothing_is_executed(tmp_path: Path, truth: GroundTruth, monkeypatch: pytest.MonkeyPatch) -> None:

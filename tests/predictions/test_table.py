@@ -149,8 +149,15 @@ def test_malformed_metadata_is_refused(note: Any, tmp_path: Path) -> None:
 def test_more_rows_than_can_be_right_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictions, "MAX_ROWS", 1)
-    refused(with_note(tmp_path / "p.parquet", {"kind": "boxes"}), "has 2 rows; at most 1 are read")
+    monkeypatch.setattr(predictions, "MAX_ROWS", 1000)
+    same = pa.concat_tables([table(rows=1)] * 20_000).combine_chunks()
+    refused(with_note(tmp_path / "p.parquet", {"kind": "boxes"}, same), "has 20000 rows; at most 1[0-9]{3} are read")
+
+
+def test_what_lies_on_the_disk_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("MAX_ROWS", "MAX_BYTES", "MAX_TEXT_BYTES"):
+        monkeypatch.setattr(predictions, limit, 1)
+    assert len(read(with_note(tmp_path / "p.parquet", {"kind": "boxes"})).table) == 2
 
 
 @pytest.mark.parametrize(

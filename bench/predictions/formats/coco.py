@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import from_coco
+from bench.core.files import grow_limit
 from bench.data.coco import CATEGORY_IDS, CLASSES
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
@@ -32,10 +33,10 @@ from bench.predictions.formats.rows import accept, cover_all_images, make_table,
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
 MAX_BYTES = 1 << 30
-"""A larger JSON file is refused: it is held in memory as a whole."""
+"""A gzipped JSON file that unpacks to more is refused: it is held in memory as a whole."""
 
 MAX_COMMAS = 1 << 26
-"""A file with more commas is refused: each entry that one may stand for takes a hundred bytes."""
+"""More commas are refused, unless the file is large: each entry that one may stand for takes a hundred bytes."""
 
 _AT_ONCE = 4096
 """Entries that are decoded together."""
@@ -112,17 +113,17 @@ def _split(path: Path) -> Iterator[tuple[int, list[Any]]]:
         entries = _SPLITTER.decode(content)
     except (msgspec.MsgspecError, RecursionError):
         entries = _parse_leniently(path, content)
-    if len(entries) > MAX_ROWS:
-        raise BadFileError(path, f"has {len(entries)} entries; at most {MAX_ROWS} are read")
+    if len(entries) > (most := grow_limit(MAX_ROWS, path, 1 / 32)):
+        raise BadFileError(path, f"has {len(entries)} entries; at most {most} are read")
     for row in range(0, len(entries), _AT_ONCE):
         yield row, entries[row : row + _AT_ONCE]
 
 
 def _content(path: Path) -> bytes:
     """Read the file. Raises BadFileError if parsing it would take gigabytes."""
-    content = read_bytes(path, MAX_BYTES)
-    if content.count(b",") > MAX_COMMAS:
-        raise BadFileError(path, f"COCO JSON of more than {MAX_COMMAS} values is not read; write parquet")
+    content = read_bytes(path, grow_limit(MAX_BYTES, path, 1))
+    if content.count(b",") > (most := grow_limit(MAX_COMMAS, path, 1 / 8)):
+        raise BadFileError(path, f"COCO JSON of more than {most} values is not read; write parquet")
     return content.removeprefix(b"\xef\xbb\xbf")
 
 

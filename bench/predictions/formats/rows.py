@@ -19,13 +19,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
-from bench.core.files import require_regular_file
+from bench.core.files import grow_limit, require_regular_file
 from bench.data.ground_truth import GroundTruth
 from bench.errors import BadFileError, WrongKindError, first_line, format_bytes, format_count
 from bench.predictions.table import KINDS, About, Predictions
 
 MAX_LINES = 5_000_000
-"""A text file of more lines, or of more scores, is refused: it would take minutes."""
+"""A text file of more lines, or of more scores, is refused: it would take minutes. A large one may have more."""
+
+_LINES_A_BYTE = 1 / 8
+"""Each byte of a file, as it lies on the disk, allows so many lines."""
 
 MAX_LINE = 1 << 20
 """Characters of the longest line that is read."""
@@ -57,9 +60,10 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    most = grow_limit(MAX_LINES, path, _LINES_A_BYTE)
     for row, line in enumerate(iter(partial(file.readline, MAX_LINE), "")):
-        if row >= MAX_LINES or len(line) == MAX_LINE:
-            rule = f"at most {MAX_LINES} lines are read, each of less than {MAX_LINE} characters"
+        if row >= most or len(line) == MAX_LINE:
+            rule = f"at most {most} lines are read, each of less than {MAX_LINE} characters"
             raise BadFileError(path, rule, row=row)
         yield line
 
@@ -92,10 +96,11 @@ def make_predictions(
     convert: Callable[[FloatArray], FloatArray] = lambda corners: corners,
 ) -> Predictions:
     """Rows as predictions of a kind; their numbers are its own columns, after `convert` of a box's corners (n, 4)."""
+    most = grow_limit(MAX_LINES, path, _LINES_A_BYTE)
     image, label, values = array("i"), array("i"), array("d")  # a tenth of what tuples and lists take
     for number, (of_image, of_class, numbers) in enumerate(rows):
-        if number >= MAX_LINES:
-            raise BadFileError(path, f"has more than {MAX_LINES} rows; write parquet for as many")
+        if number >= most:
+            raise BadFileError(path, f"has more than {most} rows; write parquet for as many")
         image.append(of_image)
         label.append(of_class)
         values.extend(numbers)

@@ -26,7 +26,7 @@ from bench.predictions.formats.rows import (
     open_lines,
     parse_number,
 )
-from bench.predictions.table import About, Predictions
+from bench.predictions.table import COUNTED, About, Predictions
 
 _TASKS = {"1": "cls", "2": "cls", "3": "det", "4": "det"}
 """VOC's competitions: 1 and 2 classify, 3 and 4 detect; the even ones with outside data."""
@@ -61,9 +61,12 @@ def _voc_files(folder: Path, truth: GroundTruth) -> tuple[str, str, dict[int, Pa
             raise BadFileError(file, f"a second file of class {truth.classes[label]!r}, beside {other}")
     if not found:
         expected = f"comp4_det_{truth.split}_{truth.classes[0]}.txt"
-        seen = format_names(sorted(file.name for file in list_files(folder, "*")), 3)
+        there = list_files(folder)
+        seen = format_names(sorted(file.name for file in there), 3)
+        capital = next((file for file in there if file.suffix != file.suffix.lower() in COUNTED), None)
+        advice = f"; suffixes are in small letters: rename {capital.name}" if capital else ""
         kinds = "VOC text files, arrays, masks or shards that this protocol evaluates"
-        raise BadFileError(folder, f"a folder of {seen}, which are no {kinds}; expected names like {expected}")
+        raise BadFileError(folder, f"a folder of {seen}, which are no {kinds}; expected names like {expected}{advice}")
     if len(found) > 1:
         sets = ", ".join(f"comp{comp} on {split}" for comp, split in found)
         raise BadFileError(folder, f"holds several sets of VOC text files ({sets}); give each a folder of its own")
