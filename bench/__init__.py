@@ -5,10 +5,34 @@ Importing it loads nothing: what it offers (`bench.api`) is loaded when it is fi
 
 from typing import TYPE_CHECKING
 
-__all__ = ["audit", "compare", "datasets", "load_model", "methods", "protocols", "results", "run", "score", "table"]
+__all__ = [
+    "analyse_errors",
+    "audit",
+    "compare",
+    "datasets",
+    "load_model",
+    "methods",
+    "protocols",
+    "results",
+    "run",
+    "score",
+    "table",
+]
 
 if TYPE_CHECKING:
-    from bench.api import audit, compare, datasets, load_model, methods, protocols, results, run, score, table
+    from bench.api import (
+        analyse_errors,
+        audit,
+        compare,
+        datasets,
+        load_model,
+        methods,
+        protocols,
+        results,
+        run,
+        score,
+        table,
+    )
 else:  # a type checker would take every name for one of ours
 
     def __getattr__(name):

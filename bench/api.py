@@ -22,6 +22,7 @@ from bench.verbs.arguments import check_arguments
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison
+    from bench.analysis.errors import ErrorAnalysis
     from bench.execution.trained import TrainedModel
     from bench.notebook import ForecastList, NotebookResult, ResultList, TableList
     from bench.predictions.decode import BoxRule, MaskRule
@@ -29,7 +30,19 @@ if TYPE_CHECKING:
     from bench.records.result import Result, Supervision
     from bench.verbs.scoring import AuditReport
 
-__all__ = ["audit", "compare", "datasets", "load_model", "methods", "protocols", "results", "run", "score", "table"]
+__all__ = [
+    "analyse_errors",
+    "audit",
+    "compare",
+    "datasets",
+    "load_model",
+    "methods",
+    "protocols",
+    "results",
+    "run",
+    "score",
+    "table",
+]
 
 Folder = str | os.PathLike[str]
 Names = str | Sequence[str]
@@ -411,6 +424,54 @@ def compare(
     return result_verbs.compare(
         a, b, places=places, measured=measured, protocol=protocol, per_class=per_class, anyway=anyway
     )
+
+
+@check_arguments
+def analyse_errors(
+    names: str | Result | Sequence[str | Result] = (),
+    *,
+    predictions: Source | None = None,
+    protocol: str | None = None,
+    track: str | None = None,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    split: str | None = None,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    results: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> list[ErrorAnalysis]:
+    """Sort the errors of results, or of predictions, by their kind: what each costs, or its share.
+
+    Args:
+        names: Results whose predictions the runs folder keeps: each as such, by its address, possibly abbreviated, by
+            the path of its record, or by its method, of which the first seed is taken.
+        predictions: Boxes from elsewhere, instead of results, as `score` takes them; they need a protocol.
+        protocol: Results of this protocol, where methods have results of several.
+        track: Results of this track, where methods have others too.
+        data: With predictions: evaluate on this dataset.
+        data_option: Options of the dataset.
+        split: With predictions: evaluate on this split instead of the protocol's.
+        data_root: Root folder of the datasets.
+        runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
+        results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
+        plugin: Files with methods or protocols of your own.
+        progress: Called with each event.
+    """
+    from bench.verbs.errors import analyse_file, analyse_results
+
+    _use_plugins(plugin)
+    places, measured = _make_places(data_root, runs), _find_measured(results)
+    if predictions is not None and protocol is not None:
+        where: dict[str, Any] = {"data": _name_dataset(data), "data_options": data_option, "split": split}
+        return [analyse_file(predictions, protocol, places=places, **where)]
+    if predictions is not None:
+        raise RequestError("predictions need a protocol.")
+    chosen = [names] if isinstance(names, str) or not isinstance(names, Sequence) else names
+    how: dict[str, Any] = {"protocol": protocol, "track": track, "data_options": data_option}
+    found = analyse_results(chosen, places=places, measured=measured, progress=_make_progress(progress), **how)
+    return [one.analysis for one in found]
 
 
 @check_arguments

@@ -529,6 +529,32 @@ class ReportedTableDocument(NamedDocument):
     marked: int
 
 
+class ErrorKindDocument(TypedDict):
+    """A kind of error: how often it occurs, and what it costs or its share."""
+
+    name: str
+    count: int | None
+    value: float | None
+    interval: Interval | None
+
+
+class ErrorAnalysisDocument(TypedDict):
+    """The errors of one evaluation; `cost` is the metric that `value` is of, null where it is a share."""
+
+    name: str
+    protocol: str
+    evaluated_on: str
+    cost: str | None
+    kinds: list[ErrorKindDocument]
+    groups: Mapping[str, Mapping[str, list[ErrorKindDocument]]]
+
+
+class ErrorsDocument(TypedDict):
+    """`errors`."""
+
+    results: list[ErrorAnalysisDocument]
+
+
 class SheetDocument(TypedDict):
     """`show run ADDRESS --images N`."""
 

@@ -31,6 +31,7 @@ GROUPS = {
         "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),
         "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
         "compare": ("compare:compare", "Compare two methods or results on the same images."),
+        "errors": ("errors:errors", "Sort the errors of results by their kind."),
         "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
         "report": ("report:report", "Write the static site."),
     },

@@ -5,25 +5,23 @@ Everything is read from what the runs folder keeps; maps that were not kept are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench import registry
 from bench.core.files import Places
-from bench.data.dataset import read_split
-from bench.data.datasets import Dataset, open_dataset
-from bench.data.ground_truth import GroundTruth, Part
+from bench.data.datasets import Dataset
+from bench.data.ground_truth import GroundTruth
 from bench.data.pixels import read_pixels
-from bench.errors import BenchError, MissingDataError, RequestError
+from bench.errors import BenchError
 from bench.gallery.drawing import canvas
+from bench.gallery.evaluated import Evaluated, load_evaluated
 from bench.gallery.image_card import TAU, Example, Maps, Run, example, goodness
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
@@ -46,22 +44,18 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
 
     Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
     """
-    result = kept.result
-    outcomes, folder = _locate_files(kept, places)
-    dataset = open_dataset(result.dataset, places, options)
-    truth = read_split(dataset, result.split)
-    if result.truth_digest not in (truth.digest, *map(truth.digest_part, get_args(Part))):
-        raise RequestError(
-            f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "
-            f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."
-        )
-    found = {
-        kind: resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
-        for kind in result.predictions_digest
-    }
+    evaluated = load_evaluated(kept, places, options)
+    return draw_images(kept, places, evaluated, lambda outcomes: _choose_images(outcomes, evaluated.truth, number))
+
+
+def draw_images(
+    kept: StoredResult, places: Places, evaluated: Evaluated, choose: Callable[[pa.Table], Mapping[str, Sequence[int]]]
+) -> Sheet:
+    """Draw images of a stored result; choose: from its outcomes to indices of images, by title."""
+    result, (dataset, truth, found, outcomes) = kept.result, evaluated
     table = pq.read_table(outcomes)
-    chosen, values = _choose_images(table, truth, number)
-    rows = [row for some in chosen.values() for row in some]
+    chosen, values = choose(table), _evaluate_images(table, truth)
+    rows = list(dict.fromkeys(row for some in chosen.values() for row in some))
     missing = dataset.list_missing_images([truth.ids[row] for row in rows])
     maps, notes = _maps(result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing])
     run = Run(truth, found, table, _masks(found, rows), maps, result.config.get("tau", TAU))
@@ -78,35 +72,23 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     return Sheet(result, examples, notes)
 
 
-def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
-    """Outcomes and predictions of a result. Raises MissingDataError."""
-    result = kept.result
-    again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
-    if result.method not in registry.methods():
-        again = "They were scored from a file, of which nothing is kept: only runs have pictures."
-    outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions_folder(result.predictions)
-    if not folder.is_dir():
-        raise MissingDataError(f"The predictions of result {result.address}", folder, again)
-    if not outcomes.is_file():
-        raise MissingDataError(f"The outcomes per image of result {result.address}", outcomes, again)
-    return outcomes, folder
-
-
-def _choose_images(
-    outcomes: pa.Table, truth: GroundTruth, number: int
-) -> tuple[dict[str, list[int]], NDArray[np.float64]]:
-    """Rows of the images to show, by title, and what every image (N,) was evaluated as; NaN: not by itself."""
-    image = outcomes["image"].to_numpy()
-    good = goodness(outcomes)
+def _evaluate_images(outcomes: pa.Table, truth: GroundTruth) -> NDArray[np.float64]:
+    """Return what every image (N,) was evaluated as; NaN: not by itself."""
+    image, images = outcomes["image"].to_numpy(), len(truth.ids)
     with np.errstate(invalid="ignore"):
-        values = np.bincount(image, good, len(truth.ids)) / np.bincount(image, minlength=len(truth.ids))
+        return np.asarray(np.bincount(image, goodness(outcomes), images) / np.bincount(image, minlength=images))
+
+
+def _choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[str, list[int]]:
+    """Return rows of the worst and best images, by title; of the first, where no image is evaluated by itself."""
+    values = _evaluate_images(outcomes, truth)
     evaluated = np.flatnonzero(np.isfinite(values))
     if not len(evaluated):
-        return {"First": np.argsort(truth.id_rank)[:number].tolist()}, values
+        return {"First": np.argsort(truth.id_rank)[:number].tolist()}
     ordered = evaluated[np.lexsort((truth.id_rank[evaluated], values[evaluated]))]
     backward = evaluated[np.lexsort((truth.id_rank[evaluated], -values[evaluated]))]
     worst = ordered[: (number + 1) // 2].tolist()
-    return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}, values
+    return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}
 
 
 def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dict[int, NDArray[Any]]:

@@ -72,18 +72,19 @@ def average_precision(
     """Compute the average precision of one class's rows, best first: image (n,), hit (n,).
 
     positives: (B,), the number of positives. draws: (N, B), how often replicate b contains image i. Eleven points: the
-    mean over k of the best precision at recall >= k/10, compared in integers; or at `recalls` (11,), as floats. Area:
+    mean over k of the best precision at recall >= k/10, compared in integers; or over `recalls` (k,), as floats. Area:
     under the monotone envelope (VOC 2010 and later). Non-interpolated: the mean precision at the hits.
     """
     rows = np.flatnonzero(hit)
     weight = draws[image[rows]]
+    needed = _count_needed(positives, recalls)
     true = np.cumsum(weight, axis=0)
     retrieved = np.cumsum(_count_misses_between(image, hit, rows, draws) + weight, axis=0)
     precision = true / np.maximum(retrieved, 1)  # an image is drawn a whole number of times
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     divisor = np.where(positives > 0, positives, np.nan)
     return AveragePrecision(
-        np.where(positives > 0, _sum_eleven_points(true, envelope, _count_needed(positives, recalls)) / 11, np.nan),
+        np.where(positives > 0, _sum_at_recalls(true, envelope, needed) / len(needed), np.nan),
         (weight * envelope).sum(axis=0) / divisor,
         (weight * precision).sum(axis=0) / divisor,
     )
@@ -152,7 +153,7 @@ def _count_misses_between(image: Integers, hit: Flags, rows: Integers, draws: Fl
 
 
 def _count_needed(positives: FloatArray, recalls: FloatArray | None) -> FloatArray:
-    """Count the hits (11, B) with which each recall is reached, of positives (B,)."""
+    """Count the hits (k, B) with which each recall is reached, of positives (B,)."""
     if recalls is None:
         return np.asarray(np.ceil(np.arange(11)[:, None] * positives / 10))
     total, recall = np.maximum(positives, 1), recalls[:, None]
@@ -162,8 +163,8 @@ def _count_needed(positives: FloatArray, recalls: FloatArray | None) -> FloatArr
     return np.asarray(needed)
 
 
-def _sum_eleven_points(true: FloatArray, envelope: FloatArray, needed: FloatArray) -> FloatArray:
-    """Sum (B,) over the recalls the best precision from where there are `needed` (11, B) hits; 0 if nowhere.
+def _sum_at_recalls(true: FloatArray, envelope: FloatArray, needed: FloatArray) -> FloatArray:
+    """Sum (B,) over the recalls the best precision from where there are `needed` (k, B) hits; 0 if nowhere.
 
     Hits (h, B) never decrease, so the first row that reaches k is found by bisection, for all k and replicates at once.
     """

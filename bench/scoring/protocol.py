@@ -86,7 +86,10 @@ class Family(Interface):
     computed, and what is predicted of them must change no metric. One says what ground truth it looks at by `NEEDS`: it
     is given no images that lack it, and on datasets of one's own no other ground truth is part of its results. A family
     whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
-    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from.
+    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from. One whose errors can be
+    analysed has `match_detections(truth, predictions, conventions, metric)`, which returns
+    `bench.scoring.detection_errors.MatchedDetections`, or `localize_classes(truth, predictions, conventions)`, which
+    returns `bench.scoring.box_errors.LocalizedClasses`.
     """
 
     VERSION: int

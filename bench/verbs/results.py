@@ -26,6 +26,9 @@ MEASURED, BASELINES = "measured", "baselines"
 
 LEADERBOARD = "leaderboard"
 
+_SHOWN = 10
+"""Results that a message lists before the rest is only counted."""
+
 
 def find_results(given: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of published results: the given one, or BENCH_RESULTS, or `RESULTS`."""
@@ -78,6 +81,37 @@ def compare(
     names = (one if isinstance(one, str) else one.address for one in (a, b))
     one, other = _find_sides(*names, places=places, measured=measured, protocol=protocol)
     return compare_both(one, other, per_class=per_class, anyway=anyway)
+
+
+def find_each(
+    names: Sequence[str], places: Places, measured: Path, *, protocol: str | None = None, track: str | None = None
+) -> list[StoredResult]:
+    """Return the result that each name stands for: an address, the path of a record, or a method's first seed.
+
+    protocol, track: where methods have results of several. Raises RequestError where a method has several.
+    """
+    from bench.tracks.track import read_track
+
+    known = [stored for stored in list_rankable(places, measured) if protocol in (None, stored.result.protocol)]
+    if track is not None:
+        includes = read_track(track).includes
+        known = [stored for stored in known if includes(stored.result)]
+    return [_find_one(name, known) for name in names]
+
+
+def _find_one(name: str, known: Sequence[StoredResult]) -> StoredResult:
+    sides = _list_sides(name, known)
+    if len(sides) > 1:
+        choices = [f"\n  {_describe_side(side)}" for side in sides[:_SHOWN]]
+        more = f"\n  and {len(sides) - _SHOWN} more" if len(sides) > _SHOWN else ""
+        how = "Choose one by --protocol, --track or its address."
+        raise RequestError(f"{name} has {len(sides)} results:{''.join(choices)}{more}\n{how}")
+    return sides[0][0]
+
+
+def _describe_side(side: Side) -> str:
+    result = side[0].result
+    return f"{result.protocol} on {result.dataset} {result.split}: {', '.join(one.result.address for one in side)}"
 
 
 def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str | None) -> tuple[Side, Side]:
@@ -198,6 +232,8 @@ def _make_leaderboards(
     results = [stored.result for stored in known]
     if data is not None:
         _require_dataset(data, results)
+    if not results:
+        say(f"No results in {places.runs / 'results'} or {measured}.")
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):
         dataset = data or registry.protocol(protocol).dataset or _choose_dataset(protocol, results)

@@ -23,6 +23,7 @@ from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import RankedHits, rank_rows
+from bench.scoring.detection_errors import MatchedDetections
 from bench.scoring.protocol import FamilyScore, Need, Replicates
 from protocols.scoring.coco_accumulation import (
     RECALL_POINTS,
@@ -87,6 +88,37 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     crowds = int(collect_things(truth).crowd.sum())
     counts = {"detections": len(found.image), "objects": len(truth.objects), "crowds": crowds}
     return FamilyScore(outcomes, counts, whole=_compute_whole(outcomes, len(truth.classes)))
+
+
+def match_detections(
+    truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions, metric: str
+) -> MatchedDetections:
+    """Match boxes at an IoU of .5 as `score` does, for an analysis of their errors in AP50, whatever the metric.
+
+    Raises RequestError for masks.
+    """
+    if conventions.region == "mask" or "boxes" not in predictions:
+        raise RequestError("Errors are analysed of boxes, not of masks.")
+    found = predictions["boxes"]
+    matches = _matches(truth, found, None)
+    wanted = np.flatnonzero(collect_things(truth).wanted[:, 0])
+    number = np.full(len(truth.objects) + 1, -1, dtype=np.int64)
+    number[wanted] = np.arange(len(wanted))
+    rows = np.flatnonzero((matches.place < MOST) & (matches.ignored[:, 0] & 1 == 0))
+    return MatchedDetections(
+        truth,
+        found.image[rows],
+        found.label[rows],
+        found.score[rows],
+        found.box[rows],
+        number[matches.thing[rows]],
+        truth.objects.take(wanted),
+        iou_threshold=float(IOUS[0]),
+        iou_compare=">=",
+        plus_one=True,
+        form="11-point",
+        recalls=RECALL_POINTS,
+    )
 
 
 def summarise(

@@ -47,11 +47,15 @@ class Things(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes), a bit an IoU."""
+    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes), a bit an IoU.
+
+    thing: (n,), the object that it found at the first IoU, of any size; -1 if none.
+    """
 
     place: Integers
     hit: Integers
     ignored: Integers
+    thing: Integers
 
 
 def collect_things(truth: GroundTruth) -> Things:
@@ -72,6 +76,7 @@ def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, over
     key, thing_key = (truth.pair(rows.image, rows.label) for rows in (found, truth.objects))
     place = rank_within_images(key, np.zeros_like(key), found.score)
     hit, ignored = np.zeros((2, len(key), len(SIZES)), dtype=np.uint16)
+    matches = Matches(place, hit, ignored, np.full(len(key), -1, dtype=np.int64))
     things = collect_things(truth)
     taken = np.zeros((*things.wanted.shape, len(IOUS)), dtype=np.bool_)
     for row, thing in _group_pairs(key, thing_key, place < MOST):
@@ -80,9 +85,9 @@ def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, over
         rows = rows[np.lexsort((thing[rows], overlap[rows], row[rows], place[row[rows]]))]
         turns = np.flatnonzero(np.diff(place[row[rows]])) + 1
         for turn in np.split(rows, turns) if len(rows) else ():
-            _choose(row[turn], thing[turn], overlap[turn], things, Matches(place, hit, ignored), taken)
+            _choose(row[turn], thing[turn], overlap[turn], things, matches, taken)
     ignored |= np.where(is_outside(size), EVERY_IOU & ~hit, 0)
-    return Matches(place, hit, ignored)
+    return matches
 
 
 def _choose(
@@ -100,6 +105,8 @@ def _choose(
     for bits, these in ((matches.hit, wanted), (matches.ignored, ~wanted)):
         np.bitwise_or.at(bits, (mine[these], size[these]), _BIT[iou[these]])
     taken[theirs, size, iou] = ~things.crowd[theirs]
+    first = (size == 0) & (iou == 0)
+    matches.thing[mine[first]] = theirs[first]
 
 
 def box_overlaps(truth: GroundTruth, found: ResolvedPredictions) -> Overlaps:

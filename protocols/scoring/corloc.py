@@ -19,6 +19,7 @@ from bench.core.boxes import find_best_overlaps
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
+from bench.scoring.box_errors import LocalizedClasses
 from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
@@ -48,18 +49,41 @@ class Conventions(protocol.Conventions):
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Evaluate each image and positive class. Outcomes: one row each, `hit` where localized."""
+    image, label, position = _list_pairs(truth, conventions)
+    found = predictions["boxes"]
+    pair = position[truth.pair(found.image, found.label)]
+    evaluated = _select_rows(pair, found.score, conventions.boxes)
+    passed = _is_on_object(truth, found, evaluated, conventions)
+    hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
+    hit[pair[evaluated][passed]], answered[pair[evaluated]] = True, True
+    counts = {"pairs": len(image), "hits": int(hit.sum()), "pairs_without_box": int((~answered).sum())}
+    return FamilyScore(pa.table({"image": image, "label": label, "hit": hit}), counts)
+
+
+def localize_classes(
+    truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions
+) -> LocalizedClasses:
+    """Return the best box of each image and positive class, for an analysis of errors."""
+    image, label, position = _list_pairs(truth, conventions)
+    found = predictions["boxes"]
+    pair = position[truth.pair(found.image, found.label)]
+    best = _select_rows(pair, found.score, "top")
+    box = np.full((len(image), 4), np.nan)
+    box[pair[best]] = found.box[best]
+    hit = score(truth, predictions, conventions).outcomes["hit"].to_numpy()
+    by_class = conventions.mean_over == "classes"
+    return LocalizedClasses(truth, image, label, box, hit, np.zeros(len(image), dtype=np.bool_), by_class)
+
+
+def _list_pairs(
+    truth: GroundTruth, conventions: Conventions
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """List n images (n,) and classes (n,) to localize, and the place among them of every pair, -1 of others."""
     least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
     position = np.full(truth.labels.size, -1, dtype=np.int64)
     position[truth.pair(image, label)] = np.arange(len(image))
-    found = predictions["boxes"]
-    evaluated = _select_rows(position[truth.pair(found.image, found.label)], found.score, conventions)
-    passed = _is_on_object(truth, found, evaluated, conventions)
-    asked = position[truth.pair(found.image[evaluated], found.label[evaluated])]
-    hit, answered = np.zeros(len(image), dtype=np.bool_), np.zeros(len(image), dtype=np.bool_)
-    hit[asked[passed]], answered[asked] = True, True
-    counts = {"pairs": len(image), "hits": int(hit.sum()), "pairs_without_box": int((~answered).sum())}
-    return FamilyScore(pa.table({"image": image, "label": label, "hit": hit}), counts)
+    return image, label, position
 
 
 def summarise(
@@ -74,10 +98,10 @@ def summarise(
     return {"CorLoc": ratio(hits, pairs)}
 
 
-def _select_rows(pair: NDArray[np.int64], scores: NDArray[np.float64], conventions: Conventions) -> NDArray[np.int64]:
+def _select_rows(pair: NDArray[np.int64], scores: NDArray[np.float64], boxes: str) -> NDArray[np.int64]:
     """Rows to evaluate: of each pair (-1: none that is asked for) the best, the first of equals; or all."""
     rows = np.flatnonzero(pair >= 0)
-    if conventions.boxes == "any":
+    if boxes == "any":
         return rows
     ranked = rows[np.lexsort((-scores[rows], pair[rows]))]
     return ranked[np.unique(pair[ranked], return_index=True)[1]]

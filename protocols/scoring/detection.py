@@ -8,7 +8,7 @@ makes it true; under the threshold it is false (VOCdevkit, VOCevaldet.m).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import average_precisions, rank_rows
 from bench.scoring.average_precision import rank_hits as rank_hits  # part of the family's interface
+from bench.scoring.detection_errors import MatchedDetections
 from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
@@ -53,32 +54,79 @@ class Conventions(protocol.Conventions):
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Match detections. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` objects."""
     found, objects = predictions["boxes"], _objects(truth, conventions)
+    matches = _match(truth, found, objects, conventions)
+    counted, hit = matches.counted, matches.hit
+    missed = objects.where(matches.missed)
+    evaluated = _rows(found.image[counted], found.label[counted], matches.score[counted], hit[counted], missed=False)
+    nothing = np.zeros(len(missed), dtype=np.bool_)
+    unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
+    counts = {
+        "detections": len(hit),
+        "true_positives": int(hit.sum()),
+        "duplicates": int((matches.reaches[counted] & ~hit[counted]).sum()),
+        "ignored": len(hit) - len(counted),
+        "objects": int(hit.sum()) + len(missed),
+    }
+    return FamilyScore(pa.concat_tables([evaluated, unfound]), counts)
+
+
+def match_detections(
+    truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions, metric: str
+) -> MatchedDetections:
+    """Match detections as `score` does, for an analysis of their errors in a metric."""
+    found, objects = predictions["boxes"], _objects(truth, conventions)
+    matches = _match(truth, found, objects, conventions)
+    sought = np.flatnonzero(~_is_ignored(objects, conventions))
+    number = np.full(len(objects) + 1, -1, dtype=np.int64)
+    number[sought] = np.arange(len(sought))
+    rows = matches.counted
+    return MatchedDetections(
+        truth,
+        found.image[rows],
+        found.label[rows],
+        matches.score[rows],
+        matches.box[rows],
+        np.where(matches.hit[rows], number[matches.which[rows]], -1),
+        objects.take(sought),
+        conventions.iou_threshold,
+        conventions.iou_compare,
+        conventions.plus_one,
+        "area" if metric == "mAP_area" else "11-point",
+        RECALLS[conventions.recalls],
+    )
+
+
+class _Matches(NamedTuple):
+    """Detections (n,) and objects (m,). counted: rows in ranking order, without the ignored.
+
+    which: the object of its class that a detection overlaps most, -1 without one; reaches: whether by the threshold.
+    """
+
+    score: FloatArray
+    box: FloatArray
+    which: NDArray[np.int64]
+    reaches: NDArray[np.bool_]
+    counted: NDArray[np.integer]
+    hit: NDArray[np.bool_]
+    missed: NDArray[np.bool_]
+
+
+def _match(truth: GroundTruth, found: ResolvedPredictions, objects: Objects, conventions: Conventions) -> _Matches:
     scores, boxes = _round(found, conventions)
     key, object_key = truth.pair(found.image, found.label), truth.pair(objects.image, objects.label)
     overlap, which = find_best_overlaps(boxes, key, objects.box, object_key, plus_one=conventions.plus_one)
-    matched = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
+    reaches = COMPARE[conventions.iou_compare](overlap, conventions.iou_threshold)
     sought = ~_is_ignored(objects, conventions)
-    ignored = matched.copy()
-    ignored[matched] = ~sought[which[matched]]
+    ignored = reaches.copy()
+    ignored[reaches] = ~sought[which[reaches]]
     order = rank_rows(truth, found.image, found.label, scores, stable=conventions.ties == "stable")
     counted = order[~ignored[order]]
-    claims = counted[matched[counted]]
+    claims = counted[reaches[counted]]
     finder = np.full(len(objects), -1, dtype=np.int64)
     finder[which[claims[::-1]]] = claims[::-1]  # of several claims the last written stays: the best
     hit = np.zeros(len(boxes), dtype=np.bool_)
     hit[finder[finder >= 0]] = True
-    missed = objects.where(sought & (finder < 0))
-    evaluated = _rows(found.image[counted], found.label[counted], scores[counted], hit[counted], missed=False)
-    nothing = np.zeros(len(missed), dtype=np.bool_)
-    unfound = _rows(missed.image, missed.label, np.full(len(missed), np.nan), nothing, missed=True)
-    counts = {
-        "detections": len(boxes),
-        "true_positives": int(hit.sum()),
-        "duplicates": len(claims) - int(hit.sum()),
-        "ignored": int(ignored.sum()),
-        "objects": int(sought.sum()),
-    }
-    return FamilyScore(pa.concat_tables([evaluated, unfound]), counts)
+    return _Matches(scores, boxes, which, reaches, counted, hit, sought & (finder < 0))
 
 
 def summarise(

@@ -21,6 +21,7 @@ from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
 from bench.scoring.average_precision import rank_within_images
+from bench.scoring.box_errors import LocalizedClasses
 from bench.scoring.protocol import COMPARE, FamilyScore, Need, Replicates
 
 VERSION = 1
@@ -69,6 +70,34 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     boxless = ~_images(truth, boxes.image, of_class)[image]
     counts = {"judged": int(judged[image].sum()), "blacklisted": int((~judged[image]).sum())}
     return FamilyScore(pa.table(columns), {**counts, "images_without_box_of_class": int(boxless.sum())})
+
+
+def localize_classes(
+    truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions
+) -> LocalizedClasses:
+    """Return the best box of the class that each image shows, for an analysis of errors in top-1 localization.
+
+    Of several classes it is the one that scores best, if that is one of them, else the first.
+    """
+    boxes = predictions["boxes"]
+    outcomes = score(truth, predictions, conventions).outcomes
+    judged = outcomes["localized"].to_numpy()
+    image, wrong_place, wrong_class = (
+        outcomes[name].to_numpy()[judged] for name in ("image", "top1_loc_error", "top1_cls_error")
+    )
+    label = (truth.labels[image] == PRESENT).argmax(axis=1).astype(np.int32)
+    classes = predictions.get("scores", boxes)
+    first = np.flatnonzero(rank_within_images(classes.image, classes.label, classes.score) == 0)
+    top = np.full(len(truth.ids), -1, dtype=np.int32)
+    top[classes.image[first]] = classes.label[first]
+    label = np.where(wrong_class, label, top[image])
+    position = np.full(truth.labels.size, -1, dtype=np.int64)
+    position[truth.pair(image, label)] = np.arange(len(image))
+    best = _best_of_pairs(boxes)
+    at = position[truth.pair(boxes.image[best], boxes.label[best])]
+    box = np.full((len(image), 4), np.nan)
+    box[at[at >= 0]] = boxes.box[best[at >= 0]]
+    return LocalizedClasses(truth, image, label, box, ~wrong_place, wrong_class, by_class=False)
 
 
 def summarise(

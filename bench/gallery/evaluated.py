@@ -1,0 +1,63 @@
+"""What a stored result evaluated: its dataset, ground truth, predictions and outcomes, read from the runs folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
+
+from bench import registry
+from bench.core.files import Places
+from bench.data.dataset import read_split
+from bench.data.datasets import Dataset, open_dataset
+from bench.data.ground_truth import GroundTruth, Part
+from bench.errors import MissingDataError, RequestError
+from bench.predictions.formats import read_any
+from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
+from bench.records.collection import StoredResult
+from bench.records.store import Store
+
+
+class Evaluated(NamedTuple):
+    """What a result evaluated. found: by kind. outcomes: the file of outcomes per image."""
+
+    dataset: Dataset
+    truth: GroundTruth
+    found: dict[str, ResolvedPredictions]
+    outcomes: Path
+
+
+def load_evaluated(kept: StoredResult, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Evaluated:
+    """Load what a stored result evaluated; options: those of its dataset.
+
+    Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
+    """
+    result = kept.result
+    outcomes, folder = _locate_files(kept, places)
+    dataset = open_dataset(result.dataset, places, {**result.data_options, **options})
+    truth = read_split(dataset, result.split)
+    if result.truth_digest not in (truth.digest, *map(truth.digest_part, get_args(Part))):
+        raise RequestError(
+            f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "
+            f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."
+        )
+    found = {
+        kind: resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
+        for kind in result.predictions_digest
+    }
+    return Evaluated(dataset, truth, found, outcomes)
+
+
+def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
+    """Outcomes and predictions of a result. Raises MissingDataError."""
+    result = kept.result
+    again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
+    if result.method not in registry.methods():
+        again = "They were scored from a file, of which nothing is kept: only runs have pictures."
+    outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions_folder(result.predictions)
+    if not folder.is_dir():
+        raise MissingDataError(f"The predictions of result {result.address}", folder, again)
+    if not outcomes.is_file():
+        raise MissingDataError(f"The outcomes per image of result {result.address}", outcomes, again)
+    return outcomes, folder
