@@ -1,4 +1,4 @@
-"""Base of OICR and PCL: WSDDN's two streams, and refinements that each learn from the scores of the one before."""
+"""Base of OICR, PCL and MIST: WSDDN's two streams, and refinements that learn from the scores of the one before."""
 
 from __future__ import annotations
 
@@ -58,11 +58,13 @@ class RefinedMethod(RegionMethod):
 
     def score(self, features: Tensor) -> Tensor:
         """Compute scores (R, C): the softmax over classes and background of one refinement, or the mean of all."""
-        chosen = (
-            self.refinements if self.config.readout == "mean" else [self.refinements[int(self.config.readout[1:]) - 1]]
-        )
+        chosen = self.pick(self.refinements)
         p = torch.stack([refinement(features).float().softmax(dim=1) for refinement in chosen]).mean(dim=0)
         return p[:, : len(self.task.classes)]
+
+    def pick(self, layers: nn.ModuleList) -> list[nn.Module]:
+        """Return those of the refinements' layers that predict."""
+        return list(layers) if self.config.readout == "mean" else [layers[int(self.config.readout[1:]) - 1]]
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the binary log loss, and the sum over the refinements.
@@ -75,24 +77,23 @@ class RefinedMethod(RegionMethod):
         log_scores = two_stream_log_scores(*streams)
         losses = binary_log_loss(image_log_scores(log_scores), labels)
         image = losses.sum() if self.config.reduction == "sum" else losses.mean()
-        return {
-            "classification": image,
-            "refinement": self._refinement_loss(features, log_scores, boxes, known, labels > 0),
-        }
-
-    def _refinement_loss(
-        self, features: Tensor, log_scores: Tensor, boxes: Tensor, known: Tensor, present: Tensor
-    ) -> Tensor:
+        present = (labels > 0).nonzero()[:, 0]
+        if not len(present):
+            return {"classification": image, **self.zero_losses(*self.names[1:])}
         columns = torch.cat([known, known.new_ones(1)])
-        stages = [
-            log_scores,
-            *(refinement(features)[:, columns].float().log_softmax(dim=1) for refinement in self.refinements),
-        ]
-        classes = present.nonzero()[:, 0]
-        if not len(classes):
-            return torch.stack([stage.sum() for stage in stages[1:]]).sum() * 0
-        losses = [
-            self.refine(after, before.detach()[:, : len(present)].exp(), boxes, classes)
-            for before, after in pairwise(stages)
-        ]
+        refined = [refinement(features)[:, columns].float().log_softmax(dim=1) for refinement in self.refinements]
+        pairs = [(before.detach()[:, : len(labels)].exp(), after) for before, after in pairwise([log_scores, *refined])]
+        return {"classification": image, **self.refinement_terms(pairs, features, boxes, known, present)}
+
+    def refinement_terms(
+        self, pairs: list[tuple[Tensor, Tensor]], features: Tensor, boxes: Tensor, known: Tensor, classes: Tensor
+    ) -> dict[str, Tensor]:
+        """Compute the terms of the refinements, each given as a pair of `scores` and `log_p` of `refine`.
+
+        known: (C,) bool, the Y classes that these have. classes: as in `refine`.
+        """
+        return {"refinement": self.weigh([self.refine(after, before, boxes, classes) for before, after in pairs])}
+
+    def weigh(self, losses: list[Tensor]) -> Tensor:
+        """Compute the sum of the refinements' losses; the first one has its factor."""
         return self.config.first * losses[0] + sum(losses[1:])
