@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -65,12 +64,13 @@ def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
 def cancel(sent: Iterable[Sent]) -> None:
     """End processes, and what they started, at once: what is on disk is whole.
 
-    Raises RunError for those of another machine.
+    Raises RunError, before any is ended, for those of another machine or container.
     """
-    for one in sent:
-        holder = _holder(one)
-        if holder.host != socket.gethostname():
-            raise RunError(f"{holder} cannot be ended from here: cancel on {holder.host}.")
+    holders = [*map(_holder, sent)]
+    for holder in holders:
+        if not holder.is_here:
+            raise RunError(f"{holder} cannot be ended from here: cancel where it runs.")
+    for holder in holders:
         if not holder.is_dead:
             with suppress(ProcessLookupError):
                 os.killpg(os.getpgid(holder.pid), signal.SIGKILL)

@@ -68,7 +68,8 @@ def gate(
 
     The latest results of the runs folder and the published ones, or those named, are compared with the baselines of the
     same method, settings, protocol and images. A metric has regressed if it is worse by more than the tolerance and by
-    more than noise. A result without a baseline does not fail; a baseline that cannot be believed does.
+    more than noise. A result without a baseline does not fail, unless there are no baselines at all; a
+    baseline that cannot be believed does.
     """
     from bench.analysis import baselines
     from bench.analysis import gate as gates
@@ -88,19 +89,20 @@ def gate(
         _print_accepted(moved, baseline, as_json=as_json)
         return 0
     accepted, damaged = baselines.read_and_count(baseline, places)
-    if not accepted:
-        say(f"No baselines in {baseline}: nothing can regress. --accept REASON makes these results the baselines.")
     checks = gates.gate(selected, accepted, tolerance / 100)
     regressed = [check for check in checks if check.status == "regressed"]
     if as_json:
         document: GateDocument = {
-            "passed": not regressed and not damaged,
+            "passed": bool(accepted) and not regressed and not damaged,
             "tolerance": tolerance / 100,
             "checks": [_to_document(check) for check in checks],
         }
         emit(document)
     else:
         echo(FORMATS[format_](gates.make_table(checks, tolerance / 100)))
+    if not accepted and not damaged:
+        how = "--accept REASON makes these results the baselines"
+        raise RequestError(f"No baselines in {baseline}, so nothing can regress: {how}.")
     return int(bool(regressed or damaged))
 
 
@@ -146,6 +148,8 @@ def trend(
     from bench.tables.render import FORMATS
 
     known = [stored.result for stored in list_results(places, results / MEASURED)]
+    if not known:
+        say(f"No results in {places.runs / 'results'} or {results / MEASURED}.")
     _check_names(known, methods, protocols, data)
     selected = [
         result

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.cli.output import name_program
+from bench.cli.output import name_program, say
 from bench.errors import RequestError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -51,8 +51,8 @@ def _list_names(kind: str, given: Mapping[str, Any], last: str) -> Iterable[str]
         return list_datasets()
     if kind == "nets":
         return NETS
-    if kind == "tables":
-        return ("leaderboard", *reported_tables())
+    if kind in ("tables", "papers"):
+        return (*(["leaderboard"] if kind == "tables" else []), *reported_tables())
     if kind == "tracks":
         from bench.tracks.track import list_tracks
 
@@ -266,6 +266,28 @@ workers = click.option(
 )
 
 
+_READERS = ("list", "show", "table", "compare", "trend", "report")
+"""Verbs that show results of the runs folder beside published ones."""
+
+_USERS = ("gate", "sync", "du", "prune")
+"""Verbs that say yes to what is in the runs folder, and would to nothing."""
+
+
+def _notice_absence(runs: Path) -> None:
+    """Say that a runs folder that was named is absent; raise MissingDataError where nothing is done without it."""
+    from click.core import ParameterSource
+
+    from bench.errors import MissingDataError
+
+    context = click.get_current_context()
+    if runs.is_dir() or context.get_parameter_source("runs") is ParameterSource.DEFAULT:
+        return
+    if context.info_name in _USERS:
+        raise MissingDataError("Runs folder", runs, "Give the one that the runs were made in.")
+    if context.info_name in _READERS:
+        say(f"Note: there is no runs folder {runs}, so none of its results is shown.")
+
+
 def places(verb: Verb) -> Verb:
     """Add --data-root and --runs to a verb, which receives them as `places`."""
 
@@ -282,6 +304,7 @@ def places(verb: Verb) -> Verb:
     def with_places(*arguments: Any, data_root: Path | None, runs: Path, **rest: Any) -> Any:
         from bench.core.files import Places
 
+        _notice_absence(runs)
         return verb(*arguments, places=Places(runs, data_root), **rest)
 
     return with_places  # type: ignore[return-value]

@@ -122,8 +122,8 @@ def prune(
     chosen = choose_prunable(
         places, kinds=kinds or KINDS[:2], kept=_list_kept(keep, places, results), older_s=older or 0.0
     )
-    deleted = [item for item in chosen if not item.why_kept] if dry_run else delete(chosen)
-    kept = [item for item in chosen if item not in deleted]
+    free = [item for item in chosen if not item.why_kept]
+    deleted, kept = (free, [item for item in chosen if item.why_kept]) if dry_run else delete(chosen)
     if as_json:
         document: PruneDocument = {
             "dry_run": dry_run,

@@ -12,7 +12,7 @@ import click
 from bench import registry
 from bench.cli import describe, nets, options, tracks
 from bench.cli.documents import EntryDocument, ReportedTableDocument, SheetDocument
-from bench.cli.output import align_columns, echo, emit, name_program
+from bench.cli.output import align_columns, echo, emit, name_program, say
 from bench.errors import BadFileError, UnknownNameError
 from bench.verbs.results import MEASURED
 
@@ -193,6 +193,8 @@ def _list_submissions(places: Places, as_json: bool) -> None:
         emit({"submissions": entries})
     elif entries:
         echo(align_columns(map(format_submission, entries)))
+    else:
+        say(f"Nothing was submitted into {places.runs}.")
 
 
 def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
@@ -250,6 +252,8 @@ def _list_runs(known: Sequence[StoredResult], measured: Path, as_json: bool) -> 
         return
     if known:
         echo(align_columns(_format_runs(known, measured)))
+    else:
+        say("No such runs.")
     if any(stored.result.is_edited for stored in known):
         echo(f"{EDITED} {CAVEATS[EDITED]}")
 

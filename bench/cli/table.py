@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from bench import registry
 from bench.cli import options
 from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
 from bench.cli.output import echo, emit, say
-from bench.errors import RequestError
+from bench.errors import BenchError, RequestError, format_count
 from bench.verbs.results import LEADERBOARD, MEASURED, find_results, is_leaderboard, make_tables
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     shell_complete=options.make_completer("datasets"),
     help="Results on this dataset (default: each protocol's own).",
 )
+@click.option("--costs", is_flag=True, help="Columns of a leaderboard: size, operations, memory and speed.")
 @options.format_
 @options.places
 @options.results
@@ -48,6 +49,7 @@ def table(
     name: str,
     protocols: tuple[str, ...],
     data: str | None,
+    costs: bool,
     format_: str,
     places: Places,
     results: Path,
@@ -67,7 +69,7 @@ def table(
         document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
         emit(document)
         return
-    echo(_format_tables(tables, format_, widen=is_leaderboard(name)))
+    echo(_format_tables(tables, format_, widen=is_leaderboard(name), costs=costs))
 
 
 @click.command("publish", epilog=options.example("publish 4f2a90 --results my-results"))
@@ -101,7 +103,7 @@ def publish(
     addresses = (
         _list_addresses(track, store, allow_dirty) if track is not None else [_require_whole(str(address), store)]
     )
-    written = [str(path) for each in addresses for path in store.publish(each, into, allow_dirty=allow_dirty)]
+    written = [str(path) for path in _publish_each(addresses, store, into, allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
         emit(document)
@@ -110,18 +112,31 @@ def publish(
         echo(f"Wrote {path}")
 
 
+def _publish_each(addresses: Sequence[str], store: Store, into: Path, allow_dirty: bool) -> Iterator[Path]:
+    """Publish results and yield the files; where one fails, say how many were published before it."""
+    for number, address in enumerate(addresses):
+        try:
+            yield from store.publish(address, into, allow_dirty=allow_dirty)
+        except (BenchError, OSError):
+            if number:
+                say(
+                    f"{number} of {format_count(len(addresses), 'result')} were published into {into} before {address}."
+                )
+            raise
+
+
 def format_leaderboards(track: str, protocols: Sequence[str], places: Places) -> str:
     """Format the leaderboards of a track under these protocols as text."""
     tables = make_tables(track=track, protocols=protocols, places=places, measured=find_results() / MEASURED, say=say)
     return _format_tables(tables, "text", widen=True)
 
 
-def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool) -> str:
-    """Format tables; `widen`: with more columns, which CSV has anyway."""
+def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs: bool = False) -> str:
+    """Format tables; `widen`: with more columns, or those of costs, which CSV has anyway."""
     from bench.tables.leaderboard import add_columns
     from bench.tables.render import FORMATS
 
-    shown = [add_columns(each) for each in tables] if widen and format_ != "csv" else tables
+    shown = [add_columns(each, costs=costs) for each in tables] if widen and format_ != "csv" else tables
     return "\n\n".join(FORMATS[format_](each) for each in shown)
 
 

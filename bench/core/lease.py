@@ -53,9 +53,12 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; on other hosts and in other containers, nothing is known."""
-        return (self.host, self.space) == (socket.gethostname(), _process_namespace()) and _start_time(
-            self.pid
-        ) != self.started
+        return self.is_here and _start_time(self.pid) != self.started
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its number is that of a process of this host and container."""
+        return (self.host, self.space) == (socket.gethostname(), _process_namespace())
 
 
 @dataclass(frozen=True)

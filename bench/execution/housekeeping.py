@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.core.files import Places, read_json
 from bench.core.lease import Holder, find_holder
+from bench.errors import describe_os_error
 from bench.predictions.prior_runs import FIELDS
 from bench.records.result import Result, list_records
 
@@ -143,15 +144,20 @@ def _close_over(places: Places, addresses: Iterable[str]) -> set[str]:
     return found
 
 
-def prune(items: Iterable[StoredItem]) -> list[StoredItem]:
-    """Delete the items that may go, and return them; one that a process has begun to work on meanwhile stays."""
-    deleted = []
+def prune(items: Iterable[StoredItem]) -> tuple[list[StoredItem], list[StoredItem]]:
+    """Delete the items that may go; return them, and those that stay: one may be worked on meanwhile, or protected."""
+    deleted, kept = [], []
     for item in items:
         is_folder = item.path.is_dir() and not item.path.is_symlink()  # nothing else there is a run's
         if item.why_kept or not is_folder or find_worker(item.path):
+            kept.append(item)
             continue
         gone = item.path.with_name(f".{item.path.name}.pruned")
-        item.path.rename(gone)  # at once, so that nobody finds half of it
-        shutil.rmtree(gone)
-        deleted.append(item)
-    return deleted
+        try:
+            item.path.rename(gone)  # at once, so that nobody finds half of it
+            shutil.rmtree(gone)
+        except OSError as error:
+            kept.append(replace(item, why_kept=f"not deleted, {describe_os_error(error).rstrip('.')}"))
+        else:
+            deleted.append(item)
+    return deleted, kept

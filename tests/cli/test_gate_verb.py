@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,32 @@ def test_the_exit_code_is_whether_a_result_regressed(
     assert answer.out.startswith(f"Gate: 1 {says}\n")
 
 
-def test_a_result_without_a_baseline_does_not_fail(here, write: Write) -> None:
+def test_a_result_without_a_baseline_does_not_fail_unless_none_has_one(here, write: Write) -> None:
     write("runs", 69.5)
+    answer = here("gate", "--baseline", "old")
+    assert (answer.code, answer.out.startswith("Gate: 1 no baseline\n")) == (2, True)
+    assert not json.loads(here("gate", "--baseline", "old", "--json").out)["passed"]
+    assert "Error: No baselines in old, so nothing can regress: --accept REASON makes" in answer.err
+    write("old", 69.5, "cub-loc")
     answer = here("gate", "--baseline", "old")
     assert answer.code == 0
     assert answer.out.startswith("Gate: 1 no baseline\n")
-    assert "No baselines in old: nothing can regress." in answer.err
+
+
+@pytest.mark.parametrize("verb", [("gate",), ("sync",), ("runs", "du"), ("runs", "prune", "--older", "1d")])
+def test_a_runs_folder_that_is_not_there_is_not_an_empty_one(here, write: Write, verb: tuple[str, ...]) -> None:
+    write("old", 69.5)
+    answer = here(*verb, "--runs", "nope")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "Error: Runs folder not found: looked in nope. Give the one that the runs were made in.\n"
+    assert not Path("nope").exists()
+
+
+@pytest.mark.parametrize("verb", [("table",), ("trend",), ("list", "runs"), ("list", "submissions")])
+def test_who_shows_nothing_says_where_it_looked(here, verb: tuple[str, ...]) -> None:
+    answer = here(*verb, "--runs", "nope")
+    assert (answer.code, answer.out.strip()) == (0, "")
+    assert answer.err.startswith("Note: there is no runs folder nope, so none of its results is shown.\nNo")
 
 
 def test_a_gate_without_results_is_a_wrong_request(here) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from track_cases import TINY, write_track
 
 from bench.records.result import Result
+from bench.records.store import Store
 from bench.tracks.track import list_tracks, read_track
 
 Here = Callable[..., Any]
@@ -140,7 +144,9 @@ def test_a_dry_run_of_a_submission_has_the_runs_of_the_track(here: Here, track: 
     assert here(*submit).out.startswith("5 runs: 3 jobs (2 train)")
 
 
-def test_the_results_of_a_track_are_published_together(here: Here, track: Path) -> None:
+def test_the_results_of_a_track_are_published_together(
+    here: Here, track: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish = ("publish", "--track", "tiny.toml", "--into", "kept")
     assert "Error: No results of track tiny.toml in " in here(*publish).err
     run(here, "center,cam-untrained", "--protocol", "voc07-point", "--seed", 0)
@@ -149,6 +155,19 @@ def test_the_results_of_a_track_are_published_together(here: Here, track: Path) 
     here(*publish)
     assert {json.loads(path.read_text())["method"] for path in Path("kept").glob("*.json")} == {"center", "cam"}
     assert {json.loads(path.read_text())["split"] for path in Path("kept").glob("*.json")} == {"val"}
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "second/b.json")
+    copy, outcomes = Store.publish, iter([[Path("second/a.json")], full])
+
+    def fill(*_: Any, **__: Any) -> Any:
+        if isinstance(outcome := next(outcomes), OSError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(Store, "publish", fill)
+    half = here("publish", "--track", "tiny.toml", "--into", "second")
+    assert half.code == 3
+    assert re.match(r"1 of 2 results were published into second before \w+\.\nError: second/b.json: No space", half.err)
+    monkeypatch.setattr(Store, "publish", copy)
     for wrong in (("publish",), ("publish", "abc", "--track", "tiny.toml")):
         assert "Error: expected the address of a result, or --track" in here(*wrong).err
     assert "Error: --track has leaderboards of its own" in here("table", "melm-3", "--track", "tiny.toml").err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import pytest
 
 from bench import registry
 from bench.core.files import Places, read_json, write_json
+from bench.core.lease import describe_process
 from bench.errors import BadFileError, LeftOutWarning, RequestError, RunError
 from bench.execution.resolve import Request
-from slurm import attempts, jobs, scheduler, status
+from slurm import attempts, jobs, local, scheduler, status
 from slurm.attempts import OUT_OF_TIME
 from slurm.plan import Array, Job
 from slurm.profile import Resources, read_profile
 from slurm.scheduler import SlurmTask
-from slurm.submission import Means, Submission, create, find, list_submissions, refuse_other_code
+from slurm.submission import Means, Sent, Submission, create, find, list_submissions, refuse_other_code
 
 pytestmark = pytest.mark.usefixtures("made_up_addresses")
 
@@ -238,3 +241,15 @@ def test_a_damaged_submission_is_named_and_hides_no_other(places: Places, conten
         find(None, places)
     with pytest.warns(LeftOutWarning, match="left out 1 submission"):
         assert list_submissions(places) == []
+
+
+def test_cancel_ends_no_process_if_one_is_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os.killpg", lambda group, _signal: ended.append(group))
+    mine = asdict(describe_process(os.getpid()))
+    for other in ({**mine, "host": "other"}, {**mine, "space": "pid:[1]"}):
+        with pytest.raises(RunError, match="cannot be ended from here: cancel where it runs"):
+            local.cancel([Sent("local", "1", (0,), mine), Sent("local", "2", (1,), other)])
+    assert ended == []
+    local.cancel([Sent("local", "1", (0,), mine), Sent("local", "2", (1,), {**mine, "started": "long ago"})])
+    assert ended == [os.getpgid(0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -108,9 +109,26 @@ def test_what_is_leased_stays_with_all_that_it_needs(places: Places) -> None:
 def test_what_is_claimed_between_the_look_and_the_deletion_stays(places: Places) -> None:
     chosen = choose_prunable(places, now=NOW)
     with claim(places.runs / "trainings" / "t-old" / "lease", unless=lambda: False):
-        assert names(prune(chosen)) == {"t-new", "p-old", "p-new", "both"}
+        assert names(prune(chosen)[0]) == {"t-new", "p-old", "p-new", "both"}
     assert [path.name for path in (places.runs / "trainings").iterdir()] == ["t-old"]
     assert list((places.runs / "predictions").iterdir()) == []
+
+
+def test_what_cannot_be_deleted_is_named_and_stops_nothing(
+    here: Callable[..., Answer], places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == "t-new":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    answer = here("runs", "prune", "--older", "1d")
+    assert "Deleted 4 items" in answer.out
+    assert f"1 item kept: not deleted, {Path('runs', 'trainings', 't-new')}: Permission denied." in answer.out
+    assert free(choose_prunable(places, now=NOW)) == {"t-new"}
 
 
 def test_the_command_line(here: Callable[..., Answer], places: Places, tmp_path: Path) -> None:
