@@ -11,8 +11,8 @@ from bench.cli import options
 from bench.cli.options import Verb
 
 FORMATS = (
-    "Parquet, COCO results JSON, CSV, .npz of maps, or a folder of VOC text files, PNG masks, .npy or .npz maps, or "
-    "weakloc shards."
+    "Parquet, COCO results JSON, CSV, .npz of maps, or a folder of several JSON or CSV files, VOC text files, PNG "
+    "masks, .npy or .npz maps, or weakloc shards."
 )
 
 _DECODING = {

@@ -76,6 +76,9 @@ class About:
 COUNTED = frozenset({".npy", ".npz", ".parquet", ".png", ".txt"})
 """Suffixes of files that predictions in a folder consist of."""
 
+TABLES = frozenset({".csv", ".json", ".gz", ".tsv"})
+"""Suffixes of files that predictions in a folder without any of those consist of."""
+
 _LARGEST = 1 << 36
 """Bytes of a file of a folder."""
 
@@ -97,7 +100,9 @@ class Predictions:
         path = Path(self.source)
         if not path.is_dir():
             return file_digest(path)
-        files = [file for file in list_files(path) if file.suffix in COUNTED and file.is_file()]
+        there = [file for file in list_files(path) if file.is_file()]
+        files = [file for file in there if file.suffix in COUNTED]
+        files = files or [file for file in there if file.suffix.lower() in TABLES]
         for file in files:
             if file.stat().st_size > _LARGEST:
                 raise BadFileError(file, f"larger than any file of predictions ({format_bytes(_LARGEST)}). Remove it")

@@ -16,7 +16,7 @@ from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import BadFileError
 from bench.predictions.export import coco_results, voc_files
 from bench.predictions.formats import read_all, read_any
-from bench.predictions.table import About, ResolvedPredictions, resolve, write
+from bench.predictions.table import About, Predictions, ResolvedPredictions, resolve, write
 
 CLASSES = ("aeroplane", "bicycle", "tv-monitor")
 IDS = ("000005", "000012", "2007_000027")
@@ -510,3 +510,29 @@ def test_a_broken_line_of_ultralytics_is_named(line: str, rule: str, tmp_path: P
     (tmp_path / "000005.txt").write_text(line)
     with pytest.raises(BadFileError, match=rule):
         read_any(tmp_path, truth, ["boxes"])
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_a_folder_of_parts_is_the_file_of_all(suffix: str, tmp_path: Path, truth: GroundTruth) -> None:
+    scored = ((IDS[0], 0.5), (IDS[1], 0.25), (IDS[0], 0.75))
+    entries = [entry(image_id=image, score=score) for image, score in scored]
+    header = "image,label,score,x1,y1,x2,y2"
+    lines = [f"{one['image_id']},bicycle,{one['score']},1,2,3,4" for one in entries]
+    folder = tmp_path / "ranks"
+    folder.mkdir()
+    for name, rows in (("whole", slice(3)), ("ranks/0", slice(1)), ("ranks/1", slice(1, 3))):
+        content = json.dumps(entries[rows]) if suffix == "json" else "\n".join([header, *lines[rows]])
+        (tmp_path / f"{name}.{suffix}").write_text(content)
+    whole, parts = (read_any(tmp_path / name, truth, ["boxes"]) for name in (f"whole.{suffix}", "ranks"))
+    assert rows_of(parts, truth) == rows_of(whole, truth)
+    assert (parts.notes, parts.about.ids) == (whole.notes, whole.about.ids)
+    digest = parts.digest
+    (folder / f"1.{suffix}").write_text((folder / f"1.{suffix}").read_text() + " ")
+    assert read_any(folder, truth, ["boxes"]).digest != digest
+    (folder / "2.csv").write_text(f"image,label,score\n{IDS[0]},bicycle,0.5\n")
+    with pytest.raises(BadFileError, match=r"0\.\w+ and 2\.csv are of different kinds \(boxes, scores\)"):
+        read_any(folder, truth, ["boxes", "scores"])
+
+
+def rows_of(found: Predictions, truth: GroundTruth) -> list[Any]:
+    return rows(resolve(found, truth))

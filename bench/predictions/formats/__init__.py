@@ -1,7 +1,7 @@
 """Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, an archive of maps, or a folder.
 
-A folder holds PASCAL VOC's text files, Ultralytics' files, masks, maps or our shards. A format is recognised by
-content, never by name; each rule that a file breaks is named with the file and the row, counted from 0.
+A folder holds PASCAL VOC's text files, Ultralytics' files, JSON or CSV in parts, masks, maps or our shards. A format is
+recognised by content, never by name; each rule that a file breaks is named with the file and the row, counted from 0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bench.errors import BadFileError, first_line
 from bench.predictions.arrays import read_folder, read_parquet
 from bench.predictions.formats.coco import read_coco
 from bench.predictions.formats.csv_table import is_csv, read_csv
+from bench.predictions.formats.parts import find_parts, read_parts
 from bench.predictions.formats.rows import accept, open_unpacked
 from bench.predictions.formats.unrecognised import COLUMNS, describe_unrecognised
 from bench.predictions.formats.voc import read_voc
@@ -43,6 +44,8 @@ def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predi
     if path.is_dir():
         if "boxes" in kinds and (files := find_yolo_files(path)):
             return [read_yolo(path, files, truth)]
+        if parts := find_parts(path):
+            return read_parts(path, parts, truth, lambda file: read_all(file, truth, kinds))
         return [read_folder(path, truth, kinds) or read_voc(path, truth, tables)]
     try:
         with open_unpacked(path) as file:

@@ -79,12 +79,18 @@ def parse_number(text: str) -> float:
 
 def cover_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
     """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
-    without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
-    note = f"{without} of {format_count(len(truth.ids), 'image')} {'has' if without == 1 else 'have'} no {kind}"
-    if not len(found.table):
-        note = f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
-    notes = (*found.notes, note) if without else found.notes
+    note = describe_uncovered(found, truth)
+    notes = (*found.notes, note) if note else found.notes
     return replace(found, about=replace(found.about, ids=truth.ids), notes=notes)
+
+
+def describe_uncovered(found: Predictions, truth: GroundTruth) -> str:
+    """Say how many images have no rows; nothing if all have."""
+    without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
+    if not len(found.table):
+        return f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
+    has = "has" if without == 1 else "have"
+    return f"{without} of {format_count(len(truth.ids), 'image')} {has} no {kind}" if without else ""
 
 
 def make_predictions(
