@@ -23,18 +23,23 @@ class SplitSource(BaseModel):
     """Where a split comes from: `file`, below the dataset's folder, or a part of another split (`all:1-4of5`).
 
     file: a list of ids, or a folder of annotations (`voc`); the instances (`coco`); a folder with a folder for each
-    class (`folder`); a table (`csv`). images, masks: instead of the dataset's.
+    class (`folder`); a table (`csv`). more: other such files, after it. images, masks: instead of the dataset's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
+    more: tuple[str, ...] = ()
     images: str | None = None
     masks: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _accept_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("file"), list) and value["file"]:
+            value = value | {"file": value["file"][0], "more": tuple(value["file"][1:])}
+        if isinstance(value, list) and value:
+            value = {"file": value[0], "more": tuple(value[1:])}
         return {"file": value} if isinstance(value, str) else value
 
     @property
@@ -93,7 +98,8 @@ class Description(BaseModel):
             if source.whole is not None:
                 self._check_part(name, source)
                 continue
-            paths |= {f"splits.{name}.{key}": value for key, value in source.model_dump().items()}
+            paths |= {f"splits.{name}.{key}": value for key, value in source.model_dump(exclude={"more"}).items()}
+            paths |= {f"splits.{name}.file {row}": value for row, value in enumerate(source.more, 1)}
         for key, path in paths.items():
             if path is not None and path != "." and not is_safe_name(path):
                 raise ValueError(f"{key}: expected a path below the dataset's folder, but got {path!r}")
@@ -108,8 +114,8 @@ class Description(BaseModel):
         whole = self.splits.get(source.whole or "")
         if whole is None or whole.whole is not None:
             raise ValueError(f"splits.{name}: {source.file!r} must be part of a split that is read from a file")
-        if source.images or source.masks:
-            raise ValueError(f"splits.{name}: a part of another split has no images or masks of its own")
+        if source.images or source.masks or source.more:
+            raise ValueError(f"splits.{name}: a part of another split has no files, images or masks of its own")
 
 
 def read_description(path: Path) -> Description:
@@ -133,7 +139,9 @@ def _format_key(name: str) -> str:
 
 def _format_value(value: Any) -> str:
     if isinstance(value, dict):
-        given = {key: one for key, one in value.items() if one is not None}
+        given = {key: one for key, one in value.items() if one is not None and key != "more"}
+        if value.get("more"):
+            given["file"] = [given["file"], *value["more"]]
         if given.keys() == {"file"}:
             return _format_value(given["file"])
         return "{ " + ", ".join(f"{_format_key(key)} = {_format_value(one)}" for key, one in given.items()) + " }"

@@ -237,6 +237,17 @@ def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
     return labels
 
 
+def join_objects(parts: Sequence[Objects], counts: Sequence[int]) -> Objects:
+    """Join the objects of parts of a split that have so many images each; a column that one lacks is left out."""
+    first = np.cumsum([0, *counts])
+    shifted = [replace(one, image=one.image + np.int32(start)) for one, start in zip(parts, first, strict=False)]
+    columns = {name: [vars(one)[name] for one in shifted] for name in vars(shifted[0])}
+    whole = {name: each for name, each in columns.items() if not any(one is None for one in each)}
+    segments = whole.pop("segment", None)
+    joined: dict[str, Any] = {name: np.concatenate(each) for name, each in whole.items()}
+    return Objects(**joined, segment=segments and tuple(one for each in segments for one in each))
+
+
 def empty_objects() -> Objects:
     """Return the objects of a split without boxes."""
     empty = np.zeros(0, dtype=np.int32)

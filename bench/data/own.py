@@ -28,6 +28,7 @@ from bench.data.ground_truth import (
     derive_labels,
     empty_objects,
     encode_labels,
+    join_objects,
 )
 from bench.data.label_table import LabelRow, read_label_rows
 from bench.data.left_out import READABLE, LeftOut, find_unused_images
@@ -132,7 +133,9 @@ class OwnDataset(Dataset):
         return self.folder / path
 
     def _read(self, split: str, source: SplitSource) -> Content:
-        content = _READERS[self.description.layout](self, split, source)
+        read = _READERS[self.description.layout]
+        parts = [read(self, split, source.model_copy(update={"file": file})) for file in (source.file, *source.more)]
+        content = parts[0] if len(parts) == 1 else _join(self.locate(source.file), parts)
         for image, file in zip(content.ids, content.files, strict=True):
             path = content.folder / file
             if self._photographs.setdefault(image, path) != path:
@@ -159,6 +162,15 @@ class OwnDataset(Dataset):
             raise BadFileError(self.file, f"{rule}: {advice}")
         files = tuple((path,) for path in paths)
         return Masks(of_classes, files, (None,) * len(paths))
+
+
+def _join(path: Path, parts: Sequence[Content]) -> Content:
+    """Join the parts of a split. Raises BadFileError for an image that is in two."""
+    ids, files = (tuple(name for part in parts for name in getattr(part, key)) for key in ("ids", "files"))
+    index_ids(path, ids)
+    size, labels = (np.concatenate([getattr(part, key) for part in parts]) for key in ("size", "labels"))
+    objects = join_objects([part.objects for part in parts], [len(part.ids) for part in parts])
+    return Content(ids, parts[0].folder, files, size, labels, objects)
 
 
 def open_own(file: Path, cache: Path) -> OwnDataset:

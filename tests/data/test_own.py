@@ -294,3 +294,36 @@ def test_instances_of_other_classes_are_refused(tmp_path: Path, breaks: str) -> 
     says = "an id of its own and a name" if breaks == "category" else "unknown category_id 9"
     with pytest.raises(BadFileError, match=says):
         dataset.ground_truth("train")
+
+
+@pytest.mark.parametrize("layout", ["coco", "csv", "voc"])
+def test_a_split_of_several_files_is_that_of_one(layout: str, tmp_path: Path) -> None:
+    folder = WRITERS[layout](tmp_path / "set")
+    described = describe(folder)
+    assert isinstance(described, OwnDataset)
+    description, whole = described.description, described.ground_truth("train")
+    path = folder / description.splits["train"].file
+    first, second = (path.with_name(f"{part}{path.suffix}") for part in ("one", "two"))
+    if layout == "coco":
+        document = json.loads(path.read_text("utf-8"))
+        for part, images in ((first, document["images"][:3]), (second, document["images"][3:])):
+            numbers = {image["id"] for image in images}
+            kept = [one for one in document["annotations"] if one["image_id"] in numbers]
+            part.write_text(json.dumps({**document, "images": images, "annotations": kept}), "utf-8")
+    else:
+        lines = path.read_text("utf-8").splitlines()
+        head = lines[:1] if layout == "csv" else []
+        first.write_text("\n".join(lines[:4]), "utf-8")
+        second.write_text("\n".join([*head, *lines[4:]]), "utf-8")
+    names = [str(part.relative_to(folder)) for part in (first, second)]
+    raw = description.model_dump(exclude_unset=True)
+    raw["splits"]["train"] = {**raw["splits"]["train"], "file": names}
+    file = tmp_path / "parts.toml"
+    file.write_text(format_description(check_toml(file, raw, Description)), encoding="utf-8")
+    truth = OwnDataset(file, read_description(file), tmp_path / "cache").ground_truth("train")
+    assert truth.ids == whole.ids
+    assert truth.digest == whole.digest
+    raw["splits"]["train"]["file"] = [names[0], names[0]]
+    twice = OwnDataset(file, check_toml(file, raw, Description), tmp_path / "cache")
+    with pytest.raises(BadFileError, match="is listed twice"):
+        twice.ground_truth("train")
