@@ -135,6 +135,8 @@ class Method(nn.Module, ABC):
     """Dataset name to the config fields this method wants on it."""
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of prediction it can make."""
+    progress: float = 0.0
+    """Share of the training's steps that is done, which the harness sets before each step."""
 
     def __init__(self, config: TrainedConfig, task: Task) -> None:
         super().__init__()
@@ -207,8 +209,12 @@ class Attribution(MapMethod):
     def on(cls, base: type[MapMethod]) -> type[Attribution]:
         """Bind this attribution to a base, with the base's settings, recipes and variants beside its own."""
         named: Any = (str, training(base.name, str(cls.Own.model_fields["base"].description)))
-        shared = {name: getattr(base, name) for name in ("recipes", "default_variant")}
-        shared["variants"] = {**base.variants, **cls.variants}
+        recipes = {name: {**base.recipes.get(name, {}), **own} for name, own in cls.recipes.items()}
+        shared: dict[str, Any] = {
+            "default_variant": base.default_variant,
+            "variants": {**base.variants, **cls.variants},
+            "recipes": {**base.recipes, **recipes},
+        }
         config = create_model("Config", __base__=(base.Config, cls.Own), base=named)
         return type(cls.__name__, (cls,), {"Base": base, "Config": config, **shared, "__module__": cls.__module__})
 

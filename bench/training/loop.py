@@ -225,8 +225,10 @@ class _Training:
         return [moved, *(each.to(self.device, non_blocking=True) for each in rest)]
 
     def _set_rate(self, epoch: int, number: int) -> float:
-        """Set the learning rates of a step; return that of the old layers."""
-        factor = self.schedule.compute_factor(epoch * self.source.steps + number)
+        """Set the learning rates of a step, and the method's progress; return the rate of the old layers."""
+        done = epoch * self.source.steps + number
+        self.method.progress = done / self.schedule.steps
+        factor = self.schedule.compute_factor(done)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * factor
         return self.method.config.lr * factor

@@ -1,4 +1,4 @@
-"""Clique partition of MELM (Wan et al., TPAMI 2019, Sec. 3.2.1), and that of its released code."""
+"""Partitions of proposals: cliques of MELM (Wan et al., TPAMI 2019, Sec. 3.2.1) and its released code, and C-MIL's."""
 
 from __future__ import annotations
 
@@ -72,6 +72,18 @@ def partition_complete_linkage(
     starts = _find_starts(joined & (numbers > numbers[:, None]))
     clique = torch.where(joined & starts[:, None], numbers[:, None], 0)
     return Cliques(members, clique.amax(dim=0) if len(members) else numbers)
+
+
+def partition_around_best(boxes: Tensor, scores: Tensor, *, tau: float, top: int) -> Cliques:
+    """Partition the `top` proposals by score (R,) around the best ones, as C-MIL does (Wan et al., CVPR 2019).
+
+    The best of the remaining boxes (R, 4) takes all that overlap it with IoU >= tau, and so on.
+    """
+    members = select_best(boxes, scores, top)
+    selected, numbers = boxes[members], torch.arange(len(members), device=boxes.device)
+    linked = (iou(selected, selected) >= tau) | (numbers == numbers[:, None])
+    starts = _find_starts(linked & (numbers > numbers[:, None]))
+    return Cliques(members, (linked & starts[:, None]).int().argmax(dim=0) if len(members) else numbers)
 
 
 def _join_window(linked: Tensor, window: int) -> Tensor:

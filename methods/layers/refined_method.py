@@ -1,4 +1,4 @@
-"""Base of OICR, PCL and MIST: WSDDN's two streams, and refinements that learn from the scores of the one before."""
+"""Base of OICR, PCL, MIST, C-MIL: WSDDN's two streams, and refinements that learn from the scores of the one before."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ class RefinedMethod(RegionMethod):
         """
         known = labels != 0
         labels = labels[known]
-        streams = self.recognition(features)[:, known].float(), self.detection(features)[:, known].float()
-        log_scores = two_stream_log_scores(*streams)
-        losses = binary_log_loss(image_log_scores(log_scores), labels)
+        log_scores, losses = self.classify(features, boxes, known, labels)
         image = losses.sum() if self.config.reduction == "sum" else losses.mean()
         present = (labels > 0).nonzero()[:, 0]
         if not len(present):
@@ -84,6 +82,15 @@ class RefinedMethod(RegionMethod):
         refined = [refinement(features)[:, columns].float().log_softmax(dim=1) for refinement in self.refinements]
         pairs = [(before.detach()[:, : len(labels)].exp(), after) for before, after in pairwise([log_scores, *refined])]
         return {"classification": image, **self.refinement_terms(pairs, features, boxes, known, present)}
+
+    def classify(self, features: Tensor, boxes: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the log scores (R, Y) that the first refinement learns from, and the loss (Y,) of each known class.
+
+        labels: (Y,) in {+1, -1}, those of the known classes (C,) bool.
+        """
+        streams = self.recognition(features)[:, known].float(), self.detection(features)[:, known].float()
+        log_scores = two_stream_log_scores(*streams)
+        return log_scores, binary_log_loss(image_log_scores(log_scores), labels)
 
     def refinement_terms(
         self, pairs: list[tuple[Tensor, Tensor]], features: Tensor, boxes: Tensor, known: Tensor, classes: Tensor

@@ -1,7 +1,7 @@
-"""Loss of a localization branch in MELM's released code: a sample of proposals with hard labels.
+"""Loss of a localization branch in the released codes of MELM and C-MIL: a sample of proposals with hard labels.
 
-It replaces the paper's soft labels: proposals near a seed are objects, those farther off are background, and those in
-between or far away are left out.
+In MELM it replaces the paper's soft labels: proposals near a seed are objects, those farther off are background, and
+those in between or far away are left out.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CERTAIN = 1e-5
 """Added to p before its logarithm."""
 
 
-def draw_sample(overlap: Tensor) -> tuple[Tensor, Tensor]:
+def draw_sample(overlap: Tensor, near: float = NEAR, close: float = CLOSE, far: float = FAR) -> tuple[Tensor, Tensor]:
     """Draw indices of objects and of background, by torch's generator, given overlaps with the nearest seed (R,).
 
-    If no proposal has FAR <= IoU < CLOSE, background is drawn from all with IoU < CLOSE.
+    If no proposal has far <= IoU < close, background is drawn from all with IoU < close.
     """
-    around = (overlap >= FAR) & (overlap < CLOSE)
-    background = around if around.any() else overlap < CLOSE
-    return _draw(overlap >= NEAR, OBJECTS), _draw(background, BACKGROUND)
+    around = (overlap >= far) & (overlap < close)
+    background = around if around.any() else overlap < close
+    return _draw(overlap >= near, OBJECTS), _draw(background, BACKGROUND)
 
 
 def _draw(mask: Tensor, most: int) -> Tensor:
@@ -37,12 +37,15 @@ def _draw(mask: Tensor, most: int) -> Tensor:
     return rows[torch.randperm(len(rows), device=rows.device)[:most].sort().values]
 
 
-def sampled_loss(log_p: Tensor, boxes: Tensor, seeds: Seeds) -> Tensor:
+def sampled_loss(
+    log_p: Tensor, boxes: Tensor, seeds: Seeds, near: float = NEAR, close: float = CLOSE, far: float = FAR
+) -> Tensor:
     """Compute the mean cross entropy of a sample of boxes (R, 4) with the class of their nearest seed.
 
-    log_p: (R, Y + 1), background last. A seed with non-zero area is itself an object, so the sample is never empty.
+    log_p: (R, Y + 1), background last. near, close, far: as in `draw_sample`. A seed with non-zero area is itself an
+    object, so the sample is never empty.
     """
     overlap, seed = iou(boxes[seeds.proposal], boxes).max(dim=0)
-    objects, background = draw_sample(overlap)
+    objects, background = draw_sample(overlap, near, close, far)
     p = torch.cat([log_p[objects, seeds.label[seed[objects]]], log_p[background, -1]]).exp()
     return -(p + CERTAIN).log().mean()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.method import Task
+from methods.c_mil import CMil
 from methods.layers.region_method import RegionMethod
 from methods.melm import Melm
 from methods.mist import Mist
@@ -27,6 +28,8 @@ CASES: list[tuple[type[RegionMethod], dict[str, Any]]] = [
     (Oicr, {}),
     (Oicr, {"readout": "r1", "reduction": "sum"}),
     (Pcl, {}),
+    (CMil, {}),
+    (CMil, CMil.variants["released"]),
     (Mist, {}),
     (Mist, {"regression": False, "apart_from": "proposals", "share": 0.5}),
     (Pcl, {"spare": 5, "divide": "all", "kmeans": 1, "linked": 0.1}),

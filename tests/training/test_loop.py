@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -100,6 +100,27 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(
     assert weights(again) == weights(whole) == weights(loaded(run))
     timeless = [{key: value for key, value in line.items() if "second" not in key} for line in log(run)]
     assert timeless == [{key: line[key] for key in timeless[0]} for line in log(tmp_path / "whole")]
+
+
+class Continuing(Colours):
+    """It notes its progress at each step."""
+
+    noted: ClassVar[list[float]] = []
+
+    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        self.noted.append(self.progress)
+        return super().loss(images, labels)
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 2}, {"iterations": 6}])
+def test_a_method_is_told_its_progress_and_told_the_same_when_it_goes_on(
+    run: Path, photographs: Photographs, settings: dict[str, Any]
+) -> None:
+    Continuing.noted.clear()
+    with pytest.raises(InterruptedHereError):
+        train(made(Continuing, batch_size=4, **settings), run, photographs, check=interrupting(2))
+    train(made(Continuing, batch_size=4, **settings), run, photographs)
+    assert Continuing.noted == pytest.approx([step / 6 for step in (0, 1, 2, 3, 4, 5, 3, 4, 5)])
 
 
 class Terminated(Colours):
