@@ -69,6 +69,8 @@ def _describe_making(result: Result) -> Iterator[tuple[str, str]]:
     yield "platform", str(made.get("platform") or "")
     yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
     yield "seconds", ", ".join(_format_step(result, step) for step in result.seconds)
+    yield "parameters", "" if result.parameters is None else f"{result.parameters:,}"
+    yield "operations", "" if result.flops is None else f"{result.flops / 1e9:.3g} GFLOPs an image"
     yield "memory", "" if result.peak_memory_mib is None else format_bytes(int(result.peak_memory_mib * 2**20))
 
 

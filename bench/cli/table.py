@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     metavar="NAME|FILE.toml",
     callback=options.parse_dataset,
     shell_complete=options.make_completer("datasets"),
-    help="Results on this dataset (default: each protocol's own).",
+    help="Results on this dataset (default: each protocol's own); a paper's table shows them as not comparable.",
 )
 @click.option("--costs", is_flag=True, help="Columns of a leaderboard: size, operations, memory and speed.")
 @options.format_
@@ -129,6 +129,12 @@ def format_leaderboards(track: str, protocols: Sequence[str], places: Places) ->
     """Format the leaderboards of a track under these protocols as text."""
     tables = make_tables(track=track, protocols=protocols, places=places, measured=find_results() / MEASURED, say=say)
     return _format_tables(tables, "text", widen=True)
+
+
+def format_paper_table(name: str, data: str | None, places: Places) -> str:
+    """Format a paper's table as text, with what was measured of it; on other data, if it was tried out there."""
+    tables = make_tables(name, data=data, places=places, measured=find_results() / MEASURED, say=say)
+    return _format_tables(tables, "text", widen=False)
 
 
 def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs: bool = False) -> str:

@@ -453,6 +453,7 @@ def _make_predictions(
         return tables, _measure_cost(len(resolved.test.ids), time.monotonic() - begin)
     from bench.training import checkpoint
     from bench.training.inputs import Images
+    from bench.training.model_cost import measure_size
     from bench.training.predict import Split, predict
 
     method = _build_method(resolved)
@@ -462,9 +463,10 @@ def _make_predictions(
     collectives.broadcast_state(method)
     images = Images(resolved.dataset, budget=0)
     features = _open_features(resolved, method, images, resolved.test, options)
-    return predict(
+    split = Split(resolved.test, images, resolved.proposals(resolved.test), features)
+    tables, cost = predict(
         method,
-        Split(resolved.test, images, resolved.proposals(resolved.test), features),
+        split,
         kinds,
         options.store.predictions_folder(resolved.predictions.address),
         device=options.device,
@@ -472,6 +474,7 @@ def _make_predictions(
         progress=options.progress,
         check=check,
     )
+    return tables, cost | (measure_size(method, split, kinds, options.device) if process_group.is_main() else {})
 
 
 def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
@@ -525,7 +528,7 @@ def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[s
 
 
 def _summarize_cost(resolved: ResolvedRun, options: ExecutionOptions, scoring_seconds: float) -> dict[str, Any]:
-    """Return seconds and images per second of each step, and the peak memory, here or at training."""
+    """Return the cost of each step, the size of the method, and the peak memory, here or at training."""
     folder = options.store.predictions_folder(resolved.predictions.address)
     costs = {"prediction": read_object(folder / f"{resolved.kinds[0]}.json", *COSTS)}
     if (
@@ -537,6 +540,8 @@ def _summarize_cost(resolved: ResolvedRun, options: ExecutionOptions, scoring_se
     return {
         "seconds": {step: cost["seconds"] for step, cost in costs.items()} | {"scoring": scoring_seconds},
         "images_per_second": rates,
+        "parameters": int(costs["prediction"].get("parameters", 0)) or None,
+        "flops": costs["prediction"].get("flops") or None,
         "peak_memory_mib": max(provenance.peak_memory_mib(), costs.get("training", {}).get("peak_memory_mib", 0.0)),
     }
 

@@ -21,7 +21,10 @@ SCHEMA = 2
 _ROUNDING = 1e-9
 
 _MOST = 1e12
-"""Seconds, images per second and MiB of any run are below."""
+"""Seconds, images per second, parameters and MiB of any run are below."""
+
+_MOST_FLOPS = 1e18
+"""Floating-point operations of an image are below."""
 
 SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
@@ -99,6 +102,10 @@ class Result(BaseModel):
     provenance: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     images_per_second: dict[str, float] = {}
+    parameters: int | None = None
+    """Of the method; None for what has no net, and in records of before it was counted."""
+    flops: float | None = None
+    """Floating-point operations of the prediction of one image, as `bench.training.model_cost` counts them."""
     peak_memory_mib: float | None = None
     """Peak memory of one of its processes, on the host, even if a GPU computed."""
     outcomes_digest: str | None = None
@@ -215,9 +222,12 @@ def check_record(result: Result) -> None:
     """Raise ValueError if a record cannot be believed: by its names, or because it contradicts itself."""
     _check_names(result)
     check_address(result)
-    costs = {"peak_memory_mib": result.peak_memory_mib or 0.0, **result.seconds, **result.images_per_second}
+    counted = {name: getattr(result, name) or 0.0 for name in ("peak_memory_mib", "parameters")}
+    costs = {**counted, **result.seconds, **result.images_per_second}
     if beyond := [name for name, cost in costs.items() if not 0 <= cost < _MOST]:
         raise ValueError(f"{beyond[0]} is {costs[beyond[0]]:g}: expected a cost")
+    if not 0 <= (result.flops or 0.0) < _MOST_FLOPS:
+        raise ValueError(f"flops is {result.flops:g}: expected a cost")
     _check_fractions("", result.metrics, result.intervals)
     for metric, values in result.per_class.items():
         _check_fractions(f"{metric} of ", values, result.class_intervals.get(metric, {}))

@@ -90,8 +90,8 @@ def leaderboard(
     return Table(title, columns, tuple(cells), notes, remarks)
 
 
-def add_columns(table: Table) -> Table:
-    """Add columns for seeds, net, proposals, supervision and speed to a leaderboard."""
+def add_columns(table: Table, *, costs: bool = False) -> Table:
+    """Add columns for seeds, net, proposals, supervision and speed to a leaderboard, or those of what rows cost."""
     known = [row[0].extra for row in table.rows]
     names = [
         name
@@ -99,6 +99,8 @@ def add_columns(table: Table) -> Table:
         if any(values := {extra.get(name) for extra in known})
         and name not in (*FIELDS, "results")
         and (name not in _WHERE or len(values) > 1)
+        and (name in COSTS) <= costs
+        and (not costs or name in (*COSTS, "images/s"))
     ]
     rows = tuple(
         (replace(row[0], extra={}), *row[1:], *(_format_extra(row[0].extra.get(name)) for name in names))
@@ -112,7 +114,9 @@ _WHERE = ("split", "images")
 
 
 def _format_extra(value: Value) -> Cell:
-    return Cell(value, f"{value:.{int(value < 100)}f}" if isinstance(value, float) else str(value or ""))
+    if not isinstance(value, float):
+        return Cell(value, str(value or ""))
+    return Cell(value, f"{value:.0f}" if value >= 100 else f"{value:.3g}")
 
 
 def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
@@ -314,10 +318,26 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "proposals": first.config.get("proposals"),
         "tuned on": first.tuned_on,
         "images/s": first.images_per_second.get("prediction"),
+        **_list_costs(first),
         "results": " ".join(result.address for result in row),
         **caveat_fields(caveats := list_caveats(row)),
     }
     return Cell(label, label, (*marks, *caveats), extra=extra)
+
+
+def _list_costs(result: Result) -> dict[str, Value]:
+    """List what a result cost: its size, and what it took on its machine."""
+    return {
+        "M parameters": None if result.parameters is None else result.parameters / 1e6,
+        "GFLOPs": None if result.flops is None else result.flops / 1e9,
+        "training s": result.seconds.get("training"),
+        "training images/s": result.images_per_second.get("training"),
+        "peak MiB": result.peak_memory_mib,
+    }
+
+
+COSTS = ("M parameters", "GFLOPs", "training s", "training images/s", "peak MiB")
+"""Columns that a leaderboard has on request, beside `images/s`."""
 
 
 def _rank_cell(rank: int | None) -> Cell:

@@ -24,7 +24,7 @@ from bench.training.map_inference import list_map_views, predict_from_maps
 from bench.training.prediction_parts import Made, Parts, Split
 from bench.training.proposal_inference import list_proposal_views, predict_from_proposals
 
-__all__ = ["PART", "VERSION", "Split", "Tables", "predict"]
+__all__ = ["PART", "VERSION", "Split", "Tables", "predict", "predict_part"]
 
 VERSION = 1
 """Bumped by hand whenever the same weights would predict something else."""
@@ -68,7 +68,7 @@ def predict(
         for turn in range(0, len(todo), process_group.size()):
             each = todo[turn : turn + process_group.size()]
             own = each[process_group.rank() :][:1]
-            mine = [_predict_part(method, split, kinds, rows, device, workers) for rows in own]
+            mine = [predict_part(method, split, kinds, rows, device, workers) for rows in own]
             for rows, (made,) in zip(each, process_group.gather(mine), strict=False):
                 check()
                 for kind in kinds:
@@ -86,7 +86,7 @@ def _list_views(config: TrainedConfig) -> list[ImageView]:
     )
 
 
-def _predict_part(
+def predict_part(
     method: MapMethod | ProposalMethod,
     split: Split,
     kinds: Sequence[str],
@@ -94,6 +94,7 @@ def _predict_part(
     device: torch.device,
     workers: int,
 ) -> Made:
+    """Predict the kinds for some images of a split."""
     if isinstance(method, MapMethod):
         return predict_from_maps(method, split, kinds, rows, device, workers)
     return predict_from_proposals(method, split, kinds, rows, device, workers)

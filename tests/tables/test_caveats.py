@@ -17,7 +17,7 @@ from bench.analysis.trend import trends
 from bench.records.result import Result
 from bench.site.parts import list_runs
 from bench.tables.caveats import CAVEATS, EDITED, ONE_SEED, list_caveats
-from bench.tables.leaderboard import add_columns, leaderboard
+from bench.tables.leaderboard import COSTS, add_columns, leaderboard
 from bench.tables.model import Table
 from bench.tables.render import FORMATS
 
@@ -87,3 +87,12 @@ def test_programs_read_the_marks_as_fields_and_people_as_marks_alone() -> None:
     assert [extra["cam"][name] for name in ("one seed", "edited")] == ["yes", "yes"]
     assert [extra["center"][name] for name in ("one seed", "edited")] == [None, None]
     assert not {"one seed", "edited"} & set(add_columns(table).columns)
+
+
+def test_costs_are_columns_on_request_and_in_csv_always() -> None:
+    one = make("cam", parameters=1_260_000, flops=2.61e9, peak_memory_mib=900.0)
+    table = leaderboard(one.protocol, one.dataset, [one])
+    costs = add_columns(table, costs=True)
+    assert [cell.text for cell in costs.rows[0]][-3:] == ["1.26", "2.61", "900"]
+    assert not {*COSTS} & {*add_columns(table).columns}
+    assert "M parameters" in FORMATS["csv"](table)

@@ -1,0 +1,60 @@
+"""What a method costs on any machine: its parameters, and the floating-point operations of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from bench.method import MapMethod, ProposalMethod
+from bench.training.predict import Split, predict_part
+
+
+def measure_size(
+    method: MapMethod | ProposalMethod, split: Split, kinds: Sequence[str], device: torch.device
+) -> dict[str, float]:
+    """Count the parameters of a method, frozen ones too, and the operations of predicting the first image."""
+    live = replace(split, features=None)  # from cached features a net would cost nothing
+    with torch.inference_mode():
+        flops = count_flops(lambda: predict_part(method, live, kinds, range(1), device, workers=0))
+    return {"parameters": float(count_parameters(method)), "flops": float(flops)}
+
+
+def count_parameters(method: torch.nn.Module) -> int:
+    """Count the parameters of a method, frozen ones too."""
+    return sum(parameter.numel() for parameter in method.parameters())
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Count the floating-point operations of some work by PyTorch's formulas, a multiplication and an addition as two.
+
+    They count convolutions, matrix products and attention, forward and backward, and nothing else: that is nearly all
+    of a net, and nothing of what is computed without PyTorch.
+    """
+    counter = _Counter()
+    with counter:
+        work()
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums operations; unlike PyTorch's own counter it follows no modules, which fails where gradients are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:
+                return func.decompose(*args, **given)  # in inference mode, a linear layer comes whole
+        result = func(*args, **given)
+        if formula is not None:
+            self.total += int(formula(*args, **given, out_val=result))
+        return result
