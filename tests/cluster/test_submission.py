@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -145,6 +146,26 @@ def test_a_slurm_that_refuses_is_quoted_and_its_jobs_are_failed(
     with pytest.raises(RunError, match="invalid partition: gpuu"):
         jobs.send(submission, ARRAYS, "slurm", "gpu")
     assert {one.reason for one in status.statuses(submission)} == {"It was never taken by the cluster."}
+
+
+def test_a_refused_second_array_says_what_was_taken_and_what_sends_the_rest(
+    submission: Submission, command: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    full = f"[ -e {tmp_path}/one ] && echo 'error: QOSMaxSubmitJobPerUserLimit' >&2 && exit 1; : > {tmp_path}/one"
+    command("srun", "exit 1")
+    command("squeue", "echo '101_0|Priority'; echo '101_1|Priority'")
+    command("sacct", "exit 0")
+    command("sbatch", f"{full}; echo Submitted batch job 101")
+    arrays = [Array(Resources(), ((0,), (1,))), Array(Resources(memory="3G"), ((2,), (3,)))]
+    name = submission.folder.name
+    told = (
+        f"QOSMaxSubmitJobPerUserLimit. Submission {name} is written, and 2 of its 4 tasks were taken: `resubmit {name}`"
+    )
+    with pytest.raises(RunError, match=re.escape(told)):
+        jobs.send(submission, arrays, "slurm", "gpu")
+    assert [one.state for one in status.statuses(submission)] == ["waiting", "waiting", "failed", "failed"]
+    command("sbatch", "echo Submitted batch job 102")
+    assert jobs.resend(submission, read_profile("local", {}), "slurm") == [2, 3]
 
 
 def test_a_task_that_waits_again_has_not_ended_and_why_it_was_begun_again_is_told(

@@ -212,6 +212,22 @@ def test_a_record_that_cannot_be_mirrored_is_named_and_stops_no_other(mirror: Mi
     assert answer.out == f"sqlite:///{mirror.runs}/mlflow.db: 1 added, {len(report['already']) + 1} already there\n"
 
 
+def test_a_deleted_experiment_says_how_to_go_on(mirror: Mirror) -> None:
+    record(mirror.runs, "before", dataset="gone")
+    sync(Places(mirror.runs))
+    found = mirror.client.get_experiment_by_name("voc07-det on gone")
+    mirror.client.delete_experiment(found.experiment_id)
+    record(mirror.runs, "after", dataset="gone")
+    report = sync(Places(mirror.runs))
+    assert {"after", "before"} >= report.failed.keys() > set()
+    message = report.failed["after"]
+    assert "The experiment 'voc07-det on gone'" in message
+    assert f"`mlflow experiments restore -x {found.experiment_id}`, or `mlflow gc --experiment-ids" in message
+    mirror.client.restore_experiment(found.experiment_id)
+    assert not sync(Places(mirror.runs)).failed
+    assert len(mirror.all("after")) == len(mirror.all("before")) == 1
+
+
 def test_the_store_is_the_one_that_the_environment_names(
     mirror: Mirror, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
