@@ -33,7 +33,22 @@ from bench.training.predict import Split, predict
 from methods.classifier import Classifier
 from methods.layers.attribution import Scores
 
-NAMES = ("gradient", "deconv", "guided-backprop", "grad-cam", "lrp", "mwp", "c-mwp")
+LATER = {
+    "grad-cam-plus-plus": {},
+    "layer-cam": {},
+    "hires-cam": {},
+    "x-grad-cam": {},
+    "score-cam": {"channels": 4},
+    "integrated-gradients": {"path_points": 4},
+    "smooth-grad": {"samples": 2},
+    "rise": {"masks": 20},
+    "occlusion": {"occluder_step": 0.3},
+    "extremal-perturbation": {"updates": 2, "areas": (0.1,), "perturbed_by": "fade"},
+}
+"""Those that came after the papers here, with settings by which each is quick."""
+NAMES = ("gradient", "deconv", "guided-backprop", "grad-cam", "lrp", "mwp", "c-mwp", *LATER)
+RUN = (*NAMES[:7], "rise", "score-cam")
+"""Those that are run from training to points; the contract suite does so with the others."""
 CLASSES = torch.tensor([2, 0])
 
 
@@ -41,14 +56,14 @@ def test_every_attribution_explains_one_training_and_points(tmp_path: Path) -> N
     """Each is its own prediction of the same weights, those that the classifier by itself has."""
     data = {"train": 4, "val": 4, "test": 3, "size": 64, "classes": 4}
     places, settings = Places(tmp_path / "runs"), {"epochs": 1, "precision": "float32"}
-    asked = [(name, "voc07-point", settings | {"base": "classifier"}) for name in NAMES]
+    asked = [(name, "voc07-point", settings | {"base": "classifier"} | LATER.get(name, {})) for name in RUN]
     requests = [
         Request(method, registry.protocol(name), settings=more, data="shapes", data_options=data)
         for method, name, more in [*asked, ("classifier", "voc07-cls", settings)]
     ]
     report = run(requests, places, device="cpu", workers=0, threads=1)
     assert not report.failed
-    assert [result.method for result in report.results] == [*NAMES, "classifier"]
+    assert [result.method for result in report.results] == [*RUN, "classifier"]
     assert len({result.training for result in report.results}) == 1
     assert [folder.name for folder in (places.runs / "trainings").iterdir()] == [report.results[0].training]
     folders = [Store(places).predictions_folder(result.predictions) for result in report.results[:-1]]
@@ -244,7 +259,7 @@ def test_lrp_is_the_epsilon_rule_of_dense_matrices() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_class_has_its_own_map_and_the_base_its_scores(name: str) -> None:
-    method = explaining(name)
+    method = explaining(name, **LATER.get(name, {}))
     before = {key: value.clone() for key, value in method.state_dict().items()}
     with torch.inference_mode():
         found = method(IMAGES)
@@ -256,9 +271,9 @@ def test_each_class_has_its_own_map_and_the_base_its_scores(name: str) -> None:
     assert method.loss(IMAGES, LABELS)["classification"].equal(method.base.loss(IMAGES, LABELS)["classification"])
 
 
-@pytest.mark.parametrize("name", ["gradient", "deconv", "guided-backprop", "grad-cam"])
+@pytest.mark.parametrize("name", ["gradient", "deconv", "guided-backprop", "grad-cam", *LATER])
 def test_it_explains_what_it_is_told_to_with_its_settings(name: str) -> None:
-    method = explaining(name, "cam", neck=8)
+    method = explaining(name, "cam", neck=8, **LATER.get(name, {}))
     assert isinstance(method, Attribution)
     assert (method.base.name, method.config.neck, method.config.base) == ("cam", 8, "cam")
     assert method(IMAGES).maps.shape[:2] == (2, 3)
