@@ -5,7 +5,8 @@ BenchError
 │   ├── UnknownNameError    an unknown name; suggests the closest known ones
 │   ├── MissingDataError    something is not on disk; gives the path searched and how to get it
 │   └── BadFileError        a file breaks a rule; names the file, the row and the rule
-│       └── WrongKindError  a file holds another kind of prediction than expected
+│       ├── WrongKindError     a file holds another kind of prediction than expected
+│       └── UnknownImageError  a file speaks of an image that the split does not have
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
     ├── DivergedError       the loss is no longer finite
@@ -94,6 +95,14 @@ class WrongKindError(BadFileError):
     def __init__(self, file: Path | str, kinds: Sequence[str], expected: Sequence[str], *, seen: str = "") -> None:
         self.kinds = tuple(kinds)
         super().__init__(file, f"holds {seen}{' or '.join(kinds)}; expected {' or '.join(expected) or 'no table'}")
+
+
+class UnknownImageError(BadFileError):
+    """A file that speaks of an image, called `image` there, that the ground truth does not have."""
+
+    def __init__(self, file: Path | str, rule: str, image: str, *, row: int | str | None = None) -> None:
+        self.image = image
+        super().__init__(file, rule, row=row)
 
 
 def escape_text(text: str, most: int = 1500) -> str:

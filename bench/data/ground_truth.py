@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.core.boxes import FloatArray
 from bench.core.files import array_digest, file_digest
 from bench.data.image_names import ImageNames
-from bench.errors import BadFileError, RequestError, UnknownNameError
+from bench.errors import BadFileError, RequestError, UnknownImageError, UnknownNameError
 
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
 
@@ -217,7 +217,7 @@ def require_image(truth: GroundTruth, source: Path | str, name: str, row: int | 
     if found is None:
         what = f"image of {truth.dataset} {truth.split}{hint}"
         unknown = f"Unknown {what} {name!r}." if len(truth.ids) > FEW else str(UnknownNameError(what, name, truth.ids))
-        raise BadFileError(source, unknown, row=row)
+        raise UnknownImageError(source, unknown, name, row=row)
     return found
 
 

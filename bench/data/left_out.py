@@ -38,15 +38,6 @@ class LeftOut:
         return escape_text(f"{format_count(len(self.files), 'file')} left out ({self.reason}): {names}. {self.advice}.")
 
 
-def drop_suffix(name: str) -> str:
-    """Return the name of a photograph without its suffix, if that is one of photographs.
-
-    >>> drop_suffix("a/b.JPG"), drop_suffix("b.v2")
-    ('a/b', 'b.v2')
-    """
-    return str(Path(name).with_suffix("")) if name.lower().endswith(READABLE) else name
-
-
 def leave_out(folder: Path, error: BadFileError, advice: str) -> LeftOut:
     """Return the file that breaks a rule as left out for it."""
     where = "" if error.row is None else f"row {error.row}: "

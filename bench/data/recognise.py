@@ -13,8 +13,9 @@ from bench.core.toml import check_toml
 from bench.data.coco import get_list, list_categories, read_document
 from bench.data.datasets import list_datasets
 from bench.data.description import Description
+from bench.data.image_names import drop_suffix
 from bench.data.label_table import read_records
-from bench.data.left_out import LeftOut, drop_suffix, find_unreadable_images, leave_out
+from bench.data.left_out import LeftOut, find_unreadable_images, leave_out
 from bench.data.lists import read_lines
 from bench.data.mask_folders import MASK_FOLDERS, find_listed_masks, find_masks
 from bench.data.own import find_photograph, list_photographs

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.core.files import list_files
 from bench.data.ground_truth import GroundTruth, find_image
-from bench.errors import BadFileError, WrongKindError, first_line, format_count
+from bench.errors import BadFileError, UnknownImageError, WrongKindError, first_line, format_count
 from bench.predictions.map_files import check_map, read_map, read_map_folder
 from bench.predictions.palettes import describe_palette, find_palette, read_mask
 from bench.predictions.table import FOLDERS, KINDS, About, Predictions, read, write_rows
@@ -95,7 +95,8 @@ def _files(folder: Path, kind: str, files: list[Path], truth: GroundTruth) -> Pr
     found = sorted(named)
     if not found:
         expected = f"{truth.ids[0]}{suffix}" if truth.ids else "an image's id"
-        raise BadFileError(folder, f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ...")
+        rule = f"no file is of an image of {truth.dataset} {truth.split}; expected {expected} ..."
+        raise UnknownImageError(folder, rule, files[0].stem if files else "")
     wanted = find_palette(truth) if kind == "masks" else None
     one = partial(read_mask, wanted=wanted) if kind == "masks" else read_map
     palette = describe_palette(named[found[0]], wanted) if kind == "masks" else ""

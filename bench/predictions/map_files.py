@@ -34,7 +34,15 @@ from bench.core.files import grow_limit, require_regular_file
 from bench.data.ground_truth import PRESENT, GroundTruth, find_image
 from bench.data.lists import read_lines
 from bench.data.safe_pickle import Array, read_arrays
-from bench.errors import BadFileError, UnknownNameError, first_line, format_bytes, format_count, format_names
+from bench.errors import (
+    BadFileError,
+    UnknownImageError,
+    UnknownNameError,
+    first_line,
+    format_bytes,
+    format_count,
+    format_names,
+)
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
 CLASSES = "classes.txt"
@@ -181,7 +189,8 @@ def _find_entries(source: _Source, names: Sequence[str], truth: GroundTruth) -> 
     if not found:
         image, label = truth.ids[0] if truth.ids else "IMAGE", truth.classes[0]
         expected = f"expected {image}.npy, {image}_{label}.npy or .npz ..."
-        raise BadFileError(source.path, f"no file is of an image of {truth.dataset} {truth.split}; {expected}")
+        rule = f"no file is of an image of {truth.dataset} {truth.split}; {expected}"
+        raise UnknownImageError(source.path, rule, Path(names[0]).stem if names else "")
     return sorted(found, key=lambda entry: (truth.index[entry.image], entry.label or 0, entry.name))
 
 

@@ -21,7 +21,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.files import atomic_file, digest, file_digest, grow_limit, list_files, require_regular_file
 from bench.data.ground_truth import FEW, GroundTruth, find_image, require_image
-from bench.errors import BadFileError, UnknownNameError, WrongKindError, escape_text, first_line, format_bytes
+from bench.errors import (
+    BadFileError,
+    UnknownImageError,
+    UnknownNameError,
+    WrongKindError,
+    escape_text,
+    first_line,
+    format_bytes,
+)
 
 KINDS: dict[str, tuple[str, ...]] = {
     "scores": ("image", "label", "score"),
@@ -217,7 +225,7 @@ def resolve(predictions: Predictions, truth: GroundTruth) -> ResolvedPredictions
         )
     what = f"image of {truth.dataset} {truth.split}{_describe_purpose(truth, about)}"
     find = partial(find_image, truth, source, row=None)
-    image = _look_up(source, table["image"], truth.index, what, find)
+    image = _look_up(source, table["image"], truth.index, what, find, error=UnknownImageError)
     label = np.full(len(image), -1, dtype=np.int32)
     if "label" in _COLUMNS[predictions.kind]:
         label = _look_up(source, table["label"], truth.class_index, f"class of {truth.dataset}")
@@ -342,6 +350,8 @@ def _look_up(
     index: dict[str, int],
     what: str,
     find: Callable[[str], int | None] = lambda name: None,
+    *,
+    error: type[UnknownImageError] | None = None,
 ) -> NDArray[np.int32]:
     """Look up each string in `index`, whose values count from 0, or else with `find`: (n,) int32."""
     if not len(column):
@@ -361,7 +371,10 @@ def _look_up(
     indices: NDArray[np.int32] = found[codes]
     if (indices < 0).any():
         row = int(np.argmax(indices < 0))
-        raise BadFileError(source, _describe_unknown(names[codes[row]], index, what), row=row)
+        name = names[codes[row]]
+        rule = _describe_unknown(name, index, what)
+        text = bytes(name.cast(pa.binary()).as_py()).decode("utf-8", "replace")
+        raise error(source, rule, text, row=row) if error else BadFileError(source, rule, row=row)
     return indices
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import registry
 from bench.core.progress import SILENT, Progress
-from bench.errors import BadFileError, RequestError, WrongKindError, format_names
+from bench.errors import BadFileError, BenchError, RequestError, UnknownImageError, WrongKindError, format_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.audit import Audit
     from bench.core.files import Places
+    from bench.data.dataset import Dataset
     from bench.data.ground_truth import GroundTruth
     from bench.predictions.handover import Source
     from bench.predictions.table import Predictions, ResolvedPredictions
@@ -31,6 +32,10 @@ SETTINGS_OF = {
     "masks": ("mask_rule", "mask_threshold", "mask_score"),
 }
 """What maps are decoded into, and the settings of map methods that say how."""
+
+
+_TRIED = ("test", "val", "train", "trainval", "minival")
+"""Splits that an image is looked for in which the evaluated one does not have."""
 
 
 class ScoringInputs(NamedTuple):
@@ -118,14 +123,17 @@ def open_inputs(
     methods. Raises BadFileError for what breaks a rule, and if the protocol does not accept their kind; RequestError
     for a split without the ground truth that the protocol needs.
     """
+    from bench.data.datasets import open_dataset
     from bench.predictions.formats import read_all
     from bench.predictions.handover import as_file
 
     bound = registry.bind(registry.protocol(protocol).with_conventions(conventions))
     record, scratch = bound.record, places.cache / "handover"
-    truth = _read_truth(bound, places, data, data_options, split)
+    dataset = open_dataset(data or record.dataset, places, data_options)
+    truth = _read_truth(bound, dataset, split)
     into = next((kind for kind in record.predicts if kind in SETTINGS_OF and "maps" not in record.predicts), None)
     with ExitStack() as files:
+        files.enter_context(_name_split(dataset, truth))
 
         def read(given: Source, kinds: list[str], others: Sequence[str] = ()) -> list[Predictions]:
             accepted = [*kinds, *others]
@@ -152,14 +160,32 @@ def open_inputs(
         yield ScoringInputs(bound, truth, used, sources, settings)
 
 
-def _read_truth(
-    bound: BoundProtocol, places: Places, data: str | None, data_options: Mapping[str, Any], split: str | None
-) -> GroundTruth:
+@contextmanager
+def _name_split(dataset: Dataset, truth: GroundTruth) -> Iterator[None]:
+    """Let the error about an image that the split does not have say which split has it."""
+    try:
+        yield
+    except UnknownImageError as error:
+        others = [name for name in _TRIED if name in dataset.splits() and name != truth.split]
+        split = next((name for name in others if _has_image(dataset, name, error.image)), None)
+        if split is None:
+            raise
+        rule = f"{error.rule.rstrip('.')}. {error.image!r} is of {split}, which --split {split} evaluates"
+        raise UnknownImageError(error.file, rule, error.image, row=error.row) from None
+
+
+def _has_image(dataset: Dataset, split: str, image: str) -> bool:
+    """Whether a split has an image of this name; a split that cannot be read has none."""
+    try:
+        return bool(image) and dataset.ground_truth(split).names.find(image) is not None
+    except BenchError:
+        return False
+
+
+def _read_truth(bound: BoundProtocol, dataset: Dataset, split: str | None) -> GroundTruth:
     """Read the ground truth that a protocol evaluates on; raises what says that it lacks what the protocol needs."""
     from bench.data.dataset import read_split
-    from bench.data.datasets import open_dataset
 
-    dataset = open_dataset(data or bound.record.dataset, places, data_options)
     truth = read_split(dataset, split or bound.record.eval_split)
     if (lacking := bound.find_missing_truth(dataset, truth)) is not None:
         raise lacking

@@ -185,3 +185,26 @@ def test_labels_alone_are_trained_on_and_predicted(here: Bench, tmp_path: Path) 
     (later,) = here("score", *of_boxes).json()["results"]
     (trained,) = here(*ask, "--protocol", "det").json()["results"]
     assert later["metrics"] == pytest.approx(trained["metrics"])
+
+
+def test_an_image_of_another_split_is_said_to_be_one(here: Bench, tmp_path: Path) -> None:
+    import numpy as np
+    import pyarrow as pa
+
+    from bench.predictions.table import About, write
+
+    file = describe(here, own_cases.write_csv(tmp_path / "mine"))
+    name = own_cases.TRAIN[0]
+    row = {"image": name, "label": CLASSES[0], "score": 0.9, "x1": 1.0, "y1": 1.0, "x2": 9.0, "y2": 9.0}
+    Path("a.csv").write_text("\n".join([",".join(row), ",".join(map(str, row.values()))]), encoding="utf-8")
+    write(Path("b.parquet"), "boxes", pa.table({key: [value] for key, value in row.items()}), About("m"))
+    Path("c").mkdir()
+    np.save(Path("c", f"{name}.npy"), np.zeros((2, 8, 8)))
+    for predictions, protocol in (("a.csv", "det"), ("b.parquet", "det"), ("c", "point")):
+        answer = here("score", "--predictions", predictions, "--protocol", protocol, "--data", file)
+        assert answer.code == 2
+        assert f"{name!r} is of train, which --split train evaluates" in answer.err
+    coco = own_cases.write_coco(tmp_path / "coco")
+    Path("d.json").write_text('[{"image_id": 0, "category_id": 1, "bbox": [1, 1, 8, 8], "score": 0.5}]')
+    answer = here("score", "--predictions", "d.json", "--protocol", "det", "--data", describe(here, coco))
+    assert "unknown image_id 0: coco test does not have it; its ids are like 8. '0' is of train, which" in answer.err

@@ -27,7 +27,7 @@ from bench.core.files import grow_limit
 from bench.data.coco import CATEGORY_IDS, CLASSES
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import to_rle
-from bench.errors import BadFileError
+from bench.errors import BadFileError, UnknownImageError
 from bench.predictions.formats.names import Names
 from bench.predictions.formats.rows import accept, cover_all_images, make_table, read_bytes
 from bench.predictions.table import MAX_ROWS, About, Predictions
@@ -259,7 +259,8 @@ class _Reader:
         if found < 0:
             where = f"{self._truth.dataset} {self._truth.split}"
             rule = f"{where} does not have it; its ids are like {next(iter(self._image_numbers))}"
-            self._refuse(row, f"unknown image_id {reprlib.repr(value)}: {rule}")
+            rule = f"unknown image_id {reprlib.repr(value)}: {rule}"
+            raise UnknownImageError(self._path, rule, str(_to_integer(value)), row=row)
         return found
 
     def _find_label(self, row: int, value: Any) -> int:
