@@ -41,7 +41,8 @@ _WITHOUT_WEIGHTS = ContextVar("_WITHOUT_WEIGHTS", default=False)
 def find_net(name: str) -> Net:
     """Find a net: one of ours, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or one of a plug-in.
 
-    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible.
+    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible, or
+    is called as one of ours.
     """
     return _make_net(name, registry.read_net_code(name).own if name in registry.nets() else None)
 
@@ -66,6 +67,8 @@ def _make_net(name: str, code: str | None) -> Net:
     model, at, stride = rest.partition("@")
     if colon and library in LIBRARIES and bool(at) == stride.isdecimal():
         return LIBRARIES[library](model, int(stride) if at else None)
+    if name in NETS and code is not None:
+        raise RequestError(f"{name!r} is a net of ours and one of {registry.nets()[name].origin}: rename that.")
     if name in NETS:
         return NETS[name]
     if name not in registry.nets():

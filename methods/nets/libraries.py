@@ -114,6 +114,7 @@ def _create(name: str, options: Options, *, pretrained: bool = False) -> Any:
 def _choose_options(name: str, stride: int | None) -> Options:
     """Choose options by which a net takes images of any size, if it has such. Raises RequestError."""
     strides: Options = (("output_stride", stride),) if stride else ()
+    asked = f" with {stride} pixels a cell" if stride else ""
     ways: tuple[Options, ...] = (
         (("dynamic_img_size", True), ("dynamic_img_pad", True)),
         (("dynamic_img_size", True),),
@@ -127,10 +128,10 @@ def _choose_options(name: str, stride: int | None) -> Options:
         except TypeError as error:  # the net has no such option
             reason = error
         except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise RequestError(f"timm cannot build {name} so: {first_line(error)}") from error
+            why = first_line(error) if str(error).strip() else "it takes only some numbers, often 8, 16 and 32"
+            raise RequestError(f"timm cannot build {name}{asked}: {why}") from error
         else:
             return (*way, *strides)
-    asked = f" with {stride} pixels a cell" if stride else ""
     raise RequestError(f"timm cannot build {name}{asked}: {first_line(reason)}")
 
 

@@ -49,6 +49,12 @@ def test_the_net_of_the_page_is_measured(small: Path) -> None:
     assert backbone.regions(torch.rand(1, 3, 64, 64), torch.tensor([[0.0, 0, 40, 40]])).shape == (1, 64)
 
 
+def test_a_plug_in_net_called_as_one_of_ours_is_refused(small: Path) -> None:
+    registry.use_plugin(small.rename(small.with_name("tiny.py")))
+    with pytest.raises(RequestError, match=r"'tiny' is a net of ours and one of .*tiny\.py: rename that"):
+        find_net("tiny")
+
+
 @pytest.mark.slow
 def test_a_plug_in_net_keeps_the_contract_and_trains(small: Path, here) -> None:
     assert "failed" not in here("check", "--plugin", small, "--net", "small").out
