@@ -250,7 +250,7 @@ class TrainedConfig(BaseConfig):
         later=True,
         needs="schedule=cosine|poly",
         ge=0,
-        le=1,
+        lt=1,
     )
     poly_power: float = training(
         0.9, "exponent of schedule=poly (DeepLab: 0.9)", later=True, needs="schedule=poly", gt=0

@@ -80,6 +80,8 @@ def fit(
     place(method, device)
     average = WeightAverage(method, method.config.ema) if method.config.ema else None
     schedule = Schedule(method.config, source.total_steps, source.epochs, source.steps)
+    if late := schedule.find_late_drops():
+        progress.say(f"Note: {late}.")
     training = _Training(method, source, _make_optimiser(method), schedule, average, folder, seed, device, workers)
     method.eval()  # a frozen net gives its features without dropout
     if source.features is not None:

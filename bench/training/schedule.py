@@ -39,6 +39,12 @@ class Schedule:
         """Steps in which the learning rate rises."""
         return self.config.warmup_steps or round(self.config.warmup_epochs * self.epoch_steps)
 
+    def find_late_drops(self) -> str:
+        """Say which of `lr_steps` come after the last step; nothing if none does."""
+        late = [str(drop) for drop in self.config.lr_steps if drop >= self.steps > 0]
+        rule = f"of lr_steps, {', '.join(late)} have no effect: the training has {self.steps} steps"
+        return rule if late and self.config.schedule == "step" else ""
+
     def compute_factor(self, step: int) -> float:
         """Return what the learning rate is multiplied by in a step, counted from 0."""
         return min(1.0, (step + 1) / self.warmup) * self._fall(step) if self.warmup else self._fall(step)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import optim
 from torch.optim import lr_scheduler
 from train_cases import FLAT
@@ -54,6 +55,19 @@ def test_a_warm_up_is_torchs_and_what_falls_begins_after_it(warmup: dict[str, An
     assert found[length - 1 : length + 1] == [1.0, 1.0]
     if length == 5:
         assert found == pytest.approx([*rise, *fall])
+
+
+def test_drops_after_the_last_step_are_named() -> None:
+    def find(**settings: Any) -> str:
+        return Schedule(MapConfig(**{**FLAT, **settings}), 20, 4, 5).find_late_drops()
+
+    assert find(lr_steps=(10, 20, 90)) == "of lr_steps, 20, 90 have no effect: the training has 20 steps"
+    assert find(lr_steps=(10, 19)) == find() == ""
+
+
+def test_a_rate_that_falls_to_itself_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than 1"):
+        MapConfig(**{**FLAT, "schedule": "cosine", "lr_final": 1.0})
 
 
 def test_steps_are_counted_from_the_start_with_a_warm_up_too() -> None:
