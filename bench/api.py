@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.predictions.decode import BoxRule, MaskRule
     from bench.predictions.handover import Source
     from bench.records.result import Result, Supervision
+    from bench.verbs.plan_cost import CostedPlan
     from bench.verbs.scoring import AuditReport
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "datasets",
     "load_model",
     "methods",
+    "plan",
     "protocols",
     "results",
     "run",
@@ -57,6 +59,9 @@ class RunOptions(TypedDict, total=False):
     """The arguments of `run`, beside methods, protocols and `dry_run`."""
 
     track: str | None
+    table: str | None
+    rows: Names
+    columns: Names
     seed: int | Iterable[int] | None
     set: Mapping[str, Any]
     recipe: Literal["paper"] | None
@@ -98,6 +103,9 @@ def run(
     protocol: Names = (),
     *,
     track: str | None = None,
+    table: str | None = None,
+    rows: Names = (),
+    columns: Names = (),
     seed: int | Iterable[int] | None = None,
     set: Mapping[str, Any] = NOTHING,
     recipe: Literal["paper"] | None = None,
@@ -127,6 +135,9 @@ def run(
         method: Methods, `name` or `name:variant`. With `track`, "all" is every method of it.
         protocol: Protocols to evaluate under; default: those of the track.
         track: A track, by name or as the path of its file.
+        table: A paper's table, in place of methods and protocols: the runs that `plan` lists for it.
+        rows: Only these rows of the table, by number from 1 or part of the label.
+        columns: Only these columns of the table, by head or key.
         seed: Seeds of trainings; default: 0, or the track's.
         set: Config fields of the methods, each set for the methods that have it.
         recipe: "paper" to train as the method's paper does.
@@ -162,20 +173,21 @@ def run(
     from bench.notebook import ForecastList, show_results
     from bench.records.collection import StoredResult
     from bench.records.store import Store
+    from bench.verbs.plan import request_table
     from bench.verbs.product import Asked, choose_stored, forecast, make_requests
 
     _use_plugins(plugin)
     _require_choice("tuned_on", tuned_on, _list_supervision())
     _require_choice("recipe", recipe, (None, "paper"))
     for name, given in (("method", method), ("protocol", protocol or track)):
-        if not given:
+        if not given and table is None:
             raise RequestError(f"run needs {name}: give at least one.")
     places, reporter = _make_places(data_root, runs), _make_progress(progress)
     asked = Asked(
         track=track,
         methods=_split_names(method),
         protocols=_split_names(protocol),
-        seeds=None if seed is None else tuple(dict.fromkeys([seed] if isinstance(seed, int) else seed)),
+        seeds=_list_seeds(seed),
         settings=dict(set),
         recipe=recipe,
         weights=None if weights is None else os.fspath(weights),
@@ -187,7 +199,10 @@ def run(
         tuned_on=tuned_on,
     )
     cached, stored = DatasetCache(places), choose_stored(again=again, keep=keep)
-    requests, threads = make_requests(asked, threads, cached, reporter.say)
+    if table is None:
+        requests, threads = make_requests(asked, threads, cached, reporter.say)
+    else:
+        requests = request_table(table, asked, _split_names(rows), _split_names(columns)).list_requests()
     if dry_run:
         return ForecastList(forecast(requests, cached, stored, device=device, threads=threads))
     report = run_all(
@@ -210,6 +225,81 @@ def run(
     if report.failed:
         raise IncompleteError(shown, report.failed)
     return shown
+
+
+@check_arguments
+def plan(
+    table: str | None = None,
+    *,
+    all: bool = False,
+    rows: Names = (),
+    columns: Names = (),
+    seed: int | Iterable[int] | None = None,
+    set: Mapping[str, Any] = NOTHING,
+    weights: Folder | None = None,
+    data: Folder | None = None,
+    data_option: Mapping[str, Any] = NOTHING,
+    split: str | None = None,
+    train_split: str | None = None,
+    measure: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 2,
+    data_root: Folder | None = None,
+    runs: Folder | None = None,
+    results: Folder | None = None,
+    plugin: Folder | Sequence[Folder] = (),
+    progress: OnProgress | None = None,
+) -> CostedPlan:
+    """Plan the runs that would fill a paper's table: of each number a run, or why there is none; and what they cost.
+
+    Args:
+        table: A paper's table, such as "melm-2".
+        all: Plan the tables of all papers; what they share is counted once.
+        rows: Only these rows, by number from 1 or part of the label.
+        columns: Only these columns, by head or key.
+        seed: Seeds of each run; default: 0.
+        set: Settings that a try-out has otherwise, each for the methods that have it.
+        weights: Initial weights that a try-out has otherwise.
+        data: Dataset of a try-out in place of the table's: a name, or the path of a file that describes it.
+        data_option: Options of that dataset.
+        split: Id list that a try-out evaluates on.
+        train_split: Id list that a try-out trains on.
+        measure: Take a few steps of each configuration first, to know what it costs.
+        device: Where these are taken: "auto", "cpu", "cuda", "cuda:1" ...
+        threads: Threads that compute them on a CPU.
+        workers: Threads that load images ahead of need.
+        data_root: Root folder of the datasets; default: the environment variable BENCH_DATA.
+        runs: Folder of trainings, predictions and results; default: BENCH_RUNS, or "runs".
+        results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
+        plugin: Files with methods, protocols or datasets of your own.
+        progress: Called with a note on each configuration that is measured.
+
+    Returns:
+        The plan: `plan.cells`, `plan.runs` with their commands, and `seconds`, from low to high.
+    """
+    from bench.tables.plan import Changes
+    from bench.verbs.plan import plan_with_costs
+
+    _use_plugins(plugin)
+    if (table is None) == (not all):
+        raise RequestError("plan needs a paper's table, such as melm-2, or all=True.")
+    given = {} if weights is None else {"weights": os.fspath(weights)}
+    changes = Changes(dict(set) | given, _name_dataset(data), dict(data_option), split, train_split)
+    return plan_with_costs(
+        [] if table is None else [table],
+        _make_places(data_root, runs),
+        _find_measured(results),
+        rows=_split_names(rows),
+        columns=_split_names(columns),
+        seeds=_list_seeds(seed),
+        changes=changes,
+        measure=measure,
+        device=device,
+        threads=threads,
+        workers=workers,
+        say=_make_progress(progress).say,
+    )
 
 
 @check_arguments
@@ -592,6 +682,10 @@ def _make_places(data_root: Folder | None, runs: Folder | None) -> Places:
 
 def _find_measured(results: Folder | None) -> Path:
     return result_verbs.find_results(results) / result_verbs.MEASURED
+
+
+def _list_seeds(seed: int | Iterable[int] | None) -> tuple[int, ...] | None:
+    return None if seed is None else tuple(dict.fromkeys([seed] if isinstance(seed, int) else seed))
 
 
 def _name_dataset(data: Folder | None) -> str | None:

@@ -53,6 +53,26 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class SubmittedCell:
+    """A number of a paper's table: its row and column, and its requests, by index; none if they were refused."""
+
+    row: int
+    column: str
+    label: str
+    head: str
+    requests: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SubmittedTable:
+    """The paper's table whose runs were asked for. data: that of a try-out."""
+
+    name: str
+    data: str | None
+    cells: tuple[SubmittedCell, ...]
+
+
+@dataclass(frozen=True)
 class Submission:
     """What was asked."""
 
@@ -63,6 +83,7 @@ class Submission:
     plugins: Mapping[str, str]
     requests: Sequence[Mapping[str, Any]]
     jobs: Sequence[Job]
+    table: SubmittedTable | None = None
 
     def job_folder(self, number: int) -> Path:
         """Where a job says how it is."""
@@ -143,7 +164,13 @@ def submit_ids(attempt: Path, sent: Sequence[Sent]) -> None:
     write_json(attempt.with_suffix(".ids.json"), [asdict(one) for one in sent])
 
 
-def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, means: Means) -> Submission:
+def create(
+    requests: Sequence[Request],
+    jobs: Sequence[Job],
+    places: Places,
+    means: Means,
+    table: SubmittedTable | None = None,
+) -> Submission:
     """Create a submission and write it down."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     folder = places.runs.resolve() / "submissions" / name
@@ -156,6 +183,7 @@ def create(requests: Sequence[Request], jobs: Sequence[Job], places: Places, mea
             "plugins": {str(path): file_digest(path) for path in registry.plugins()},
             "requests": [_request_to_json(request) for request in requests],
             "jobs": [asdict(job) for job in jobs],
+            **({} if table is None else {"table": asdict(table)}),
         },
     )
     return read(folder)
@@ -174,7 +202,13 @@ def read(folder: Path) -> Submission:
             plugins=said["plugins"],
             requests=said["requests"],
             jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
+            table=_read_table(said["table"]) if "table" in said else None,
         )
+
+
+def _read_table(said: Mapping[str, Any]) -> SubmittedTable:
+    cells = tuple(SubmittedCell(**{**cell, "requests": tuple(cell["requests"])}) for cell in said["cells"])
+    return SubmittedTable(said["name"], said["data"], cells)
 
 
 def list_submissions(places: Places) -> list[Submission]:

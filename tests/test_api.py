@@ -44,7 +44,7 @@ BOXES = pd.DataFrame(
         "y2": [96.0, 49.0, 60.0],
     }
 )
-VERBS_WITH_FUNCTIONS = ("run", "score", "audit", "compare", "table")
+VERBS_WITH_FUNCTIONS = ("run", "plan", "score", "audit", "compare", "table")
 
 
 @pytest.fixture(autouse=True)

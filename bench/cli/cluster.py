@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,18 +23,21 @@ from bench.cli.documents import (
     StatusDocument,
     SubmissionEntryDocument,
     SubmitDocument,
+    SubmittedTableDocument,
 )
 from bench.cli.output import align_columns, echo, emit, print_results, say
 from bench.cli.progress import format_duration
+from bench.cli.table import format_paper_table
 from bench.errors import RequestError, format_count, format_names, group_errors
 
 if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.execution.dataset_cache import DatasetCache
     from bench.execution.pipeline import Request
+    from bench.verbs.plan import RequestedTable
     from slurm.plan import Array, Job
     from slurm.status import JobStatus
-    from slurm.submission import Submission
+    from slurm.submission import Submission, SubmittedTable
 
 resource_option = click.option(
     "--resource",
@@ -44,6 +49,19 @@ resource_option = click.option(
 )
 STATES = ("waiting", "running", "done", "failed", "cancelled")
 """In the order in which they are counted."""
+
+
+def _require_profile(verb: options.Verb) -> options.Verb:
+    """Refuse a submission to Slurm without a profile before anything is loaded."""
+
+    @functools.wraps(verb)
+    def with_profile(*, cluster: str, profile: str | None, **rest: Any) -> Any:
+        if profile is None and cluster == "slurm":
+            raise click.UsageError("--cluster slurm needs a --profile.")
+        return verb(cluster=cluster, profile=profile, **rest)
+
+    return with_profile  # type: ignore[return-value]
+
 
 submission_argument = click.argument("name", required=False, metavar="[SUBMISSION]")
 
@@ -61,6 +79,7 @@ submission_argument = click.argument("name", required=False, metavar="[SUBMISSIO
 )
 @resource_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch scripts, and submit nothing.")
+@_require_profile
 @product.requests
 @product.means
 @product.stored
@@ -72,6 +91,7 @@ def submit(
     requests: list[Request],
     datasets: DatasetCache,
     track: str | None,
+    table: RequestedTable | None,
     cluster: str,
     profile: str | None,
     given: dict[str, str],
@@ -83,7 +103,7 @@ def submit(
     """Submit runs as jobs, one for each distinct training.
 
     It takes the same options as `run`. A job trains, predicts and scores. The terminal can be closed afterwards:
-    `status` shows how far the jobs are.
+    `status` shows how far the jobs are. With --table it sends the runs that `plan` lists for a paper's table.
     """
     from slurm.jobs import send
     from slurm.plan import make_arrays, make_jobs, plan_trainings
@@ -91,8 +111,6 @@ def submit(
     from slurm.status import CLUSTERS
     from slurm.submission import Means, create
 
-    if profile is None and cluster == "slurm":
-        raise click.UsageError("--cluster slurm needs a --profile.")
     resources = read_profile(profile or "local", given)
     if not dry_run:
         CLUSTERS[cluster].need()
@@ -108,7 +126,7 @@ def submit(
         attempt = places.runs.resolve() / "submissions" / "DRY-RUN" / "attempts" / "1"
         _print_plan(requests, jobs, arrays, CLUSTERS[cluster].scripts(attempt, arrays), as_json_document=as_json)
         return code
-    submission = create(requests, jobs, places, Means(**means))
+    submission = create(requests, jobs, places, Means(**means), table and _locate_cells(table, requests))
     send(submission, arrays, cluster, resources.origin)
     if as_json:
         sent: SubmitDocument = {"submission": submission.folder.name, "runs": len(requests), "jobs": len(jobs)}
@@ -117,9 +135,24 @@ def submit(
     echo(f"{_summarize_plan(requests, jobs, arrays)}: {submission.folder.name}")
     runs = "" if places.runs == Path(options.RUNS) else f" --runs {shlex.quote(str(places.runs))}"
     say(f"You can close this terminal. Follow the jobs with python -m bench status{runs}, collect, cancel or resubmit.")
+    if table is not None:
+        data = "" if table.data is None else f" --data {shlex.quote(table.data)}"
+        say(f"The table of what is done: python -m bench table {table.name}{data}{runs}")
     if track is not None:
         say(f"The leaderboard of what is done: python -m bench table --track {shlex.quote(track)}{runs}")
     return code
+
+
+def _locate_cells(table: RequestedTable, requests: Sequence[Request]) -> SubmittedTable:
+    """Say which of the requests that are sent each cell of a table has."""
+    from slurm.submission import SubmittedCell, SubmittedTable
+
+    cells = (
+        SubmittedCell(cell.row, cell.column, cell.label, cell.head, tuple(map(requests.index, own)))
+        for cell, wanted in table.cells
+        for own in [[request for request in wanted if request in requests]]
+    )
+    return SubmittedTable(table.name, table.data, tuple(cells))
 
 
 @click.command("status", epilog=options.example("status --json"))
@@ -139,11 +172,12 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
             "jobs": [_to_document(submission, job) for job in jobs],
             "counts": Counter(job.state for job in jobs),
         }
-        emit(document)
+        emit(document if submission.table is None else {**document, "table": _describe_table(submission, jobs)})
         return
     rows: list[tuple[str, ...]] = [("job", "method", "protocols", "seeds", "state", "")]
     rows += [(*_format_job(submission, job.number), job.state, _format_progress(job)) for job in jobs]
-    echo(f"{submission.folder.name}: {_format_counts(jobs)}\n\n{align_columns(rows)}")
+    cells = _format_cells(submission, jobs)
+    echo("\n".join([f"{submission.folder.name}: {_format_counts(jobs)}", *cells, "", align_columns(rows)]))
 
 
 @click.command("collect", epilog=options.example("collect"))
@@ -152,7 +186,7 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
 @options.plugin
 @options.as_json
 def collect(*, name: str | None, places: Places, as_json: bool) -> None:
-    """Print the results so far of a submission (default: the latest), with leaderboards."""
+    """Print the results so far of a submission (default: the latest), with leaderboards, or in their paper's table."""
     from bench.records.collection import read_each
     from bench.records.store import Store
     from slurm.status import statuses
@@ -163,9 +197,14 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     deleted = [address for address in addresses if not store.result_path(address).exists()]
     records = [store.result_path(address) for address in addresses if address not in deleted]
     results = [stored.result for stored in read_each(records)]
-    print_results(results, as_json_document=as_json)
-    count, jobs = format_count(len(results), "result"), _format_counts(statuses(submission))
-    say(f"{submission.folder.name}: {count}; jobs: {jobs}.")
+    jobs = statuses(submission)
+    if submission.table is not None and not as_json:
+        echo(format_paper_table(submission.table.name, submission.table.data, places))
+    else:
+        print_results(results, as_json_document=as_json)
+    count = format_count(len(results), "result")
+    for line in [f"{submission.folder.name}: {count}; jobs: {_format_counts(jobs)}.", *_format_cells(submission, jobs)]:
+        say(line)
     if deleted:
         lost = f"{format_count(len(deleted), 'result')} (first: {deleted[0]})"
         say(f"Deleted since: {lost}. Submit again to recreate only these.")
@@ -335,6 +374,33 @@ def _to_document(submission: Submission, job: JobStatus) -> JobDocument:
 def _format_job(submission: Submission, number: int) -> tuple[str, str, str, str]:
     runs = _describe_job(submission, number)
     return str(number), ",".join(runs["methods"]), ",".join(runs["protocols"]), ",".join(map(str, runs["seeds"]))
+
+
+def _describe_table(submission: Submission, jobs: Sequence[JobStatus]) -> SubmittedTableDocument:
+    from slurm.cells import find_cells
+
+    cells = find_cells(submission, jobs)
+    return {
+        "name": "" if submission.table is None else submission.table.name,
+        "cells": [
+            {"row": cell.row, "column": cell.column, "label": cell.label, "head": cell.head, "state": state}
+            for cell, state in cells
+        ],
+        "counts": Counter(state for _, state in cells),
+    }
+
+
+def _format_cells(submission: Submission, jobs: Sequence[JobStatus]) -> list[str]:
+    """Say how far the cells of the submission's table are: `melm-2: 3 of 5 cells measured, 1 running`."""
+    if submission.table is None:
+        return []
+    from slurm.cells import STATES as CELL_STATES
+    from slurm.cells import find_cells
+
+    counts = Counter(state for _, state in find_cells(submission, jobs))
+    others = [f"{counts[state]} {state}" for state in CELL_STATES if counts[state] and state != "measured"]
+    measured = f"{counts['measured']} of {format_count(counts.total(), 'cell')} measured"
+    return [f"{submission.table.name}: {', '.join([measured, *others])}"]
 
 
 def _format_progress(job: JobStatus) -> str:

@@ -134,6 +134,80 @@ class PlanDocument(TypedDict):
     scripts: list[str]
 
 
+class CostDocument(TypedDict):
+    """What a planned run takes: seconds with their range, `low`, `middle` and `high`; `source` says what tells."""
+
+    images: dict[str, int | None]
+    seconds: dict[str, float] | None
+    memory_mib: float | None
+    disk_mib: float | None
+    source: str
+
+
+class PlannedRunDocument(TypedDict):
+    """A run of `plan`; `trainings` are equal where they are shared, and `also_in` names other tables that need one."""
+
+    command: str
+    method: str
+    protocol: str
+    settings: dict[str, str]
+    recipe: str | None
+    dataset: str
+    split: str
+    seeds: list[int]
+    trainings: list[int]
+    also_in: list[str]
+    cost: CostDocument
+    missing: list[str]
+
+
+class PlannedCellDocument(TypedDict):
+    """A printed number of `plan`: planned, shared (with `run`, by index) or reported only, with the reason."""
+
+    table: str
+    row: int
+    column: str
+    label: str
+    head: str
+    reported: str
+    state: str
+    reason: str
+    run: int | None
+    notes: list[str]
+
+
+class TablePlanDocument(TypedDict):
+    """`plan`; `seconds`: of all that is known, each training once; `unknown`: the runs of which nothing tells."""
+
+    tables: list[str]
+    counts: dict[str, int]
+    trainings: int
+    runs: list[PlannedRunDocument]
+    cells: list[PlannedCellDocument]
+    missing: dict[str, int]
+    gpu: bool
+    seconds: dict[str, float] | None
+    unknown: int
+
+
+class TableCellDocument(TypedDict):
+    """A cell of a paper's table that a submission measures, and how far it is."""
+
+    row: int
+    column: str
+    label: str
+    head: str
+    state: str
+
+
+class SubmittedTableDocument(TypedDict):
+    """The paper's table that was submitted; `counts` counts its cells by state."""
+
+    name: str
+    cells: list[TableCellDocument]
+    counts: Mapping[str, int]
+
+
 class JobRunsDocument(TypedDict):
     """What one job runs, each value once."""
 
@@ -179,6 +253,7 @@ class StatusDocument(SubmissionDocument):
 
     jobs: list[JobDocument]
     counts: Mapping[str, int]
+    table: NotRequired[SubmittedTableDocument]
 
 
 class CancelDocument(SubmissionDocument):

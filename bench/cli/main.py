@@ -30,6 +30,7 @@ GROUPS = {
         "list": ("show:list_", "List methods, protocols, datasets, nets, tracks, papers' tables, runs or submissions."),
         "show": ("show:show", "Show a method, protocol, dataset, net, track or run in full."),
         "table": ("table:table", "Print the leaderboard, or a paper's table with measured results."),
+        "plan": ("plan:plan", "Plan the runs that would fill a paper's table, and say what they cost."),
         "compare": ("compare:compare", "Compare two methods or results on the same images."),
         "errors": ("errors:errors", "Sort the errors of results by their kind."),
         "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,56 @@ from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.progress import is_follower
 from bench.verbs.product import Asked, make_requests
 
+if TYPE_CHECKING:
+    from bench.tables.plan import Changes
+
 _NAMES: dict[str, Any] = {"multiple": True, "callback": options.parse_names}
+
+settings = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=options.parse_pairs,
+    metavar="KEY=VALUE",
+    shell_complete=options.make_completer("settings"),
+    help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
+)
+weights = click.option(
+    "--weights", metavar="FILE|none|imagenet", help="Initial weights of the net; with --track, where its file lies."
+)
+splits = options.combine(
+    options.data,
+    click.option("--split", help="Evaluate on this id list instead of the protocol's."),
+    click.option("--train-split", help="Train on this id list instead of the protocol's."),
+)
+cells = options.combine(
+    click.option(
+        "--rows", metavar="ROW", help="Only these rows of the table, by number from 1 or part of the label.", **_NAMES
+    ),
+    click.option("--columns", metavar="COLUMN", help="Only these columns of the table, by head or key.", **_NAMES),
+)
+"""Which numbers of a paper's table are meant."""
+
+changes = options.combine(settings, weights, splits)
+"""What a try-out of a paper's table has otherwise."""
+
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads that compute on a CPU; part of a training's address.  [default: as many as are free, or those of "
+    "the training that goes on]",
+)
 
 _OPTIONS = options.combine(
     options.track,
+    click.option(
+        "--table",
+        metavar="PAPER-NUMBER",
+        shell_complete=options.make_completer("papers"),
+        help="A paper's table, in place of methods and protocols: the runs that `plan` lists for it.",
+    ),
+    cells,
     click.option(
         "--method",
         "methods",
@@ -41,39 +87,22 @@ _OPTIONS = options.combine(
         metavar="0,1,2",
         help="Seeds of trainings.  [default: 0, or the track's]",
     ),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        callback=options.parse_pairs,
-        metavar="KEY=VALUE",
-        shell_complete=options.make_completer("settings"),
-        help="A config field of the method (python -m bench show NAME); repeats and takes commas; tuples as 480+576.",
-    ),
+    settings,
     click.option(
         "--recipe",
         type=click.Choice(["paper"]),
         help="Train as the method's paper does; `show NAME` and docs/recipes.md have its values and their sources.",
     ),
-    click.option(
-        "--weights", metavar="FILE|none|imagenet", help="Initial weights of the net; with --track, where its file lies."
-    ),
+    weights,
     options.conventions,
-    options.data,
-    click.option("--split", help="Evaluate on this id list instead of the protocol's."),
-    click.option("--train-split", help="Train on this id list instead of the protocol's."),
+    splits,
     options.tuned_on("none"),
 )
 
 means = options.combine(
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
+    device,
     options.workers,
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads that compute on a CPU; part of a training's address.  [default: as many as are free, or those of "
-        "the training that goes on]",
-    ),
+    threads,
     click.option(
         "--cache",
         type=click.IntRange(min=0),
@@ -112,24 +141,52 @@ def stored(verb: Verb) -> Verb:
 
 
 def requests(verb: Verb) -> Verb:
-    """Add the options of a product of runs.
+    """Add the options of a product of runs, or of those of a paper's table.
 
-    The verb gets them as `requests`, what was opened as `datasets`, and `track` as it was given.
+    The verb gets them as `requests`, what was opened as `datasets`, `track` as it was given, and of a table the cells
+    that they measure as `table`.
     """
 
     @functools.wraps(verb)
-    def with_requests(**rest: Any) -> Any:
+    def with_requests(*, table: str | None, rows: tuple[str, ...], columns: tuple[str, ...], **rest: Any) -> Any:
         asked = Asked(**{name: rest.pop(name) for name in Asked._fields})
-        for option, given in (("--method", asked.methods), ("--protocol", asked.protocols or asked.track)):
-            if not given:
-                raise click.UsageError(f"Missing option '{option}'.", click.get_current_context())
+        _require_names(asked, table, rows, columns)
         from bench.execution.dataset_cache import DatasetCache
 
         datasets = DatasetCache(Places(rest["runs"], rest["data_root"]))
+        if table is not None:
+            from bench.verbs.plan import request_table
+
+            requested = request_table(table, asked, rows, columns)
+            return verb(requests=requested.list_requests(), datasets=datasets, track=None, table=requested, **rest)
         requests, rest["threads"] = make_requests(asked, rest["threads"], datasets, _note)
-        return verb(requests=requests, datasets=datasets, track=asked.track, **rest)
+        return verb(requests=requests, datasets=datasets, track=asked.track, table=None, **rest)
 
     return _OPTIONS(with_requests)  # type: ignore[return-value]
+
+
+def _require_names(asked: Asked, table: str | None, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
+    """Raise UsageError where it is not said what to run."""
+    context = click.get_current_context()
+    if table is None and (rows or columns):
+        raise click.UsageError("--rows and --columns are of a --table", context)
+    for option, given in (("--method", asked.methods), ("--protocol", asked.protocols or asked.track)):
+        if not given and table is None:
+            raise click.UsageError(f"Missing option '{option}'.", context)
+
+
+def make_changes(given: dict[str, Any]) -> Changes:
+    """Take the options of `changes` out of those that were given."""
+    from bench.tables.plan import Changes
+
+    settings, weights = given.pop("settings"), given.pop("weights")
+    return Changes(
+        settings=settings | ({} if weights is None else {"weights": weights}),
+        data=given.pop("data"),
+        data_options=given.pop("data_options"),
+        split=given.pop("split"),
+        train_split=given.pop("train_split"),
+    )
 
 
 def _note(text: str) -> None:

@@ -14,7 +14,7 @@ from bench.cli import options, product
 from bench.cli.documents import DryRunDocument, RunForecastDocument
 from bench.cli.output import align_columns, echo, emit, format_value, print_results, say
 from bench.cli.progress import format_duration, make_reporter
-from bench.cli.table import format_leaderboards
+from bench.cli.table import format_leaderboards, format_paper_table
 from bench.core.progress import SILENT, is_follower
 from bench.errors import BenchError, RequestError, format_bytes, format_count, group_errors
 from bench.recipe import DEFAULT
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench.execution.dataset_cache import DatasetCache, ResolvedRecipe
     from bench.execution.forecast import RunForecast
     from bench.execution.pipeline import Request
+    from bench.verbs.plan import RequestedTable
 
 
 @click.command("run", epilog=options.example("run --method cam,weldon --protocol voc07-point --seed 0,1,2"))
@@ -45,6 +46,7 @@ def run(
     requests: list[Request],
     datasets: DatasetCache,
     track: str | None,
+    table: RequestedTable | None,
     stored: Stored,
     dry_run: bool,
     places: Places,
@@ -55,7 +57,7 @@ def run(
 
     --method and --protocol repeat and take commas; their product is run, and what is shared is trained once. A
     setting goes to the methods that have it. With --track its methods run with its data and settings, and others join
-    it. The same command again goes on where it stopped.
+    it; with --table, the runs that fill a paper's table. The same command again goes on where it stopped.
     """
     if dry_run:
         given = {name: means[name] for name in ("device", "threads")}
@@ -69,7 +71,9 @@ def run(
     report = run_all(requests, places, progress=progress, datasets=datasets, stored=stored, **means)
     if silent:
         return 0  # the main process reports the outcome; another exit code would make torchrun kill it
-    if report.results and track and not as_json:
+    if report.results and table and not as_json:
+        echo(format_paper_table(table.name, table.data, places))
+    elif report.results and track and not as_json:
         echo(format_leaderboards(track, [*dict.fromkeys(result.protocol for result in report.results)], places))
     elif report.results or as_json:
         print_results(report.results, as_json_document=as_json)
@@ -87,18 +91,19 @@ def _list_recipes(requests: Sequence[Request], datasets: DatasetCache) -> list[s
     for request in requests:
         with suppress(BenchError):
             texts.append(_describe_recipe(datasets.recipe(request)))
-    return list(dict.fromkeys(texts))
+    return list(dict.fromkeys(filter(None, texts)))
 
 
 def _describe_recipe(recipe: ResolvedRecipe) -> str:
-    """List the settings of a run by what set them, the defaults last."""
+    """List the settings of a run that are no defaults by what set them; nothing where all are."""
     cls, variant = recipe.cls, recipe.variant
     by_origin: defaultdict[str, list[str]] = defaultdict(list)
     for key, setting in recipe.settings.items():
-        by_origin[setting.origin].append(f"{key}={format_value(setting.value)}")
+        if setting.origin != DEFAULT:
+            by_origin[setting.origin].append(f"{key}={format_value(setting.value)}")
     name = cls.name if variant is None else f"{cls.name}:{variant}"
-    lines = [f"  {origin}: {', '.join(by_origin[origin])}" for origin in sorted(by_origin, key=DEFAULT.__eq__)]
-    return "\n".join([f"Recipe of {name} on {recipe.dataset.name}", *lines])
+    lines = [f"  {origin}: {', '.join(settings)}" for origin, settings in by_origin.items()]
+    return "\n".join([f"Recipe of {name} on {recipe.dataset.name}", *lines]) if lines else ""
 
 
 def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:

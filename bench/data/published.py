@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT, GroundTruth
+if TYPE_CHECKING:
+    from bench.data.ground_truth import GroundTruth
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def describe_departure(truth: GroundTruth) -> str:
 
 def count_truth(truth: GroundTruth) -> Counts:
     """Count the ground truth of a split."""
+    from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT  # with numpy, which the counts alone do without
+
     objects, labels = truth.objects, truth.labels
     return Counts(
         images=len(truth.ids),

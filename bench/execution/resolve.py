@@ -173,7 +173,7 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
     train_split = request.train_split or protocol.train_split
     test_split = train_split if protocol.evaluates_training_split else request.split or protocol.eval_split
     learns = not issubclass(cls, Predictor)
-    kinds = _choose_kinds(cls, protocol)
+    kinds = choose_kinds(cls, protocol)
     test, withheld = _read_test_split(datasets, dataset, test_split)
     bound = registry.bind(protocol)
     if withheld is not None and issubclass(cls, Predictor) and cls.uses_truth:
@@ -266,7 +266,7 @@ def _read_test_split(
         return images, error
 
 
-def _choose_kinds(cls: MethodClass, record: Record) -> tuple[str, ...]:
+def choose_kinds(cls: MethodClass, record: Record) -> tuple[str, ...]:
     """Choose the first kind that the protocol accepts and the method makes, and the optional kinds that both have.
 
     Raises RequestError if they share none.

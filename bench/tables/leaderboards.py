@@ -29,13 +29,16 @@ def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
     return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
 
 
-def paper_table(name: str, known: Sequence[StoredResult]) -> Table:
-    """Build a paper's table with the measured numbers below the printed ones. Raises UnknownNameError."""
+def paper_table(name: str, known: Sequence[StoredResult], data: str | None = None) -> Table:
+    """Build a paper's table with the measured numbers below the printed ones. Raises UnknownNameError.
+
+    data: the dataset of a try-out, whose results are shown in place of those on the table's own.
+    """
     from bench.tables.reported import load_table
 
     table = load_table(name)
     bound = {protocol: registry.bind(registry.protocol(protocol)) for protocol in table.protocols()}
-    return with_measured(table, _matches(table, known, bound))
+    return with_measured(table, _matches(table, known, bound, data))
 
 
 def with_measured(table: ReportedTable, found: Matches) -> Table:
@@ -69,9 +72,12 @@ def count_numbers(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterato
         yield name, table.title, {"cells": numbers, "measured": len(measured), "marked": len(marked)}
 
 
-def _matches(table: ReportedTable, known: Sequence[StoredResult], bound: Mapping[str, BoundProtocol]) -> Matches:
+def _matches(
+    table: ReportedTable, known: Sequence[StoredResult], bound: Mapping[str, BoundProtocol], data: str | None = None
+) -> Matches:
     from bench.records.replicates import read_replicates
     from bench.tables.matching import matches
 
     records = {one.result.address: one.record for one in known}
-    return matches(table, [one.result for one in known], bound, lambda address: read_replicates(records[address]))
+    results = [one.result for one in known]
+    return matches(table, results, bound, lambda address: read_replicates(records[address]), data=data)

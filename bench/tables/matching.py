@@ -56,12 +56,20 @@ class Matches:
                     yield index, key, found
 
 
-def matches(table: ReportedTable, results: Sequence[Result], bound: Mapping[str, BoundProtocol], read: Read) -> Matches:
+def matches(
+    table: ReportedTable,
+    results: Sequence[Result],
+    bound: Mapping[str, BoundProtocol],
+    read: Read,
+    *,
+    data: str | None = None,
+) -> Matches:
     """Match results, by the method, with a table's numbers; a line for each configuration.
 
     `bound`: protocols by name; numbers of others are left alone. A line that cannot be compared anywhere is left out
-    where another one of its row can.
+    where another one of its row can. data: the dataset of a try-out, in place of those of the protocols.
     """
+    results = [one for one in results if (one.dataset not in SYNTHETIC if data is None else one.dataset == data)]
     columns = {column.key: column for column in table.columns}
     numbers = defaultdict(list)
     for number in table.numbers():
@@ -71,7 +79,7 @@ def matches(table: ReportedTable, results: Sequence[Result], bound: Mapping[str,
         lines = [
             line
             for group in _configurations(row.method, results)
-            if (line := _line(numbers[index], columns, group, bound, read))
+            if (line := _line(numbers[index], columns, group, bound, read, data))
         ]
         good = [line for line in lines if any(not found.reasons for found in line.values())]
         left_out += len(lines) - len(good) if good else 0
@@ -83,7 +91,7 @@ def _configurations(method: str | None, results: Sequence[Result]) -> list[list[
     """Results of a method, or of a variant that the paper does not name, by all that was set; oldest first."""
     groups = defaultdict(list)
     for result in sorted(results, key=lambda result: (result.created, result.address)):
-        if result.dataset not in SYNTHETIC and method in (result.label, result.method):
+        if method in (result.label, result.method):
             groups[json.dumps([result.label, result.config, result.weights], sort_keys=True)].append(result)
     return list(groups.values())
 
@@ -94,32 +102,37 @@ def _line(
     results: Sequence[Result],
     bound: Mapping[str, BoundProtocol],
     read: Read,
+    data: str | None,
 ) -> Line:
     config = results[0].config
     found = {}
     for number in numbers:
         protocol = bound.get(str(number.protocol))
-        if protocol is None or not _belongs(number, columns[number.column], config):
+        if protocol is None or not _belongs(number, columns[number.column], config, is_tried=data is not None):
             continue
-        if (one := _measure(number, results, protocol, read)) is not None:
+        if (one := _measure(number, results, protocol, read, data)) is not None:
             found[number.column] = one
     return found
 
 
-def _belongs(number: Reported, column: Column, config: Mapping[str, Any]) -> bool:
-    """Whether a configuration has the settings that tell a number from its neighbours, and the net of its column."""
-    if column.net and config.get("net", column.net) != column.net:
+def _belongs(number: Reported, column: Column, config: Mapping[str, Any], *, is_tried: bool = False) -> bool:
+    """Whether a configuration has the settings that tell a number from its neighbours, and the net of its column.
+
+    A try-out may have any net.
+    """
+    if column.net and not is_tried and config.get("net", column.net) != column.net:
         return False
     return all(_is_same(config.get(key), printed) for key, printed in number.setting.items())
 
 
-def _measure(number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read) -> Measured | None:
+def _measure(
+    number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read, data: str | None
+) -> Measured | None:
     """Choose the most comparable results, the latest of those, with all their seeds."""
     groups: defaultdict[tuple[str, ...], dict[int | None, Result]] = defaultdict(dict)
     for one in results:
-        if (one.protocol, one.dataset) == (number.protocol, bound.record.dataset) and get_value(
-            one, number
-        ) is not None:
+        is_asked = (one.protocol, one.dataset) == (number.protocol, data or bound.record.dataset)
+        if is_asked and get_value(one, number) is not None:
             groups[one.digest, one.truth_digest, str(one.train_split)][one.seed] = one
     if not groups:
         return None
@@ -154,6 +167,8 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
     """Why a result is not what the paper measured."""
     reasons = remarks_on(result, _with_conventions(result, bound))
     net = result.config.get("net")
+    if result.dataset != bound.record.dataset:
+        reasons.append(f"on {result.dataset}, not {bound.record.dataset}")
     if result.training is not None and not result.config.get("epochs", 1):
         reasons.append("not trained: epochs=0")
     if number.method == result.method and result.variant not in AS_PRINTED and not number.setting:

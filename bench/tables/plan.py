@@ -28,6 +28,9 @@ NO_METHOD = "a system of another paper, which is no method of this project"
 _BASE, _BASE_NET, _BASE_EPOCHS = "classifier", "vgg16", 20
 """What attributions explain, where nothing else is set, and how it is trained."""
 
+_OF_ALL = frozenset({"net", "weights", "epochs", "iterations", "batch_size", "lr", "input_size", "precision"})
+"""Settings of all that learns."""
+
 _LEARNS_NOTHING = "learns nothing"
 """How the reason begins why such a method has no recipe."""
 
@@ -54,7 +57,10 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that measures cells. trainings: one a seed; none of what learns nothing. split: that it predicts."""
+    """A run that measures cells. trainings: one a seed; none of what learns nothing. split: that it predicts.
+
+    options: of the command beside the others, where it is tried out on other data.
+    """
 
     method: str
     protocol: str
@@ -64,6 +70,7 @@ class PlannedRun:
     split: str
     seeds: tuple[int, ...]
     trainings: tuple[PlannedTraining, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def command(self) -> str:
@@ -72,6 +79,7 @@ class PlannedRun:
         words = ["python -m bench run --method", shlex.quote(self.method), "--protocol", self.protocol]
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--set", shlex.quote(settings)] if settings else []
+        words += [word for option, value in self.options for word in (option, shlex.quote(value))]
         return " ".join([*words, "--seed", ",".join(map(str, self.seeds))])
 
 
@@ -97,6 +105,28 @@ class PlannedCell:
     def name(self) -> str:
         """Row and column: `MELM-D, mAP`."""
         return f"{self.label}, {self.head}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a try-out of a plan has otherwise than the papers: settings of what learns, data and splits."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    data: str | None = None
+    data_options: Mapping[str, object] = field(default_factory=dict)
+    split: str | None = None
+    train_split: str | None = None
+
+    def list_options(self) -> Iterable[tuple[str, str]]:
+        """List the options of a command that say so, but for the settings."""
+        options = ",".join(f"{key}={write_value(value)}" for key, value in self.data_options.items())
+        values = {
+            "--data": self.data,
+            "--data-option": options,
+            "--split": self.split,
+            "--train-split": self.train_split,
+        }
+        return ((name, value) for name, value in values.items() if value)
 
 
 @dataclass(frozen=True)
@@ -145,6 +175,37 @@ def plan_tables(tables: Sequence[ReportedTable], seeds: tuple[int, ...] = (0,)) 
     """Plan tables, one after the other: a run or training that several need is planned once."""
     cells = [_plan_cell(table, number, seeds) for table in tables for number in table.numbers()]
     return Plan(tuple(table.name for table in tables), _mark_shared(cells))
+
+
+def change_runs(plan: Plan, changes: Changes) -> Plan:
+    """Return the plan with other settings, each for the methods that have it, or on other data."""
+    cells = [cell if cell.run is None else replace(cell, run=_change_run(cell.run, changes)) for cell in plan.cells]
+    return replace(plan, cells=_mark_shared(cells))
+
+
+def _change_run(run: PlannedRun, changes: Changes) -> PlannedRun:
+    known = {key for training in run.trainings for key, _ in training.settings} | list_prediction_settings()
+    given = {key: write_value(value) for key, value in changes.settings.items() if key in known | _OF_ALL}
+    given = given if run.trainings else {}
+    trained = {key: value for key, value in given.items() if key not in list_prediction_settings()}
+    train_split = changes.train_split or (run.trainings[0].split if run.trainings else "")
+    is_on_training = bool(run.trainings) and run.split == run.trainings[0].split
+    return replace(
+        run,
+        settings=tuple({**dict(run.settings), **given}.items()),
+        dataset=changes.data or run.dataset,
+        split=train_split if is_on_training else changes.split or run.split,
+        trainings=tuple(
+            replace(
+                training,
+                settings=tuple(sorted({**dict(training.settings), **trained}.items())),
+                dataset=changes.data or training.dataset,
+                split=train_split,
+            )
+            for training in run.trainings
+        ),
+        options=tuple(changes.list_options()),
+    )
 
 
 def find_elsewhere(plan: Plan, tables: Iterable[ReportedTable]) -> Plan:

@@ -195,9 +195,9 @@ def make_tables(
         protocols, name = [*protocols, name], LEADERBOARD
     if name == LEADERBOARD:
         return _make_leaderboards(protocols, data, places, measured, say)
-    if protocols or data:
-        raise RequestError("--protocol and --data apply to the leaderboard only.")
-    return [_make_paper_table(name, places, measured)]
+    if protocols:
+        raise RequestError("--protocol applies to the leaderboard only.")
+    return [_make_paper_table(name, data, places, measured)]
 
 
 def _make_track_leaderboards(
@@ -212,7 +212,7 @@ def _make_track_leaderboards(
     return tables
 
 
-def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
+def _make_paper_table(name: str, data: str | None, places: Places, measured: Path) -> Table:
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
     from bench.tracks.track import list_tracks
@@ -220,7 +220,10 @@ def _make_paper_table(name: str, places: Places, measured: Path) -> Table:
     if name not in (known := reported_tables()):
         names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
-    return paper_table(name, list_rankable(places, measured))
+    known = list_rankable(places, measured)
+    if data is not None:
+        _require_dataset(data, [stored.result for stored in known])
+    return paper_table(name, known, data)
 
 
 def _make_leaderboards(

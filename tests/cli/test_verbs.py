@@ -83,6 +83,7 @@ def processor(*arguments: str) -> float:
         "show voc07-laptop",
         "table --track voc07-laptop",
         "table spn-2",
+        "plan spn-2",
         "trend",
     ],
 )
