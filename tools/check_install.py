@@ -100,7 +100,8 @@ def submit(here: Environment) -> None:
 
 def publish(here: Environment) -> None:
     """Publish a result and accept a baseline: refused without a folder of one's own."""
-    address = next(run["address"] for run in here.read("list", "runs")["runs"] if "published" not in run)
+    own_runs = (run for run in here.read("list", "runs")["runs"] if "published" not in run)
+    address = next(run["address"] for run in own_runs if run["tuned_on"] != "unknown")
     own = here.runs / "published"
     for verb in (("publish", address), ("gate", address, "--accept", "first")):
         require("--results DIR" in here.call("weakloc", *verb, code=2), f"{verb[0]} wrote into the environment")

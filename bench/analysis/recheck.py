@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,14 @@ def require_whole(stored: StoredResult) -> StoredResult:
     return stored
 
 
-def select_whole(known: Iterable[StoredResult]) -> list[StoredResult]:
-    """Return the results that `require_whole` lets pass; the others are left out, with a warning."""
+def select_whole(
+    known: Iterable[StoredResult], require: Callable[[StoredResult], object] = require_whole
+) -> list[StoredResult]:
+    """Return the results that `require` lets pass; the others are left out, with a warning."""
     whole, bad = [], {}
     for stored in known:
         try:
-            require_whole(stored)
+            require(stored)
             whole.append(stored)
         except BadFileError as error:
             bad[stored.record] = str(error)

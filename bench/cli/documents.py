@@ -604,6 +604,12 @@ class ReportedTableDocument(NamedDocument):
     marked: int
 
 
+class CitationsDocument(TypedDict):
+    """`cite`: BibTeX entries."""
+
+    entries: list[str]
+
+
 class ErrorKindDocument(TypedDict):
     """A kind of error: how often it occurs, and what it costs or its share."""
 

@@ -47,10 +47,16 @@ if TYPE_CHECKING:
     metavar="REASON",
     help="Accept the results as the new baselines, with the reason for the record.",
 )
+@click.option(
+    "--report",
+    type=click.Choice(["md"]),
+    help="Review the published results too, and print the comment for a merge request.",
+)
 @options.allow_dirty
 @options.format_
 @options.places
 @options.results
+@options.plugin
 @options.as_json
 def gate(
     *,
@@ -58,6 +64,7 @@ def gate(
     baseline: Path | None,
     tolerance: float,
     reason: str | None,
+    report: str | None,
     allow_dirty: bool,
     format_: str,
     places: Places,
@@ -79,6 +86,10 @@ def gate(
     if not math.isfinite(tolerance):
         raise RequestError(f"--tolerance: expected a finite number of points, but got {tolerance:g}.")
     baseline = baseline or results / BASELINES
+    if report is not None:
+        if addresses or reason is not None or as_json:
+            raise RequestError("--report reviews all published results: give no address, --accept or --json.")
+        return _print_comment(results / MEASURED, baseline, tolerance / 100, places, allow_dirty=allow_dirty)
     selected = _select_results(addresses, places, results / MEASURED)
     if reason is not None:
         if not reason.strip():
@@ -104,6 +115,21 @@ def gate(
         how = "--accept REASON makes these results the baselines"
         raise RequestError(f"No baselines in {baseline}, so nothing can regress: {how}.")
     return int(bool(regressed or damaged))
+
+
+def _print_comment(measured: Path, baseline: Path, tolerance: float, places: Places, *, allow_dirty: bool) -> int:
+    """Print the comment for a merge request that adds results; return 1 if it cannot be merged."""
+    from bench.analysis import baselines
+    from bench.analysis import gate as gates
+    from bench.analysis.review import make_comment, review
+
+    found = review(measured, allow_dirty=allow_dirty)
+    accepted = baselines.read(baseline, places)
+    comment, can_merge = make_comment(
+        found, gates.gate(found.accepted, accepted, tolerance) if accepted else None, tolerance
+    )
+    echo(comment)
+    return int(not can_merge)
 
 
 @click.command("trend", epilog=options.example("trend --method cam --protocol voc07-point-val"))

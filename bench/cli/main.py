@@ -35,6 +35,7 @@ GROUPS = {
         "errors": ("errors:errors", "Sort the errors of results by their kind."),
         "trend": ("gate:trend", "Show every result of a method on a protocol, oldest first."),
         "report": ("report:report", "Write the static site."),
+        "cite": ("cite:cite", "Print BibTeX of weakloc and of the papers behind names."),
     },
     "Keep": {
         "publish": ("table:publish", "Copy a result, or those of a track, to the published ones."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from bench.verbs.results import LEADERBOARD, MEASURED, find_results, is_leaderbo
 
 if TYPE_CHECKING:
     from bench.core.files import Places
+    from bench.records.collection import StoredResult
     from bench.records.store import Store
     from bench.tables.model import Row, Table
 
@@ -92,7 +94,8 @@ def publish(
 ) -> None:
     """Copy a result, or all results of a track, to the published ones: records, and outcomes if they are small.
 
-    A result from an edited checkout is refused: no revision has the code that made it.
+    Refused is what a reviewer would object to: a record that is not whole or contradicts a published one, one that
+    does not say what its settings were chosen on, or one from an edited checkout, of which no revision has the code.
     """
     from bench.records.store import Store
 
@@ -100,9 +103,10 @@ def publish(
         raise click.UsageError("expected the address of a result, or --track", click.get_current_context())
     registry.refuse_installed(into := into or results / MEASURED, options.OWN_RESULTS)
     store = Store(places)
-    addresses = (
-        _list_addresses(track, store, allow_dirty) if track is not None else [_require_whole(str(address), store)]
-    )
+    if track is not None:
+        addresses = _list_addresses(track, store, into, allow_dirty)
+    else:
+        addresses = [_find_reviewed(str(address), store, into, allow_dirty)]
     written = [str(path) for path in _publish_each(addresses, store, into, allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
@@ -146,7 +150,7 @@ def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs:
     return "\n\n".join(FORMATS[format_](each) for each in shown)
 
 
-def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
+def _list_addresses(name: str, store: Store, into: Path, allow_dirty: bool) -> list[str]:
     """List the results of a track in the runs folder. Raises RequestError if there are none, or some are edited."""
     from bench.analysis.recheck import select_whole
     from bench.records.collection import StoredResult
@@ -159,18 +163,28 @@ def _list_addresses(name: str, store: Store, allow_dirty: bool) -> list[str]:
         raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
     require_committed([] if allow_dirty else results)
     stored = [StoredResult(result, store.result_path(result.address)) for result in results]
-    return [one.result.address for one in select_whole(stored)]
+    require = partial(_require_reviewed, into=into, allow_dirty=allow_dirty)
+    return [one.result.address for one in select_whole(stored, require)]
 
 
-def _require_whole(prefix: str, store: Store) -> str:
-    """Return the address of a result. Raises UnknownNameError, BadFileError if what lies beside its record differs."""
-    from bench.analysis.recheck import require_whole
+def _find_reviewed(prefix: str, store: Store, into: Path, allow_dirty: bool) -> str:
+    """Return the address of a result. Raises UnknownNameError, and as `_require_reviewed`."""
     from bench.records.collection import StoredResult
     from bench.records.result import read_result
 
     record = store.result_path(address := store.complete_address(prefix))
-    require_whole(StoredResult(read_result(record), record))
+    _require_reviewed(StoredResult(read_result(record), record), into=into, allow_dirty=allow_dirty)
     return address
+
+
+def _require_reviewed(stored: StoredResult, *, into: Path, allow_dirty: bool) -> None:
+    """Raise BadFileError or RequestError for what a reviewer would object to in a result, once it is in `into`."""
+    from bench.analysis.review import require_reviewed
+    from bench.records.result import read_result
+
+    published = into / stored.result.file_name
+    other = read_result(published) if published.exists() else None
+    require_reviewed(stored, other, allow_dirty=allow_dirty)
 
 
 def _to_document(table: Table) -> TableDocument:

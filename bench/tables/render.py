@@ -27,10 +27,10 @@ def text(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """Format a table for a page: the best of each column is bold, groups are in italics, all text is escaped."""
-    rows = _with_groups(table, lambda group: f"*{_escape(group)}*", _bold)
-    notes = [f"{_escape(_enclose(mark))} {_escape(note)}" for mark, note in table.notes.items()]
-    grid = _grid([_escape(name) for name in table.names], rows, "pipe")
-    return "\n\n".join([f"**{_escape(table.title)}**", grid, *notes, *map(_escape, table.remarks)])
+    rows = _with_groups(table, lambda group: f"*{escape_markdown(group)}*", _bold)
+    notes = [f"{escape_markdown(_enclose(mark))} {escape_markdown(note)}" for mark, note in table.notes.items()]
+    grid = _grid([escape_markdown(name) for name in table.names], rows, "pipe")
+    return "\n\n".join([f"**{escape_markdown(table.title)}**", grid, *notes, *map(escape_markdown, table.remarks)])
 
 
 def csv(table: Table) -> str:
@@ -90,10 +90,11 @@ def _enclose(mark: str) -> str:
 
 
 def _bold(cell: Cell) -> str:
-    return f"**{_escape(_format_marked(cell))}**" if cell.best else _escape(_format_marked(cell))
+    return f"**{escape_markdown(_format_marked(cell))}**" if cell.best else escape_markdown(_format_marked(cell))
 
 
-def _escape(words: str) -> str:
+def escape_markdown(words: str) -> str:
+    """Escape what Markdown would take for markup."""
     return re.sub(r"([\\|*<`~&$]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", words)
 
 

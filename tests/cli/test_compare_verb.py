@@ -70,7 +70,7 @@ def test_the_difference_comes_as_text_as_markdown_and_as_one_document(here, scor
 def test_published_records_are_compared_without_data_by_their_paths(here, scored: Score, tmp_path: Path) -> None:
     paths = []
     for name, every in (("good", 20), ("bad", 2)):
-        written = here("publish", scored(name, every), "--into", tmp_path / "kept", "--json").json()["written"]
+        written = here("publish", scored(name, every, "--tuned-on", "none"), "--into", tmp_path / "kept", "--json").json()["written"]
         paths.append(written[0])
     (tmp_path / "runs").rename(tmp_path / "gone")
     found = here("compare", *paths, "--per-class", "--json").json()
@@ -136,5 +136,6 @@ def test_methods_are_compared_by_name_where_one_pair_fits_and_else_listed(here, 
     assert bad in both.err
     other = here("compare", "good", "bad", "--protocol", "voc07-point")
     assert "no pairs of results that can be compared under voc07-point" in other.err
+    assert "no pairs of results that can be compared on shapes" in here("compare", "good", "bad", "--data", "shapes").err
     assert here("table", "voc07-det").code == 0
     assert "Did you mean: voc07-det" in here("table", "voc7-det").err

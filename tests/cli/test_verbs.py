@@ -214,7 +214,8 @@ def test_a_data_root_beside_the_right_one_is_set_right(here, annotations: Path) 
 
 
 def test_published_results_are_listed_marked_and_shown(here, annotations: Path, tmp_path: Path) -> None:
-    (record,) = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL), "--json").json()["results"]
+    file = parquet(tmp_path / "dogs.parquet", ALL)
+    (record,) = score(here, annotations, file, "--tuned-on", "none", "--json").json()["results"]
     here("publish", record["address"], "--into", tmp_path / "measured")
     elsewhere = ("--runs", tmp_path / "others")
     assert here("list", "runs", *elsewhere, "--json").json() == {"runs": [record | {"published": True}]}
@@ -230,7 +231,7 @@ def test_what_an_edited_checkout_made_is_marked_wherever_it_is_shown(
     edited = {"revision": "e" * 40, "dirty": True, "changed": ["bench/api.py"]}
     monkeypatch.setattr("bench.core.provenance.read_revision", lambda _: edited)
     note = "§ from an edited checkout: no revision has the code that made it"
-    scored = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL))
+    scored = score(here, annotations, parquet(tmp_path / "dogs.parquet", ALL), "--tuned-on", "none")
     assert note in scored.out
     (record,) = here("list", "runs", "--json").json()["runs"]
     publish = ("publish", record["address"], "--into", tmp_path / "measured")
@@ -439,8 +440,13 @@ def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annot
     )
     (table,) = here("table", "--protocol", "voc07-det", "--json").json()["tables"]
     assert table["rows"][0]["values"] == {"method": "hand", "mAP_11pt": 1.0, "mAP_area": 1.0}
-    written, *_ = here("publish", record["address"][:6], "--into", tmp_path / "kept", "--json").json()["written"]
-    assert json.loads(Path(written).read_text()) == record
+    publish = ("publish", record["address"][:6], "--into", tmp_path / "kept")
+    refused = here(*publish)
+    assert (refused.code, "chosen on: score again with --tuned-on" in refused.err) == (2, True)
+    (said,) = score(here, annotations, file, "--tuned-on", "val-boxes", "--json").json()["results"]
+    written, *_ = here(*publish, "--json").json()["written"]
+    assert json.loads(Path(written).read_text()) == said
+    assert (said["tuned_on"], said["address"]) == ("val-boxes", record["address"])
 
 
 def test_people_read_per_cent_with_an_interval(here, annotations: Path, tmp_path: Path) -> None:

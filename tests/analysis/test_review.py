@@ -1,0 +1,178 @@
+"""The way of a contribution: a good result passes, and each kind of bad one is refused in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from bench import registry
+from bench.analysis.review import require_reviewed, review
+from bench.cli.main import invoke
+from bench.core.files import file_digest
+from bench.errors import BadFileError
+from bench.records.collection import StoredResult
+from bench.records.result import read_result
+
+GOOD = "voc07-corloc.cam.6335e8042b5c27534a1e"
+CONVENTIONS = read_result(registry.ROOT / "results" / "measured" / f"{GOOD}.json").conventions
+
+Folder = Path
+Damage = Callable[[Folder], object]
+
+
+def edit(**fields: Any) -> Damage:
+    def act(folder: Folder) -> None:
+        path = folder / f"{GOOD}.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields))
+
+    return act
+
+
+def change_outcomes(folder: Folder) -> None:
+    """Outcomes that say something else, with a digest to match."""
+    path = folder / f"{GOOD}.parquet"
+    table = pq.read_table(path)
+    every = pa.array([True] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("hit"), "hit", every), path)
+    edit(outcomes_digest=file_digest(path))(folder)
+
+
+def change_name(folder: Folder) -> None:
+    for path in sorted(folder.glob(f"{GOOD}.*")):
+        path.rename(folder / path.name.replace("voc07-corloc.cam", "mine"))
+
+
+def copy(folder: Folder) -> None:
+    for path in sorted(folder.glob(f"{GOOD}.*")):
+        shutil.copy(path, folder / path.name.replace("voc07-corloc.cam", "voc07-corloc.wsddn"))
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of published results with one that is good."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_RUNS", raising=False)
+    folder = tmp_path / "results" / "measured"
+    folder.mkdir(parents=True)
+    for path in (registry.ROOT / "results" / "measured").glob(f"{GOOD}.*"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def run_review(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = invoke(["gate", "--report", "md", "--results", str(folder.parent)])
+    return code, capsys.readouterr().out
+
+
+def test_a_good_result_passes_and_the_comment_says_so(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = review(measured)
+    assert [one.result.method for one in found.accepted] == ["cam"]
+    code, said = run_review(measured, capsys)
+    assert code == 0
+    assert said.startswith("## weakloc: can be merged\n\n1 result without objections, 0 records with objections")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / f"{GOOD}.json").write_text("{"), "not a result record"),
+        (edit(address="0" * 20), "the address of its predictions, protocol and ground truth is"),
+        (edit(method="cam\u001b[31m"), "control characters are not allowed"),
+        (edit(metrics={"CorLoc": 0.9}), "outside of its interval"),
+        (edit(metrics={"CorLoc": 0.3}, per_class={}, intervals={"CorLoc": [0.1, 0.5]}), "not those of its replicates"),
+        (change_outcomes, "its outcomes give"),
+        (lambda folder: (folder / f"{GOOD}.replicates.parquet").unlink(), "no bootstrap replicates beside it"),
+        (edit(outcomes_digest=None), "not the outcomes that the record was made with"),
+        (edit(provenance={"revision": "a" * 40, "dirty": True, "changed": ["methods/cam.py"]}), "edited checkout"),
+        (edit(provenance={}), "neither a revision nor a version"),
+        (edit(tuned_on="unknown"), "does not say what its settings were chosen on"),
+        (edit(seed=None), "does not say with which seed"),
+        (edit(created=""), "does not say when it was made"),
+        (edit(family="detection"), "outcomes of another version of the scoring"),
+        (edit(conventions={**CONVENTIONS, "iou_threshold": 0.3}), "its conventions are not those of voc07-corloc"),
+        (edit(counts={"evaluated_images_trained_on": 3}, protocol="voc07-corloc"), ""),  # the protocol evaluates those
+        (change_name, "expected the name voc07-corloc.cam."),
+        (copy, "once more: delete one of them"),
+    ],
+)
+def test_each_kind_of_bad_result_is_refused_in_a_line(
+    damage: Damage, says: str, measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(measured)
+    code, said = run_review(measured, capsys)
+    assert code == (1 if says else 0)
+    assert (f"1 record{'' if says else 's'} with objections" in said) == bool(says)
+    lines = [line for line in said.splitlines() if line.startswith("- ")]
+    assert len(lines) == bool(says)
+    assert all(says in line.replace("\\", "") for line in lines)
+    assert "\u001b" not in said
+
+
+def test_a_result_that_contradicts_a_published_one_is_refused(measured: Path) -> None:
+    result = read_result(measured / f"{GOOD}.json")
+    stored = StoredResult(result, measured / f"{GOOD}.json")
+    require_reviewed(stored, result)
+    other = result.model_copy(update={"metrics": {"CorLoc": 0.25}})
+    with pytest.raises(BadFileError, match=r"CorLoc is .*, but 0\.25 is published of the same predictions"):
+        require_reviewed(stored, other)
+
+
+def test_an_edited_checkout_passes_where_that_is_allowed(measured: Path) -> None:
+    edit(provenance={"revision": "a" * 40, "dirty": True, "changed": ["methods/cam.py"]})(measured)
+    assert not review(measured, allow_dirty=True).objections
+
+
+def test_every_published_result_passes() -> None:
+    found = review(registry.ROOT / "results" / "measured")
+    assert not found.objections
+    assert found.accepted
+
+
+def test_the_report_is_of_all_published_results(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["gate", "--report", "md", "abc", "--results", str(measured.parent)]) == 2
+    assert "--report reviews all published results" in capsys.readouterr().err
+
+
+def list_commands(template: str) -> list[str]:
+    """The shell lines of a template that call weakloc."""
+    text = (registry.ROOT / "docs" / "templates" / template).read_text(encoding="utf-8")
+    lines: list[str] = []
+    document = yaml.safe_load(text)
+    for job in document.get("jobs", document).values():
+        if isinstance(job, dict):
+            lines += job.get("script", ()) or [step["run"] for step in job.get("steps", ()) if "run" in step]
+    return [line for line in lines if "pip install" not in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", ["github.yml", "gitlab.yml"])
+def test_a_repository_of_results_lets_a_good_one_pass_and_a_bad_one_not(template: str, measured: Path) -> None:
+    bin_ = measured.parent / "bin"
+    bin_.mkdir()
+    (bin_ / "weakloc").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bench "$@"\n')
+    (bin_ / "weakloc").chmod(0o755)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
+    path = {"PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(registry.ROOT)}
+    environment = {**inherited, **path, "GITHUB_STEP_SUMMARY": "summary.md"}
+
+    def run(line: str) -> int:
+        return subprocess.run(["bash", "-eo", "pipefail", "-c", line], cwd=measured.parent, env=environment).returncode
+
+    commands = list_commands(template)
+    assert [run(line) for line in commands] == [0] * len(commands)
+    assert "can be merged" in (measured.parent / "comment.md").read_text(encoding="utf-8")
+    assert (measured.parent / "public" / "index.html").is_file()
+    edit(tuned_on="unknown")(measured)
+    assert 1 in [run(line) for line in commands[:-1]]
+    assert "cannot be merged" in (measured.parent / "comment.md").read_text(encoding="utf-8")
