@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     shell_complete=options.make_completer("protocols"),
     help="Results of this protocol, where methods have results of several.",
 )
+@click.option(
+    "--data",
+    metavar="NAME|FILE.toml",
+    callback=options.parse_dataset,
+    shell_complete=options.make_completer("datasets"),
+    help="Results on this dataset, where methods have results on several.",
+)
 @click.option("--per-class", is_flag=True, help="Also compare class by class, from the recorded outcomes.")
 @click.option(
     "--anyway",
@@ -46,6 +53,7 @@ def compare(
     b: str,
     *,
     protocol: str | None,
+    data: str | None,
     per_class: bool,
     anyway: bool,
     format_: str,
@@ -64,7 +72,14 @@ def compare(
     from bench.verbs.results import compare as compare_results
 
     comparison = compare_results(
-        a, b, places=places, measured=results / MEASURED, protocol=protocol, per_class=per_class, anyway=anyway
+        a,
+        b,
+        places=places,
+        measured=results / MEASURED,
+        protocol=protocol,
+        data=data,
+        per_class=per_class,
+        anyway=anyway,
     )
     if as_json:
         emit(_to_document(comparison))

@@ -114,6 +114,8 @@ def show(
             raise click.UsageError("--images needs a run: show run ADDRESS --images N")
         _draw_run(name[1], places, results / MEASURED, as_json, images, **drawing)
         return
+    if any(drawing.values()):
+        raise click.UsageError("--out and --data-option apply to show run ADDRESS --images N")
     if len(name) == 2 and name[0] == "run":
         _show_run(name[1], places, results / MEASURED, as_json)
         return

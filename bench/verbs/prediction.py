@@ -7,13 +7,13 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.core.progress import SILENT, Progress
-from bench.errors import RequestError
+from bench.errors import BusyError, RequestError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 """Photographs whose maps are in memory together."""
 
-DOCUMENT, PICTURES, UNFINISHED = "predictions.json", "pictures", ".unfinished"
+DOCUMENT, PICTURES, UNFINISHED, LEASE = "predictions.json", "pictures", ".unfinished", "lease"
 
 _WRITTEN = re.compile(
     r"predictions\.json|(scores|points|boxes)\.parquet|maps/\d{6,}\.parquet|pictures/.+\.jpg", re.DOTALL
@@ -96,7 +96,8 @@ class PredictionWriter:
 
     All is written into a folder within, whose content replaces what `predict` wrote there before once it is complete.
     As long as that folder is there, what is beside it may be replaced: so it survives being killed.
-    Raises RequestError for a folder with files of others, or with the photographs themselves.
+    Raises RequestError for a folder with files of others, or with the photographs themselves, BusyError for one that
+    another process is writing into.
     """
 
     def __init__(self, out: Path, model: TrainedModel, files: Mapping[str, Path]) -> None:
@@ -106,20 +107,26 @@ class PredictionWriter:
         self._about = About(model.method.name, ids=tuple(files))
         self._tables: defaultdict[str, list[pa.Table]] = defaultdict(list)
         self._documents: list[dict[str, Any]] = []
-        self._shards = 0
+        self._shards, self._claim = 0, ExitStack()
         if taken := next((path for path in files.values() if out.resolve() in path.resolve().parents), None):
             raise RequestError(f"--out {out}: the photograph {taken} lies in it. Give another folder.")
         if (other := find_other(out)) is not None:
             raise RequestError(f"--out {out}: predict did not write {other}. Give a new or empty folder.")
 
     def __enter__(self) -> PredictionWriter:
-        shutil.rmtree(self._part, ignore_errors=True)
-        self._part.mkdir(parents=True)
+        from bench.core.lease import claim, find_holder
+
+        if (holder := find_holder(self._part / LEASE)) is not None:
+            raise BusyError(f"--out {self._out}: {holder} is writing there. Wait for it, or give another folder.")
+        self._claim.enter_context(claim(self._part / LEASE, unless=lambda: False))
+        for left in (path for path in self._part.iterdir() if path.name != LEASE):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._finish()
+        with self._claim:
+            if kind is None:
+                self._finish()
         shutil.rmtree(self._part, ignore_errors=True)
         with suppress(OSError):  # nothing was there before, and nothing was written
             self._out.rmdir()
@@ -154,7 +161,8 @@ class PredictionWriter:
         for before in [self._out / DOCUMENT, *(path for path in self._out.iterdir() if path != self._part)]:
             shutil.rmtree(before) if before.is_dir() else before.unlink(missing_ok=True)
         for made in sorted(self._part.iterdir(), key=lambda path: path.name == DOCUMENT):
-            made.rename(self._out / made.name)
+            if made.name != LEASE:
+                made.rename(self._out / made.name)
 
 
 def find_other(out: Path) -> str | None:

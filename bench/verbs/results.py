@@ -69,17 +69,19 @@ def compare(
     places: Places,
     measured: Path,
     protocol: str | None = None,
+    data: str | None = None,
     per_class: bool = False,
     anyway: bool = False,
 ) -> Comparison:
     """Compare two results, each given as such, by its address, by the path of its record or by its method.
 
-    A method stands for all its seeds. protocol: where methods have results of several. Raises RequestError.
+    A method stands for all its seeds. protocol, data: where methods have results of several, or on several datasets.
+    Raises RequestError.
     """
     from bench.analysis.compare import compare as compare_both
 
     names = (one if isinstance(one, str) else one.address for one in (a, b))
-    one, other = _find_sides(*names, places=places, measured=measured, protocol=protocol)
+    one, other = _find_sides(*names, places=places, measured=measured, protocol=protocol, data=data)
     return compare_both(one, other, per_class=per_class, anyway=anyway)
 
 
@@ -114,23 +116,29 @@ def _describe_side(side: Side) -> str:
     return f"{result.protocol} on {result.dataset} {result.split}: {', '.join(one.result.address for one in side)}"
 
 
-def _find_sides(a: str, b: str, *, places: Places, measured: Path, protocol: str | None) -> tuple[Side, Side]:
+def _find_sides(
+    a: str, b: str, *, places: Places, measured: Path, protocol: str | None, data: str | None
+) -> tuple[Side, Side]:
     """Find the one pair of results, or of several seeds each, that two names stand for."""
     from bench.analysis.compare import list_differences
 
     known = list_rankable(places, measured)
     sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
-    if len(pairs) == 1 and protocol is None:
+    if len(pairs) == 1 and protocol is data is None:
         return pairs[0]
     alike = [pair for pair in pairs if not list_differences(pair[0][0].result, pair[1][0].result)]
-    fitting = [pair for pair in alike if protocol in (None, pair[0][0].result.protocol)]
+    fitting = [
+        pair
+        for pair in alike
+        if protocol in (None, pair[0][0].result.protocol) and data in (None, pair[0][0].result.dataset)
+    ]
     if len(fitting) != 1:
-        under = f" under {protocol}" if protocol else ""
+        under = (f" under {protocol}" if protocol else "") + (f" on {data}" if data else "")
         raise RequestError(
             f"{a} and {b} have {len(fitting) or 'no'} pairs of results that can be compared{under}"
             + "".join(f"\n  {_describe_pair(*pair)}" for pair in fitting or alike)
-            + ("\nChoose one by --protocol, or by the addresses." if fitting or alike else ": see list runs.")
+            + ("\nChoose one by --protocol, --data or the addresses." if fitting or alike else ": see list runs.")
         )
     return fitting[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 import bench as weakloc
 from bench import registry
 from bench.core.files import Places
+from bench.core.lease import claim
 from bench.data.datasets import open_dataset
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, UnknownNameError
@@ -243,6 +245,20 @@ def test_a_second_prediction_replaces_the_first_even_after_a_kill(
     assert Path("out/predictions.json").read_text() == before
     assert here(*asked, "broken.jpg", "--out", "fresh").code == 2
     assert not Path("fresh").exists()
+
+
+def test_a_folder_that_another_process_writes_into_is_refused(
+    made: Made, here: Callable[..., Answer], tmp_path: Path
+) -> None:
+    asked = ("predict", made.results["cam maxbox"].address, "--runs", made.places.runs, "--device", "cpu")
+    with claim(Path("out/.unfinished/lease"), unless=lambda: False):
+        answer = here(*asked, made.images[0], "--out", "out")
+        assert answer.code == 3
+        assert f"--out out: process {os.getpid()} on " in answer.err
+        assert "is writing there. Wait for it, or give another folder." in answer.err
+        assert [path.name for path in Path("out").iterdir()] == [".unfinished"]
+    assert here(*asked, made.images[0], "--out", "out").code == 0
+    assert not Path("out/.unfinished").exists()
 
 
 def test_all_photographs_that_cannot_be_read_are_named(made: Made, here: Callable[..., Answer], tmp_path: Path) -> None:
