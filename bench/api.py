@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.notebook import ForecastList, NotebookResult, ResultList, TableList
     from bench.predictions.decode import BoxRule, MaskRule
     from bench.predictions.handover import Source
-    from bench.records.result import Result, Supervision
+    from bench.records.result import Extra, Result, Supervision, Tier
     from bench.verbs.plan_cost import CostedPlan
     from bench.verbs.scoring import AuditReport
 
@@ -315,6 +315,8 @@ def score(
     mask_score: float | None = None,
     name: str | None = None,
     tuned_on: Supervision = "unknown",
+    tier: Tier | None = None,
+    uses: Sequence[Extra] = (),
     allow_missing: bool = False,
     convention: Mapping[str, Any] = NOTHING,
     data: Folder | None = None,
@@ -341,6 +343,9 @@ def score(
         mask_score: Classes that score at least this in `scores`, and the best one, take part in a mask.
         name: Name of the method; default: the one in the file, or "unnamed".
         tuned_on: Supervision beyond image labels that settings were tuned on.
+        tier: Who made the predictions: "author", the method's; "here", this project's implementation; "others".
+        uses: What was used beyond image labels, initial weights and one look at each image: "pseudo-boxes",
+            "other-pretraining", "extra-data", "multi-scale-test".
         allow_missing: Treat images without predictions as images without detections.
         convention: Conventions of the protocol to override.
         data: Dataset in place of the protocol's: a name, or the path of a file that describes it.
@@ -357,11 +362,15 @@ def score(
     """
     from bench.notebook import show_results
     from bench.records.collection import StoredResult
+    from bench.records.result import EXTRAS, TIERS
     from bench.records.store import Store
     from bench.verbs.scoring import score as score_predictions
 
     _use_plugins(plugin)
     _require_choice("tuned_on", tuned_on, _list_supervision())
+    _require_choice("tier", tier, (None, *TIERS))
+    for extra in uses:
+        _require_choice("uses", extra, EXTRAS)
     places = _make_places(data_root, runs)
     result = score_predictions(
         protocol,
@@ -376,6 +385,8 @@ def score(
         ),
         name=name,
         tuned_on=tuned_on,
+        tier=tier,
+        uses=uses,
         allow_missing=allow_missing,
         conventions=convention,
         data=_name_dataset(data),

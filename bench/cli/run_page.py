@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 
+MADE_BY = {
+    "author": "the method's author",
+    "here": "this project's implementation",
+    "others": "others, who reproduced the method",
+}
+
+
 def format_page(result: Result) -> str:
     """Format a result: its metrics, also by class, how it was made, and the command that makes it again."""
     from bench.tables.caveats import CAVEATS, list_caveats
@@ -55,6 +62,8 @@ def _describe_method(result: Result) -> Iterator[tuple[str, str]]:
     yield "settings", format_settings({key: value for key, value in result.config.items() if key not in given})
     yield "transforms", "; ".join(result.transforms)
     yield "tuned on", "" if result.tuned_on == "none" else result.tuned_on
+    yield "used", ", ".join(result.used)
+    yield "made by", MADE_BY.get(result.made_by or "", "")
 
 
 def _format_given(result: Result) -> str:

@@ -15,6 +15,17 @@ from bench.cli.scoring_inputs import scoring_options
 @scoring_options
 @click.option("--name", help="Name of the method (default: the one in the file).")
 @options.tuned_on("unknown", "unknown")
+@click.option(
+    "--tier",
+    type=click.Choice(["author", "here", "others"]),
+    help="Who made the predictions: the method's author, this project's implementation, or others.",
+)
+@click.option(
+    "--uses",
+    multiple=True,
+    type=click.Choice(["pseudo-boxes", "other-pretraining", "extra-data", "multi-scale-test"]),
+    help="What was used beyond image labels, initial weights and one look at each image; can be repeated.",
+)
 @options.allow_missing
 @options.as_json
 def score(*, as_json: bool, **chosen: Any) -> None:

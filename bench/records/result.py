@@ -43,6 +43,17 @@ SUPERVISION: tuple[Supervision, ...] = get_args(Supervision)
 """From the least to the most."""
 
 
+Tier = Literal["author", "here", "others"]
+"""Who made predictions: the method's author, this project's implementation, or others who reproduced it."""
+
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
+Extra = Literal["pseudo-boxes", "other-pretraining", "extra-data", "multi-scale-test"]
+"""What a method used beyond image labels, initial weights and one look at each image."""
+
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+
+
 class Result(BaseModel):
     """One scoring. Metrics are fractions in full precision; `None` where a metric is undefined."""
 
@@ -85,6 +96,10 @@ class Result(BaseModel):
     predictions_digest: dict[str, str] = {}
     proposals_digest: str | None = None
     tuned_on: Supervision = "none"
+    tier: Tier | None = None
+    """Who made predictions from elsewhere; None where nobody said. Of runs, `made_by` knows."""
+    uses: tuple[Extra, ...] = ()
+    """As declared for predictions from elsewhere. Of runs, `used` knows."""
 
     metrics: dict[str, float | None]
     """Primary first."""
@@ -128,6 +143,22 @@ class Result(BaseModel):
     def is_edited(self) -> bool:
         """Whether it was made in an edited checkout, so that no revision has its code."""
         return bool(self.provenance.get("dirty"))
+
+    @property
+    def made_by(self) -> Tier | None:
+        """Who made the predictions; None where nobody said, as of a plug-in's runs."""
+        is_ours = "prediction" in self.seconds and "code" not in self.provenance
+        return self.tier or ("here" if is_ours else None)
+
+    @property
+    def used(self) -> tuple[Extra, ...]:
+        """What was used beyond image labels: as declared, and what the settings of a run say."""
+        sizes = self.config.get("test_scales") or self.config.get("scales") or ()
+        known: dict[Extra, bool] = {
+            "pseudo-boxes": bool(self.config.get("pseudo")),
+            "multi-scale-test": isinstance(sizes, list | tuple) and len(sizes) > 1,
+        }
+        return tuple(extra for extra in EXTRAS if extra in self.uses or known.get(extra, False))
 
     @property
     def label(self) -> str:

@@ -109,7 +109,7 @@ def add_columns(table: Table, *, costs: bool = False) -> Table:
     return replace(table, columns=(*table.columns, *names), rows=rows)
 
 
-_WHERE = ("split", "images")
+_WHERE = ("split", "images", "by")
 """What needs no column where all rows have the same."""
 
 
@@ -317,6 +317,8 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "net": first.config.get("net"),
         "proposals": first.config.get("proposals"),
         "tuned on": first.tuned_on,
+        "used": ", ".join(first.used),
+        "by": first.made_by or "",
         "images/s": first.images_per_second.get("prediction"),
         **_list_costs(first),
         "results": " ".join(result.address for result in row),

@@ -60,6 +60,10 @@ def _list_run_options(result: Result) -> Iterator[str]:
 def _list_scoring_options(result: Result) -> Iterator[str]:
     yield from ("--protocol", result.protocol, "--predictions", "FILE", "--name", result.method)
     yield from (*_list_data(result, _find_protocol(result)), *_list_tuning(result))
+    if result.tier is not None:
+        yield from ("--tier", result.tier)
+    for extra in result.uses:
+        yield from ("--uses", extra)
     if result.counts.get("missing_images"):
         yield "--allow-missing"
 

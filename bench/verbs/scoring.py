@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.data.ground_truth import GroundTruth
     from bench.predictions.handover import Source
     from bench.predictions.table import Predictions, ResolvedPredictions
-    from bench.records.result import Result, Supervision
+    from bench.records.result import Extra, Result, Supervision, Tier
     from bench.scoring.protocol import BoundProtocol, Record
     from bench.tables.model import Table
 
@@ -199,6 +199,8 @@ def score(
     places: Places,
     name: str | None = None,
     tuned_on: Supervision = "unknown",
+    tier: Tier | None = None,
+    uses: Sequence[Extra] = (),
     allow_missing: bool = False,
     **chosen: Any,
 ) -> Result:
@@ -211,6 +213,8 @@ def score(
         evaluation = evaluate(inputs.protocol, inputs.truth, inputs.resolve(), allow_missing=allow_missing)
         source = _describe_source(inputs, name) | {
             "tuned_on": tuned_on,
+            "tier": tier,
+            "uses": tuple(uses),
             "data_options": dict(chosen.get("data_options", {})),
         }
         result = make_result(inputs.protocol, inputs.truth, evaluation, **source)

@@ -70,8 +70,8 @@ def test_the_difference_comes_as_text_as_markdown_and_as_one_document(here, scor
 def test_published_records_are_compared_without_data_by_their_paths(here, scored: Score, tmp_path: Path) -> None:
     paths = []
     for name, every in (("good", 20), ("bad", 2)):
-        written = here("publish", scored(name, every, "--tuned-on", "none"), "--into", tmp_path / "kept", "--json").json()["written"]
-        paths.append(written[0])
+        address = scored(name, every, "--tuned-on", "none")
+        paths += here("publish", address, "--into", tmp_path / "kept", "--json").json()["written"][:1]
     (tmp_path / "runs").rename(tmp_path / "gone")
     found = here("compare", *paths, "--per-class", "--json").json()
     assert found["per_class"]["mAP_area"]["dog"] == {

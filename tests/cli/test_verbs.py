@@ -17,11 +17,13 @@ import click
 import pyarrow as pa
 import pytest
 from click.shell_completion import ShellComplete
+from record_cases import RECORD
 
 from bench import registry
 from bench.cli import nets
 from bench.cli.main import VERBS, verbs
 from bench.predictions.table import About, write
+from bench.records.result import Result
 
 
 def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
@@ -447,6 +449,27 @@ def test_a_scored_file_is_recorded_listed_shown_tabled_and_published(here, annot
     written, *_ = here(*publish, "--json").json()["written"]
     assert json.loads(Path(written).read_text()) == said
     assert (said["tuned_on"], said["address"]) == ("val-boxes", record["address"])
+
+
+def test_who_made_predictions_and_what_they_used_is_recorded_shown_and_in_the_command(
+    here, annotations: Path, tmp_path: Path
+) -> None:
+    file = parquet(tmp_path / "dogs.parquet", ALL)
+    said = ("--tier", "author", "--uses", "extra-data", "--uses", "multi-scale-test")
+    (record,) = score(here, annotations, file, *said, "--json").json()["results"]
+    assert (record["tier"], record["uses"]) == ("author", ["extra-data", "multi-scale-test"])
+    page = here("show", "run", record["address"]).out
+    assert "the method's author" in page
+    assert page.endswith(" ".join(said) + "\n")
+    assert "extra-data, multi-scale-test" in here("table", "--protocol", "voc07-det").out
+
+
+def test_what_a_run_used_is_known_from_its_settings() -> None:
+    made: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "metrics": {}, "higher_is_better": {}}
+    run = Result(**made, seconds={"prediction": 1.0}, config={"test_scales": [320, 480], "pseudo": "a"})
+    assert (run.made_by, run.used) == ("here", ("pseudo-boxes", "multi-scale-test"))
+    assert run.model_copy(update={"provenance": {"code": "d"}}).made_by is None
+    assert run.model_copy(update={"tier": "others", "config": {}}).used == ()
 
 
 def test_people_read_per_cent_with_an_interval(here, annotations: Path, tmp_path: Path) -> None:
