@@ -92,7 +92,11 @@ class Submission:
     def outcome(self, number: int) -> dict[str, Any] | None:
         """How a job ended; None if it did not."""
         path = self.job_folder(number) / "outcome.json"
-        return read_object(path, "results", "failed") if path.exists() else None
+        if not path.exists():
+            return None
+        outcome = read_object(path, "results", "failed")
+        with name_damage(path):
+            return {"results": [*map(str, list(outcome["results"]))], "failed": dict(outcome["failed"])}
 
     def end(self, number: int, *, results: Sequence[str] = (), failed: Mapping[str, str]) -> None:
         """Say how a job ended: addresses of its results, and what failed, by request."""
@@ -104,7 +108,8 @@ class Submission:
         for number, job in enumerate(self.jobs):
             if (outcome := self.outcome(number)) and "" not in outcome["failed"]:
                 able = [one for one in job.requests if self.name_request(one) not in outcome["failed"]]
-                found.update(zip(able, outcome["results"], strict=True))
+                with name_damage(self.job_folder(number) / "outcome.json"):
+                    found.update(zip(able, outcome["results"], strict=True))
         return dict(sorted(found.items()))
 
     def list_logs(self, number: int) -> list[Path]:

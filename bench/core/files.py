@@ -195,7 +195,7 @@ def read_json(path: Path) -> Any:
     """Read JSON. Raises ValueError, also for halves of characters, which can be neither printed nor written."""
     from pydantic_core import from_json
 
-    return from_json(path.read_bytes())
+    return from_json(require_regular_file(path).read_bytes(), allow_inf_nan=False)
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def array_digest(*arrays: np.ndarray[Any, Any] | tuple[str, ...]) -> str:
 
 def file_digest(path: Path) -> str:
     """Compute the digest of a file's content."""
-    with path.open("rb") as file:
+    with require_regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from bench.core.files import require_regular_file
 from bench.errors import BadFileError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises BadFileError if it cannot be read, or is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(require_regular_file(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadFileError(path, f"not a readable file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

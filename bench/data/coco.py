@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.core.boxes import from_coco
-from bench.core.files import digest
+from bench.core.files import digest, require_regular_file
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.data.lists import LONGEST_SIDE, check_name, require_file
@@ -163,7 +163,7 @@ def list_categories(path: Path, document: dict[str, Any]) -> dict[int, str]:
 def read_document(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises BadFileError for anything else."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(require_regular_file(path).read_bytes())
     except (ValueError, RecursionError) as error:
         raise BadFileError(path, f"not valid JSON ({error})") from None
     if not isinstance(document, dict):

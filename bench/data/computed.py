@@ -19,7 +19,7 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import atomic_file, file_digest
+from bench.core.files import atomic_file, file_digest, require_regular_file
 from bench.core.progress import Progress
 from bench.data.pixels import read_pixels
 from bench.errors import BadFileError, RunError
@@ -74,8 +74,8 @@ def _cache_path(folder: Path, image: Path) -> Path:
 
 def _read_cached(entry: Path) -> SearchBoxes | None:
     try:
-        boxes: SearchBoxes = np.load(entry, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        boxes: SearchBoxes = np.load(require_regular_file(entry), allow_pickle=False)
+    except (OSError, ValueError, EOFError, BadFileError):
         return None
     return boxes if boxes.dtype == np.int32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None
 

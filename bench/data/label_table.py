@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.core.files import require_regular_file
 from bench.data.lists import check_name, parse_number
 from bench.errors import BadFileError, UnknownNameError
 
@@ -38,7 +39,7 @@ def read_label_rows(path: Path, classes: Sequence[str]) -> list[LabelRow]:
 def read_records(path: Path) -> Generator[dict[str, str], None, None]:
     """Yield the rows of a CSV file with columns `image` and `label`, by column. Raises BadFileError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with require_regular_file(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             head = next(reader, [])
             _check_head(path, head)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.core.files import require_regular_file
 from bench.errors import BadFileError, MissingDataError
 
 LONGEST_SIDE = 65_535
@@ -33,9 +34,10 @@ def read_rows(path: Path, fields: int | tuple[int, ...], *, separator: str | Non
 def read_lines(path: Path) -> list[str]:
     """Return the non-blank lines. Raises BadFileError if the file is not text, or has none."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = require_regular_file(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise BadFileError(path, "not a list (it is not UTF-8 text)") from None
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise BadFileError(path, "is empty")
     return lines

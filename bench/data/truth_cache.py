@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.core.files import array_digest, atomic_file
+from bench.core.files import array_digest, atomic_file, require_regular_file
+from bench.errors import BadFileError
 
 _KEY = b"made_from"
 
@@ -43,8 +44,8 @@ def load_or_parse(path: Path, made_from: str, parse: Callable[[], pa.Table]) -> 
 
 def _read_cached(path: Path, made_from: str) -> pa.Table | None:
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
-    except (OSError, pa.ArrowException):
+        table = pq.ParquetFile(require_regular_file(path)).read(use_threads=False)
+    except (OSError, pa.ArrowException, BadFileError):
         return None
     is_current = (table.schema.metadata or {}).get(_KEY) == made_from.encode()
     return table if is_current else None

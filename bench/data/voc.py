@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bench.core.boxes import from_voc
-from bench.core.files import digest
+from bench.core.files import digest, require_regular_file
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, empty_objects
 from bench.data.lists import require_file
@@ -171,7 +171,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     Raises BadFileError for an empty list, a repeated id, an id that is no file name, or anything else on a line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = require_regular_file(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise BadFileError(path, "not a list of ids (it is not text)") from None
     ids: dict[str, None] = {}
@@ -230,7 +230,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     Raises BadFileError for malformed XML, a document type, and another element than <annotation>.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = require_regular_file(path).read_bytes().decode("utf-8")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise BadFileError(path, "an annotation must not declare a document type or entities")
         root = ElementTree.fromstring(text)

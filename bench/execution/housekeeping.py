@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.core.files import Places, read_json
 from bench.core.lease import Holder, find_holder
-from bench.errors import describe_os_error
+from bench.errors import BadFileError, describe_os_error
 from bench.predictions.prior_runs import FIELDS
 from bench.records.result import Result, list_records
 
@@ -87,7 +87,7 @@ def _read_key(path: Path) -> dict[str, Any]:
     """Return what determines a training or predictions; nothing where that is not known."""
     try:
         return dict(read_json(path / "config.json"))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, BadFileError):
         return {}
 
 

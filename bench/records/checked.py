@@ -44,8 +44,9 @@ class CheckedRecords:
 def digest_record(record: Path, content: bytes) -> str:
     """Compute the digest of a record and of the replicates beside it, if there are any."""
     hasher = hashlib.blake2b(content, digest_size=16)
-    with suppress(OSError):
-        hasher.update(b"\0" + replicates.replicates_path(record).read_bytes())
+    beside = replicates.replicates_path(record)
+    if beside.is_file():
+        hasher.update(b"\0" + beside.read_bytes())
     return hasher.hexdigest()
 
 

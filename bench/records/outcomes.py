@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.core.files import require_regular_file
 from bench.errors import BadFileError
 
 
@@ -23,7 +24,7 @@ def read_outcomes(record: Path) -> Outcomes | None:
     """Read the outcomes beside a record; None without any. Raises BadFileError."""
     path = record.with_suffix(".parquet")
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
+        table = pq.ParquetFile(require_regular_file(path)).read(use_threads=False)
         return Outcomes(table, tuple(json.loads(table.schema.metadata[b"classes"])))
     except FileNotFoundError:
         return None

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bench.core.bootstrap import Metrics, centred_interval, draw_weights, interval
 from bench.core.boxes import FloatArray
-from bench.core.files import array_digest
+from bench.core.files import array_digest, require_regular_file
 from bench.errors import BadFileError
 from bench.records.result import Result
 
@@ -60,7 +60,7 @@ def read_replicates(record: Path) -> Replicates | None:
 def _read(path: Path, _modified: int) -> Replicates:
     """Read a file once in a process, unless it changes: records are checked by it, and then ranked by it."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        file = pq.ParquetFile(pa.BufferReader(require_regular_file(path).read_bytes()))
         table = file.read_row_groups(range(file.num_row_groups), use_threads=False)
         draws = table.schema.metadata[_DRAWS].decode()
         return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from bench.core.files import write_json
+from bench.core.files import require_regular_file, write_json
 from bench.core.setting_names import RENAMED
 from bench.errors import BadFileError, RequestError, format_names
 from bench.records.names import check_line, check_name, check_provenance, compute_address
@@ -213,7 +213,7 @@ def read_result(path: Path) -> Result:
 def read_record(path: Path) -> bytes:
     """Return the bytes of a record. Raises BadFileError."""
     try:
-        return path.read_bytes()
+        return require_regular_file(path).read_bytes()
     except OSError as error:
         raise BadFileError(path, f"not a result record ({error})") from None
 

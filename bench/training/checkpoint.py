@@ -14,7 +14,15 @@ from typing import IO, Any, cast
 import torch
 from torch import nn, optim
 
-from bench.core.files import DIGEST_LENGTH, atomic_file, file_digest, read_object, write_json, write_text
+from bench.core.files import (
+    DIGEST_LENGTH,
+    atomic_file,
+    file_digest,
+    read_object,
+    require_regular_file,
+    write_json,
+    write_text,
+)
 from bench.errors import BadFileError, RunError, first_line
 
 Epoch = dict[str, float]
@@ -171,7 +179,7 @@ class _Stream:
 def _open_state(path: Path) -> Iterator[Any]:
     """Yield the content of a checkpoint for a block that restores it. Raises BadFileError if it does not fit."""
     try:
-        yield torch.load(path, map_location="cpu", weights_only=True)
+        yield torch.load(require_regular_file(path), map_location="cpu", weights_only=True)
     except _NOT_OURS as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise BadFileError(path, f"not a checkpoint of ours ({reason}). Delete {path.parent} to train again") from None

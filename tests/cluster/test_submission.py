@@ -274,3 +274,14 @@ def test_cancel_ends_no_process_if_one_is_of_another_machine(monkeypatch: pytest
     assert ended == []
     local.cancel([Sent("local", "1", (0,), mine), Sent("local", "2", (1,), {**mine, "started": "long ago"})])
     assert ended == [os.getpgid(0)]
+
+
+@pytest.mark.parametrize("outcome", [{"results": 0.5, "failed": {}}, {"results": [], "failed": 1}])
+def test_a_damaged_outcome_is_named(submission: Submission, outcome: dict[str, Any]) -> None:
+    path = submission.job_folder(0) / "outcome.json"
+    write_json(path, outcome)
+    with pytest.raises(BadFileError, match=r"outcome\.json: damaged \(TypeError"):
+        submission.addresses()
+    write_json(path, {"results": ["a", "b"], "failed": {}})
+    with pytest.raises(BadFileError, match=r"outcome\.json: damaged \(ValueError"):
+        submission.addresses()

@@ -1,0 +1,39 @@
+"""What is no ordinary file, as a pipe, in place of one: nobody waits for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.files import file_digest, read_json
+from bench.core.toml import read_toml
+from bench.data.coco import read_document
+from bench.data.label_table import read_records
+from bench.data.lists import read_lines
+from bench.data.voc import parse_xml, read_ids
+from bench.errors import BadFileError
+from bench.records.outcomes import read_outcomes
+from bench.records.result import read_record
+
+READERS: tuple[Callable[[Path], Any], ...] = (
+    file_digest, read_json, read_toml, read_document, read_lines, parse_xml, read_ids, read_record, read_outcomes,
+    lambda path: list(read_records(path)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_nobody_waits_for_a_pipe(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.parquet")
+    with pytest.raises(BadFileError, match=r"a\.parquet: expected an ordinary file"):
+        read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": Infinity}', '"\\ud800"', "[1", ""])
+def test_what_json_cannot_say_is_not_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a.json")
