@@ -46,7 +46,7 @@ class ExtremalPerturbation(Attribution):
 
     Own: ClassVar = ExtremalPerturbationConfig
     config: Any
-    recipes: ClassVar = {"shapes": {"updates": 10}}
+    recipes: ClassVar = {"shapes": {"updates": 5, "areas": (0.2,), "mask_step": 8, "mask_sigma": 16}}
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
         """Compute maps (B, H, W), which are at least 0."""

@@ -37,12 +37,12 @@ class Rise(Perturbation):
     def explain_image(self, image: Tensor, classes: Tensor) -> Tensor:
         """Compute maps (c, H, W)."""
         grids, shifts = self._draw(image)
-        total = image.new_zeros(len(classes), *image.shape[1:])
+        total: Tensor = image.new_zeros(len(classes), *image.shape[1:])
         for batch in self.split_batches(len(grids)):
             masks = self._enlarge(grids[batch.start : batch.stop], shifts[batch.start : batch.stop], image)
             probability = self.probabilities(self.score_masked(image, masks[:, None]))[:, classes]
             total += torch.einsum("nc,nyx->cyx", probability.to(masks), masks)
-        return total / (len(grids) * self.config.keep_probability)
+        return total / float(len(grids) * self.config.keep_probability)
 
     def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Draw grids (N, s, s) of zeros and ones, and shifts (N, 2) in [0, 1) cells, in whole pixels."""

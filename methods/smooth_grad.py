@@ -47,7 +47,7 @@ class SmoothGrad(PixelAttribution):
             scores = self.base(noisy.requires_grad_()).scores[:, label]
             (gradient,) = torch.autograd.grad(scores.sum(), noisy)
             total += (gradient.square() if self.config.squared else gradient).sum(dim=0)
-        return total / self.config.samples
+        return total / float(self.config.samples)
 
     def list_noisy(self, image: Tensor) -> Iterator[Tensor]:
         """Yield batches (n, 3, H, W) of noisy copies of an image (3, H, W)."""

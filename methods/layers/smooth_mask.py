@@ -46,7 +46,8 @@ class SmoothMask:
         near = unfold(values[:, None], 2 * self.radius + 1, padding=padding)
         weighted = kernel[None, :, :, None] * near[:, None]  # (K, step^2, neighbours, cells)
         smax = (weighted * (COLDNESS * weighted).softmax(dim=2)).sum(dim=2)
-        cells = smax.unflatten(2, [side + 2 * beyond for side in self.grid])
+        rows, columns = (side + 2 * beyond for side in self.grid)
+        cells = smax.view(*smax.shape[:2], rows, columns)
         large = pixel_shuffle(cells, self.step)[:, 0].clamp(0, 1)
         return large[:, : large.shape[1] - self.step + 1, : large.shape[2] - self.step + 1]
 
