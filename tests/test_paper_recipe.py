@@ -30,6 +30,7 @@ TINY = {
     "resize_to": 72,
     "scales": "48+64",
     "iterations": 1,
+    "warmup_steps": 0,
     "batch_size": 2,
     "width": 8,
     "neck": 8,
@@ -131,6 +132,8 @@ def test_a_step_of_a_recipe_trains_and_predicts(here: Callable[..., Answer], met
     cls, variant = registry.parse(method)
     fields = cls.Config.model_fields
     settings = {key: value for key, value in TINY.items() if key in fields}
+    if method == "ts-cam":
+        settings["net"] = "timm:test_vit"  # it reads a transformer
     settled = registry.settle(cls, variant, dataset="shapes", recipe={}, settings=settings, paper=True)
     if method != "fast-rcnn":
         settings = {
