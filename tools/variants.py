@@ -1,4 +1,4 @@
-"""Make `methods/recipes/variants.toml`, which `plan` reads in place of importing methods: `python -m tools.variants`."""
+"""Make `methods/recipes/variants.toml`, which `plan` reads in place of the methods: `python -m tools.variants`."""
 
 from __future__ import annotations
 

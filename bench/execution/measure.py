@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.execution.request import Request
-    from bench.method import MapMethod, ProposalMethod
+    from bench.method import MapMethod, ProposalMethod, TrainedConfig
 
 STEPS = 40
 """The most steps that are taken."""
@@ -210,7 +210,9 @@ def _measure(
     with _watch_memory(device) as memory:
         if issubclass(resolved.cls, Predictor):
             return _measure_predictor(resolved, data, searched, device, memory)
-        method = resolved.cls(resolved.config, Task(resolved.dataset.name, resolved.dataset.classes))
+        method = resolved.cls(
+            cast("TrainedConfig", resolved.config), Task(resolved.dataset.name, resolved.dataset.classes)
+        )
         learner = cast("MapMethod | ProposalMethod", method.base if isinstance(method, Attribution) else method)
         budget = IMAGE_CACHE_MIB * _MIB if _fits_in_memory(learner.config, images_of_split) else 0
         source, _ = make_batch_source(learner.config, Images(resolved.dataset, budget), resolved.train, proposals)

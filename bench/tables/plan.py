@@ -6,7 +6,7 @@ Only text is read: the tables, the papers' recipes, and the files of methods and
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -353,9 +353,13 @@ def _is_column(cell: PlannedCell, text: str) -> bool:
 
 
 def _refuse_unknown(
-    what: str, given: Sequence[str], cells: Sequence[PlannedCell], fits: object, known: Iterable[str]
+    what: str,
+    given: Sequence[str],
+    cells: Sequence[PlannedCell],
+    fits: Callable[[PlannedCell, str], bool],
+    known: Iterable[str],
 ) -> None:
     """Raise RequestError for a row or column that no cell has."""
     for text in given:
-        if not any(fits(cell, text) for cell in cells):  # type: ignore[operator]
+        if not any(fits(cell, text) for cell in cells):
             raise RequestError(f"No {what} {text!r} has a number here: it has {format_names([*dict.fromkeys(known)])}.")

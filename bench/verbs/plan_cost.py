@@ -230,7 +230,7 @@ def _look_up(run: PlannedRun, sizes: SplitSizes, known: ReadResults) -> _Found:
         trained=trained,
         predicted=predicted,
         prediction=rates[1].scale(predicted * len(run.seeds)) if rates[1] and predicted is not None else None,
-        memory_mib=step.memory_mib if step else like and like.peak_memory_mib,
+        memory_mib=step.memory_mib if step else None if like is None else like.peak_memory_mib,
         disk_mib=_estimate_disk(step, predicted, len(run.seeds)),
         source=_describe_source(step, like),
         missing=tuple(_list_missing(run, sizes)),

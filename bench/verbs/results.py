@@ -225,8 +225,8 @@ def _make_paper_table(name: str, data: str | None, places: Places, measured: Pat
     from bench.tables.papers import reported_tables
     from bench.tracks.track import list_tracks
 
-    if name not in (known := reported_tables()):
-        names = [LEADERBOARD, *known, *registry.protocols(), *list_tracks()]
+    if name not in (tables := reported_tables()):
+        names = [LEADERBOARD, *tables, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
     known = list_rankable(places, measured)
     if data is not None:

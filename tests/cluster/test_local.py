@@ -46,14 +46,15 @@ class Breaks(Center):
 @pytest.fixture
 def submit(tmp_path: Path, bench: Callable[..., Any]) -> Iterator[Callable[..., Submission]]:
     """`submit("cam")`: a submission from a copy of the code, which nobody edits; `breaks` is a plugin."""
-    for folder in ("bench", "methods", "protocols", "slurm"):
+    for folder in ("bench", "methods", "protocols", "slurm", "results/papers"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(registry.ROOT / folder, tmp_path / "checkout" / folder, ignore=ignored)
     (tmp_path / "breaks.py").write_text(BREAKS)
     places = Places(tmp_path / "runs")
 
     def sent(*arguments: str) -> Submission:
-        means = ("--threads", "1", "--workers", "0", "--device", "cpu", "--protocol", "voc07-point")
+        means = ("--threads", "1", "--workers", "0", "--device", "cpu")
+        means += () if "--table" in arguments else ("--protocol", "voc07-point")
         verb = ("--plugin", "breaks.py", "submit", "--cluster", "local", *means, *DATA, *arguments)
         answer = bench(*verb, PYTHONPATH=str(tmp_path / "checkout"))
         assert answer.code == 0, answer.err
@@ -122,3 +123,16 @@ def test_cancel_ends_what_runs_and_what_waits(
     assert "2 jobs cancelled" in bench("cancel").out
     assert [one.reason for one in status.statuses(submission)] == ["Cancelled.", "Cancelled."]
     assert [one.state for one in settled(submission)] == ["cancelled", "cancelled"]
+
+
+def test_a_papers_table_fills_as_its_jobs_end(submit: Callable[..., Submission], bench: Callable[..., Any]) -> None:
+    asked = ("--table", "spn-2", "--rows", "Center,CAM", "--set", "net=tiny,weights=none,epochs=1,input_size=64")
+    submission = submit(*asked)
+    assert [job.state for job in settled(submission)] == ["done", "done"]
+    assert "spn-2: 8 of 8 cells measured" in bench("status").out
+    collected = bench("collect")
+    assert "8 of 8 cells measured" in collected.err
+    shown = bench("table", "spn-2", "--data", "shapes").out
+    assert shown == collected.out
+    lines = [line.split() for line in shown.splitlines() if line.startswith("not comparable: c")]
+    assert [line[2] for line in lines] == ["center", "cam"]
