@@ -2,7 +2,8 @@
 
 At each of several levels of the net a training step draws whether the most attended cells are dropped, so that less
 discriminative parts are learned too, or all cells are weighted by their attention, which keeps the accuracy (Sec. 3).
-At test nothing changes. Of a frozen net, only the last features can be changed.
+At test nothing changes. Of a frozen net, only the last features can be changed. The paper is not at hand: it is written
+from general knowledge and the released code.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Choe et al. (CVPR 2020) evaluate it as a localization method. The paper mixes one-hot labels. Here, with several classes
 an image, the loss is the mean of those for the labels of both images, by the shares of their pixels (Eq. 1): where a
 logistic loss has all labels, that is the loss for mixed labels. A class unknown in one image has no part in its loss.
+The papers are not at hand: it is written from general knowledge and the released codes.
 """
 
 from __future__ import annotations

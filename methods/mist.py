@@ -2,7 +2,8 @@
 
 Each refinement learns from several seeds of each present class, its best proposals that are apart (Alg. 1), and moves
 proposals near a seed to it. `mist:dropblock` adds Concrete DropBlock, which hides parts of regions in training, and
-needs a backbone that is not frozen.
+needs a backbone that is not frozen. The paper is not at hand: it is written from general knowledge and the released
+code.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """SPG (unverified): self-produced guidance, attention maps that supervise lower layers (Zhang et al., ECCV 2018).
 
-It was written from general knowledge and compared with no other implementation; the papers at hand only report its
-results. The attention map of the image's classes gives seeds, foreground where it is high and background where it is
-low, for a mask learned from conv5. That mask gives seeds for one learned from conv4, and both together for one learned
-from the classifier's own features.
+It was written from general knowledge; the papers at hand only report its results. The losses of `spg:choe2020` are
+compared with the released code of Choe et al.'s evaluation (CVPR 2020). The attention map of the image's classes gives
+seeds, foreground where it is high and background where it is low, for a mask learned from conv5. That mask gives seeds
+for one learned from conv4, and both together for one learned from the classifier's own features.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import field_validator
@@ -32,6 +32,9 @@ class SpgConfig(ImageConfig):
     attention_seeds: tuple[float, float] = training((0.05, 0.7), "attention: background below, foreground above")
     mask_seeds: tuple[float, float] = training((0.05, 0.5), "mask of conv5: background below, foreground above")
     fused_seeds: tuple[float, float] = training((0.1, 0.7), "mean of the two masks: background below, foreground above")
+    guided_at: Literal["cells", "image"] = training(
+        "cells", "where masks are compared: at conv4's cells, or enlarged to the image's pixels", later=True
+    )
     guidance: float = training(
         1.0, "weight of the mask losses relative to the classification loss", search=Range(0.05, 2, log=True), ge=0
     )
@@ -50,6 +53,9 @@ class Spg(ImageMethod):
     version = 2
     Config = SpgConfig
     output_of_backbone: ClassVar = "stages"
+    variants: ClassVar = {
+        "choe2020": {"width": 512, "attention_seeds": (0.01, 0.7), "guided_at": "image", "map_alignment": "resize"}
+    }
     recipes: ClassVar = {
         "shapes": {
             "epochs": 40,
@@ -89,7 +95,8 @@ class Spg(ImageMethod):
         features = self.features(conv5)
         maps = self.maps(features).float()
         low, high = (self.side_mask(side(stage)) for side, stage in zip(self.sides, (conv4, conv5), strict=True))
-        size, has_class = low.shape[2:], (labels > 0).any(dim=1)
+        size = (images if self.config.guided_at == "image" else low).shape[2:]
+        has_class = (labels > 0).any(dim=1)
         low, high, last = (_resize(mask, size)[has_class, 0] for mask in (low, high, self.mask(features)))
         seeds, weight = compute_attention(_resize(maps, size), labels > 0)[has_class], self.config.guidance
         return {

@@ -7,7 +7,10 @@ import math
 import pytest
 import torch
 from map_cases import IMAGES, LABELS, made
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
+from methods.layers.erasing import compute_attention
 from methods.spg import Spg, SpgConfig, guided_loss
 
 
@@ -56,6 +59,59 @@ def test_a_guide_learns_nothing_from_the_mask() -> None:
     guide = torch.rand(1, 4, 4, requires_grad=True)
     guided_loss(torch.randn(1, 4, 4, requires_grad=True), guide, (0.4, 0.6)).backward()
     assert guide.grad is None
+
+
+def slow_guided_loss(logits: Tensor, guide: Tensor, low: float, high: float) -> float:
+    """The released steps of Choe et al.: mark all as ignored, then foreground, then background, then the mean."""
+    losses = []
+    for image, attention in zip(logits, guide, strict=True):
+        mask = torch.full_like(attention, 255.0)
+        foreground = attention > high
+        if int(foreground.sum()) < 30:
+            foreground = attention > attention.max() * 0.7
+        mask[foreground], mask[attention < low] = 1.0, 0.0
+        losses += [
+            binary_cross_entropy_with_logits(logit, target).item()
+            for logit, target in zip(image.flatten(), mask.flatten(), strict=True)
+            if target < 255
+        ]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("high", [0.7, 0.999])
+def test_at_224_pixels_the_loss_is_that_of_choe_et_al(high: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    guide, logits = (
+        interpolate(torch.randn(2, 1, 9, 9, generator=generator), (224, 224), mode="bilinear")[:, 0] for _ in range(2)
+    )
+    guide = guide.sigmoid()
+    expected = slow_guided_loss(logits, guide, 0.3, high)
+    assert guided_loss(logits, guide, (0.3, high)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_masks_are_compared_at_the_images_pixels_where_that_is_asked_for() -> None:
+    method, size = spg(**{**Spg.variants["choe2020"], "width": 16}), IMAGES.shape[2:]
+    conv4, conv5 = method.backbone.stages(IMAGES)[-2:]
+    features = method.features(conv5)
+    enlarged = [
+        interpolate(one, size, mode="bilinear")
+        for one in (
+            method.maps(features),
+            method.side_mask(method.sides[0](conv4)),
+            method.side_mask(method.sides[1](conv5)),
+            method.mask(features),
+        )
+    ]
+    maps, (low, high, last) = enlarged[0], (one[:, 0] for one in enlarged[1:])
+    attention, config = compute_attention(maps, LABELS > 0), method.config
+    assert config.attention_seeds == (0.01, 0.7)
+    terms = method.loss(IMAGES, LABELS)
+    for name, mask, guide, seeds in (
+        ("conv5 mask", high, attention, config.attention_seeds),
+        ("conv4 mask", low, high.sigmoid(), config.mask_seeds),
+        ("last mask", last, (low.sigmoid() + high.sigmoid()) / 2, config.fused_seeds),
+    ):
+        torch.testing.assert_close(terms[name], config.guidance * guided_loss(mask, guide, seeds))
 
 
 def test_each_term_teaches_its_own_layers() -> None:
