@@ -47,6 +47,13 @@ def test_every_protocol_and_the_switches_of_every_family_are_on_the_page() -> No
         assert f"<!-- made: switches {record.family} -->" in page
 
 
+def test_every_method_has_a_section_with_its_settings() -> None:
+    page = (FOLDER / "methods.md").read_text(encoding="utf-8")
+    names = re.findall(r"^### `(\S+)`\n[^\n<].*?\n<!-- made: method (\S+) -->$", page, re.MULTILINE | re.DOTALL)
+    assert all(heading == made for heading, made in names)
+    assert sorted(heading for heading, _ in names) == sorted(registry.methods())
+
+
 def test_the_examples_of_scoring_a_file_do_what_the_page_says(here: Callable[..., Answer], tmp_path: Path) -> None:
     page = (FOLDER / "scoring-your-own-file.md").read_text(encoding="utf-8").partition("## Try it")[2]
     names: dict[str, Any] = {}

@@ -20,6 +20,7 @@ from bench import registry
 from bench.analysis.compare import Difference, compare
 from bench.cli.main import GROUPS, verbs
 from bench.cli.output import format_value
+from bench.config import ProposalConfig
 from bench.core.files import write_text
 from bench.paper_recipe import PaperRecipe, read_reasons, read_recipes
 from bench.predictions.table import FOLDERS, KINDS
@@ -58,6 +59,8 @@ def _build_part(what: str, bound: list[BoundProtocol]) -> str:
         return _tabulate_seconds(what.split()[-1])
     if what == "recipes":
         return "\n\n".join(_recipe(name, recipe) for name, recipe in sorted(read_recipes().items()))
+    if what.startswith("method "):
+        return _describe_method(what.removeprefix("method "))
     if what == "methods without a recipe":
         return _table(("method", "why"), ((f"`{name}`", reason) for name, reason in sorted(read_reasons().items())))
     if what.startswith("track "):
@@ -93,6 +96,28 @@ def _recipe(name: str, recipe: PaperRecipe) -> str:
     table = _table(("setting", "value", "source"), rows)
     notes = "\n".join(f"- {note}" for note in recipe.notes)
     return "\n\n".join(part for part in (f"### {name}", f"{recipe.paper}.", table, notes) if part)
+
+
+def _describe_method(name: str) -> str:
+    """Return the first lines of a method's file, its own settings and its variants."""
+    cls = registry.method(name)
+    parts = [f"```text\n{inspect.getdoc(inspect.getmodule(cls))}\n```"]
+    shared = {*registry.method("classifier").Config.model_fields, *ProposalConfig.model_fields, "base", "map_classes"}
+    rows = [
+        (f"`{key}`", f"`{format_value(field.default)}`", str(field.description))
+        for key, field in cls.Config.model_fields.items()
+        if key not in shared
+    ]
+    if rows:
+        parts.append(_table(("setting", "default", "meaning"), rows))
+    own = {variant: settings for variant, settings in cls.variants.items() if settings}
+    if own:
+        parts.append("\n".join(f"- `{name}:{variant}`: `{_list_settings(own[variant])}`" for variant in own))
+    return "\n\n".join(parts)
+
+
+def _list_settings(settings: dict[str, Any]) -> str:
+    return ",".join(f"{key}={format_value(value)}" for key, value in settings.items())
 
 
 def _leaderboard(name: str, protocol: str) -> str:
