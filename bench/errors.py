@@ -153,7 +153,20 @@ def describe_os_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
     what = (error.strerror or first_line(error)).rstrip(".")
     advice = ADVICE.get(error.errno or 0)
+    if error.errno == errno.ENOSPC and error.filename is not None:
+        advice = ADVICE[errno.ENOSPC].replace("full", f"full{_describe_room(Path(str(error.filename)))}", 1)
     return f"{where}{what}. {advice}." if advice else f"{where}{what}."
+
+
+def _describe_room(path: Path) -> str:
+    """Say how much is free on the disk of a path, which may not exist; nothing where it cannot be told."""
+    import shutil
+
+    folder = next((above for above in path.absolute().parents if above.is_dir()), path)
+    try:
+        return f" ({format_bytes(shutil.disk_usage(folder).free)} free in {folder})"
+    except OSError:
+        return ""
 
 
 def first_line(error: BaseException) -> str:

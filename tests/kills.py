@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.core import files
@@ -19,18 +19,18 @@ State = dict[str, bytes]
 
 
 def run_child(
-    action: Callable[[], object], root: Path, at: int = 0, *, full: bool = False, log: Path = Path(os.devnull)
+    action: Callable[[], object], root: Path, at: int = 0, *, refusal: int = 0, log: Path = Path(os.devnull)
 ) -> tuple[int, int]:
     """Do something in a child process that ends, as if killed, before operation `at` on files below `root` (0: none).
 
-    full: let the disk be full from there on instead. log: gets what it prints. Returns its exit code, 0 if the action
-    ended, and how many operations it came to.
+    refusal: an errno with which each write from there on fails instead. log: gets what it prints. Returns its exit
+    code, 0 if the action ended, and how many operations it came to.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         files._sweep.cache_clear()
-        _count_operations(root, at, writer, full=full)
+        _count_operations(root, at, writer, refusal)
         sys.stdout = sys.stderr = log.open("w")
         code = 1
         try:
@@ -47,7 +47,7 @@ def run_child(
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count
 
 
-def _count_operations(root: Path, at: int, writer: int, *, full: bool) -> None:
+def _count_operations(root: Path, at: int, writer: int, refusal: int) -> None:
     count = 0
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:
@@ -56,9 +56,9 @@ def _count_operations(root: Path, at: int, writer: int, *, full: bool) -> None:
         if (is_write or event in _CHANGES) and str(arguments[0]).startswith(str(root)):
             count += 1
             os.write(writer, b".")
-            if at and count >= at and full and is_write:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if count == at and not full:
+            if at and count >= at and refusal and is_write:
+                raise OSError(refusal, os.strerror(refusal))
+            if count == at and not refusal:
                 os._exit(KILLED)
 
     sys.addaudithook(hear)
@@ -106,17 +106,25 @@ def check_kills(
     return count
 
 
-def check_full_disk(action: Callable[[], object], root: Path, count: int) -> list[str]:
-    """Let the disk be full from each operation of an action on, and do it again; return what it printed each time.
+def check_refusals(
+    action: Callable[[], object],
+    root: Path,
+    points: Iterable[int],
+    refusal: int = errno.ENOSPC,
+    check: Callable[[], object] = lambda: None,
+) -> list[str]:
+    """Refuse an action's writes from some operations on, and do it again; return what it printed each time.
 
-    root: the folder that it works on, which has been undisturbed so far; count: its operations.
+    root: the folder that it works on; beside it `check_kills`, or the caller, has put a copy (`-before`). refusal: the
+    errno. check: what must hold in the end.
     """
     before, log = root.with_name(f"{root.name}-before"), root.with_name("log")
     said = []
-    for at in range(1, count + 1):
+    for at in points:
         shutil.rmtree(root)
         shutil.copytree(before, root)
-        code, _ = run_child(action, root, at, full=True, log=log)
+        code, _ = run_child(action, root, at, refusal=refusal, log=log)
         said.append(f"{code} {log.read_text()}")
-        assert run_child(action, root)[0] == 0, f"the run after a disk that was full from operation {at} on"
+        assert run_child(action, root)[0] == 0, f"the run after writes that were refused from operation {at} on"
+        check()
     return said

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.core.files import make_part_path, read_json, sweep, write_json
+from bench.core.files import make_part_path, name_errors, read_json, sweep, write_json
 from bench.core.progress import SILENT, Progress
 from bench.errors import BusyError, RunError
 
@@ -144,7 +144,8 @@ def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | Non
     sweep(folder)
     offer = make_part_path(folder / "offer")
     try:
-        offer.write_text(json.dumps(asdict(this_process)), encoding="utf-8")
+        with name_errors(offer):
+            offer.write_text(json.dumps(asdict(this_process)), encoding="utf-8")
         number = _latest_number(folder)
         holder = _read_active_holder(folder / f"{number}.json", offer.stat().st_mtime - patience) if number else None
         if holder is not None:

@@ -245,6 +245,8 @@ def runs(count: int, first: int) -> Iterator[tuple[str, str]]:
         for record in sorted(MEASURED.glob("voc07-point.cam.*")):
             (root / "results" / "measured").mkdir(parents=True, exist_ok=True)
             shutil.copy(record, root / "results" / "measured")
+        code, wrong = call("gate", "--accept", "first", "--allow-dirty", "--runs", good, "--results", root / "results")
+        assert code == 0, wrong
         for seed in range(first, first + count):
             yield from _try_in_fork(root, lambda seed=seed: _try_runs(root, good, ask, seed), f"seed {seed}")
 
@@ -279,6 +281,7 @@ def _try_in_fork(root: Path, act: Callable[[], Iterator[tuple[str, str]]], name:
     if not child:
         signal.alarm(120)
         os.killpg = lambda group, _signal: _outside.append(f"killed {group}")  # all of its processes have ended
+        tempfile.tempdir = str(root)
         code = 1
         try:
             with out.open("w", buffering=1) as stream:
