@@ -136,6 +136,7 @@ def test_methods_are_compared_by_name_where_one_pair_fits_and_else_listed(here, 
     assert bad in both.err
     other = here("compare", "good", "bad", "--protocol", "voc07-point")
     assert "no pairs of results that can be compared under voc07-point" in other.err
-    assert "no pairs of results that can be compared on shapes" in here("compare", "good", "bad", "--data", "shapes").err
+    other = here("compare", "good", "bad", "--data", "shapes")
+    assert "no pairs of results that can be compared on shapes" in other.err
     assert here("table", "voc07-det").code == 0
     assert "Did you mean: voc07-det" in here("table", "voc7-det").err
