@@ -76,7 +76,7 @@ def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_P
     methods |= {one.name: one.summary for one in registry.methods().values()}
     made = {
         "index.html": render(
-            "index.html", "", **index.make_values(protocols, dict(sorted(methods.items())), ranked, found)
+            "index.html", "", **index.make_values(protocols, dict(sorted(methods.items())), ranked, found, known)
         )
     }
     for name in protocols:

@@ -7,21 +7,30 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.records.collection import StoredResult
 from bench.records.result import OTHER_IMAGES
 from bench.site.method import Found
 from bench.site.parts import Board, markup
 from bench.site.paths import method_page, paper_page, protocol_page
+from bench.site.plots import Plot, find_role, plot_intervals
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
+from bench.tracks.leaderboards import make_leaderboards
+from bench.tracks.track import Track, list_tracks, read_track
 
 Lines = Mapping[str, str]
+
+MOST_BOARDS = 2
+"""Leaderboards of a track on the first page; the others are a click away."""
 
 BEST = ("protocol", "on", "best", "metric", "per cent", "methods", "results")
 PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
 
 
-def make_values(protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found) -> dict[str, Any]:
+def make_values(
+    protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found, known: Sequence[StoredResult]
+) -> dict[str, Any]:
     """Return the template's values; protocols and methods by name, with their summaries."""
     results = [result for board in boards for row in board.of for result in row]
     by_method = _list_rows(methods, method_page, (result.method for result in results))
@@ -29,6 +38,7 @@ def make_values(protocols: Lines, methods: Lines, boards: Sequence[Board], found
     return {
         "title": "weakloc",
         "results": len(results),
+        "tracks": _draw_tracks(known),
         "best": markup(_make_table("Leaderboards: the best of each", BEST, map(_make_best_row, boards)))
         if boards
         else "",
@@ -36,6 +46,21 @@ def make_values(protocols: Lines, methods: Lines, boards: Sequence[Board], found
         "protocols": markup(_make_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
         "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(found))),
     }
+
+
+def _draw_tracks(known: Sequence[StoredResult]) -> list[tuple[Track, list[tuple[str, str, Plot]]]]:
+    """Draw the first leaderboards of each track that compares methods which learn, the one with most rows first."""
+    tracks = [(track, make_leaderboards(track, known)) for track in map(read_track, list_tracks())]
+    results = {one.result.address: one.result for one in known}
+    drawn = []
+    for track, tables in sorted(tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
+        plots = []
+        for table in tables[:MOST_BOARDS]:
+            rows = [tuple(results[address] for address in str(row[0].extra["results"]).split()) for row in table.rows]
+            if sum(find_role(row[0]) == "method" for row in rows) > 1 and (plot := plot_intervals(table, rows, "")):
+                plots.append((rows[0][0].protocol, protocol_page(rows[0][0].protocol), plot))
+        drawn.append((track, plots))
+    return drawn
 
 
 def _make_table(title: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Table:

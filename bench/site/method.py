@@ -12,7 +12,7 @@ from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.site.parts import UP, Board, list_runs, markup
 from bench.site.paths import paper_page, protocol_page
-from bench.site.protocol import draw_trend
+from bench.site.plots import plot_trend
 from bench.site.run import draw_losses
 from bench.tables.beside import LEGEND, verdict_on
 from bench.tables.caveats import explain_caveats, list_caveats
@@ -44,7 +44,7 @@ def make_values(
         "boards": [markup(table) for board in boards if (table := _select_rows(board, name)).rows],
         "variants": markup(_list_variants(name, results, found)),
         "reported": markup(_make_comparison(reported)) if reported else "",
-        "trends": [(draw_trend(trend), markup(make_table(trend))) for trend in repeated],
+        "trends": [(plot_trend(trend), markup(make_table(trend))) for trend in repeated],
         "training": list(_draw_trainings(own)),
         "runs": markup(list_runs(results)),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ from bench import registry
 from bench.records.collection import StoredResult
 from bench.records.result import Result, write_result
 from bench.site.build import HERE, make_pages, write
+from bench.site.plots import find_role, plot_numbers
 
 EVIL = '<script>alert("x")</script>&../..'
 
@@ -63,12 +66,15 @@ class _Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.scripts: list[dict[str, str | None]] = []
         self._open: list[str] = []
         self.feed(text)
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "script":
+            self.scripts.append(dict(attrs))
         self.links += [str(value) for key, value in attrs if key in ("href", "src")]
         assert not [key for key, _ in attrs if key.startswith("on")]
         if tag not in ("meta", "link", "input", "path", "rect", "polyline", "circle"):
@@ -109,18 +115,36 @@ def test_every_link_leads_to_a_page_and_none_elsewhere(
             parts: list[str] = []
             for part in (PurePosixPath(name).parent / link).parts:
                 parts = parts[:-1] if part == ".." else [*parts, part]
-            assert link in ("data:,", "#main") or "/".join(parts).partition("#")[0] in written, (name, link)
+            assert link == "data:," or link.startswith("#") or "/".join(parts).partition("#")[0] in written, (
+                name,
+                link,
+            )
 
 
 def test_assets_load_nothing(known: list[StoredResult]) -> None:
-    for path in (HERE / "assets").iterdir():
+    own = [path for path in (HERE / "assets").iterdir() if not path.name.startswith("plot.")]
+    for path in own:
         assert not re.search(r"https?:|//\w|@import|url\(|fetch|import ", path.read_text())
+    vendored = (HERE / "assets" / "plot.js").read_text()
+    assert {*re.findall(r"https?://[\w.]+", vendored)} == {"http://www.w3.org"}  # names of XML, not addresses
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|\beval\(|new Function|\bimport\(", vendored)
+
+
+def test_what_is_vendored_is_what_the_page_of_its_making_says() -> None:
+    page = (registry.ROOT / "docs" / "decisions" / "plotting.md").read_text(encoding="utf-8")
+    (digest,) = re.findall(r"`([0-9a-f]{64})`", page)
+    assert hashlib.sha256((HERE / "assets" / "plot.js").read_bytes()).hexdigest() == digest
+    assert "Observable" in (HERE / "assets" / "plot.LICENSE.txt").read_text(encoding="utf-8")
 
 
 def test_nothing_that_a_record_says_is_markup_or_a_path(
     known: list[StoredResult], found: dict[str, str], tmp_path: Path
 ) -> None:
-    assert {_Page(text).tags.count("script") for text in found.values()} == {1}  # our own
+    for text in found.values():
+        for script in _Page(text).scripts:
+            own = {"site.js", "plot.js", "plots.js"}
+            assert (script.get("src") or "").removeprefix("../") in own or script == {"type": "application/json"}
+        assert "script-src 'self'" in text
     assert not [name for name, text in found.items() if "<script>" in text or 'alert("x")' in text]
     assert "&lt;script&gt;alert" in found["protocol/voc07-point.html"]
     out = tmp_path / "site" / "out"
@@ -140,7 +164,7 @@ def test_generated_and_partial_results_are_named_so(found: dict[str, str]) -> No
 
 
 def test_a_class_without_a_number_is_undefined(found: dict[str, str]) -> None:
-    assert '<th scope="row">dog</th><td>undefined</td>' in found[f"run/{'a' * 20}.html"]
+    assert re.search(r'<th scope="row">dog</th><td[^>]*>undefined</td>', found[f"run/{'a' * 20}.html"])
 
 
 def test_pictures_have_pages_that_their_runs_lead_to(known: list[StoredResult], found: dict[str, str]) -> None:
@@ -163,7 +187,8 @@ def test_a_site_is_written_from_the_command_line(here, known: list[StoredResult]
     for one in known[:2]:
         write_result(folder / f"{one.result.address}.json", one.result)
     answer = here("report", "--out", "site")
-    assert (answer.code, answer.out) == (0, "Wrote 111 files: site/index.html\n")
+    count = len([path for path in (tmp_path / "site").rglob("*.*") if path.name != ".weakloc-site"])
+    assert (answer.code, answer.out) == (0, f"Wrote {count} files: site/index.html\n")
     assert "center" in (tmp_path / "site" / "index.html").read_text()
 
 
@@ -192,3 +217,26 @@ def test_what_is_no_site_is_never_replaced(here, known: list[StoredResult], tmp_
         assert says in answer.err
     assert (tmp_path / "site" / "run" / "mine.txt").read_text() == "mine"
     assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+def test_a_plot_says_what_its_table_says_and_data_cannot_leave_its_element() -> None:
+    evil = "</script><script>alert(1)</script>&\u2028"
+    plot = plot_numbers("by class", "CorLoc", {evil: 0.5, "dog": None, "cat": 0.25}, {"cat": (0.2, 0.31)})
+    assert plot is not None
+    assert not re.search("[<>&\u2028]", plot.json)
+    rows = json.loads(plot.json)["rows"]
+    assert [(row["name"], row["value"], row["low"], row["high"]) for row in rows] == [
+        (evil, 50.0, None, None),
+        ("cat", 25.0, 20.0, 31.0),
+    ]
+    assert plot_numbers("by class", "CorLoc", {"dog": None}, {}) is None
+
+
+def test_floors_and_ceilings_are_told_from_methods() -> None:
+    fields: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "metrics": {}, "higher_is_better": {}}
+    run = Result(**fields, seconds={"prediction": 1.0})
+    assert find_role(run) == "floor"
+    assert find_role(run.model_copy(update={"training": "t"})) == "method"
+    assert find_role(run.model_copy(update={"training": "t", "config": {"epochs": 0}})) == "floor"
+    assert find_role(run.model_copy(update={"tuned_on": "test-oracle"})) == "ceiling"
+    assert find_role(Result(**fields)) == "method"

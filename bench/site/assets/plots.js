@@ -1,0 +1,177 @@
+// Draws the plots of a page from the data beside them, with Observable Plot (plot.js); tables say the same.
+"use strict";
+
+const SHORT = 34;
+
+function shorten(name) {
+  return name.length > SHORT ? `${name.slice(0, SHORT - 1)}…` : name;
+}
+
+function margin(names) {
+  return Math.min(250, 20 + 7 * Math.max(...names.map((name) => shorten(name).length)));
+}
+
+const COLOURS = { method: "var(--c0)", floor: "var(--soft)", ceiling: "var(--c4)" };
+
+function describe(row) {
+  const interval = row.low === null ? "" : ` [${row.low.toFixed(1)}, ${row.high.toFixed(1)}]`;
+  const rank = row.rank ? `, rank ${row.rank}` : "";
+  const role = row.role === "method" ? "" : ` (${row.role})`;
+  return `${row.name}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
+}
+
+function labels(names, links, x) {
+  return Plot.text(names, {
+    y: (name) => name, x: () => x, text: (name) => shorten(name.split("\u0000")[0]), textAnchor: "end", dx: -8,
+    href: links.size ? (name) => links.get(name) : undefined, fill: "currentColor",
+  });
+}
+
+function intervals(data, width) {
+  const rows = data.rows.map((row, at) => ({ ...row, key: `${row.name}\u0000${at}` }));
+  const ends = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value]);
+  const low = Math.max(0, Math.min(...ends) - 2), high = Math.min(100, Math.max(...ends) + 2);
+  const ranks = [...new Set(rows.map((row) => row.rank))];
+  const links = new Map(rows.filter((row) => row.link).map((row) => [row.key, row.link]));
+  return Plot.plot({
+    width, marginLeft: margin(rows.map((row) => row.name)), marginTop: 8, marginRight: 16, height: 54 + 20 * rows.length,
+    marginBottom: 40,
+    x: {
+      domain: [low, high], grid: true, labelAnchor: "center",
+      label: `${data.metric}, per cent${data.higher ? "" : " (lower is better)"}`,
+    },
+    y: { domain: rows.map((row) => row.key), axis: null },
+    marks: [
+      Plot.barX(rows.filter((row) => row.rank && ranks.indexOf(row.rank) % 2 === 0), {
+        y: "key", x1: low, x2: high, fill: "var(--band)", insetTop: -0.5, insetBottom: -0.5,
+      }),
+      Plot.ruleX(rows.filter((row) => row.role !== "method"), {
+        x: "value", stroke: (row) => COLOURS[row.role], strokeDasharray: "3,3", strokeOpacity: 0.7,
+      }),
+      Plot.link(rows.filter((row) => row.low !== null), {
+        x1: "low", x2: "high", y1: "key", y2: "key", stroke: (row) => COLOURS[row.role], strokeWidth: 2,
+      }),
+      Plot.dot(rows, {
+        x: "value", y: "key", r: 4.5, fill: (row) => COLOURS[row.role], href: links.size ? "link" : undefined, title: describe, tip: true,
+      }),
+      labels(rows.map((row) => row.key), links, low),
+    ],
+  });
+}
+
+function classes(data, width) {
+  const names = [...new Set(data.cells.map((cell) => cell.name))];
+  const values = data.cells.map((cell) => cell.value);
+  const middle = (Math.min(...values) + Math.max(...values)) / 2;
+  return Plot.plot({
+    width, marginLeft: margin(names), marginTop: 90, marginBottom: 8, height: 100 + 20 * names.length, padding: 0,
+    x: { axis: "top", tickRotate: -60, label: null, tickSize: 0, tickFormat: shorten },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    color: { scheme: "blues", type: "linear" },
+    marks: [
+      Plot.cell(data.cells, {
+        x: "class", y: "name", fill: "value", inset: 0.5, title: (c) => `${c.name}, ${c.class}: ${c.value.toFixed(1)}`, tip: true,
+      }),
+      width <= 640 ? null : Plot.text(data.cells, {
+        x: "class", y: "name", text: (c) => c.value.toFixed(0), fontSize: 9,
+        fill: (c) => (c.value > middle ? "#fff" : "#1b1f24"), pointerEvents: "none",
+      }),
+    ],
+  });
+}
+
+function costs(data, width) {
+  const better = data.higher ? 1 : -1;
+  const sorted = [...data.points].sort((a, b) => a.seconds - b.seconds || better * (b.value - a.value));
+  const frontier = sorted.filter((point, at) => sorted.slice(0, at).every((other) => better * (point.value - other.value) > 0));
+  return Plot.plot({
+    width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 16,
+    x: { type: "log", label: "seconds of training", grid: true, tickFormat: "~s" },
+    y: { label: `${data.metric}, per cent`, grid: true, nice: true },
+    marks: [
+      Plot.line(frontier, { x: "seconds", y: "value", stroke: "var(--c1)", strokeDasharray: "4,3", curve: "step-after" }),
+      Plot.dot(data.points, {
+        x: "seconds", y: "value", r: 4.5, fill: "var(--c0)", href: "link",
+        title: (p) => `${p.name}\n${p.value.toFixed(1)} after ${p.seconds} s`, tip: true,
+      }),
+      Plot.text(frontier, { x: "seconds", y: "value", text: (p) => shorten(p.name), textAnchor: "start", dx: 8, dy: -6 }),
+    ],
+  });
+}
+
+const SERIES = ["var(--c0)", "var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)"];
+
+function lines(data, width) {
+  const points = data.series.flatMap(({ name, points }) => points.map(([x, y]) => ({ name, x, y })));
+  const colour = new Map(data.series.map(({ name }, at) => [name, SERIES[at % SERIES.length]]));
+  const many = data.series.length > 1;
+  return Plot.plot({
+    width: Math.min(width, data.small ? 260 : 560), height: data.small ? 130 : 240, marginTop: 12, marginBottom: 34,
+    marginLeft: 40, marginRight: many ? 110 : 16,
+    x: { label: data.x, domain: data.unit ? [0, 1] : undefined, ticks: data.small ? 3 : 6, labelAnchor: "center" },
+    y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: true, ticks: data.small ? 3 : 5, grid: true },
+    marks: [
+      Plot.line(points, { x: "x", y: "y", z: "name", stroke: (p) => colour.get(p.name), strokeWidth: 1.8 }),
+      Plot.dot(points, { x: "x", y: "y", r: 6, fill: "transparent", title: (p) => `${p.name}\n${p.x}: ${p.y}`, tip: !data.small }),
+      many ? Plot.text(data.series, {
+        x: (s) => s.points[s.points.length - 1][0], y: (s) => s.points[s.points.length - 1][1],
+        text: (s) => shorten(s.name), fill: (s) => colour.get(s.name), textAnchor: "start", dx: 6,
+      }) : null,
+    ],
+  });
+}
+
+function trend(data, width) {
+  const shown = data.points.filter((point) => point.value !== null);
+  const describePoint = (p) => [
+    `${p.date}, ${p.revision}`, `${data.metric} ${p.value.toFixed(1)}`, p.moved ? `changed: ${p.moved}` : "",
+  ].filter(Boolean).join("\n");
+  return Plot.plot({
+    width: Math.min(width, 560), height: 240, marginLeft: 44, marginBottom: 44, marginTop: 12,
+    x: {
+      type: "point", domain: data.points.map((p) => p.number), label: null,
+      tickFormat: (n) => (data.points.length > 8 && n % Math.ceil(data.points.length / 8) ? "" : `${data.points[n].date}\n${data.points[n].revision}`),
+    },
+    y: { label: `${data.metric}, per cent`, grid: true, nice: true },
+    marks: [
+      Plot.link(shown.filter((p) => p.low !== null), {
+        x1: "number", x2: "number", y1: "low", y2: "high", stroke: (p) => SERIES[p.part % SERIES.length], strokeWidth: 2,
+      }),
+      Plot.line(shown, { x: "number", y: "value", z: "part", stroke: (p) => SERIES[p.part % SERIES.length] }),
+      Plot.dot(shown, {
+        x: "number", y: "value", r: 4, fill: (p) => SERIES[p.part % SERIES.length], title: describePoint, tip: true,
+      }),
+    ],
+  });
+}
+
+const DRAW = { lines, trend, intervals, classes, costs };
+
+function draw(figure) {
+  const data = JSON.parse(figure.querySelector("script").textContent);
+  const drawn = DRAW[data.kind](data, Math.max(280, figure.clientWidth));
+  drawn.setAttribute("role", "img");
+  drawn.setAttribute("aria-label", figure.dataset.summary);
+  figure.querySelector(".drawn").replaceChildren(drawn);
+}
+
+// A plot is drawn when it comes near the window, so that a long page can be read at once; and again at another width.
+const drawn = new Set();
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting || drawn.has(target)) continue;
+    drawn.add(target);
+    draw(target);
+  }
+}, { rootMargin: "300px" });
+for (const figure of document.querySelectorAll("figure.plot")) {
+  figure.hidden = false;
+  observer.observe(figure);
+}
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width) return;
+  width = innerWidth;
+  requestAnimationFrame(() => drawn.forEach(draw));
+});
+addEventListener("beforeprint", () => document.querySelectorAll("figure.plot").forEach(draw));

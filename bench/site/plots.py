@@ -1,0 +1,188 @@
+"""Plots as data that a page draws (`assets/plots.js`): values in per cent, names as text; a table says the same."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from bench.analysis.trend import Trend
+from bench.core.boxes import FloatArray
+from bench.records.result import Result
+from bench.site.paths import method_page, run_page
+from bench.tables.model import Row, Table
+from bench.tables.ranked import SeedGroup, list_values
+
+MOST = 40
+"""Rows of a plot: the best of a leaderboard; its table has all."""
+
+Points = Sequence[tuple[float, float]]
+Intervals = Mapping[str, tuple[float, float]]
+
+_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+"""What could end the element that holds the data, or a line of a script."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot. kind: a function of plots.js. summary: what it shows, for those who do not see it."""
+
+    kind: str
+    title: str
+    summary: str
+    data: Mapping[str, Any]
+
+    @property
+    def json(self) -> Markup:
+        """The data for a script element, in which nothing can end that element."""
+        content = json.dumps({"kind": self.kind, **self.data}, ensure_ascii=False, allow_nan=False)
+        return Markup(content.translate(_UNSAFE))
+
+
+def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
+    """Plot each row's primary metric with its interval, in the order of the table; None without any value.
+
+    rows: the results of each row of the table. root: path from the page to the index. Floors learn nothing; a ceiling
+    saw what is evaluated.
+    """
+    metric = next((name for group in rows for name in group[0].metrics), "")
+    places = [*zip(table.rows, rows, strict=True)][:MOST]
+    shown = [_describe_row(row, group, metric, table, root) for row, group in places if list_values(group, metric)]
+    if not shown:
+        return None
+    left_out = len(rows) - len(places)
+    more = f"; the {MOST} best of {len(rows)}" if left_out else ""
+    best = shown[0]
+    summary = f"{metric} of {len(shown)} methods with 95 % intervals{more}. First: {best['name']}, {best['value']}."
+    higher = rows[0][0].higher_is_better.get(metric, True)
+    return Plot("intervals", f"{table.title}{more}", summary, {"metric": metric, "higher": higher, "rows": shown})
+
+
+def _describe_row(row: Row, group: SeedGroup, metric: str, table: Table, root: str) -> dict[str, Any]:
+    cell = row[table.columns.index(metric)]
+    low, high = (cell.extra.get(f"{metric}_{end}") for end in ("low", "high"))
+    rank = row[table.columns.index("rank")].text if "rank" in table.columns else ""
+    page = run_page(group[0].address) if len(group) == 1 else method_page(group[0].method)
+    return {
+        "name": row[0].text,
+        "value": _round(statistics.fmean(list_values(group, metric))),
+        "low": _round(low),
+        "high": _round(high),
+        "rank": rank,
+        "role": find_role(group[0]),
+        "link": root + page,
+    }
+
+
+def find_role(result: Result) -> str:
+    """Return what a result is to others: a method, a floor, which learns nothing, or a ceiling."""
+    if result.tuned_on == "test-oracle":
+        return "ceiling"
+    learned = result.training is not None and result.config.get("epochs") != 0
+    return "method" if learned or "prediction" not in result.seconds else "floor"
+
+
+def plot_classes(table: Table, rows: Sequence[SeedGroup]) -> Plot | None:
+    """Plot the primary metric of classes against methods, in the order of the table; None without classes."""
+    metric = next((name for group in rows for name in group[0].metrics), "")
+    cells = [*_list_cells(table, rows, metric)]
+    classes = dict.fromkeys(cell["class"] for cell in cells)
+    if len(classes) < 2:
+        return None
+    summary = f"{metric} of {len(classes)} classes for each of {len({cell['name'] for cell in cells})} methods."
+    return Plot("classes", f"{metric} by class, per cent", summary, {"metric": metric, "cells": cells})
+
+
+def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterator[dict[str, Any]]:
+    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+        each = [result.per_class.get(metric, {}) for result in group]
+        for name in each[0]:
+            values = [value for one in each if (value := one.get(name)) is not None]
+            if values:
+                yield {"name": row[0].text, "class": name, "value": _round(statistics.fmean(values))}
+
+
+def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
+    """Plot the primary metric against the seconds of training; None where fewer than two rows say them."""
+    metric = next((name for group in rows for name in group[0].metrics), "")
+    points = []
+    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+        seconds, values = group[0].seconds.get("training"), list_values(group, metric)
+        if seconds and values:
+            link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
+            points.append({"name": row[0].text, "seconds": round(seconds, 1), "value": value, "link": link})
+    if len(points) < 2:
+        return None
+    higher = rows[0][0].higher_is_better.get(metric, True)
+    summary = f"{metric} against seconds of training, {len(points)} methods; machines may differ."
+    title = f"{metric} against training time"
+    return Plot("costs", title, summary, {"metric": metric, "higher": higher, "points": points})
+
+
+def plot_numbers(title: str, metric: str, values: Mapping[str, float | None], intervals: Intervals) -> Plot | None:
+    """Plot named numbers with their intervals, in the order given; None without any."""
+    rows = [
+        {"name": name, "value": _round(value), "low": _round(low), "high": _round(high), "rank": "", "role": "method"}
+        for name, value in values.items()
+        if value is not None
+        for low, high in [intervals.get(name, (None, None))]
+    ]
+    summary = f"{metric} of {len(rows)} classes with 95 % intervals."
+    return Plot("intervals", title, summary, {"metric": metric, "higher": True, "rows": rows}) if rows else None
+
+
+def plot_lines(
+    title: str, lines: Mapping[str, Points], x: str, y: str, *, unit: bool = False, small: bool = False
+) -> Plot:
+    """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many."""
+    series = [
+        {"name": name, "points": [[round(float(value), 4) for value in point] for point in points]}
+        for name, points in lines.items()
+        if points
+    ]
+    ends = ", ".join(f"{one['name']} ends at {one['points'][-1][1]:.3g}" for one in series)
+    return Plot(
+        "lines", title, f"{y} over {x}: {ends}", {"series": series, "x": x, "y": y, "unit": unit, "small": small}
+    )
+
+
+def plot_trend(trend: Trend) -> Plot:
+    """Plot the primary metric over a trend, with dates, revisions, and what moved before each point."""
+    metric = next(iter(trend.points[0].values))
+    points, part = [], 0
+    for number, point in enumerate(trend.points):
+        part += bool(point.moved)
+        low, high = point.results[0].intervals.get(metric, (None, None)) if len(point.results) == 1 else (None, None)
+        points.append(
+            {
+                "number": number,
+                "date": point.results[-1].created[:10],
+                "revision": (point.revision or "unknown")[:7],
+                "value": _round(point.values.get(metric)),
+                "low": _round(low),
+                "high": _round(high),
+                "moved": "; ".join(point.moved),
+                "part": part,
+            }
+        )
+    title = f"{trend.method} on {trend.dataset} {trend.split}"
+    summary = f"{metric} of {len(points)} results, oldest first"
+    return Plot("trend", title, summary, {"metric": metric, "points": points})
+
+
+def compute_envelope(recall: FloatArray, precision: FloatArray, points: int = 100) -> Points:
+    """Compute the precision envelope at evenly spaced recalls: average precision is the area under it."""
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.linspace(0, 1, points + 1)
+    first = np.searchsorted(recall, places - 1e-9)
+    reached = first < len(recall)
+    return [*zip(places[reached].tolist(), best[first[reached]].tolist(), strict=True)]
+
+
+def _round(value: Any) -> float | None:
+    return round(100 * value, 2) if isinstance(value, float) else None
