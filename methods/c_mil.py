@@ -1,10 +1,11 @@
 """C-MIL: continuation multiple instance learning, from whole images to single proposals (Wan et al., CVPR 2019).
 
 An image's proposals are divided into subsets, which shrink while lambda rises from 0 to 1 over the training: from one
-of all proposals, a smooth problem, to single proposals. A subset's outputs are the means of its members', the best
-subset scores the image, and the loss is a hinge. Detectors learn from the best proposal of a class, and the second one
-from the first; the thresholds of objects and background meet as lambda rises. The paper is not at hand: it is written
-from general knowledge, and its two streams are those of the released code, without their context.
+of all proposals, a smooth problem, to single proposals. A subset's outputs are the means of its members', and the loss
+is a hinge. Detectors learn from the best proposal of a class, and the second one from the first; the thresholds of
+objects and background meet as lambda rises. The paper is not at hand: it is written from general knowledge, and its two
+streams are those of the released code, without their context. As there, an image's score is the sum of its subsets'
+scores: with the best one's (`c-mil:best`, the paper's definition) the hinge of a softmax hardly teaches.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class CMilConfig(RefinedConfig):
         "best",
         "* what a member of a subset overlaps by an IoU of at least lambda: its best, or every other one (released)",
     )
-    bag: Literal["max", "sum"] = training("max", "* an image's score: the best of its subsets, or their sum (released)")
+    bag: Literal["sum", "max"] = training("sum", "an image's score: the sum of its subsets' (released), or the best")
     labels: Literal["continuation", "fixed"] = training(
         "continuation", "* by which IoU detectors learn: see foreground; or >= .6 and .1 to .4 all along (released)"
     )
@@ -56,14 +57,14 @@ class CMil(RefinedMethod):
 
     Config = CMilConfig
     variants: ClassVar = {
+        "best": {"bag": "max"},
         "released": {
             "top": 200,
             "linkage": "complete",
-            "bag": "sum",
             "labels": "fixed",
             "recurrence": 0.6,
             "difficult_labels": "negative",
-        }
+        },
     }
     recipes: ClassVar = {"shapes": {"epochs": 20, "batch_size": 2, "lr": 0.002, "reduction": "sum", "lam": 1.0}}
     config: CMilConfig
