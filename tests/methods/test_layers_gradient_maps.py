@@ -118,6 +118,14 @@ def test_xgrad_maps_conserve_what_hires_maps_sum_to() -> None:
     torch.testing.assert_close(cut.sum(dim=(1, 2)), expected, rtol=1e-5, atol=1e-8)
 
 
+def test_above_a_mean_two_of_them_are_grad_cams_map() -> None:
+    expected = explaining("grad-cam", net="squeezenet").explain(IMAGES.clone(), CLASSES)
+    for name in ("x-grad-cam", "hires-cam"):
+        found = explaining(name, net="squeezenet").explain(IMAGES.clone(), CLASSES).relu()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    assert expected.any()
+
+
 def test_layer_cam_sees_no_gradient_that_is_negative_and_gives_no_negative_evidence() -> None:
     method = fixed("layer-cam")
     features, gradient, _ = features_and_gradient(method.base, PICTURES, LAYER, CLASSES)
