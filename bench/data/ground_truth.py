@@ -245,7 +245,7 @@ def join_objects(parts: Sequence[Objects], counts: Sequence[int]) -> Objects:
     whole = {name: each for name, each in columns.items() if not any(one is None for one in each)}
     segments = whole.pop("segment", None)
     joined: dict[str, Any] = {name: np.concatenate(each) for name, each in whole.items()}
-    return Objects(**joined, segment=segments and tuple(one for each in segments for one in each))
+    return Objects(**joined, segment=None if segments is None else tuple(one for each in segments for one in each))
 
 
 def empty_objects() -> Objects:
