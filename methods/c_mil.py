@@ -95,7 +95,7 @@ class CMil(RefinedMethod):
         share = self.config.recurrence * self.progress
         if not share:
             return features
-        p = self.refinements[-1](features).float().softmax(dim=1)[:, :-1].detach()
+        p: Tensor = self.refinements[-1](features).float().softmax(dim=1)[:, :-1].detach()
         return features * (1 - share + share * p[:, known].amax(dim=1, keepdim=True))
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class ConcreteDropBlock(nn.Module):
         """Compute regions (R, K, s, s) without their dropped blocks; in evaluation mode they are returned."""
         if not self.training:
             return regions
-        kept = _Reverse.apply(1 - self.enlarge(self.draw(regions.detach())), self.adversary)
+        kept: Tensor = _Reverse.apply(1 - self.enlarge(self.draw(regions.detach())), self.adversary)
         return regions * kept * (kept.numel() / kept.detach().sum().clamp(min=1))
 
     def draw(self, regions: Tensor) -> Tensor:

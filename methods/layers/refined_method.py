@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import model_validator
@@ -40,7 +40,7 @@ class RefinedConfig(ProposalConfig):
 class RefinedMethod(RegionMethod):
     """WSDDN's two streams, and refinements: linear layers on region features, with background after the classes."""
 
-    names = ("classification", "refinement")
+    names: ClassVar[tuple[str, ...]] = ("classification", "refinement")
     config: RefinedConfig
 
     def __init__(self, config: RefinedConfig, task: Task) -> None:

@@ -37,9 +37,10 @@ def attend_from_class_token(layer: Any, qkv: Tensor) -> Tensor:
 
     qkv: (B, N, 3 K), what the layer's linear map gives: softmax(q_class k^T / sqrt(d)), of d channels a head.
     """
-    queries, keys, _ = qkv.unflatten(2, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    queries, keys, _ = qkv.reshape(*qkv.shape[:2], 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
     of_class = layer.q_norm(queries[:, :, :1]) * layer.scale
-    return (of_class @ layer.k_norm(keys).transpose(2, 3)).float().softmax(dim=3).mean(dim=1)[:, 0]
+    logits: Tensor = of_class @ layer.k_norm(keys).transpose(2, 3)
+    return logits.float().softmax(dim=3).mean(dim=1)[:, 0]
 
 
 def average_attention(layers: list[Any], kept: list[list[Tensor]]) -> Tensor:
