@@ -211,7 +211,10 @@ track = click.option(
 def _find_results(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path:
     from bench.verbs.results import find_results
 
-    return find_results(value)
+    found = find_results(value)
+    if value is not None and not found.is_dir() and _context.info_name in _READERS:
+        say(f"Note: there is no folder of results {found}.")
+    return found
 
 
 results = click.option(
@@ -273,13 +276,15 @@ _USERS = ("gate", "sync", "du", "prune")
 """Verbs that say yes to what is in the runs folder, and would to nothing."""
 
 
-def _notice_absence(runs: Path) -> None:
-    """Say that a runs folder that was named is absent; raise MissingDataError where nothing is done without it."""
+def _notice_absence(runs: Path, data_root: Path | None) -> None:
+    """Say that a folder that was named is absent; raise MissingDataError where nothing is done without it."""
     from click.core import ParameterSource
 
     from bench.errors import MissingDataError
 
     context = click.get_current_context()
+    if data_root is not None and not data_root.is_dir() and context.command_path.endswith("data check"):
+        raise MissingDataError("Data root", data_root, "Give the folder that the datasets are in.")
     if runs.is_dir() or context.get_parameter_source("runs") is ParameterSource.DEFAULT:
         return
     if context.info_name in _USERS:
@@ -304,7 +309,7 @@ def places(verb: Verb) -> Verb:
     def with_places(*arguments: Any, data_root: Path | None, runs: Path, **rest: Any) -> Any:
         from bench.core.files import Places
 
-        _notice_absence(runs)
+        _notice_absence(runs, data_root)
         return verb(*arguments, places=Places(runs, data_root), **rest)
 
     return with_places  # type: ignore[return-value]

@@ -102,6 +102,13 @@ def test_who_shows_nothing_says_where_it_looked(here, verb: tuple[str, ...]) -> 
     answer = here(*verb, "--runs", "nope")
     assert (answer.code, answer.out.strip()) == (0, "")
     assert answer.err.startswith("Note: there is no runs folder nope, so none of its results is shown.\nNo")
+    assert here(*verb, "--results", "gone").err.startswith("Note: there is no folder of results gone.\nNo")
+
+
+def test_a_data_root_that_is_not_there_is_not_an_empty_one(here) -> None:
+    answer = here("data", "check", "--data-root", "nope")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "Error: Data root not found: looked in nope. Give the folder that the datasets are in.\n"
 
 
 def test_a_gate_without_results_is_a_wrong_request(here) -> None:
@@ -223,7 +230,7 @@ def test_results_on_generated_data_enter_no_papers_table(here, write: Write) -> 
     ("arguments", "says"),
     [
         ("table melm-33", "Error: Unknown table, protocol or track 'melm-33'. Did you mean: melm-3"),
-        ("table melm-3 --protocol voc07-det", "--protocol and --data apply to the leaderboard"),
+        ("table melm-3 --protocol voc07-det", "--protocol applies to the leaderboard"),
         ("gate --tolerance nan", "Error: --tolerance: expected a finite number of points, but got nan."),
         ("gate abc", "Error: Unknown result 'abc'."),
         ("list table", "Error: Unknown list 'table'. Did you mean: tables?"),
