@@ -86,6 +86,17 @@ def methods() -> dict[str, Listed]:
     return dict(sorted(found.items()))
 
 
+def is_shipped(name: str) -> bool:
+    """Return whether a method is one of ours, not of a plugin or an entry point."""
+    return name in _list_shipped(ROOT / "methods") and name not in _PLUGINS["method"]
+
+
+@functools.cache
+def _list_shipped(folder: Path) -> frozenset[str]:
+    """List the methods of a folder, once in a process."""
+    return frozenset(_name(path) for path in _files(folder, ".py"))
+
+
 def protocols() -> dict[str, Listed]:
     """Every protocol, by name, in alphabetical order."""
     files = _protocol_files().items()

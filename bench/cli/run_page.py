@@ -56,6 +56,8 @@ def _describe_evaluation(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _describe_method(result: Result) -> Iterator[tuple[str, str]]:
+    from bench.tables.caveats import find_tier
+
     yield "trained on", f"{result.train_split}{result.seed_suffix}" if result.train_split else ""
     yield "settings given", "" if result.given is None else _format_given(result)
     given = set(result.given or ())
@@ -63,7 +65,7 @@ def _describe_method(result: Result) -> Iterator[tuple[str, str]]:
     yield "transforms", "; ".join(result.transforms)
     yield "tuned on", "" if result.tuned_on == "none" else result.tuned_on
     yield "used", ", ".join(result.used)
-    yield "made by", MADE_BY.get(result.made_by or "", "")
+    yield "made by", MADE_BY.get(find_tier(result) or "", "")
 
 
 def _format_given(result: Result) -> str:

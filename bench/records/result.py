@@ -97,7 +97,7 @@ class Result(BaseModel):
     proposals_digest: str | None = None
     tuned_on: Supervision = "none"
     tier: Tier | None = None
-    """Who made predictions from elsewhere; None where nobody said. Of runs, `made_by` knows."""
+    """Who made predictions from elsewhere; None where nobody said. Of runs, `bench.tables.caveats.find_tier` knows."""
     uses: tuple[Extra, ...] = ()
     """As declared for predictions from elsewhere. Of runs, `used` knows."""
 
@@ -143,12 +143,6 @@ class Result(BaseModel):
     def is_edited(self) -> bool:
         """Whether it was made in an edited checkout, so that no revision has its code."""
         return bool(self.provenance.get("dirty"))
-
-    @property
-    def made_by(self) -> Tier | None:
-        """Who made the predictions; None where nobody said, as of a plug-in's runs."""
-        is_ours = "prediction" in self.seconds and "code" not in self.provenance
-        return self.tier or ("here" if is_ours else None)
 
     @property
     def used(self) -> tuple[Extra, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.records.result import Result
+from bench import registry
+from bench.records.result import Result, Tier
 from bench.tables.model import Row, Value
 
 ONE_SEED, EDITED = "‡", "§"
@@ -14,6 +15,12 @@ CAVEATS = {
     ONE_SEED: "one seed: differences between seeds are not in the interval",
     EDITED: "from an edited checkout: no revision has the code that made it",
 }
+
+
+def find_tier(result: Result) -> Tier | None:
+    """Return who made the predictions: as declared, or of a run of one of our methods we; None where nobody said."""
+    is_ours = "prediction" in result.seconds and registry.is_shipped(result.method)
+    return result.tier or ("here" if is_ours else None)
 
 
 def list_caveats(results: Sequence[Result]) -> tuple[str, ...]:

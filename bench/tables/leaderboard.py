@@ -17,7 +17,7 @@ from bench import registry
 from bench.core.bootstrap import interval
 from bench.errors import format_count
 from bench.records.result import OTHER_IMAGES, SYNTHETIC, TRAINED_ON, Result
-from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, list_caveats
+from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, find_tier, list_caveats
 from bench.tables.model import Cell, Row, Table, Value
 from bench.tables.numbers import spread, with_interval
 from bench.tables.ranked import (
@@ -318,7 +318,7 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "proposals": first.config.get("proposals"),
         "tuned on": first.tuned_on,
         "used": ", ".join(first.used),
-        "by": first.made_by or "",
+        "by": find_tier(first) or "",
         "images/s": first.images_per_second.get("prediction"),
         **_list_costs(first),
         "results": " ".join(result.address for result in row),

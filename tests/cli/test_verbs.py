@@ -24,6 +24,7 @@ from bench.cli import nets
 from bench.cli.main import VERBS, verbs
 from bench.predictions.table import About, write
 from bench.records.result import Result
+from bench.tables.caveats import find_tier
 
 
 def test_every_verb_has_the_line_that_help_prints_for_it() -> None:
@@ -467,8 +468,9 @@ def test_who_made_predictions_and_what_they_used_is_recorded_shown_and_in_the_co
 def test_what_a_run_used_is_known_from_its_settings() -> None:
     made: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "metrics": {}, "higher_is_better": {}}
     run = Result(**made, seconds={"prediction": 1.0}, config={"test_scales": [320, 480], "pseudo": "a"})
-    assert (run.made_by, run.used) == ("here", ("pseudo-boxes", "multi-scale-test"))
-    assert run.model_copy(update={"provenance": {"code": "d"}}).made_by is None
+    assert (find_tier(run), run.used) == (None, ("pseudo-boxes", "multi-scale-test"))
+    assert find_tier(run.model_copy(update={"method": "cam"})) == "here"
+    assert find_tier(run.model_copy(update={"method": "cam", "seconds": {}})) is None
     assert run.model_copy(update={"tier": "others", "config": {}}).used == ()
 
 
