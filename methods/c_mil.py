@@ -18,11 +18,12 @@ from torch import Tensor
 from bench.method import Range, training
 from methods.layers.cliques import partition_around_best, partition_complete_linkage
 from methods.layers.continuation import Continuation, compute_lambda
+from methods.layers.losses import binary_log_loss
 from methods.layers.min_entropy import clique_scores
 from methods.layers.pseudo import select_best_per_class
 from methods.layers.refined_method import RefinedConfig, RefinedMethod
 from methods.layers.sampled import sampled_loss
-from methods.layers.wsddn import two_stream_log_scores
+from methods.layers.wsddn import image_log_scores, two_stream_log_scores
 
 
 class CMilConfig(RefinedConfig):
@@ -43,6 +44,11 @@ class CMilConfig(RefinedConfig):
         "* what a member of a subset overlaps by an IoU of at least lambda: its best, or every other one (released)",
     )
     bag: Literal["sum", "max"] = training("sum", "an image's score: the sum of its subsets' (released), or the best")
+    bag_loss: Literal["hinge", "log"] = training(
+        "hinge",
+        "loss of an image's score s: max(0, 1 - y s), or WSDDN's, which teaches far more where s is small",
+        search=("hinge", "log"),
+    )
     labels: Literal["continuation", "fixed"] = training(
         "continuation", "* by which IoU detectors learn: see foreground; or >= .6 and .1 to .4 all along (released)"
     )
@@ -75,14 +81,16 @@ class CMil(RefinedMethod):
         return compute_lambda(self.progress, self.config.continuation)
 
     def classify(self, features: Tensor, boxes: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute log scores (R, Y) of the proposals, and the hinge loss (Y,) of the image's scores by its subsets."""
+        """Compute log scores (R, Y) of the proposals, and the loss (Y,) of the image's scores by its subsets."""
         features = self._weigh_features(features, known)
         streams = torch.cat([layer(features)[:, known].float() for layer in (self.recognition, self.detection)], dim=1)
         log_scores = two_stream_log_scores(*streams.chunk(2, dim=1))
         _, means = clique_scores(streams, self._divide(log_scores.detach(), boxes))
-        subsets = two_stream_log_scores(*means.chunk(2, dim=1)).exp()
-        image = subsets.amax(dim=0) if self.config.bag == "max" else subsets.sum(dim=0)
-        return log_scores, (1 - labels * image).clamp(min=0)
+        subsets = two_stream_log_scores(*means.chunk(2, dim=1))
+        image = subsets.amax(dim=0) if self.config.bag == "max" else image_log_scores(subsets)
+        if self.config.bag_loss == "log":
+            return log_scores, binary_log_loss(image, labels)
+        return log_scores, (1 - labels * image.exp()).clamp(min=0)
 
     def _divide(self, log_scores: Tensor, boxes: Tensor) -> Tensor:
         """Return the subset of each proposal (R,), named by its first member; those not divided are on their own."""

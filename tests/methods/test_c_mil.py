@@ -83,6 +83,14 @@ def test_the_image_loss_is_the_hinge_of_the_score_of_its_subsets(settings: dict[
     assert method.terms(features, boxes, LABELS)["classification"].item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("bag", ["sum", "max"])
+def test_the_logarithmic_loss_is_of_the_same_score(bag: str) -> None:
+    method, (features, boxes) = at(0.3, bag=bag, bag_loss="log"), regions()
+    p = slow_image(method, features, boxes)
+    expected = -(math.log(p[0]) + math.log(1 - p[1]) + math.log(p[2])) / 3
+    assert method.terms(features, boxes, LABELS)["classification"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_at_first_there_is_one_subset_and_in_the_end_there_are_single_proposals() -> None:
     features, boxes = regions()
     known, labels = torch.ones(3).bool(), torch.tensor([1, 1, 1])
