@@ -31,7 +31,14 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
 MAY_IMPORT_TORCH = ("methods", "bench.training", "bench.method", "bench.data.images")
-MAY_LOAD_TORCH = (*MAY_IMPORT_TORCH, "bench.execution", "bench.contract", "bench.train", "tools.learning_curves")
+MAY_LOAD_TORCH = (
+    *MAY_IMPORT_TORCH,
+    "bench.execution",
+    "bench.contract",
+    "bench.train",
+    "tools.learning_curves",
+    "tools.operations",
+)
 """Those that may name it, and those that may import them: nothing reads these before there is something to train."""
 HEAVY = {
     "torch",

@@ -177,7 +177,10 @@ class PlannedCellDocument(TypedDict):
 
 
 class TablePlanDocument(TypedDict):
-    """`plan`; `seconds`: of all that is known, each training once; `unknown`: the runs of which nothing tells."""
+    """`plan`; `seconds`: of all that is known, each training once; `unknown`: the runs of which nothing tells.
+
+    `gpu_seconds`: on a GPU, by counting operations; None if some were not counted.
+    """
 
     tables: list[str]
     counts: dict[str, int]
@@ -188,6 +191,7 @@ class TablePlanDocument(TypedDict):
     gpu: bool
     seconds: dict[str, float] | None
     unknown: int
+    gpu_seconds: dict[str, float] | None
 
 
 class TableCellDocument(TypedDict):

@@ -77,7 +77,9 @@ def plan(
 def _format_plan(costed: CostedPlan, *, is_brief: bool) -> Iterator[str]:
     yield _format_counts(costed)
     if is_brief:
-        yield align_columns([("table", "planned", "shared", "reported only", "hours"), *_list_tables(costed)])
+        yield align_columns(
+            [("table", "planned", "shared", "reported only", "hours here", "GPU hours"), *_list_tables(costed)]
+        )
     else:
         yield "\n".join(_format_run(costed, number, run) for number, run in enumerate(costed.runs, start=1))
         yield "\n".join(_list_reported(costed))
@@ -94,7 +96,7 @@ def _format_counts(costed: CostedPlan) -> str:
 
 
 def _list_tables(costed: CostedPlan) -> Iterator[tuple[str, ...]]:
-    """List what each table needs, as if it were alone."""
+    """List what each table needs, as if it had its runs to itself."""
     for name in costed.plan.tables:
         cells = [cell for cell in costed.plan.cells if cell.table == name]
         counts = Counter(cell.state for cell in cells)
@@ -103,7 +105,9 @@ def _list_tables(costed: CostedPlan) -> Iterator[tuple[str, ...]]:
         hours = (
             "unknown" if any(span is None for span in spans) else f"{sum(s.middle for s in spans if s) / _HOUR:,.1f}"
         )
-        yield (name, *(str(counts[state]) for state in ("planned", "shared", "reported only")), hours if runs else "")
+        gpu = costed.get_gpu_seconds(runs)
+        states = (str(counts[state]) for state in ("planned", "shared", "reported only"))
+        yield (name, *states, hours, f"{gpu.middle / _HOUR:,.1f}" if gpu else "unknown")
 
 
 def _format_run(costed: CostedPlan, number: int, run: PlannedRun) -> str:
@@ -167,16 +171,21 @@ def _list_notes(costed: CostedPlan) -> Iterator[str]:
 
 
 def _format_total(costed: CostedPlan) -> str:
-    """Format the time of all runs, as far as it is known."""
-    unknown, count = len(costed.unknown), len(costed.runs)
+    """Format the time of all runs, as far as it is known, and that of their arithmetic on a GPU."""
+    from bench.tables.operations import GPU
+
+    unknown, count, gpu = len(costed.unknown), len(costed.runs), costed.gpu_seconds
     if not count:
         return ""
-    if unknown == count:
-        return "Time in all: unknown. --measure takes a few steps to know."
-    time = f"Time in all, each training once: {format_span(costed.seconds)}"
-    return (
-        f"{time}, without {unknown} of {format_count(count, 'run')}, of which nothing tells." if unknown else f"{time}."
-    )
+    without = f", without {unknown} of {format_count(count, 'run')}, of which nothing tells" if unknown else ""
+    is_known = any(costed.trainings.values()) or not unknown
+    time = f"{format_span(costed.seconds)}{without}" if is_known else "unknown: --measure takes a few steps to know"
+    lines = [f"Time in all, each training once: {time}."]
+    if gpu is not None:
+        low, middle, high = (f"{rate / 1e12:.0f}" for rate in GPU)
+        rates = f"at {middle} TFLOP/s (range: {high} to {low})"
+        lines.append(f"On a GPU, by counting operations: {format_span(gpu)} {rates}.")
+    return "\n".join(lines)
 
 
 def to_document(costed: CostedPlan) -> TablePlanDocument:
@@ -196,6 +205,7 @@ def to_document(costed: CostedPlan) -> TablePlanDocument:
         "gpu": costed.has_gpu,
         "seconds": _to_span(costed.seconds),
         "unknown": len(costed.unknown),
+        "gpu_seconds": _to_span(costed.gpu_seconds),
     }
 
 

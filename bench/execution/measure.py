@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,6 +155,9 @@ def _resolve(
         sample, data = _sample_dataset(request, places, size), "its own images"
     except MissingDataError:
         sample, data = _generate(str(request.protocol.dataset), folder, size), "generated images"
+        if "hierarchy" in registry.parse(request.method, request.settings)[0].Config.model_fields:
+            hierarchy = str(write_hierarchy(folder, sample.classes))
+            request = replace(request, settings={**request.settings, "hierarchy": hierarchy})
     cache = _SampledCache(Places(folder, places.data_root), sample, workers, device)  # nothing searched before
     return resolve_request(request, cache, device=device, threads=threads), data
 
@@ -187,6 +190,14 @@ def _generate(name: str, folder: Path, size: int) -> _Sample:
     labels = np.full((len(truth.ids), len(classes)), ABSENT, dtype=np.int8)
     labels[np.arange(len(labels)), truth.labels.argmax(axis=1)] = PRESENT
     return _Sample(name, replace(truth, dataset=name, classes=classes, labels=labels), shapes, {})
+
+
+def write_hierarchy(folder: Path, classes: Sequence[str]) -> Path:
+    """Write a hierarchy of three levels for classes that have none, as it is given by hierarchy=FILE."""
+    path = folder / "hierarchy.tsv"
+    lines = (f"{name}\torder {number // 20}\tfamily {number // 5}" for number, name in enumerate(classes))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def _name_classes(dataset: str) -> tuple[str, ...]:
@@ -305,7 +316,7 @@ def _time_prediction(
 ) -> tuple[Span, float]:
     """Predict a few images at a time: seconds an image, and bytes stored of an image."""
     images = Images(resolved.dataset, budget=0)
-    count = max(2, min(8, getattr(method.config, "batch_size", 8)))
+    count, most = 2, max(2, getattr(method.config, "batch_size", 2))
     spent, stored, begin = list[float](), 0.0, time.monotonic()
     for turn in range(12):
         ids = [resolved.test.ids[(turn * count + number) % len(resolved.test.ids)] for number in range(count)]
@@ -324,6 +335,7 @@ def _time_prediction(
         stored = sum(file.stat().st_size for file in part.rglob("*") if file.is_file()) / len(truth.ids)
         if turn >= 2 and time.monotonic() - begin > seconds:
             break
+        count = min(most, max(2, int(seconds / 4 / spent[0])))  # the first turn is a warm-up
     return estimate_mean(spent[1:]), stored
 
 

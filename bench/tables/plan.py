@@ -59,6 +59,7 @@ class PlannedTraining:
 class PlannedRun:
     """A run that measures cells. trainings: one a seed; none of what learns nothing. split: that it predicts.
 
+    prediction: all that is known to set its predictions alone, as text; what the command says of it is in `settings`.
     options: of the command beside the others, where it is tried out on other data.
     """
 
@@ -70,6 +71,7 @@ class PlannedRun:
     split: str
     seeds: tuple[int, ...]
     trainings: tuple[PlannedTraining, ...] = ()
+    prediction: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -178,16 +180,31 @@ def plan_tables(tables: Sequence[ReportedTable], seeds: tuple[int, ...] = (0,)) 
 
 
 def change_runs(plan: Plan, changes: Changes) -> Plan:
-    """Return the plan with other settings, each for the methods that have it, or on other data."""
-    cells = [cell if cell.run is None else replace(cell, run=_change_run(cell.run, changes)) for cell in plan.cells]
+    """Return the plan with other settings, or on other data.
+
+    A setting goes to the runs that are known to have it; one of which that is not known goes to all that learn, and
+    those without it refuse it.
+    """
+    known = {run: _list_known(run) for run in plan.runs}
+    of_some = _OF_ALL.union(*known.values())
+    changed = {
+        run: _change_run(run, changes, [key for key in changes.settings if key in own | _OF_ALL or key not in of_some])
+        for run, own in known.items()
+    }
+    cells = [cell if cell.run is None else replace(cell, run=changed[cell.run]) for cell in plan.cells]
     return replace(plan, cells=_mark_shared(cells))
 
 
-def _change_run(run: PlannedRun, changes: Changes) -> PlannedRun:
-    known = {key for training in run.trainings for key, _ in training.settings} | list_prediction_settings()
-    given = {key: write_value(value) for key, value in changes.settings.items() if key in known | _OF_ALL}
-    given = given if run.trainings else {}
+def _list_known(run: PlannedRun) -> set[str]:
+    """List the settings that a run is known to have."""
+    trained = (key for training in run.trainings for key, _ in training.settings)
+    return {*trained, *(key for key, _ in run.prediction)}
+
+
+def _change_run(run: PlannedRun, changes: Changes, keys: Sequence[str]) -> PlannedRun:
+    given = {key: write_value(changes.settings[key]) for key in keys} if run.trainings else {}
     trained = {key: value for key, value in given.items() if key not in list_prediction_settings()}
+    predicted = {key: value for key, value in given.items() if key not in trained}
     train_split = changes.train_split or (run.trainings[0].split if run.trainings else "")
     is_on_training = bool(run.trainings) and run.split == run.trainings[0].split
     return replace(
@@ -204,6 +221,7 @@ def _change_run(run: PlannedRun, changes: Changes) -> PlannedRun:
             )
             for training in run.trainings
         ),
+        prediction=tuple(sorted({**dict(run.prediction), **predicted}.items())),
         options=tuple(changes.list_options()),
     )
 
@@ -275,6 +293,14 @@ def _read_not_implemented() -> dict[str, dict[str, str]]:
     return content
 
 
+def find_needed_files(run: PlannedRun) -> list[str]:
+    """Say which file a run needs that the user has to name by a setting."""
+    method = run.trainings[0].method if run.trainings else run.method
+    needed = _read_not_implemented()["files"].get(f"{method} on {run.dataset}")
+    is_given = needed is not None and needed.partition("=")[0] in dict(run.settings)
+    return [] if needed is None or is_given else [f"file: {needed}"]
+
+
 def _plan_run(number: Reported, seeds: tuple[int, ...]) -> PlannedRun:
     method, protocol = str(number.method), _read_protocol(str(number.protocol))
     dataset = str(protocol["dataset"])
@@ -285,8 +311,8 @@ def _plan_run(number: Reported, seeds: tuple[int, ...]) -> PlannedRun:
     settings = {key: value for key, value in given.items() if usual.get(key) != value}
     learner = _find_learner(method)
     train, split = protocol["train_split"], protocol["eval_split"]
-    stored = list_prediction_settings()
-    trained = tuple(sorted((key, value) for key, value in {**usual, **settings}.items() if key not in stored))
+    every = sorted({**usual, **settings}.items())
+    trained = tuple(pair for pair in every if pair[0] not in list_prediction_settings())
     trainings = (PlannedTraining(learner, trained, dataset, train, seed) for seed in seeds) if learner else ()
     return PlannedRun(
         method=method,
@@ -297,6 +323,7 @@ def _plan_run(number: Reported, seeds: tuple[int, ...]) -> PlannedRun:
         split=train if _evaluates_training_split(protocol) else split,
         seeds=seeds,
         trainings=tuple(trainings),
+        prediction=tuple(pair for pair in every if pair[0] in list_prediction_settings()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from bench.errors import BenchError, RequestError
 from bench.execution.step_cost import write_cost
 from bench.tables.plan import Changes, Plan, PlannedCell, PlannedRun, change_runs, find_elsewhere, plan_tables
 from bench.tables.reported import load_table, reported_tables
-from bench.verbs.plan_cost import CostedPlan, SplitSizes, compute_run_key, cost_plan, list_known_results
+from bench.verbs.plan_cost import FROM_FILES, CostedPlan, SplitSizes, compute_run_key, cost_plan, list_known_results
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -90,7 +90,7 @@ def measure_plan(
         say(f"Measuring {number} of {len(keys)}: {run.command.partition('--method ')[2]}")
         try:
             cost = measure(
-                requests[run][0],
+                _do_without_weights(run, requests[run][0]),
                 places,
                 images_of_split=datasets.count(run.dataset, run.trainings[0].split if run.trainings else run.split),
                 device=device,
@@ -101,6 +101,18 @@ def measure_plan(
             say(f"note: not measured: {error}")
             continue
         write_cost(places, key, cost)
+
+
+def _do_without_weights(run: PlannedRun, request: Request) -> Request:
+    """Return a request that can be measured with any weights: those that only a file has change no time.
+
+    Features of a frozen net with random weights may be out of the range of half precision.
+    """
+    settings = dict(run.trainings[0].settings) if run.trainings else {}
+    more = {"feature_precision": "float32"} if settings.get("freeze_backbone") == "true" else {}
+    if settings.get("net") in FROM_FILES and settings.get("weights", "imagenet") == "imagenet":
+        more["weights"] = "none"
+    return replace(request, settings={**request.settings, **more}) if more else request
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from bench.data.datasets import DATASETS
 from bench.errors import BenchError, MissingDataError
 from bench.execution.step_cost import Span, StepCost, compute_cost_key, read_cost
 from bench.tables.method_settings import write_value
-from bench.tables.plan import Changes, Plan, PlannedRun, PlannedTraining
+from bench.tables.operations import GPU, count_prediction, count_training
+from bench.tables.plan import Changes, Plan, PlannedRun, PlannedTraining, find_needed_files
 
 if TYPE_CHECKING:
     from bench.core.files import Places
@@ -62,13 +63,27 @@ class RunCost:
 
 @dataclass(frozen=True)
 class CostedPlan:
-    """A plan with what its runs cost. trainings, searches: seconds, of region proposals by dataset and split."""
+    """A plan with what its runs cost. trainings, searches: seconds, of region proposals by dataset and split.
+
+    operations: floating-point operations, of each training and of the predictions of each run.
+    """
 
     plan: Plan
     runs: Mapping[PlannedRun, RunCost]
     trainings: Mapping[PlannedTraining, Span | None]
     searches: Mapping[tuple[str, str], Span | None]
+    operations: Mapping[PlannedTraining | PlannedRun, float | None]
     has_gpu: bool
+
+    @property
+    def gpu_seconds(self) -> Span | None:
+        """The seconds that the arithmetic takes on a GPU, each training once; None if some was not counted."""
+        return _divide_among_gpu(self.operations.values())
+
+    def get_gpu_seconds(self, runs: Iterable[PlannedRun]) -> Span | None:
+        """Return the same of some runs alone."""
+        keys = dict.fromkeys(key for run in runs for key in (run, *run.trainings))
+        return _divide_among_gpu(self.operations[key] for key in keys)
 
     @property
     def seconds(self) -> Span:
@@ -97,17 +112,28 @@ class CostedPlan:
         return sum(known, Span(0.0, 0.0, 0.0)) if len(known) == len(parts) else None
 
 
+def _divide_among_gpu(operations: Iterable[float | None]) -> Span | None:
+    counted = list(operations)
+    known = [one for one in counted if one is not None]
+    return Span(*(sum(known) / rate for rate in reversed(GPU))) if len(known) == len(counted) else None
+
+
 def cost_plan(plan: Plan, places: Places, changes: Changes, *, known: ReadResults) -> CostedPlan:
     """Say what the runs of a plan cost: by steps measured here, or by recorded runs. known: results of a method."""
     sizes = SplitSizes(places, changes)
     runs = {run: _look_up(run, sizes, known) for run in plan.runs}
     trainings: dict[PlannedTraining, Span | None] = {}
     searches: dict[tuple[str, str], Span | None] = {}
+    operations: dict[PlannedTraining | PlannedRun, float | None] = {}
     for run, found in runs.items():
+        operations[run] = count_prediction(run, found.cost.predicted)
         for training in run.trainings:
+            operations[training] = count_training(run, found.cost.trained)
             trainings[training] = trainings.get(training) or found.estimate_training(training)
         searches |= {key: span for key, span in found.estimate_searches().items() if searches.get(key) is None}
-    return CostedPlan(plan, {run: found.cost for run, found in runs.items()}, trainings, searches, find_gpu())
+    return CostedPlan(
+        plan, {run: found.cost for run, found in runs.items()}, trainings, searches, operations, find_gpu()
+    )
 
 
 def find_gpu() -> bool:
@@ -212,7 +238,7 @@ class _Found:
 def compute_run_key(run: PlannedRun) -> str:
     """Compute the key of a run's cost."""
     settings = dict(run.trainings[0].settings) if run.trainings else {}
-    return compute_cost_key(run.method, settings | dict(run.settings), run.dataset, _read_kinds(run.protocol))
+    return compute_cost_key(run.method, settings | dict(run.prediction), run.dataset, _read_kinds(run.protocol))
 
 
 def _read_kinds(protocol: str) -> str:
@@ -267,7 +293,7 @@ LIKENESS = ("net", "input_size", "scales", "freeze_backbone", "base", "test_crop
 
 def _find_like(run: PlannedRun, results: Sequence[Result]) -> Result | None:
     """Find the latest result of a run like this one, by the settings that are known of it."""
-    settings = (dict(run.trainings[0].settings) if run.trainings else {}) | dict(run.settings)
+    settings = (dict(run.trainings[0].settings) if run.trainings else {}) | dict(run.prediction)
     wanted = {key: value for key, value in settings.items() if key in LIKENESS}
     needed = {"training", "prediction"} if run.trainings else {"prediction"}
     alike = [
@@ -285,6 +311,7 @@ def _list_missing(run: PlannedRun, sizes: SplitSizes) -> Iterable[str]:
     splits = [run.split, *(training.split for training in run.trainings)]
     yield from sizes.list_missing(run.dataset, splits)
     settings = dict(run.trainings[0].settings) if run.trainings else {}
+    yield from find_needed_files(run)
     if settings and settings.get("weights", "imagenet") == "imagenet":
         yield from _list_missing_weights(settings["net"])
     if dict(run.settings).get("crf") == "true":

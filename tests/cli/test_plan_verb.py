@@ -38,15 +38,18 @@ def test_a_plan_counts_commands_reasons_and_what_is_missing(here: Here) -> None:
         in answer.out
     )
     assert "missing here: data: cub (6 runs)" in answer.out
-    assert "Time in all: unknown. --measure takes a few steps to know." in answer.out
+    assert "Time in all, each training once: unknown: --measure takes a few steps to know." in answer.out
+    assert "On a GPU, by counting operations: about 7.1 h (3.6 to 14) at 10 TFLOP/s (range: 20 to 5)." in answer.out
 
 
 def test_all_tables_are_planned_at_once_and_every_number_is_counted(here: Here) -> None:
-    document = here("plan", "--all", "--json").json()
+    document, table = here("plan", "--all", "--json").json(), here("plan", "--all").out
     assert len(document["tables"]) == 32
     assert sum(document["counts"].values()) == len(document["cells"]) == 1020
     assert document["counts"]["planned"] == len(document["runs"]) > document["trainings"]
     assert all(bool(cell["reason"]) == (cell["run"] is None) for cell in document["cells"])
+    assert document["gpu_seconds"]["low"] > 500 * 3600
+    assert "danet-4    6        0       2              unknown     7.1" in table
 
 
 @pytest.mark.parametrize(

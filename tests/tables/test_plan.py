@@ -11,11 +11,24 @@ import pytest
 
 from bench import registry
 from bench.core.setting_names import use_former_names
+from bench.core.toml import read_toml
 from bench.errors import RequestError
 from bench.method import Attribution, Predictor
 from bench.predictions import dense_crf
 from bench.tables.method_settings import FILE
-from bench.tables.plan import NO_METHOD, Plan, PlannedRun, find_elsewhere, plan_tables
+from bench.tables.operations import FILE as OPERATIONS
+from bench.tables.operations import count_prediction, name_configuration
+from bench.tables.papers import PAPERS, read_yaml
+from bench.tables.plan import (
+    NO_METHOD,
+    Changes,
+    Plan,
+    PlannedRun,
+    change_runs,
+    find_elsewhere,
+    find_needed_files,
+    plan_tables,
+)
 from bench.tables.reported import load_table, reported_tables
 from tools.variants import make_variants
 
@@ -136,3 +149,55 @@ def test_a_plan_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "6 set()\n"
+
+
+def test_operations_are_counted_of_every_planned_configuration() -> None:
+    counts = read_toml(OPERATIONS)
+    assert {*counts} == {name for run in ALL.runs if (name := name_configuration(run))}
+    assert all(0 < look <= step for step, look in counts.values())
+    published = {
+        "vgg16": 15.47e9,
+        "resnet101": 7.80e9,
+        "googlenet": 1.50e9,
+    }  # of torchvision, a product and a sum as one
+    for net, operations in published.items():
+        assert counts[f"classifier {net} 224"][1] == pytest.approx(2 * operations, rel=0.03)
+        assert counts[f"classifier {net} 224"][0] == pytest.approx(6 * operations, rel=0.1)
+
+
+def test_views_of_a_prediction_count_as_often_as_they_pass_the_net() -> None:
+    runs = plan_tables([load_table("weldon-6"), load_table("acol-7"), load_table("melm-1")]).runs
+    views = {(run.method, *run.settings): count_prediction(run, 1) for run in runs}
+    counts = read_toml(OPERATIONS)
+    forward = counts["classifier resnet101 224"][1]
+    assert views[("classifier",)] == 2 * forward  # the whole image, for its maps, and the center
+    assert views["classifier", ("test_crops", "10")] == 11 * forward
+    assert views[("melm:d",)] == 10 * counts["melm vgg16 480+576+688+864+1200"][1]  # five scales, and mirrored
+    assert views[("deconv",)] == 4 * counts["classifier vgg16 224"][1]
+    assert views[("has",)] == counts["has alexnet 224"][1]
+
+
+def test_a_file_that_a_run_needs_is_missing_until_it_is_named() -> None:
+    plan = plan_tables([load_table("danet-3")])
+    (run,) = [run for run in plan.runs if run.method == "danet"]
+    assert find_needed_files(run) == ["file: hierarchy=FILE, wordnet.is_a.txt of image-net.org"]
+    (named,) = [run for run in change_runs(plan, Changes({"hierarchy": "a.txt"})).runs if run.method == "danet"]
+    assert find_needed_files(named) == []
+
+
+@pytest.mark.parametrize("kind", ["settings", "pairs"])
+def test_what_no_run_can_have_is_listed_with_its_reason_and_nothing_else_is(kind: str) -> None:
+    listed = read_yaml(PAPERS / "not-implemented.yaml")[kind]
+    numbers = [number for table in TABLES for number in table.numbers() if number.method and number.metric]
+    classes = {name: registry.method(name) for name in registry.methods()}
+    lacking = set()
+    for number in numbers:
+        name = str(number.method).partition(":")[0]
+        if name not in classes:
+            continue
+        if kind == "settings":
+            lacking |= {key for key in number.setting if key not in classes[name].Config.model_fields}
+        elif not {*classes[name].kinds} & {*registry.protocol(str(number.protocol)).predicts}:
+            lacking.add(f"{name} under {number.protocol}")
+    assert {*listed} == lacking
+    assert all(listed.values())

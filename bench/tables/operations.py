@@ -1,0 +1,61 @@
+"""The arithmetic of planned runs, from counts that are kept in a file: how long a GPU of a given speed takes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from bench.core.toml import read_toml
+from bench.paper_recipe import FILE as RECIPES
+from bench.tables.plan import PlannedRun
+
+FILE = RECIPES.with_name("operations.toml")
+
+GPU = (5e12, 1e13, 2e13)
+"""Operations a second that a training in single precision gets out of a GPU of a data centre: few, usual, many."""
+
+_ATTRIBUTED = 4.0
+"""Forward passes that it takes to explain an image's classes: each is passed backward, which costs two."""
+
+
+def name_configuration(run: PlannedRun) -> str:
+    """Name what the operations of an image depend on: method, net and size; empty for what computes no net.
+
+    An attribution's are those of the net that it explains.
+    """
+    if not run.trainings:
+        return ""
+    settings = dict(run.trainings[0].settings)
+    sizes = settings.get("scales") or settings.get("input_size", "224")
+    frozen = " frozen" if settings.get("freeze_backbone") == "true" else ""
+    return f"{run.trainings[0].method} {settings['net']} {sizes}{frozen}"
+
+
+def count_training(run: PlannedRun, images: int | None) -> float | None:
+    """Count the operations of one training of a run, through which so many images pass; None if it is not known."""
+    counts = _read().get(name_configuration(run))
+    return None if counts is None or images is None else counts[0] * images
+
+
+def count_prediction(run: PlannedRun, images: int | None) -> float | None:
+    """Count the operations of predicting so many images with each of a run's trainings; 0 without a net."""
+    if not (name := name_configuration(run)):
+        return 0.0
+    counts = _read().get(name)
+    return None if counts is None or images is None else counts[1] * _count_views(run) * images * len(run.seeds)
+
+
+def _count_views(run: PlannedRun) -> float:
+    """Count the forward passes of an image, in those of the input's size."""
+    settings = dict(run.trainings[0].settings) | dict(run.prediction)
+    if run.trainings[0].method != run.method.partition(":")[0]:
+        return _ATTRIBUTED
+    side = float(settings.get("input_size", 224))
+    sides = [float(one) for one in settings.get("test_scales", "").split("+") if one]
+    scales = len(settings.get("scales", "").split("+")) if "max_proposals" in settings else 1
+    views = sum(one**2 for one in sides) / side**2 if sides else float(scales)
+    return views * (2 if settings.get("flip_test") == "true" else 1) + float(settings.get("test_crops", 0))
+
+
+@cache
+def _read() -> dict[str, list[float]]:
+    return read_toml(FILE) if FILE.is_file() else {}
