@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.records.replicates import read_replicates
+from bench.tables.caveats import find_tier
 from bench.tables.leaderboard import leaderboard
 from bench.tracks.selection import check_protocols
 
@@ -39,4 +40,5 @@ def _name_entry(track: Track, result: Result) -> Result:
     """Return a result under the name of its entry, where that has another than its method; whole, as is its split."""
     entry = track.find_entry(result)
     named = entry is not None and track.methods[entry].method is not None
-    return result.model_copy(update={"partial": False, **({"method": entry, "variant": None} if named else {})})
+    renamed = {"method": entry, "variant": None, "tier": find_tier(result)} if named else {}
+    return result.model_copy(update={"partial": False, **renamed})
