@@ -115,7 +115,7 @@ def _count_step(method: Any, arguments: tuple[torch.Tensor, ...], images: int) -
     import torch
 
     def step() -> None:
-        torch.stack([value.float().sum() for value in method.loss(*arguments).values()]).sum().backward()
+        torch.stack([value.float().sum() for value in method.loss(*arguments).values()]).sum().backward()  # type: ignore[no-untyped-call]
 
     def look() -> None:
         with torch.no_grad():

@@ -23,7 +23,6 @@ from bench.core.files import IMAGE_CACHE_MIB, Places
 from bench.core.progress import SILENT, Step
 from bench.data.dataset import Dataset
 from bench.data.ground_truth import ABSENT, PRESENT, GroundTruth
-from bench.data.published import CLASSES
 from bench.data.shapes import open_shapes
 from bench.errors import MissingDataError
 from bench.execution.dataset_cache import DatasetCache
@@ -31,6 +30,7 @@ from bench.execution.resolve import ResolvedRun, resolve_request
 from bench.execution.step_cost import Span, StepCost, estimate_mean
 from bench.execution.threads import open_pool
 from bench.method import Attribution, Predictor, Task
+from bench.tables.operations import count_classes
 from bench.training import loop
 from bench.training.batches import BatchSource, make_batch_source, plan
 from bench.training.device import pick_device
@@ -202,8 +202,7 @@ def write_hierarchy(folder: Path, classes: Sequence[str]) -> Path:
 
 def _name_classes(dataset: str) -> tuple[str, ...]:
     """Name as many classes as a dataset has."""
-    count = CLASSES.get(dataset) or {"coco2014": 80, "coco2017": 80, "voc2012-actions": 10}.get(dataset, 20)
-    return tuple(f"class {number}" for number in range(count))
+    return tuple(f"class {number}" for number in range(count_classes(dataset)))
 
 
 def _measure(

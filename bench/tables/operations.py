@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from bench import registry
 from bench.core.toml import read_toml
+from bench.data.published import CLASSES
 from bench.paper_recipe import FILE as RECIPES
 from bench.tables.plan import PlannedRun
 
@@ -13,8 +15,10 @@ FILE = RECIPES.with_name("operations.toml")
 GPU = (5e12, 1e13, 2e13)
 """Operations a second that a training in single precision gets out of a GPU of a data centre: few, usual, many."""
 
-_ATTRIBUTED = 4.0
-"""Forward passes that it takes to explain an image's classes: each is passed backward, which costs two."""
+_SHOWN = 1.5
+"""Classes that an image of VOC shows on average."""
+
+_OTHER_CLASSES = {"coco2014": 80, "coco2017": 80, "voc2012-actions": 10}
 
 
 def name_configuration(run: PlannedRun) -> str:
@@ -48,12 +52,24 @@ def _count_views(run: PlannedRun) -> float:
     """Count the forward passes of an image, in those of the input's size."""
     settings = dict(run.trainings[0].settings) | dict(run.prediction)
     if run.trainings[0].method != run.method.partition(":")[0]:
-        return _ATTRIBUTED
+        return 1 + 2 * _count_explained(run)  # each class is passed backward, which costs two
     side = float(settings.get("input_size", 224))
     sides = [float(one) for one in settings.get("test_scales", "").split("+") if one]
     scales = len(settings.get("scales", "").split("+")) if "max_proposals" in settings else 1
     views = sum(one**2 for one in sides) / side**2 if sides else float(scales)
     return views * (2 if settings.get("flip_test") == "true" else 1) + float(settings.get("test_crops", 0))
+
+
+def _count_explained(run: PlannedRun) -> float:
+    """Count the classes of an image that an attribution explains: those that it shows, or all."""
+    family = str(read_toml(registry.find_protocol_file(run.protocol))["family"]).replace("-", "_")
+    text = (registry.ROOT / "protocols" / "scoring" / f"{family}.py").read_text(encoding="utf-8")
+    return _SHOWN if "PRESENT_ONLY = True" in text else count_classes(run.dataset)
+
+
+def count_classes(dataset: str) -> int:
+    """Count the classes that a dataset has."""
+    return CLASSES.get(dataset) or _OTHER_CLASSES.get(dataset, 20)
 
 
 @cache

@@ -82,7 +82,9 @@ class CostedPlan:
 
     def get_gpu_seconds(self, runs: Iterable[PlannedRun]) -> Span | None:
         """Return the same of some runs alone."""
-        keys = dict.fromkeys(key for run in runs for key in (run, *run.trainings))
+        keys: dict[PlannedTraining | PlannedRun, None] = {}
+        for run in runs:
+            keys |= dict.fromkeys((run, *run.trainings))
         return _divide_among_gpu(self.operations[key] for key in keys)
 
     @property

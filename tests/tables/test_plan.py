@@ -12,12 +12,13 @@ import pytest
 from bench import registry
 from bench.core.setting_names import use_former_names
 from bench.core.toml import read_toml
+from bench.data.datasets import DATASETS
 from bench.errors import RequestError
 from bench.method import Attribution, Predictor
 from bench.predictions import dense_crf
 from bench.tables.method_settings import FILE
 from bench.tables.operations import FILE as OPERATIONS
-from bench.tables.operations import count_prediction, name_configuration
+from bench.tables.operations import count_classes, count_prediction, name_configuration
 from bench.tables.papers import PAPERS, read_yaml
 from bench.tables.plan import (
     NO_METHOD,
@@ -173,8 +174,15 @@ def test_views_of_a_prediction_count_as_often_as_they_pass_the_net() -> None:
     assert views[("classifier",)] == 2 * forward  # the whole image, for its maps, and the center
     assert views["classifier", ("test_crops", "10")] == 11 * forward
     assert views[("melm:d",)] == 10 * counts["melm vgg16 480+576+688+864+1200"][1]  # five scales, and mirrored
-    assert views[("deconv",)] == 4 * counts["classifier vgg16 224"][1]
+    assert views[("deconv",)] == (1 + 2 * 1000) * counts["classifier vgg16 224"][1]  # errors look at every class
+    (shown,) = plan_tables([load_table("spn-2")]).select(["Deconv"], ["vgg16_all"]).runs
+    assert count_prediction(shown, 1) == 4 * counts["classifier vgg16 224"][1]
     assert views[("has",)] == counts["has alexnet 224"][1]
+
+
+def test_how_many_classes_a_dataset_has_is_known() -> None:
+    for name in {run.dataset for run in ALL.runs} - {"ilsvrc2012", "ilsvrc2013-det", "cub", "mit67"}:
+        assert f"{count_classes(name)} classes" in DATASETS[name]
 
 
 def test_a_file_that_a_run_needs_is_missing_until_it_is_named() -> None:
