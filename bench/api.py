@@ -499,6 +499,7 @@ def compare(
     b: str | Result,
     *,
     protocol: str | None = None,
+    data: Folder | None = None,
     per_class: bool = False,
     anyway: bool = False,
     data_root: Folder | None = None,
@@ -513,6 +514,7 @@ def compare(
             seeds.
         b: The other.
         protocol: Results of this protocol, where methods have results of several.
+        data: Results on this dataset, where methods have results on several.
         per_class: Also compare class by class.
         anyway: Compare results of different protocols or conventions; `unlike` lists what differs.
         data_root: Root folder of the datasets.
@@ -523,7 +525,14 @@ def compare(
     _use_plugins(plugin)
     places, measured = _make_places(data_root, runs), _find_measured(results)
     return result_verbs.compare(
-        a, b, places=places, measured=measured, protocol=protocol, per_class=per_class, anyway=anyway
+        a,
+        b,
+        places=places,
+        measured=measured,
+        protocol=protocol,
+        data=_name_dataset(data),
+        per_class=per_class,
+        anyway=anyway,
     )
 
 

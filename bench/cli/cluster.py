@@ -126,7 +126,8 @@ def submit(
         attempt = places.runs.resolve() / "submissions" / "DRY-RUN" / "attempts" / "1"
         _print_plan(requests, jobs, arrays, CLUSTERS[cluster].scripts(attempt, arrays), as_json_document=as_json)
         return code
-    submission = create(requests, jobs, places, Means(**means), table and _locate_cells(table, requests))
+    cells = None if table is None else _locate_cells(table, requests)
+    submission = create(requests, jobs, places, Means(**means), cells)
     send(submission, arrays, cluster, resources.origin)
     if as_json:
         sent: SubmitDocument = {"submission": submission.folder.name, "runs": len(requests), "jobs": len(jobs)}

@@ -41,8 +41,8 @@ _WITHOUT_WEIGHTS = ContextVar("_WITHOUT_WEIGHTS", default=False)
 def find_net(name: str) -> Net:
     """Find a net: one of ours, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or one of a plug-in.
 
-    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible, or
-    is called as one of ours.
+    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible,
+    or is called as one of ours.
     """
     return _make_net(name, registry.read_net_code(name).own if name in registry.nets() else None)
 
