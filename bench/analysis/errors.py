@@ -84,6 +84,12 @@ class ErrorAnalysis:
         return tables_to_html(make_tables([self]))
 
 
+def can_analyse(result: Result) -> bool:
+    """Return whether the kinds of errors of a result's protocol are known."""
+    family = registry.family(result.family)
+    return hasattr(family, "match_detections") or hasattr(family, "localize_classes")
+
+
 def analyse_result(result: Result, truth: GroundTruth, found: Mapping[str, ResolvedPredictions]) -> ErrorAnalysis:
     """Analyse the errors of a stored result, of which the predictions are kept. Raises RequestError."""
     family = registry.family(result.family)
@@ -202,7 +208,7 @@ def make_tables(analyses: Sequence[ErrorAnalysis], by: str | None = None) -> lis
             + "; ".join(f"{one.name}: {one.protocol} on {one.evaluated_on}" for one in analyses)
         )
     if by is not None and by not in first.groups:
-        raise RequestError(f"Errors of {first.protocol} are not divided by {by}.")
+        raise RequestError(f"Errors of {first.protocol} are not divided: --by is for CorLoc and localization.")
     tables = [_make_table(analyses)]
     return [*tables, *(_make_parts(one, by) for one in analyses)] if by else tables
 

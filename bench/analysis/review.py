@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow.compute as pc
 
 from bench import registry
 from bench.analysis.gate import GateCheck, make_table
 from bench.analysis.recheck import require_whole
 from bench.core.bootstrap import ROUNDING
+from bench.data.published import PUBLISHED
 from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult
+from bench.records.outcomes import read_outcomes
 from bench.records.replicates import replicates_path
 from bench.records.result import TRAINED_ON, Result, list_records, read_result, require_committed
 from bench.scoring.protocol import BoundProtocol, dump_conventions
@@ -83,8 +88,11 @@ def _find_unsaid(stored: StoredResult) -> str:
     result = stored.result
     if result.tuned_on == "unknown":
         return "it does not say what its settings were chosen on: score again with --tuned-on"
-    if not (result.provenance.get("revision") or (result.provenance.get("packages") or {}).get("weakloc")):
+    revision, packages = result.provenance.get("revision"), result.provenance.get("packages") or {}
+    if not (revision or packages.get("weakloc")):
         return "neither a revision nor a version of the code that made it"
+    if revision and (not re.fullmatch("[0-9a-f]{40}", revision) or result.provenance.get("dirty") is None):
+        return "its revision is none of git's, or it does not say whether the code differed from it"
     if result.training is not None and result.seed is None:
         return "it was trained, but it does not say with which seed"
     return ""
@@ -98,11 +106,29 @@ def _find_misuse(stored: StoredResult) -> str:
     bound = registry.bind(registry.protocol(result.protocol))
     if result.family != bound.record.family:
         return f"of family {result.family}, but {result.protocol} is of {bound.record.family}"
+    turned = [name for name in result.metrics if result.higher_is_better[name] != bound.family.METRICS.get(name)]
+    if turned:
+        return f"higher_is_better of {turned[0]} is not that of {bound.record.family}"
+    if objection := _find_other_images(stored, bound):
+        return objection
     if (count := result.counts.get(TRAINED_ON, 0)) and not bound.record.evaluates_training_split:
         return f"{format_count(count, 'evaluated image')} were trained on"
     if not _has_conventions(result, bound) and not any("not " + result.protocol in note for note in result.notes):
         return f"its conventions are not those of {result.protocol}, and no note says so"
     return ""
+
+
+def _find_other_images(stored: StoredResult, bound: BoundProtocol) -> str:
+    """Say where a record passes a part of a split, or another one, for the protocol's; empty if nowhere."""
+    result = stored.result
+    if not result.partial and result.split != bound.record.eval_split:
+        return f"evaluated on {result.split}, but not marked partial: the protocol's is {bound.record.eval_split}"
+    published = PUBLISHED.get(result.dataset, {}).get(result.split, {}).get("images", result.images)
+    if not result.partial and result.images != published:
+        return f"{result.images} images, but not marked partial: {result.dataset} {result.split} has {published}"
+    outcomes = read_outcomes(stored.record)
+    rows = 0 if outcomes is None or not len(outcomes.table) else int(pc.max(outcomes.table["image"]).as_py()) + 1
+    return f"outcomes of {rows} images or more, but it says {result.images}" if rows > result.images else ""
 
 
 def _has_conventions(result: Result, bound: BoundProtocol) -> bool:

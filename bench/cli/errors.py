@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 )
 @options.track
 @click.option("--predictions", type=options.FILE, help="A file of boxes, instead of results; it needs --protocol.")
-@click.option("--by", type=click.Choice(["class", "size", "objects"]), help="Also by class, object size or number.")
+@click.option(
+    "--by",
+    type=click.Choice(["class", "size", "objects"]),
+    help="Of boxes that localize a class: also by class, by size or by number of objects.",
+)
 @click.option("--images", type=click.IntRange(min=1), help="Draw this many images of each kind of the first result.")
 @click.option("--out", type=options.FILE, help="Page to draw into.  [default: sheets/ in the runs folder]")
 @options.data
@@ -69,7 +73,7 @@ def errors(
     from bench.tables.render import FORMATS
     from bench.verbs.errors import analyse_file, analyse_results
 
-    _check_request(names, protocol, predictions, data, split, images)
+    _check_request(names, protocol, track, predictions, data, split, images)
     found: list[AnalysedResult] = []
     if predictions is not None and protocol is not None:
         where: dict[str, Any] = {"data": data, "data_options": data_options, "split": split}
@@ -90,6 +94,7 @@ def errors(
 def _check_request(
     names: Sequence[str],
     protocol: str | None,
+    track: str | None,
     predictions: Path | None,
     data: str | None,
     split: str | None,
@@ -97,9 +102,11 @@ def _check_request(
 ) -> None:
     """Raise RequestError unless either results or predictions with a protocol are given, with options that fit."""
     if bool(names) == (predictions is not None):
-        raise RequestError("Give results (python -m bench list runs), or --predictions FILE.")
+        raise RequestError("Give either results (python -m bench list runs) or --predictions FILE.")
     if predictions is not None and protocol is None:
         raise RequestError("--predictions needs --protocol.")
+    if predictions is not None and track is not None:
+        raise RequestError("--track goes with results: a file is evaluated on the protocol's split, or on --split.")
     if predictions is not None and images is not None:
         raise RequestError("--images draws results of the runs folder, not files.")
     if predictions is None and (data is not None or split is not None):

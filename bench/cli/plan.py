@@ -49,7 +49,7 @@ def plan(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Print the runs that would fill a paper's table: commands, what they share and lack, time, memory and disk.
+    """Plan the runs that would fill a paper's table, and say what they cost.
 
     A number that no run here would measure is only reported, and the plan says why. Times are those of steps measured
     on this machine, by --measure, or of recorded runs like these. `submit --table` sends what is planned. Both take

@@ -15,6 +15,7 @@ from bench.errors import BenchError, format_count
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
+    from bench.analysis.errors import ErrorAnalysis
     from bench.core.files import Places
     from bench.records.collection import StoredResult
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 @click.option(
     "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
 )
+@click.option("--errors", is_flag=True, help="Show what kinds of errors the runs made here have.")
 @options.places
 @options.results
 @options.plugin
 @options.as_json
-def report(out: Path, images: int | None, places: Places, results: Path, as_json: bool) -> None:
+def report(out: Path, images: int | None, errors: bool, places: Places, results: Path, as_json: bool) -> None:
     """Write the static site of the results in the runs folder and the published ones.
 
     It has a page for each protocol and method with results, each result, and each paper's table. Open OUT/index.html;
@@ -38,12 +40,35 @@ def report(out: Path, images: int | None, places: Places, results: Path, as_json
     from bench.verbs.results import list_rankable
 
     known = list_rankable(places, results / MEASURED)
-    written = write(known, out, dict(_draw_sheets(known, places, images)) if images else {})
+    sheets = dict(_draw_sheets(known, places, images)) if images else {}
+    written = write(known, out, sheets, dict(_analyse_errors(known, places)) if errors else {})
     if as_json:
         document: WrittenDocument = {"written": [str(path) for path in written]}
         emit(document)
     else:
         echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}")
+
+
+def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple[str, ErrorAnalysis]]:
+    """Yield the address and the errors of each result of boxes whose predictions are here."""
+    from bench.analysis.errors import analyse_result, can_analyse
+    from bench.cli.progress import make_reporter
+    from bench.gallery.evaluated import load_evaluated
+    from bench.records.store import Store
+
+    here = [
+        one
+        for one in known
+        if can_analyse(one.result) and Store(places).predictions_folder(one.result.predictions).is_dir()
+    ]
+    with make_reporter().task("errors", len(here), unit="results") as step:
+        for one in here:
+            try:
+                evaluated = load_evaluated(one, places)
+                yield one.result.address, analyse_result(one.result, evaluated.truth, evaluated.found)
+            except BenchError as error:
+                say(f"note: no errors of result {one.result.address}: {error}")
+            step()
 
 
 def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:

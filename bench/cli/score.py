@@ -23,8 +23,10 @@ from bench.cli.scoring_inputs import scoring_options
 @click.option(
     "--uses",
     multiple=True,
-    type=click.Choice(["pseudo-boxes", "other-pretraining", "extra-data", "multi-scale-test"]),
-    help="What was used beyond image labels, initial weights and one look at each image; can be repeated.",
+    metavar="[pseudo-boxes|other-pretraining|extra-data|multi-scale-test]",
+    callback=options.parse_names,
+    help="What was used beyond image labels, initial weights and one look at each image; can be repeated or "
+    "comma-separated.",
 )
 @options.allow_missing
 @options.as_json

@@ -65,6 +65,8 @@ def table(
     tables lists them. Numbers that cannot be compared are marked, and a footnote says why. With a track, the
     leaderboards have the results of that track only.
     """
+    if costs and track is None and not is_leaderboard(name):
+        raise RequestError("--costs is for leaderboards: a paper's table has no such columns.")
     measured = results / MEASURED
     tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=measured, say=say)
     if as_json:

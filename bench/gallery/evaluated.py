@@ -52,7 +52,7 @@ def load_evaluated(kept: StoredResult, places: Places, options: Mapping[str, Any
 def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
     """Outcomes and predictions of a result. Raises MissingDataError."""
     result = kept.result
-    again = f"Run it again: python -m bench run --method {result.label} --protocol {result.protocol} ..."
+    again = f"Run it again: python -m bench show run {result.address} ends with the command."
     if result.method not in registry.methods():
         again = "They were scored from a file, of which nothing is kept: only runs have pictures."
     outcomes, folder = kept.record.with_suffix(".parquet"), Store(places).predictions_folder(result.predictions)

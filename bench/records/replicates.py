@@ -62,7 +62,7 @@ def _read(path: Path, _modified: int) -> Replicates:
     try:
         file = pq.ParquetFile(pa.BufferReader(require_regular_file(path).read_bytes()))
         table = file.read_row_groups(range(file.num_row_groups), use_threads=False)
-        draws = table.schema.metadata[_DRAWS].decode()
+        draws = (table.schema.metadata or {})[_DRAWS].decode()
         return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"not a file of bootstrap replicates: {error}") from None

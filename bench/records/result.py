@@ -62,7 +62,7 @@ class Result(BaseModel):
     schema_number: int = Field(SCHEMA, alias="schema")
     address: str
     """Digest of predictions and protocol; the store files the result under it."""
-    status: str = "done"
+    status: Literal["done"] = "done"
 
     protocol: str
     family: str
@@ -80,7 +80,7 @@ class Result(BaseModel):
 
     method: str
     variant: str | None = None
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, strict=True)
     config: dict[str, Any] = {}
     given: tuple[str, ...] | None = None
     """Settings in which the run differs from its method and variant on that dataset; None if it was not recorded."""
@@ -254,12 +254,19 @@ def check_record(result: Result) -> None:
     if not 0 <= (result.flops or 0.0) < _MOST_FLOPS:
         raise ValueError(f"flops is {result.flops:g}: expected a cost")
     _check_fractions("", result.metrics, result.intervals)
+    if negative := [name for name, count in result.counts.items() if count < 0]:
+        raise ValueError(f"counts.{negative[0]} is {result.counts[negative[0]]}: expected a count")
+    if result.counts.get("images", result.images) != result.images:
+        raise ValueError(f"images is {result.images}, but counts.images {result.counts['images']}")
+    for metric, names in result.undefined.items():
+        if named := [name for name in names if result.per_class.get(metric, {}).get(name) is not None]:
+            raise ValueError(f"{metric} of {named[0]} has a value, but is among the undefined")
     for metric, values in result.per_class.items():
         _check_fractions(f"{metric} of ", values, result.class_intervals.get(metric, {}))
         known = [value for value in values.values() if value is not None]
         mean, recorded = (fmean(known) if known else None), result.metrics.get(metric)
         if metric in result.metrics and not _is_close(mean, recorded):
-            raise ValueError(f"{metric} is {recorded}, but the mean over its classes {mean}")
+            raise ValueError(f"{metric} is {recorded}, but the mean over its classes is {mean}")
 
 
 def _check_names(result: Result) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import registry
+from bench.analysis.errors import ErrorAnalysis
 from bench.core.files import atomic_folder
 from bench.errors import RequestError
 from bench.records.collection import StoredResult
@@ -25,6 +26,7 @@ from bench.tables.leaderboards import match_tables, with_measured
 HERE = Path(__file__).parent
 
 NO_PICTURES: Mapping[str, str] = MappingProxyType({})
+NO_ERRORS: Mapping[str, ErrorAnalysis] = MappingProxyType({})
 
 WIDE = 12
 """A paper's table with more columns is set in small type."""
@@ -33,15 +35,20 @@ _MARK = ".weakloc-site"
 """The file that lists the files of a site, so that the next one may replace it."""
 
 
-def write(known: Sequence[StoredResult], out: Path, pictures: Mapping[str, str] = NO_PICTURES) -> list[Path]:
+def write(
+    known: Sequence[StoredResult],
+    out: Path,
+    pictures: Mapping[str, str] = NO_PICTURES,
+    errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
+) -> list[Path]:
     """Write the site of these results to a folder, replacing an earlier site, and return the written files.
 
-    pictures: page of a result's pictures (`bench.site.sheet`), by address. Raises RequestError if the folder holds
-    anything but a site.
+    pictures: page of a result's pictures (`bench.site.sheet`), by address; errors: its kinds of errors. Raises
+    RequestError if the folder holds anything but a site.
     """
     _check_replaceable(out)
     files = {
-        **make_pages(known, pictures),
+        **make_pages(known, pictures, errors),
         **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()},
     }
     with atomic_folder(out.resolve()) as fresh:
@@ -66,7 +73,11 @@ def _check_replaceable(out: Path) -> None:
         raise RequestError(f"{out} contains {others[0]}, which `report` did not write: give another folder.")
 
 
-def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_PICTURES) -> dict[str, str]:
+def make_pages(
+    known: Sequence[StoredResult],
+    pictures: Mapping[str, str] = NO_PICTURES,
+    errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
+) -> dict[str, str]:
     """Make every page: the index, and one for each protocol, method, paper's table and result."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     results = [one.result for one in known]
@@ -81,7 +92,8 @@ def make_pages(known: Sequence[StoredResult], pictures: Mapping[str, str] = NO_P
     }
     for name in protocols:
         printed = {paper: table.title for paper, (table, _) in found.items() if name in table.protocols()}
-        made[protocol_page(name)] = render("protocol.html", UP, **protocol.make_values(name, ranked, results, printed))
+        values = protocol.make_values(name, ranked, results, printed, errors)
+        made[protocol_page(name)] = render("protocol.html", UP, **values)
     for name, line in methods.items():
         made[method_page(name)] = render("method.html", UP, **method.make_values(name, line, ranked, known, found))
     for one in known:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from bench.analysis.errors import ErrorAnalysis
 from bench.analysis.trend import Trend
 from bench.core.boxes import FloatArray
 from bench.records.result import Result
+from bench.scoring.detection_errors import ORACLES
 from bench.site.paths import method_page, run_page
 from bench.tables.model import Row, Table
 from bench.tables.ranked import SeedGroup, list_values
@@ -134,6 +136,25 @@ def plot_numbers(title: str, metric: str, values: Mapping[str, float | None], in
     ]
     summary = f"{metric} of {len(rows)} classes with 95 % intervals."
     return Plot("intervals", title, summary, {"metric": metric, "higher": True, "rows": rows}) if rows else None
+
+
+def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, ErrorAnalysis]) -> Plot | None:
+    """Plot what each kind of error costs, or its share, a bar for each row that was analysed; None without any.
+
+    errors: by the address of a result.
+    """
+    bars, cost = [], None
+    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+        found = next((errors[one.address] for one in group if one.address in errors), None)
+        if found is not None:
+            cost = found.cost
+            shown = [kind for kind in found.kinds if kind.name not in ORACLES]
+            bars += [{"name": row[0].text, "kind": kind.name, "value": _round(kind.value) or 0.0} for kind in shown]
+    if not bars:
+        return None
+    title = f"Kinds of errors: points of {cost} that each costs" if cost else "Kinds of errors: shares, per cent"
+    summary = f"{title}, of {len({bar['name'] for bar in bars})} methods"
+    return Plot("errors", title, summary, {"label": cost or "share", "bars": bars})
 
 
 def plot_lines(

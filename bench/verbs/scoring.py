@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import registry
 from bench.core.progress import SILENT, Progress
-from bench.errors import BadFileError, BenchError, RequestError, UnknownImageError, WrongKindError, format_names
+from bench.errors import (
+    BadFileError,
+    BenchError,
+    RequestError,
+    UnknownImageError,
+    UnknownNameError,
+    WrongKindError,
+    format_names,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,10 +213,13 @@ def score(
     **chosen: Any,
 ) -> Result:
     """Score predictions and record the result. chosen: as `open_inputs`."""
+    from bench.records.result import EXTRAS
     from bench.records.store import Store
     from bench.scoring.score import make_result
     from bench.scoring.score import score as evaluate
 
+    if unknown := [extra for extra in uses if extra not in EXTRAS]:
+        raise UnknownNameError("thing that can be used", unknown[0], EXTRAS, hint="--uses")
     with open_inputs(protocol, predictions, places=places, name=name, **chosen) as inputs:
         evaluation = evaluate(inputs.protocol, inputs.truth, inputs.resolve(), allow_missing=allow_missing)
         source = _describe_source(inputs, name) | {

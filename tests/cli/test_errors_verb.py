@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +40,17 @@ def test_boxes_are_sorted_with_shares_that_add_up_and_by_parts(here, run: str) -
     assert "wrong class" not in text.out
 
 
+def test_the_site_shows_a_bar_for_each_method_whose_predictions_are_here(here, run: str, tmp_path: Path) -> None:
+    assert here("report", "--out", "site", "--errors").code == 0
+    page = (tmp_path / "site" / "protocol" / "voc07-corloc.html").read_text(encoding="utf-8")
+    plots = [json.loads(data) for data in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+    (bars,) = [plot["bars"] for plot in plots if plot["kind"] == "errors"]
+    assert sum(bar["value"] for bar in bars) == pytest.approx(100, abs=0.1)
+    assert {bar["name"] for bar in bars} == {"largest-proposal"}
+    here("report", "--out", "site")
+    assert '"kind": "errors"' not in (tmp_path / "site" / "protocol" / "voc07-corloc.html").read_text(encoding="utf-8")
+
+
 def test_each_kind_is_drawn_with_what_shows_it(here, run: str, tmp_path: Path) -> None:
     answer = here("errors", run, "--images", 1, "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -71,8 +84,8 @@ def test_detections_of_a_file_have_their_costs_as_verb_and_as_function(here, dog
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Give results"),
-        (("x", "--predictions", "y", "--protocol", "det"), "Give results"),
+        ((), "Give either results"),
+        (("x", "--predictions", "y", "--protocol", "det"), "Give either results"),
         (("--predictions", "y"), "--predictions needs --protocol"),
         (("--predictions", "y", "--protocol", "det", "--images", 3), "--images draws results"),
         (("x", "--split", "val"), "--data and --split go with --predictions"),

@@ -145,14 +145,45 @@ function trend(data, width) {
   });
 }
 
-const DRAW = { lines, trend, intervals, classes, costs };
+const KINDS = {
+  correct: "#2a78b5", "wrong class": "#8c564b", group: "#9467bd", part: "#e3a008", context: "#d1495b", missed: "#8a8f98",
+  loose: "#5aa469", classification: "#8c564b", localization: "#e3a008", both: "#9467bd", duplicate: "#5aa469",
+  background: "#d1495b",
+};
+
+function errors(data, width) {
+  const names = [...new Set(data.bars.map((bar) => bar.name))];
+  const kinds = [...new Set(data.bars.filter((bar) => bar.value > 0).map((bar) => bar.kind))];
+  const drawn = Plot.plot({
+    width, marginLeft: margin(names), marginTop: 8, marginBottom: 40, height: 54 + 22 * names.length,
+    x: { label: `${data.label}, per cent`, labelAnchor: "center", grid: true },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    marks: [
+      Plot.barX(data.bars.filter((bar) => bar.value > 0), {
+        x: "value", y: "name", fill: (bar) => KINDS[bar.kind], inset: 0.5, order: kinds, z: "kind", tip: true,
+        title: (bar) => `${bar.name}\n${bar.kind}: ${bar.value.toFixed(1)}`,
+      }),
+    ],
+  });
+  const legend = document.createElement("p");
+  legend.className = "legend";
+  for (const kind of kinds) {
+    const mark = document.createElement("span");
+    mark.style.background = KINDS[kind];
+    legend.append(mark, ` ${kind} `);
+  }
+  drawn.legendOfKinds = legend;
+  return drawn;
+}
+
+const DRAW = { errors, lines, trend, intervals, classes, costs };
 
 function draw(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   const drawn = DRAW[data.kind](data, Math.max(280, figure.clientWidth));
   drawn.setAttribute("role", "img");
   drawn.setAttribute("aria-label", figure.dataset.summary);
-  figure.querySelector(".drawn").replaceChildren(drawn);
+  figure.querySelector(".drawn").replaceChildren(...(drawn.legendOfKinds ? [drawn.legendOfKinds] : []), drawn);
 }
 
 // A plot is drawn when it comes near the window, so that a long page can be read at once; and again at another width.
