@@ -17,7 +17,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in eve
 
 from bench.core.files import Places
 
-collect_ignore_glob = ["*conftest.py"]  # no doctests there; as modules, they would all be called the same
+collect_ignore_glob = [
+    "*conftest.py",
+    "*make_attribution_reference.py",
+]  # all called the same; it needs what no test needs
 VOC2007 = Path(os.environ.get("BENCH_DATA", "")).absolute() / "VOCdevkit" / "VOC2007"
 
 

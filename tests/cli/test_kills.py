@@ -112,7 +112,7 @@ def test_accepting_baselines(root: Path) -> None:
 
 def test_the_site_is_the_old_one_or_the_new_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site, pages = root / "site", {"index.html": "old", "run/a.html": "old"}
-    monkeypatch.setattr(build, "make_pages", lambda _known, _pictures: pages)
+    monkeypatch.setattr(build, "make_pages", lambda *_: pages)
     build.write([], site)
     old = read_state(site)
     pages |= {"index.html": "new", "run/b.html": "new"}
@@ -126,17 +126,17 @@ def test_the_site_is_the_old_one_or_the_new_one(root: Path, monkeypatch: pytest.
 
 
 def test_a_site_that_was_moved_aside_comes_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_pages", lambda _known, _pictures: {"index.html": "page"})
+    monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "page"})
     build.write([], root / "site")
     renames = [at for at in range(1, 40) if run_child(lambda: build.write([], root / "site"), root, at)[0] == KILLED]
     assert renames
     for at in renames:
         run_child(lambda: build.write([], root / "site"), root, at)
-        fails: Callable[..., dict[str, str]] = lambda _known, _pictures: {"a/../../x": "b"} | {"\0": ""}  # noqa: E731
+        fails: Callable[..., dict[str, str]] = lambda *_: {"a/../../x": "b"} | {"\0": ""}  # noqa: E731
         monkeypatch.setattr(build, "make_pages", fails)
         assert run_child(lambda: build.write([], root / "site"), root)[0] != 0
         assert (root / "site" / "index.html").read_text() == "page"
-        monkeypatch.setattr(build, "make_pages", lambda _known, _pictures: {"index.html": "page"})
+        monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "page"})
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def limit_files(action: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("refusal", [errno.ENOSPC, errno.EACCES])
 def test_a_site_baselines_and_a_description(root: Path, refusal: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_pages", lambda _known, _pictures: {"index.html": "a", "run/b.html": "b"})
+    monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "a", "run/b.html": "b"})
     (root / "none").mkdir()
     write_photographs(root / "photographs")
     publish(root / "results")

@@ -176,7 +176,7 @@ def test_a_result_whose_predictions_are_not_kept_says_what_to_do(made: Any, tmp_
     places, addresses = made
     kept = find_result(addresses["cam voc07-corloc"], places, places.runs / "none")
     with pytest.raises(
-        MissingDataError, match=r"predictions of result .*Run it again: .*--method cam --protocol voc07-co"
+        MissingDataError, match=r"predictions of result .*Run it again: .* show run \w+ ends with the command"
     ):
         sheet(StoredResult(kept.result, tmp_path / "published.json"), Places(tmp_path / "empty"), 2, TINY)
     with pytest.raises(MissingDataError, match="outcomes per image"):

@@ -89,7 +89,7 @@ def slow_kind(truth: GroundTruth, image: int, label: int, box: Any, *, correct: 
         return "correct"
     if np.isnan(box).any():
         return "missed"
-    o, own = truth.objects, (box[2] - box[0]) * (box[3] - box[1])
+    o, own = truth.objects, max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
     in_object, in_box, overlaps = [], [], [0.0]
     for row in range(len(o)):
         if (o.image[row], o.label[row]) == (image, label):
