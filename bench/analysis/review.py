@@ -104,12 +104,7 @@ def _find_misuse(stored: StoredResult) -> str:
     if result.protocol not in registry.protocols():
         return f"protocol {result.protocol} is not known here: a results repository needs it as a --plugin"
     bound = registry.bind(registry.protocol(result.protocol))
-    if result.family != bound.record.family:
-        return f"of family {result.family}, but {result.protocol} is of {bound.record.family}"
-    turned = [name for name in result.metrics if result.higher_is_better[name] != bound.family.METRICS.get(name)]
-    if turned:
-        return f"higher_is_better of {turned[0]} is not that of {bound.record.family}"
-    if objection := _find_other_images(stored, bound):
+    if objection := bound.find_mismatch(result) or _find_other_images(stored, bound):
         return objection
     if (count := result.counts.get(TRAINED_ON, 0)) and not bound.record.evaluates_training_split:
         return f"{format_count(count, 'evaluated image')} were trained on"

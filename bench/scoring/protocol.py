@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bench.data.dataset import Dataset
     from bench.predictions.table import ResolvedPredictions
+    from bench.records.result import Result
 
 Replicates = dict[str, NDArray[np.float64]]
 """Metric name to (B,) values, or to (B, C) values by class, NaN where undefined; B bootstrap replicates."""
@@ -226,6 +227,14 @@ class BoundProtocol:
     def looks_at_present_only(self) -> bool:
         """Whether it looks only at predictions of the classes that an image shows."""
         return bool(getattr(self.family, "PRESENT_ONLY", False))
+
+    def find_mismatch(self, result: Result) -> str:
+        """Say why a result that names this protocol is none of it: another family, other directions; empty if it is."""
+        family = self.record.family
+        if result.family != family:
+            return f"of family {result.family}, but {result.protocol} is of {family}"
+        other = [name for name in result.metrics if result.higher_is_better[name] != self.family.METRICS.get(name)]
+        return f"higher_is_better of {other[0]} is not that of {family}" if other else ""
 
     def find_missing_truth(self, dataset: Dataset, truth: GroundTruth) -> RequestError | None:
         """Return the error that says which ground truth a split lacks and where to get it; None if it has what we need.

@@ -10,7 +10,7 @@ from typing import Any
 from bench.records.collection import StoredResult
 from bench.records.result import OTHER_IMAGES
 from bench.site.method import Found
-from bench.site.parts import Board, markup
+from bench.site.parts import Board, list_groups, markup
 from bench.site.paths import method_page, paper_page, protocol_page
 from bench.site.plots import Plot, find_role, plot_intervals
 from bench.tables.caveats import explain_caveats, list_caveats
@@ -56,7 +56,7 @@ def _draw_tracks(known: Sequence[StoredResult]) -> list[tuple[Track, list[tuple[
     for track, tables in sorted(tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
         plots = []
         for table in tables[:MOST_BOARDS]:
-            rows = [tuple(results[address] for address in str(row[0].extra["results"]).split()) for row in table.rows]
+            rows = list_groups(table, results)
             if sum(find_role(row[0]) == "method" for row in rows) > 1 and (plot := plot_intervals(table, rows, "")):
                 plots.append((rows[0][0].protocol, protocol_page(rows[0][0].protocol), plot))
         drawn.append((track, plots))

@@ -42,11 +42,16 @@ def make_boards(known: Sequence[StoredResult]) -> list[Board]:
 def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
     made = board(protocol, dataset, known)
     table, results = add_columns(made), {one.result.address: one.result for one in known}
-    of = [tuple(results[address] for address in str(row[0].extra["results"]).split()) for row in made.rows]
+    of = list_groups(made, results)
     metric = next(iter(of[0][0].metrics), "")
     column = table.columns.index(metric) if metric in table.columns else 0
     linked = [_link_row(row, group, column) for row, group in zip(table.rows, of, strict=True)]
     return Board(protocol, dataset, replace(table, rows=tuple(linked)), tuple(of))
+
+
+def list_groups(table: Table, results: Mapping[str, Result]) -> list[SeedGroup]:
+    """List the results of each row of a leaderboard, from results by address."""
+    return [tuple(results[address] for address in str(row[0].extra["results"]).split()) for row in table.rows]
 
 
 def _link_row(row: Row, results: SeedGroup, column: int) -> Row:

@@ -52,8 +52,7 @@ def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot |
     rows: the results of each row of the table. root: path from the page to the index. Floors learn nothing; a ceiling
     saw what is evaluated.
     """
-    metric = next((name for group in rows for name in group[0].metrics), "")
-    places = [*zip(table.rows, rows, strict=True)][:MOST]
+    metric, places = _find_metric(rows), _pair_first(table, rows)
     shown = [_describe_row(row, group, metric, table, root) for row, group in places if list_values(group, metric)]
     if not shown:
         return None
@@ -63,6 +62,16 @@ def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot |
     summary = f"{metric} of {len(shown)} methods with 95 % intervals{more}. First: {best['name']}, {best['value']}."
     higher = rows[0][0].higher_is_better.get(metric, True)
     return Plot("intervals", f"{table.title}{more}", summary, {"metric": metric, "higher": higher, "rows": shown})
+
+
+def _find_metric(rows: Sequence[SeedGroup]) -> str:
+    """Find the primary metric of rows."""
+    return next((name for group in rows for name in group[0].metrics), "")
+
+
+def _pair_first(table: Table, rows: Sequence[SeedGroup]) -> list[tuple[Row, SeedGroup]]:
+    """Pair the rows of a table that a plot shows with their results."""
+    return [*zip(table.rows, rows, strict=True)][:MOST]
 
 
 def _describe_row(row: Row, group: SeedGroup, metric: str, table: Table, root: str) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def find_role(result: Result) -> str:
 
 def plot_classes(table: Table, rows: Sequence[SeedGroup]) -> Plot | None:
     """Plot the primary metric of classes against methods, in the order of the table; None without classes."""
-    metric = next((name for group in rows for name in group[0].metrics), "")
+    metric = _find_metric(rows)
     cells = [*_list_cells(table, rows, metric)]
     classes = dict.fromkeys(cell["class"] for cell in cells)
     if len(classes) < 2:
@@ -101,7 +110,7 @@ def plot_classes(table: Table, rows: Sequence[SeedGroup]) -> Plot | None:
 
 
 def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterator[dict[str, Any]]:
-    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+    for row, group in _pair_first(table, rows):
         each = [result.per_class.get(metric, {}) for result in group]
         for name in each[0]:
             values = [value for one in each if (value := one.get(name)) is not None]
@@ -111,9 +120,9 @@ def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterato
 
 def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
     """Plot the primary metric against the seconds of training; None where fewer than two rows say them."""
-    metric = next((name for group in rows for name in group[0].metrics), "")
+    metric = _find_metric(rows)
     points = []
-    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+    for row, group in _pair_first(table, rows):
         seconds, values = group[0].seconds.get("training"), list_values(group, metric)
         if seconds and values:
             link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
@@ -144,7 +153,7 @@ def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, Er
     errors: by the address of a result.
     """
     bars, cost = [], None
-    for row, group in [*zip(table.rows, rows, strict=True)][:MOST]:
+    for row, group in _pair_first(table, rows):
         found = next((errors[one.address] for one in group if one.address in errors), None)
         if found is not None:
             cost = found.cost

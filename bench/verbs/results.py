@@ -55,11 +55,7 @@ def _find_obstacle(result: Result, protocols: Mapping[str, BoundProtocol]) -> st
     """Return why a result cannot be ranked by these protocols; empty if it can."""
     if result.protocol not in protocols:
         return f"protocol {result.protocol} is not known here; a --plugin of others may have it"
-    bound = protocols[result.protocol]
-    if result.family != (family := bound.record.family):
-        return f"of family {result.family}, but {result.protocol} is of {family}"
-    other = [name for name in result.metrics if result.higher_is_better[name] != bound.family.METRICS.get(name)]
-    return f"higher_is_better of {other[0]} is not that of {family}" if other else ""
+    return protocols[result.protocol].find_mismatch(result)
 
 
 def compare(
