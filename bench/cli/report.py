@@ -51,10 +51,10 @@ def report(out: Path, images: int | None, errors: bool, places: Places, results:
 
 def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple[str, ErrorAnalysis]]:
     """Yield the address and the errors of each result of boxes whose predictions are here."""
-    from bench.analysis.errors import analyse_result, can_analyse
+    from bench.analysis.errors import can_analyse
     from bench.cli.progress import make_reporter
-    from bench.gallery.evaluated import load_evaluated
     from bench.records.store import Store
+    from bench.verbs.errors import analyse_stored
 
     here = [
         one
@@ -64,8 +64,7 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
     with make_reporter().task("errors", len(here), unit="results") as step:
         for one in here:
             try:
-                evaluated = load_evaluated(one, places)
-                yield one.result.address, analyse_result(one.result, evaluated.truth, evaluated.found)
+                yield one.result.address, analyse_stored(one, places).analysis
             except BenchError as error:
                 say(f"note: no errors of result {one.result.address}: {error}")
             step()

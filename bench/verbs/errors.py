@@ -42,19 +42,25 @@ def analyse_results(
 
     Of a method's seeds the first is analysed. Raises RequestError, and MissingDataError where predictions are not kept.
     """
-    from bench.analysis.errors import analyse_result
-    from bench.gallery.evaluated import load_evaluated
-
     addresses = (name if isinstance(name, str) else name.address for name in names)
     found = find_each([*addresses], places, measured, protocol=protocol, track=track)
     analysed = []
     with progress.task("errors", len(found), unit="results") as step:
         for stored in found:
-            evaluated = load_evaluated(stored, places, data_options)
-            analysis = analyse_result(stored.result, evaluated.truth, evaluated.found)
-            analysed.append(AnalysedResult(stored, evaluated, analysis))
+            analysed.append(analyse_stored(stored, places, data_options))
             step()
     return analysed
+
+
+def analyse_stored(
+    stored: StoredResult, places: Places, data_options: Mapping[str, Any] = MappingProxyType({})
+) -> AnalysedResult:
+    """Analyse one stored result. Raises RequestError, and MissingDataError where predictions are not kept."""
+    from bench.analysis.errors import analyse_result
+    from bench.gallery.evaluated import load_evaluated
+
+    evaluated = load_evaluated(stored, places, data_options)
+    return AnalysedResult(stored, evaluated, analyse_result(stored.result, evaluated.truth, evaluated.found))
 
 
 def analyse_file(
