@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bench.analysis.trend import Trend
 from bench.core.boxes import FloatArray
 from bench.records.result import Result
 from bench.scoring.detection_errors import ORACLES
+from bench.site.data import escape_json
 from bench.site.paths import method_page, run_page
 from bench.tables.model import Row, Table
 from bench.tables.ranked import SeedGroup, list_values
@@ -25,9 +25,6 @@ MOST = 40
 
 Points = Sequence[tuple[float, float]]
 Intervals = Mapping[str, tuple[float, float]]
-
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-"""What could end the element that holds the data, or a line of a script."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,7 @@ class Plot:
     @property
     def json(self) -> Markup:
         """The data for a script element, in which nothing can end that element."""
-        content = json.dumps({"kind": self.kind, **self.data}, ensure_ascii=False, allow_nan=False)
-        return Markup(content.translate(_UNSAFE))
+        return Markup(escape_json({"kind": self.kind, **self.data}))
 
 
 def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
