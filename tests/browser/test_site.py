@@ -6,143 +6,20 @@ nothing; by keyboard, in the dark, on a phone.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
+from browser_cases import BOARD, COUNT, EVIL, MEASURED, PHONE, Site, chromium
 
 from bench import registry
 from bench.core.files import Places
-from bench.records.collection import StoredResult, list_results
-from bench.records.replicates import build_table, replicates_path
-from bench.records.result import Result
+from bench.records.collection import list_results
 from bench.site.build import write
-from bench.site.paths import method_page
-
-MEASURED = registry.ROOT / "results" / "measured"
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-EVIL = "<script>alert(1)</script>"
-COUNT = 1000
-NETS = ("vgg16", "resnet50", "squeezenet")
-BOARD = "protocol/voc10-det.html"
-PHONE = {"width": 390, "height": 844}
-
-
-class Site(NamedTuple):
-    """Two builds of the same results, and the pages of the published ones, one or more of each kind."""
-
-    root: Path
-    again: Path
-    pages: tuple[str, ...]
-
-
-def generated(folder: Path) -> list[StoredResult]:
-    """Results of 25 methods with 40 settings each; those of nearly the same number share a rank."""
-    bound = registry.bind(registry.protocol("voc10-det"))
-    random, known = np.random.default_rng(0), []
-    for number in range(COUNT):
-        method = EVIL if number % 25 == 0 else f"method-{number % 25}"
-        centre = random.uniform(0.2, 0.8) if number else 0.795  # so that the hostile name is among the first
-        values = centre + random.normal(0, 0.01, 60)
-        mean = float(values.mean())
-        result = Result(
-            address=f"{number:020d}",
-            protocol="voc10-det",
-            family=bound.record.family,
-            digest="d",
-            conventions=bound.conventions.model_dump(mode="json"),
-            truth_digest="t",
-            ids_digest="i",
-            dataset="voc2010",
-            split="test",
-            images=100,
-            partial=False,
-            method=method,
-            seed=0,
-            config={"net": NETS[number % 3], "lr": number},
-            predictions=str(number),
-            metrics={"mAP_area": mean},
-            higher_is_better={"mAP_area": True},
-            intervals={"mAP_area": (mean - 0.02, mean + 0.02)},
-            per_class={"mAP_area": {"cat": mean, "dog": None}},
-            created=f"2026-01-{1 + number % 28:02d}T00:00:00+00:00",
-        )
-        record = folder / f"{number}.json"
-        pq.write_table(build_table({"mAP_area": values}, 100, 0), replicates_path(record))
-        known.append(StoredResult(result, record))
-    return known
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    folder = tmp_path_factory.mktemp("site")
-    published = list_results(Places(folder / "runs"), MEASURED)
-    (folder / "records").mkdir()
-    known = [*published, *generated(folder / "records")]
-    roots = folder / "one", folder / "two"
-    for root in roots:
-        write(known, root)
-    of = [one.result for one in published]
-    pages = {f"protocol/{one.protocol}.html" for one in of} | {method_page(one.method) for one in of}
-    pages |= {f"run/{one.address}.html" for one in of} | {"index.html", BOARD, "paper/spn-2.html", "paper/melm-3.html"}
-    return Site(*roots, tuple(sorted(pages)))
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # CI is root
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with chromium() as browser:
-        yield browser
-
-
-class Seen(NamedTuple):
-    """A page, and what went wrong on it: console errors, exceptions, dialogs, requests that leave it."""
-
-    page: Any
-    wrong: list[str]
-
-
-@pytest.fixture
-def opened(browser: Any, site: Site) -> Iterator[Any]:
-    """`opened(path, ...)`: a page of the site; nothing may have gone wrong on any when the test ends."""
-    contexts, wrong = [], []
-
-    def open_(path: str, **how: Any) -> Any:
-        context = browser.new_context(offline=True, **how)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda one: None if one.url.startswith(("file://", "data:")) else wrong.append(one.url))
-        page.on("requestfailed", lambda one: wrong.append(one.url))
-        page.goto((site.root / path).as_uri())
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
 
 
 def column(page: Any, number: int) -> list[str]:
