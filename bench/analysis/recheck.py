@@ -8,15 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from bench import registry
-from bench.core.bootstrap import Metrics, class_mean
-from bench.core.files import file_digest
+from bench.core.bootstrap import Metrics, class_mean, draw_weights
+from bench.core.boxes import FloatArray
+from bench.core.files import array_digest, file_digest
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult, leave_out, require_replicates
 from bench.records.outcomes import Outcomes, read_outcomes
+from bench.records.replicates import read_replicates, replicates_path
 
 _SAME = 1e-9
+
+REDRAWN = 3
+"""Replicates that are computed again: enough to tell those of other outcomes, or in another order."""
 
 
 def require_whole(stored: StoredResult) -> StoredResult:
@@ -28,13 +34,29 @@ def require_whole(stored: StoredResult) -> StoredResult:
     path = stored.record.with_suffix(".parquet")
     if file_digest(path) != stored.result.outcomes_digest:
         raise BadFileError(path, "not the outcomes that the record was made with: score the predictions again")
-    for name, value in _summarise(stored, outcomes, path).items():
-        recorded = stored.result.metrics[name]
-        expected = np.nan if recorded is None else recorded
-        if not np.isclose(class_mean(value)[0], expected, rtol=0, atol=_SAME, equal_nan=True):
-            rule = f"{name} is {recorded}, but its outcomes give {class_mean(value)[0]}: score the predictions again"
+    drawn, replicates = _draw_first(stored)
+    for name, values in _summarise(stored, outcomes, path, drawn).items():
+        recorded, (value, *redrawn) = stored.result.metrics[name], class_mean(values)
+        if not _is_same(value, np.nan if recorded is None else recorded):
+            rule = f"{name} is {recorded}, but its outcomes give {value}: score the predictions again"
             raise BadFileError(stored.record, rule)
+        if redrawn and name in replicates and not _is_same(redrawn, replicates[name][: len(redrawn)]):
+            raise BadFileError(replicates_path(stored.record), f"its outcomes give other replicates of {name}")
     return stored
+
+
+def _is_same(values: ArrayLike, recorded: ArrayLike) -> bool:
+    return np.allclose(values, recorded, rtol=0, atol=_SAME, equal_nan=True)
+
+
+def _draw_first(stored: StoredResult) -> tuple[FloatArray, Metrics]:
+    """Return weights (b, N) of all images once, then those of the first replicates, if drawn as ours; and these."""
+    whole, images = np.ones((1, stored.result.images)), stored.result.images
+    replicates = read_replicates(stored.record)
+    first = next(draw_weights(images, REDRAWN, 0)) if images else whole
+    if replicates is None or array_digest(first[:1]) != replicates.draws:
+        return whole, {}
+    return np.concatenate([whole, first]), replicates.values
 
 
 def select_whole(
@@ -52,13 +74,13 @@ def select_whole(
     return whole
 
 
-def _summarise(stored: StoredResult, outcomes: Outcomes, path: Path) -> Metrics:
-    """Compute the metrics of a record from its outcomes. Raises BadFileError."""
+def _summarise(stored: StoredResult, outcomes: Outcomes, path: Path, weights: FloatArray) -> Metrics:
+    """Compute the metrics of a record from its outcomes, for weights (b, N). Raises BadFileError."""
     result = stored.result
     family = registry.family(result.family)
     try:
         conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
-        values = family.summarise(outcomes.table, outcomes.classes, conventions, np.ones((1, result.images)))
+        values = family.summarise(outcomes.table, outcomes.classes, conventions, weights)
         return {name: values[name] for name in result.metrics}
     except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError):
         rule = "outcomes of another version of the scoring: score the predictions again"

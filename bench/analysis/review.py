@@ -14,7 +14,7 @@ from bench.analysis.gate import GateCheck, make_table
 from bench.analysis.recheck import require_whole
 from bench.core.bootstrap import ROUNDING
 from bench.data.published import PUBLISHED
-from bench.errors import BadFileError, RequestError, format_count
+from bench.errors import BadFileError, RequestError, format_count, format_names
 from bench.records.collection import StoredResult
 from bench.records.outcomes import read_outcomes
 from bench.records.replicates import replicates_path
@@ -140,7 +140,13 @@ def _find_contradiction(result: Result, other: Result) -> str:
     return ""
 
 
-_FINDERS: Sequence[Callable[[StoredResult], str]] = (_find_gap, _find_unsaid, _find_misuse)
+def _find_forgery(stored: StoredResult) -> str:
+    from bench.analysis.origin import find_forgery  # loads the method
+
+    return find_forgery(stored.result)
+
+
+_FINDERS: Sequence[Callable[[StoredResult], str]] = (_find_gap, _find_unsaid, _find_misuse, _find_forgery)
 
 
 def make_comment(found: Review, checks: Sequence[GateCheck] | None, tolerance: float) -> tuple[str, bool]:
@@ -157,6 +163,8 @@ def make_comment(found: Review, checks: Sequence[GateCheck] | None, tolerance: f
         f"## weakloc: {verdict}",
         f"{format_count(len(found.accepted), 'result')} without objections, {wrong}; {moved}.",
     ]
+    if edited := [one.result.file_name for one in found.accepted if one.result.is_edited]:
+        lines += [f"From edited checkouts, marked §: {escape_markdown(format_names(edited))}."]
     if found.objections:
         rows = [f"- {escape_markdown(f'{record.name}: {reason}')}" for record, reason in found.objections.items()]
         lines += ["### Objections", "\n".join(rows)]

@@ -26,8 +26,9 @@ APART = (
     "config",
     "conventions",
     "provenance",
+    "keys",
 )
-"""Fields of a record that have tables of their own, or are shown beside their metric."""
+"""Fields of a record that have tables of their own, or are shown beside their metric; keys repeat the settings."""
 
 
 def make_values(one: StoredResult) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from bench.records.collection import StoredResult
 from bench.records.result import read_result
 
 GOOD = "voc07-corloc.cam.6335e8042b5c27534a1e"
-CONVENTIONS = read_result(registry.ROOT / "results" / "measured" / f"{GOOD}.json").conventions
+RECORD = read_result(registry.ROOT / "results" / "measured" / f"{GOOD}.json")
+CONVENTIONS = RECORD.conventions
 
 Folder = Path
 Damage = Callable[[Folder], object]
@@ -37,6 +38,22 @@ def edit(**fields: Any) -> Damage:
         path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields))
 
     return act
+
+
+def edit_setting(name: str, value: Any) -> Damage:
+    return edit(config={**RECORD.config, name: value})
+
+
+def edit_key(key: str, name: str, value: Any) -> Damage:
+    keys: dict[str, dict[str, Any]] = {**RECORD.keys}
+    return edit(seed=value, keys={**keys, key: {**keys[key], name: value}})
+
+
+def permute_replicates(folder: Folder) -> None:
+    """Replicates that give the same interval, of images drawn otherwise."""
+    path = folder / f"{GOOD}.replicates.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.take(pa.array([*range(1, len(table)), 0])), path)
 
 
 def change_outcomes(folder: Folder) -> None:
@@ -87,6 +104,18 @@ def test_a_good_result_passes_and_the_comment_says_so(measured: Path, capsys: py
     ("damage", "says"),
     [
         (lambda folder: (folder / f"{GOOD}.json").write_text("{"), "not a result record"),
+        (edit(method="grad-cam"), "method is grad-cam, but it was made with cam"),
+        (edit(method="largest-proposal"), "method is largest-proposal, but it was made with cam"),
+        (edit(seed=1), "seed is 1, but it was made with 0"),
+        (edit(weights="0" * 20), f"weights is {'0' * 20}, but it was made with 4cf7f2c912b0cc9ace85"),
+        (edit(dataset="voc2012"), "dataset is voc2012, but it was made with voc2007"),
+        (edit(proposals_digest="0" * 20), "proposals_digest is"),
+        (edit(keys={}), "does not hold what the address of its predictions was made of"),
+        (edit_setting("epochs", 20), "epochs is 20, but it was made with 0"),
+        (edit_setting("box_threshold", 0.3), "box_threshold is 0.3, but it was made with 0.2"),
+        (edit_setting("nosuch", 1), "its settings are not those of cam"),
+        (edit_key("training", "seed", 1), "the key of its training is that of"),
+        (permute_replicates, "its outcomes give other replicates of CorLoc"),
         (edit(address="0" * 20), "the address of its predictions, protocol and ground truth is"),
         (edit(method="cam\u001b[31m"), "control characters are not allowed"),
         (edit(metrics={"CorLoc": 0.9}), "outside of its interval"),
@@ -139,9 +168,14 @@ def test_a_result_that_contradicts_a_published_one_is_refused(measured: Path) ->
         require_reviewed(stored, other)
 
 
-def test_an_edited_checkout_passes_where_that_is_allowed(measured: Path) -> None:
+def test_an_edited_checkout_passes_where_that_is_allowed_and_is_named(
+    measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit(provenance={"revision": "a" * 40, "dirty": True, "changed": ["methods/cam.py"]})(measured)
     assert not review(measured, allow_dirty=True).objections
+    code = invoke(["gate", "--report", "md", "--allow-dirty", "--results", str(measured.parent), "--runs", "nowhere"])
+    assert code == 0
+    assert f"From edited checkouts, marked §: {GOOD}.json." in capsys.readouterr().out
 
 
 def test_every_published_result_passes() -> None:
