@@ -287,7 +287,7 @@ def _notice_absence(runs: Path, data_root: Path | None) -> None:
         raise MissingDataError("Data root", data_root, "Give the folder that the datasets are in.")
     if runs.is_dir() or context.get_parameter_source("runs") is ParameterSource.DEFAULT:
         return
-    if context.info_name in _USERS:
+    if context.info_name in _USERS and context.params.get("report") is None:  # a review is of published results alone
         raise MissingDataError("Runs folder", runs, "Give the one that the runs were made in.")
     if context.info_name in _READERS:
         say(f"Note: there is no runs folder {runs}, so none of its results is shown.")

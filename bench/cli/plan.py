@@ -180,7 +180,8 @@ def _format_total(costed: CostedPlan) -> str:
     without = f", without {unknown} of {format_count(count, 'run')}, of which nothing tells" if unknown else ""
     is_known = any(costed.trainings.values()) or not unknown
     time = f"{format_span(costed.seconds)}{without}" if is_known else "unknown: --measure takes a few steps to know"
-    lines = [f"Time in all, each training once: {time}."]
+    searches = [span for span in costed.searches.values() if span is None]
+    lines = [f"Time in all, each training once: {time}{', without region proposals' if searches and is_known else ''}."]
     if gpu is not None:
         low, middle, high = (f"{rate / 1e12:.0f}" for rate in GPU)
         rates = f"at {middle} TFLOP/s (range: {high} to {low})"

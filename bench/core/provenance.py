@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.errors import format_count
+
 PACKAGES = ("weakloc", "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "pyarrow", "pillow")
 
 
@@ -99,7 +101,7 @@ def describe_device(device: str) -> dict[str, Any]:
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
         return {"device": name, "driver": _nvidia_driver(), "cuda": torch.version.cuda}
-    return {"device": f"{_processor_name()}, {torch.get_num_threads()} threads", "driver": None}
+    return {"device": f"{_processor_name()}, {format_count(torch.get_num_threads(), 'thread')}", "driver": None}
 
 
 def _nvidia_driver() -> str | None:

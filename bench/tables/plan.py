@@ -28,6 +28,8 @@ NO_METHOD = "a system of another paper, which is no method of this project"
 _BASE, _BASE_NET, _BASE_EPOCHS = "classifier", "vgg16", 20
 """What attributions explain, where nothing else is set, and how it is trained."""
 
+_NO_NET = "the paper does not say the net"
+
 _OF_ALL = frozenset({"net", "weights", "epochs", "iterations", "batch_size", "lr", "input_size", "precision"})
 """Settings of all that learns."""
 
@@ -183,16 +185,24 @@ def change_runs(plan: Plan, changes: Changes) -> Plan:
     """Return the plan with other settings, or on other data.
 
     A setting goes to the runs that are known to have it; one of which that is not known goes to all that learn, and
-    those without it refuse it.
+    those without it refuse it. Raises UnknownNameError for one that no method has.
     """
     known = {run: _list_known(run) for run in plan.runs}
     of_some = _OF_ALL.union(*known.values())
+    if (others := {*changes.settings} - of_some) and known:
+        registry.check_settings("--set", others, registry.method(_split_name(next(iter(known)).method)[0]))
     changed = {
         run: _change_run(run, changes, [key for key in changes.settings if key in own | _OF_ALL or key not in of_some])
         for run, own in known.items()
     }
-    cells = [cell if cell.run is None else replace(cell, run=changed[cell.run]) for cell in plan.cells]
+    cells = [cell if cell.run is None else _change_cell(cell, changed[cell.run], changes) for cell in plan.cells]
     return replace(plan, cells=_mark_shared(cells))
+
+
+def _change_cell(cell: PlannedCell, run: PlannedRun, changes: Changes) -> PlannedCell:
+    """Return a cell with another run; what the paper leaves open and the user has set is no note."""
+    notes = (note for note in cell.notes if not (note.startswith(_NO_NET) and "net" in changes.settings))
+    return replace(cell, run=run, notes=tuple(notes))
 
 
 def _list_known(run: PlannedRun) -> set[str]:
@@ -350,7 +360,7 @@ def _list_notes(number: Reported) -> Iterable[str]:
     """List what the paper leaves open of a number, so that what is measured may be something else."""
     usual = _list_usual_settings(str(number.method), str(_read_protocol(str(number.protocol))["dataset"]))
     if number.net is None and "net" in usual:
-        yield f"the paper does not say the net; planned with {usual['net']}"
+        yield f"{_NO_NET}; planned with {usual['net']}"
     if number.uncertain:
         yield "the paper does not settle what was measured: see the notes of the table's file"
     if usual and _split_name(str(number.method))[0] not in read_recipes():

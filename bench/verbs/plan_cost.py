@@ -37,6 +37,9 @@ OTHER_SPLITS = {
 FROM_FILES = ("cnn-s", "vgg-f")
 """Nets whose ImageNet weights nobody can download for the user."""
 
+WITHOUT_WEIGHTS = ("tiny",)
+"""Nets of which no weights are published."""
+
 _FILES = {"googlenetgap": "googlenet", "vgg16-stride8": "vgg16"}
 """Nets with the file of another."""
 
@@ -324,6 +327,9 @@ def _list_missing(run: PlannedRun, sizes: SplitSizes) -> Iterable[str]:
 
 
 def _list_missing_weights(net: str) -> Iterable[str]:
+    if net in WITHOUT_WEIGHTS:
+        yield f"weights: {net} has none (--set weights=none)"
+        return
     if net in FROM_FILES:
         yield f"weights: {net} (from a published file: --weights FILE)"
         return

@@ -12,7 +12,7 @@ import pytest
 from bench.core.files import Places
 from bench.execution.step_cost import Span, StepCost, write_cost
 from bench.verbs.plan import make_plan, make_requests
-from bench.verbs.plan_cost import FROM_FILES, compute_run_key
+from bench.verbs.plan_cost import FROM_FILES, WITHOUT_WEIGHTS, compute_run_key
 from slurm.submission import find
 
 Here = Callable[..., Any]
@@ -57,6 +57,7 @@ def test_all_tables_are_planned_at_once_and_every_number_is_counted(here: Here) 
     [
         ((), "expected a paper's table, such as melm-2, or --all"),
         (("melm-2", "--all"), "expected a paper's table, such as melm-2, or --all"),
+        (("melm-2", "--set", "nosuch=3"), "Unknown setting in --set 'nosuch'"),
         (("melm-22",), "Unknown table 'melm-22'. Did you mean: melm-2"),
         (("melm-2", "--columns", "0.2"), "No column '0.2' has a number here: it has τ: 0.1, τ: 0.3"),
         (("--all", "--rows", "1"), "--rows and --columns are of one table"),
@@ -127,6 +128,12 @@ def test_a_try_out_changes_every_run_that_learns_and_merges_those_that_become_al
     assert (request.data, dict(request.settings), request.recipe) == ("shapes", {"net": "tiny", "epochs": "1"}, "paper")
 
 
+def test_a_try_out_with_a_net_of_its_own_is_not_said_to_have_another(here: Here) -> None:
+    said = here("plan", "melm-2", "--data", "shapes", "--set", "net=tiny").out
+    assert "the paper does not say the net" not in said
+    assert "missing here: weights: tiny has none (--set weights=none) (6 runs)" in said
+
+
 def test_a_table_is_submitted_as_it_is_planned_and_its_cells_are_followed(
     here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -178,6 +185,9 @@ def test_nets_whose_weights_cannot_be_downloaded_are_those_without_a_source() ->
 
     assert {*FROM_FILES} == {
         name for name, net in NETS.items() if not net.torchvision and not net.package and net.layouts
+    }
+    assert {*WITHOUT_WEIGHTS} == {
+        name for name, net in NETS.items() if not net.torchvision and not net.package and not net.layouts
     }
 
 

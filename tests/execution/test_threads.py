@@ -96,7 +96,7 @@ def test_an_unfinished_training_goes_on_with_its_threads(places: Places, monkeyp
     assert threads == "3 threads"
     assert len(list((places.runs / "trainings").iterdir())) == 1
     again, said, threads = ran(places, flip_test=True)  # only predicted: by any number
-    assert (len(said), threads, again.training) == (1, "1 threads", result.training)
+    assert (len(said), threads, again.training) == (1, "1 thread", result.training)
 
 
 def test_predictions_are_found_without_the_weights_that_made_them(
