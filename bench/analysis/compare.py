@@ -260,7 +260,7 @@ def _by_class(a: Side, b: Side, *, paired: bool) -> dict[str, dict[str, Differen
     both = [name for name in ours[0] if all(name in one for one in (*ours, *theirs))]
     if not both:
         return {}
-    draws = [[_draws_by_class(one) for one in side] for side in (a, b)]
+    draws = [[draw_classes(one) for one in side] for side in (a, b)]
     return {
         name: _differences(
             (_average([one[name] for one in ours]), _average([one[name] for one in theirs])),
@@ -271,8 +271,8 @@ def _by_class(a: Side, b: Side, *, paired: bool) -> dict[str, dict[str, Differen
     }
 
 
-def _draws_by_class(one: StoredResult) -> dict[str, Draws]:
-    """Replicates of each metric and class, from outcomes.
+def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]:
+    """Draw replicates of each metric and class, from outcomes; fewer are the first of more.
 
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
     """
@@ -295,7 +295,7 @@ def _draws_by_class(one: StoredResult) -> dict[str, Draws]:
         expected = [np.nan if value is None else value for value in recorded.values()]
         if not np.allclose(whole[name][0], expected, rtol=0, atol=_SAME, equal_nan=True):
             raise BadFileError(path, _OLD)
-    drawn = bootstrap(summarise, result.images, replicates=DRAWS, seed=0)
+    drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
     return {name: dict(zip(classes, drawn[name].T, strict=True)) for name in result.per_class}
 
 

@@ -18,9 +18,9 @@ from bench.analysis.errors import ErrorAnalysis
 from bench.core.files import atomic_folder
 from bench.errors import RequestError
 from bench.records.collection import StoredResult
-from bench.site import index, method, protocol, run
+from bench.site import compare_page, index, method, protocol, run
 from bench.site.parts import UP, make_boards, markup
-from bench.site.paths import method_page, paper_page, pictures_page, protocol_page, run_page
+from bench.site.paths import data_file, method_page, paper_page, pictures_page, protocol_page, run_page
 from bench.tables.leaderboards import match_tables, with_measured
 
 HERE = Path(__file__).parent
@@ -99,6 +99,9 @@ def make_pages(
     for one in known:
         shown = pictures_page(one.result.address) if one.result.address in pictures else ""
         made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.make_values(one))
+        made[data_file(one.result.address)] = compare_page.make_result_file(one, errors.get(one.result.address))
+    made[compare_page.PAGE] = render("compare.html", "", title="Compare runs")
+    made[compare_page.INDEX] = compare_page.make_index_file(ranked, known)
     for name, (table, measured) in found.items():
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
         words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}

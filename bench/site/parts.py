@@ -55,11 +55,12 @@ def list_groups(table: Table, results: Mapping[str, Result]) -> list[SeedGroup]:
 
 
 def _link_row(row: Row, results: SeedGroup, column: int) -> Row:
-    """Link the name to the method, and the first number to its run if there is exactly one."""
+    """Link the name to the method, and the first number to its run if there is exactly one; name the results."""
     cells = list(row)
     if column and len(results) == 1:
         cells[column] = replace(cells[column], link=UP + run_page(results[0].address))
-    cells[0] = replace(cells[0], link=UP + method_page(results[0].method))
+    named = {"results": " ".join(result.address for result in results)}
+    cells[0] = replace(cells[0], link=UP + method_page(results[0].method), extra=named)
     return tuple(cells)
 
 
@@ -80,7 +81,13 @@ def _make_run_row(result: Result, name: str) -> Row:
     seed = "" if result.seed is None else str(result.seed)
     where = result.evaluated_on
     return (
-        Cell(name, name, (EDITED,) * result.is_edited, link=UP + run_page(result.address)),
+        Cell(
+            name,
+            name,
+            (EDITED,) * result.is_edited,
+            link=UP + run_page(result.address),
+            extra={"results": result.address},
+        ),
         Cell(result.protocol, result.protocol, link=UP + protocol_page(result.protocol)),
         Cell(where, where),
         Cell(result.seed, seed),

@@ -28,6 +28,11 @@ def paper_page(name: str) -> str:
     return f"paper/{_file(name)}.html"
 
 
+def data_file(address: str) -> str:
+    """Return the path of a result's data file."""
+    return f"data/{_file(address)}.js"
+
+
 def _file(name: str) -> str:
     """Make a safe file name, different for different names."""
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)

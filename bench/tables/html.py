@@ -12,7 +12,8 @@ from bench.tables.model import Cell, Row, Table
 def html(table: Table) -> str:
     """Format a table for a page: the best of each column is `<strong>`, a group a `<tbody>`, and all text is escaped.
 
-    A column of words has the class `word`; a row is of the class that its first cell's `row` says, if any.
+    A column of words has the class `word`; a row is of the class that its first cell's `row` says, and
+    names its `results`, if there are any.
     """
     kinds = [_kind(table, column) for column in range(len(table.columns))]
     body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, kinds))
@@ -51,8 +52,9 @@ def _section(group: str, rows: tuple[Row, ...], kinds: list[str]) -> Iterator[st
         yield f'<tr><th colspan="{len(kinds)}" scope="rowgroup">{escape(group)}</th></tr>'
     for first, *others in rows:
         cells = "".join(f"<td{kind}>{_format_cell(cell)}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
-        kind = f' class="{escape(str(first.extra["row"]))}"' if "row" in first.extra else ""
-        yield f'<tr{kind}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
+        known = {"class": first.extra.get("row"), "data-results": first.extra.get("results")}
+        said = "".join(f' {name}="{escape(str(value))}"' for name, value in known.items() if value is not None)
+        yield f'<tr{said}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
     yield "</tbody>"
 
 

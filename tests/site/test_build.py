@@ -91,6 +91,8 @@ def test_there_is_a_page_for_everything(found: dict[str, str]) -> None:
     kinds = [name.partition("/")[0] for name in found]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "index.html": 1,
+        "compare.html": 1,
+        "data": 3 + 1,
         "protocol": len(registry.protocols()),
         "method": len(registry.methods()) + 1,
         "run": 3,
@@ -140,11 +142,11 @@ def test_what_is_vendored_is_what_the_page_of_its_making_says() -> None:
 def test_nothing_that_a_record_says_is_markup_or_a_path(
     known: list[StoredResult], found: dict[str, str], tmp_path: Path
 ) -> None:
-    for text in found.values():
+    for name, text in found.items():
         for script in _Page(text).scripts:
-            own = {"site.js", "plot.js", "plots.js"}
+            own = {"site.js", "plot.js", "plots.js", "data.js", "choose.js", "compare.js"}
             assert (script.get("src") or "").removeprefix("../") in own or script == {"type": "application/json"}
-        assert "script-src 'self'" in text
+        assert "script-src 'self'" in text or name.startswith("data/")
     assert not [name for name, text in found.items() if "<script>" in text or 'alert("x")' in text]
     assert "&lt;script&gt;alert" in found["protocol/voc07-point.html"]
     out = tmp_path / "site" / "out"

@@ -145,6 +145,47 @@ function trend(data, width) {
   });
 }
 
+function makeLegend(colours) {
+  const legend = document.createElement("p");
+  legend.className = "legend";
+  for (const [name, colour] of colours) {
+    const mark = document.createElement("span");
+    mark.style.background = colour;
+    legend.append(mark, ` ${name} `);
+  }
+  return legend;
+}
+
+function differences(data, width) {
+  const names = [...new Set(data.points.map((point) => point.name))], series = [...new Set(data.points.map((point) => point.series))];
+  const step = 12 / series.length;
+  const describeDifference = (p) => [
+    p.name, p.series, `${p.value > 0 ? "+" : ""}${p.value.toFixed(1)}${p.low === null ? "" : ` [${p.low.toFixed(1)}, ${p.high.toFixed(1)}]`}`,
+  ].filter(Boolean).join("\n");
+  const isClear = (p) => p.low > 0 || p.high < 0;
+  const drawn = Plot.plot({
+    width, marginLeft: margin(names), marginTop: 8, marginRight: 16, marginBottom: 40, height: 54 + (14 + 8 * series.length) * names.length,
+    x: { label: data.label, labelAnchor: "center", grid: true, nice: true },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    marks: [
+      Plot.ruleX([0], { stroke: "currentColor" }),
+      ...series.flatMap((name, at) => {
+        const points = data.points.filter((point) => point.series === name), dy = (at - (series.length - 1) / 2) * step;
+        const colour = SERIES[at % SERIES.length];
+        return [
+          Plot.link(points.filter((p) => p.low !== null), { x1: "low", x2: "high", y1: "name", y2: "name", stroke: colour, strokeWidth: 2, dy }),
+          Plot.dot(points, {
+            x: "value", y: "name", r: 4, stroke: colour, fill: (p) => (isClear(p) ? colour : "var(--page)"), dy,
+            title: describeDifference, tip: true,
+          }),
+        ];
+      }),
+    ],
+  });
+  if (series.length > 1) drawn.legendOfKinds = makeLegend(series.map((name, at) => [name, SERIES[at % SERIES.length]]));
+  return drawn;
+}
+
 const KINDS = {
   correct: "#2a78b5", "wrong class": "#8c564b", group: "#9467bd", part: "#e3a008", context: "#d1495b", missed: "#8a8f98",
   loose: "#5aa469", classification: "#8c564b", localization: "#e3a008", both: "#9467bd", duplicate: "#5aa469",
@@ -165,18 +206,11 @@ function errors(data, width) {
       }),
     ],
   });
-  const legend = document.createElement("p");
-  legend.className = "legend";
-  for (const kind of kinds) {
-    const mark = document.createElement("span");
-    mark.style.background = KINDS[kind];
-    legend.append(mark, ` ${kind} `);
-  }
-  drawn.legendOfKinds = legend;
+  drawn.legendOfKinds = makeLegend(kinds.map((kind) => [kind, KINDS[kind]]));
   return drawn;
 }
 
-const DRAW = { errors, lines, trend, intervals, classes, costs };
+const DRAW = { differences, errors, lines, trend, intervals, classes, costs };
 
 function draw(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
@@ -206,3 +240,18 @@ addEventListener("resize", () => {
   requestAnimationFrame(() => drawn.forEach(draw));
 });
 addEventListener("beforeprint", () => document.querySelectorAll("figure.plot").forEach(draw));
+
+// Makes a figure that scripts add to a page, as templates/parts.html has it.
+function addPlot(kind, title, summary, data) {
+  const figure = document.createElement("figure"), said = document.createElement("figcaption");
+  const room = document.createElement("div"), held = document.createElement("script");
+  figure.className = "plot";
+  figure.dataset.summary = summary;
+  said.append(title);
+  room.className = "drawn";
+  held.type = "application/json";
+  held.textContent = JSON.stringify({ kind, ...data });
+  figure.append(said, room, held);
+  observer.observe(figure);
+  return figure;
+}
