@@ -119,7 +119,7 @@ def refuse_idle(cls: MethodClass, config: BaseConfig, settings: Mapping[str, Res
         value, default = getattr(config, key), cls.Config.model_fields[key].default
         if key in settings and settings[key].origin == USER and value not in (default, implied.get(key, default)):
             shown = f"{key}={_format_value(value)}"
-            raise RequestError(f"{cls.name}: {shown} has no effect: it needs {need}. Set that, or leave {key} out.")
+            raise RequestError(f"{cls.name}: {shown} has an effect only with {need}. Change that, or leave {key} out.")
 
 
 def _parse_value(info: FieldInfo, value: Any) -> Any:
