@@ -17,11 +17,16 @@ def log_path(record: Path) -> Path:
     return record.with_suffix(f".{LOG}")
 
 
-def read_training_log(stored: StoredResult) -> list[dict[str, float]]:
-    """Read the figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); empty without a log. Raises BadFileError."""
+def find_log(stored: StoredResult) -> Path | None:
+    """Find the log beside a record, or in the runs folder that it lies in; None without one."""
     trainings = stored.record.parent.parent / "trainings"
     paths = [log_path(stored.record), *(path_below(trainings, name) / LOG for name in [stored.result.training] if name)]
-    path = next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_training_log(stored: StoredResult) -> list[dict[str, float]]:
+    """Read the figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); empty without a log. Raises BadFileError."""
+    path = find_log(stored)
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path else []
         figures = [{str(key): float(value) for key, value in json.loads(line).items()} for line in lines]

@@ -1,38 +1,32 @@
-"""The static site of results: every page by its path. The same results give the same bytes.
+"""The static site of results: every file by its path. The same results give the same bytes.
 
-Pages load only `site.css` and `site.js` from the same folder, and are readable without the latter.
+Pages load only files from the same folder, and are readable without any. To add a page or another file, yield a
+`SiteFile` of it from a function in `PARTS`: its path, what it depends on (`Material.depend_on`, for results and code),
+and how its content is made, which happens only if the earlier site has none that depends on the same.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from bench import registry
 from bench.analysis.errors import ErrorAnalysis
-from bench.core.files import atomic_folder
-from bench.errors import RequestError
 from bench.records.collection import StoredResult
 from bench.site import compare_page, index, method, protocol, run
-from bench.site.parts import UP, make_boards, markup
+from bench.site.folder import Earlier, SiteFile, read_earlier, write_folder
+from bench.site.material import HERE, Material, gather
+from bench.site.parts import UP, markup
 from bench.site.paths import data_file, method_page, paper_page, pictures_page, protocol_page, run_page
-from bench.tables.leaderboards import match_tables, with_measured
-
-HERE = Path(__file__).parent
+from bench.tables.leaderboards import with_measured
 
 NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 NO_ERRORS: Mapping[str, ErrorAnalysis] = MappingProxyType({})
 
 WIDE = 12
 """A paper's table with more columns is set in small type."""
-
-_MARK = ".weakloc-site"
-"""The file that lists the files of a site, so that the next one may replace it."""
 
 
 def write(
@@ -46,31 +40,8 @@ def write(
     pictures: page of a result's pictures (`bench.site.sheet`), by address; errors: its kinds of errors. Raises
     RequestError if the folder holds anything but a site.
     """
-    _check_replaceable(out)
-    files = {
-        **make_pages(known, pictures, errors),
-        **{path.name: path.read_text(encoding="utf-8") for path in (HERE / "assets").iterdir()},
-    }
-    with atomic_folder(out.resolve()) as fresh:
-        for name, text in {**files, _MARK: "\n".join(sorted(files))}.items():
-            (fresh / name).parent.mkdir(exist_ok=True)
-            (fresh / name).write_text(text, encoding="utf-8")  # not atomic, because the whole folder is
-    return [out / name for name in sorted(files)]
-
-
-def _check_replaceable(out: Path) -> None:
-    folder = out.resolve()
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{out} is a file: give a folder.")
-    if Path.cwd().is_relative_to(folder):
-        raise RequestError(
-            f"{out} is or contains the working directory: give a folder inside it, such as {out / 'site'}."
-        )
-    mark = folder / _MARK
-    written = {_MARK, *(mark.read_text(encoding="utf-8").splitlines() if mark.is_file() else ())}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if others := sorted(there - written):
-        raise RequestError(f"{out} contains {others[0]}, which `report` did not write: give another folder.")
+    earlier = read_earlier(out)
+    return write_folder(out, list_files(gather(known, pictures, errors, earlier)), earlier)
 
 
 def make_pages(
@@ -78,50 +49,103 @@ def make_pages(
     pictures: Mapping[str, str] = NO_PICTURES,
     errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
 ) -> dict[str, str]:
-    """Make every page: the index, and one for each protocol, method, paper's table and result."""
-    known = sorted(known, key=lambda one: (one.result.created, one.result.address))
-    results = [one.result for one in known]
-    render, ranked, found = make_renderer(), make_boards(known), match_tables(known)
-    protocols = {one.name: one.summary for one in registry.protocols().values()}
-    methods = dict.fromkeys(sorted({result.method for result in results}), "Predictions from elsewhere.")
-    methods |= {one.name: one.summary for one in registry.methods().values()}
-    made = {
-        "index.html": render(
-            "index.html", "", **index.make_values(protocols, dict(sorted(methods.items())), ranked, found, known)
-        )
-    }
-    for name in protocols:
-        printed = {paper: table.title for paper, (table, _) in found.items() if name in table.protocols()}
-        values = protocol.make_values(name, ranked, results, printed, errors)
-        made[protocol_page(name)] = render("protocol.html", UP, **values)
-    for name, line in methods.items():
-        made[method_page(name)] = render("method.html", UP, **method.make_values(name, line, ranked, known, found))
-    for one in known:
-        shown = pictures_page(one.result.address) if one.result.address in pictures else ""
-        made[run_page(one.result.address)] = render("run.html", UP, pictures=shown, **run.make_values(one))
-        made[data_file(one.result.address)] = compare_page.make_result_file(one, errors.get(one.result.address))
-    made[compare_page.PAGE] = render("compare.html", "", title="Compare runs")
-    made[compare_page.INDEX] = compare_page.make_index_file(ranked, known)
-    for name, (table, measured) in found.items():
+    """Make every file of text: the index, and a page for each protocol, method, paper's table and result."""
+    files = list_files(gather(known, pictures, errors, Earlier(Path())))
+    return {file.path: made for file in files if isinstance(made := file.make(), str)}
+
+
+def list_files(material: Material) -> Iterator[SiteFile]:
+    """List the files of a site."""
+    for part in PARTS:
+        yield from part(material)
+
+
+def _list_assets(material: Material) -> Iterator[SiteFile]:
+    for path in sorted((HERE / "assets").iterdir()):
+        yield SiteFile(path.name, material.depend_on(()), partial(Path, path))
+
+
+def _list_index(material: Material) -> Iterator[SiteFile]:
+    def make() -> str:
+        return material.render("index.html", "", **index.make_values(material))
+
+    yield SiteFile("index.html", material.depend_on(material.results), make)
+
+
+def _list_protocols(material: Material) -> Iterator[SiteFile]:
+    def make(name: str) -> str:
+        return material.render("protocol.html", UP, **protocol.make_values(name, material))
+
+    for name in material.protocols:
+        own = [result for result in material.results if result.protocol == name]
+        errors = [str(asdict(material.errors[one.address])) for one in own if one.address in material.errors]
+        yield SiteFile(protocol_page(name), [material.depend_on(own), errors], partial(make, name))
+
+
+def _list_methods(material: Material) -> Iterator[SiteFile]:
+    """List the page of each method, which shows its places among others."""
+
+    def make(name: str, summary: str) -> str:
+        return material.render("method.html", UP, **method.make_values(name, summary, material))
+
+    for name, summary in material.methods.items():
+        places = {(one.protocol, one.dataset) for one in material.results if one.method == name}
+        others = [one for one in material.results if (one.protocol, one.dataset) in places]
+        yield SiteFile(method_page(name), material.depend_on(others), partial(make, name, summary))
+
+
+def _list_runs(material: Material) -> Iterator[SiteFile]:
+    def make(one: StoredResult, pictures: str) -> str:
+        return material.render("run.html", UP, pictures=pictures, **run.make_values(one))
+
+    for one in material.known:
+        address = one.result.address
+        pictures = pictures_page(address) if address in material.pictures else ""
+        yield SiteFile(run_page(address), [material.depend_on([one.result]), pictures], partial(make, one, pictures))
+
+
+def _list_compared(material: Material) -> Iterator[SiteFile]:
+    """List the page that compares runs, and the data files that it loads."""
+
+    def make() -> str:
+        return material.render("compare.html", "", title="Compare runs")
+
+    index_file = partial(compare_page.make_index_file, material.boards, material.known)
+    yield SiteFile(compare_page.PAGE, material.depend_on(()), make)
+    yield SiteFile(compare_page.INDEX, material.depend_on(material.results), index_file)
+    for one in material.known:
+        errors = material.errors.get(one.result.address)
+        depends = [material.depend_on([one.result]), errors and str(asdict(errors))]
+        data = partial(compare_page.make_result_file, one, errors)
+        yield SiteFile(data_file(one.result.address), depends, data)
+
+
+def _list_papers(material: Material) -> Iterator[SiteFile]:
+    def make(name: str) -> str:
+        table, measured = material.found[name]
         words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
         words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}
         shown = markup(with_measured(table, measured))
-        made[paper_page(name)] = render("paper.html", UP, **words, table=shown, notes=table.notes)
-    return made | {pictures_page(address): page for address, page in pictures.items()}
+        return material.render("paper.html", UP, **words, table=shown, notes=table.notes)
+
+    for name, table in material.papers.items():
+        named = {row.method.partition(":")[0] for row in table.rows if row.method}
+        own = [result for result in material.results if result.method in named]
+        yield SiteFile(paper_page(name), material.depend_on(own), partial(make, name))
 
 
-def make_renderer() -> Any:
-    """Return `render(template, root, **values)`, which escapes all values; `root` is the path to the index."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda data: b64encode(data).decode()
+def _list_pictures(material: Material) -> Iterator[SiteFile]:
+    for address, page in material.pictures.items():
+        yield SiteFile(pictures_page(address), page, partial(str, page))
 
-    def render(template: str, root: str, **values: Any) -> str:
-        return environment.get_template(template).render(root=root, **values) + "\n"
 
-    return render
+PARTS: tuple[Callable[[Material], Iterator[SiteFile]], ...] = (
+    _list_assets,
+    _list_index,
+    _list_protocols,
+    _list_methods,
+    _list_runs,
+    _list_compared,
+    _list_papers,
+    _list_pictures,
+)

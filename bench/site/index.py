@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from bench.records.collection import StoredResult
 from bench.records.result import OTHER_IMAGES
 from bench.site.method import Found
 from bench.site.parts import Board, list_groups, markup
@@ -16,8 +15,10 @@ from bench.site.plots import Plot, find_role, plot_intervals
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
-from bench.tracks.leaderboards import make_leaderboards
-from bench.tracks.track import Track, list_tracks, read_track
+from bench.tracks.track import Track
+
+if TYPE_CHECKING:
+    from bench.site.material import Material
 
 Lines = Mapping[str, str]
 
@@ -28,32 +29,30 @@ BEST = ("protocol", "on", "best", "metric", "per cent", "methods", "results")
 PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
 
 
-def make_values(
-    protocols: Lines, methods: Lines, boards: Sequence[Board], found: Found, known: Sequence[StoredResult]
-) -> dict[str, Any]:
-    """Return the template's values; protocols and methods by name, with their summaries."""
-    results = [result for board in boards for row in board.of for result in row]
+def make_values(material: Material) -> dict[str, Any]:
+    """Return the template's values."""
+    results = [result for board in material.boards for row in board.of for result in row]
+    methods = dict(sorted(material.methods.items()))
     by_method = _list_rows(methods, method_page, (result.method for result in results))
-    by_protocol = _list_rows(protocols, protocol_page, (result.protocol for result in results))
+    by_protocol = _list_rows(material.protocols, protocol_page, (result.protocol for result in results))
     return {
         "title": "weakloc",
         "results": len(results),
-        "tracks": _draw_tracks(known),
-        "best": markup(_make_table("Leaderboards: the best of each", BEST, map(_make_best_row, boards)))
-        if boards
+        "tracks": _draw_tracks(material),
+        "best": markup(_make_table("Leaderboards: the best of each", BEST, map(_make_best_row, material.boards)))
+        if material.boards
         else "",
         "methods": markup(_make_table("Methods", ("method", "what it is", "results"), by_method)),
         "protocols": markup(_make_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
-        "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(found))),
+        "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(material.found))),
     }
 
 
-def _draw_tracks(known: Sequence[StoredResult]) -> list[tuple[Track, list[tuple[str, str, Plot]]]]:
+def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, Plot]]]]:
     """Draw the first leaderboards of each track that compares methods which learn, the one with most rows first."""
-    tracks = [(track, make_leaderboards(track, known)) for track in map(read_track, list_tracks())]
-    results = {one.result.address: one.result for one in known}
+    results = {result.address: result for result in material.results}
     drawn = []
-    for track, tables in sorted(tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
+    for track, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
         plots = []
         for table in tables[:MOST_BOARDS]:
             rows = list_groups(table, results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.analysis.trend import make_table, trends
@@ -22,6 +22,9 @@ from bench.tables.numbers import format_difference, percent
 from bench.tables.reported import Reported, ReportedTable
 from bench.tables.verdict import SIGNS
 
+if TYPE_CHECKING:
+    from bench.site.material import Material
+
 Found = Mapping[str, tuple[ReportedTable, Matches]]
 """The papers' tables by name, with their measured results."""
 
@@ -29,11 +32,9 @@ AGAINST = ("table", "row", "column", "reported", "measured", "difference", "not 
 MEASURED = AGAINST.index("measured")
 
 
-def make_values(
-    name: str, summary: str, boards: Sequence[Board], known: Sequence[StoredResult], found: Found
-) -> dict[str, Any]:
+def make_values(name: str, summary: str, material: Material) -> dict[str, Any]:
     """Return the template's values."""
-    own = [one for one in known if one.result.method == name]
+    own, found = [one for one in material.known if one.result.method == name], material.found
     results = [one.result for one in own]
     repeated = [trend for trend in trends(results) if len(trend.points) > 1]
     reported = [row for table in found for row in _list_reported(table, *found[table], name)]
@@ -41,7 +42,7 @@ def make_values(
     return {
         "title": name,
         "summary": summary,
-        "boards": [markup(table) for board in boards if (table := _select_rows(board, name)).rows],
+        "boards": [markup(table) for board in material.boards if (table := _select_rows(board, name)).rows],
         "variants": markup(_list_variants(name, results, found)),
         "reported": markup(_make_comparison(reported)) if reported else "",
         "trends": [(plot_trend(trend), markup(make_table(trend))) for trend in repeated],

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench.records.collection import StoredResult
-from bench.records.result import SYNTHETIC, Result
+from bench.records.result import Result
 from bench.site.paths import method_page, protocol_page, run_page
 from bench.tables.caveats import EDITED, explain_caveats
 from bench.tables.html import html
@@ -33,13 +33,8 @@ class Board:
     of: tuple[SeedGroup, ...]
 
 
-def make_boards(known: Sequence[StoredResult]) -> list[Board]:
-    """Build the leaderboard of each protocol and dataset with results, real data first."""
-    places = {(one.result.protocol, one.result.dataset) for one in known}
-    return [_make_board(*place, known) for place in sorted(places, key=lambda place: (place[0], place[1] in SYNTHETIC))]
-
-
-def _make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
+def make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
+    """Build the leaderboard of a protocol on a dataset, with links."""
     made = board(protocol, dataset, known)
     table, results = add_columns(made), {one.result.address: one.result for one in known}
     of = list_groups(made, results)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.analysis.errors import ErrorAnalysis
 from bench.analysis.trend import trends
-from bench.records.result import Result
 from bench.site.parts import UP, Board, list_runs, make_text_table, markup
 from bench.site.paths import method_page, paper_page
 from bench.site.plots import Plot, plot_classes, plot_costs, plot_errors, plot_intervals, plot_trend
 
+if TYPE_CHECKING:
+    from bench.site.material import Material
 
-def make_values(
-    name: str,
-    boards: Sequence[Board],
-    results: Sequence[Result],
-    printed: Mapping[str, str],
-    errors: Mapping[str, ErrorAnalysis],
-) -> dict[str, Any]:
-    """Return the template's values; `printed`: titles of the paper tables with its numbers; errors: by address."""
+
+def make_values(name: str, material: Material) -> dict[str, Any]:
+    """Return the template's values."""
     record = registry.protocol(name)
     switches = [(key, str(value), record.sources.get(key, "")) for key, value in record.conventions.items()]
-    own = [result for result in results if result.protocol == name]
+    own = [result for result in material.results if result.protocol == name]
+    boards = [board for board in material.boards if board.protocol == name]
+    papers = {paper: table.title for paper, table in material.papers.items() if name in table.protocols()}
     repeated = [trend for trend in trends(own) if len(trend.points) > 1]
     return {
         "title": name,
         "record": record,
-        "boards": [(markup(board.table), _draw_board(board, errors)) for board in boards if board.protocol == name],
+        "boards": [(markup(board.table), _draw_board(board, material.errors)) for board in boards],
         "switches": markup(make_text_table("Conventions", ("convention", "value", "source"), switches)),
-        "papers": [(table, UP + paper_page(table), title) for table, title in printed.items()],
+        "papers": [(table, UP + paper_page(table), title) for table, title in papers.items()],
         "trends": [(plot_trend(trend), UP + method_page(trend.points[0].results[0].method)) for trend in repeated],
         "runs": markup(list_runs(own)),
     }

@@ -10,7 +10,7 @@ from bench.errors import format_count
 from bench.gallery.contact_sheet import Sheet
 from bench.gallery.data_sheet import SplitSample
 from bench.gallery.image_card import Example
-from bench.site.build import HERE, make_renderer
+from bench.site.material import HERE, make_renderer
 
 COLOURS = (
     "Green: ground truth. Blue: hit. Red: miss. Yellow: other boxes of the class. Maps: blue is their minimum, red "

@@ -52,13 +52,15 @@ def with_measured(table: ReportedTable, found: Matches) -> Table:
     return table_beside(table, found, directions)
 
 
-def match_tables(known: Sequence[StoredResult]) -> dict[str, tuple[ReportedTable, Matches]]:
-    """Every paper table by name, with what was measured of it."""
+def match_tables(
+    known: Sequence[StoredResult], tables: Mapping[str, ReportedTable] | None = None
+) -> dict[str, tuple[ReportedTable, Matches]]:
+    """Every paper table by name, with what was measured of it. tables: all, where they are loaded already."""
     from bench.tables.reported import load_table
 
     names = registry.protocols().keys() & {one.result.protocol for one in known}
     bound = {name: registry.bind(registry.protocol(name)) for name in names}
-    tables = {name: load_table(name) for name in reported_tables()}
+    tables = tables or {name: load_table(name) for name in reported_tables()}
     return {name: (table, _matches(table, known, bound)) for name, table in tables.items()}
 
 

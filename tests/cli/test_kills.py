@@ -22,6 +22,7 @@ from bench.records.names import compute_address
 from bench.records.replicates import replicates_path
 from bench.records.result import list_records, read_result, write_result
 from bench.site import build
+from bench.site.folder import SiteFile
 
 MEASURED = registry.ROOT / "results" / "measured"
 CHOSEN = ("voc07-corloc.cam.6335e8042b5c27534a1e", "voc07-corloc.danet.9f428e9b82ab3b2b81ad")
@@ -110,9 +111,13 @@ def test_accepting_baselines(root: Path) -> None:
     }
 
 
+def list_texts(pages: dict[str, str]) -> list[SiteFile]:
+    return [SiteFile(path, text, partial(str, text)) for path, text in pages.items()]
+
+
 def test_the_site_is_the_old_one_or_the_new_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site, pages = root / "site", {"index.html": "old", "run/a.html": "old"}
-    monkeypatch.setattr(build, "make_pages", lambda *_: pages)
+    monkeypatch.setattr(build, "list_files", lambda _: list_texts(pages))
     build.write([], site)
     old = read_state(site)
     pages |= {"index.html": "new", "run/b.html": "new"}
@@ -126,17 +131,16 @@ def test_the_site_is_the_old_one_or_the_new_one(root: Path, monkeypatch: pytest.
 
 
 def test_a_site_that_was_moved_aside_comes_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "page"})
+    monkeypatch.setattr(build, "list_files", lambda _: list_texts({"index.html": "page"}))
     build.write([], root / "site")
     renames = [at for at in range(1, 40) if run_child(lambda: build.write([], root / "site"), root, at)[0] == KILLED]
     assert renames
     for at in renames:
         run_child(lambda: build.write([], root / "site"), root, at)
-        fails: Callable[..., dict[str, str]] = lambda *_: {"a/../../x": "b"} | {"\0": ""}  # noqa: E731
-        monkeypatch.setattr(build, "make_pages", fails)
+        monkeypatch.setattr(build, "list_files", lambda _: list_texts({"a/../../x": "b", "\0": ""}))
         assert run_child(lambda: build.write([], root / "site"), root)[0] != 0
         assert (root / "site" / "index.html").read_text() == "page"
-        monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "page"})
+        monkeypatch.setattr(build, "list_files", lambda _: list_texts({"index.html": "page"}))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tune_cases import write_tunable
 from bench import registry
 from bench.cli.main import invoke
 from bench.site import build
+from bench.site.folder import SiteFile
 
 SAYS = {
     errno.ENOSPC: r"No space left on device\. The disk is full \([\d.]+ \w+ free in /.*\): make room",
@@ -124,7 +126,8 @@ def limit_files(action: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("refusal", [errno.ENOSPC, errno.EACCES])
 def test_a_site_baselines_and_a_description(root: Path, refusal: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_pages", lambda *_: {"index.html": "a", "run/b.html": "b"})
+    pages = [SiteFile(path, path, partial(str, "text")) for path in ("index.html", "run/b.html")]
+    monkeypatch.setattr(build, "list_files", lambda _: pages)
     (root / "none").mkdir()
     write_photographs(root / "photographs")
     publish(root / "results")

@@ -15,7 +15,10 @@ from record_cases import RECORD
 from bench import registry
 from bench.records.collection import StoredResult
 from bench.records.result import Result, write_result
-from bench.site.build import HERE, make_pages, write
+from bench.site.build import make_pages, write
+from bench.site.folder import SiteFile
+from bench.site.material import HERE
+from bench.site.paths import method_page, run_page
 from bench.site.plots import find_role, plot_numbers
 
 EVIL = '<script>alert("x")</script>&../..'
@@ -200,6 +203,44 @@ def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[StoredResu
     written = write(known[:1], out)
     assert {path for path in out.rglob("*") if path.is_file()} == {*written, out / ".weakloc-site"}
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_what_depends_on_a_new_result_is_made_anew(
+    known: list[StoredResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    read = SiteFile.read
+    monkeypatch.setattr(SiteFile, "read", lambda file: made.append(file.path) or read(file))
+    out, fresh = tmp_path / "site", tmp_path / "fresh"
+    write(known[:2], out)
+    made.clear()
+    write(known, out)
+    address = known[2].result.address
+    assert {method_page(EVIL), run_page(address), "index.html", "protocol/voc07-point.html"} <= {*made}
+    assert not {"site.css", "method/melm.html", "protocol/voc07-det.html", run_page("a" * 20)} & {*made}
+    assert len(made) < 10
+    write(known, fresh)
+    assert read_tree(out) == read_tree(fresh)
+    made.clear()
+    write(known, out)
+    assert made == []
+
+
+def test_a_page_that_somebody_edited_and_a_damaged_mark_are_mended(known: list[StoredResult], tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    write(known[:1], out)
+    there = read_tree(out)
+    (out / "index.html").write_text("mine")
+    (out / "method" / "melm.html").unlink()
+    write(known[:1], out)
+    assert read_tree(out) == there
+    (out / ".weakloc-site").write_text("\n".join(there))  # as weakloc 0.2 wrote it
+    write(known[:1], out)
+    assert read_tree(out) == there
 
 
 def test_what_is_no_site_is_never_replaced(here, known: list[StoredResult], tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""The folder of a site: files by their paths, each made only if an earlier site has none that depends on the same.
+
+It appears whole, in place of an earlier one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.core.files import atomic_folder, digest, read_json, write_json
+from bench.errors import RequestError
+
+_MARK = ".weakloc-site"
+"""The file that lists the files of a site with their digests, so that the next one may replace it, and what it kept."""
+
+
+@dataclass(frozen=True)
+class SiteFile:
+    """A file of a site.
+
+    path: relative to the root. depends: a JSON value, another one wherever the content could be another. make: returns
+    the content, or a file to copy.
+    """
+
+    path: str
+    depends: Any
+    make: Callable[[], str | bytes | Path]
+
+    def read(self) -> bytes:
+        """Make the content."""
+        made = self.make()
+        if isinstance(made, Path):
+            return made.read_bytes()
+        return made.encode() if isinstance(made, str) else made
+
+
+class _Known(NamedTuple):
+    """What a file depends on and its content, by their digests."""
+
+    depends: str
+    content: str
+
+
+@dataclass
+class Earlier:
+    """What the site that lies in a folder knows. values: what was kept, by name, with the digest of what it depends on.
+
+    kept: what the next site will know of such values.
+    """
+
+    folder: Path
+    files: dict[str, _Known] = field(default_factory=dict)
+    values: dict[str, list[Any]] = field(default_factory=dict)
+    kept: dict[str, list[Any]] = field(default_factory=dict)
+
+    def recall(self, name: str, depends: Any, make: Callable[[], Any]) -> Any:
+        """Return a JSON value of what it depends on: the one that was kept, or else a new one."""
+        now = digest(depends)
+        known = self.values.get(name)
+        self.kept[name] = known if known is not None and known[0] == now else [now, make()]
+        return self.kept[name][1]
+
+    def read(self, file: SiteFile, depends: str) -> bytes | None:
+        """Read a file whose content would be the same; None if there is none, or if somebody has edited it."""
+        known = self.files.get(file.path)
+        if known is not None and known.depends == depends:
+            with suppress(OSError):
+                content = (self.folder / file.path).read_bytes()
+                if _digest(content) == known.content:
+                    return content
+        return None
+
+
+def read_earlier(out: Path) -> Earlier:
+    """Read what the site in a folder knows; nothing if there is none. Raises RequestError for a folder of others."""
+    folder = out.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{out} is a file: give a folder.")
+    if Path.cwd().is_relative_to(folder):
+        raise RequestError(
+            f"{out} is or contains the working directory: give a folder inside it, such as {out / 'site'}."
+        )
+    earlier = _read_mark(folder)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if others := sorted(there - {_MARK, *earlier.files}):
+        raise RequestError(f"{out} contains {others[0]}, which `report` did not write: give another folder.")
+    return earlier
+
+
+def _read_mark(folder: Path) -> Earlier:
+    """Read the mark of a site; that of weakloc 0.2 and before, and a damaged one, is only a list of files."""
+    mark = folder / _MARK
+    try:
+        said = read_json(mark)
+        return Earlier(folder, {path: _Known(*known) for path, known in said["files"].items()}, dict(said["values"]))
+    except FileNotFoundError:
+        return Earlier(folder)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        lines = mark.read_text(encoding="utf-8", errors="replace").splitlines()
+        return Earlier(folder, dict.fromkeys(lines, _Known("", "")))
+
+
+def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list[Path]:
+    """Write the files of a site to a folder, in place of the earlier site, and return them."""
+    known: dict[str, _Known] = {}
+    with atomic_folder(out.resolve()) as fresh:
+        for file in files:
+            depends = digest(file.depends)
+            content = earlier.read(file, depends)
+            content = file.read() if content is None else content
+            (fresh / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / file.path).write_bytes(content)  # not atomic, because the whole folder is
+            known[file.path] = _Known(depends, _digest(content))
+        values = dict(sorted(earlier.kept.items()))
+        write_json(fresh / _MARK, {"files": dict(sorted(known.items())), "values": values})
+    return [out / path for path in sorted(known)]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=10).hexdigest()

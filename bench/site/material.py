@@ -1,0 +1,134 @@
+"""What a site is made of: results and what is made of all of them, and on what each page of it depends."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from bench import registry
+from bench.analysis.errors import ErrorAnalysis
+from bench.core.files import digest, file_digest, list_files
+from bench.data.datasets import list_datasets
+from bench.records.collection import StoredResult
+from bench.records.replicates import replicates_path
+from bench.records.result import Result
+from bench.records.training_log import find_log
+from bench.site.boards import recall_boards, recall_tracks
+from bench.site.folder import Earlier
+from bench.site.method import Found
+from bench.site.parts import Board
+from bench.tables.leaderboards import match_tables
+from bench.tables.model import Table
+from bench.tables.papers import reported_tables
+from bench.tables.reported import ReportedTable, load_table
+from bench.tracks.track import Track
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Material:
+    """Results, oldest first, with their leaderboards, and what else is made of them when a page first needs it.
+
+    digests: of each result with the files beside its record; pictures: page of a result's pictures
+    (`bench.site.sheet`); errors: its kinds of errors; each by address.
+    """
+
+    known: Sequence[StoredResult]
+    digests: Mapping[str, str]
+    boards: Sequence[Board]
+    tracks: Sequence[tuple[Track, Sequence[Table]]]
+    pictures: Mapping[str, str]
+    errors: Mapping[str, ErrorAnalysis]
+
+    @cached_property
+    def results(self) -> list[Result]:
+        """The results alone."""
+        return [one.result for one in self.known]
+
+    def depend_on(self, results: Iterable[Result]) -> list[str]:
+        """Return on what a page of these results depends: them and all code."""
+        return [digest_code(), *(self.digests[result.address] for result in results)]
+
+    @cached_property
+    def protocols(self) -> dict[str, str]:
+        """What each protocol measures, by name."""
+        return {one.name: one.summary for one in registry.protocols().values()}
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """What each method is, by name: those of results, and all that are known here."""
+        methods = dict.fromkeys(sorted({result.method for result in self.results}), "Predictions from elsewhere.")
+        return methods | {one.name: one.summary for one in registry.methods().values()}
+
+    @cached_property
+    def papers(self) -> dict[str, ReportedTable]:
+        """The papers' tables by name."""
+        return {name: load_table(name) for name in reported_tables()}
+
+    @cached_property
+    def found(self) -> Found:
+        """The papers' tables, with what was measured of them."""
+        return match_tables(self.known, self.papers)
+
+    @cached_property
+    def render(self) -> Any:
+        """As of `make_renderer`."""
+        return make_renderer()
+
+
+def gather(
+    known: Sequence[StoredResult], pictures: Mapping[str, str], errors: Mapping[str, ErrorAnalysis], earlier: Earlier
+) -> Material:
+    """Gather what a site is made of; the leaderboards of the same results come from the earlier site."""
+    known = sorted(known, key=lambda one: (one.result.created, one.result.address))
+    digests = {one.result.address: _digest_result(one) for one in known}
+    tables = recall_boards(known, digests, earlier), recall_tracks(known, digests, earlier)
+    return Material(known, digests, *tables, pictures, errors)
+
+
+def _digest_result(one: StoredResult) -> str:
+    """Compute the digest of the code, a record and the sizes of the files beside it, whose content follows from it."""
+    beside = (one.record.with_suffix(".parquet"), replicates_path(one.record), find_log(one))
+    sizes = [path.stat().st_size if path is not None and path.is_file() else None for path in beside]
+    text = f"{digest_code()} {sizes} {one.result.model_dump_json()}"
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def digest_code() -> str:
+    """Compute the digest of all but results that pages depend on: code, methods, protocols, the papers' tables."""
+    return _digest_files(tuple(registry.plugins()), tuple(list_datasets()))
+
+
+@cache
+def _digest_files(plugins: tuple[Path, ...], datasets: tuple[str, ...]) -> str:
+    folders = [registry.ROOT / name for name in ("bench", "methods", "protocols", "results/papers")]
+    files = [path for folder in folders for path in list_files(folder) if path.is_file() and path.suffix != ".pyc"]
+    named = [[path.name, file_digest(path)] for path in (*files, *plugins)]
+    return digest([named, datasets, sys.version, jinja2.__version__, np.__version__])
+
+
+def make_renderer() -> Any:
+    """Return `render(template, root, **values)`, which escapes all values; `root` is the path to the index."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["base64"] = lambda data: b64encode(data).decode()
+
+    def render(template: str, root: str, **values: Any) -> str:
+        return environment.get_template(template).render(root=root, **values) + "\n"
+
+    return render
