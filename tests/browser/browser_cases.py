@@ -20,10 +20,19 @@ MEASURED = registry.ROOT / "results" / "measured"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
-COUNT = 1000
+COUNT = 300
 NETS = ("vgg16", "resnet50", "squeezenet")
 BOARD = "protocol/voc10-det.html"
 PHONE = {"width": 390, "height": 844}
+KINDS = (
+    "index.html",
+    "protocol/voc07-corloc.html",
+    "protocol/voc07-point-val.html",
+    "method/cam.html",
+    "run/6335e8042b5c27534a1e.html",
+    "paper/melm-3.html",
+)
+"""A page of each kind, of published results."""
 
 
 class Site(NamedTuple):
@@ -79,3 +88,10 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # CI is root
         yield browser
         browser.close()
+
+
+def draw_plots(page: Any) -> None:
+    """Have a page draw its plots, which it does as they come near the window."""
+    for figure in page.locator("figure.plot").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg").first.wait_for()

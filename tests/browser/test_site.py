@@ -1,4 +1,4 @@
-"""The site in a real Chromium, of the published results and 1,000 made-up ones: it sorts, filters, searches, and loads
+"""The site in a real Chromium, of the published results and 300 made-up ones: it sorts, filters, searches, and loads
 nothing; by keyboard, in the dark, on a phone.
 
 `python tests/browser/test_site.py` takes `docs/leaderboard.png` anew.
@@ -6,13 +6,15 @@ nothing; by keyboard, in the dark, on a phone.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from browser_cases import BOARD, COUNT, EVIL, MEASURED, PHONE, Site, chromium
+from browser_cases import BOARD, COUNT, EVIL, KINDS, MEASURED, PHONE, Site, chromium, draw_plots
 
 from bench import registry
 from bench.core.files import Places
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.slow
 def column(page: Any, number: int) -> list[str]:
     """Texts of the shown cells of the leaderboard."""
     rows = page.locator(".board tbody tr:visible")
-    return list(rows.evaluate_all(f"rows => rows.map(row => row.cells[{number}].textContent)"))
+    return list(rows.evaluate_all(f"rows => rows.map(row => row.cells[{number}].textContent.trim())"))
 
 
 def test_two_builds_are_the_same_to_the_last_byte(site: Site) -> None:
@@ -94,7 +96,7 @@ def test_a_reader_of_the_screen_finds_its_way(opened: Any, site: Site) -> None:
     for role in ("banner", "navigation", "search", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1, role
     assert page.locator("table:not(:has(caption))").count() == 0
-    assert page.locator("svg:not([role=img][aria-label])").count() == 0
+    assert page.locator("svg:not([role][aria-label])").count() == 0
     assert page.locator("h1").count() == 1
 
 
@@ -145,16 +147,24 @@ def test_without_scripts_the_tables_are_all_there(opened: Any) -> None:
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_nothing_scrolls_sideways_once_plots_are_drawn(opened: Any, site: Site, width: int) -> None:
     page = opened("index.html", viewport={"width": width, "height": 900})
-    run = "run/6335e8042b5c27534a1e.html"
-    for path in ("index.html", "protocol/voc07-corloc.html", "protocol/voc07-point-val.html", "method/cam.html", run):
+    for path in KINDS:
         page.goto((site.root / path).as_uri())
-        for figure in page.locator("figure.plot").all()[:4]:
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg").first.wait_for()
+        draw_plots(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
-def test_a_leaderboard_of_a_thousand_rows_answers_within_a_second_of_work(browser: Any, site: Site) -> None:
+@pytest.fixture
+def large(site: Site) -> Iterator[Path]:
+    """The board's page with each of its rows four times, so that they are more than 1,000."""
+    text = (site.root / BOARD).read_text()
+    before, rows, after = re.split(r"(<tbody>.*?</tbody>)", text, maxsplit=1, flags=re.DOTALL)
+    page = site.root / "protocol" / "large.html"
+    page.write_text(before + 4 * rows + after)
+    yield page
+    page.unlink()
+
+
+def test_a_leaderboard_of_a_thousand_rows_answers_within_a_second_of_work(browser: Any, large: Path) -> None:
     """Work, not waiting: what the page's own thread computed, so that a busy machine fails nothing."""
     page = browser.new_page()
     session = page.context.new_cdp_session(page)
@@ -164,8 +174,8 @@ def test_a_leaderboard_of_a_thousand_rows_answers_within_a_second_of_work(browse
         return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
     begin = worked()
-    page.goto((site.root / BOARD).as_uri())
-    assert page.locator(".board tbody tr").count() == COUNT
+    page.goto(large.as_uri())
+    assert page.locator(".board tbody tr").count() == 4 * COUNT
     assert worked() - begin < 1
     for step in (
         lambda: page.locator(".board thead th button").nth(2).click(),
@@ -183,9 +193,7 @@ def take_picture(path: Path) -> None:
         write(list_results(Places(Path(folder) / "runs"), MEASURED), Path(folder) / "site")
         page = browser.new_page(viewport={"width": 1100, "height": 600}, device_scale_factor=1.5)
         page.goto((Path(folder) / "site" / "index.html").as_uri())
-        for figure in page.locator("figure.plot").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg").first.wait_for()
+        draw_plots(page)
         page.evaluate("scrollTo(0, 0)")
         last = page.locator("figure.plot").last.bounding_box()
         clip = {"x": 0, "y": 0, "width": 1100, "height": last["y"] + last["height"] + 16}

@@ -20,10 +20,10 @@ function describe(row) {
   return `${row.name}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
 }
 
-function labels(names, links, x) {
-  return Plot.text(names, {
-    y: (name) => name, x: () => x, text: (name) => shorten(name.split("\u0000")[0]), textAnchor: "end", dx: -8,
-    href: links.size ? (name) => links.get(name) : undefined, fill: "currentColor",
+function labels(rows, x) {
+  return Plot.text(rows, {
+    y: "key", x: () => x, text: (row) => shorten(row.name), textAnchor: "end", dx: -8, fill: "currentColor",
+    href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: describe,
   });
 }
 
@@ -32,7 +32,6 @@ function intervals(data, width) {
   const ends = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value]);
   const low = Math.max(0, Math.min(...ends) - 2), high = Math.min(100, Math.max(...ends) + 2);
   const ranks = [...new Set(rows.map((row) => row.rank))];
-  const links = new Map(rows.filter((row) => row.link).map((row) => [row.key, row.link]));
   return Plot.plot({
     width, marginLeft: margin(rows.map((row) => row.name)), marginTop: 8, marginRight: 16, height: 54 + 20 * rows.length,
     marginBottom: 40,
@@ -52,9 +51,10 @@ function intervals(data, width) {
         x1: "low", x2: "high", y1: "key", y2: "key", stroke: (row) => COLOURS[row.role], strokeWidth: 2,
       }),
       Plot.dot(rows, {
-        x: "value", y: "key", r: 4.5, fill: (row) => COLOURS[row.role], href: links.size ? "link" : undefined, title: describe, tip: true,
+        x: "value", y: "key", r: 4.5, fill: (row) => COLOURS[row.role], title: describe, tip: true,
+        href: rows.some((row) => row.link) ? "link" : undefined,
       }),
-      labels(rows.map((row) => row.key), links, low),
+      labels(rows, low),
     ],
   });
 }
@@ -84,6 +84,7 @@ function costs(data, width) {
   const better = data.higher ? 1 : -1;
   const sorted = [...data.points].sort((a, b) => a.seconds - b.seconds || better * (b.value - a.value));
   const frontier = sorted.filter((point, at) => sorted.slice(0, at).every((other) => better * (point.value - other.value) > 0));
+  const describeCost = (p) => `${p.name}\n${p.value.toFixed(1)} after ${p.seconds} s`;
   return Plot.plot({
     width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 16,
     x: { type: "log", label: "seconds of training", grid: true, tickFormat: "~s" },
@@ -92,7 +93,7 @@ function costs(data, width) {
       Plot.line(frontier, { x: "seconds", y: "value", stroke: "var(--c1)", strokeDasharray: "4,3", curve: "step-after" }),
       Plot.dot(data.points, {
         x: "seconds", y: "value", r: 4.5, fill: "var(--c0)", href: "link",
-        title: (p) => `${p.name}\n${p.value.toFixed(1)} after ${p.seconds} s`, tip: true,
+        title: describeCost, ariaLabel: describeCost, tip: true,
       }),
       Plot.text(frontier, { x: "seconds", y: "value", text: (p) => shorten(p.name), textAnchor: "start", dx: 8, dy: -6 }),
     ],
@@ -212,11 +213,23 @@ function errors(data, width) {
 
 const DRAW = { differences, errors, lines, trend, intervals, classes, costs };
 
+// Names a plot and its links for those who do not see it; a link that repeats another, as a dot its label's, is passed over.
+function nameDrawing(svg, summary) {
+  const links = [...svg.querySelectorAll("a")];
+  svg.setAttribute("role", links.length ? "group" : "img");
+  svg.setAttribute("aria-label", summary);
+  for (const link of links) {
+    const said = link.querySelector("[aria-label]")?.getAttribute("aria-label") ?? link.textContent;
+    link.setAttribute(...(said ? ["aria-label", said] : ["aria-hidden", "true"]));
+    if (!said) link.setAttribute("tabindex", "-1");
+  }
+  for (const part of svg.querySelectorAll(":not(a)[aria-label]")) part.removeAttribute("aria-label");
+}
+
 function draw(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   const drawn = DRAW[data.kind](data, Math.max(280, figure.clientWidth));
-  drawn.setAttribute("role", "img");
-  drawn.setAttribute("aria-label", figure.dataset.summary);
+  nameDrawing(drawn, figure.dataset.summary);
   figure.querySelector(".drawn").replaceChildren(...(drawn.legendOfKinds ? [drawn.legendOfKinds] : []), drawn);
 }
 
