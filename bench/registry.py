@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -483,7 +484,8 @@ def _name(path: Path) -> str:
 
 def _files(folder: Path, suffix: str) -> list[Path]:
     """Files of a folder that may be listed: layers, nets and the like are folders, `__init__` is nobody's name."""
-    return sorted(path for path in folder.glob(f"[!_.]*{suffix}") if path.is_file())
+    names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(suffix) and entry.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(("_", "."))]
 
 
 def _find(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Found:

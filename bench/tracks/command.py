@@ -6,12 +6,14 @@ import re
 import shlex
 from collections.abc import Collection, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from bench import registry
 from bench.data.datasets import DESCRIPTIONS, list_datasets
+from bench.errors import UnknownNameError
 from bench.records.result import Result
-from bench.scoring.protocol import Record
+from bench.scoring.protocol import BoundProtocol, read_record
 from bench.tracks.track import Track, as_setting, list_tracks, read_track
 
 
@@ -50,8 +52,9 @@ def _read_track(name: str, _written: int) -> Track:
 
 
 def _list_run_options(result: Result) -> Iterator[str]:
-    protocol = _find_protocol(result)
-    yield from ("--method", result.label, "--protocol", result.protocol, *_list_data(result, protocol))
+    bound = _find_protocol(result)
+    protocol = bound and bound.record
+    yield from ("--method", result.label, "--protocol", result.protocol, *_list_data(result, bound))
     if result.train_split is not None and (protocol is None or protocol.train_split != result.train_split):
         yield from ("--train-split", result.train_split)
     yield from (*_list_settings(result, ()), *_list_seed(result), *_list_tuning(result))
@@ -68,20 +71,31 @@ def _list_scoring_options(result: Result) -> Iterator[str]:
         yield "--allow-missing"
 
 
-def _find_protocol(result: Result) -> Record | None:
+def _find_protocol(result: Result) -> BoundProtocol | None:
     """Find the protocol of a result; None if it is a plugin's that was not given."""
-    return registry.protocol(result.protocol) if result.protocol in registry.protocols() else None
+    try:
+        path = registry.find_protocol_file(result.protocol)
+    except UnknownNameError:
+        return None
+    return _bind(path, path.stat().st_mtime_ns)
 
 
-def _list_data(result: Result, protocol: Record | None) -> Iterator[str]:
+@cache
+def _bind(path: Path, _written: int) -> BoundProtocol:
+    """Read a protocol once, until its file is written."""
+    return registry.bind(read_record(path))
+
+
+def _list_data(result: Result, bound: BoundProtocol | None) -> Iterator[str]:
     """List the options of dataset, split and conventions, as far as they are not the protocol's own."""
+    protocol = bound and bound.record
     if protocol is None or protocol.dataset != result.dataset:
         yield from ("--data", _name_dataset(result.dataset))
     yield from _join_pairs("--data-option", result.data_options)
     if protocol is None or (not protocol.evaluates_training_split and protocol.eval_split != result.split):
         yield from ("--split", result.split)
-    if protocol is not None:
-        usual = registry.bind(protocol).conventions.model_dump(mode="json")
+    if bound is not None:
+        usual = bound.conventions.model_dump(mode="json")
         yield from _join_pairs(
             "--convention", {key: value for key, value in result.conventions.items() if usual.get(key) != value}
         )
