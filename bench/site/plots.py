@@ -167,7 +167,7 @@ def plot_lines(
 ) -> Plot:
     """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many."""
     series = [
-        {"name": name, "points": [[round(float(value), 4) for value in point] for point in points]}
+        {"name": name, "points": np.round(np.array(points, dtype=float), 4).tolist()}
         for name, points in lines.items()
         if points
     ]

@@ -70,6 +70,7 @@ def matches(
     where another one of its row can. data: the dataset of a try-out, in place of those of the protocols.
     """
     results = [one for one in results if (one.dataset not in SYNTHETIC if data is None else one.dataset == data)]
+    named = _name_configurations(table, results)
     columns = {column.key: column for column in table.columns}
     numbers = defaultdict(list)
     for number in table.numbers():
@@ -78,7 +79,7 @@ def matches(
     for index, row in enumerate(table.rows):
         lines = [
             line
-            for group in _configurations(row.method, results)
+            for group in named.get(row.method, [])
             if (line := _line(numbers[index], columns, group, bound, read, data))
         ]
         good = [line for line in lines if any(not found.reasons for found in line.values())]
@@ -87,13 +88,18 @@ def matches(
     return Matches(tuple(every), left_out)
 
 
-def _configurations(method: str | None, results: Sequence[Result]) -> list[list[Result]]:
-    """Results of a method, or of a variant that the paper does not name, by all that was set; oldest first."""
-    groups = defaultdict(list)
+def _name_configurations(table: ReportedTable, results: Sequence[Result]) -> dict[str | None, list[list[Result]]]:
+    """Results of a table's methods, or of variants that the paper does not name, by all that was set; oldest first."""
+    asked = {row.method for row in table.rows}
+    groups: defaultdict[str, list[Result]] = defaultdict(list)
     for result in sorted(results, key=lambda result: (result.created, result.address)):
-        if method in (result.label, result.method):
+        if not asked.isdisjoint((result.label, result.method)):
             groups[json.dumps([result.label, result.config, result.weights], sort_keys=True)].append(result)
-    return list(groups.values())
+    named: defaultdict[str | None, list[list[Result]]] = defaultdict(list)
+    for group in groups.values():
+        for name in {group[0].label, group[0].method}:
+            named[name].append(group)
+    return named
 
 
 def _line(
