@@ -22,12 +22,14 @@ from bench.data.pixels import read_pixels
 from bench.errors import BenchError
 from bench.gallery.drawing import canvas
 from bench.gallery.evaluated import Evaluated, load_evaluated
-from bench.gallery.image_card import TAU, Example, Maps, Run, example, goodness
+from bench.gallery.image_card import TAU, Example, Maps, Run, evaluate_images, example
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
 from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.records.store import Store
+
+KINDS_OF_MAPS = ("maps", "objectness")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
     Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
     """
     evaluated = load_evaluated(kept, places, options)
-    return draw_images(kept, places, evaluated, lambda outcomes: _choose_images(outcomes, evaluated.truth, number))
+    return draw_images(kept, places, evaluated, lambda outcomes: choose_images(outcomes, evaluated.truth, number))
 
 
 def draw_images(
@@ -54,10 +56,12 @@ def draw_images(
     """Draw images of a stored result; choose: from its outcomes to indices of images, by title."""
     result, (dataset, truth, found, outcomes) = kept.result, evaluated
     table = pq.read_table(outcomes)
-    chosen, values = choose(table), _evaluate_images(table, truth)
+    chosen, values = choose(table), evaluate_images(table, len(truth.ids))
     rows = list(dict.fromkeys(row for some in chosen.values() for row in some))
     missing = dataset.list_missing_images([truth.ids[row] for row in rows])
-    maps, notes = _maps(result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing])
+    maps, notes = _find_maps(
+        result, Store(places), dataset, truth, [row for row in rows if truth.ids[row] not in missing]
+    )
     run = Run(truth, found, table, _masks(found, rows), maps, result.config.get("tau", TAU))
     if missing:
         where = dataset.image_path(missing[0]).parent
@@ -72,16 +76,9 @@ def draw_images(
     return Sheet(result, examples, notes)
 
 
-def _evaluate_images(outcomes: pa.Table, truth: GroundTruth) -> NDArray[np.float64]:
-    """Return what every image (N,) was evaluated as; NaN: not by itself."""
-    image, images = outcomes["image"].to_numpy(), len(truth.ids)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(image, goodness(outcomes), images) / np.bincount(image, minlength=images))
-
-
-def _choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[str, list[int]]:
+def choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[str, list[int]]:
     """Return rows of the worst and best images, by title; of the first, where no image is evaluated by itself."""
-    values = _evaluate_images(outcomes, truth)
+    values = evaluate_images(outcomes, len(truth.ids))
     evaluated = np.flatnonzero(np.isfinite(values))
     if not len(evaluated):
         return {"First": np.argsort(truth.id_rank)[:number].tolist()}
@@ -98,22 +95,25 @@ def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dic
     return {image: mask for image, mask in pairs if image in rows}
 
 
-def _maps(
+def _find_maps(
     result: Result, store: Store, dataset: Dataset, truth: GroundTruth, rows: Sequence[int]
 ) -> tuple[Maps, tuple[str, ...]]:
-    """Return the maps of some images, stored or recomputed, and notes on why any are missing."""
+    """Return the maps of some images, and notes on why any are missing."""
+    try:
+        return read_maps(result, store, dataset, truth, rows), ()
+    except BenchError as error:
+        return {}, (f"Without maps: {error}",)
+
+
+def read_maps(result: Result, store: Store, dataset: Dataset, truth: GroundTruth, rows: Sequence[int]) -> Maps:
+    """Read the maps of some images, as kept, or else recompute them. Raises BenchError where neither works."""
     from bench.gallery.recompute_maps import recompute_maps
 
     ids, folder = {truth.ids[row] for row in rows}, store.predictions_folder(result.predictions)
-    for kind in ("maps", "objectness"):
+    for kind in KINDS_OF_MAPS:
         if locate_predictions(folder, kind).is_dir():
             found = resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
             named = zip(found.image.tolist(), found.label.tolist(), found.arrays(), strict=True)
             kept = ((truth.ids[image], truth.classes[label] if label >= 0 else "", map) for image, label, map in named)
-            return {(image, label): map for image, label, map in kept if image in ids}, ()
-    try:
-        return recompute_maps(
-            result, store, dataset, truth.subset([truth.ids[row] for row in rows], split=truth.split)
-        ), ()
-    except BenchError as error:
-        return {}, (f"Without maps: {error}",)
+            return {(image, label): map for image, label, map in kept if image in ids}
+    return recompute_maps(result, store, dataset, truth.subset([truth.ids[row] for row in rows], split=truth.split))

@@ -41,9 +41,19 @@ class Picture:
     jpeg: bytes
 
 
-def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = ()) -> bytes:
+def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = (), quality: int = 85) -> bytes:
     """Encode an image (H, W, 3) as a JPEG with a larger side of `SIDE` pixels and marks on it, the last on top."""
-    return _encode(_draw(pixels, marks))
+    return _encode(_draw(pixels, marks), quality)
+
+
+def fit(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
+    """Return the width and height of a picture of an image, whose larger side is `side`.
+
+    >>> fit(500, 375)
+    (320, 240)
+    """
+    scale = side / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def encode_row(panels: Sequence[tuple[NDArray[np.uint8], Sequence[Mark]]]) -> bytes:
@@ -63,7 +73,7 @@ def _draw(pixels: NDArray[np.uint8], marks: Sequence[Mark]) -> Drawing:
 
     height, width = pixels.shape[:2]
     scale = SIDE / max(height, width)
-    image = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))))
+    image = Image.fromarray(pixels).resize(fit(width, height))
     draw = ImageDraw.Draw(image)
     for mark in marks:
         at = [min(max(float(one), -width - height), 2.0 * (width + height)) * scale for one in mark.at]
@@ -79,9 +89,9 @@ def _draw(pixels: NDArray[np.uint8], marks: Sequence[Mark]) -> Drawing:
     return image
 
 
-def _encode(image: Drawing) -> bytes:
+def _encode(image: Drawing, quality: int = 85) -> bytes:
     out = io.BytesIO()
-    image.save(out, format="JPEG", quality=85)
+    image.save(out, format="JPEG", quality=quality)
     return out.getvalue()
 
 
@@ -93,9 +103,18 @@ def canvas(width: int, height: int) -> NDArray[np.uint8]:
 def overlay_map(pixels: NDArray[np.uint8], map: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Overlay a map (h, w) on an image (H, W, 3): blue at its minimum, green, red at its maximum."""
     height, width = pixels.shape[:2]
+    return _blend(pixels, 255 * colour_map(scale_map(map, width, height)))
+
+
+def scale_map(map: NDArray[np.floating], width: int, height: int) -> NDArray[np.float32]:
+    """Enlarge a map (h, w) to (height, width), from 0 at its minimum to 1 at its maximum."""
     large = enlarge_map(np.ascontiguousarray(map, dtype=np.float32), width, height)
-    share = (large - large.min()) / max(float(np.ptp(large)), np.finfo(np.float32).tiny)
-    return _blend(pixels, 255 * np.stack([share, 1 - np.abs(2 * share - 1), 1 - share], axis=-1))
+    return np.asarray((large - large.min()) / max(float(np.ptp(large)), np.finfo(np.float32).tiny), dtype=np.float32)
+
+
+def colour_map(share: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the colours (..., 3), from 0 to 1, of shares (...): blue at 0, green, red at 1."""
+    return np.stack([share, 1 - np.abs(2 * share - 1), 1 - share], axis=-1)
 
 
 def overlay_mask(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

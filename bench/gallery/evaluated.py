@@ -16,6 +16,7 @@ from bench.errors import MissingDataError, RequestError
 from bench.predictions.formats import read_any
 from bench.predictions.table import ResolvedPredictions, locate_predictions, resolve
 from bench.records.collection import StoredResult
+from bench.records.result import Result
 from bench.records.store import Store
 
 
@@ -37,16 +38,25 @@ def load_evaluated(kept: StoredResult, places: Places, options: Mapping[str, Any
     outcomes, folder = _locate_files(kept, places)
     dataset = open_dataset(result.dataset, places, {**result.data_options, **options})
     truth = read_split(dataset, result.split)
+    require_truth(result, truth)
+    return Evaluated(dataset, truth, read_predictions(result, folder, truth), outcomes)
+
+
+def require_truth(result: Result, truth: GroundTruth) -> None:
+    """Raise RequestError if a result was evaluated on another ground truth."""
     if result.truth_digest not in (truth.digest, *map(truth.digest_part, get_args(Part))):
         raise RequestError(
             f"{result.dataset} {result.split} is not what result {result.address} was evaluated on: its truth is "
             f"{truth.digest}, not {result.truth_digest}. Give the dataset's options (--data-option), or run it again."
         )
-    found = {
+
+
+def read_predictions(result: Result, folder: Path, truth: GroundTruth) -> dict[str, ResolvedPredictions]:
+    """Read what a result evaluated, by kind. Raises BadFileError."""
+    return {
         kind: resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
         for kind in result.predictions_digest
     }
-    return Evaluated(dataset, truth, found, outcomes)
 
 
 def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,53 @@ class Run:
     truth: GroundTruth
     found: dict[str, ResolvedPredictions]
     outcomes: pa.Table
-    masks: dict[int, NDArray[Any]]
+    masks: Mapping[int, NDArray[Any]]
     maps: Maps
     tau: float = TAU
+
+    @cached_property
+    def passed(self) -> dict[tuple[int, int], bool]:
+        """Whether an image and class passed, by their indices, without those that are not evaluated; class -1: any."""
+        columns = self.outcomes.column_names
+        if not {"hit", "gt_known_loc_error", "top1"} & set(columns):
+            return {}
+        images = self.outcomes["image"].to_pylist()
+        labels = self.outcomes["label"].to_pylist() if "label" in columns else [-1] * len(images)
+        passed: dict[tuple[int, int], bool] = {}
+        for image, label, good in zip(images, labels, (goodness(self.outcomes) > 0).tolist(), strict=True):
+            passed[image, label] = passed.get((image, label), False) or good
+        return passed
+
+    def is_hit(self, row: int, label: int) -> bool | None:
+        """Whether an image and class passed, None where that is not evaluated."""
+        return self.passed.get((row, label if "label" in self.outcomes.column_names else -1))
+
+    def select(self, kind: str, row: int, label: int) -> FloatArray | None:
+        """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""
+        if kind not in self.found:
+            return None
+        keys, values = self._ordered[kind]
+        first, last = np.searchsorted(keys, row * len(self.truth.classes) + label + np.arange(2)).tolist()
+        return values[first:last]
+
+    @cached_property
+    def _ordered(self) -> dict[str, tuple[NDArray[np.int64], FloatArray]]:
+        """Keys of image and class, sorted, and the boxes or points of each, the best first; by kind."""
+        ordered = {}
+        for kind in {"boxes", "points"} & self.found.keys():
+            found = self.found[kind]
+            keys = self.truth.pair(found.image, found.label)
+            order = np.lexsort((-found.score, keys))
+            names = ("x1", "y1", "x2", "y2") if kind == "boxes" else ("x", "y")
+            ordered[kind] = keys[order], np.stack([found.columns[name][order] for name in names], axis=1)
+        return ordered
+
+
+def evaluate_images(outcomes: pa.Table, images: int) -> NDArray[np.float64]:
+    """Return what each of N images (N,) was evaluated as; NaN: not by itself."""
+    image = outcomes["image"].to_numpy()
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.bincount(image, goodness(outcomes), images) / np.bincount(image, minlength=images))
 
 
 def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
@@ -119,46 +164,23 @@ def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]
 
 def _mark_predictions(run: Run, row: int, label: int) -> list[Mark]:
     """Return the marks of a class's predictions: other boxes, then the best box, or the point."""
-    colour = {True: HIT, False: MISS, None: OTHER}[_is_hit(run, row, label)]
+    colour = {True: HIT, False: MISS, None: OTHER}[run.is_hit(row, label)]
     marks = []
-    if (boxes := _select_predictions(run, "boxes", row, label)) is not None:
+    if (boxes := run.select("boxes", row, label)) is not None:
         marks += [Mark(box.tolist(), OTHER, strong=False) for box in boxes[1:BOXES][::-1]]
         marks += [Mark(box.tolist(), colour) for box in boxes[:1]]
-    if (points := _select_predictions(run, "points", row, label)) is not None:
+    if (points := run.select("points", row, label)) is not None:
         marks += [Mark(point.tolist(), colour) for point in points[:1]]
     return marks
-
-
-def _select_predictions(run: Run, kind: str, row: int, label: int) -> FloatArray | None:
-    """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""
-    if kind not in run.found:
-        return None
-    found = run.found[kind]
-    mine = np.flatnonzero((found.image == row) & (found.label == label))
-    mine = mine[np.argsort(-found.score[mine], kind="stable")]
-    names = ("x1", "y1", "x2", "y2") if kind == "boxes" else ("x", "y")
-    return np.stack([found.columns[name][mine] for name in names], axis=1)
-
-
-def _is_hit(run: Run, row: int, label: int) -> bool | None:
-    """Whether an image and class passed, None where that is not evaluated."""
-    columns = run.outcomes.column_names
-    good = goodness(run.outcomes)
-    mine = run.outcomes["image"].to_numpy() == row
-    if "label" in columns:
-        mine &= run.outcomes["label"].to_numpy() == label
-    if not {"hit", "gt_known_loc_error", "top1"} & set(columns) or not mine.any():
-        return None
-    return bool(good[mine].max() > 0)
 
 
 def _line(run: Run, row: int, label: int) -> str:
     """One line of what became of a class of an image."""
     truth, objects = run.truth, run.truth.objects
-    passed = _is_hit(run, row, label)
+    passed = run.is_hit(row, label)
     true = objects.box[(objects.image == row) & (objects.label == label)]
     details = [] if passed is None else ["hit" if passed else "miss"]
-    boxes, points = _select_predictions(run, "boxes", row, label), _select_predictions(run, "points", row, label)
+    boxes, points = run.select("boxes", row, label), run.select("points", row, label)
     if boxes is not None:
         best = iou(boxes[:1], true).max(initial=0.0)
         details.append(f"the best of {len(boxes)} boxes overlaps an object by {best:.2f}" if len(boxes) else "no box")

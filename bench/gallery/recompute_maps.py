@@ -24,6 +24,8 @@ def recompute_maps(
 
     Raises RequestError where weights or settings are not kept, or settings name files that are known by digest alone.
     """
+    if result.training is None or not truth.ids:
+        return {}
     import torch
 
     from bench.execution.trained import load_method
@@ -32,7 +34,7 @@ def recompute_maps(
     from bench.training.map_inference import predict_from_maps
     from bench.training.prediction_parts import Drawn, Split
 
-    if result.training is None or not truth.ids or not issubclass(registry.method(result.method), MapMethod):
+    if not issubclass(registry.method(result.method), MapMethod):
         return {}
     prediction = read_object(store.predictions_folder(result.predictions) / "config.json", "config")["config"]
     task = Task(dataset.name, dataset.classes)

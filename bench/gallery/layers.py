@@ -1,0 +1,98 @@
+"""Small pictures, made once and kept in the cache by content: photographs, and the maps and masks that lie over them.
+
+The layers of an image are one PNG, a cell below the other, so that a page loads one file and not one for each run.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.files import array_digest, atomic_file, file_digest
+from bench.data.pixels import read_pixels, resize_nearest, voc_palette
+from bench.gallery.drawing import SIDE, colour_map, encode_picture, fit, scale_map
+
+QUALITY = 75
+"""Of a photograph as JPEG."""
+
+MASK_SIDE, MAP_SIDE = 160, 64
+"""The larger side of a layer's cell in pixels: a browser enlarges it."""
+
+Cell = NDArray[np.uint8]
+
+
+def make_thumbnail(path: Path, cache: Path) -> Path:
+    """Return the JPEG of a photograph, `SIDE` pixels at its larger side. Raises BadFileError."""
+    made = cache / f"{file_digest(path)}-{SIDE}.jpg"
+    return _keep(made, lambda: encode_picture(read_pixels(path), quality=QUALITY))
+
+
+def make_layers(cells: Sequence[Cell], kind: str, cache: Path) -> Path:
+    """Return the PNG of cells (h, w) of one size, the first on top; kind: `maps` or `masks`."""
+    sheet = np.concatenate(cells)
+    return _keep(cache / f"{array_digest(sheet)}-{kind}.png", lambda: _encode_layers(sheet, kind))
+
+
+def _keep(path: Path, make: Callable[[], bytes]) -> Path:
+    if not path.is_file():
+        content = make()
+        with atomic_file(path) as part:
+            part.write_bytes(content)
+    return path
+
+
+def _encode_layers(sheet: Cell, kind: str) -> bytes:
+    """Encode numbers (H, W) with the palette of their kind; of masks, background is transparent."""
+    from PIL import Image
+
+    image, out = Image.fromarray(sheet), io.BytesIO()
+    image.putpalette(voc_palette() if kind == "masks" else _list_map_colours())
+    image.save(out, format="PNG", optimize=False, **({"transparency": 0} if kind == "masks" else {}))
+    return out.getvalue()
+
+
+def _list_map_colours() -> list[int]:
+    """List the colours of a map's 256 levels, as 768 numbers."""
+    colours: list[int] = np.rint(255 * colour_map(np.linspace(0, 1, 256))).astype(int).ravel().tolist()
+    return colours
+
+
+def make_mask_cell(mask: NDArray[np.uint8], width: int, height: int) -> Cell:
+    """Make the cell of a mask (h, w) of an image."""
+    return resize_nearest(mask, *fit(width, height, MASK_SIDE))
+
+
+def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
+    """Make the cell of a map (h, w) of an image: 0 at its minimum, 255 at its maximum."""
+    return np.rint(255 * scale_map(map, *fit(width, height, MAP_SIDE))).astype(np.uint8)
+
+
+def keep_cells(
+    path: Path, rows: Sequence[int], make: Callable[[Sequence[int]], Iterable[tuple[str, Cell]]]
+) -> Mapping[str, Cell]:
+    """Return cells by name, from a file of the cache that has those of `rows`, or else is made by `make`.
+
+    A cell is read when it is asked for. A damaged file is made again.
+    """
+    found = _open_cells(path, rows)
+    if found is None:
+        cells: dict[str, Any] = dict(make(rows))
+        with atomic_file(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, rows=np.array(rows, np.int64), **cells)
+        found = np.load(path)
+    return found
+
+
+def _open_cells(path: Path, rows: Sequence[int]) -> Any:
+    """Open a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
+    try:
+        found = np.load(path)
+        return found if {*rows} <= {*found["rows"].tolist()} else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

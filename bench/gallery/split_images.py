@@ -1,0 +1,270 @@
+"""The images of a split, and what each run said of them: from predictions where they are here, else from outcomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.files import Places, digest
+from bench.core.progress import SILENT, Progress
+from bench.data.dataset import Dataset, read_split
+from bench.data.datasets import open_dataset
+from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
+from bench.data.pixels import read_indices
+from bench.errors import BenchError
+from bench.gallery.contact_sheet import KINDS_OF_MAPS, choose_images, read_maps
+from bench.gallery.evaluated import read_predictions, require_truth
+from bench.gallery.image_card import Run, evaluate_images
+from bench.gallery.layers import MAP_SIDE, MASK_SIDE, Cell, keep_cells, make_map_cell, make_mask_cell
+from bench.predictions.table import ResolvedPredictions, locate_predictions
+from bench.records.collection import StoredResult, read_or_leave_out
+from bench.records.outcomes import Outcomes, read_outcomes
+from bench.records.result import Result
+from bench.records.store import Store
+
+BOXES, SCORES = 5, 3
+"""Boxes of a class, and classes of an image by score, that a page shows at most."""
+
+
+SECONDS, SLOW = 5, 1
+"""Maps of a run are recomputed if that takes so many seconds; images a second of a run that nobody timed."""
+
+
+class Where(NamedTuple):
+    """The images that results share: a split by its ids, of a dataset with these options, as JSON."""
+
+    dataset: str
+    split: str
+    ids: str
+    options: str
+
+
+@dataclass(frozen=True, eq=False)
+class RunImages:
+    """What a run said of a split.
+
+    values: (N,), what each image was evaluated as, NaN where none is by itself. chosen: rows by title, `Worst` and
+    `Best`; empty where predictions are not here. said: by row, as JSON. masks, maps: cells, by `ROW` and `ROW-CLASS`.
+    """
+
+    result: Result
+    run: Run
+    values: NDArray[np.float64]
+    chosen: Mapping[str, Sequence[int]]
+    said: Mapping[int, str]
+    masks: Mapping[str, Cell]
+    maps: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, eq=False)
+class SplitImages:
+    """Images of a split, by rows of its ground truth, and what its runs said of them."""
+
+    where: Where
+    dataset: Dataset
+    truth: GroundTruth
+    rows: tuple[int, ...]
+    runs: tuple[RunImages, ...]
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """Mean over runs (N,) of what an image was evaluated as; NaN where no run's is."""
+        values = np.stack([run.values for run in self.runs])
+        count = np.isfinite(values).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nansum(values, axis=0) / count)
+
+    def list_shown(self, row: int) -> list[int]:
+        """List the classes that an image shows."""
+        return list_shown(self.truth, row)
+
+
+def list_shown(truth: GroundTruth, row: int) -> list[int]:
+    """List the classes that an image shows, difficult ones too."""
+    shown: list[int] = np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT).tolist()
+    return shown
+
+
+def list_rows(chosen: Iterable[Mapping[str, Sequence[int]]]) -> list[int]:
+    """List all chosen rows once."""
+    return sorted({row for titles in chosen for some in titles.values() for row in some})
+
+
+def collect_splits(
+    known: Sequence[StoredResult], places: Places, number: int, progress: Progress = SILENT
+) -> Iterator[SplitImages]:
+    """Collect the `number` worst and best images of each run whose predictions are here, by split.
+
+    Results whose predictions are not here say what their outcomes say. What cannot be shown is reported, and left out.
+    """
+    store = Store(places)
+    ordered = sorted(known, key=lambda one: (_find_where(one.result), one.result.address))
+    for where, group in groupby(ordered, key=lambda one: _find_where(one.result)):
+        some = [*group]
+        if any(_is_here(one, store) for one in some):
+            try:
+                yield _Collector(where, store, number, progress).collect(some)
+            except BenchError as error:
+                progress.say(f"note: no images of {where.dataset} {where.split}: {error}")
+
+
+def _find_where(result: Result) -> Where:
+    options = json.dumps(result.data_options, sort_keys=True, default=str)
+    return Where(result.dataset, result.split, result.ids_digest, options)
+
+
+def _is_here(one: StoredResult, store: Store) -> bool:
+    """Whether the predictions of a result are in the runs folder."""
+    return store.predictions_folder(one.result.predictions).is_dir()
+
+
+class _Collector:
+    """Collects one split. Raises BenchError where its dataset or ground truth is not here."""
+
+    def __init__(self, where: Where, store: Store, number: int, progress: Progress) -> None:
+        self.where, self.store, self.number, self.progress = where, store, number, progress
+        self.dataset = open_dataset(where.dataset, store.places, json.loads(where.options))
+        self.truth = read_split(self.dataset, where.split)
+        self.cache = store.places.cache / "layers"
+
+    def collect(self, group: Sequence[StoredResult]) -> SplitImages:
+        """Choose images of each run here, then read what every run said of all of them."""
+        runs, chosen = [], dict[str, dict[str, list[int]]]()
+        for one in group:
+            try:
+                require_truth(one.result, self.truth)
+            except BenchError as error:
+                self.progress.say(f"note: no images of result {one.result.address}: {error}")
+                continue
+            if (found := read_or_leave_out(_read_outcomes, one)) is not None:
+                runs.append((one, found))
+                if _is_here(one, self.store):
+                    chosen[one.result.address] = choose_images(found.table, self.truth, self.number)
+        rows = list_rows(chosen.values())
+        own = {one.result.predictions: list[Mapping[str, Sequence[int]]]() for one, _ in runs}
+        for one, _ in runs:
+            own[one.result.predictions].append(chosen.get(one.result.address, {}))
+        with self.progress.task(f"images of {self.where.dataset} {self.where.split}", len(runs), unit="runs") as step:
+            made = []
+            for one, found in runs:
+                mapped = list_rows(own[one.result.predictions])
+                made.append(self._read_run(one, found, chosen.get(one.result.address, {}), rows, mapped))
+                step()
+        return SplitImages(self.where, self.dataset, self.truth, tuple(rows), tuple(made))
+
+    def _read_run(
+        self,
+        one: StoredResult,
+        outcomes: Outcomes,
+        chosen: Mapping[str, Sequence[int]],
+        rows: Sequence[int],
+        mapped: Sequence[int],
+    ) -> RunImages:
+        """Read what a run said of all rows; mapped: those whose maps are recomputed, if none were kept."""
+        found = self._read_predictions(one) if chosen else {}
+        values = evaluate_images(outcomes.table, len(self.truth.ids))
+        run = Run(self.truth, found, outcomes.table, {}, {})
+        said = {row: json.dumps(describe_said(run, row, values[row])) for row in rows}
+        masks = self._keep_masks(one.result, found["masks"]) if "masks" in found else {}
+        maps = self._keep_maps(one.result, rows, mapped) if chosen else {}
+        return RunImages(one.result, replace(run, found={}), values, chosen, said, masks, maps)
+
+    def _read_predictions(self, one: StoredResult) -> dict[str, ResolvedPredictions]:
+        try:
+            return read_predictions(one.result, self.store.predictions_folder(one.result.predictions), self.truth)
+        except BenchError as error:
+            self.progress.say(f"note: no predictions of result {one.result.address}: {error}")
+            return {}
+
+    def _keep_masks(self, result: Result, found: ResolvedPredictions) -> Mapping[str, Cell]:
+        def make(_: Sequence[int]) -> Iterator[tuple[str, Cell]]:
+            for row, mask in zip(found.image.tolist(), found.arrays(), strict=True):
+                yield str(row), make_mask_cell(mask, *self.measure(row, mask))
+
+        return keep_cells(self._locate(result, "masks", MASK_SIDE), [*range(len(self.truth.ids))], make)
+
+    def _keep_maps(self, result: Result, rows: Sequence[int], mapped: Sequence[int]) -> Mapping[str, Cell]:
+        """Keep maps of all images where predictions have them, else recomputed ones, where that takes seconds."""
+        folder = self.store.predictions_folder(result.predictions)
+        if not any(locate_predictions(folder, kind).is_dir() for kind in KINDS_OF_MAPS):
+            rows = mapped
+            if len(rows) > SECONDS * result.images_per_second.get("prediction", SLOW):
+                return {}
+        missing = {*self.dataset.list_missing_images([self.truth.ids[row] for row in rows])}
+        rows = [row for row in rows if self.truth.ids[row] not in missing]
+
+        def make(rows: Sequence[int]) -> Iterator[tuple[str, Cell]]:
+            for (image, name), map in read_maps(result, self.store, self.dataset, self.truth, rows).items():
+                row, label = self.truth.index[image], self.truth.class_index.get(name, -1)
+                if label < 0 or label in list_shown(self.truth, row):
+                    yield f"{row}-{label}", make_map_cell(map, *self.measure(row, map))
+
+        try:
+            return keep_cells(self._locate(result, "maps", MAP_SIDE), rows, make)
+        except BenchError as error:
+            self.progress.say(f"note: no maps of result {result.address}: {error}")
+            return {}
+
+    def _locate(self, result: Result, kind: str, side: int) -> Path:
+        key = [result.predictions, self.where, kind, side]
+        return self.cache / f"{digest(key)}.npz"
+
+    def measure(self, row: int, array: NDArray[Any]) -> tuple[int, int]:
+        """Return width and height of an image; those of an array (h, w) on it where they are not known."""
+        width, height = self.truth.size[row].tolist()
+        return width or array.shape[1], height or array.shape[0]
+
+
+def _read_outcomes(one: StoredResult) -> Outcomes | None:
+    return read_outcomes(one.record)
+
+
+def describe_said(run: Run, row: int, value: float) -> dict[str, Any]:
+    """Describe what a run said of an image, with classes as places in `list_shown`; what it did not say is left out."""
+    truth, said = run.truth, dict[str, Any]()
+    shown = list_shown(truth, row)
+    hits = {place: hit for place, label in enumerate(shown) if (hit := run.is_hit(row, label)) is not None}
+    boxes = [[n, *_round(box)] for n, label in enumerate(shown) for box in _first(run, "boxes", row, label, BOXES)]
+    points = [[n, *_round(point)] for n, label in enumerate(shown) for point in _first(run, "points", row, label, 1)]
+    if "scores" in run.found and not {"points", "boxes"} & run.found.keys():
+        said["scores"] = _list_scores(run.found["scores"], truth, row)
+    said |= {"hits": hits, "boxes": boxes, "points": points}
+    said["value"] = round(float(value), 3) if np.isfinite(value) else None
+    return {name: part for name, part in said.items() if part not in ([], {}, None)}
+
+
+def _first(run: Run, kind: str, row: int, label: int, number: int) -> list[list[float]]:
+    """List the best boxes or points of an image and class, within twice the image's size."""
+    found = run.select(kind, row, label)
+    if found is None:
+        return []
+    most = 2.0 * max(*run.truth.size[row].tolist(), 1)
+    listed: list[list[float]] = np.clip(found[:number], -most, most).tolist()
+    return listed
+
+
+def _round(numbers: Sequence[float]) -> list[float]:
+    return [int(number) if number == int(number) else round(number, 1) for number in numbers]
+
+
+def _list_scores(found: ResolvedPredictions, truth: GroundTruth, row: int) -> list[tuple[str, float]]:
+    """List the classes that score best on an image."""
+    mine = np.flatnonzero(found.image == row)
+    best = mine[np.argsort(-found.score[mine], kind="stable")][:SCORES].tolist()
+    return [(truth.classes[found.label[at]], round(float(found.score[at]), 2)) for at in best]
+
+
+def read_true_mask(truth: GroundTruth, row: int) -> Cell | None:
+    """Read the cell of an image's true mask of classes, where there is one."""
+    if truth.masks is None or not truth.masks.indexed or not truth.masks.files[row]:
+        return None
+    mask = read_indices(truth.masks.files[row][0])
+    return make_mask_cell(mask, mask.shape[1], mask.shape[0])

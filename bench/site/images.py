@@ -1,0 +1,415 @@
+"""Pages of images: what each run said of one, beside the truth, and lists of a split's images to walk along."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from bench.core.boxes import FloatArray
+from bench.data.ground_truth import ONLY_DIFFICULT
+from bench.errors import BenchError, format_count
+from bench.gallery.drawing import fit
+from bench.gallery.layers import Cell, make_layers, make_thumbnail
+from bench.gallery.split_images import RunImages, SplitImages, read_true_mask
+from bench.records.result import Result
+from bench.site.data import make_data_file
+from bench.site.folder import SiteFile
+from bench.site.paths import encode_name, images_folder, protocol_page, run_page
+from bench.tables.leaderboard import make_distinct_labels
+
+Render = Callable[..., str]
+
+UP, LIST_UP, IMAGE_UP = "../", "../../", "../../../"
+
+HARDEST = "hardest"
+"""The walk of an address that names none."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An order of a split's images, or of some, as places in its list of images."""
+
+    name: str
+    title: str
+    images: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SplitPages:
+    """The pages of a split's images. folder: their path; cache: where small pictures are kept."""
+
+    split: SplitImages
+    folder: str
+    cache: Path
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The file name of each image, without suffix."""
+        return [encode_name(self.split.truth.ids[row]) for row in self.split.rows]
+
+    @cached_property
+    def walks(self) -> dict[str, Walk]:
+        """The orders to walk along, by name."""
+        return {walk.name: walk for walk in _list_walks(self.split)}
+
+    @property
+    def data(self) -> str:
+        """The path of the data file of the split."""
+        return f"{self.folder}.js"
+
+    def find_page(self, walk: str) -> str:
+        """Return the path of the list of a walk."""
+        return f"{self.folder}.html" if walk == HARDEST else f"{self.folder}.{walk}.html"
+
+    def find_image(self, row: int, suffix: str = "html") -> str | None:
+        """Return the path of a file of an image; None of one that has no page."""
+        if row not in self._places:
+            return None
+        return f"{self.folder}/{self.names[self._places[row]]}.{suffix}"
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {row: place for place, row in enumerate(self.split.rows)}
+
+
+def make_split_pages(splits: Sequence[SplitImages], cache: Path) -> list[SplitPages]:
+    """Find a folder for each split; of several with one name, all but the first are called by their ids and options."""
+    folders = [images_folder(split.where.dataset, split.where.split) for split in splits]
+    counts, made = Counter[str](), []
+    for folder, split in zip(folders, splits, strict=True):
+        counts[folder] += 1
+        own = folder if counts[folder] == 1 else f"{folder}-{counts[folder]}"
+        made.append(SplitPages(split, own, cache))
+    return made
+
+
+def find_data(pages: Sequence[SplitPages], result: Result) -> str | None:
+    """Return the path of the data file of a result's split; None where its images have no pages."""
+    found = (one for one in pages if any(run.result.address == result.address for run in one.split.runs))
+    return next((one.data for one in found), None)
+
+
+def list_chosen(pages: Sequence[SplitPages], result: Result) -> list[tuple[str, list[dict[str, Any]]]]:
+    """List the worst and best images of a result, by title, as its own page shows them."""
+    for one in pages:
+        for run in one.split.runs:
+            if run.result.address == result.address:
+                shown = partial(_make_entry, one, root=UP, values=run.values, hash=f"runs={result.address}")
+                return [(title, [*map(shown, rows)]) for title, rows in run.chosen.items()]
+    return []
+
+
+def list_files(pages: SplitPages, render: Render, code: str) -> Iterator[SiteFile]:
+    """List the files of a split: its lists, and of each image the page, its data and its pictures."""
+    split = pages.split
+    walks = {
+        name: {"title": walk.title, "page": pages.find_page(name), "images": walk.images}
+        for name, walk in pages.walks.items()
+    }
+    content = {
+        "rows": split.rows,
+        "pages": [pages.find_image(row) for row in split.rows],
+        "images": [pages.find_image(row, "js") for row in split.rows],
+        "walks": walks,
+    }
+    yield SiteFile(pages.data, content, partial(make_data_file, pages.data, content))
+    for walk in pages.walks.values():
+        values = _make_list_values(pages, walk)
+        make = partial(render, "images.html", LIST_UP, **values)
+        yield SiteFile(pages.find_page(walk.name), [code, _freeze(values)], make)
+    cards = _CardMaker(split)
+    for place in range(len(split.rows)):
+        yield from _list_image_files(pages, place, cards, render, code)
+
+
+def _freeze(values: Any) -> Any:
+    """Return values as JSON has them."""
+    return json.loads(json.dumps(values, default=str))
+
+
+def _list_image_files(
+    pages: SplitPages, place: int, cards: _CardMaker, render: Render, code: str
+) -> Iterator[SiteFile]:
+    split, row = pages.split, pages.split.rows[place]
+    name = split.truth.ids[row]
+    photograph = split.dataset.image_path(name)
+    try:
+        thumbnail = make_thumbnail(photograph, pages.cache) if photograph.is_file() else None
+    except BenchError:
+        thumbnail = None  # a damaged file is a grey canvas, as a missing one
+    if thumbnail is not None:
+        yield SiteFile(f"{pages.folder}/{pages.names[place]}.jpg", thumbnail.name, partial(Path, thumbnail))
+    layers = _stack_layers(pages, row)
+    for kind, (path, *_) in layers.items():
+        yield SiteFile(f"{pages.folder}/{pages.names[place]}.{kind}.png", path.name, partial(Path, path))
+    data = describe_image(pages, place, layers, thumbnail is not None)
+    yield SiteFile(
+        data_path := f"{pages.folder}/{pages.names[place]}.js", data, partial(make_data_file, data_path, data)
+    )
+    values = _make_image_values(pages, place, data, cards.make(row))
+    yield SiteFile(
+        f"{pages.folder}/{pages.names[place]}.html",
+        [code, _freeze(values)],
+        partial(render, "image.html", IMAGE_UP, **values),
+    )
+
+
+# Walks
+
+
+def _list_walks(split: SplitImages) -> Iterator[Walk]:
+    """List the walks: hardest first, by size and number of objects where there are boxes, and by class."""
+    truth, rows = split.truth, np.array(split.rows, dtype=np.int64)
+    rank, values = truth.id_rank[rows], split.values[rows]
+    values = np.where(np.isfinite(values), values, 2)
+    hardest = np.lexsort((rank, values)).tolist()
+    title = "hardest first" if (values < 2).any() else "all images"
+    yield Walk(HARDEST, title, tuple(hardest))
+    count = np.bincount(truth.objects.image, minlength=len(truth.ids))[rows]
+    if count.any():
+        smallest = measure_smallest(split)[rows]
+        yield Walk("size", "smallest object first", tuple(np.lexsort((rank, smallest)).tolist()))
+        yield Walk("objects", "most objects first", tuple(np.lexsort((rank, -count)).tolist()))
+    for label, name in enumerate(truth.classes):
+        shows = truth.labels[rows, label] >= ONLY_DIFFICULT
+        if shows.any():
+            some = tuple(place for place in hardest if shows[place])
+            yield Walk(f"class-{encode_name(name)}", name, some)
+
+
+def measure_smallest(split: SplitImages) -> FloatArray:
+    """Return the share of each image (N,) that its smallest object's box covers; 1 without objects."""
+    truth = split.truth
+    share = np.ones(len(truth.ids))
+    corners = truth.objects.box
+    area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    whole = np.maximum(truth.size[truth.objects.image].astype(np.float64).prod(axis=1), 1)
+    np.minimum.at(share, truth.objects.image, area / whole)
+    return share
+
+
+def _make_list_values(pages: SplitPages, walk: Walk) -> dict[str, Any]:
+    split = pages.split
+    where = f"{split.where.dataset} {split.where.split}"
+    first, hash = pages.walks[HARDEST], "" if walk.name == HARDEST else f"walk={walk.name}"
+    others = [
+        (one.title, _name_file(pages.find_page(one.name)), len(one.images), one.name.startswith("class-"))
+        for one in (pages.walks.values() if walk is first else [first])
+    ]
+    return {
+        "title": f"{where}: {walk.title}",
+        "runs": format_count(len(split.runs), "run"),
+        "others": others,
+        "images": [
+            _make_entry(pages, split.rows[place], root=LIST_UP, values=split.values, hash=hash) for place in walk.images
+        ],
+    }
+
+
+def _name_file(path: str) -> str:
+    """Return a path as it is called from its own folder."""
+    return path.rpartition("/")[2]
+
+
+def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash: str) -> dict[str, Any]:
+    """Make the entry of an image in a list. root: path from the page to the index; values: (N,); hash: of the link."""
+    split = pages.split
+    name, value = split.truth.ids[row], values[row]
+    width, height = fit(*_measure(split, row))
+    there = split.dataset.image_path(name).is_file()
+    return {
+        "link": f"{root}{pages.find_image(row)}{hash and '#'}{hash}",
+        "picture": f"{root}{pages.find_image(row, 'jpg')}" if there else "",
+        "width": width,
+        "height": height,
+        "name": name,
+        "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
+        "classes": ", ".join(split.truth.classes[label] for label in split.list_shown(row)),
+    }
+
+
+def _measure(split: SplitImages, row: int) -> tuple[int, int]:
+    """Return width and height of an image; of one whose size nobody knows, a square."""
+    width, height = split.truth.size[row].tolist()
+    return width or 1, height or 1
+
+
+# An image
+
+Layers = dict[str, tuple[Path, int, int, dict[str, int]]]
+"""By kind: the file, width and height of a cell, and the places of cells by `ADDRESS`, or `ADDRESS CLASS` of maps."""
+
+
+def _stack_layers(pages: SplitPages, row: int) -> Layers:
+    """Stack the maps and masks of an image; the true mask is the first, by the address ``."""
+    split = pages.split
+    masks = {run.result.address: run.masks[str(row)] for run in split.runs if str(row) in run.masks}
+    if masks and (true := read_true_mask(split.truth, row)) is not None:
+        masks = {"": true, **masks}
+    labels = [*split.list_shown(row), -1]
+    maps = {
+        f"{run.result.address} {label}": run.maps[f"{row}-{label}"]
+        for run in split.runs
+        for label in labels
+        if f"{row}-{label}" in run.maps
+    }
+    return {kind: _stack(cells, kind, pages.cache) for kind, cells in (("masks", masks), ("maps", maps)) if cells}
+
+
+def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int, int, dict[str, int]]:
+    """Stack cells of the size of the first; masks of another size belong to another photograph of that name."""
+    first = next(iter(cells.values()))
+    fitting = {key: cell for key, cell in cells.items() if cell.shape == first.shape}
+    places = {key: place for place, key in enumerate(fitting)}
+    return make_layers([*fitting.values()], kind, cache), first.shape[1], first.shape[0], places
+
+
+def describe_image(pages: SplitPages, place: int, layers: Layers, has_picture: bool) -> dict[str, Any]:
+    """Describe an image and what runs said of it, as `assets/images.js` draws it."""
+    split, row = pages.split, pages.split.rows[place]
+    width, height = _measure(split, row)
+    path = f"{pages.folder}/{pages.names[place]}"
+    described = {
+        "id": split.truth.ids[row],
+        "page": f"{path}.html",
+        "picture": f"{path}.jpg" if has_picture else "",
+        "width": width,
+        "height": height,
+        "classes": [split.truth.classes[label] for label in split.list_shown(row)],
+        "truth": _list_truth(split, row),
+        "layers": {
+            kind: {"file": f"{path}.{kind}.png", "width": wide, "height": high}
+            for kind, (_, wide, high, _) in layers.items()
+        },
+        "runs": {run.result.address: _complete_said(run, row, split, layers) for run in split.runs},
+    }
+    if "masks" in layers and "" in layers["masks"][3]:
+        described["mask"] = layers["masks"][3][""]
+    described["runs"] = {address: said for address, said in described["runs"].items() if said}
+    return described
+
+
+def _list_truth(split: SplitImages, row: int) -> list[list[Any]]:
+    shown, objects = split.list_shown(row), split.truth.objects
+    first, last = np.searchsorted(objects.image, [row, row + 1]).tolist()
+    return [
+        [shown.index(label), int(difficult), *np.round(corners, 1).tolist()]
+        for label, difficult, corners in zip(
+            objects.label[first:last].tolist(), objects.difficult[first:last], objects.box[first:last], strict=True
+        )
+        if label in shown
+    ]
+
+
+def _complete_said(run: RunImages, row: int, split: SplitImages, layers: Layers) -> dict[str, Any]:
+    """Return what a run said of an image, with the places of its mask and maps."""
+    said: dict[str, Any] = json.loads(run.said[row])
+    address, places = run.result.address, {kind: layer[3] for kind, layer in layers.items()}
+    if (mask := places.get("masks", {}).get(address)) is not None:
+        said["mask"] = mask
+    shown = [*split.list_shown(row), -1]
+    maps = [
+        [at if label >= 0 else -1, places["maps"][f"{address} {label}"]]
+        for at, label in enumerate(shown)
+        if f"{address} {label}" in places.get("maps", {})
+    ]
+    return {**said, "maps": maps} if maps else said
+
+
+class _CardMaker:
+    """Makes the entries of runs on the page of an image: names that link to the run, and what became of each class."""
+
+    def __init__(self, split: SplitImages) -> None:
+        self._split = split
+        by_protocol: dict[str, list[RunImages]] = {}
+        for run in split.runs:
+            by_protocol.setdefault(run.result.protocol, []).append(run)
+        self._groups = {
+            name: [(run, self._make_head(run, label)) for run, label in _rank(runs)]
+            for name, runs in sorted(by_protocol.items(), key=lambda pair: (not _has_pictures(pair[1]), pair[0]))
+        }
+
+    def _make_head(self, run: RunImages, label: str) -> Markup:
+        seed = "" if run.result.seed is None else f", seed {run.result.seed}"
+        page = IMAGE_UP + run_page(run.result.address)
+        return Markup('<li data-run="{}"><a href="{}">{}</a>{} ').format(run.result.address, page, label, seed)
+
+    def make(self, row: int) -> list[tuple[str, str, Markup]]:
+        """Make the name, page and entries of each protocol with runs on an image."""
+        return [
+            (name, IMAGE_UP + protocol_page(name), Markup("\n").join(self._make_card(row, *one) for one in group))
+            for name, group in self._groups.items()
+        ]
+
+    def _make_card(self, row: int, run: RunImages, head: Markup) -> Markup:
+        return head + Markup(", ").join(self._list_verdicts(row, run)) + Markup("</li>")
+
+    def _list_verdicts(self, row: int, run: RunImages) -> Iterator[Markup]:
+        shown = self._split.list_shown(row)
+        names = self._split.truth.classes
+        hits = {label: hit for label in shown if (hit := run.run.is_hit(row, label)) is not None}
+        for label, hit in hits.items():
+            word = "hit" if hit else "miss"
+            name = f"{names[label]} " if len(shown) > 1 else ""
+            yield Markup('<span class="{}">{}{}</span>').format(word, name, word)
+        if not hits and np.isfinite(run.values[row]):
+            yield Markup(f"{100 * run.values[row]:.1f} %")
+        for name, score in json.loads(run.said[row]).get("scores", ()):
+            yield Markup("{} {}").format(name, score)
+
+
+def _has_pictures(runs: Sequence[RunImages]) -> bool:
+    """Whether any of these runs says where something is."""
+    return any({"boxes", "points", "masks"} & run.result.predictions_digest.keys() for run in runs)
+
+
+def _rank(runs: Sequence[RunImages]) -> list[tuple[RunImages, str]]:
+    """Pair the runs of a protocol, the best first, with labels that tell them apart."""
+    labels = make_distinct_labels([run.result for run in runs], lambda result: result.seed)
+
+    def key(pair: tuple[RunImages, str]) -> tuple[float, str]:
+        result = pair[0].result
+        metric, value = next(iter(result.metrics.items()), ("", None))
+        sign = 1 if result.higher_is_better.get(metric, True) else -1
+        return (float("inf") if value is None else -sign * value), result.address
+
+    return sorted(zip(runs, labels, strict=True), key=key)
+
+
+def _make_image_values(
+    pages: SplitPages, place: int, data: Mapping[str, Any], groups: Sequence[tuple[str, str, Markup]]
+) -> dict[str, Any]:
+    split, row = pages.split, pages.split.rows[place]
+    walk = pages.walks[HARDEST]
+    at = walk.images.index(place)
+    before, after = (walk.images[at - 1] if at else None), (walk.images[at + 1 : at + 2] or (None,))[0]
+    difficult = [int(split.truth.labels[row, label]) == ONLY_DIFFICULT for label in split.list_shown(row)]
+    shows = [f"{name} (difficult)" if odd else name for name, odd in zip(data["classes"], difficult, strict=True)]
+    value = split.values[row]
+    return {
+        "title": data["id"],
+        "where": f"{split.where.dataset} {split.where.split}",
+        "shows": ", ".join(shows) or "no class",
+        "objects": format_count(len(data["truth"]), "object") if data["truth"] else "",
+        "smallest": f"{100 * measure_smallest(split)[row]:.1f} %" if data["truth"] else "",
+        "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
+        "runs": format_count(int(sum(np.isfinite(run.values[row]) for run in split.runs)), "run"),
+        "image": data | {"runs": {}},
+        "picture": f"{pages.names[place]}.jpg" if data["picture"] else "",
+        "walk": {"title": walk.title, "page": "../" + _name_file(pages.find_page(HARDEST))},
+        "place": f"{at + 1} of {len(walk.images)}",
+        "number": place,
+        "data": f"{pages.folder}/{pages.names[place]}.js",
+        "split": pages.data,
+        "previous": "" if before is None else f"{pages.names[before]}.html",
+        "next": "" if after is None else f"{pages.names[after]}.html",
+        "groups": groups,
+    }
