@@ -293,7 +293,7 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
         raise BadFileError(path, _OLD) from None
     for name, recorded in result.per_class.items():
         expected = [np.nan if value is None else value for value in recorded.values()]
-        if not np.allclose(whole[name][0], expected, rtol=0, atol=_SAME, equal_nan=True):
+        if (*recorded,) != classes or not np.allclose(whole[name][0], expected, rtol=0, atol=_SAME, equal_nan=True):
             raise BadFileError(path, _OLD)
     drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
     return {name: dict(zip(classes, drawn[name].T, strict=True)) for name in result.per_class}

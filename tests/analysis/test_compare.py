@@ -236,7 +236,7 @@ def test_replicates_that_lack_a_metric_are_named(truth: GroundTruth, keep: Keep)
         compare(one, other)
 
 
-@pytest.mark.parametrize("spoil", ["column", "classes", "number", "truncated", "switch"])
+@pytest.mark.parametrize("spoil", ["column", "classes", "names", "number", "truncated", "switch"])
 def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
     spoil: str, truth: GroundTruth, keep: Keep, tmp_path: Path
 ) -> None:
@@ -247,6 +247,8 @@ def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
         pq.write_table(outcomes.drop_columns("missed"), path)
     elif spoil == "classes":
         pq.write_table(outcomes.replace_schema_metadata(None), path)
+    elif spoil == "names":
+        pq.write_table(outcomes.replace_schema_metadata({b"classes": b'["cat", "mouse"]'}), path)
     elif spoil == "truncated":
         path.write_bytes(path.read_bytes()[:100])
     elif spoil == "switch":
