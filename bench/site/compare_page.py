@@ -68,8 +68,11 @@ def _list_seed_draws(boards: Sequence[Board], known: Sequence[StoredResult]) -> 
             yield f"{seeds},{count}", _encode(drawn, "u1")
 
 
-def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None) -> str:
-    """Make the data file of a result; damaged files beside its record are left out, with a warning."""
+def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, split: str | None = None) -> str:
+    """Make the data file of a result; damaged files beside its record are left out, with a warning.
+
+    split: the data file of the pages of its images, if there are any.
+    """
     result = one.result
     data = {
         **{name: getattr(result, name) for name in ("address", "label", "seed", "protocol", "dataset", "split")},
@@ -86,6 +89,7 @@ def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None) -> 
         "replicates": _pack_replicates(one),
         "classes": _pack_classes(one),
         "images": read_or_leave_out(_pack_images, one),
+        "split": split,
         "settings": _list_settings(result),
         "costs": [*_list_costs(result)],
         "caveats": [[mark == ONE_SEED, CAVEATS[mark]] for mark in list_caveats([result])],

@@ -13,11 +13,13 @@ from record_cases import RECORD
 
 from bench import registry
 from bench.analysis.compare import compare, draw_classes
+from bench.analysis.errors import ErrorAnalysis, ErrorKind
 from bench.core.bootstrap import average_over_seeds, difference_interval
 from bench.core.boxes import FloatArray
 from bench.records.collection import StoredResult, read_each
 from bench.records.replicates import read_replicates
 from bench.records.result import Result
+from bench.scoring.detection_errors import ORACLES
 from bench.site.compare_page import DRAWS, make_index_file, make_result_file
 from bench.site.parts import make_board
 
@@ -102,3 +104,11 @@ def test_what_is_not_beside_a_record_is_not_in_its_data(tmp_path: Path) -> None:
     assert (data["replicates"], data["images"], data["errors"], data["costs"]) == (None, None, None, [])
     assert data["classes"] == {"metric": "mAP", "values": [[evil, 0.5]], "draws": None}
     assert [evil, json.dumps(evil)] in data["settings"]
+
+
+def test_kinds_of_errors_and_pages_of_images_are_named(known: list[StoredResult]) -> None:
+    kinds = (ErrorKind("correct", 3, 0.75, (0.5, 0.9)), ErrorKind(next(iter(ORACLES)), None, 0.25))
+    errors = ErrorAnalysis("oicr", "voc07-corloc", "voc2007 train", None, kinds)
+    data = load(make_result_file(known[0], errors, "images/a.js"))
+    assert data["errors"] == {"cost": None, "kinds": [["correct", 3, 0.75, [0.5, 0.9]]]}
+    assert data["split"] == "images/a.js"
