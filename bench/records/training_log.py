@@ -27,12 +27,17 @@ def find_log(stored: StoredResult) -> Path | None:
 def read_training_log(stored: StoredResult) -> list[dict[str, float]]:
     """Read the figures of each epoch (`epoch`, `loss`, `loss/<term>` ...); empty without a log. Raises BadFileError."""
     path = find_log(stored)
+    return read_log(path) if path else []
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Read the figures of each epoch from a log. Raises BadFileError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path else []
+        lines = path.read_text(encoding="utf-8").splitlines()
         figures = [{str(key): float(value) for key, value in json.loads(line).items()} for line in lines]
         for name in [name for name in (figures[0] if figures else ()) if name.startswith(("epoch", "loss"))]:
             if not all(name in line for line in figures):
                 raise ValueError(f"a line has no {name}")
         return figures
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFileError(path or stored.record, f"not a training log: {error}") from None
+        raise BadFileError(path, f"not a training log: {error}") from None

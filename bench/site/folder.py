@@ -6,13 +6,14 @@ It appears whole, in place of an earlier one.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.core.files import atomic_folder, digest, read_json, write_json
+from bench.core.files import atomic_folder, digest, read_json, write_text
 from bench.errors import RequestError
 
 _MARK = ".weakloc-site"
@@ -117,7 +118,8 @@ def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list
             (fresh / file.path).write_bytes(content)  # not atomic, because the whole folder is
             known[file.path] = _Known(depends, _digest(content))
         values = dict(sorted(earlier.kept.items()))
-        write_json(fresh / _MARK, {"files": dict(sorted(known.items())), "values": values})
+        mark = {"files": dict(sorted(known.items())), "values": values}
+        write_text(fresh / _MARK, json.dumps(mark, ensure_ascii=False, allow_nan=False))
     return [out / path for path in sorted(known)]
 
 

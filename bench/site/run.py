@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -93,10 +95,14 @@ def _draw_curves(one: StoredResult) -> list[Plot]:
 
 def draw_losses(one: StoredResult) -> list[Plot]:
     """Draw the loss of each epoch and its terms, if there is a log; a damaged one is left out, with a warning."""
-    epochs = read_or_leave_out(read_training_log, one) or []
+    return plot_losses("Loss", read_or_leave_out(read_training_log, one) or [])
+
+
+def plot_losses(title: str, epochs: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """Draw the loss of each epoch and its terms; nothing of less than two."""
     if len(epochs) < 2:
         return []
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
     names = names[:1] if len(names) == 2 else names  # one term is the whole
-    lines = {name: [(epoch["epoch"], epoch[name]) for epoch in epochs] for name in names}
-    return [plot_lines("Loss", lines, "epoch", "loss")]
+    lines = {name: [(one["epoch"], one[name]) for one in epochs if math.isfinite(one[name])] for name in names}
+    return [plot_lines(title, lines, "epoch", "loss")]

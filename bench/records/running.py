@@ -1,0 +1,60 @@
+"""Trainings in progress in a runs folder, with their logs so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.files import Places, read_object
+from bench.core.lease import find_holder
+from bench.errors import BadFileError
+from bench.records.collection import leave_out
+from bench.records.result import list_records
+from bench.records.training_log import LOG, read_log
+
+State = Mapping[str, tuple[int, int]]
+"""When each file was written, in nanoseconds, and its bytes."""
+
+
+@dataclass(frozen=True)
+class RunningTraining:
+    """A training in progress. epochs: how many it will have, if it says so; log: the figures of those that it had."""
+
+    address: str
+    method: str
+    seed: int
+    epochs: int | None
+    log: Sequence[Mapping[str, float]]
+
+
+def list_running(places: Places) -> list[RunningTraining]:
+    """Return the trainings that a process is working on, by address; one with a damaged file is left out, and said."""
+    found, bad = [], {}
+    for folder in _list_folders(places):
+        try:
+            key = read_object(folder / "config.json", "method", "seed", "config")
+            log = read_log(folder / LOG) if (folder / LOG).is_file() else []
+            found.append(RunningTraining(folder.name, key["method"], key["seed"], key["config"].get("epochs"), log))
+        except BadFileError as error:
+            bad[folder] = str(error)
+    leave_out(bad, "training")
+    return found
+
+
+def read_state(places: Places, published: Path) -> State:
+    """Return when each record, and each log of a training in progress, was written, and its size."""
+    records = [*list_records(published), *list_records(places.runs / "results")]
+    state = {}
+    for path in (*records, *(folder / LOG for folder in _list_folders(places))):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            state[str(path)] = (status.st_mtime_ns, status.st_size)
+    return state
+
+
+def _list_folders(places: Places) -> Iterator[Path]:
+    for folder in sorted((places.runs / "trainings").glob("*")):
+        if not (folder / "done.json").exists() and find_holder(folder / "lease") is not None:
+            yield folder
