@@ -6,12 +6,14 @@ The layers of an image are one PNG, a cell below the other, so that a page loads
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.core.files import array_digest, atomic_file, file_digest
@@ -23,6 +25,8 @@ QUALITY = 75
 
 MASK_SIDE, MAP_SIDE = 160, 64
 """The larger side of a layer's cell in pixels: a browser enlarges it."""
+
+_ROWS = b"rows"
 
 Cell = NDArray[np.uint8]
 
@@ -73,26 +77,51 @@ def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
     return np.rint(255 * scale_map(map, *fit(width, height, MAP_SIDE))).astype(np.uint8)
 
 
+class Cells(Mapping[str, Cell]):
+    """Cells by name, which stay compressed until they are asked for: those of hundreds of runs fit into memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._packed = {row["name"]: row for row in table.to_pylist()}
+
+    def __getitem__(self, name: str) -> Cell:
+        row = self._packed[name]
+        return np.frombuffer(zlib.decompress(row["content"]), np.uint8).reshape(row["height"], row["width"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
 def keep_cells(
     path: Path, rows: Sequence[int], make: Callable[[Sequence[int]], Iterable[tuple[str, Cell]]]
 ) -> Mapping[str, Cell]:
     """Return cells by name, from a file of the cache that has those of `rows`, or else is made by `make`.
 
-    A cell is read when it is asked for. A damaged file is made again.
+    A damaged file is made again.
     """
-    found = _open_cells(path, rows)
+    found = _read_cells(path, rows)
     if found is None:
-        cells: dict[str, Any] = dict(make(rows))
-        with atomic_file(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, rows=np.array(rows, np.int64), **cells)
-        found = np.load(path)
-    return found
+        found = _pack(make(rows)).replace_schema_metadata({_ROWS: json.dumps([*rows])})
+        with atomic_file(path) as part:
+            pq.write_table(found, part, compression="none")
+    return Cells(found)
 
 
-def _open_cells(path: Path, rows: Sequence[int]) -> Any:
-    """Open a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
+def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
+    rows = [
+        {"name": name, "height": cell.shape[0], "width": cell.shape[1], "content": zlib.compress(cell.tobytes())}
+        for name, cell in cells
+    ]
+    types = {"name": pa.string(), "height": pa.int32(), "width": pa.int32(), "content": pa.binary()}
+    return pa.Table.from_pylist(rows, pa.schema(types))
+
+
+def _read_cells(path: Path, rows: Sequence[int]) -> pa.Table | None:
+    """Read a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
     try:
-        found = np.load(path)
-        return found if {*rows} <= {*found["rows"].tolist()} else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        found = pq.ParquetFile(path).read(use_threads=False)
+        return found if {*rows} <= {*json.loads(found.schema.metadata[_ROWS])} else None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None

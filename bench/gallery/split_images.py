@@ -215,7 +215,7 @@ class _Collector:
 
     def _locate(self, result: Result, kind: str, side: int) -> Path:
         key = [result.predictions, self.where, kind, side]
-        return self.cache / f"{digest(key)}.npz"
+        return self.cache / f"{digest(key)}.parquet"
 
     def measure(self, row: int, array: NDArray[Any]) -> tuple[int, int]:
         """Return width and height of an image; those of an array (h, w) on it where they are not known."""

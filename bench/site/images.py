@@ -91,6 +91,15 @@ def make_split_pages(splits: Sequence[SplitImages], cache: Path) -> list[SplitPa
     return made
 
 
+def list_first(pages: Sequence[SplitPages], dataset: str = "", split: str = "") -> list[tuple[str, str, str]]:
+    """List the name, first page and number of images of each split, or of one."""
+    return [
+        (f"{one.split.where.dataset} {one.split.where.split}", one.find_page(HARDEST), str(len(one.split.rows)))
+        for one in pages
+        if not dataset or (one.split.where.dataset, one.split.where.split) == (dataset, split)
+    ]
+
+
 def find_data(pages: Sequence[SplitPages], result: Result) -> str | None:
     """Return the path of the data file of a result's split; None where its images have no pages."""
     found = (one for one in pages if any(run.result.address == result.address for run in one.split.runs))
@@ -150,7 +159,7 @@ def _list_image_files(
     layers = _stack_layers(pages, row)
     for kind, (path, *_) in layers.items():
         yield SiteFile(f"{pages.folder}/{pages.names[place]}.{kind}.png", path.name, partial(Path, path))
-    data = describe_image(pages, place, layers, thumbnail is not None)
+    data = describe_image(pages, row, layers, thumbnail is not None)
     yield SiteFile(
         data_path := f"{pages.folder}/{pages.names[place]}.js", data, partial(make_data_file, data_path, data)
     )
@@ -223,7 +232,7 @@ def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash
     """Make the entry of an image in a list. root: path from the page to the index; values: (N,); hash: of the link."""
     split = pages.split
     name, value = split.truth.ids[row], values[row]
-    width, height = fit(*_measure(split, row))
+    width, height = fit(*measure(split, row))
     there = split.dataset.image_path(name).is_file()
     return {
         "link": f"{root}{pages.find_image(row)}{hash and '#'}{hash}",
@@ -236,7 +245,7 @@ def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash
     }
 
 
-def _measure(split: SplitImages, row: int) -> tuple[int, int]:
+def measure(split: SplitImages, row: int) -> tuple[int, int]:
     """Return width and height of an image; of one whose size nobody knows, a square."""
     width, height = split.truth.size[row].tolist()
     return width or 1, height or 1
@@ -272,11 +281,11 @@ def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int
     return make_layers([*fitting.values()], kind, cache), first.shape[1], first.shape[0], places
 
 
-def describe_image(pages: SplitPages, place: int, layers: Layers, has_picture: bool) -> dict[str, Any]:
+def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: bool) -> dict[str, Any]:
     """Describe an image and what runs said of it, as `assets/images.js` draws it."""
-    split, row = pages.split, pages.split.rows[place]
-    width, height = _measure(split, row)
-    path = f"{pages.folder}/{pages.names[place]}"
+    split = pages.split
+    width, height = measure(split, row)
+    path = str(pages.find_image(row)).removesuffix(".html")
     described = {
         "id": split.truth.ids[row],
         "page": f"{path}.html",

@@ -1,6 +1,6 @@
 // Draws what runs said of images. For other pages, after data.js:
 //
-//   const split = await weakloc.load(PATH);          what `bench.site.images.find_data(material.images, result)` returns
+//   const split = await weakloc.load(PATH);          what `bench.site.images.find_data(material.pages, result)` returns
 //   const at = split.rows.indexOf(ROW);              ROW as in the outcomes' column `image`; -1: has no page
 //   const image = await weakloc.load(split.images[at]);
 //   element.append(weakloc.drawTruth(image), weakloc.drawSaid(image, ADDRESS, LABEL));    and a link to image.page

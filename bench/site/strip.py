@@ -1,0 +1,125 @@
+"""Six photographs for the first page: the truth, and what the leader, a middle one and the floor of a leaderboard said.
+
+Chosen by a rule: those on which the three differ most, each of another class as long as there are such, then by id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from bench.gallery.split_images import RunImages
+from bench.site.images import SplitPages, describe_image, measure
+from bench.site.parts import list_groups
+from bench.site.paths import protocol_page, run_page
+from bench.site.plots import find_role
+from bench.tables.ranked import SeedGroup
+
+if TYPE_CHECKING:
+    from bench.site.material import Material
+
+NUMBER = 6
+
+ROLES = ("leader", "middle", "floor")
+
+
+class _Three(NamedTuple):
+    """The runs of the leader, a middle one and the floor, and the pages of the images that they saw."""
+
+    pages: SplitPages
+    runs: tuple[RunImages, ...]
+
+
+def make_strip(material: Material) -> dict[str, Any] | None:
+    """Return the template's values for the first leaderboard whose three said where something is, and had pages."""
+    three = next(_find_threes(material), None)
+    if three is None or not (rows := _choose_rows(three)):
+        return None
+    first = three.runs[0].result
+    return {
+        "protocol": first.protocol,
+        "page": protocol_page(first.protocol),
+        "where": f"{first.dataset} {first.split}",
+        "list": three.pages.find_page("hardest"),
+        "runs": [
+            {"role": role, "label": run.result.label, "page": run_page(run.result.address)}
+            for role, run in zip(ROLES, three.runs, strict=True)
+        ],
+        "images": [_draw(three, row) for row in rows],
+    }
+
+
+def _find_threes(material: Material) -> Iterator[_Three]:
+    """Find the three of each leaderboard, in the order of the first page."""
+    results = {result.address: result for result in material.results}
+    for _, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
+        for table in tables:
+            groups = list_groups(table, results)
+            methods = [group for group in groups if find_role(group[0]) == "method"]
+            floors = [group for group in groups if find_role(group[0]) == "floor"]
+            if len(methods) > 1 and floors:
+                chosen = methods[0], methods[len(methods) // 2], floors[0]
+                yield from filter(None, (_look_up(pages, chosen) for pages in material.pages))
+
+
+def _look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> _Three | None:
+    """Find the first seed of each group whose points or boxes are here; None unless there is one of each."""
+    here = {
+        run.result.address: run
+        for run in pages.split.runs
+        if run.chosen and {"points", "boxes"} & run.result.predictions_digest.keys()
+    }
+    found = [next((here[one.address] for one in group if one.address in here), None) for group in groups]
+    runs = tuple(run for run in found if run is not None)
+    return _Three(pages, runs) if len(runs) == len(groups) else None
+
+
+def _choose_rows(three: _Three) -> list[int]:
+    split = three.pages.split
+    rows = np.array([row for row in split.rows if split.dataset.image_path(split.truth.ids[row]).is_file()], np.int64)
+    values = np.stack([run.values[rows] for run in three.runs])
+    difference = np.nan_to_num(values.max(axis=0) - values.min(axis=0), nan=-1.0)
+    ordered = rows[np.lexsort((split.truth.id_rank[rows], -difference))].tolist()
+    first, rest, seen = list[int](), list[int](), set[int]()
+    for row in ordered:
+        shown = split.list_shown(row)
+        (rest if not shown or seen & {*shown} else first).append(row)
+        seen |= {*shown}
+    return [*first, *rest][:NUMBER]
+
+
+def _draw(three: _Three, row: int) -> dict[str, Any]:
+    """Draw an image: its true boxes, and the best box or point of each class by each of the three."""
+    pages, split = three.pages, three.pages.split
+    width, height = measure(split, row)
+    image = describe_image(pages, row, {}, has_picture=True)
+    addresses = ",".join(run.result.address for run in three.runs)
+    return {
+        "name": image["id"],
+        "link": f"{image['page']}#runs={addresses}",
+        "picture": image["picture"],
+        "width": width,
+        "height": height,
+        "radius": max(width, height) / 40,
+        "classes": ", ".join(image["classes"]),
+        "truth": [corners for _, _, *corners in image["truth"]],
+        "said": [
+            {"role": role, "marks": _list_marks(run, row), "verdict": _name_verdict(float(run.values[row]))}
+            for role, run in zip(ROLES, three.runs, strict=True)
+        ],
+    }
+
+
+def _name_verdict(value: float) -> str:
+    """Name what an image was evaluated as: hit, miss, or the share of its classes."""
+    return {1.0: "hit", 0.0: "miss"}.get(value, f"{100 * value:.0f} %")
+
+
+def _list_marks(run: RunImages, row: int) -> list[list[float]]:
+    """List the best box or point of each class."""
+    said = json.loads(run.said[row])
+    best = {mark[0]: mark[1:] for mark in reversed([*said.get("boxes", ()), *said.get("points", ())])}
+    return [*best.values()]

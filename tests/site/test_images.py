@@ -1,0 +1,237 @@
+"""Pages of images: every run on each, walks from one to the next, small pictures made once, all text as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from image_cases import CLASSES, EVIL, SIZE, make_split
+from PIL import Image
+
+from bench import registry
+from bench.core.files import Places
+from bench.core.progress import SILENT
+from bench.execution.pipeline import Request, run
+from bench.gallery import layers
+from bench.gallery.layers import keep_cells, make_layers, make_mask_cell, make_thumbnail
+from bench.gallery.split_images import SplitImages, collect_splits
+from bench.records.collection import StoredResult, list_results
+from bench.site.images import SplitPages, find_data, list_chosen, list_files, make_split_pages
+from bench.site.material import make_renderer
+
+TINY = {"train": 4, "val": 4, "test": 6, "size": 64, "classes": 4}
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> SplitImages:
+    return make_split(tmp_path_factory.mktemp("toy") / "photographs")
+
+
+@pytest.fixture(scope="module")
+def pages(split: SplitImages, tmp_path_factory: pytest.TempPathFactory) -> SplitPages:
+    return make_split_pages([split], tmp_path_factory.mktemp("cache"))[0]
+
+
+def read(pages: SplitPages) -> dict[str, bytes]:
+    return {file.path: file.read() for file in list_files(pages, make_renderer(), "code")}
+
+
+@pytest.fixture(scope="module")
+def files(pages: SplitPages) -> dict[str, bytes]:
+    return read(pages)
+
+
+def measure(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def parse(content: bytes) -> Any:
+    """The data of a data file."""
+    return json.loads(content.decode().partition("] = ")[2].removesuffix(";\n"))
+
+
+def test_every_image_shows_every_run_and_what_it_said(pages: SplitPages, files: dict[str, bytes]) -> None:
+    for row, name in enumerate(pages.split.truth.ids):
+        page = files[str(pages.find_image(row))].decode()
+        assert page.count("<li data-run=") == 3
+        data = parse(files[str(pages.find_image(row, "js"))])
+        assert (data["id"], [data["width"], data["height"]]) == (name, [*SIZE])
+        assert len(data["truth"]) == row % 3 + 1 + (row % 2 == 0)
+        late, elsewhere = data["runs"]["late"], data["runs"]["elsewhere"]
+        assert late["hits"]["0"] == (row >= 3)
+        assert late["points"][0] == [0, 1, 20.5]
+        assert set(elsewhere) == {"hits", "value"}
+        assert (data["picture"] == "") == (row == 5)
+    assert "The photograph is not on this machine." in page
+
+
+def test_the_walks_lead_from_image_to_image(pages: SplitPages, files: dict[str, bytes]) -> None:
+    orders = {name: walk.images for name, walk in pages.walks.items()}
+    assert orders.pop("hardest") == (1, 2, 0, 3, 4, 5)
+    assert orders.pop("size") == (0, 1, 2, 3, 4, 5)
+    assert orders.pop("objects") == (2, 4, 5, 1, 0, 3)  # 4, 3, 3, 2, 2, 1 objects: ties by id
+    assert orders.pop("class-cat") == (1, 2, 0, 3, 4, 5)
+    assert [*orders.values()] == [(2, 0, 4)]
+    for at, row in enumerate(pages.walks["hardest"].images):
+        page = files[str(pages.find_image(row))].decode()
+        around = [pages.walks["hardest"].images[n] if 0 <= n < 6 else None for n in (at - 1, at + 1)]
+        links = ["" if n is None else str(pages.find_image(n)).rpartition("/")[2] for n in around]
+        assert re.findall(r'<a rel="(?:prev|next)" href="([^"]*)"', page) == links
+    listed = files[pages.find_page("objects")].decode()
+    assert [*re.findall(r'href="([^"]+)#walk=objects"', listed)] == [
+        f"../../{pages.find_image(row)}" for row in pages.walks["objects"].images
+    ]
+    data = parse(files[pages.data])
+    assert data["walks"]["size"]["images"] == [*pages.walks["size"].images]
+    assert data["rows"] == [*range(6)]
+
+
+def test_what_is_hostile_is_neither_markup_nor_a_path(files: dict[str, bytes]) -> None:
+    assert all(re.fullmatch(r"image/toy(/[\w.-]+)+", path) and "/../" not in path for path in files)
+    pages = [content.decode() for path, content in files.items() if path.endswith(".html")]
+    assert not [text for text in pages if "<script>" in text or "alert(1)</" in text]
+    assert all("&lt;script&gt;" in text for text in pages)
+    assert not [path for path, content in files.items() if path.endswith(".js") and b"<" in content]
+
+
+def test_small_pictures_are_small_lazy_and_made_once(
+    pages: SplitPages, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [path for path in files if path.endswith(".jpg")]
+    assert len(pictures) == 5
+    assert max(measure(next(pages.cache.glob("*.jpg")))) == 320
+    lists = files[pages.find_page("hardest")].decode()
+    assert lists.count('width="320" height="240" loading="lazy"') == 5
+
+    def fail(*_: Any, **__: Any) -> bytes:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(layers, "encode_picture", fail)
+    monkeypatch.setattr(layers, "_encode_layers", fail)
+    assert read(pages) == files
+
+
+def test_masks_and_maps_of_all_runs_are_one_picture_each(pages: SplitPages, files: dict[str, bytes]) -> None:
+    data = parse(files[str(pages.find_image(1, "js"))])
+    assert data["layers"]["masks"] | {"file": ""} == {"file": "", "width": 160, "height": 120}
+    assert [data["runs"][name].get("mask") for name in ("late", EVIL, "elsewhere")] == [0, 1, None]
+    assert data["runs"][EVIL]["maps"] == [[0, 1]]
+    path = next(pages.cache.glob("*-masks.png"))
+    with Image.open(path) as stacked:
+        assert (stacked.size, stacked.mode, stacked.info["transparency"]) == ((160, 240), "P", 0)
+        assert np.asarray(stacked)[0, 0] == 1
+
+
+def test_a_result_finds_the_pages_of_its_images(pages: SplitPages) -> None:
+    late, _, elsewhere = (one.result for one in pages.split.runs)
+    assert find_data([pages], elsewhere) == pages.data
+    assert find_data([], elsewhere) is None
+    chosen = dict(list_chosen([pages], late))
+    assert [entry["name"] for entry in chosen["Worst"]] == [EVIL, "0001"]
+    assert [entry["value"] for entry in chosen["Best"]] == ["100 %"]
+    assert chosen["Best"][0]["link"] == f"../{pages.find_image(5)}#runs=late"
+    assert list_chosen([pages], elsewhere) == []
+
+
+def test_splits_of_one_name_have_pages_of_their_own(split: SplitImages, tmp_path: Path) -> None:
+    one, other = make_split_pages([split, split], tmp_path)
+    assert not {file.path for file in list_files(one, make_renderer(), "")} & {
+        file.path for file in list_files(other, make_renderer(), "")
+    }
+
+
+def test_cells_are_made_again_where_a_row_lacks_or_the_file_is_damaged(tmp_path: Path) -> None:
+    made = []
+
+    def make(rows: Any) -> Any:
+        made.append(rows)
+        return ((str(row), np.full((2, 3), row, np.uint8)) for row in rows)
+
+    path = tmp_path / "cells.parquet"
+    assert keep_cells(path, [1, 2], make)["2"].tolist() == [[2] * 3] * 2
+    assert "3" not in keep_cells(path, [2], make)
+    assert keep_cells(path, [2, 3], make)["3"][0, 0] == 3
+    path.write_bytes(path.read_bytes()[:50])
+    assert keep_cells(path, [3], make)["3"][0, 0] == 3
+    assert made == [[1, 2], [2, 3], [3]]
+
+
+def test_layers_and_thumbnails_have_the_shape_of_their_image(tmp_path: Path) -> None:
+    cell = make_mask_cell(np.ones((10, 20), np.uint8), 20, 10)
+    assert cell.shape == (80, 160)
+    assert make_layers([cell], "masks", tmp_path) == make_layers([cell], "masks", tmp_path)
+    Image.new("RGB", (30, 60)).save(tmp_path / "a.png")
+    assert measure(make_thumbnail(tmp_path / "a.png", tmp_path)) == (160, 320)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, list[StoredResult]]:
+    """A floor that was run here, and a copy of its result as published by others."""
+    folder = tmp_path_factory.mktemp("ran")
+    places = Places(folder / "runs")
+    request = Request("center", registry.protocol("voc07-point"), data="shapes", data_options=TINY)
+    assert not run([request], places, device="cpu", workers=0).failed
+    (here,) = list_results(places, folder / "none")
+    published = folder / "published.json"
+    published.with_suffix(".parquet").write_bytes(here.record.with_suffix(".parquet").read_bytes())
+    copied = here.result.model_copy(update={"address": "b" * 20, "predictions": "c" * 20, "method": "theirs"})
+    return places, [here, StoredResult(copied, published)]
+
+
+def test_images_are_collected_from_predictions_or_else_outcomes(ran: tuple[Places, list[StoredResult]]) -> None:
+    places, known = ran
+    (split,) = collect_splits(known, places, 4)
+    assert split.where[:2] == ("shapes", "test")
+    here, theirs = sorted(split.runs, key=lambda one: one.result.method)
+    assert sorted({row for rows in here.chosen.values() for row in rows}) == [*split.rows]
+    assert len(split.rows) == 4
+    np.testing.assert_array_equal(here.values, theirs.values)
+    for row in split.rows:
+        assert json.loads(here.said[row]).pop("points")
+        assert json.loads(theirs.said[row]).keys() == {"hits", "value"}
+    assert [*collect_splits(known[1:], places, 4)] == []
+
+
+def test_what_cannot_be_shown_is_said(ran: tuple[Places, list[StoredResult]]) -> None:
+    places, (here, _) = ran
+    said = []
+
+    class Listener:
+        task = staticmethod(SILENT.task)
+
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    odd = here.result.model_copy(update={"truth_digest": "other", "address": "d" * 20})
+    collected = [*collect_splits([here, StoredResult(odd, here.record)], places, 2, Listener())]
+    assert [len(one.runs) for one in collected] == [1]
+    assert [text[:46] for text in said] == [f"note: no images of result {'d' * 20}"]
+    said.clear()
+    gone = here.result.model_copy(update={"dataset": "voc2007"})
+    assert [*collect_splits([StoredResult(gone, here.record)], places, 2, Listener())] == []
+    assert said[0].startswith("note: no images of voc2007 test: ")
+
+
+@pytest.mark.usefixtures("made_up_addresses")
+def test_report_writes_pages_of_images_that_runs_lead_to(
+    here: Any, ran: tuple[Places, list[StoredResult]], tmp_path: Path
+) -> None:
+    places, (one, _) = ran
+    answer = here("report", "--out", "site", "--images", 4, "--runs", places.runs)
+    assert answer.code == 0, answer.err
+    root = tmp_path / "site"
+    page = (root / "run" / f"{one.result.address}.html").read_text()
+    links = re.findall(r'href="\.\./(image/shapes/test/[^"#]+)#runs=', page)
+    assert len(links) == 4
+    assert all((root / link).is_file() and (root / link).with_suffix(".jpg").is_file() for link in links)
+    assert '<a href="image/shapes/test.html">shapes test</a> (4)' in (root / "index.html").read_text()
+
+
+def test_classes_are_named_on_lists(pages: SplitPages, files: dict[str, bytes]) -> None:
+    walks = [walk.title for walk in pages.walks.values()]
+    assert walks == ["hardest first", "smallest object first", "most objects first", *CLASSES]
