@@ -89,15 +89,19 @@ def test_images_are_as_they_were_evaluated(known: list[StoredResult]) -> None:
     images = load(make_result_file(known[0]))["images"]
     value, label = unpack(images["value"]), np.frombuffer(b64decode(images["label"]), "<u2")
     assert images["classes"] == [*result.per_class["CorLoc"]]
-    shares = [value[label == at].mean() for at in range(len(images["classes"]))]
-    np.testing.assert_allclose(shares, [*result.per_class["CorLoc"].values()])
+    shares = {name: value[label == at].mean() for at, name in enumerate(images["classes"])}
+    assert shares == pytest.approx(result.per_class["CorLoc"])
     assert np.frombuffer(b64decode(images["image"]), "<u4").max() < result.images
 
 
 def test_what_is_not_beside_a_record_is_not_in_its_data(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>"
     fields: dict[str, Any] = {**RECORD, "address": evil, "method": evil, "config": {evil: evil}}
-    metrics = {"metrics": {"mAP": 0.5}, "higher_is_better": {"mAP": True}, "per_class": {"mAP": {evil: 0.5}}}
+    metrics: dict[str, Any] = {
+        "metrics": {"mAP": 0.5},
+        "higher_is_better": {"mAP": True},
+        "per_class": {"mAP": {evil: 0.5}},
+    }
     content = make_result_file(StoredResult(Result(**fields, **metrics), tmp_path / "0.json"))
     assert "<" not in content
     data = load(content)
