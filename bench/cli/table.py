@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from bench import registry
 from bench.cli import options
-from bench.cli.documents import TableDocument, TableRowDocument, TablesDocument, WrittenDocument
+from bench.cli.documents import TableDocument, TablesDocument, WrittenDocument
 from bench.cli.output import echo, emit, say
 from bench.errors import BenchError, RequestError, format_count
 from bench.verbs.results import LEADERBOARD, MEASURED, find_results, is_leaderboard, make_tables
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.core.files import Places
     from bench.records.collection import StoredResult
     from bench.records.store import Store
-    from bench.tables.model import Row, Table
+    from bench.tables.model import Table
 
 
 @click.command("table", epilog=options.example("table voc07-point-val"))
@@ -70,7 +70,10 @@ def table(
     measured = results / MEASURED
     tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=measured, say=say)
     if as_json:
-        document: TablesDocument = {"tables": [_to_document(each) for each in tables]}
+        from bench.tables.render import describe_table
+
+        described = [cast(TableDocument, describe_table(each)) for each in tables]
+        document: TablesDocument = {"tables": described}
         emit(document)
         return
     echo(_format_tables(tables, format_, widen=is_leaderboard(name), costs=costs))
@@ -187,17 +190,3 @@ def _require_reviewed(stored: StoredResult, *, into: Path, allow_dirty: bool) ->
     published = into / stored.result.file_name
     other = read_result(published) if published.exists() else None
     require_reviewed(stored, other, allow_dirty=allow_dirty)
-
-
-def _to_document(table: Table) -> TableDocument:
-    rows = [_to_row(table, group, row) for group, rows in table.sections() for row in rows]
-    return {"title": table.title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}
-
-
-def _to_row(table: Table, group: str, row: Row) -> TableRowDocument:
-    document: TableRowDocument = {
-        "values": dict(zip(table.names, (cell.value for cell in row), strict=True)),
-        "more": {name: value for cell in row for name, value in cell.extra.items()},
-        "notes": [table.notes[mark] for cell in row for mark in cell.marks],
-    }
-    return {"group": group, **document} if table.groups else document

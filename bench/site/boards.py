@@ -26,7 +26,7 @@ def recall_boards(known: Sequence[StoredResult], digests: Mapping[str, str], ear
 
         def make(protocol: str = protocol, dataset: str = dataset) -> list[Any]:
             board = make_board(protocol, dataset, known)
-            return [_dump_table(board.table), [[result.address for result in group] for group in board.of]]
+            return [_dump_table(board.plain), [[result.address for result in group] for group in board.of]]
 
         names = f"board {protocol} {dataset}"
         table, groups = earlier.recall(names, [digests[one.result.address] for one in own], make)
@@ -41,12 +41,15 @@ def recall_tracks(
     """Return the leaderboards of each track."""
     found = []
     for track in map(read_track, list_tracks()):
-        own = [one for one in known if one.result.protocol in track.protocols]
-        tables = earlier.recall(
-            f"track {track.name}",
-            [digests[one.result.address] for one in own],
-            lambda track=track, own=own: [*map(_dump_table, make_leaderboards(track, own))],
-        )
+        tables: list[Any] = []
+        for protocol in track.protocols:
+            own = [one for one in known if one.result.protocol == protocol]
+
+            def make(track: Track = track, protocol: str = protocol, own: Sequence[StoredResult] = own) -> list[Any]:
+                return [*map(_dump_table, make_leaderboards(track, own, [protocol]))]
+
+            depends = [digests[one.result.address] for one in own]
+            tables += earlier.recall(f"track {track.name} {protocol}", depends, make)
         found.append((track, [*map(_load_table, tables)]))
     return found
 

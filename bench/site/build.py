@@ -15,19 +15,24 @@ from types import MappingProxyType
 
 from bench.analysis.errors import ErrorAnalysis
 from bench.records.collection import StoredResult
-from bench.site import compare_page, index, method, protocol, run
+from bench.site import compare_page, index, method, paper, protocol, run
+from bench.site.downloads import list_table_files
 from bench.site.folder import Earlier, SiteFile, read_earlier, write_folder
 from bench.site.material import HERE, Material, gather
-from bench.site.parts import UP, markup
-from bench.site.paths import data_file, method_page, paper_page, pictures_page, protocol_page, run_page
-from bench.tables.leaderboards import with_measured
+from bench.site.parts import UP
+from bench.site.paths import (
+    board_file,
+    data_file,
+    method_page,
+    paper_file,
+    paper_page,
+    pictures_page,
+    protocol_page,
+    run_page,
+)
 
 NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 NO_ERRORS: Mapping[str, ErrorAnalysis] = MappingProxyType({})
-
-WIDE = 12
-"""A paper's table with more columns is set in small type."""
-
 
 def write(
     known: Sequence[StoredResult],
@@ -82,6 +87,13 @@ def _list_protocols(material: Material) -> Iterator[SiteFile]:
         yield SiteFile(protocol_page(name), [material.depend_on(own), errors], partial(make, name))
 
 
+def _list_board_files(material: Material) -> Iterator[SiteFile]:
+    for board in material.boards:
+        depends = material.depend_on(result for group in board.of for result in group)
+        path = partial(board_file, board.protocol, board.dataset)
+        yield from list_table_files(path, depends, partial(getattr, board, "plain"))
+
+
 def _list_methods(material: Material) -> Iterator[SiteFile]:
     """List the page of each method, which shows its places among others."""
 
@@ -122,16 +134,13 @@ def _list_compared(material: Material) -> Iterator[SiteFile]:
 
 def _list_papers(material: Material) -> Iterator[SiteFile]:
     def make(name: str) -> str:
-        table, measured = material.found[name]
-        words = {"title": f"{table.citation}, Table {table.table}", "caption": table.title}
-        words |= {"kind": "bare wide" if len(table.columns) > WIDE else "bare"}
-        shown = markup(with_measured(table, measured))
-        return material.render("paper.html", UP, **words, table=shown, notes=table.notes)
+        return material.render("paper.html", UP, **paper.make_values(name, material))
 
     for name, table in material.papers.items():
         named = {row.method.partition(":")[0] for row in table.rows if row.method}
-        own = [result for result in material.results if result.method in named]
-        yield SiteFile(paper_page(name), material.depend_on(own), partial(make, name))
+        depends = material.depend_on(result for result in material.results if result.method in named)
+        yield SiteFile(paper_page(name), depends, partial(make, name))
+        yield from list_table_files(partial(paper_file, name), depends, partial(material.add_measured, name))
 
 
 def _list_pictures(material: Material) -> Iterator[SiteFile]:
@@ -143,6 +152,7 @@ PARTS: tuple[Callable[[Material], Iterator[SiteFile]], ...] = (
     _list_assets,
     _list_index,
     _list_protocols,
+    _list_board_files,
     _list_methods,
     _list_runs,
     _list_compared,

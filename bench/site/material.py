@@ -26,7 +26,7 @@ from bench.site.boards import recall_boards, recall_tracks
 from bench.site.folder import Earlier
 from bench.site.method import Found
 from bench.site.parts import Board
-from bench.tables.leaderboards import match_tables
+from bench.tables.leaderboards import match_tables, with_measured
 from bench.tables.model import Table
 from bench.tables.papers import reported_tables
 from bench.tables.reported import ReportedTable, load_table
@@ -79,6 +79,10 @@ class Material:
     def found(self) -> Found:
         """The papers' tables, with what was measured of them."""
         return match_tables(self.known, self.papers)
+
+    def add_measured(self, paper: str) -> Table:
+        """Return a paper's table with what was measured of it."""
+        return with_measured(*self.found[paper])
 
     @cached_property
     def render(self) -> Any:

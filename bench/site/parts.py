@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from markupsafe import Markup
@@ -15,7 +16,7 @@ from bench.tables.caveats import EDITED, explain_caveats
 from bench.tables.html import html
 from bench.tables.leaderboard import add_columns, make_distinct_labels
 from bench.tables.leaderboards import board
-from bench.tables.model import Cell, Row, Table
+from bench.tables.model import Cell, Row, Table, Value
 from bench.tables.numbers import with_interval
 from bench.tables.ranked import SeedGroup
 
@@ -25,23 +26,26 @@ UP = "../"
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard, best first: its table with links, and the results of each row."""
+    """A leaderboard, best first: its table as `table` prints it, and the results of each row."""
 
     protocol: str
     dataset: str
-    table: Table
+    plain: Table
     of: tuple[SeedGroup, ...]
+
+    @cached_property
+    def table(self) -> Table:
+        """The table with more columns, and with links."""
+        table, metric = add_columns(self.plain), next(iter(self.of[0][0].metrics), "")
+        column = table.columns.index(metric) if metric in table.columns else 0
+        linked = [_link_row(row, group, column) for row, group in zip(table.rows, self.of, strict=True)]
+        return replace(table, rows=tuple(linked))
 
 
 def make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:
-    """Build the leaderboard of a protocol on a dataset, with links."""
+    """Build the leaderboard of a protocol on a dataset."""
     made = board(protocol, dataset, known)
-    table, results = add_columns(made), {one.result.address: one.result for one in known}
-    of = list_groups(made, results)
-    metric = next(iter(of[0][0].metrics), "")
-    column = table.columns.index(metric) if metric in table.columns else 0
-    linked = [_link_row(row, group, column) for row, group in zip(table.rows, of, strict=True)]
-    return Board(protocol, dataset, replace(table, rows=tuple(linked)), tuple(of))
+    return Board(protocol, dataset, made, tuple(list_groups(made, {one.result.address: one.result for one in known})))
 
 
 def list_groups(table: Table, results: Mapping[str, Result]) -> list[SeedGroup]:
@@ -54,7 +58,7 @@ def _link_row(row: Row, results: SeedGroup, column: int) -> Row:
     cells = list(row)
     if column and len(results) == 1:
         cells[column] = replace(cells[column], link=UP + run_page(results[0].address))
-    named = {"results": " ".join(result.address for result in results)}
+    named: dict[str, Value] = {"results": " ".join(result.address for result in results)}
     cells[0] = replace(cells[0], link=UP + method_page(results[0].method), extra=named)
     return tuple(cells)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 
 def protocol_page(name: str) -> str:
     """Return the path of a protocol's page."""
@@ -28,11 +30,28 @@ def paper_page(name: str) -> str:
     return f"paper/{_file(name)}.html"
 
 
+def board_file(protocol: str, dataset: str, ending: str) -> str:
+    """Return the path of a leaderboard as a file."""
+    return f"protocol/{_file(protocol)}.{_file(dataset)}.{ending}"
+
+
+def paper_file(name: str, ending: str) -> str:
+    """Return the path of a paper's table as a file."""
+    return f"paper/{_file(name)}.{ending}"
+
+
 def data_file(address: str) -> str:
     """Return the path of a result's data file."""
     return f"data/{_file(address)}.js"
 
 
+_LONGEST = 100
+"""Letters of a name in a file's name: file systems allow 255 in all."""
+
+
 def _file(name: str) -> str:
     """Make a safe file name, different for different names."""
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
+    safe = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
+    if len(safe) <= _LONGEST:
+        return safe
+    return f"{safe[:_LONGEST]}..{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.analysis.errors import ErrorAnalysis
 from bench.analysis.trend import trends
+from bench.site.downloads import list_downloads
 from bench.site.parts import UP, Board, list_runs, make_text_table, markup
-from bench.site.paths import method_page, paper_page
+from bench.site.paths import board_file, method_page, paper_page
 from bench.site.plots import Plot, plot_classes, plot_costs, plot_errors, plot_intervals, plot_trend
 
 if TYPE_CHECKING:
@@ -27,7 +29,14 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
     return {
         "title": name,
         "record": record,
-        "boards": [(markup(board.table), _draw_board(board, material.errors)) for board in boards],
+        "boards": [
+            (
+                markup(board.table),
+                _draw_board(board, material.errors),
+                list_downloads(partial(board_file, name, board.dataset), UP),
+            )
+            for board in boards
+        ],
         "switches": markup(make_text_table("Conventions", ("convention", "value", "source"), switches)),
         "papers": [(table, UP + paper_page(table), title) for table, title in papers.items()],
         "trends": [(plot_trend(trend), UP + method_page(trend.points[0].results[0].method)) for trend in repeated],

@@ -17,9 +17,9 @@ def html(table: Table) -> str:
     """
     kinds = [_kind(table, column) for column in range(len(table.columns))]
     body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, kinds))
-    notes = [f"<p><sup>{escape(mark)}</sup> {escape(note)}</p>" for mark, note in table.notes.items()]
-    notes += [f"<p>{escape(remark)}</p>" for remark in table.remarks]
-    lines = ["<table>", f"<caption>{escape(table.title)}</caption>", *_head(table, kinds), body, "</table>"]
+    notes = [f"<p><sup>{escape(mark)}</sup> {_fold(note)}</p>" for mark, note in table.notes.items()]
+    notes += [f"<p>{_fold(remark)}</p>" for remark in table.remarks]
+    lines = ["<table>", f"<caption>{_fold(table.title)}</caption>", *_head(table, kinds), body, "</table>"]
     return "\n".join(filter(None, [*lines, *(["<div>", *notes, "</div>"] if notes else [])]))
 
 
@@ -35,12 +35,12 @@ def _head(table: Table, kinds: list[str]) -> Iterator[str]:
     if table.heads:
         spans = [(head, len(list(same))) for head, same in groupby(table.heads)]
         cells = "".join(
-            f'<th colspan="{span}" scope="colgroup">{escape(head)}</th>' if head else "<td></td>" * span
+            f'<th colspan="{span}" scope="colgroup">{_shorten(head, head)}</th>' if head else "<td></td>" * span
             for head, span in spans
         )
         yield f"<tr>{cells}</tr>"
     cells = "".join(
-        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
+        f'<th scope="col"{kind}>{_shorten(name, name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
     yield f"<tr>{cells}</tr>"
     yield "</thead>"
@@ -49,17 +49,40 @@ def _head(table: Table, kinds: list[str]) -> Iterator[str]:
 def _section(group: str, rows: tuple[Row, ...], kinds: list[str]) -> Iterator[str]:
     yield "<tbody>"
     if group:
-        yield f'<tr><th colspan="{len(kinds)}" scope="rowgroup">{escape(group)}</th></tr>'
+        yield f'<tr><th colspan="{len(kinds)}" scope="rowgroup">{_fold(group)}</th></tr>'
     for first, *others in rows:
         cells = "".join(f"<td{kind}>{_format_cell(cell)}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
-        known = {"class": first.extra.get("row"), "data-results": first.extra.get("results")}
+        known = {
+            "id": first.extra.get("id"),
+            "class": first.extra.get("row"),
+            "data-results": first.extra.get("results"),
+        }
         said = "".join(f' {name}="{escape(str(value))}"' for name, value in known.items() if value is not None)
         yield f'<tr{said}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
     yield "</tbody>"
 
 
 def _format_cell(cell: Cell) -> str:
-    words = escape(cell.text)
+    words = _shorten(cell.text, cell.text) if cell.link else _fold(cell.text)
     marks = "".join(f"<sup>{escape(mark)}</sup>" for mark in cell.marks)
     shown = f"<strong>{words}</strong>" if cell.best else words
     return (f'<a href="{escape(cell.link)}">{shown}</a>' if cell.link else shown) + marks
+
+
+LONG, SHORT = 400, 120
+"""Letters of a text that is not shown whole, and of it that are shown."""
+
+
+def _fold(text: str) -> str:
+    """Escape text; a long one is folded, to be opened."""
+    if len(text) <= LONG:
+        return escape(text)
+    return f"<details><summary>{_shorten(text)}</summary>{escape(text)}</details>"
+
+
+def _shorten(text: str, title: str = "") -> str:
+    """Escape text; of a long one the beginning, with the whole as its title."""
+    if len(text) <= LONG:
+        return escape(text)
+    short = f"{escape(text[:SHORT])}…"
+    return f'<span title="{escape(title)}">{short}</span>' if title else short

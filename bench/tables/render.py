@@ -1,16 +1,18 @@
-"""A table as text, Markdown, LaTeX, CSV or HTML."""
+"""A table as text, Markdown, LaTeX, CSV, JSON or HTML."""
 
 from __future__ import annotations
 
 import csv as csv_module
 import io
+import json as json_module
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bench.tables.html import html
 from bench.tables.latex import latex
-from bench.tables.model import Cell, Table, Value
+from bench.tables.model import Cell, Row, Table, Value
 
 _HEAD = 16
 """Characters of a column's head before it goes on in the next line."""
@@ -50,6 +52,26 @@ def csv(table: Table) -> str:
             notes = "; ".join(dict.fromkeys(table.notes[mark] for cell in row for mark in cell.marks))
             writer.writerow(map(_format_exact, [*(group for _ in groups), *values, notes]))
     return out.getvalue().rstrip("\n")
+
+
+def describe_table(table: Table) -> dict[str, Any]:
+    """Describe a table as a JSON value: full precision, extras and footnotes with each row."""
+    rows = [_describe_row(table, group, row) for group, rows in table.sections() for row in rows]
+    return {"title": table.title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}
+
+
+def _describe_row(table: Table, group: str, row: Row) -> dict[str, Any]:
+    described = {
+        "values": dict(zip(table.names, (cell.value for cell in row), strict=True)),
+        "more": {name: value for cell in row for name, value in cell.extra.items()},
+        "notes": [table.notes[mark] for cell in row for mark in cell.marks],
+    }
+    return {"group": group, **described} if table.groups else described
+
+
+def json(table: Table) -> str:
+    """Format a table as one JSON document."""
+    return json_module.dumps(describe_table(table), ensure_ascii=False, indent=1)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -1,10 +1,14 @@
 // Draws the plots of a page from the data beside them, with Observable Plot (plot.js); tables say the same.
 "use strict";
 
-const SHORT = 34;
+const SHORT = 34, LONG = 160;
 
-function shorten(name) {
-  return name.length > SHORT ? `${name.slice(0, SHORT - 1)}…` : name;
+function shorten(name, most = SHORT) {
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
+}
+
+function whole(name) { // as a tip shows it
+  return shorten(name, LONG);
 }
 
 function margin(names) {
@@ -17,13 +21,13 @@ function describe(row) {
   const interval = row.low === null ? "" : ` [${row.low.toFixed(1)}, ${row.high.toFixed(1)}]`;
   const rank = row.rank ? `, rank ${row.rank}` : "";
   const role = row.role === "method" ? "" : ` (${row.role})`;
-  return `${row.name}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
+  return `${whole(row.name)}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
 }
 
-function labels(rows, x) {
+function labels(rows, x, said = describe) {
   return Plot.text(rows, {
     y: "key", x: () => x, text: (row) => shorten(row.name), textAnchor: "end", dx: -8, fill: "currentColor",
-    href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: describe,
+    href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: said,
   });
 }
 
@@ -65,12 +69,12 @@ function classes(data, width) {
   const middle = (Math.min(...values) + Math.max(...values)) / 2;
   return Plot.plot({
     width, marginLeft: margin(names), marginTop: 90, marginBottom: 8, height: 100 + 20 * names.length, padding: 0,
-    x: { axis: "top", tickRotate: -60, label: null, tickSize: 0, tickFormat: shorten },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    x: { axis: "top", tickRotate: -60, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
     color: { scheme: "blues", type: "linear" },
     marks: [
       Plot.cell(data.cells, {
-        x: "class", y: "name", fill: "value", inset: 0.5, title: (c) => `${c.name}, ${c.class}: ${c.value.toFixed(1)}`, tip: true,
+        x: "class", y: "name", fill: "value", inset: 0.5, title: (c) => `${whole(c.name)}, ${whole(c.class)}: ${c.value.toFixed(1)}`, tip: true,
       }),
       width <= 640 ? null : Plot.text(data.cells, {
         x: "class", y: "name", text: (c) => c.value.toFixed(0), fontSize: 9,
@@ -84,7 +88,7 @@ function costs(data, width) {
   const better = data.higher ? 1 : -1;
   const sorted = [...data.points].sort((a, b) => a.seconds - b.seconds || better * (b.value - a.value));
   const frontier = sorted.filter((point, at) => sorted.slice(0, at).every((other) => better * (point.value - other.value) > 0));
-  const describeCost = (p) => `${p.name}\n${p.value.toFixed(1)} after ${p.seconds} s`;
+  const describeCost = (p) => `${whole(p.name)}\n${p.value.toFixed(1)} after ${p.seconds} s`;
   return Plot.plot({
     width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 16,
     x: { type: "log", label: "seconds of training", grid: true, tickFormat: "~s" },
@@ -113,7 +117,7 @@ function lines(data, width) {
     y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: true, ticks: data.small ? 3 : 5, grid: true },
     marks: [
       Plot.line(points, { x: "x", y: "y", z: "name", stroke: (p) => colour.get(p.name), strokeWidth: 1.8 }),
-      Plot.dot(points, { x: "x", y: "y", r: 6, fill: "transparent", title: (p) => `${p.name}\n${p.x}: ${p.y}`, tip: !data.small }),
+      Plot.dot(points, { x: "x", y: "y", r: 6, fill: "transparent", title: (p) => `${whole(p.name)}\n${p.x}: ${p.y}`, tip: !data.small }),
       many ? Plot.text(data.series, {
         x: (s) => s.points[s.points.length - 1][0], y: (s) => s.points[s.points.length - 1][1],
         text: (s) => shorten(s.name), fill: (s) => colour.get(s.name), textAnchor: "start", dx: 6,
@@ -125,7 +129,7 @@ function lines(data, width) {
 function trend(data, width) {
   const shown = data.points.filter((point) => point.value !== null);
   const describePoint = (p) => [
-    `${p.date}, ${p.revision}`, `${data.metric} ${p.value.toFixed(1)}`, p.moved ? `changed: ${p.moved}` : "",
+    `${p.date}, ${p.revision}`, `${data.metric} ${p.value.toFixed(1)}`, p.moved ? `changed: ${whole(p.moved)}` : "",
   ].filter(Boolean).join("\n");
   return Plot.plot({
     width: Math.min(width, 560), height: 240, marginLeft: 44, marginBottom: 44, marginTop: 12,
@@ -146,28 +150,17 @@ function trend(data, width) {
   });
 }
 
-function makeLegend(colours) {
-  const legend = document.createElement("p");
-  legend.className = "legend";
-  for (const [name, colour] of colours) {
-    const mark = document.createElement("span");
-    mark.style.background = colour;
-    legend.append(mark, ` ${name} `);
-  }
-  return legend;
-}
-
 function differences(data, width) {
   const names = [...new Set(data.points.map((point) => point.name))], series = [...new Set(data.points.map((point) => point.series))];
   const step = 12 / series.length;
   const describeDifference = (p) => [
-    p.name, p.series, `${p.value > 0 ? "+" : ""}${p.value.toFixed(1)}${p.low === null ? "" : ` [${p.low.toFixed(1)}, ${p.high.toFixed(1)}]`}`,
+    whole(p.name), whole(p.series), `${p.value > 0 ? "+" : ""}${p.value.toFixed(1)}${p.low === null ? "" : ` [${p.low.toFixed(1)}, ${p.high.toFixed(1)}]`}`,
   ].filter(Boolean).join("\n");
   const isClear = (p) => p.low > 0 || p.high < 0;
   const drawn = Plot.plot({
     width, marginLeft: margin(names), marginTop: 8, marginRight: 16, marginBottom: 40, height: 54 + (14 + 8 * series.length) * names.length,
     x: { label: data.label, labelAnchor: "center", grid: true, nice: true },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
     marks: [
       Plot.ruleX([0], { stroke: "currentColor" }),
       ...series.flatMap((name, at) => {
@@ -183,15 +176,29 @@ function differences(data, width) {
       }),
     ],
   });
-  if (series.length > 1) drawn.legendOfKinds = makeLegend(series.map((name, at) => [name, SERIES[at % SERIES.length]]));
+  if (series.length > 1) drawn.key = series.map((name, at) => ["■", SERIES[at % SERIES.length], shorten(name)]);
   return drawn;
 }
 
 const KINDS = {
-  correct: "#2a78b5", "wrong class": "#8c564b", group: "#9467bd", part: "#e3a008", context: "#d1495b", missed: "#8a8f98",
-  loose: "#5aa469", classification: "#8c564b", localization: "#e3a008", both: "#9467bd", duplicate: "#5aa469",
-  background: "#d1495b",
+  correct: "var(--c0)", "wrong class": "var(--c1)", group: "var(--c3)", part: "var(--c2)", context: "var(--c4)",
+  missed: "var(--soft)", loose: "var(--c5)", classification: "var(--c1)", localization: "var(--c0)", both: "var(--c3)",
+  duplicate: "var(--c2)", background: "var(--c4)",
 };
+
+function legend(entries) { // of [mark, colour, words]
+  const made = document.createElement("p");
+  made.className = "legend";
+  for (const [mark, colour, words] of entries) {
+    const sign = document.createElement("span"), entry = document.createElement("span");
+    sign.style.color = colour;
+    sign.setAttribute("aria-hidden", "true");
+    sign.append(mark);
+    entry.append(sign, ` ${words}`);
+    made.append(entry);
+  }
+  return made;
+}
 
 function errors(data, width) {
   const names = [...new Set(data.bars.map((bar) => bar.name))];
@@ -199,19 +206,56 @@ function errors(data, width) {
   const drawn = Plot.plot({
     width, marginLeft: margin(names), marginTop: 8, marginBottom: 40, height: 54 + 22 * names.length,
     x: { label: `${data.label}, per cent`, labelAnchor: "center", grid: true },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: shorten },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
     marks: [
       Plot.barX(data.bars.filter((bar) => bar.value > 0), {
         x: "value", y: "name", fill: (bar) => KINDS[bar.kind], inset: 0.5, order: kinds, z: "kind", tip: true,
-        title: (bar) => `${bar.name}\n${bar.kind}: ${bar.value.toFixed(1)}`,
+        title: (bar) => `${whole(bar.name)}\n${bar.kind}: ${bar.value.toFixed(1)}`,
       }),
     ],
   });
-  drawn.legendOfKinds = makeLegend(kinds.map((kind) => [kind, KINDS[kind]]));
+  drawn.key = kinds.map((kind) => ["■", KINDS[kind], kind]);
   return drawn;
 }
 
-const DRAW = { differences, errors, lines, trend, intervals, classes, costs };
+const PRINTED = "var(--c1)", MEASURED = "var(--c0)", UNLIKE = "var(--soft)";
+
+// Printed numbers, each with what was measured of it; one that was measured otherwise is hollow.
+function printed(data, width) {
+  const rows = data.rows.map((row, at) => ({ ...row, key: `${row.name}\u0000${at}` }));
+  const measured = rows.filter((row) => row.value !== null);
+  const ends = rows.flatMap((row) => [row.printed, row.value ?? row.printed, row.low ?? row.printed, row.high ?? row.printed]);
+  const low = Math.max(0, Math.min(...ends) - 2), colour = (row) => (row.reasons ? UNLIKE : MEASURED);
+  const bounds = (row) => (row.low === null ? "" : ` [${row.low.toFixed(1)}, ${row.high.toFixed(1)}]`);
+  const describeRow = (row) => [`${whole(row.name)}: printed ${row.printed}`,
+    row.value === null ? "not measured" : `measured ${row.value.toFixed(1)}${bounds(row)}, ${whole(row.by)}`,
+    row.reasons ? `not comparable: ${whole(row.reasons)}` : ""].filter(Boolean).join("\n");
+  const drawn = Plot.plot({
+    width, marginLeft: margin(rows.map((row) => row.name)), marginTop: 8, marginRight: 16, marginBottom: 40,
+    height: 54 + 20 * rows.length,
+    x: { domain: [low, Math.min(100, Math.max(...ends) + 2)], grid: true, label: "per cent", labelAnchor: "center" },
+    y: { domain: rows.map((row) => row.key), axis: null },
+    marks: [
+      Plot.link(measured, { x1: "printed", x2: "value", y1: "key", y2: "key", stroke: "var(--line)", strokeWidth: 1.5 }),
+      Plot.link(measured.filter((row) => row.low !== null), {
+        x1: "low", x2: "high", y1: "key", y2: "key", stroke: colour, strokeWidth: 2,
+      }),
+      Plot.dot(rows, {
+        x: "printed", y: "key", symbol: "diamond", r: 4.5, stroke: PRINTED, strokeWidth: 2, fill: "var(--page)",
+      }),
+      Plot.dot(measured, {
+        x: "value", y: "key", r: 4.5, stroke: colour, strokeWidth: 2, href: "link",
+        fill: (row) => (row.reasons ? "var(--page)" : MEASURED),
+      }),
+      Plot.dot(rows, { x: (row) => row.value ?? row.printed, y: "key", r: 6, fill: "transparent", title: describeRow, tip: true, pointerEvents: "none" }),
+      labels(rows, low, describeRow),
+    ],
+  });
+  drawn.key = [["◇", PRINTED, "printed"], ["●", MEASURED, "measured, with its 95 % interval"], ["○", UNLIKE, "measured, not comparable"]];
+  return drawn;
+}
+
+const DRAW = { printed, differences, errors, lines, trend, intervals, classes, costs };
 
 // Names a plot and its links for those who do not see it; a link that repeats another, as a dot its label's, is passed over.
 function nameDrawing(svg, summary) {
@@ -230,7 +274,8 @@ function draw(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   const drawn = DRAW[data.kind](data, Math.max(280, figure.clientWidth));
   nameDrawing(drawn, figure.dataset.summary);
-  figure.querySelector(".drawn").replaceChildren(...(drawn.legendOfKinds ? [drawn.legendOfKinds] : []), drawn);
+  if (!figure.querySelector(".save")) offerSaving(figure);
+  figure.querySelector(".drawn").replaceChildren(...(drawn.key ? [legend(drawn.key)] : []), drawn);
 }
 
 // A plot is drawn when it comes near the window, so that a long page can be read at once; and again at another width.
