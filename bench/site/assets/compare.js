@@ -3,7 +3,7 @@
 {
   const LETTERS = "ABCDEF";
   const HINT = "Choose two runs of a leaderboard, or more: the first is compared with each of the others.";
-  const ROUNDING = 1e-12, LEVEL = 0.95, FEW = 10;
+  const ROUNDING = 1e-12, SAME = 1e-4, LEVEL = 0.95, FEW = 10;
   const [picker, verdict, found] = ["#picker", "#verdict", "#comparison"].map((name) => document.querySelector(name));
 
   // Numbers, as bench/site/compare_page.py packs them, and bench/core/bootstrap.py treats them.
@@ -87,15 +87,20 @@
     const body = rows.map(([first, ...others]) => make("tr", {}, make("th", { scope: "row" }, first),
       ...others.map((cell, at) => make("td", { className: kind(at + 1) }, cell))));
     const table = make("table", {}, make("caption", {}, title), make("thead", {}, head), make("tbody", {}, ...body));
-    sortable(table);
+    sortable(table, title);
     return make("div", { className: "table", tabIndex: 0 }, table);
   }
 
   // Sides: each the results of one or more seeds, of which the mean is compared.
 
+  function readNames() { // of results, `a` first
+    const kept = new URLSearchParams(location.hash.slice(1));
+    return [...LETTERS.toLowerCase()].map((letter) => kept.get(letter)).filter(Boolean);
+  }
+
   async function readSides({ boards }) {
     const labels = new Map(boards.flatMap(({ rows }) => rows.flatMap(([label, results]) => results.map(([address]) => [address, label]))));
-    const named = [...new URLSearchParams(location.hash.slice(1)).values()].filter(Boolean).slice(0, LETTERS.length);
+    const named = readNames();
     return Promise.all(named.map(async (addresses, at) => {
       const runs = await Promise.all(addresses.split(",").map((address) => weakloc.load(locate(address))));
       return { runs, letter: LETTERS[at], label: labels.get(runs[0].address) ?? runs[0].label, first: runs[0] };
@@ -244,51 +249,83 @@
     return new Map([...values].filter(([, each]) => each.length === runs.length).map(([image, each]) => [image, mean(each)]));
   }
 
-  function showImages(sides) {
+  function showImages(sides, split) {
     const read = sides.map(readImages);
     const title = make("h2", { id: "images" }, "Images on which they differ most");
     if (!read.every(Boolean)) {
       return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its protocol evaluates no image by itself.")];
     }
     const names = read.flat().every((run) => run.label) ? sides[0].first.images.classes : [];
-    const select = make("select", {}, new Option("all", ""), ...names.map((name, at) => new Option(name, at)));
-    const against = make("select", {}, ...sides.slice(1).map((side, at) => new Option(nameSide(side), at + 1)));
+    const select = make("select", { ariaLabel: "class" }, new Option("all", ""), ...names.map((name, at) => new Option(name, at)));
+    const against = make("select", { ariaLabel: `${sides[0].letter} against` }, ...sides.slice(1).map((side, at) => new Option(nameSide(side), at + 1)));
     const shown = make("div");
-    const show = () => shown.replaceChildren(...listImages(sides, read, select.value === "" ? null : Number(select.value), Number(against.value)));
+    const show = () => {
+      const label = select.value === "" ? null : Number(select.value), pair = [0, Number(against.value)];
+      shown.replaceChildren(...listImages(pair.map((at) => sides[at]), pair.map((at) => evaluateImages(read[at], label)), split));
+    };
     select.addEventListener("change", show);
     against.addEventListener("change", show);
     show();
-    return [title, make("div", { className: "filters" }, ...(names.length ? [make("label", {}, "class ", select)] : []),
+    const colours = [["true", "truth, dashed"], ["hit", "hit"], ["miss", "miss, dotted"], ["other", "other boxes"]];
+    const key = make("p", { className: "key" }, ...colours.flatMap(([kind, name]) => [make("span", { className: kind }, name), " "]));
+    return [title, ...(split ? [key] : []), make("div", { className: "filters" }, ...(names.length ? [make("label", {}, "class ", select)] : []),
       ...(sides.length > 2 ? [make("label", {}, `${sides[0].letter} against `, against)] : [])), shown];
   }
 
-  function listImages(sides, read, label, against) {
-    const pair = [0, against], values = pair.map((at) => evaluateImages(read[at], label));
+  function listImages(pair, values, split) {
     const both = [...values[0]].filter(([image]) => values[1].has(image)).map(([image, value]) => ({
-      image, values: [value, values[1].get(image)], difference: value - values[1].get(image),
+      image, place: split ? split.rows.indexOf(image) : -1, values: [value, values[1].get(image)], difference: value - values[1].get(image),
     }));
-    const [a, b] = pair.map((at) => sides[at].letter);
-    const better = both.filter(({ difference }) => difference > 1e-4).sort((x, y) => y.difference - x.difference || x.image - y.image);
-    const worse = both.filter(({ difference }) => difference < -1e-4).sort((x, y) => x.difference - y.difference || x.image - y.image);
+    const [a, b] = pair.map(({ letter }) => letter);
+    // Of images that differ as much, those with pictures come first.
+    const order = (sign) => (x, y) => sign * (y.difference - x.difference) || (y.place >= 0) - (x.place >= 0) || x.image - y.image;
+    const better = both.filter(({ difference }) => difference > SAME).sort(order(1));
+    const worse = both.filter(({ difference }) => difference < -SAME).sort(order(-1));
     const alike = both.length - better.length - worse.length;
     return [
       make("p", {}, `${a} is better on ${count(better.length, "image")}, ${b} on ${worse.length}, and both are alike on ${alike}.`),
       ...[[`${a} better than ${b}`, better], [`${b} better than ${a}`, worse]]
-        .flatMap(([name, images]) => (images.length ? [listSome(name, images, pair.map((at) => sides[at]))] : [])),
+        .flatMap(([name, images]) => (images.length ? [listSome(name, images, pair, split)] : [])),
     ];
   }
 
-  function listSome(title, images, pair) {
+  function listSome(title, images, pair, split) {
     const columns = ["image", ...pair.map(({ letter }) => letter), `${pair[0].letter} − ${pair[1].letter}`];
-    const rows = ({ image, values, difference }) => [`image ${image + 1}`, ...values.map(percent), signed(difference)];
-    const part = make("div");
-    const show = (number) => {
-      const more = make("button", { type: "button" }, `Show more of ${images.length}`);
-      more.addEventListener("click", () => show(4 * number));
-      part.replaceChildren(makeTable(`${title}, per cent`, columns, images.slice(0, number).map(rows)), ...(images.length > number ? [more] : []));
+    const row = (one) => [nameImage(one, pair, split), ...one.values.map(percent), signed(one.difference)];
+    const part = make("section", {}, make("h3", {}, title));
+    const list = make("div"), drawn = make("div");
+    const grow = (room, number, some, show) => {
+      const more = make("button", { type: "button" }, `Show more of ${some.length}`);
+      more.addEventListener("click", () => grow(room, 4 * number, some, show));
+      room.replaceChildren(show(some.slice(0, number)), ...(some.length > number ? [more] : []));
     };
-    show(FEW);
+    const pictured = images.filter(({ place }) => place >= 0);
+    grow(list, FEW, images, (some) => makeTable(`${title}, per cent`, columns, some.map(row)));
+    if (pictured.length) grow(drawn, 3, pictured, (some) => make("div", {}, ...some.map((one) => drawPair(one, pair, split))));
+    part.append(drawn, list);
     return part;
+  }
+
+  function nameImage({ image, place }, pair, split) {
+    if (place < 0) return `image ${image + 1}`;
+    const link = make("a", { href: `${split.pages[place]}#runs=${pair.map(({ first }) => first.address).join(",")}` }, `image ${image + 1}`);
+    weakloc.load(split.images[place]).then(({ id }) => link.replaceChildren(id));
+    return link;
+  }
+
+  function nameDrawn({ letter, label, runs, first }, value) {
+    const seed = first.seed === null ? "" : `, seed ${first.seed}`;
+    return `${letter}: ${label}${seed}${runs.length > 1 ? `; mean of ${runs.length} seeds` : ""}: ${percent(value)}`;
+  }
+
+  function drawPair(one, pair, split) {
+    const room = make("div", { className: "sides" });
+    weakloc.load(split.images[one.place]).then((image) => room.append(
+      make("figure", {}, make("figcaption", {}, "truth"), weakloc.drawTruth(image)),
+      ...pair.map((side, at) => make("figure", {}, make("figcaption", {}, nameDrawn(side, one.values[at])),
+        side.first.address in image.runs ? weakloc.drawSaid(image, side.first.address, nameSide(side)) : "Its predictions are not on this site.")),
+    ));
+    return make("article", {}, make("h4", {}, nameImage(one, pair, split)), room);
   }
 
   function showErrors(sides) {
@@ -336,7 +373,7 @@
     return [make("h2", {}, "What they took"), makeTable("Time and size; machines may differ", columns, rows)];
   }
 
-  function showComparison(sides, { seeds }) {
+  function showComparison(sides, { seeds }, split) {
     const [one, ...rest] = sides;
     const unlike = rest.map((other) => listUnlike(one.first, other.first));
     const others = rest.filter((_, at) => !unlike[at].length), alike = [one, ...others];
@@ -351,13 +388,15 @@
     const parts = [
       showSides(sides), ...showMetrics(one, others, metrics),
       ...showClasses(one, others, others.map((other) => compareClasses(one, other, seeds))),
-      ...showImages(alike), ...showErrors(alike), ...showSettings(alike), ...showCosts(alike),
+      ...showImages(alike, split), ...showErrors(alike), ...showSettings(alike), ...showCosts(alike),
       ...(single ? [make("p", {}, "The same on the command line: ", make("code", {}, `python -m bench compare ${alike.map(({ first }) => first.address).join(" ")} --per-class`))] : []),
     ];
     return { verdicts: [...said, ...refused], parts };
   }
 
   // Choosing: a leaderboard, and rows or runs of it.
+
+  let said = null; // what the picker made of the address
 
   function listChoices(board) {
     return board.rows.flatMap(([label, results]) => {
@@ -369,7 +408,7 @@
   }
 
   function makePicker({ boards }) {
-    const named = [...new URLSearchParams(location.hash.slice(1)).values()].filter(Boolean);
+    const named = readNames();
     const choices = boards.map(listChoices);
     const holds = (at, value) => choices[at].some((choice) => choice.value === value);
     const start = Math.max(0, named.length ? choices.findIndex((_, at) => holds(at, named[0])) : choices.findIndex((some) => some.length > 1));
@@ -390,7 +429,9 @@
     const selects = () => [...chosen.querySelectorAll("select")];
     const say = () => {
       const values = selects().map((select) => select.value).filter(Boolean);
-      location.hash = values.map((value, at) => `${LETTERS[at].toLowerCase()}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&");
+      said = `#${values.map((value, at) => `${LETTERS[at].toLowerCase()}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&")}`;
+      location.hash = said;
+      said = location.hash;
     };
     const add = (value) => {
       const select = make("select", {}, new Option("", value));
@@ -408,7 +449,7 @@
       add("");
       add("");
     });
-    [...named, "", ""].slice(0, Math.max(2, named.length)).slice(0, LETTERS.length).forEach(add);
+    [...named, "", ""].slice(0, Math.max(2, named.length)).forEach(add);
     return make("div", { className: "picker", role: "group", ariaLabel: "Runs to compare" },
       make("div", { className: "filters" }, make("label", {}, "leaderboard ", board), make("label", {}, "show only runs with ", search)), chosen, more);
   }
@@ -418,13 +459,17 @@
   async function show() {
     const mine = latest += 1;
     const index = await weakloc.load("data/compare.js");
-    if (!picker.contains(document.activeElement) || !picker.children.length) picker.replaceChildren(makePicker(index));
+    if (location.hash !== said || !picker.children.length) picker.replaceChildren(makePicker(index));
     try {
+      restores.length = 0; // the tables that were here are gone
       const sides = await readSides(index);
+      const own = sides.find(({ first }) => first.split && !listUnlike(sides[0].first, first).length), split = own && await weakloc.load(own.first.split);
       if (mine !== latest) return;
-      const { verdicts, parts } = sides.length < 2 ? { verdicts: [make("p", {}, HINT)], parts: [] } : showComparison(sides, index);
+      const { verdicts, parts } = sides.length < 2 ? { verdicts: [make("p", {}, HINT)], parts: [] } : showComparison(sides, index, split);
       verdict.replaceChildren(...verdicts);
       found.replaceChildren(...parts);
+      rows = undefined; // what is searched
+      restore();
     } catch (error) {
       if (mine !== latest) return;
       verdict.replaceChildren(make("p", { className: "verdict" }, `There is no such result on this site: ${error.message}.`));
