@@ -68,10 +68,10 @@ def _list_seed_draws(boards: Sequence[Board], known: Sequence[StoredResult]) -> 
             yield f"{seeds},{count}", _encode(drawn, "u1")
 
 
-def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, split: str | None = None) -> str:
+def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, pages: str | None = None) -> str:
     """Make the data file of a result; damaged files beside its record are left out, with a warning.
 
-    split: the data file of the pages of its images, if there are any.
+    pages: the data file of the pages of its images, if there are any.
     """
     result = one.result
     data = {
@@ -89,7 +89,7 @@ def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, spl
         "replicates": _pack_replicates(one),
         "classes": _pack_classes(one),
         "images": read_or_leave_out(_pack_images, one),
-        "split": split,
+        "pages": pages,
         "settings": _list_settings(result),
         "costs": [*_list_costs(result)],
         "caveats": [[mark == ONE_SEED, CAVEATS[mark]] for mark in list_caveats([result])],
@@ -145,7 +145,11 @@ def _list_costs(result: Result) -> Iterator[tuple[str, float]]:
             yield f"seconds of {name}", result.seconds[name]
     if "prediction" in result.images_per_second:
         yield "images a second, predicting", result.images_per_second["prediction"]
-    known = {"parameters": result.parameters, "operations an image": result.flops, "MiB": result.peak_memory_mib}
+    known = {
+        "parameters": result.parameters,
+        "operations an image": result.flops,
+        "MiB of memory": result.peak_memory_mib,
+    }
     yield from ((name, value) for name, value in known.items() if value is not None)
 
 

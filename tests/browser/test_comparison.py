@@ -72,7 +72,9 @@ def check(page: Any, found: Comparison) -> None:
     page.locator(".verdict", has_text=f"Verdict: {describe_verdict(found)}.").wait_for()
     line = found.metrics["CorLoc"]
     expected = [percent(line.a), percent(line.b), format_difference(line.difference), bounds(line.interval)]
-    assert read_rows(page, "images, per cent") == [["CorLoc", *expected, f"{line.p:.3f}"]]
+    a = found.a[0]
+    title = f"{PROTOCOL} on voc2007 {a.split}, {a.images} images, per cent"
+    assert read_rows(page, title) == [["CorLoc", *expected, f"{line.p:.3f}"]]
     rows = read_rows(page, "CorLoc by class")
     assert [row[:4] for row in rows] == [
         [name, percent(one.a), percent(one.b), format_difference(one.difference)]
@@ -148,7 +150,7 @@ def add_pictures(root: Path, known: list[StoredResult]) -> None:
     addresses, rows = [one.result.address for one in known], range(60)
     for address in addresses:
         path = root / data_file(address)
-        path.write_text(path.read_text().replace('"split":null', '"split":"images/a.js"'))
+        path.write_text(path.read_text().replace('"pages":null', '"pages":"images/a.js"'))
     (root / "images").mkdir()
     files = [f"images/{row}.js" for row in rows]
     split = {"rows": [*rows], "pages": ["index.html" for _ in rows], "images": files, "walks": {}}

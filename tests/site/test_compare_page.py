@@ -115,4 +115,4 @@ def test_kinds_of_errors_and_pages_of_images_are_named(known: list[StoredResult]
     errors = ErrorAnalysis("oicr", "voc07-corloc", "voc2007 train", None, kinds)
     data = load(make_result_file(known[0], errors, "images/a.js"))
     assert data["errors"] == {"cost": None, "kinds": [["correct", 3, 0.75, [0.5, 0.9]]]}
-    assert data["split"] == "images/a.js"
+    assert (data["pages"], data["split"]) == ("images/a.js", known[0].result.split)

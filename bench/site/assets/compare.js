@@ -333,7 +333,7 @@
     if (!known.length) return [];
     const { cost, kinds } = known[0].first.errors;
     const title = cost ? `Kinds of errors: points of ${cost} that each costs` : "Kinds of errors: shares, per cent";
-    const bars = known.flatMap((side) => side.first.errors.kinds.map(([kind, , value]) => ({ name: nameSide(side), kind, value: Math.max(0, 100 * (value ?? 0)) })));
+    const bars = known.flatMap((side) => side.first.errors.kinds.map(([kind, , value]) => ({ name: side.letter, kind, value: Math.max(0, 100 * (value ?? 0)) })));
     const rows = kinds.map(([kind], at) => [kind, ...known.flatMap(({ first: { errors: { kinds: each } } }) => [String(each[at]?.[1] ?? ""), percent(each[at]?.[2])])]);
     return [
       make("h2", {}, "Kinds of errors"),
@@ -463,7 +463,7 @@
     try {
       restores.length = 0; // the tables that were here are gone
       const sides = await readSides(index);
-      const own = sides.find(({ first }) => first.split && !listUnlike(sides[0].first, first).length), split = own && await weakloc.load(own.first.split);
+      const own = sides.find(({ first }) => first.pages && !listUnlike(sides[0].first, first).length), split = own && await weakloc.load(own.first.pages);
       if (mine !== latest) return;
       const { verdicts, parts } = sides.length < 2 ? { verdicts: [make("p", {}, HINT)], parts: [] } : showComparison(sides, index, split);
       verdict.replaceChildren(...verdicts);
