@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from bench.analysis.errors import ErrorAnalysis
     from bench.core.files import Places
     from bench.records.collection import StoredResult
+    from bench.records.running import State
+    from bench.site.images import SplitPages
+
+_EVERY_S = 2.0
+"""Seconds between two looks at the runs folder."""
 
 
 @click.command("report", epilog=options.example("report --out site"))
@@ -26,27 +33,71 @@ if TYPE_CHECKING:
     "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
 )
 @click.option("--errors", is_flag=True, help="Show what kinds of errors the runs made here have.")
+@click.option("--watch", is_flag=True, help="Write it anew as runs finish, with the curves of trainings, until Ctrl-C.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the first page in the browser.")
 @options.places
 @options.results
 @options.plugin
 @options.as_json
-def report(out: Path, images: int | None, errors: bool, places: Places, results: Path, as_json: bool) -> None:
+def report(
+    *,
+    out: Path,
+    images: int | None,
+    errors: bool,
+    watch: bool,
+    in_browser: bool,
+    places: Places,
+    results: Path,
+    as_json: bool,
+) -> None:
     """Write the static site of the results in the runs folder and the published ones.
 
     It has a page for each protocol and method with results, each result, and each paper's table. Open OUT/index.html;
     no server is needed.
     """
+    from bench.records.running import list_running, read_state
     from bench.site.build import write
     from bench.verbs.results import list_rankable
 
-    known = list_rankable(places, results / MEASURED)
-    sheets = dict(_draw_sheets(known, places, images)) if images else {}
-    written = write(known, out, sheets, dict(_analyse_errors(known, places)) if errors else {})
-    if as_json:
-        document: WrittenDocument = {"written": [str(path) for path in written]}
-        emit(document)
-    else:
-        echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}")
+    if watch and as_json:
+        raise click.UsageError("--watch writes again and again: leave out --json.")
+
+    def build() -> None:
+        known, running = list_rankable(places, results / MEASURED), list_running(places) if watch else []
+        pages = _collect_images(known, places, images) if images else []
+        written = write(known, out, pages, dict(_analyse_errors(known, places)) if errors else {}, running)
+        if as_json:
+            document: WrittenDocument = {"written": [str(path) for path in written]}
+            emit(document)
+        else:
+            trained = f", {format_count(len(running), 'training')} in progress" if watch else ""
+            echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}{trained}")
+
+    begin = read_state(places, results / MEASURED)
+    build()
+    if in_browser:
+        _open_page(out / "index.html")
+    if watch:
+        _rebuild(build, begin, places, results / MEASURED)
+
+
+def _rebuild(build: Callable[[], None], seen: State, places: Places, measured: Path) -> None:
+    """Build again whenever a result, or the log of a training, is another than was seen, until Ctrl-C."""
+    from bench.records.running import read_state
+
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(_EVERY_S)
+            if (now := read_state(places, measured)) != seen:
+                seen = now
+                build()
+
+
+def _open_page(page: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        say(f"note: no browser was found: open {page}")
 
 
 def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple[str, ErrorAnalysis]]:
@@ -70,16 +121,10 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
             step()
 
 
-def _draw_sheets(known: list[StoredResult], places: Places, images: int) -> Iterator[tuple[str, str]]:
-    """Yield the address and contact sheet of each result that can be drawn; print why others of this machine cannot."""
-    from bench.gallery.contact_sheet import sheet
-    from bench.records.store import Store
-    from bench.site.sheet import render_page
+def _collect_images(known: list[StoredResult], places: Places, number: int) -> list[SplitPages]:
+    """Collect the images of runs whose predictions are here; print why others of this machine cannot be shown."""
+    from bench.cli.progress import make_reporter
+    from bench.gallery.split_images import collect_splits
+    from bench.site.images import make_split_pages
 
-    for one in known:
-        if not Store(places).predictions_folder(one.result.predictions).is_dir():
-            continue  # published by others, or scored from a file
-        try:
-            yield one.result.address, render_page(sheet(one, places, images))
-        except BenchError as error:
-            say(f"note: no images drawn for result {one.result.address}: {error}")
+    return make_split_pages([*collect_splits(known, places, number, make_reporter())], places.cache / "pictures")

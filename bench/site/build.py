@@ -12,13 +12,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from bench.analysis.errors import ErrorAnalysis
 from bench.records.collection import StoredResult
-from bench.site import compare_page, index, method, paper, protocol, run
+from bench.records.running import RunningTraining
+from bench.site import compare_page, images, index, method, paper, protocol, run
 from bench.site.downloads import list_table_files
 from bench.site.folder import Earlier, SiteFile, read_earlier, write_folder
-from bench.site.material import HERE, Material, gather
+from bench.site.images import SplitPages
+from bench.site.material import HERE, Material, digest_code, gather
 from bench.site.parts import UP
 from bench.site.paths import (
     board_file,
@@ -26,36 +29,37 @@ from bench.site.paths import (
     method_page,
     paper_file,
     paper_page,
-    pictures_page,
     protocol_page,
     run_page,
 )
+from bench.site.strip import make_strip
 
-NO_PICTURES: Mapping[str, str] = MappingProxyType({})
 NO_ERRORS: Mapping[str, ErrorAnalysis] = MappingProxyType({})
+
 
 def write(
     known: Sequence[StoredResult],
     out: Path,
-    pictures: Mapping[str, str] = NO_PICTURES,
+    pages: Sequence[SplitPages] = (),
     errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
+    running: Sequence[RunningTraining] = (),
 ) -> list[Path]:
     """Write the site of these results to a folder, replacing an earlier site, and return the written files.
 
-    pictures: page of a result's pictures (`bench.site.sheet`), by address; errors: its kinds of errors. Raises
-    RequestError if the folder holds anything but a site.
+    pages: those of images, by split; errors: a result's kinds of errors, by address; running: trainings in progress.
+    Raises RequestError if the folder holds anything but a site.
     """
     earlier = read_earlier(out)
-    return write_folder(out, list_files(gather(known, pictures, errors, earlier)), earlier)
+    return write_folder(out, list_files(gather(known, pages, errors, running, earlier)), earlier)
 
 
 def make_pages(
     known: Sequence[StoredResult],
-    pictures: Mapping[str, str] = NO_PICTURES,
+    pages: Sequence[SplitPages] = (),
     errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
 ) -> dict[str, str]:
     """Make every file of text: the index, and a page for each protocol, method, paper's table and result."""
-    files = list_files(gather(known, pictures, errors, Earlier(Path())))
+    files = list_files(gather(known, pages, errors, (), Earlier(Path())))
     return {file.path: made for file in files if isinstance(made := file.make(), str)}
 
 
@@ -74,7 +78,9 @@ def _list_index(material: Material) -> Iterator[SiteFile]:
     def make() -> str:
         return material.render("index.html", "", **index.make_values(material))
 
-    yield SiteFile("index.html", material.depend_on(material.results), make)
+    depends = [material.depend_on(material.results), make_strip(material), images.list_first(material.pages)]
+    depends += [str(asdict(one)) for one in material.running]
+    yield SiteFile("index.html", depends, make)
 
 
 def _list_protocols(material: Material) -> Iterator[SiteFile]:
@@ -107,13 +113,13 @@ def _list_methods(material: Material) -> Iterator[SiteFile]:
 
 
 def _list_runs(material: Material) -> Iterator[SiteFile]:
-    def make(one: StoredResult, pictures: str) -> str:
-        return material.render("run.html", UP, pictures=pictures, **run.make_values(one))
+    def make(one: StoredResult, chosen: Any) -> str:
+        return material.render("run.html", UP, chosen=chosen, **run.make_values(one))
 
     for one in material.known:
         address = one.result.address
-        pictures = pictures_page(address) if address in material.pictures else ""
-        yield SiteFile(run_page(address), [material.depend_on([one.result]), pictures], partial(make, one, pictures))
+        chosen = images.list_chosen(material.pages, one.result)
+        yield SiteFile(run_page(address), [material.depend_on([one.result]), chosen], partial(make, one, chosen))
 
 
 def _list_compared(material: Material) -> Iterator[SiteFile]:
@@ -127,8 +133,9 @@ def _list_compared(material: Material) -> Iterator[SiteFile]:
     yield SiteFile(compare_page.INDEX, material.depend_on(material.results), index_file)
     for one in material.known:
         errors = material.errors.get(one.result.address)
-        depends = [material.depend_on([one.result]), errors and str(asdict(errors))]
-        data = partial(compare_page.make_result_file, one, errors)
+        split = images.find_data(material.pages, one.result)
+        depends = [material.depend_on([one.result]), errors and str(asdict(errors)), split]
+        data = partial(compare_page.make_result_file, one, errors, split)
         yield SiteFile(data_file(one.result.address), depends, data)
 
 
@@ -143,9 +150,9 @@ def _list_papers(material: Material) -> Iterator[SiteFile]:
         yield from list_table_files(partial(paper_file, name), depends, partial(material.add_measured, name))
 
 
-def _list_pictures(material: Material) -> Iterator[SiteFile]:
-    for address, page in material.pictures.items():
-        yield SiteFile(pictures_page(address), page, partial(str, page))
+def _list_images(material: Material) -> Iterator[SiteFile]:
+    for pages in material.pages:
+        yield from images.list_files(pages, material.render, digest_code())
 
 
 PARTS: tuple[Callable[[Material], Iterator[SiteFile]], ...] = (
@@ -157,5 +164,5 @@ PARTS: tuple[Callable[[Material], Iterator[SiteFile]], ...] = (
     _list_runs,
     _list_compared,
     _list_papers,
-    _list_pictures,
+    _list_images,
 )

@@ -66,12 +66,12 @@ class Earlier:
         self.kept[name] = known if known is not None and known[0] == now else [now, make()]
         return self.kept[name][1]
 
-    def read(self, file: SiteFile, depends: str) -> bytes | None:
+    def read(self, path: str, depends: str) -> bytes | None:
         """Read a file whose content would be the same; None if there is none, or if somebody has edited it."""
-        known = self.files.get(file.path)
+        known = self.files.get(path)
         if known is not None and known.depends == depends:
             with suppress(OSError):
-                content = (self.folder / file.path).read_bytes()
+                content = (self.folder / path).read_bytes()
                 if _digest(content) == known.content:
                     return content
         return None
@@ -112,11 +112,14 @@ def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list
     with atomic_folder(out.resolve()) as fresh:
         for file in files:
             depends = digest(file.depends)
-            content = earlier.read(file, depends)
-            content = file.read() if content is None else content
+            content = earlier.read(file.path, depends)
+            if content is None:
+                content = file.read()
+                known[file.path] = _Known(depends, _digest(content))
+            else:
+                known[file.path] = earlier.files[file.path]
             (fresh / file.path).parent.mkdir(parents=True, exist_ok=True)
             (fresh / file.path).write_bytes(content)  # not atomic, because the whole folder is
-            known[file.path] = _Known(depends, _digest(content))
         values = dict(sorted(earlier.kept.items()))
         mark = {"files": dict(sorted(known.items())), "values": values}
         write_text(fresh / _MARK, json.dumps(mark, ensure_ascii=False, allow_nan=False))

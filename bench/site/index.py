@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.records.result import OTHER_IMAGES
+from bench.records.running import RunningTraining
+from bench.site.images import list_first
 from bench.site.method import Found
 from bench.site.parts import Board, list_groups, markup
 from bench.site.paths import method_page, paper_page, protocol_page
 from bench.site.plots import Plot, find_role, plot_intervals
+from bench.site.run import plot_losses
+from bench.site.strip import make_strip
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
@@ -38,6 +42,9 @@ def make_values(material: Material) -> dict[str, Any]:
     return {
         "title": "weakloc",
         "results": len(results),
+        "strip": make_strip(material),
+        "lists": list_first(material.pages),
+        "running": [_describe_running(one) for one in material.running],
         "tracks": _draw_tracks(material),
         "best": markup(_make_table("Leaderboards: the best of each", BEST, map(_make_best_row, material.boards)))
         if material.boards
@@ -46,6 +53,13 @@ def make_values(material: Material) -> dict[str, Any]:
         "protocols": markup(_make_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
         "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(material.found))),
     }
+
+
+def _describe_running(one: RunningTraining) -> tuple[str, list[Plot]]:
+    """Say how far a training in progress is, and draw its losses so far."""
+    name, epochs = f"{one.method}, seed {one.seed}", f" of {one.epochs}" if one.epochs else ""
+    loss = f", loss {one.log[-1]['loss']:.3g}" if one.log and "loss" in one.log[-1] else ""
+    return f"{name}: {len(one.log)}{epochs} epochs{loss}", plot_losses(f"Loss of {name}", one.log)
 
 
 def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, Plot]]]]:

@@ -18,12 +18,14 @@ from bench import registry
 from bench.analysis.errors import ErrorAnalysis
 from bench.core.files import digest, file_digest, list_files
 from bench.data.datasets import list_datasets
-from bench.records.collection import StoredResult
+from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.replicates import replicates_path
 from bench.records.result import Result
+from bench.records.running import RunningTraining
 from bench.records.training_log import find_log
 from bench.site.boards import recall_boards, recall_tracks
 from bench.site.folder import Earlier
+from bench.site.images import SplitPages
 from bench.site.method import Found
 from bench.site.parts import Board
 from bench.tables.leaderboards import match_tables, with_measured
@@ -39,16 +41,17 @@ HERE = Path(__file__).parent
 class Material:
     """Results, oldest first, with their leaderboards, and what else is made of them when a page first needs it.
 
-    digests: of each result with the files beside its record; pictures: page of a result's pictures
-    (`bench.site.sheet`); errors: its kinds of errors; each by address.
+    digests: of each result with the files beside its record, and errors: its kinds of errors; by address. pages: those
+    of images, by split. running: trainings in progress.
     """
 
     known: Sequence[StoredResult]
     digests: Mapping[str, str]
     boards: Sequence[Board]
     tracks: Sequence[tuple[Track, Sequence[Table]]]
-    pictures: Mapping[str, str]
+    pages: Sequence[SplitPages]
     errors: Mapping[str, ErrorAnalysis]
+    running: Sequence[RunningTraining]
 
     @cached_property
     def results(self) -> list[Result]:
@@ -82,7 +85,14 @@ class Material:
 
     def add_measured(self, paper: str) -> Table:
         """Return a paper's table with what was measured of it."""
-        return with_measured(*self.found[paper])
+        if paper not in self._beside:
+            self._beside[paper] = with_measured(*self.found[paper])
+        return self._beside[paper]
+
+    @cached_property
+    def _beside(self) -> dict[str, Table]:
+        """The papers' tables with what was measured, as far as they were needed."""
+        return {}
 
     @cached_property
     def render(self) -> Any:
@@ -91,18 +101,22 @@ class Material:
 
 
 def gather(
-    known: Sequence[StoredResult], pictures: Mapping[str, str], errors: Mapping[str, ErrorAnalysis], earlier: Earlier
+    known: Sequence[StoredResult],
+    pages: Sequence[SplitPages],
+    errors: Mapping[str, ErrorAnalysis],
+    running: Sequence[RunningTraining],
+    earlier: Earlier,
 ) -> Material:
     """Gather what a site is made of; the leaderboards of the same results come from the earlier site."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     digests = {one.result.address: _digest_result(one) for one in known}
     tables = recall_boards(known, digests, earlier), recall_tracks(known, digests, earlier)
-    return Material(known, digests, *tables, pictures, errors)
+    return Material(known, digests, *tables, pages, errors, running)
 
 
 def _digest_result(one: StoredResult) -> str:
     """Compute the digest of the code, a record and the sizes of the files beside it, whose content follows from it."""
-    beside = (one.record.with_suffix(".parquet"), replicates_path(one.record), find_log(one))
+    beside = (one.record.with_suffix(".parquet"), replicates_path(one.record), read_or_leave_out(find_log, one))
     sizes = [path.stat().st_size if path is not None and path.is_file() else None for path in beside]
     text = f"{digest_code()} {sizes} {one.result.model_dump_json()}"
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
@@ -121,6 +135,11 @@ def _digest_files(plugins: tuple[Path, ...], datasets: tuple[str, ...]) -> str:
     return digest([named, datasets, sys.version, jinja2.__version__, np.__version__])
 
 
+def shorten(text: str, most: int = 160) -> str:
+    """Shorten a text to so many letters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def make_renderer() -> Any:
     """Return `render(template, root, **values)`, which escapes all values; `root` is the path to the index."""
     environment = jinja2.Environment(
@@ -130,6 +149,7 @@ def make_renderer() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["shorten"] = shorten
     environment.filters["base64"] = lambda data: b64encode(data).decode()
 
     def render(template: str, root: str, **values: Any) -> str:

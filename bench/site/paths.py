@@ -7,49 +7,49 @@ import hashlib
 
 def protocol_page(name: str) -> str:
     """Return the path of a protocol's page."""
-    return f"protocol/{_file(name)}.html"
+    return f"protocol/{encode_name(name)}.html"
 
 
 def method_page(name: str) -> str:
     """Return the path of a method's page, which covers all its variants."""
-    return f"method/{_file(name)}.html"
+    return f"method/{encode_name(name)}.html"
 
 
 def run_page(address: str) -> str:
     """Return the path of a result's page."""
-    return f"run/{_file(address)}.html"
+    return f"run/{encode_name(address)}.html"
 
 
-def pictures_page(address: str) -> str:
-    """Return the path of a result's pictures."""
-    return f"pictures/{_file(address)}.html"
+def images_folder(dataset: str, split: str) -> str:
+    """Return the path of the pages of a split's images."""
+    return f"image/{encode_name(dataset)}/{encode_name(split)}"
 
 
 def paper_page(name: str) -> str:
     """Return the path of a paper table's page."""
-    return f"paper/{_file(name)}.html"
+    return f"paper/{encode_name(name)}.html"
 
 
 def board_file(protocol: str, dataset: str, ending: str) -> str:
     """Return the path of a leaderboard as a file."""
-    return f"protocol/{_file(protocol)}.{_file(dataset)}.{ending}"
+    return f"protocol/{encode_name(protocol)}.{encode_name(dataset)}.{ending}"
 
 
 def paper_file(name: str, ending: str) -> str:
     """Return the path of a paper's table as a file."""
-    return f"paper/{_file(name)}.{ending}"
+    return f"paper/{encode_name(name)}.{ending}"
 
 
 def data_file(address: str) -> str:
     """Return the path of a result's data file."""
-    return f"data/{_file(address)}.js"
+    return f"data/{encode_name(address)}.js"
 
 
 _LONGEST = 100
 """Letters of a name in a file's name: file systems allow 255 in all."""
 
 
-def _file(name: str) -> str:
+def encode_name(name: str) -> str:
     """Make a safe file name, different for different names."""
     safe = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
     if len(safe) <= _LONGEST:

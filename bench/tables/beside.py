@@ -181,7 +181,7 @@ def _describe_unsettled(table: ReportedTable) -> str:
 def _remarks(table: ReportedTable, found: Matches) -> tuple[str, ...]:
     measured = {(index, key) for index, key, one in found.cells() if not one.reasons}
     marked = {(index, key) for index, key, _ in found.cells()} - measured
-    counted = f"Measured: {len(measured)} of {sum(1 for _ in table.numbers())} numbers"
+    counted = f"Measured: {len(measured)} of {len(table.numbers())} numbers"
     legend = (*((LEGEND,) if measured else ()), *((NOT_COMPARABLE,) if marked else ()))
     left_out = (f"Not shown: {found.left_out} that cannot be compared, of rows that have others.",)
     more = f", and {len(marked)} that cannot be compared (see the marks)." if marked else "."

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -130,8 +131,15 @@ class ReportedTable(_Record):
         """`melm-3`."""
         return f"{self.paper}-{self.table}"
 
-    def numbers(self) -> Iterator[Reported]:
+    def numbers(self) -> tuple[Reported, ...]:
         """Every printed number, row by row."""
+        return self._numbers
+
+    @cached_property
+    def _numbers(self) -> tuple[Reported, ...]:
+        return tuple(self._list_numbers())
+
+    def _list_numbers(self) -> Iterator[Reported]:
         for index, row in enumerate(self.rows):
             for column, value in zip(self.columns, row.values, strict=True):
                 if isinstance(value, Decimal):

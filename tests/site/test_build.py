@@ -153,7 +153,7 @@ def test_nothing_that_a_record_says_is_markup_or_a_path(
 ) -> None:
     for name, text in found.items():
         for script in _Page(text).scripts:
-            own = {"site.js", "plot.js", "plots.js", "data.js", "choose.js", "compare.js", "save.js"}
+            own = {"site.js", "plot.js", "plots.js", "data.js", "choose.js", "compare.js", "save.js", "images.js"}
             assert (script.get("src") or "").removeprefix("../") in own or script == {"type": "application/json"}
         assert "script-src 'self'" in text or name.startswith("data/")
     assert not [name for name, text in found.items() if "<script>" in text or 'alert("x")' in text]

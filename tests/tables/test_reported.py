@@ -229,7 +229,7 @@ def test_a_number_knows_its_fraction_class_and_certainty() -> None:
     assert (person.fraction, person.class_, person.method, person.uncertain) == (0.02, "person", "melm:l2+arl", False)
     guessed = next(n for n in TABLES["weldon-5"].numbers() if (n.row, n.column) == (2, "cub200"))
     assert guessed.uncertain
-    seconds = next(TABLES["weldon-9"].numbers())
+    seconds = TABLES["weldon-9"].numbers()[0]
     with pytest.raises(ValueError, match="not in per cent"):
         _ = seconds.fraction
 
