@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_cases import EVIL, MEASURED
+from axe_playwright_python.sync_playwright import Axe
+from browser_cases import EVIL, MEASURED, draw_plots
+from test_accessibility import OPTIONS
 
 from bench.analysis.compare import Comparison, compare, describe_verdict
 from bench.records.collection import StoredResult, read_each
@@ -210,3 +212,13 @@ def test_it_does_not_scroll_sideways(visit: Any, root: Path, known: list[StoredR
     figure.scroll_into_view_if_needed()
     figure.locator("svg").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(visit: Any, root: Path, known: list[StoredResult], scheme: str) -> None:
+    page = visit(root / "compare.html", color_scheme=scheme)
+    page.goto(f"{page.url}#{name_sides(select(known, 'oicr'), select(known, 'wsddn'), select(known, 'wsddn')[:1])}")
+    page.locator("#images").wait_for()
+    draw_plots(page)
+    found = Axe().run(page, options=OPTIONS).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
