@@ -35,7 +35,8 @@ class Point:
     @property
     def revision(self) -> str | None:
         """The code's revision; None where it is not known."""
-        return self.results[0].provenance.get("revision")
+        revision = self.results[0].provenance.get("revision")
+        return None if revision is None else str(revision)
 
     @property
     def dirty(self) -> bool:

@@ -133,14 +133,18 @@ def _host() -> str:
     return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, where file systems agree."""
+
+
 def path_below(root: Path, *parts: str) -> Path:
     """Return the path of a file below a folder, by names that may come from a record.
 
     Raises BadFileError for names that lead out of the folder.
     """
     for part in parts:
-        if part in ("", ".", "..") or re.search(r"[/\\\0]", part):
-            raise BadFileError(root, f"{part!r} is no name of a file in this folder")
+        if part in ("", ".", "..") or re.search(r"[/\\\0]", part) or len(part.encode()) > _LONGEST_NAME:
+            raise BadFileError(root, f"{part[:_LONGEST_NAME]!r} is no name of a file in this folder")
     return root.joinpath(*parts)
 
 

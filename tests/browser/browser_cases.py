@@ -43,11 +43,11 @@ class Site(NamedTuple):
     pages: tuple[str, ...]
 
 
-def generated(folder: Path) -> list[StoredResult]:
+def generated(folder: Path, count: int = COUNT) -> list[StoredResult]:
     """Results of 25 methods with 40 settings each; those of nearly the same number share a rank."""
     bound = registry.bind(registry.protocol("voc10-det"))
     random, known = np.random.default_rng(0), []
-    for number in range(COUNT):
+    for number in range(count):
         method = EVIL if number % 25 == 0 else f"method-{number % 25}"
         centre = random.uniform(0.2, 0.8) if number else 0.795  # so that the hostile name is among the first
         values = centre + random.normal(0, 0.01, 60)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.files import file_digest, read_json
+from bench.core.files import file_digest, path_below, read_json
 from bench.core.toml import read_toml
 from bench.data.coco import read_document
 from bench.data.label_table import read_records
@@ -37,3 +37,10 @@ def test_what_json_cannot_say_is_not_read(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0", "m" * 256])
+def test_what_is_no_name_of_a_file_leads_nowhere(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="is no name of a file in this folder"):
+        path_below(tmp_path, "a", name)
+    assert path_below(tmp_path, "m" * 255) == tmp_path / ("m" * 255)

@@ -204,3 +204,12 @@ def test_csv_has_no_text_that_a_spreadsheet_computes() -> None:
     lines = csv(Table("title", ("method", "=metric"), rows, {}, ())).splitlines()
     assert lines[0] == "method,'=metric,notes"
     assert lines[1:] == [f"'{name},-0.5," for name in names]
+
+
+def test_html_folds_what_is_very_long_and_says_it_whole() -> None:
+    long = "m" * 1000
+    row = Cell(long, long), Cell(long, long, link="page.html"), Cell(long[:400], long[:400])
+    page = html(Table("long", ("a", "b", "c"), (row,)))
+    assert f"<details><summary>{long[:120]}…</summary>{long}</details>" in page
+    assert f'<a href="page.html"><span title="{long}">{long[:120]}…</span></a>' in page
+    assert f">{long[:400]}</td>" in page

@@ -72,7 +72,7 @@ function filterable(table) {
     const select = document.createElement("select");
     select.setAttribute("aria-label", name);
     select.autocomplete = "off"; // the address says what is chosen
-    select.append(new Option("all", ""), ...texts.map((text) => new Option(text || "none", `=${text}`)));
+    select.append(new Option("all", ""), ...texts.map((text) => new Option(text.slice(0, 60) || "none", `=${text}`)));
     select.addEventListener("change", () => {
       chosen.set(select, { table, column, text: select.value });
       address.set(key, select.value ? select.value.slice(1) : null);
