@@ -17,7 +17,7 @@ from bench.data.dataset import Dataset
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.gallery.image_card import Run, evaluate_images
 from bench.gallery.layers import make_map_cell, make_mask_cell
-from bench.gallery.split_images import RunImages, SplitImages, Where, describe_said
+from bench.gallery.split_images import RunImages, SplitImages, Where, describe_said, list_shown
 from bench.predictions.table import ResolvedPredictions
 from bench.records.result import Result
 
@@ -50,7 +50,7 @@ def make_run(truth: GroundTruth, name: str, hits: FloatArray, chosen: dict[str, 
     rows = range(len(truth.ids))
     fields = {"address": name, "method": name, "metrics": {"accuracy": float(hits.mean())}} | more
     fields |= {"higher_is_better": {"accuracy": True}, "predictions_digest": {"points": "p"}, "protocol": "voc07-point"}
-    said = {row: json.dumps(describe_said(run, row, values[row])) for row in rows}
+    said = {row: json.dumps(describe_said(run, row, values[row], list_shown(truth, row))) for row in rows}
     maps = {f"{row}-0": make_map_cell(np.eye(4) * row, *SIZE) for row in rows if chosen}
     masks = {f"{row}": make_mask_cell(np.eye(8, dtype=np.uint8), *SIZE) for row in rows if chosen}
     return RunImages(Result(**{**RECORD, **fields}), run, values, chosen, said, masks, maps)

@@ -63,7 +63,11 @@ class Run:
 
     def is_hit(self, row: int, label: int) -> bool | None:
         """Whether an image and class passed, None where that is not evaluated."""
-        return self.passed.get((row, label if "label" in self.outcomes.column_names else -1))
+        return self.passed.get((row, label if self._is_labelled else -1))
+
+    @cached_property
+    def _is_labelled(self) -> bool:
+        return "label" in self.outcomes.column_names
 
     def select(self, kind: str, row: int, label: int) -> FloatArray | None:
         """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""

@@ -82,9 +82,15 @@ class SplitImages:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.nansum(values, axis=0) / count)
 
-    def list_shown(self, row: int) -> list[int]:
-        """List the classes that an image shows."""
-        return list_shown(self.truth, row)
+    @cached_property
+    def shown(self) -> dict[int, list[int]]:
+        """The classes that each image shows, by row."""
+        return {row: list_shown(self.truth, row) for row in self.rows}
+
+    @cached_property
+    def there(self) -> frozenset[int]:
+        """The rows whose photograph is on disk."""
+        return frozenset(row for row in self.rows if self.dataset.image_path(self.truth.ids[row]).is_file())
 
 
 def list_shown(truth: GroundTruth, row: int) -> list[int]:
@@ -134,6 +140,7 @@ class _Collector:
         self.dataset = open_dataset(where.dataset, store.places, json.loads(where.options))
         self.truth = read_split(self.dataset, where.split)
         self.cache = store.places.cache / "layers"
+        self._shown = [list_shown(self.truth, row) for row in range(len(self.truth.ids))]
 
     def collect(self, group: Sequence[StoredResult]) -> SplitImages:
         """Choose images of each run here, then read what every run said of all of them."""
@@ -172,7 +179,7 @@ class _Collector:
         found = self._read_predictions(one) if chosen else {}
         values = evaluate_images(outcomes.table, len(self.truth.ids))
         run = Run(self.truth, found, outcomes.table, {}, {})
-        said = {row: json.dumps(describe_said(run, row, values[row])) for row in rows}
+        said = {row: json.dumps(describe_said(run, row, values[row], self._shown[row])) for row in rows}
         masks = self._keep_masks(one.result, found["masks"]) if "masks" in found else {}
         maps = self._keep_maps(one.result, rows, mapped) if chosen else {}
         return RunImages(one.result, replace(run, found={}), values, chosen, said, masks, maps)
@@ -204,7 +211,7 @@ class _Collector:
         def make(rows: Sequence[int]) -> Iterator[tuple[str, Cell]]:
             for (image, name), map in read_maps(result, self.store, self.dataset, self.truth, rows).items():
                 row, label = self.truth.index[image], self.truth.class_index.get(name, -1)
-                if label < 0 or label in list_shown(self.truth, row):
+                if label < 0 or label in self._shown[row]:
                     yield f"{row}-{label}", make_map_cell(map, *self.measure(row, map))
 
         try:
@@ -227,10 +234,9 @@ def _read_outcomes(one: StoredResult) -> Outcomes | None:
     return read_outcomes(one.record)
 
 
-def describe_said(run: Run, row: int, value: float) -> dict[str, Any]:
-    """Describe what a run said of an image, with classes as places in `list_shown`; what it did not say is left out."""
+def describe_said(run: Run, row: int, value: float, shown: Sequence[int]) -> dict[str, Any]:
+    """Describe what a run said of an image, with classes as places in `shown`; what it did not say is left out."""
     truth, said = run.truth, dict[str, Any]()
-    shown = list_shown(truth, row)
     hits = {place: hit for place, label in enumerate(shown) if (hit := run.is_hit(row, label)) is not None}
     boxes = [[n, *_round(box)] for n, label in enumerate(shown) for box in _first(run, "boxes", row, label, BOXES)]
     points = [[n, *_round(point)] for n, label in enumerate(shown) for point in _first(run, "points", row, label, 1)]

@@ -58,7 +58,12 @@ class SplitPages:
     @cached_property
     def walks(self) -> dict[str, Walk]:
         """The orders to walk along, by name."""
-        return {walk.name: walk for walk in _list_walks(self.split)}
+        return {walk.name: walk for walk in _list_walks(self.split, self.smallest)}
+
+    @cached_property
+    def smallest(self) -> FloatArray:
+        """The share of each image (N,) of the split that its smallest object covers."""
+        return _measure_smallest(self.split)
 
     @property
     def data(self) -> str:
@@ -149,9 +154,9 @@ def _list_image_files(
 ) -> Iterator[SiteFile]:
     split, row = pages.split, pages.split.rows[place]
     name = split.truth.ids[row]
-    photograph = split.dataset.image_path(name)
     try:
-        thumbnail = make_thumbnail(photograph, pages.cache) if photograph.is_file() else None
+        photograph = split.dataset.image_path(name)
+        thumbnail = make_thumbnail(photograph, pages.cache) if row in split.there else None
     except BenchError:
         thumbnail = None  # a damaged file is a grey canvas, as a missing one
     if thumbnail is not None:
@@ -163,7 +168,7 @@ def _list_image_files(
     yield SiteFile(
         data_path := f"{pages.folder}/{pages.names[place]}.js", data, partial(make_data_file, data_path, data)
     )
-    values = _make_image_values(pages, place, data, cards.make(row))
+    values = _make_image_values(pages, place, data, cards.make(data))
     yield SiteFile(
         f"{pages.folder}/{pages.names[place]}.html",
         [code, _freeze(values)],
@@ -174,7 +179,7 @@ def _list_image_files(
 # Walks
 
 
-def _list_walks(split: SplitImages) -> Iterator[Walk]:
+def _list_walks(split: SplitImages, smallest: FloatArray) -> Iterator[Walk]:
     """List the walks: hardest first, by size and number of objects where there are boxes, and by class."""
     truth, rows = split.truth, np.array(split.rows, dtype=np.int64)
     rank, values = truth.id_rank[rows], split.values[rows]
@@ -184,8 +189,7 @@ def _list_walks(split: SplitImages) -> Iterator[Walk]:
     yield Walk(HARDEST, title, tuple(hardest))
     count = np.bincount(truth.objects.image, minlength=len(truth.ids))[rows]
     if count.any():
-        smallest = measure_smallest(split)[rows]
-        yield Walk("size", "smallest object first", tuple(np.lexsort((rank, smallest)).tolist()))
+        yield Walk("size", "smallest object first", tuple(np.lexsort((rank, smallest[rows])).tolist()))
         yield Walk("objects", "most objects first", tuple(np.lexsort((rank, -count)).tolist()))
     for label, name in enumerate(truth.classes):
         shows = truth.labels[rows, label] >= ONLY_DIFFICULT
@@ -194,7 +198,7 @@ def _list_walks(split: SplitImages) -> Iterator[Walk]:
             yield Walk(f"class-{encode_name(name)}", name, some)
 
 
-def measure_smallest(split: SplitImages) -> FloatArray:
+def _measure_smallest(split: SplitImages) -> FloatArray:
     """Return the share of each image (N,) that its smallest object's box covers; 1 without objects."""
     truth = split.truth
     share = np.ones(len(truth.ids))
@@ -233,15 +237,14 @@ def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash
     split = pages.split
     name, value = split.truth.ids[row], values[row]
     width, height = fit(*measure(split, row))
-    there = split.dataset.image_path(name).is_file()
     return {
         "link": f"{root}{pages.find_image(row)}{hash and '#'}{hash}",
-        "picture": f"{root}{pages.find_image(row, 'jpg')}" if there else "",
+        "picture": f"{root}{pages.find_image(row, 'jpg')}" if row in split.there else "",
         "width": width,
         "height": height,
         "name": name,
         "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
-        "classes": ", ".join(split.truth.classes[label] for label in split.list_shown(row)),
+        "classes": ", ".join(split.truth.classes[label] for label in split.shown[row]),
     }
 
 
@@ -263,7 +266,7 @@ def _stack_layers(pages: SplitPages, row: int) -> Layers:
     masks = {run.result.address: run.masks[str(row)] for run in split.runs if str(row) in run.masks}
     if masks and (true := read_true_mask(split.truth, row)) is not None:
         masks = {"": true, **masks}
-    labels = [*split.list_shown(row), -1]
+    labels = [*split.shown[row], -1]
     maps = {
         f"{run.result.address} {label}": run.maps[f"{row}-{label}"]
         for run in split.runs
@@ -292,7 +295,7 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
         "picture": f"{path}.jpg" if has_picture else "",
         "width": width,
         "height": height,
-        "classes": [split.truth.classes[label] for label in split.list_shown(row)],
+        "classes": [split.truth.classes[label] for label in split.shown[row]],
         "truth": _list_truth(split, row),
         "layers": {
             kind: {"file": f"{path}.{kind}.png", "width": wide, "height": high}
@@ -307,7 +310,7 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
 
 
 def _list_truth(split: SplitImages, row: int) -> list[list[Any]]:
-    shown, objects = split.list_shown(row), split.truth.objects
+    shown, objects = split.shown[row], split.truth.objects
     first, last = np.searchsorted(objects.image, [row, row + 1]).tolist()
     return [
         [shown.index(label), int(difficult), *np.round(corners, 1).tolist()]
@@ -324,7 +327,7 @@ def _complete_said(run: RunImages, row: int, split: SplitImages, layers: Layers)
     address, places = run.result.address, {kind: layer[3] for kind, layer in layers.items()}
     if (mask := places.get("masks", {}).get(address)) is not None:
         said["mask"] = mask
-    shown = [*split.list_shown(row), -1]
+    shown = [*split.shown[row], -1]
     maps = [
         [at if label >= 0 else -1, places["maps"][f"{address} {label}"]]
         for at, label in enumerate(shown)
@@ -337,12 +340,11 @@ class _CardMaker:
     """Makes the entries of runs on the page of an image: names that link to the run, and what became of each class."""
 
     def __init__(self, split: SplitImages) -> None:
-        self._split = split
         by_protocol: dict[str, list[RunImages]] = {}
         for run in split.runs:
             by_protocol.setdefault(run.result.protocol, []).append(run)
         self._groups = {
-            name: [(run, self._make_head(run, label)) for run, label in _rank(runs)]
+            name: [(run.result.address, self._make_head(run, label)) for run, label in _rank(runs)]
             for name, runs in sorted(by_protocol.items(), key=lambda pair: (not _has_pictures(pair[1]), pair[0]))
         }
 
@@ -351,28 +353,33 @@ class _CardMaker:
         page = IMAGE_UP + run_page(run.result.address)
         return Markup('<li data-run="{}"><a href="{}">{}</a>{} ').format(run.result.address, page, label, seed)
 
-    def make(self, row: int) -> list[tuple[str, str, Markup]]:
-        """Make the name, page and entries of each protocol with runs on an image."""
+    def make(self, data: Mapping[str, Any]) -> list[tuple[str, str, Markup]]:
+        """Make the name, page and entries of each protocol with runs on an image. data: as of `describe_image`."""
+        names = [f"{name} " if len(data["classes"]) > 1 else "" for name in data["classes"]]
+        words = {
+            (str(place), hit): Markup('<span class="{0}">{1}{0}</span>').format("hit" if hit else "miss", name)
+            for place, name in enumerate(names)
+            for hit in (False, True)
+        }
         return [
-            (name, IMAGE_UP + protocol_page(name), Markup("\n").join(self._make_card(row, *one) for one in group))
+            (name, IMAGE_UP + protocol_page(name), self._list_cards(group, data["runs"], words))
             for name, group in self._groups.items()
         ]
 
-    def _make_card(self, row: int, run: RunImages, head: Markup) -> Markup:
-        return head + Markup(", ").join(self._list_verdicts(row, run)) + Markup("</li>")
+    def _list_cards(
+        self, group: Sequence[tuple[str, Markup]], said: Mapping[str, Any], words: Mapping[tuple[str, bool], Markup]
+    ) -> Markup:
+        cards = (head + _name_verdict(said.get(address, {}), words) for address, head in group)
+        return Markup("</li>\n").join(cards) + Markup("</li>")
 
-    def _list_verdicts(self, row: int, run: RunImages) -> Iterator[Markup]:
-        shown = self._split.list_shown(row)
-        names = self._split.truth.classes
-        hits = {label: hit for label in shown if (hit := run.run.is_hit(row, label)) is not None}
-        for label, hit in hits.items():
-            word = "hit" if hit else "miss"
-            name = f"{names[label]} " if len(shown) > 1 else ""
-            yield Markup('<span class="{}">{}{}</span>').format(word, name, word)
-        if not hits and np.isfinite(run.values[row]):
-            yield Markup(f"{100 * run.values[row]:.1f} %")
-        for name, score in json.loads(run.said[row]).get("scores", ()):
-            yield Markup("{} {}").format(name, score)
+
+def _name_verdict(said: Mapping[str, Any], words: Mapping[tuple[str, bool], Markup]) -> Markup:
+    """Name what became of each class, what the image was evaluated as, or which classes scored best."""
+    parts = [words[pair] for pair in said.get("hits", {}).items()]
+    if not parts and "value" in said:
+        parts = [Markup(f"{100 * said['value']:.1f} %")]
+    parts += [Markup("{} {}").format(name, score) for name, score in said.get("scores", ())]
+    return Markup(", ").join(parts)
 
 
 def _has_pictures(runs: Sequence[RunImages]) -> bool:
@@ -400,7 +407,7 @@ def _make_image_values(
     walk = pages.walks[HARDEST]
     at = walk.images.index(place)
     before, after = (walk.images[at - 1] if at else None), (walk.images[at + 1 : at + 2] or (None,))[0]
-    difficult = [int(split.truth.labels[row, label]) == ONLY_DIFFICULT for label in split.list_shown(row)]
+    difficult = [int(split.truth.labels[row, label]) == ONLY_DIFFICULT for label in split.shown[row]]
     shows = [f"{name} (difficult)" if odd else name for name, odd in zip(data["classes"], difficult, strict=True)]
     value = split.values[row]
     return {
@@ -408,9 +415,9 @@ def _make_image_values(
         "where": f"{split.where.dataset} {split.where.split}",
         "shows": ", ".join(shows) or "no class",
         "objects": format_count(len(data["truth"]), "object") if data["truth"] else "",
-        "smallest": f"{100 * measure_smallest(split)[row]:.1f} %" if data["truth"] else "",
+        "smallest": f"{100 * pages.smallest[row]:.1f} %" if data["truth"] else "",
         "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
-        "runs": format_count(int(sum(np.isfinite(run.values[row]) for run in split.runs)), "run"),
+        "runs": format_count(sum("value" in said for said in data["runs"].values()), "run"),
         "image": data | {"runs": {}},
         "picture": f"{pages.names[place]}.jpg" if data["picture"] else "",
         "walk": {"title": walk.title, "page": "../" + _name_file(pages.find_page(HARDEST))},

@@ -79,13 +79,13 @@ def _look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> _Three | None:
 
 def _choose_rows(three: _Three) -> list[int]:
     split = three.pages.split
-    rows = np.array([row for row in split.rows if split.dataset.image_path(split.truth.ids[row]).is_file()], np.int64)
+    rows = np.array(sorted(split.there), np.int64)
     values = np.stack([run.values[rows] for run in three.runs])
     difference = np.nan_to_num(values.max(axis=0) - values.min(axis=0), nan=-1.0)
     ordered = rows[np.lexsort((split.truth.id_rank[rows], -difference))].tolist()
     first, rest, seen = list[int](), list[int](), set[int]()
     for row in ordered:
-        shown = split.list_shown(row)
+        shown = split.shown[row]
         (rest if not shown or seen & {*shown} else first).append(row)
         seen |= {*shown}
     return [*first, *rest][:NUMBER]
