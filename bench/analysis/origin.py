@@ -18,8 +18,8 @@ from bench.errors import RequestError
 from bench.predictions.prior_runs import FIELDS
 
 if TYPE_CHECKING:
+    from bench.recipe import MethodClass
     from bench.records.result import Result
-    from bench.registry import MethodClass
 
 _NONE: Mapping[str, Any] = {}
 
@@ -59,7 +59,7 @@ def _compare(name: str, said: object, made: object) -> str:
 
 def _compare_settings(result: Result) -> list[str]:
     """Compare the settings that a record says with those in its keys, under their names of today."""
-    made = {stage: key.get("config", _NONE) for stage, key in result.keys.items()}
+    made: dict[str, Mapping[str, Any]] = {stage: key.get("config", _NONE) for stage, key in result.keys.items()}
     if result.method not in registry.methods():
         said = {stage: _select_present(result.config, settings) for stage, settings in made.items()}
         apart: set[str] = {"weights"}
