@@ -204,8 +204,8 @@ def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
     from bench.tables.leaderboards import count_numbers, match_tables
 
     tables = [
-        cast(ReportedTableDocument, {"name": name, "summary": summary, **counts})
-        for name, summary, counts in count_numbers(match_tables(list_results(places, measured)))
+        cast(ReportedTableDocument, {"name": name, "summary": table.title, **count_numbers(table, found)})
+        for name, (table, found) in match_tables(list_results(places, measured)).items()
     ]
     if as_json:
         emit({"tables": tables})

@@ -78,7 +78,7 @@ def _list_index(material: Material) -> Iterator[SiteFile]:
     def make() -> str:
         return material.render("index.html", "", **index.make_values(material))
 
-    depends = [material.depend_on(material.results), make_strip(material), images.list_first(material.pages)]
+    depends: list[Any] = [material.depend_on(material.results), make_strip(material), images.list_first(material.pages)]
     depends += [str(asdict(one)) for one in material.running]
     yield SiteFile("index.html", depends, make)
 
@@ -90,7 +90,11 @@ def _list_protocols(material: Material) -> Iterator[SiteFile]:
     for name in material.protocols:
         own = [result for result in material.results if result.protocol == name]
         errors = [str(asdict(material.errors[one.address])) for one in own if one.address in material.errors]
-        yield SiteFile(protocol_page(name), [material.depend_on(own), errors], partial(make, name))
+        yield SiteFile(
+            protocol_page(name),
+            [material.depend_on(own), errors, images.list_first(material.pages, name)],
+            partial(make, name),
+        )
 
 
 def _list_board_files(material: Material) -> Iterator[SiteFile]:
@@ -143,9 +147,8 @@ def _list_papers(material: Material) -> Iterator[SiteFile]:
     def make(name: str) -> str:
         return material.render("paper.html", UP, **paper.make_values(name, material))
 
-    for name, table in material.papers.items():
-        named = {row.method.partition(":")[0] for row in table.rows if row.method}
-        depends = material.depend_on(result for result in material.results if result.method in named)
+    for name in material.papers:
+        depends = material.depend_on_paper(name)
         yield SiteFile(paper_page(name), depends, partial(make, name))
         yield from list_table_files(partial(paper_file, name), depends, partial(material.add_measured, name))
 

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from bench.records.result import OTHER_IMAGES
 from bench.records.running import RunningTraining
 from bench.site.images import list_first
-from bench.site.method import Found
 from bench.site.parts import Board, list_groups, markup
 from bench.site.paths import method_page, paper_page, protocol_page
 from bench.site.plots import Plot, find_role, plot_intervals
 from bench.site.run import plot_losses
 from bench.site.strip import make_strip
 from bench.tables.caveats import explain_caveats, list_caveats
-from bench.tables.leaderboards import count_numbers
 from bench.tables.model import Cell, Row, Table
 from bench.tracks.track import Track
 
@@ -51,7 +49,7 @@ def make_values(material: Material) -> dict[str, Any]:
         else "",
         "methods": markup(_make_table("Methods", ("method", "what it is", "results"), by_method)),
         "protocols": markup(_make_table("Protocols", ("protocol", "what it measures", "results"), by_protocol)),
-        "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(material.found))),
+        "papers": markup(_make_table("The papers' tables", PAPERS, _list_papers(material))),
     }
 
 
@@ -105,9 +103,9 @@ def _list_rows(lines: Lines, page: Callable[[str], str], of: Iterable[str]) -> I
         yield Cell(name, name, link=page(name)), Cell(line, line), Cell(counts[name], str(counts[name] or ""))
 
 
-def _list_papers(found: Found) -> Iterator[Row]:
+def _list_papers(material: Material) -> Iterator[Row]:
     """List the papers' tables by the first sentence of their captions."""
-    for name, caption, counts in count_numbers(found):
-        title = re.split(r"(?<=\.) (?=[A-Z†])", caption)[0]
-        numbers = [Cell(count, str(count or "")) for count in counts.values()]
-        yield Cell(name, name, link=paper_page(name)), Cell(caption, title), *numbers
+    for name, table in material.papers.items():
+        title = re.split(r"(?<=\.) (?=[A-Z†])", table.title)[0]
+        numbers = [Cell(count, str(count or "")) for count in material.counts[name].values()]
+        yield Cell(name, name, link=paper_page(name)), Cell(table.title, title), *numbers

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import sys
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,11 @@ from bench.records.training_log import find_log
 from bench.site.boards import recall_boards, recall_tracks
 from bench.site.folder import Earlier
 from bench.site.images import SplitPages
-from bench.site.method import Found
 from bench.site.parts import Board
-from bench.tables.leaderboards import match_tables, with_measured
+from bench.site.reported import compare_reported
+from bench.tables.leaderboards import MatchedTables, count_numbers, load_tables, with_measured
 from bench.tables.model import Table
-from bench.tables.papers import reported_tables
-from bench.tables.reported import ReportedTable, load_table
+from bench.tables.reported import ReportedTable
 from bench.tracks.track import Track
 
 HERE = Path(__file__).parent
@@ -42,7 +42,7 @@ class Material:
     """Results, oldest first, with their leaderboards, and what else is made of them when a page first needs it.
 
     digests: of each result with the files beside its record, and errors: its kinds of errors; by address. pages: those
-    of images, by split. running: trainings in progress.
+    of images, by split. running: trainings in progress. papers: their tables, by name. earlier: the site before.
     """
 
     known: Sequence[StoredResult]
@@ -52,6 +52,8 @@ class Material:
     pages: Sequence[SplitPages]
     errors: Mapping[str, ErrorAnalysis]
     running: Sequence[RunningTraining]
+    papers: Mapping[str, ReportedTable]
+    earlier: Earlier
 
     @cached_property
     def results(self) -> list[Result]:
@@ -71,17 +73,60 @@ class Material:
     def methods(self) -> dict[str, str]:
         """What each method is, by name: those of results, and all that are known here."""
         methods = dict.fromkeys(sorted({result.method for result in self.results}), "Predictions from elsewhere.")
-        return methods | {one.name: one.summary for one in registry.methods().values()}
+        return methods | {one.name: one.summary for one in self.listed.values()}
 
     @cached_property
-    def papers(self) -> dict[str, ReportedTable]:
-        """The papers' tables by name."""
-        return {name: load_table(name) for name in reported_tables()}
+    def listed(self) -> dict[str, registry.Listed]:
+        """The methods that are known here, by name."""
+        return registry.methods()
 
     @cached_property
-    def found(self) -> Found:
+    def found(self) -> MatchedTables:
         """The papers' tables, with what was measured of them."""
-        return match_tables(self.known, self.papers)
+        return MatchedTables(self.known, self.papers)
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many numbers each paper's table has, and of how many something was measured."""
+        return {name: self._count(name) for name in self.papers}
+
+    @cached_property
+    def reported(self) -> dict[str, str]:
+        """What the papers print of each method and what was measured, as HTML."""
+        own: defaultdict[str, list[Result]] = defaultdict(list)
+        for result in self.results:
+            own[result.method].append(result)
+        recall = self.earlier.recall
+        return {
+            name: recall(f"reported {name}", self.depend_on(own[name]), partial(self._compare, name))
+            for name in self.methods
+        }
+
+    def _compare(self, method: str) -> str:
+        return compare_reported(method, self.list_papers(method), self.found)
+
+    def _count(self, name: str) -> dict[str, int]:
+        def count() -> dict[str, int]:
+            return count_numbers(*self.found[name])
+
+        counted: dict[str, int] = self.earlier.recall(f"paper {name}", self.depend_on_paper(name), count)
+        return counted
+
+    def depend_on_paper(self, name: str) -> list[str]:
+        """Return on what a paper's table with what was measured of it depends."""
+        return self.depend_on(result for result in self.results if name in self.list_papers(result.method))
+
+    def list_papers(self, method: str) -> list[str]:
+        """List the papers' tables that have a row of a method."""
+        return self._papers_of.get(method, [])
+
+    @cached_property
+    def _papers_of(self) -> dict[str, list[str]]:
+        named: defaultdict[str, list[str]] = defaultdict(list)
+        for name, table in self.papers.items():
+            for method in {row.method.partition(":")[0] for row in table.rows if row.method}:
+                named[method].append(name)
+        return named
 
     def add_measured(self, paper: str) -> Table:
         """Return a paper's table with what was measured of it."""
@@ -111,7 +156,9 @@ def gather(
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     digests = {one.result.address: _digest_result(one) for one in known}
     tables = recall_boards(known, digests, earlier), recall_tracks(known, digests, earlier)
-    return Material(known, digests, *tables, pages, errors, running)
+    material = Material(known, digests, *tables, pages, errors, running, load_tables(), earlier)
+    _ = material.counts, material.reported  # so that the next site knows them, even if this one needs none
+    return material
 
 
 def _digest_result(one: StoredResult) -> str:

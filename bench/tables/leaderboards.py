@@ -52,26 +52,46 @@ def with_measured(table: ReportedTable, found: Matches) -> Table:
     return table_beside(table, found, directions)
 
 
-def match_tables(
-    known: Sequence[StoredResult], tables: Mapping[str, ReportedTable] | None = None
-) -> dict[str, tuple[ReportedTable, Matches]]:
-    """Every paper table by name, with what was measured of it. tables: all, where they are loaded already."""
+class MatchedTables(Mapping[str, tuple["ReportedTable", "Matches"]]):
+    """Papers' tables by name, with what was measured of each; it is looked for when it is asked for."""
+
+    def __init__(self, known: Sequence[StoredResult], tables: Mapping[str, ReportedTable]) -> None:
+        names = registry.protocols().keys() & {one.result.protocol for one in known}
+        self._bound = {name: registry.bind(registry.protocol(name)) for name in names}
+        self._known, self._tables = known, tables
+        self._found: dict[str, tuple[ReportedTable, Matches]] = {}
+
+    def __getitem__(self, name: str) -> tuple[ReportedTable, Matches]:
+        if name not in self._found:
+            table = self._tables[name]
+            self._found[name] = table, _matches(table, self._known, self._bound)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+def load_tables() -> dict[str, ReportedTable]:
+    """Load every paper's table, by name."""
     from bench.tables.reported import load_table
 
-    names = registry.protocols().keys() & {one.result.protocol for one in known}
-    bound = {name: registry.bind(registry.protocol(name)) for name in names}
-    tables = tables or {name: load_table(name) for name in reported_tables()}
-    return {name: (table, _matches(table, known, bound)) for name, table in tables.items()}
+    return {name: load_table(name) for name in reported_tables()}
 
 
-def count_numbers(found: Mapping[str, tuple[ReportedTable, Matches]]) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """Name and caption of every paper table, how many numbers it has, and of how many something was measured."""
-    for name, (table, matches) in found.items():
-        cells = [*matches.cells()]
-        measured = {(row, key) for row, key, one in cells if not one.reasons}
-        marked = {(row, key) for row, key, _ in cells} - measured
-        numbers = len(table.numbers())
-        yield name, table.title, {"cells": numbers, "measured": len(measured), "marked": len(marked)}
+def match_tables(known: Sequence[StoredResult]) -> MatchedTables:
+    """Every paper table by name, with what was measured of it."""
+    return MatchedTables(known, load_tables())
+
+
+def count_numbers(table: ReportedTable, found: Matches) -> dict[str, int]:
+    """Count the numbers of a paper's table, and of how many something was measured."""
+    cells = [*found.cells()]
+    measured = {(row, key) for row, key, one in cells if not one.reasons}
+    marked = {(row, key) for row, key, _ in cells} - measured
+    return {"cells": len(table.numbers()), "measured": len(measured), "marked": len(marked)}
 
 
 def _matches(
