@@ -36,7 +36,7 @@ KINDS = (
 
 
 class Site(NamedTuple):
-    """Two builds of the same results, and the pages of the published ones, one or more of each kind."""
+    """Two builds of the same results, and all pages but most of those of runs, which are alike."""
 
     root: Path
     again: Path

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_cases import BOARD, CHROMIUM, MEASURED, Site, chromium, generated
+from browser_cases import CHROMIUM, MEASURED, Site, chromium, generated
 
 from bench.core.files import Places
 from bench.records.collection import list_results
 from bench.site.build import write
-from bench.site.paths import method_page
 
 OWN = ("file://", "data:", "blob:")
 """Addresses of what a page may load."""
@@ -27,10 +26,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     roots = folder / "one", folder / "two"
     for root in roots:
         write(known, root)
-    of = [one.result for one in published]
-    pages = {f"protocol/{one.protocol}.html" for one in of} | {method_page(one.method) for one in of}
-    pages |= {f"run/{one.address}.html" for one in of} | {"index.html", BOARD, "paper/spn-2.html", "paper/melm-3.html"}
-    return Site(*roots, tuple(sorted(pages)))
+    pages = sorted(path.relative_to(roots[0]).as_posix() for path in roots[0].rglob("*.html"))
+    of_runs = [page for page in pages if page.startswith("run/")]
+    return Site(*roots, (*(page for page in pages if page not in of_runs), *of_runs[::25]))
 
 
 @pytest.fixture(scope="session")

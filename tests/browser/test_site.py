@@ -23,6 +23,9 @@ from bench.site.build import write
 
 pytestmark = pytest.mark.slow
 
+PAPER = {"width": 703, "height": 1000}
+"""A4 between its margins."""
+
 
 def column(page: Any, number: int) -> list[str]:
     """Texts of the shown cells of the leaderboard."""
@@ -41,6 +44,18 @@ def test_no_page_loads_anything_or_has_an_error_or_is_wider_than_a_phone(opened:
     for path in site.pages:
         page.goto((site.root / path).as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+def test_what_is_printed_is_light_and_has_whole_tables_and_no_controls(opened: Any) -> None:
+    page = opened("protocol/voc07-corloc.html", color_scheme="dark", viewport=PAPER)
+    draw_plots(page)
+    page.emulate_media(media="print")
+    assert page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER["width"]
+    assert page.locator(".board").evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert page.locator(".board thead th").evaluate_all("heads => heads.every(head => head.innerText)")
+    for control in ("header", ".save", ".filters", ".downloads", "input", "select"):
+        assert page.locator(control).locator("visible=true").count() == 0, control
 
 
 def test_a_leaderboard_is_sorted_by_its_heads_and_ranks_are_shared(opened: Any) -> None:

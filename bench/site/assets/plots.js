@@ -11,8 +11,12 @@ function whole(name) { // as a tip shows it
   return shorten(name, LONG);
 }
 
-function margin(names) {
-  return Math.min(250, 20 + 7 * Math.max(...names.map((name) => shorten(name).length)));
+function fit(name, width) { // a label beside a plot
+  return shorten(name, width < 560 ? 15 : SHORT);
+}
+
+function margin(names, width) {
+  return Math.min(250, 20 + 7 * Math.max(...names.map((name) => fit(name, width).length)));
 }
 
 const COLOURS = { method: "var(--c0)", floor: "var(--soft)", ceiling: "var(--c4)" };
@@ -24,9 +28,9 @@ function describe(row) {
   return `${whole(row.name)}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
 }
 
-function labels(rows, x, said = describe) {
+function labels(rows, x, width, said = describe) {
   return Plot.text(rows, {
-    y: "key", x: () => x, text: (row) => shorten(row.name), textAnchor: "end", dx: -8, fill: "currentColor",
+    y: "key", x: () => x, text: (row) => fit(row.name, width), textAnchor: "end", dx: -8, fill: "currentColor",
     href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: said,
   });
 }
@@ -37,7 +41,7 @@ function intervals(data, width) {
   const low = Math.max(0, Math.min(...ends) - 2), high = Math.min(100, Math.max(...ends) + 2);
   const ranks = [...new Set(rows.map((row) => row.rank))];
   return Plot.plot({
-    width, marginLeft: margin(rows.map((row) => row.name)), marginTop: 8, marginRight: 16, height: 54 + 20 * rows.length,
+    width, marginLeft: margin(rows.map((row) => row.name), width), marginTop: 8, marginRight: 16, height: 54 + 20 * rows.length,
     marginBottom: 40,
     x: {
       domain: [low, high], grid: true, labelAnchor: "center",
@@ -58,27 +62,29 @@ function intervals(data, width) {
         x: "value", y: "key", r: 4.5, fill: (row) => COLOURS[row.role], title: describe, tip: true,
         href: rows.some((row) => row.link) ? "link" : undefined,
       }),
-      labels(rows, low),
+      labels(rows, low, width),
     ],
   });
 }
 
 function classes(data, width) {
-  const names = [...new Set(data.cells.map((cell) => cell.name))];
-  const values = data.cells.map((cell) => cell.value);
-  const middle = (Math.min(...values) + Math.max(...values)) / 2;
+  const names = [...new Set(data.cells.map((cell) => cell.name))], count = new Set(data.cells.map((cell) => cell.class)).size;
+  const values = data.cells.map((cell) => cell.value), least = Math.min(...values), span = Math.max(...values) - least || 1;
+  const strength = (c) => 0.04 + (0.96 * (c.value - least)) / span;
+  const left = margin(names, width);
   return Plot.plot({
-    width, marginLeft: margin(names), marginTop: 90, marginBottom: 8, height: 100 + 20 * names.length, padding: 0,
-    x: { axis: "top", tickRotate: -60, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
-    color: { scheme: "blues", type: "linear" },
+    width: Math.max(width, left + 24 * count + 20), marginLeft: left, marginTop: 90, marginBottom: 8, height: 100 + 20 * names.length,
+    x: { axis: "top", tickRotate: -60, label: null, tickSize: 0, tickFormat: (name) => shorten(name, 16) }, padding: 0,
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => fit(name, width) },
+    opacity: { domain: [0, 1], range: [0, 1] },
     marks: [
       Plot.cell(data.cells, {
-        x: "class", y: "name", fill: "value", inset: 0.5, title: (c) => `${whole(c.name)}, ${whole(c.class)}: ${c.value.toFixed(1)}`, tip: true,
+        x: "class", y: "name", fill: "var(--c0)", fillOpacity: strength, inset: 0.5, tip: true,
+        title: (c) => `${whole(c.name)}, ${whole(c.class)}: ${c.value.toFixed(1)}`,
       }),
-      width <= 640 ? null : Plot.text(data.cells, {
-        x: "class", y: "name", text: (c) => c.value.toFixed(0), fontSize: 9,
-        fill: (c) => (c.value > middle ? "#fff" : "#1b1f24"), pointerEvents: "none",
+      Plot.text(data.cells, {
+        x: "class", y: "name", text: (c) => c.value.toFixed(0), fontSize: 9, pointerEvents: "none",
+        fill: (c) => (strength(c) > 0.6 ? "var(--page)" : "var(--ink)"),
       }),
     ],
   });
@@ -90,7 +96,7 @@ function costs(data, width) {
   const frontier = sorted.filter((point, at) => sorted.slice(0, at).every((other) => better * (point.value - other.value) > 0));
   const describeCost = (p) => `${whole(p.name)}\n${p.value.toFixed(1)} after ${p.seconds} s`;
   return Plot.plot({
-    width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 16,
+    width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 28,
     x: { type: "log", label: "seconds of training", grid: true, tickFormat: "~s" },
     y: { label: `${data.metric}, per cent`, grid: true, nice: true },
     marks: [
@@ -158,9 +164,9 @@ function differences(data, width) {
   ].filter(Boolean).join("\n");
   const isClear = (p) => p.low > 0 || p.high < 0;
   const drawn = Plot.plot({
-    width, marginLeft: margin(names), marginTop: 8, marginRight: 16, marginBottom: 40, height: 54 + (14 + 8 * series.length) * names.length,
+    width, marginLeft: margin(names, width), marginTop: 8, marginRight: 16, marginBottom: 40, height: 54 + (14 + 8 * series.length) * names.length,
     x: { label: data.label, labelAnchor: "center", grid: true, nice: true },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => fit(name, width) },
     marks: [
       Plot.ruleX([0], { stroke: "currentColor" }),
       ...series.flatMap((name, at) => {
@@ -204,9 +210,9 @@ function errors(data, width) {
   const names = [...new Set(data.bars.map((bar) => bar.name))];
   const kinds = [...new Set(data.bars.filter((bar) => bar.value > 0).map((bar) => bar.kind))];
   const drawn = Plot.plot({
-    width, marginLeft: margin(names), marginTop: 8, marginBottom: 40, height: 54 + 22 * names.length,
+    width, marginLeft: margin(names, width), marginTop: 8, marginBottom: 40, height: 54 + 22 * names.length,
     x: { label: `${data.label}, per cent`, labelAnchor: "center", grid: true },
-    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => shorten(name) },
+    y: { domain: names, label: null, tickSize: 0, tickFormat: (name) => fit(name, width) },
     marks: [
       Plot.barX(data.bars.filter((bar) => bar.value > 0), {
         x: "value", y: "name", fill: (bar) => KINDS[bar.kind], inset: 0.5, order: kinds, z: "kind", tip: true,
@@ -231,7 +237,7 @@ function printed(data, width) {
     row.value === null ? "not measured" : `measured ${row.value.toFixed(1)}${bounds(row)}, ${whole(row.by)}`,
     row.reasons ? `not comparable: ${whole(row.reasons)}` : ""].filter(Boolean).join("\n");
   const drawn = Plot.plot({
-    width, marginLeft: margin(rows.map((row) => row.name)), marginTop: 8, marginRight: 16, marginBottom: 40,
+    width, marginLeft: margin(rows.map((row) => row.name), width), marginTop: 8, marginRight: 16, marginBottom: 40,
     height: 54 + 20 * rows.length,
     x: { domain: [low, Math.min(100, Math.max(...ends) + 2)], grid: true, label: "per cent", labelAnchor: "center" },
     y: { domain: rows.map((row) => row.key), axis: null },
@@ -248,7 +254,7 @@ function printed(data, width) {
         fill: (row) => (row.reasons ? "var(--page)" : MEASURED),
       }),
       Plot.dot(rows, { x: (row) => row.value ?? row.printed, y: "key", r: 6, fill: "transparent", title: describeRow, tip: true, pointerEvents: "none" }),
-      labels(rows, low, describeRow),
+      labels(rows, low, width, describeRow),
     ],
   });
   drawn.key = [["◇", PRINTED, "printed"], ["●", MEASURED, "measured, with its 95 % interval"], ["○", UNLIKE, "measured, not comparable"]];
@@ -275,7 +281,11 @@ function draw(figure) {
   const drawn = DRAW[data.kind](data, Math.max(280, figure.clientWidth));
   nameDrawing(drawn, figure.dataset.summary);
   if (!figure.querySelector(".save")) offerSaving(figure);
-  figure.querySelector(".drawn").replaceChildren(...(drawn.key ? [legend(drawn.key)] : []), drawn);
+  const room = figure.querySelector(".drawn"), isWide = Number(drawn.getAttribute("width")) > Math.max(280, figure.clientWidth);
+  room.classList.toggle("scrolls", isWide);
+  if (isWide) room.tabIndex = 0; // to be scrolled by keyboard
+  else room.removeAttribute("tabindex");
+  room.replaceChildren(...(drawn.key ? [legend(drawn.key)] : []), drawn);
 }
 
 // A plot is drawn when it comes near the window, so that a long page can be read at once; and again at another width.
