@@ -6,7 +6,7 @@ import hashlib
 import sys
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -140,7 +140,7 @@ class Material:
         return {}
 
     @cached_property
-    def render(self) -> Any:
+    def render(self) -> Callable[..., str]:
         """As of `make_renderer`."""
         return make_renderer()
 
@@ -187,7 +187,7 @@ def shorten(text: str, most: int = 160) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def make_renderer() -> Any:
+def make_renderer() -> Callable[..., str]:
     """Return `render(template, root, **values)`, which escapes all values; `root` is the path to the index."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -200,6 +200,6 @@ def make_renderer() -> Any:
     environment.filters["base64"] = lambda data: b64encode(data).decode()
 
     def render(template: str, root: str, **values: Any) -> str:
-        return environment.get_template(template).render(root=root, **values) + "\n"
+        return f"{environment.get_template(template).render(root=root, **values)}\n"
 
     return render

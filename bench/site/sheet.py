@@ -39,4 +39,4 @@ def render_samples(dataset: str, samples: Sequence[SplitSample]) -> str:
 def _render(title: str, about: str, notes: Sequence[str], examples: Mapping[str, Sequence[Example]]) -> str:
     style = Markup((HERE / "assets" / "site.css").read_text(encoding="utf-8"))
     render = make_renderer()
-    return str(render("sheet.html", "", title=title, about=about, style=style, notes=notes, examples=examples))
+    return render("sheet.html", "", title=title, about=about, style=style, notes=notes, examples=examples)

@@ -53,7 +53,7 @@ def _read_track(name: str, _written: int) -> Track:
 
 def _list_run_options(result: Result) -> Iterator[str]:
     bound = _find_protocol(result)
-    protocol = bound and bound.record
+    protocol = bound.record if bound is not None else None
     yield from ("--method", result.label, "--protocol", result.protocol, *_list_data(result, bound))
     if result.train_split is not None and (protocol is None or protocol.train_split != result.train_split):
         yield from ("--train-split", result.train_split)
@@ -88,7 +88,7 @@ def _bind(path: Path, _written: int) -> BoundProtocol:
 
 def _list_data(result: Result, bound: BoundProtocol | None) -> Iterator[str]:
     """List the options of dataset, split and conventions, as far as they are not the protocol's own."""
-    protocol = bound and bound.record
+    protocol = bound.record if bound is not None else None
     if protocol is None or protocol.dataset != result.dataset:
         yield from ("--data", _name_dataset(result.dataset))
     yield from _join_pairs("--data-option", result.data_options)
