@@ -103,7 +103,8 @@
     const named = readNames();
     return Promise.all(named.map(async (addresses, at) => {
       const runs = await Promise.all(addresses.split(",").map((address) => weakloc.load(locate(address))));
-      return { runs, letter: LETTERS[at], label: labels.get(runs[0].address) ?? runs[0].label, first: runs[0] };
+      const full = labels.get(runs[0].address) ?? runs[0].label; // a method, and settings where rows of it differ
+      return { runs, letter: LETTERS[at], full, label: full.split(" [")[0], first: runs[0] };
     }));
   }
 
@@ -175,7 +176,7 @@
   }
 
   function showSides(sides) {
-    return make("ul", {}, ...sides.map((side) => make("li", {}, make("strong", {}, nameSide(side)), " · ",
+    return make("ul", {}, ...sides.map((side) => make("li", {}, make("strong", {}, nameSide({ ...side, label: side.full })), " · ",
       ...side.runs.flatMap((run, at) => [at ? ", " : "", make("a", { href: run.page }, `result ${run.address}`)]),
       ...listCaveats(side).flatMap((caveat) => [make("br"), `${caveat}.`]))));
   }
