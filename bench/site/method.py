@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bench import registry
-from bench.analysis.trend import make_table, trends
 from bench.records.collection import StoredResult
 from bench.records.result import Result
 from bench.site.parts import UP, Board, list_runs, markup
 from bench.site.paths import protocol_page
-from bench.site.plots import plot_trend
 from bench.site.run import draw_losses
+from bench.site.trends import draw_trends
 from bench.tables.model import Cell, Row, Table
 
 if TYPE_CHECKING:
@@ -26,14 +25,13 @@ def make_values(name: str, summary: str, material: Material) -> dict[str, Any]:
     """Return the template's values."""
     own = [one for one in material.known if one.result.method == name]
     results = [one.result for one in own]
-    repeated = [trend for trend in trends(results) if len(trend.points) > 1]
     return {
         "title": name,
         "summary": summary,
         "boards": [markup(table) for board in material.boards if (table := _select_rows(board, name)).rows],
         "variants": markup(_list_variants(name, results, material)),
         "reported": Markup(material.reported[name]),
-        "trends": [(plot_trend(trend), markup(make_table(trend))) for trend in repeated],
+        "trends": [(plot, markup(table)) for _, plot, table in draw_trends(own)],
         "training": list(_draw_trainings(own)),
         "runs": markup(list_runs(results)),
     }

@@ -177,11 +177,11 @@ def plot_lines(
     )
 
 
-def plot_trend(trend: Trend) -> Plot:
-    """Plot the primary metric over a trend, with dates, revisions, and what moved before each point."""
+def plot_trend(trend: Trend, verdicts: Sequence[str]) -> Plot:
+    """Plot the primary metric over a trend, with dates, revisions, what moved before each point, and its verdict."""
     metric = next(iter(trend.points[0].values))
     points, part = [], 0
-    for number, point in enumerate(trend.points):
+    for number, (point, verdict) in enumerate(zip(trend.points, verdicts, strict=True)):
         part += bool(point.moved)
         low, high = point.results[0].intervals.get(metric, (None, None)) if len(point.results) == 1 else (None, None)
         points.append(
@@ -193,6 +193,7 @@ def plot_trend(trend: Trend) -> Plot:
                 "low": _round(low),
                 "high": _round(high),
                 "moved": "; ".join(point.moved),
+                "gate": verdict,
                 "part": part,
             }
         )

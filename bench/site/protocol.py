@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.analysis.errors import ErrorAnalysis
-from bench.analysis.trend import trends
 from bench.site.downloads import list_downloads
 from bench.site.parts import UP, Board, list_runs, make_text_table, markup
 from bench.site.paths import board_file, method_page, paper_page
-from bench.site.plots import Plot, plot_classes, plot_costs, plot_errors, plot_intervals, plot_trend
+from bench.site.plots import Plot, plot_classes, plot_costs, plot_errors, plot_intervals
+from bench.site.trends import draw_trends
 
 if TYPE_CHECKING:
     from bench.site.material import Material
@@ -22,10 +22,9 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
     """Return the template's values."""
     record = registry.protocol(name)
     switches = [(key, str(value), record.sources.get(key, "")) for key, value in record.conventions.items()]
-    own = [result for result in material.results if result.protocol == name]
+    own = [one for one in material.known if one.result.protocol == name]
     boards = [board for board in material.boards if board.protocol == name]
     papers = {paper: table.title for paper, table in material.papers.items() if name in table.protocols()}
-    repeated = [trend for trend in trends(own) if len(trend.points) > 1]
     return {
         "title": name,
         "record": record,
@@ -39,8 +38,8 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
         ],
         "switches": markup(make_text_table("Conventions", ("convention", "value", "source"), switches)),
         "papers": [(table, UP + paper_page(table), title) for table, title in papers.items()],
-        "trends": [(plot_trend(trend), UP + method_page(trend.points[0].results[0].method)) for trend in repeated],
-        "runs": markup(list_runs(own)),
+        "trends": [(plot, UP + method_page(trend.points[0].results[0].method)) for trend, plot, _ in draw_trends(own)],
+        "runs": markup(list_runs([one.result for one in own])),
     }
 
 

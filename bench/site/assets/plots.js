@@ -136,6 +136,7 @@ function trend(data, width) {
   const shown = data.points.filter((point) => point.value !== null);
   const describePoint = (p) => [
     `${p.date}, ${p.revision}`, `${data.metric} ${p.value.toFixed(1)}`, p.moved ? `changed: ${whole(p.moved)}` : "",
+    p.gate ? `gate: ${p.gate}` : "",
   ].filter(Boolean).join("\n");
   return Plot.plot({
     width: Math.min(width, 560), height: 240, marginLeft: 44, marginBottom: 44, marginTop: 12,
@@ -152,6 +153,7 @@ function trend(data, width) {
       Plot.dot(shown, {
         x: "number", y: "value", r: 4, fill: (p) => SERIES[p.part % SERIES.length], title: describePoint, tip: true,
       }),
+      Plot.text(shown.filter((p) => ["improved", "regressed"].includes(p.gate)), { x: "number", y: "value", text: "gate", dx: 8, textAnchor: "start" }),
     ],
   });
 }

@@ -1,0 +1,41 @@
+"""Results over revisions: of each point what the gate says, had the point before been its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from bench.analysis.gate import gate
+from bench.analysis.trend import Trend, make_table, trends
+from bench.records.collection import StoredResult
+from bench.site.plots import Plot, plot_trend
+from bench.tables.model import Cell, Table
+
+REMARK = "gate: what it says of the first metric, had the row before been the baseline; nothing where settings differ."
+
+
+def draw_trends(known: Sequence[StoredResult]) -> Iterator[tuple[Trend, Plot, Table]]:
+    """Plot and tabulate each trend of these results that has more than one point."""
+    stored = {one.result.address: one for one in known}
+    for trend in trends(one.result for one in known):
+        if len(trend.points) > 1:
+            verdicts = check_points(trend, stored)
+            yield trend, plot_trend(trend, verdicts), _add_verdicts(make_table(trend), verdicts)
+
+
+def check_points(trend: Trend, stored: Mapping[str, StoredResult]) -> list[str]:
+    """Return the gate's verdict on each point; empty where settings differ from the point before, or no seed is its."""
+    verdicts = [""]
+    for before, point in pairwise(trend.points):
+        old, new = ([stored[one.address] for one in each.results] for each in (before, point))
+        status = "no baseline" if point.moved else next((check.status for check in gate(new, old)), "no baseline")
+        verdicts.append("" if status == "no baseline" else status)
+    return verdicts
+
+
+def _add_verdicts(table: Table, verdicts: Sequence[str]) -> Table:
+    if not any(verdicts):
+        return table
+    rows = tuple((*row, Cell(said, said)) for row, said in zip(table.rows, verdicts, strict=True))
+    return replace(table, columns=(*table.columns, "gate"), rows=rows, remarks=(*table.remarks, REMARK))
