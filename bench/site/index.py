@@ -80,15 +80,17 @@ def _make_table(title: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Ta
 
 
 def _make_best_row(board: Board) -> Row:
-    """Make the row of a leaderboard's best method."""
-    first, results = board.table.rows[0], [result for row in board.of for result in row]
+    """Make the row of a leaderboard's best method, which is neither floor nor ceiling if there is another."""
+    place = next((place for place, group in enumerate(board.of) if find_role(group[0]) == "method"), 0)
+    best, first = board.of[place], board.table.rows[place]
+    results = [result for row in board.of for result in row]
     metric = next(iter(board.of[0][0].metrics), "")
     value = first[board.table.columns.index(metric)] if metric else Cell()
     methods = len({result.method for result in results})
     return (
         Cell(board.protocol, board.protocol, link=protocol_page(board.protocol)),
         Cell(board.dataset, f"{board.dataset}, {OTHER_IMAGES}" if board.of[0][0].partial else board.dataset),
-        Cell(first[0].text, first[0].text, list_caveats(board.of[0]), link=method_page(board.of[0][0].method)),
+        Cell(first[0].text, first[0].text, list_caveats(best), link=method_page(best[0].method)),
         Cell(metric, metric),
         Cell(value.value, value.text),
         Cell(methods, str(methods)),

@@ -304,3 +304,11 @@ def test_floors_and_ceilings_are_told_from_methods() -> None:
     assert find_role(run.model_copy(update={"training": "t", "config": {"epochs": 0}})) == "floor"
     assert find_role(run.model_copy(update={"tuned_on": "test-oracle"})) == "ceiling"
     assert find_role(Result(**fields)) == "method"
+
+
+def test_the_first_page_names_the_best_method_not_the_ceiling(tmp_path: Path) -> None:
+    oracle = made(tmp_path, "a" * 20, method="oracle", metrics={"accuracy": 0.9}, tuned_on="test-oracle", seconds={})
+    page = make_pages([oracle, made(tmp_path, "b" * 20, method="mine", metrics={"accuracy": 0.5})])["index.html"]
+    best = page.partition('id="leaderboards"')[2].partition("</table>")[0]
+    assert '<a href="method/mine.html">mine</a>' in best
+    assert "oracle" not in best
