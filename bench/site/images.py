@@ -96,12 +96,12 @@ def make_split_pages(splits: Sequence[SplitImages], cache: Path) -> list[SplitPa
     return made
 
 
-def list_first(pages: Sequence[SplitPages], dataset: str = "", split: str = "") -> list[tuple[str, str, str]]:
-    """List the name, first page and number of images of each split, or of one."""
+def list_first(pages: Sequence[SplitPages], protocol: str = "") -> list[tuple[str, str, str]]:
+    """List the name, first page and number of images of each split, or of those with runs under a protocol."""
     return [
         (f"{one.split.where.dataset} {one.split.where.split}", one.find_page(HARDEST), str(len(one.split.rows)))
         for one in pages
-        if not dataset or (one.split.where.dataset, one.split.where.split) == (dataset, split)
+        if not protocol or any(run.result.protocol == protocol for run in one.split.runs)
     ]
 
 
@@ -289,7 +289,8 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
     split = pages.split
     width, height = measure(split, row)
     path = str(pages.find_image(row)).removesuffix(".html")
-    described = {
+    runs = {run.result.address: _complete_said(run, row, split, layers) for run in split.runs}
+    described: dict[str, Any] = {
         "id": split.truth.ids[row],
         "page": f"{path}.html",
         "picture": f"{path}.jpg" if has_picture else "",
@@ -301,11 +302,10 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
             kind: {"file": f"{path}.{kind}.png", "width": wide, "height": high}
             for kind, (_, wide, high, _) in layers.items()
         },
-        "runs": {run.result.address: _complete_said(run, row, split, layers) for run in split.runs},
+        "runs": {address: said for address, said in runs.items() if said},
     }
     if "masks" in layers and "" in layers["masks"][3]:
         described["mask"] = layers["masks"][3][""]
-    described["runs"] = {address: said for address, said in described["runs"].items() if said}
     return described
 
 
@@ -418,7 +418,7 @@ def _make_image_values(
         "smallest": f"{100 * pages.smallest[row]:.1f} %" if data["truth"] else "",
         "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
         "runs": format_count(sum("value" in said for said in data["runs"].values()), "run"),
-        "image": data | {"runs": {}},
+        "image": {**data, "runs": {}},
         "picture": f"{pages.names[place]}.jpg" if data["picture"] else "",
         "walk": {"title": walk.title, "page": "../" + _name_file(pages.find_page(HARDEST))},
         "place": f"{at + 1} of {len(walk.images)}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.analysis.errors import ErrorAnalysis
 from bench.site.downloads import list_downloads
+from bench.site.images import list_first
 from bench.site.parts import UP, Board, list_runs, make_text_table, markup
 from bench.site.paths import board_file, method_page, paper_page
 from bench.site.plots import Plot, plot_classes, plot_costs, plot_errors, plot_intervals
@@ -39,6 +40,7 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
         "switches": markup(make_text_table("Conventions", ("convention", "value", "source"), switches)),
         "papers": [(table, UP + paper_page(table), title) for table, title in papers.items()],
         "trends": [(plot, UP + method_page(trend.points[0].results[0].method)) for trend, plot, _ in draw_trends(own)],
+        "lists": list_first(material.pages, name),
         "runs": markup(list_runs([one.result for one in own])),
     }
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from image_cases import EVIL, make_split
+from test_accessibility import OPTIONS
 
 from bench.site.build import write
 from bench.site.images import SplitPages, make_split_pages
@@ -78,6 +80,15 @@ def test_pages_fit_a_phone_and_load_only_what_is_there(visit: Any, root: Path, p
         for photo in page.locator("svg.photo").all():
             photo.scroll_into_view_if_needed()
         assert page.evaluate("document.documentElement.scrollWidth") <= phone["width"], path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(visit: Any, root: Path, pages: SplitPages, scheme: str) -> None:
+    for path in (pages.find_page("hardest"), pages.find_image(1)):
+        page = visit(root / str(path), color_scheme=scheme)
+        page.locator("svg, img").first.wait_for()
+        found = Axe().run(page, options=OPTIONS).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == [], path
 
 
 def test_without_scripts_the_links_and_verdicts_are_there(visit: Any, root: Path, pages: SplitPages) -> None:
