@@ -71,7 +71,7 @@ def _list_points(table: ReportedTable, found: Matches, number: Reported) -> Iter
     column = next(column for column in table.columns if column.key == number.column)
     heads = {column.head for column in table.columns if column.metric is not None and column.class_ is None}
     printed = table.rows[number.row]
-    label = f"{printed.group}: {printed.label}" if printed.group else printed.label
+    label = f"{printed.label} ({printed.group})" if printed.group else printed.label
     row = {
         "name": f"{label}, {f'{column.group} ' if column.group else ''}{column.head}" if len(heads) > 1 else label,
         "printed": float(number.value),
