@@ -30,7 +30,7 @@ _EVERY_S = 2.0
 @click.command("report", epilog=options.example("report --out site"))
 @click.option("--out", type=options.FILE, required=True, help="Folder to write; an earlier site there is replaced.")
 @click.option(
-    "--images", type=click.IntRange(min=1), help="Draw this many images of each run made here, the worst and the best."
+    "--images", type=click.IntRange(min=1), help="Pages of images: this many of each run made here, the worst and best."
 )
 @click.option("--errors", is_flag=True, help="Show what kinds of errors the runs made here have.")
 @click.option("--watch", is_flag=True, help="Write it anew as runs finish, with the curves of trainings, until Ctrl-C.")
