@@ -273,4 +273,5 @@ def read_true_mask(truth: GroundTruth, row: int) -> Cell | None:
     if truth.masks is None or not truth.masks.indexed or not truth.masks.files[row]:
         return None
     mask = read_indices(truth.masks.files[row][0])
-    return make_mask_cell(mask, mask.shape[1], mask.shape[0])
+    width, height = truth.size[row].tolist()
+    return make_mask_cell(mask, width or mask.shape[1], height or mask.shape[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -116,7 +117,7 @@ def list_chosen(pages: Sequence[SplitPages], result: Result) -> list[tuple[str, 
     for one in pages:
         for run in one.split.runs:
             if run.result.address == result.address:
-                shown = partial(_make_entry, one, root=UP, values=run.values, hash=f"runs={result.address}")
+                shown = partial(_make_entry, one, root=UP, values=run.values, hash=f"runs={quote(result.address)}")
                 return [(title, [*map(shown, rows)]) for title, rows in run.chosen.items()]
     return []
 
@@ -277,7 +278,7 @@ def _stack_layers(pages: SplitPages, row: int) -> Layers:
 
 
 def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int, int, dict[str, int]]:
-    """Stack cells of the size of the first; masks of another size belong to another photograph of that name."""
+    """Stack cells of the size of the first: others, where nobody knows the image's size, are of another image."""
     first = next(iter(cells.values()))
     fitting = {key: cell for key, cell in cells.items() if cell.shape == first.shape}
     places = {key: place for place, key in enumerate(fitting)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
@@ -26,7 +27,7 @@ NUMBER = 6
 ROLES = ("leader", "middle", "floor")
 
 
-class _Three(NamedTuple):
+class Three(NamedTuple):
     """The runs of the leader, a middle one and the floor, and the pages of the images that they saw."""
 
     pages: SplitPages
@@ -36,7 +37,7 @@ class _Three(NamedTuple):
 def make_strip(material: Material) -> dict[str, Any] | None:
     """Return the template's values for the first leaderboard whose three said where something is, and had pages."""
     three = next(_find_threes(material), None)
-    if three is None or not (rows := _choose_rows(three)):
+    if three is None or not (rows := choose_rows(three)):
         return None
     first = three.runs[0].result
     return {
@@ -48,11 +49,11 @@ def make_strip(material: Material) -> dict[str, Any] | None:
             {"role": role, "label": run.result.label, "page": run_page(run.result.address)}
             for role, run in zip(ROLES, three.runs, strict=True)
         ],
-        "images": [_draw(three, row) for row in rows],
+        "images": [draw(three, row) for row in rows],
     }
 
 
-def _find_threes(material: Material) -> Iterator[_Three]:
+def _find_threes(material: Material) -> Iterator[Three]:
     """Find the three of each leaderboard, in the order of the first page."""
     results = {result.address: result for result in material.results}
     for _, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
@@ -62,10 +63,10 @@ def _find_threes(material: Material) -> Iterator[_Three]:
             floors = [group for group in groups if find_role(group[0]) == "floor"]
             if len(methods) > 1 and floors:
                 chosen = methods[0], methods[len(methods) // 2], floors[0]
-                yield from filter(None, (_look_up(pages, chosen) for pages in material.pages))
+                yield from filter(None, (look_up(pages, chosen) for pages in material.pages))
 
 
-def _look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> _Three | None:
+def look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> Three | None:
     """Find the first seed of each group whose points or boxes are here; None unless there is one of each."""
     here = {
         run.result.address: run
@@ -74,10 +75,11 @@ def _look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> _Three | None:
     }
     found = [next((here[one.address] for one in group if one.address in here), None) for group in groups]
     runs = tuple(run for run in found if run is not None)
-    return _Three(pages, runs) if len(runs) == len(groups) else None
+    return Three(pages, runs) if len(runs) == len(groups) else None
 
 
-def _choose_rows(three: _Three) -> list[int]:
+def choose_rows(three: Three) -> list[int]:
+    """Choose the rows on which the three differ most, each of another class first."""
     split = three.pages.split
     rows = np.array(sorted(split.there), np.int64)
     values = np.stack([run.values[rows] for run in three.runs])
@@ -91,12 +93,12 @@ def _choose_rows(three: _Three) -> list[int]:
     return [*first, *rest][:NUMBER]
 
 
-def _draw(three: _Three, row: int) -> dict[str, Any]:
+def draw(three: Three, row: int) -> dict[str, Any]:
     """Draw an image: its true boxes, and the best box or point of each class by each of the three."""
     pages, split = three.pages, three.pages.split
     width, height = measure(split, row)
     image = describe_image(pages, row, {}, has_picture=True)
-    addresses = ",".join(run.result.address for run in three.runs)
+    addresses = ",".join(quote(run.result.address) for run in three.runs)
     return {
         "name": image["id"],
         "link": f"{image['page']}#runs={addresses}",

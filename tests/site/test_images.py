@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from bench.gallery.split_images import SplitImages, collect_splits
 from bench.records.collection import StoredResult, list_results
 from bench.site.images import SplitPages, find_data, list_chosen, list_files, make_split_pages
 from bench.site.material import make_renderer
+from bench.site.strip import ROLES, Three, choose_rows, draw, look_up
 
 TINY = {"train": 4, "val": 4, "test": 6, "size": 64, "classes": 4}
 
@@ -167,6 +169,24 @@ def test_layers_and_thumbnails_have_the_shape_of_their_image(tmp_path: Path) -> 
     assert make_layers([cell], "masks", tmp_path) == make_layers([cell], "masks", tmp_path)
     Image.new("RGB", (30, 60)).save(tmp_path / "a.png")
     assert measure(make_thumbnail(tmp_path / "a.png", tmp_path)) == (160, 320)
+
+
+def test_the_strip_shows_where_three_differ_most_each_another_class_first(pages: SplitPages) -> None:
+    late, never, always = pages.split.runs
+    assert choose_rows(Three(pages, (late, never, always))) == [1, 2, 3, 4, 0]  # 5 has no photograph
+    assert choose_rows(Three(pages, (late, never, never))) == [3, 4, 1, 2, 0]
+    drawn = draw(Three(pages, (late, never, always)), 4)
+    assert [one["role"] for one in drawn["said"]] == [*ROLES]
+    assert [one["verdict"] for one in drawn["said"]] == ["hit", "miss", "hit"]
+    assert sorted(drawn["said"][0]["marks"]) == [[1, 20.5], [46, 20.5]]
+    assert len(drawn["truth"]) == 3
+    assert drawn["link"] == f"{pages.find_image(4)}#runs=late,{quote(EVIL)},elsewhere"
+
+
+def test_a_strip_needs_what_all_three_said(pages: SplitPages) -> None:
+    late, never, always = ((one.result,) for one in pages.split.runs)
+    assert look_up(pages, (late, never, late))
+    assert look_up(pages, (late, never, always)) is None
 
 
 @pytest.fixture(scope="module")
