@@ -105,7 +105,7 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
     from bench.analysis.errors import can_analyse
     from bench.cli.progress import make_reporter
     from bench.records.store import Store
-    from bench.verbs.errors import analyse_stored
+    from bench.verbs.errors import recall_errors
 
     here = [
         one
@@ -115,7 +115,7 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
     with make_reporter().task("errors", len(here), unit="results") as step:
         for one in here:
             try:
-                yield one.result.address, analyse_stored(one, places).analysis
+                yield one.result.address, recall_errors(one, places)
             except BenchError as error:
                 say(f"note: no errors of result {one.result.address}: {error}")
             step()

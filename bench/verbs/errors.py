@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +62,23 @@ def analyse_stored(
 
     evaluated = load_evaluated(stored, places, data_options)
     return AnalysedResult(stored, evaluated, analyse_result(stored.result, evaluated.truth, evaluated.found))
+
+
+def recall_errors(stored: StoredResult, places: Places) -> ErrorAnalysis:
+    """Analyse one stored result, or recall what an earlier call left in the cache. Raises as `analyse_stored`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from bench.analysis.errors import ErrorAnalysis, digest_analysis
+    from bench.core.files import atomic_file
+
+    adapter = TypeAdapter(ErrorAnalysis)
+    path = places.cache / "errors" / f"{digest_analysis(stored.result)}.json"
+    with suppress(OSError, ValidationError):
+        return adapter.validate_json(path.read_bytes())
+    found = analyse_stored(stored, places).analysis
+    with suppress(OSError), atomic_file(path) as part:
+        part.write_bytes(adapter.dump_json(found))
+    return found
 
 
 def analyse_file(
