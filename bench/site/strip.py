@@ -32,6 +32,7 @@ class Three(NamedTuple):
 
     pages: SplitPages
     runs: tuple[RunImages, ...]
+    names: tuple[str, ...] = ROLES
 
 
 def make_strip(material: Material) -> dict[str, Any] | None:
@@ -46,8 +47,8 @@ def make_strip(material: Material) -> dict[str, Any] | None:
         "where": f"{first.dataset} {first.split}",
         "list": three.pages.find_page("hardest"),
         "runs": [
-            {"role": role, "label": run.result.label, "page": run_page(run.result.address)}
-            for role, run in zip(ROLES, three.runs, strict=True)
+            {"role": role, "label": name, "page": run_page(run.result.address)}
+            for role, name, run in zip(ROLES, three.names, three.runs, strict=True)
         ],
         "images": [draw(three, row) for row in rows],
     }
@@ -58,24 +59,24 @@ def _find_threes(material: Material) -> Iterator[Three]:
     results = {result.address: result for result in material.results}
     for _, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
         for table in tables:
-            groups = list_groups(table, results)
-            methods = [group for group in groups if find_role(group[0]) == "method"]
-            floors = [group for group in groups if find_role(group[0]) == "floor"]
+            rows = [*zip((row[0].text for row in table.rows), list_groups(table, results), strict=True)]
+            methods = [row for row in rows if find_role(row[1][0]) == "method"]
+            floors = [row for row in rows if find_role(row[1][0]) == "floor"]
             if len(methods) > 1 and floors:
                 chosen = methods[0], methods[len(methods) // 2], floors[0]
                 yield from filter(None, (look_up(pages, chosen) for pages in material.pages))
 
 
-def look_up(pages: SplitPages, groups: Sequence[SeedGroup]) -> Three | None:
-    """Find the first seed of each group whose points or boxes are here; None unless there is one of each."""
+def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three | None:
+    """Find the first seed of each named row whose points or boxes are here; None unless there is one of each."""
     here = {
         run.result.address: run
         for run in pages.split.runs
         if run.chosen and {"points", "boxes"} & run.result.predictions_digest.keys()
     }
-    found = [next((here[one.address] for one in group if one.address in here), None) for group in groups]
+    found = [next((here[one.address] for one in group if one.address in here), None) for _, group in rows]
     runs = tuple(run for run in found if run is not None)
-    return Three(pages, runs) if len(runs) == len(groups) else None
+    return Three(pages, runs, tuple(name for name, _ in rows)) if len(runs) == len(rows) else None
 
 
 def choose_rows(three: Three) -> list[int]:

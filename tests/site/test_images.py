@@ -184,8 +184,10 @@ def test_the_strip_shows_where_three_differ_most_each_another_class_first(pages:
 
 
 def test_a_strip_needs_what_all_three_said(pages: SplitPages) -> None:
-    late, never, always = ((one.result,) for one in pages.split.runs)
-    assert look_up(pages, (late, never, late))
+    late, never, always = ((one.result.label, (one.result,)) for one in pages.split.runs)
+    three = look_up(pages, (late, never, late))
+    assert three is not None
+    assert three.names == ("late", EVIL, "late")
     assert look_up(pages, (late, never, always)) is None
 
 
