@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+_UNSAFE = {sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 """What could end an element that holds data, or a line of a script."""
 
 
 def escape_json(data: Any) -> str:
     """Return data as JSON in which nothing can end the element or the script that holds it."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_UNSAFE)
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign, escaped in _UNSAFE.items():
+        text = text.replace(sign, escaped)  # `translate` goes letter by letter
+    return text
 
 
 def make_data_file(path: str, data: Any) -> str:
