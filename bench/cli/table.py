@@ -167,7 +167,7 @@ def _list_addresses(name: str, store: Store, into: Path, allow_dirty: bool) -> l
     if not results:
         raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
     require_committed([] if allow_dirty else results)
-    stored = [StoredResult(result, store.result_path(result.address)) for result in results]
+    stored = [StoredResult(store.add_keys(result), store.result_path(result.address)) for result in results]
     require = partial(_require_reviewed, into=into, allow_dirty=allow_dirty)
     return [one.result.address for one in select_whole(stored, require)]
 
@@ -178,7 +178,7 @@ def _find_reviewed(prefix: str, store: Store, into: Path, allow_dirty: bool) -> 
     from bench.records.result import read_result
 
     record = store.result_path(address := store.complete_address(prefix))
-    _require_reviewed(StoredResult(read_result(record), record), into=into, allow_dirty=allow_dirty)
+    _require_reviewed(StoredResult(store.add_keys(read_result(record)), record), into=into, allow_dirty=allow_dirty)
     return address
 
 

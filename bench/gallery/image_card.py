@@ -50,16 +50,27 @@ class Run:
 
     @cached_property
     def passed(self) -> dict[tuple[int, int], bool]:
-        """Whether an image and class passed, by their indices, without those that are not evaluated; class -1: any."""
+        """Whether an image and class passed, by their indices, without those that are not evaluated; class -1: any.
+
+        Of detections, the best of an image and class tells; where there is none, it did not pass.
+        """
         columns = self.outcomes.column_names
         if not {"hit", "gt_known_loc_error", "top1"} & set(columns):
             return {}
+        if "missed" in columns:
+            return self._find_best_detections()
         images = self.outcomes["image"].to_pylist()
         labels = self.outcomes["label"].to_pylist() if "label" in columns else [-1] * len(images)
         passed: dict[tuple[int, int], bool] = {}
         for image, label, good in zip(images, labels, (goodness(self.outcomes) > 0).tolist(), strict=True):
             passed[image, label] = passed.get((image, label), False) or good
         return passed
+
+    def _find_best_detections(self) -> dict[tuple[int, int], bool]:
+        image, label, score, hit = (self.outcomes[name].to_numpy() for name in ("image", "label", "score", "hit"))
+        worst_first = np.argsort(np.nan_to_num(score, nan=-np.inf), kind="stable")  # what was missed has no score
+        pairs = zip(image[worst_first].tolist(), label[worst_first].tolist(), strict=True)
+        return dict(zip(pairs, hit[worst_first].tolist(), strict=True))
 
     def is_hit(self, row: int, label: int) -> bool | None:
         """Whether an image and class passed, None where that is not evaluated."""

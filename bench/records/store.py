@@ -178,16 +178,17 @@ class Store:
         for file, copy in copies.items():
             with atomic_file(copy) as part:
                 shutil.copyfile(file, part)
-        write_result(record, result.model_copy(update={"keys": self._read_keys(result)}))
+        write_result(record, self.add_keys(result))
         return [record, *copies.values()]
 
-    def _read_keys(self, result: Result) -> dict[str, dict[str, Any]]:
-        """Read what the addresses of a result's predictions and training are digests of, where a run made them."""
+    def add_keys(self, result: Result) -> Result:
+        """Add what the addresses of a result's predictions and training are digests of, where a run made them."""
         folders = {"predictions": self.predictions_folder(result.predictions)}
         if result.training is not None:
             folders["training"] = self.training_folder(result.training)
         paths = {name: folder / "config.json" for name, folder in folders.items()}
-        return {name: read_object(path) for name, path in paths.items() if path.exists()}
+        found = {name: read_object(path) for name, path in paths.items() if path.exists()}
+        return result.model_copy(update={"keys": {**result.keys, **found}})
 
     def _require_own(self, record: Path, result: Result) -> None:
         """Raise BadFileError if a record, or a folder of its run, is not that of its address."""
