@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.site.downloads import list_downloads
 from bench.site.parts import UP, markup
 from bench.site.paths import method_page, paper_file, run_page
-from bench.site.plots import MOST, Plot
+from bench.site.plots import Plot
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
 from bench.tables.plan import PlannedCell, plan_tables
@@ -25,6 +25,12 @@ WIDE = 12
 
 FEW = 4
 """Columns that are named one by one."""
+
+_MOST = 80
+"""Rows of a plot; the table has all."""
+
+_MOST_MEASURED = 3
+"""Measured numbers of a printed one in a plot, those with the fewest reasons against comparing them."""
 
 
 def make_values(name: str, material: Material) -> dict[str, Any]:
@@ -55,9 +61,9 @@ def _plot_printed(table: ReportedTable, found: Matches) -> Plot | None:
     rows = [row for number in table.numbers() if _is_mean(number) for row in _list_points(table, found, number)]
     if not rows:
         return None
-    shown = sorted(rows, key=lambda row: row["value"] is None)[:MOST]
+    shown = sorted(rows, key=lambda row: row["value"] is None)[:_MOST]
     measured = sum(row["value"] is not None for row in rows)
-    left_out = f"; {MOST} of {len(rows)} are shown" if len(rows) > MOST else ""
+    left_out = f"; {_MOST} of {len(rows)} are shown" if len(rows) > _MOST else ""
     summary = f"{len(rows)} printed means, {measured} with a measured number beside them{left_out}."
     return Plot("printed", f"Printed and measured, per cent{left_out}", summary, {"rows": shown})
 
@@ -79,7 +85,8 @@ def _list_points(table: ReportedTable, found: Matches, number: Reported) -> Iter
         "link": f"#{_anchor(number.row)}",
     }
     points = [line[number.column] for line in found.lines[number.row] if number.column in line]
-    yield from (row | _describe_point(one) for one in points)
+    best = sorted(points, key=lambda one: len(one.reasons))[:_MOST_MEASURED]
+    yield from (row | _describe_point(one) for one in best)
     if not points:
         yield row
 

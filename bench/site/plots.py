@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,21 +114,44 @@ def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterato
                 yield {"name": row[0].text, "class": name, "value": _round(statistics.fmean(values))}
 
 
-def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
-    """Plot the primary metric against the seconds of training; None where fewer than two rows say them."""
+def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]:
+    """Plot the primary metric against each cost that two rows or more tell: time to train, to predict, parameters."""
     metric = _find_metric(rows)
-    points = []
+    costs = {label: [*_list_costs(table, rows, metric, root, find)] for label, find in COSTS.items()}
+    higher = not rows or rows[0][0].higher_is_better.get(metric, True)
+    return [
+        Plot(
+            "costs",
+            f"{metric} against {label}",
+            f"{metric} against {label}, {len(points)} methods; machines may differ.",
+            {"metric": metric, "higher": higher, "label": label, "points": points},
+        )
+        for label, points in costs.items()
+        if len(points) > 1
+    ]
+
+
+def _list_costs(
+    table: Table, rows: Sequence[SeedGroup], metric: str, root: str, find: Callable[[Result], float | None]
+) -> Iterator[dict[str, Any]]:
     for row, group in _pair_first(table, rows):
-        seconds, values = group[0].seconds.get("training"), list_values(group, metric)
-        if seconds and values:
+        cost, values = find(group[0]), list_values(group, metric)
+        if cost and values:
             link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
-            points.append({"name": row[0].text, "seconds": round(seconds, 1), "value": value, "link": link})
-    if len(points) < 2:
-        return None
-    higher = rows[0][0].higher_is_better.get(metric, True)
-    summary = f"{metric} against seconds of training, {len(points)} methods; machines may differ."
-    title = f"{metric} against training time"
-    return Plot("costs", title, summary, {"metric": metric, "higher": higher, "points": points})
+            yield {"name": row[0].text, "cost": float(f"{cost:.3g}"), "value": value, "link": link}
+
+
+def _find_prediction_time(result: Result) -> float | None:
+    rate = result.images_per_second.get("prediction")
+    return 1000 / rate if rate else None
+
+
+COSTS: Mapping[str, Callable[[Result], float | None]] = {
+    "seconds of training": lambda result: result.seconds.get("training"),
+    "milliseconds an image of prediction": _find_prediction_time,
+    "parameters": lambda result: result.parameters,
+}
+"""What a row may cost, all of which is better the less it is."""
 
 
 def plot_numbers(title: str, metric: str, values: Mapping[str, float | None], intervals: Intervals) -> Plot | None:

@@ -51,6 +51,6 @@ def _draw_board(board: Board, errors: Mapping[str, ErrorAnalysis]) -> list[Plot]
         plot_intervals(board.table, board.of, UP),
         plot_errors(board.table, board.of, errors),
         plot_classes(board.table, board.of),
-        plot_costs(board.table, board.of, UP),
+        *plot_costs(board.table, board.of, UP),
     )
     return [plot for plot in drawn if plot is not None]

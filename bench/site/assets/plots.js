@@ -90,22 +90,26 @@ function classes(data, width) {
   });
 }
 
+function compact(number) {
+  return number.toLocaleString("en", { notation: "compact" });
+}
+
 function costs(data, width) {
   const better = data.higher ? 1 : -1;
-  const sorted = [...data.points].sort((a, b) => a.seconds - b.seconds || better * (b.value - a.value));
+  const sorted = [...data.points].sort((a, b) => a.cost - b.cost || better * (b.value - a.value));
   const frontier = sorted.filter((point, at) => sorted.slice(0, at).every((other) => better * (point.value - other.value) > 0));
-  const describeCost = (p) => `${whole(p.name)}\n${p.value.toFixed(1)} after ${p.seconds} s`;
+  const describeCost = (p) => `${whole(p.name)}\n${p.value.toFixed(1)} for ${p.cost.toLocaleString("en")} ${data.label}`;
   return Plot.plot({
     width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 28,
-    x: { type: "log", label: "seconds of training", grid: true, tickFormat: "~s" },
+    x: { type: "log", label: data.label, grid: true, ticks: 5, tickFormat: compact },
     y: { label: `${data.metric}, per cent`, grid: true, nice: true },
     marks: [
-      Plot.line(frontier, { x: "seconds", y: "value", stroke: "var(--c1)", strokeDasharray: "4,3", curve: "step-after" }),
+      Plot.line(frontier, { x: "cost", y: "value", stroke: "var(--c1)", strokeDasharray: "4,3", curve: "step-after" }),
       Plot.dot(data.points, {
-        x: "seconds", y: "value", r: 4.5, fill: "var(--c0)", href: "link",
+        x: "cost", y: "value", r: 4.5, fill: "var(--c0)", href: "link",
         title: describeCost, ariaLabel: describeCost, tip: true,
       }),
-      Plot.text(frontier, { x: "seconds", y: "value", text: (p) => shorten(p.name), textAnchor: "start", dx: 8, dy: -6 }),
+      Plot.text(frontier, { x: "cost", y: "value", text: (p) => shorten(p.name), textAnchor: "start", dx: 8, dy: -6 }),
     ],
   });
 }
