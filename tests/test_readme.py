@@ -76,8 +76,8 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
     if not code:
         assert words == [*steps, "cluster down"]
         assert [line for line in log if line.startswith("python")] == [
-            "python -m pytest -q -m slow --durations=20 --ignore=tests/slurm --ignore=tests/benchmarks",
-            "python -m pytest -q -m slow -n 0 --durations=20 tests/slurm tests/benchmarks",
+            "python -m pytest -q -m slow --durations=20 --ignore=tests/slurm",
+            "python -m pytest -q -m slow -n 0 --durations=20 tests/slurm",
         ]
     assert "\ntwo\n" not in done.stdout
     assert ("step slow tests" in done.stdout) == (code == 0)

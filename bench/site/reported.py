@@ -50,7 +50,7 @@ def _compare_measured(number: Reported, one: Measured | None) -> Row:
     reasons = "; ".join(one.reasons)
     return (
         Cell(one.value, percent(one.value, digits), list_caveats(one.results)),
-        Cell(difference, text),
+        Cell() if reasons else Cell(difference, text),
         Cell(reasons, reasons),
     )
 

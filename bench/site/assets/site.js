@@ -98,7 +98,7 @@ function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   const filters = [...chosen.values()].filter(({ text }) => text);
   if (!rows && !words.length && !filters.length) return; // as the page came
-  rows ??= [...document.querySelectorAll("main li, main tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
+  rows ??= [...document.querySelectorAll("main li:not(.strip li), main tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
   let shown = 0;
   for (const [row, text] of rows) {
     const table = row.closest("table");
