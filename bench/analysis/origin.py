@@ -1,12 +1,15 @@
-"""Whether a published record says of its method and settings what its addresses were made of.
+"""Whether a published record agrees with the keys of the run that it is of.
 
-The address of a training and that of predictions are digests of keys, which hold the method, its settings, the seed and
-digests of weights and data. A published record holds the keys, so nothing in it can be edited by itself.
+The address of a training and that of predictions are digests of keys, which hold the method, its settings, the seed,
+and digests of weights and proposals. A published record holds the keys, so none of these can be edited by itself. What
+no key holds, such as times or the revision, only making the result again can check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -25,65 +28,94 @@ _NONE: Mapping[str, Any] = {}
 
 
 def find_forgery(result: Result) -> str:
-    """Say in what a record differs from what its predictions were made from; empty if in nothing, or if not by a run.
+    """Say in what a record disagrees with its keys; empty if in nothing, or if its predictions are of no run.
 
     The settings of a method that is not known here are compared with the keys alone.
     """
-    if result.training is None and "prediction" not in result.seconds:
-        return ""  # scored from a file
-    for name in ("predictions", *(["training"] if result.training is not None else [])):
-        key = result.keys.get(name)  # type: ignore[call-overload]
-        if key is None:
-            return f"it does not hold what the address of its {name} was made of: publish it again"
-        if digest(key) != getattr(result, name):
-            return f"the key of its {name} is that of {digest(key)}, not of {getattr(result, name)}"
     return next((objection for objection in _list_objections(result) if objection), "")
 
 
-def _list_objections(result: Result) -> list[str]:
-    predictions, training = result.keys["predictions"], result.keys.get("training", _NONE)
-    said = {"method": result.method, "training": result.training, "dataset": result.dataset}
-    trained = {"seed": result.seed, "weights": result.weights}
-    keys = {**training, "weights": training.get("config", _NONE).get("weights")}
-    return [
-        *(_compare(name, value, predictions.get(name)) for name, value in said.items()),
-        *(_compare(name, value, keys.get(name)) for name, value in trained.items() if training),
-        _compare("proposals_digest", result.proposals_digest, predictions.get("proposals")),
-        *_compare_settings(result),
-    ]
-
-
-def _compare(name: str, said: object, made: object) -> str:
-    return "" if said == made else f"{name} is {said}, but it was made with {made}"
-
-
-def _compare_settings(result: Result) -> list[str]:
-    """Compare the settings that a record says with those in its keys, under their names of today."""
-    made: dict[str, Mapping[str, Any]] = {stage: key.get("config", _NONE) for stage, key in result.keys.items()}
+def _list_objections(result: Result) -> Iterator[str]:
+    """List objections, the empty ones too; each may rely on those before it."""
+    yield "" if _is_date(result.created) else f"created is {result.created[:40]!r}: expected a date and time"
+    if not (result.keys or result.training or "prediction" in result.seconds):  # scored from a file
+        names = [name for name in ("config", "given", "variant", "transforms", "seed") if getattr(result, name)]
+        yield f"it has {names[0]}, as runs have, but no predictions of a run" if names else ""
+        return
+    yield "" if result.tier is None else f"tier is {result.tier}, but a run is of this project's implementation"
+    yield from (_check_key(result, name) for name in ("predictions", "training") if getattr(result, name) is not None)
+    yield from _compare_fields(result)
     if result.method not in registry.methods():
-        said = {stage: _select_present(result.config, settings) for stage, settings in made.items()}
-        apart: set[str] = {"weights"}
-    else:
-        try:
-            cls = registry.method(result.method, result.config.get("base"))
-            said = _select_addressed(cls, result)
-        except (ValidationError, RequestError) as error:
-            return [f"its settings are not those of {result.method}: {str(error).splitlines()[0]}"]
-        apart = cls.Config.files() | {"proposals", *FIELDS}  # the keys have their digests
-    objections = []
-    for stage, settings in made.items():
-        names = [name for name in {**said[stage], **settings} if name not in apart]
-        objections += [_compare(name, said[stage].get(name), settings.get(name)) for name in names]
-    return objections
+        yield from _compare_settings(result, None)
+        return
+    try:
+        cls = registry.method(result.method, result.config.get("base"))
+        yield _check_variant(result, cls)
+        yield from _compare_settings(result, cls)
+    except (ValidationError, RequestError) as error:
+        yield f"its settings are not those of {result.method}: {str(error).splitlines()[0]}"
 
 
-def _select_present(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    former = use_former_names(config)
-    return {name: former[name] for name in settings if name in former}
+def _is_date(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(datetime.fromisoformat(text))
+    return False
+
+
+def _check_key(result: Result, name: str) -> str:
+    key: Mapping[str, Any] | None = {**result.keys}.get(name)  # type: ignore[call-overload]
+    if key is None:
+        return f"it does not hold what the address of its {name} was made of: publish it again"
+    if digest(key) != getattr(result, name):
+        return f"the key of its {name} is that of {digest(key)}, not of {getattr(result, name)}"
+    return "" if isinstance(key.get("config"), Mapping) else f"the key of its {name} has no settings"
+
+
+def _compare_fields(result: Result) -> Iterator[str]:
+    """Compare what a record says beside its settings with its keys."""
+    predictions, training = result.keys["predictions"], result.keys.get("training", _NONE)
+    recorded = {"method": result.method, "training": result.training, "dataset": result.dataset}
+    yield from (_compare(name, value, predictions.get(name)) for name, value in recorded.items())
+    yield _compare("proposals_digest", result.proposals_digest, predictions.get("proposals"))
+    if training:
+        yield _compare("seed", result.seed, training.get("seed"))
+        yield _compare("weights", result.weights, training["config"].get("weights"))
+
+
+def _compare(name: str, recorded: object, keyed: object) -> str:
+    return "" if recorded == keyed else f"{name} is {recorded}, but it was made with {keyed}"
+
+
+def _check_variant(result: Result, cls: MethodClass) -> str:
+    """Say how a record's settings are not those of its variant, but for those that were given."""
+    if result.variant is None:
+        return ""
+    if result.variant not in cls.variants:
+        return f"{result.method} has no variant {result.variant}"
+    settings = {name: value for name, value in cls.variants[result.variant].items() if name not in (result.given or ())}
+    usual = cls.Config.model_validate({**result.config, **settings}).model_dump(mode="json")
+    changed = [name for name in settings if result.given is not None and result.config.get(name) != usual[name]]
+    return f"{changed[0]} is not that of variant {result.variant}, and was not given" if changed else ""
+
+
+def _compare_settings(result: Result, cls: MethodClass | None) -> Iterator[str]:
+    """Compare the settings that a record says with those in its keys; of files and prior runs these have digests."""
+    recorded = use_former_names(result.config)
+    addressed = _NONE if cls is None else _select_addressed(cls, result)
+    apart = {"weights", "proposals", *FIELDS} | (set() if cls is None else cls.Config.files())
+    for stage, key in result.keys.items():
+        keyed = key["config"]
+        names = {**dict.fromkeys(keyed), **addressed.get(stage, {})}
+        for name in names:
+            is_digest = cls is None and isinstance(keyed.get(name), str) and len(keyed[name]) == len(result.address)
+            if name not in recorded and name in keyed and name not in apart:
+                yield f"it does not say {name}, but it was made with {keyed[name]}"
+            elif name in recorded and name not in apart and not is_digest:
+                yield _compare(name, recorded[name], keyed.get(name))
 
 
 def _select_addressed(cls: MethodClass, result: Result) -> dict[str, dict[str, Any]]:
-    """Return the settings that a record's keys must hold, by what they are keys of."""
+    """Select the settings that a record's keys must hold, by what they are keys of."""
     config = cls.Config.model_validate(result.config)
     learner = getattr(cls, "Base", cls)
     trained = {k: v for k, v in config.select_addressed("training").items() if k in learner.Config.model_fields}

@@ -17,9 +17,11 @@ import pytest
 import yaml
 
 from bench import registry
+from bench.analysis.origin import find_forgery
 from bench.analysis.review import require_reviewed, review
 from bench.cli.main import invoke
-from bench.core.files import file_digest
+from bench.core.files import digest, file_digest
+from bench.core.setting_names import use_former_names
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult
 from bench.records.result import read_result
@@ -27,6 +29,7 @@ from bench.records.result import read_result
 GOOD = "voc07-corloc.cam.6335e8042b5c27534a1e"
 RECORD = read_result(registry.ROOT / "results" / "measured" / f"{GOOD}.json")
 CONVENTIONS = RECORD.conventions
+FROM_FILE = {"training": None, "seconds": {}, "keys": {}, "method": "mine", "tier": "author"}
 
 Folder = Path
 Damage = Callable[[Folder], object]
@@ -42,6 +45,10 @@ def edit(**fields: Any) -> Damage:
 
 def edit_setting(name: str, value: Any) -> Damage:
     return edit(config={**RECORD.config, name: value})
+
+
+def remove_setting(name: str) -> Damage:
+    return edit(config={key: value for key, value in RECORD.config.items() if key != name})
 
 
 def edit_key(key: str, name: str, value: Any) -> Damage:
@@ -115,6 +122,12 @@ def test_a_good_result_passes_and_the_comment_says_so(measured: Path, capsys: py
         (edit_setting("box_threshold", 0.3), "box_threshold is 0.3, but it was made with 0.2"),
         (edit_setting("nosuch", 1), "its settings are not those of cam"),
         (edit_key("training", "seed", 1), "the key of its training is that of"),
+        (remove_setting("lr"), "it does not say lr, but it was made with 0.001"),
+        (edit(variant="zzz"), "cam has no variant zzz"),
+        (edit(tier="author"), "tier is author, but a run is of this project's implementation"),
+        (edit(created="yesterday"), "created is 'yesterday': expected a date and time"),
+        (edit(**FROM_FILE), "it has config, as runs have, but no predictions of a run"),
+        (edit(**FROM_FILE, config={}, seed=3), "it has seed, as runs have, but no predictions of a run"),
         (permute_replicates, "its outcomes give other replicates of CorLoc"),
         (edit(address="0" * 20), "the address of its predictions, protocol and ground truth is"),
         (edit(method="cam\u001b[31m"), "control characters are not allowed"),
@@ -166,6 +179,34 @@ def test_a_result_that_contradicts_a_published_one_is_refused(measured: Path) ->
     other = result.model_copy(update={"metrics": {"CorLoc": 0.25}})
     with pytest.raises(BadFileError, match=r"CorLoc is .*, but 0\.25 is published of the same predictions"):
         require_reviewed(stored, other)
+
+
+def test_another_variant_is_refused_unless_its_settings_were_given() -> None:
+    path = next((registry.ROOT / "results" / "measured").glob("voc07-corloc.melm.*.json"))
+    record = read_result(path)
+    other = next(name for name in ("base", "d+arl") if name != record.variant)
+    assert find_forgery(record) == ""
+    said = find_forgery(record.model_copy(update={"variant": other, "given": ()}))
+    assert said.endswith(f"is not that of variant {other}, and was not given")
+
+
+@pytest.mark.parametrize("config", [None, "x", ["x"]])
+def test_a_key_without_settings_is_refused(config: object, measured: Path) -> None:
+    keys = {name: {**key, "config": config} for name, key in RECORD.keys.items()}
+    said = find_forgery(RECORD.model_copy(update={"keys": keys, "predictions": digest(keys["predictions"])}))
+    assert said == "the key of its predictions has no settings"
+
+
+def test_a_record_older_than_a_setting_of_its_method_passes() -> None:
+    older = {name: value for name, value in RECORD.config.items() if name not in ("dropout_of", "map_alignment")}
+    keys = {
+        name: {**key, "config": {k: v for k, v in key["config"].items() if k in use_former_names(older)}}
+        for name, key in RECORD.keys.items()
+    }
+    training = digest(keys["training"])
+    keys["predictions"]["training"] = training
+    update = {"config": older, "keys": keys, "training": training, "predictions": digest(keys["predictions"])}
+    assert find_forgery(RECORD.model_copy(update=update)) == ""
 
 
 def test_an_edited_checkout_passes_where_that_is_allowed_and_is_named(
