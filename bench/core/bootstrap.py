@@ -19,6 +19,7 @@ alike. Draws on which both agree stay at 0: shifted, they would all fall on one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +45,27 @@ Metrics = dict[str, FloatArray]
 
 
 def draw_weights(images: int, replicates: int, seed: int) -> Iterator[FloatArray]:
-    """Yield the weights (b, N), float64, of `replicates` bootstrap replicates, in chunks of bounded size."""
-    generator = np.random.default_rng(seed)
+    """Yield the weights (b, N), float64, read-only, of `replicates` bootstrap replicates, in chunks of bounded size."""
     chunk = max(1, _CHUNK // max(images, 1))
+    if 0 < replicates <= chunk:
+        yield _draw_once(images, replicates, seed)
+        return
+    generator = np.random.default_rng(seed)
     for start in range(0, replicates, chunk):
-        rows = min(chunk, replicates - start)
-        draws = generator.integers(0, images, (rows, images)) + np.arange(rows)[:, None] * images
-        yield np.bincount(draws.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
+        yield _draw(generator, min(chunk, replicates - start), images)
+
+
+@lru_cache(maxsize=4)
+def _draw_once(images: int, replicates: int, seed: int) -> FloatArray:
+    """Draw all replicates at once: those of many results on the same images are the same."""
+    return _draw(np.random.default_rng(seed), replicates, images)
+
+
+def _draw(generator: np.random.Generator, rows: int, images: int) -> FloatArray:
+    draws = generator.integers(0, images, (rows, images)) + np.arange(rows)[:, None] * images
+    weights = np.bincount(draws.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def bootstrap(summarise: Callable[[FloatArray], Metrics], images: int, *, replicates: int, seed: int) -> Metrics:
