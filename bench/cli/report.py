@@ -33,7 +33,7 @@ _EVERY_S = 2.0
     "--images", type=click.IntRange(min=1), help="Pages of images: this many of each run made here, the worst and best."
 )
 @click.option("--errors", is_flag=True, help="Show what kinds of errors the runs made here have.")
-@click.option("--watch", is_flag=True, help="Write it anew as runs finish, with the curves of trainings, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Rebuild as runs finish, with the curves of trainings, until Ctrl-C.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the first page in the browser.")
 @options.places
 @options.results
@@ -70,7 +70,7 @@ def report(
             document: WrittenDocument = {"written": [str(path) for path in written]}
             emit(document)
         else:
-            trained = f", {format_count(len(running), 'training')} in progress" if watch else ""
+            trained = f", {format_count(len(running), 'training')} in progress" if running else ""
             echo(f"Wrote {format_count(len(written), 'file')}: {out / 'index.html'}{trained}")
 
     begin = read_state(places, results / MEASURED)
@@ -82,7 +82,10 @@ def report(
 
 
 def _rebuild(build: Callable[[], None], seen: State, places: Places, measured: Path) -> None:
-    """Build again whenever a result, or the log of a training, is another than was seen, until Ctrl-C."""
+    """Build again whenever a result, or the log of a training, is another than was seen, until Ctrl-C.
+
+    What is wrong with a build is printed, and the next change may mend it.
+    """
     from bench.records.running import read_state
 
     with suppress(KeyboardInterrupt):
@@ -90,7 +93,10 @@ def _rebuild(build: Callable[[], None], seen: State, places: Places, measured: P
             time.sleep(_EVERY_S)
             if (now := read_state(places, measured)) != seen:
                 seen = now
-                build()
+                try:
+                    build()
+                except (BenchError, OSError) as error:
+                    say(f"error: {error}")
 
 
 def _open_page(page: Path) -> None:

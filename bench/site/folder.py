@@ -49,9 +49,9 @@ class _Known(NamedTuple):
 
 @dataclass
 class Earlier:
-    """What the site that lies in a folder knows. values: what was kept, by name, with the digest of what it depends on.
+    """What the site that lies in a folder knows. values: what was kept, by name.
 
-    kept: what the next site will know of such values.
+    Each with the digests of what it depends on and of itself. kept: what the next site will know of such values.
     """
 
     folder: Path
@@ -63,8 +63,11 @@ class Earlier:
         """Return a JSON value of what it depends on: the one that was kept, or else a new one."""
         now = digest(depends)
         known = self.values.get(name)
-        self.kept[name] = known if known is not None and known[0] == now else [now, make()]
-        return self.kept[name][1]
+        if known is None or known[0] != now:
+            value = make()
+            known = [now, digest(value), value]
+        self.kept[name] = known
+        return known[2]
 
     def read(self, path: str, depends: str) -> bytes | None:
         """Read a file whose content would be the same; None if there is none, or if somebody has edited it."""
@@ -86,24 +89,39 @@ def read_earlier(out: Path) -> Earlier:
         raise RequestError(
             f"{out} is or contains the working directory: give a folder inside it, such as {out / 'site'}."
         )
+    files = (path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("."))
+    there = {path.relative_to(folder).as_posix() for path in files}
     earlier = _read_mark(folder)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if others := sorted(there - {_MARK, *earlier.files}):
+    if (folder / _MARK).exists() and there and not there & earlier.files.keys():
+        raise RequestError(f"the mark of the site in {out} is damaged: delete the folder, or give another.")
+    if others := sorted(there - earlier.files.keys()):
         raise RequestError(f"{out} contains {others[0]}, which `report` did not write: give another folder.")
     return earlier
 
 
 def _read_mark(folder: Path) -> Earlier:
-    """Read the mark of a site; that of weakloc 0.2 and before, and a damaged one, is only a list of files."""
+    """Read the mark of a site, without damaged entries; that of weakloc 0.2 and before is only a list of files."""
     mark = folder / _MARK
     try:
         said = read_json(mark)
-        return Earlier(folder, {path: _Known(*known) for path, known in said["files"].items()}, dict(said["values"]))
+        files = {path: _read_known(known) for path, known in said["files"].items()}
+        return Earlier(folder, files, {name: known for name, known in said["values"].items() if _is_whole(known)})
     except FileNotFoundError:
         return Earlier(folder)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         lines = mark.read_text(encoding="utf-8", errors="replace").splitlines()
         return Earlier(folder, dict.fromkeys(lines, _Known("", "")))
+
+
+def _read_known(said: Any) -> _Known:
+    """Read what a mark says of a file; if that is damaged, nothing that a file could be."""
+    whole = isinstance(said, list) and [*map(type, said)] == [str, str]
+    return _Known(*said) if whole else _Known("", "")
+
+
+def _is_whole(said: Any) -> bool:
+    """Return whether what a mark says of a value is as it was written."""
+    return isinstance(said, list) and len(said) == 3 and said[1] == digest(said[2])
 
 
 def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list[Path]:

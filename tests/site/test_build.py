@@ -13,10 +13,11 @@ import pytest
 from record_cases import RECORD
 
 from bench import registry
+from bench.errors import RequestError
 from bench.records.collection import StoredResult
 from bench.records.result import Result, write_result
 from bench.site.build import make_pages, write
-from bench.site.folder import SiteFile
+from bench.site.folder import SiteFile, read_earlier
 from bench.site.material import HERE
 from bench.site.paths import method_page, run_page
 from bench.site.plots import find_role, plot_numbers
@@ -262,6 +263,46 @@ def test_a_page_that_somebody_edited_and_a_damaged_mark_are_mended(known: list[S
     (out / ".weakloc-site").write_text("\n".join(there))  # as weakloc 0.2 wrote it
     write(known[:1], out)
     assert read_tree(out) == there
+
+
+@pytest.mark.parametrize("damage", [[], 5, None, "text", {"a": 1}, ["right", {"a": 1}], ["right", "wrong", {"a": 1}]])
+def test_a_damaged_entry_of_the_mark_counts_as_unknown(
+    known: list[StoredResult], tmp_path: Path, damage: object
+) -> None:
+    out = tmp_path / "site"
+    write(known[:1], out)
+    there, mark = read_tree(out), json.loads((out / ".weakloc-site").read_text())
+
+    def break_entry(entry: list[Any]) -> object:
+        return [entry[0], *damage[1:]] if isinstance(damage, list) and damage else damage
+
+    broken = {part: {name: break_entry(entry) for name, entry in mark[part].items()} for part in mark}
+    (out / ".weakloc-site").write_text(json.dumps(broken))
+    write(known[:1], out)
+    assert read_tree(out) == there
+
+
+@pytest.mark.parametrize("mark", ["", "{", '{"files": {"index', "{}", "[]", '{"files": [], "values": {}}', "[" * 9999])
+def test_a_mark_that_cannot_be_read_is_said_to_be_damaged(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    (tmp_path / "site" / ".weakloc-site").write_text(mark)
+    with pytest.raises(RequestError, match=r"the mark of the site in .*site is damaged: delete the folder, or give"):
+        read_earlier(tmp_path / "site")
+
+
+def test_hidden_files_are_ignored_but_not_hidden_folders(known: list[StoredResult], tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    write(known[:1], out)
+    there = read_tree(out)
+    (out / ".DS_Store").write_text("")
+    (out / "run" / "._x").write_text("")
+    write(known[:1], out)
+    assert read_tree(out) == there
+    (out / ".git").mkdir()
+    (out / ".git" / "config").write_text("mine")
+    with pytest.raises(RequestError, match=r"contains \.git/config, which"):
+        write(known[:1], out)
 
 
 def test_what_is_no_site_is_never_replaced(here, known: list[StoredResult], tmp_path: Path) -> None:
