@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.files import Places, read_object
+from bench.core.files import Places, name_damage, read_object
 from bench.core.lease import find_holder
 from bench.errors import BadFileError
 from bench.records.collection import leave_out
@@ -34,13 +34,25 @@ def list_running(places: Places) -> list[RunningTraining]:
     found, bad = [], {}
     for folder in _list_folders(places):
         try:
-            key = read_object(folder / "config.json", "method", "seed", "config")
-            log = read_log(folder / LOG) if (folder / LOG).is_file() else []
-            found.append(RunningTraining(folder.name, key["method"], key["seed"], key["config"].get("epochs"), log))
+            found.append(_read_training(folder))
         except BadFileError as error:
             bad[folder] = str(error)
     leave_out(bad, "training")
     return found
+
+
+def _read_training(folder: Path) -> RunningTraining:
+    """Read the settings and the log of a training. Raises BadFileError."""
+    config, path = folder / "config.json", folder / LOG
+    key = read_object(config, "method", "seed", "config")
+    log = read_log(path) if path.is_file() else []
+    with name_damage(config):
+        epochs = key["config"].get("epochs")
+        if not (isinstance(key["method"], str) and isinstance(key["seed"], int) and isinstance(epochs, int | None)):
+            raise TypeError("method, seed or epochs is of another type")
+    if not all("epoch" in line for line in log):
+        raise BadFileError(path, "not a training log: a line has no epoch")
+    return RunningTraining(folder.name, key["method"], key["seed"], epochs, log)
 
 
 def read_state(places: Places, published: Path) -> State:

@@ -80,12 +80,12 @@ def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three |
 
 
 def choose_rows(three: Three) -> list[int]:
-    """Choose the rows on which the three differ most, each of another class first."""
+    """Choose the rows on which the three differ most, each of another class first; none on which they do not."""
     split = three.pages.split
     rows = np.array(sorted(split.there), np.int64)
     values = np.stack([run.values[rows] for run in three.runs])
-    difference = np.nan_to_num(values.max(axis=0) - values.min(axis=0), nan=-1.0)
-    ordered = rows[np.lexsort((split.truth.id_rank[rows], -difference))].tolist()
+    difference = np.nan_to_num(values.max(axis=0) - values.min(axis=0))
+    ordered = rows[np.lexsort((split.truth.id_rank[rows], -difference))][: np.count_nonzero(difference)].tolist()
     first, rest, seen = list[int](), list[int](), set[int]()
     for row in ordered:
         shown = split.shown[row]

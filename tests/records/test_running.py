@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ def test_a_damaged_log_is_left_out_and_said(places: Places) -> None:
     folder = begin(places, "a")
     write_text(folder / "log.jsonl", "{")
     with claim(folder / "lease", unless=lambda: False), pytest.warns(LeftOutWarning, match=r"log\.jsonl: not a train"):
+        assert list_running(places) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", '{"method": "cam", "seed": 1, "config": []}'),
+        ("config.json", '{"method": [], "seed": 1, "config": {}}'),
+        ("config.json", '{"method": "cam", "seed": "1", "config": {}}'),
+        ("config.json", '{"method": "cam", "seed": 1, "config": {"epochs": "20"}}'),
+        ("log.jsonl", '{"loss": 1.0}\n'),
+    ],
+)
+def test_a_file_of_another_shape_is_left_out_and_said(places: Places, name: str, content: str) -> None:
+    folder = begin(places, "a")
+    write_text(folder / name, content)
+    with claim(folder / "lease", unless=lambda: False), pytest.warns(LeftOutWarning, match=re.escape(name)):
         assert list_running(places) == []
 
 
