@@ -162,10 +162,10 @@ def gather(
 
 
 def _digest_result(one: StoredResult) -> str:
-    """Compute the digest of the code, a record and the sizes of the files beside it, whose content follows from it."""
+    """Compute the digest of the code, a record and the files beside it."""
     beside = (one.record.with_suffix(".parquet"), replicates_path(one.record), read_or_leave_out(find_log, one))
-    sizes = [path.stat().st_size if path is not None and path.is_file() else None for path in beside]
-    text = f"{digest_code()} {sizes} {one.result.model_dump_json()}"
+    digests = [file_digest(path) if path is not None and path.is_file() else None for path in beside]
+    text = f"{digest_code()} {digests} {one.result.model_dump_json()}"
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 

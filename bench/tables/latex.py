@@ -53,8 +53,8 @@ def latex(table: Table) -> str:
 
 
 def escape(words: str) -> str:
-    r"""Words in which nothing is a command: `a_b` becomes `a\_b`."""
-    return " ".join(words.split()).translate(_ESCAPES)
+    r"""Words in which nothing is a command or cannot be printed: `a_b` becomes `a\_b`."""
+    return "".join(filter(str.isprintable, " ".join(words.split()))).translate(_ESCAPES)
 
 
 def _heads(heads: tuple[str, ...]) -> Iterator[str]:

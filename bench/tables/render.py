@@ -57,7 +57,8 @@ def csv(table: Table) -> str:
 def describe_table(table: Table) -> dict[str, Any]:
     """Describe a table as a JSON value: full precision, extras and footnotes with each row."""
     rows = [_describe_row(table, group, row) for group, rows in table.sections() for row in rows]
-    return {"title": table.title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}
+    title = table.title.removesuffix(", per cent")  # what is per cent in the text is a fraction here
+    return {"title": title, "columns": list(table.names), "rows": rows, "remarks": list(table.remarks)}
 
 
 def _describe_row(table: Table, group: str, row: Row) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_a_track_is_run_resumed_and_tabled(here: Here, track: Path, monkeypatch:
     assert "\nRun 5 of 5, about 1 min left: cam under voc07-corloc, seed 0\n" in answer.err
     assert answer.out == here("table", "--track", "tiny.toml").out
     point, corloc = here("table", "--track", "tiny.toml", "--json").json()["tables"]
-    assert point["title"] == "tiny, version 2: voc07-point on shapes val, per cent"
+    assert point["title"] == "tiny, version 2: voc07-point on shapes val"
     assert {row["values"]["method"] for row in point["rows"]} == {"center", "cam", "cam-untrained"}
     assert {row["values"]["method"] for row in corloc["rows"]} == {"cam", "cam-untrained"}
     notes = {row["values"]["method"]: row["notes"] for row in corloc["rows"]}

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from measured import beside, result
 
 from bench.cli.options import FORMATS as OFFERED
+from bench.tables.latex import escape
 from bench.tables.model import Cell, Table
 from bench.tables.render import FORMATS, csv, html, latex, markdown
 from bench.tables.reported import reported_tables
@@ -213,3 +214,7 @@ def test_html_folds_what_is_very_long_and_says_it_whole() -> None:
     assert f"<details><summary>{long[:120]}…</summary>{long}</details>" in page
     assert f'<a href="page.html"><span title="{long}">{long[:120]}…</span></a>' in page
     assert f">{long[:400]}</td>" in page
+
+
+def test_latex_has_no_letters_that_cannot_be_printed() -> None:
+    assert escape("a\x00b\x1bc\u202ed\te") == "abcd e"
