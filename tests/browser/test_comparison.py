@@ -134,6 +134,29 @@ def test_what_was_evaluated_otherwise_is_not_compared(visit: Any, root: Path, kn
     assert page.locator("#comparison table").count() == 0
 
 
+def test_what_is_no_mean_over_seeds_is_not_averaged(visit: Any, root: Path, known: list[StoredResult]) -> None:
+    wsddn, oicr = select(known, "wsddn"), select(known, "oicr")
+    page = visit(root / "compare.html")
+    page.goto(f"{page.url}#{name_sides([wsddn[0], oicr[0]], [oicr[1]])}")
+    page.locator(".verdict", has_text="A is not one method under one protocol with several seeds").wait_for()
+    assert page.locator("#comparison *").count() == 0
+
+
+@pytest.mark.parametrize("name", ["compare", "nosuch", "../../x", "a" * 5000])
+def test_an_unknown_result_is_said_and_nothing_is_loaded(
+    visit: Any, root: Path, known: list[StoredResult], name: str
+) -> None:
+    page = visit(root / "compare.html")
+    page.goto(f"{page.url}#a={name}&b={select(known, 'oicr')[0].result.address}")
+    page.locator(".verdict", has_text=f"There is no result {name[:40]}").wait_for()
+
+
+def test_a_site_without_results_says_so(visit: Any, tmp_path: Path) -> None:
+    write([], tmp_path / "site")
+    page = visit(tmp_path / "site" / "compare.html")
+    page.locator("#picker", has_text="There are no results yet.").wait_for()
+
+
 def test_images_on_which_runs_differ_are_counted_and_narrowed_to_a_class(
     visit: Any, root: Path, known: list[StoredResult]
 ) -> None:

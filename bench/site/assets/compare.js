@@ -56,7 +56,7 @@
   // Text.
 
   function percent(value) {
-    return value === null || value === undefined ? "" : (100 * value).toFixed(1);
+    return value === null || value === undefined ? "" : (100 * value).toFixed(1).replace(/^-(0\.0)$/, "$1");
   }
 
   function signed(value) {
@@ -96,6 +96,11 @@
   function readNames() { // of results, `a` first
     const kept = new URLSearchParams(location.hash.slice(1));
     return [...LETTERS.toLowerCase()].map((letter) => kept.get(letter)).filter(Boolean);
+  }
+
+  function findUnknown({ boards }) { // the first address of which the site has no result
+    const known = new Set(boards.flatMap(({ rows }) => rows.flatMap(([, results]) => results.map(([address]) => address))));
+    return readNames().flatMap((addresses) => addresses.split(",")).find((address) => !known.has(address));
   }
 
   async function readSides({ boards }) {
@@ -169,7 +174,7 @@
   function describeVerdict(one, other, { name, higher, difference, p }) {
     const [a, b] = one.label === other.label ? [one.letter, other.letter] : [one.label, other.label];
     if (difference === null) return `no verdict, as ${name} is not defined for both`;
-    if (p === undefined) return `no verdict, as ${a} and ${b} have no replicates of the same draws: score one of them again`;
+    if (p === undefined) return `no verdict, as ${a} and ${b} have no replicates of the same draws: choose all seeds of each, or one, or score one of them again`;
     if (p >= 1 - LEVEL) return `no difference between ${a} and ${b} is shown in ${name} (p = ${p.toFixed(3)})`;
     const points = `${(100 * Math.abs(difference)).toFixed(1)} points of ${name}`;
     return `${a} is ${difference > 0 === higher ? "better" : "worse"} than ${b} by ${points} (p = ${p.toFixed(3)})`;
@@ -213,7 +218,7 @@
       low: row.low === undefined ? null : 100 * row.low, high: row.high === undefined ? null : 100 * row.high,
     })));
     const label = `${one.letter} − ${several ? "other" : known[0].other.letter}, points of ${metric}`;
-    const title = `${metric} by class: what ${one.letter} has more or less`;
+    const title = `${metric} by class: where ${one.letter} is ahead or behind`;
     const summary = `Differences in ${metric} of ${count(known[0].rows.length, "class").replace("classs", "classes")}, with 95 % intervals; the table has the numbers.`;
     const columns = ["class", one.letter, ...known.flatMap(({ other: { letter } }) => [letter, `${one.letter} − ${letter}`, "95 % interval"])];
     const rows = known[0].rows.map((row, at) => [row.name, percent(row.a),
@@ -284,7 +289,7 @@
     const worse = both.filter(({ difference }) => difference < -SAME).sort(order(-1));
     const alike = both.length - better.length - worse.length;
     return [
-      make("p", {}, `${a} is better on ${count(better.length, "image")}, ${b} on ${worse.length}, and both are alike on ${alike}.`),
+      make("p", {}, `${a} is better on ${count(better.length, "image")}, ${b} on ${worse.length}, and both are alike on ${alike}. An image counts once here; a metric that is a mean over classes counts it by its classes.`),
       ...[[`${a} better than ${b}`, better], [`${b} better than ${a}`, worse]]
         .flatMap(([name, images]) => (images.length ? [listSome(name, images, pair, split)] : [])),
     ];
@@ -355,7 +360,7 @@
     return [
       make("h2", {}, "Settings"),
       shared.length ? table("Settings in which they differ", shared) : make("p", {}, "No setting that all have differs."),
-      ...(own.length ? [make("details", {}, make("summary", {}, `Settings that not all have: ${own.length}`), table("Settings that not all have", own))] : []),
+      ...(own.length ? [make("details", {}, make("summary", {}, `Settings that only some runs have: ${own.length}`), table("Settings that only some runs have", own))] : []),
     ];
   }
 
@@ -371,10 +376,18 @@
     });
     if (!rows.length) return [];
     const columns = ["what", ...sides.map(({ letter }) => letter), ...(sides.length === 2 ? [`${sides[0].letter} / ${sides[1].letter}`] : [])];
-    return [make("h2", {}, "What they took"), makeTable("Time and size; machines may differ", columns, rows)];
+    return [make("h2", {}, "Cost"), makeTable("Time and size; machines may differ", columns, rows)];
+  }
+
+  function explainMixture({ letter, runs: [first, ...others] }) { // seeds of one row can be averaged, and nothing else
+    const settings = (run) => JSON.stringify([run.label, run.settings]);
+    const mixed = others.some((run) => settings(run) !== settings(first) || listUnlike(first, run).length);
+    return mixed ? [make("p", { className: "verdict" }, `${letter} is not one method under one protocol with several seeds, so it has no mean.`)] : [];
   }
 
   function showComparison(sides, { seeds }, split) {
+    const mixtures = sides.flatMap(explainMixture);
+    if (mixtures.length) return { verdicts: mixtures, parts: [] };
     const [one, ...rest] = sides;
     const unlike = rest.map((other) => listUnlike(one.first, other.first));
     const others = rest.filter((_, at) => !unlike[at].length), alike = [one, ...others];
@@ -409,6 +422,7 @@
   }
 
   function makePicker({ boards }) {
+    if (!boards.length) return make("p", {}, "There are no results yet.");
     const named = readNames();
     const choices = boards.map(listChoices);
     const holds = (at, value) => choices[at].some((choice) => choice.value === value);
@@ -463,6 +477,8 @@
     if (location.hash !== said || !picker.children.length) picker.replaceChildren(makePicker(index));
     try {
       restores.length = 0; // the tables that were here are gone
+      const unknown = findUnknown(index);
+      if (unknown !== undefined) throw new Error(`There is no result ${unknown.length > 40 ? `${unknown.slice(0, 40)}…` : unknown} on this site.`);
       const sides = await readSides(index);
       const own = sides.find(({ first }) => first.pages && !listUnlike(sides[0].first, first).length), split = own && await weakloc.load(own.first.pages);
       if (mine !== latest) return;
@@ -473,7 +489,7 @@
       restore();
     } catch (error) {
       if (mine !== latest) return;
-      verdict.replaceChildren(make("p", { className: "verdict" }, `There is no such result on this site: ${error.message}.`));
+      verdict.replaceChildren(make("p", { className: "verdict" }, error.message));
       found.replaceChildren();
     }
   }

@@ -155,8 +155,10 @@
   // The order of a walk stands in the address, and is kept from image to image.
   async function showWalk() {
     const kept = getHash(), split = await weakloc.load(nav.dataset.split);
-    const walk = split.walks[kept.get("walk")] ?? split.walks[nav.dataset.walk];
-    const at = walk.images.indexOf(Number(nav.dataset.image)), hash = `${kept}` && `#${kept}`;
+    const image = Number(nav.dataset.image), asked = kept.get("walk");
+    const isWalk = Object.hasOwn(split.walks, asked) && split.walks[asked].images.includes(image);
+    const walk = split.walks[isWalk ? asked : nav.dataset.walk];
+    const at = walk.images.indexOf(image), hash = `${kept}` && `#${kept}`;
     nav.querySelector(".place").textContent = `${at + 1} of ${walk.images.length}`;
     const list = nav.querySelector(".list");
     list.textContent = walk.title;
