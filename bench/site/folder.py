@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -69,15 +70,20 @@ class Earlier:
         self.kept[name] = known
         return known[2]
 
-    def read(self, path: str, depends: str) -> bytes | None:
-        """Read a file whose content would be the same; None if there is none, or if somebody has edited it."""
+    def take_over(self, path: str, depends: str, fresh: Path) -> bool:
+        """Link a file into the new folder; False if its content would be another, or if somebody has edited it."""
         known = self.files.get(path)
-        if known is not None and known.depends == depends:
-            with suppress(OSError):
-                content = (self.folder / path).read_bytes()
-                if _digest(content) == known.content:
-                    return content
-        return None
+        if known is None or known.depends != depends:
+            return False
+        with suppress(FileNotFoundError):
+            content = (self.folder / path).read_bytes()
+            if _digest(content) == known.content:
+                try:
+                    os.link(self.folder / path, fresh / path)
+                except OSError:  # a file system without links
+                    (fresh / path).write_bytes(content)
+                return True
+        return False
 
 
 def read_earlier(out: Path) -> Earlier:
@@ -130,13 +136,12 @@ def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list
     with atomic_folder(out.resolve()) as fresh:
         for file in files:
             depends = digest(file.depends)
-            content = earlier.read(file.path, depends)
-            if content is None:
-                content = file.read()
-                known[file.path] = _Known(depends, _digest(content))
-            else:
-                known[file.path] = earlier.files[file.path]
             (fresh / file.path).parent.mkdir(parents=True, exist_ok=True)
+            if earlier.take_over(file.path, depends, fresh):
+                known[file.path] = earlier.files[file.path]
+                continue
+            content = file.read()
+            known[file.path] = _Known(depends, _digest(content))
             (fresh / file.path).write_bytes(content)  # not atomic, because the whole folder is
         values = dict(sorted(earlier.kept.items()))
         mark = {"files": dict(sorted(known.items())), "values": values}

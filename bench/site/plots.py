@@ -87,10 +87,13 @@ def _describe_row(row: Row, group: SeedGroup, metric: str, table: Table, root: s
 
 
 def find_role(result: Result) -> str:
-    """Return what a result is to others: a method, a floor, which learns nothing, or a ceiling."""
-    if result.tuned_on == "test-oracle":
-        return "ceiling"
+    """Return what a result is to others: a method, a floor, which learns nothing, a ceiling, or tuned on what it sees.
+
+    The latter two saw what is evaluated; a ceiling learns nothing either.
+    """
     learned = result.training is not None and result.config.get("epochs") != 0
+    if result.tuned_on == "test-oracle":
+        return "tuned on what is evaluated" if learned else "ceiling"
     return "method" if learned or "prediction" not in result.seconds else "floor"
 
 

@@ -361,6 +361,8 @@ def test_floors_and_ceilings_are_told_from_methods() -> None:
     assert find_role(run.model_copy(update={"training": "t"})) == "method"
     assert find_role(run.model_copy(update={"training": "t", "config": {"epochs": 0}})) == "floor"
     assert find_role(run.model_copy(update={"tuned_on": "test-oracle"})) == "ceiling"
+    tuned = run.model_copy(update={"tuned_on": "test-oracle", "training": "t"})
+    assert find_role(tuned) == "tuned on what is evaluated"
     assert find_role(Result(**fields)) == "method"
 
 

@@ -19,7 +19,7 @@ function margin(names, width) {
   return Math.min(250, 20 + 7 * Math.max(...names.map((name) => fit(name, width).length)));
 }
 
-const COLOURS = { method: "var(--c0)", floor: "var(--soft)", ceiling: "var(--c4)" };
+const COLOURS = { method: "var(--c0)", floor: "var(--soft)", ceiling: "var(--c4)", "tuned on what is evaluated": "var(--c4)" };
 
 function describe(row) {
   const interval = row.low === null ? "" : ` [${row.low.toFixed(1)}, ${row.high.toFixed(1)}]`;
@@ -52,7 +52,7 @@ function intervals(data, width) {
       Plot.barX(rows.filter((row) => row.rank && ranks.indexOf(row.rank) % 2 === 0), {
         y: "key", x1: low, x2: high, fill: "var(--band)", insetTop: -0.5, insetBottom: -0.5,
       }),
-      Plot.ruleX(rows.filter((row) => row.role !== "method"), {
+      Plot.ruleX(rows.filter((row) => row.role === "floor" || row.role === "ceiling"), {
         x: "value", stroke: (row) => COLOURS[row.role], strokeDasharray: "3,3", strokeOpacity: 0.7,
       }),
       Plot.link(rows.filter((row) => row.low !== null), {
