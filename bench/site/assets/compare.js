@@ -95,19 +95,19 @@
 
   function readNames() { // of results, `a` first
     const kept = new URLSearchParams(location.hash.slice(1));
-    return [...LETTERS.toLowerCase()].map((letter) => kept.get(letter)).filter(Boolean);
+    return [...LETTERS.toLowerCase()].map((letter) => kept.get(letter)).filter((addresses) => addresses?.replaceAll(",", ""));
   }
 
   function findUnknown({ boards }) { // the first address of which the site has no result
     const known = new Set(boards.flatMap(({ rows }) => rows.flatMap(([, results]) => results.map(([address]) => address))));
-    return readNames().flatMap((addresses) => addresses.split(",")).find((address) => !known.has(address));
+    return readNames().flatMap((addresses) => addresses.split(",")).filter(Boolean).find((address) => !known.has(address));
   }
 
   async function readSides({ boards }) {
     const labels = new Map(boards.flatMap(({ rows }) => rows.flatMap(([label, results]) => results.map(([address]) => [address, label]))));
     const named = readNames();
     return Promise.all(named.map(async (addresses, at) => {
-      const runs = await Promise.all(addresses.split(",").map((address) => weakloc.load(locate(address))));
+      const runs = await Promise.all(addresses.split(",").filter(Boolean).map((address) => weakloc.load(locate(address))));
       const full = labels.get(runs[0].address) ?? runs[0].label; // a method, and settings where rows of it differ
       return { runs, letter: LETTERS[at], full, label: full.split(" [")[0], first: runs[0] };
     }));
@@ -381,7 +381,8 @@
 
   function explainMixture({ letter, runs: [first, ...others] }) { // seeds of one row can be averaged, and nothing else
     const settings = (run) => JSON.stringify([run.label, run.settings]);
-    const mixed = others.some((run) => settings(run) !== settings(first) || listUnlike(first, run).length);
+    const mixed = others.some((run) => settings(run) !== settings(first) || listUnlike(first, run).length)
+      || new Set([first, ...others].map((run) => run.seed)).size <= others.length;
     return mixed ? [make("p", { className: "verdict" }, `${letter} is not one method under one protocol with several seeds, so it has no mean.`)] : [];
   }
 
