@@ -38,7 +38,7 @@ def find_forgery(result: Result) -> str:
 def _list_objections(result: Result) -> Iterator[str]:
     """List objections, the empty ones too; each may rely on those before it."""
     yield "" if _is_date(result.created) else f"created is {result.created[:40]!r}: expected a date and time"
-    if not (result.keys or result.training or "prediction" in result.seconds):  # scored from a file
+    if not (result.made_from or result.training or "prediction" in result.seconds):  # scored from a file
         names = [name for name in ("config", "given", "variant", "transforms", "seed") if getattr(result, name)]
         yield f"it has {names[0]}, as runs have, but no predictions of a run" if names else ""
         return
@@ -63,7 +63,7 @@ def _is_date(text: str) -> bool:
 
 
 def _check_key(result: Result, name: str) -> str:
-    key: Mapping[str, Any] | None = {**result.keys}.get(name)  # type: ignore[call-overload]
+    key: Mapping[str, Any] | None = {**result.made_from}.get(name)  # type: ignore[call-overload]
     if key is None:
         return f"it does not hold what the address of its {name} was made of: publish it again"
     if digest(key) != getattr(result, name):
@@ -73,7 +73,7 @@ def _check_key(result: Result, name: str) -> str:
 
 def _compare_fields(result: Result) -> Iterator[str]:
     """Compare what a record says beside its settings with its keys."""
-    predictions, training = result.keys["predictions"], result.keys.get("training", _NONE)
+    predictions, training = result.made_from["predictions"], result.made_from.get("training", _NONE)
     recorded = {"method": result.method, "training": result.training, "dataset": result.dataset}
     yield from (_compare(name, value, predictions.get(name)) for name, value in recorded.items())
     yield _compare("proposals_digest", result.proposals_digest, predictions.get("proposals"))
@@ -103,7 +103,7 @@ def _compare_settings(result: Result, cls: MethodClass | None) -> Iterator[str]:
     recorded = use_former_names(result.config)
     addressed = _NONE if cls is None else _select_addressed(cls, result)
     apart = {"weights", "proposals", *FIELDS} | (set() if cls is None else cls.Config.files())
-    for stage, key in result.keys.items():
+    for stage, key in result.made_from.items():
         keyed = key["config"]
         names = {**dict.fromkeys(keyed), **addressed.get(stage, {})}
         for name in names:

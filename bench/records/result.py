@@ -93,7 +93,7 @@ class Result(BaseModel):
     """Address of the training; None for predictions from elsewhere and for methods that learn nothing."""
     predictions: str
     """Digest of a predictions file, or the address of predictions from the runs folder."""
-    keys: dict[Literal["predictions", "training"], dict[str, Any]] = {}
+    made_from: dict[Literal["predictions", "training"], dict[str, Any]] = {}
     """What the addresses of a run's predictions and training are digests of; `publish` adds them."""
     predictions_digest: dict[str, str] = {}
     proposals_digest: str | None = None

@@ -188,7 +188,7 @@ class Store:
             folders["training"] = self.training_folder(result.training)
         paths = {name: folder / "config.json" for name, folder in folders.items()}
         found = {name: read_object(path) for name, path in paths.items() if path.exists()}
-        return result.model_copy(update={"keys": {**result.keys, **found}})
+        return result.model_copy(update={"made_from": {**result.made_from, **found}})
 
     def _require_own(self, record: Path, result: Result) -> None:
         """Raise BadFileError if a record, or a folder of its run, is not that of its address."""

@@ -28,9 +28,9 @@ APART = (
     "config",
     "conventions",
     "provenance",
-    "keys",
+    "made_from",
 )
-"""Fields of a record that have tables of their own, or are shown beside their metric; keys repeat the settings."""
+"""Fields of a record that have tables of their own, stand beside their metric, or repeat the settings."""
 
 
 def make_values(one: StoredResult) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from bench.records.result import read_result
 GOOD = "voc07-corloc.cam.6335e8042b5c27534a1e"
 RECORD = read_result(registry.ROOT / "results" / "measured" / f"{GOOD}.json")
 CONVENTIONS = RECORD.conventions
-FROM_FILE = {"training": None, "seconds": {}, "keys": {}, "method": "mine", "tier": "author"}
+FROM_FILE = {"training": None, "seconds": {}, "made_from": {}, "method": "mine", "tier": "author"}
 
 Folder = Path
 Damage = Callable[[Folder], object]
@@ -52,8 +52,8 @@ def remove_setting(name: str) -> Damage:
 
 
 def edit_key(key: str, name: str, value: Any) -> Damage:
-    keys: dict[str, dict[str, Any]] = {**RECORD.keys}
-    return edit(seed=value, keys={**keys, key: {**keys[key], name: value}})
+    keys: dict[str, dict[str, Any]] = {**RECORD.made_from}
+    return edit(seed=value, made_from={**keys, key: {**keys[key], name: value}})
 
 
 def permute_replicates(folder: Folder) -> None:
@@ -117,7 +117,7 @@ def test_a_good_result_passes_and_the_comment_says_so(measured: Path, capsys: py
         (edit(weights="0" * 20), f"weights is {'0' * 20}, but it was made with 4cf7f2c912b0cc9ace85"),
         (edit(dataset="voc2012"), "dataset is voc2012, but it was made with voc2007"),
         (edit(proposals_digest="0" * 20), "proposals_digest is"),
-        (edit(keys={}), "does not hold what the address of its predictions was made of"),
+        (edit(made_from={}), "does not hold what the address of its predictions was made of"),
         (edit_setting("epochs", 20), "epochs is 20, but it was made with 0"),
         (edit_setting("box_threshold", 0.3), "box_threshold is 0.3, but it was made with 0.2"),
         (edit_setting("nosuch", 1), "its settings are not those of cam"),
@@ -192,8 +192,8 @@ def test_another_variant_is_refused_unless_its_settings_were_given() -> None:
 
 @pytest.mark.parametrize("config", [None, "x", ["x"]])
 def test_a_key_without_settings_is_refused(config: object, measured: Path) -> None:
-    keys = {name: {**key, "config": config} for name, key in RECORD.keys.items()}
-    said = find_forgery(RECORD.model_copy(update={"keys": keys, "predictions": digest(keys["predictions"])}))
+    keys = {name: {**key, "config": config} for name, key in RECORD.made_from.items()}
+    said = find_forgery(RECORD.model_copy(update={"made_from": keys, "predictions": digest(keys["predictions"])}))
     assert said == "the key of its predictions has no settings"
 
 
@@ -201,11 +201,11 @@ def test_a_record_older_than_a_setting_of_its_method_passes() -> None:
     older = {name: value for name, value in RECORD.config.items() if name not in ("dropout_of", "map_alignment")}
     keys = {
         name: {**key, "config": {k: v for k, v in key["config"].items() if k in use_former_names(older)}}
-        for name, key in RECORD.keys.items()
+        for name, key in RECORD.made_from.items()
     }
     training = digest(keys["training"])
     keys["predictions"]["training"] = training
-    update = {"config": older, "keys": keys, "training": training, "predictions": digest(keys["predictions"])}
+    update = {"config": older, "made_from": keys, "training": training, "predictions": digest(keys["predictions"])}
     assert find_forgery(RECORD.model_copy(update=update)) == ""
 
 
