@@ -39,7 +39,7 @@ KEPT = {
 
 
 OTHERS = {
-    *("images", "partial", "seed", "tuned_on", "tier", "uses", "keys", "intervals", "class_intervals"),
+    *("images", "partial", "seed", "tuned_on", "tier", "uses", "made_from", "intervals", "class_intervals"),
     *("parameters", "flops", "peak_memory_mib"),
 }
 """Fields that take numbers or certain words only."""
