@@ -38,7 +38,7 @@ def recall_boards(known: Sequence[StoredResult], digests: Mapping[str, str], ear
 def recall_tracks(
     known: Sequence[StoredResult], digests: Mapping[str, str], earlier: Earlier
 ) -> list[tuple[Track, list[Table]]]:
-    """Return the leaderboards of each track."""
+    """Return the leaderboards of each track, the track with most rows first."""
     found = []
     for track in map(read_track, list_tracks()):
         tables: list[Any] = []
@@ -51,7 +51,7 @@ def recall_tracks(
             depends = [digests[one.result.address] for one in own]
             tables += earlier.recall(f"track {track.name} {protocol}", depends, make)
         found.append((track, [*map(_load_table, tables)]))
-    return found
+    return sorted(found, key=lambda pair: -sum(len(table.rows) for table in pair[1]))
 
 
 def _dump_table(table: Table) -> dict[str, Any]:

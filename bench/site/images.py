@@ -52,6 +52,11 @@ class SplitPages:
     cache: Path
 
     @cached_property
+    def runs(self) -> dict[str, RunImages]:
+        """The runs of the split by their addresses."""
+        return {run.result.address: run for run in self.split.runs}
+
+    @cached_property
     def names(self) -> list[str]:
         """The file name of each image, without suffix."""
         return [encode_name(self.split.truth.ids[row]) for row in self.split.rows]
@@ -108,17 +113,15 @@ def list_first(pages: Sequence[SplitPages], protocol: str = "") -> list[tuple[st
 
 def find_data(pages: Sequence[SplitPages], result: Result) -> str | None:
     """Return the path of the data file of a result's split; None where its images have no pages."""
-    found = (one for one in pages if any(run.result.address == result.address for run in one.split.runs))
-    return next((one.data for one in found), None)
+    return next((one.data for one in pages if result.address in one.runs), None)
 
 
 def list_chosen(pages: Sequence[SplitPages], result: Result) -> list[tuple[str, list[dict[str, Any]]]]:
     """List the worst and best images of a result, by title, as its own page shows them."""
     for one in pages:
-        for run in one.split.runs:
-            if run.result.address == result.address:
-                shown = partial(_make_entry, one, root=UP, values=run.values, hash=f"runs={quote(result.address)}")
-                return [(title, [*map(shown, rows)]) for title, rows in run.chosen.items()]
+        if (run := one.runs.get(result.address)) is not None:
+            shown = partial(_make_entry, one, root=UP, values=run.values, hash=f"runs={quote(result.address)}")
+            return [(title, [*map(shown, rows)]) for title, rows in run.chosen.items()]
     return []
 
 

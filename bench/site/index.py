@@ -64,7 +64,7 @@ def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, P
     """Draw the first leaderboards of each track that compares methods which learn, the one with most rows first."""
     results = {result.address: result for result in material.results}
     drawn = []
-    for track, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
+    for track, tables in material.tracks:
         plots = []
         for table in tables[:MOST_BOARDS]:
             rows = list_groups(table, results)

@@ -58,7 +58,7 @@ def _link(measured: Measured) -> str:
 
 def _plot_printed(table: ReportedTable, found: Matches) -> Plot | None:
     """Plot the printed means beside what was measured of them, those of which something was first."""
-    rows = [row for number in table.numbers() if _is_mean(number) for row in _list_points(table, found, number)]
+    rows = [row for number in table.numbers() if number.is_mean for row in _list_points(table, found, number)]
     if not rows:
         return None
     shown = sorted(rows, key=lambda row: row["value"] is None)[:_MOST]
@@ -66,10 +66,6 @@ def _plot_printed(table: ReportedTable, found: Matches) -> Plot | None:
     left_out = f"; {_MOST} of {len(rows)} are shown" if len(rows) > _MOST else ""
     summary = f"{len(rows)} printed means, {measured} with a measured number beside them{left_out}."
     return Plot("printed", f"Printed and measured, per cent{left_out}", summary, {"rows": shown})
-
-
-def _is_mean(number: Reported) -> bool:
-    return number.unit == "percent" and number.metric is not None and number.class_ is None
 
 
 def _list_points(table: ReportedTable, found: Matches, number: Reported) -> Iterator[dict[str, Any]]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.site.parts import UP, markup
 from bench.site.paths import paper_page
-from bench.tables.beside import LEGEND, verdict_on
+from bench.tables.beside import LEGEND, count_digits, make_difference_cell
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
-from bench.tables.numbers import format_difference, percent
+from bench.tables.numbers import percent
 from bench.tables.reported import Reported, ReportedTable
-from bench.tables.verdict import SIGNS
 
 AGAINST = ("table", "row", "column", "reported", "measured", "difference", "not comparable")
 MEASURED = AGAINST.index("measured")
@@ -29,9 +28,7 @@ def _list_reported(name: str, table: ReportedTable, found: Matches, method: str)
     """List a paper table's numbers for this method (not per class), each with the measured value."""
     heads = {column.key: f"{column.group or ''} {column.head}".strip() for column in table.columns}
     for number in table.numbers():
-        if number.metric is None or number.class_ is not None or number.unit != "percent":
-            continue
-        if number.method is None or number.method.partition(":")[0] != method:
+        if not number.is_mean or number.method is None or number.method.partition(":")[0] != method:
             continue
         label, head = table.rows[number.row].label, heads[number.column]
         where = Cell(name, name, link=UP + paper_page(name)), Cell(label, label), Cell(head, head)
@@ -44,13 +41,10 @@ def _list_reported(name: str, table: ReportedTable, found: Matches, method: str)
 def _compare_measured(number: Reported, one: Measured | None) -> Row:
     if one is None:
         return Cell(), Cell(), Cell()
-    digits = max(0, -int(number.value.as_tuple().exponent))
-    difference, said = one.value - number.fraction, verdict_on(one, number)
-    text = format_difference(difference, digits) + (f" {SIGNS[said]}" if said else "")
     reasons = "; ".join(one.reasons)
     return (
-        Cell(one.value, percent(one.value, digits), list_caveats(one.results)),
-        Cell() if reasons else Cell(difference, text),
+        Cell(one.value, percent(one.value, count_digits(number.value)), list_caveats(one.results)),
+        Cell() if reasons else make_difference_cell(one, number),
         Cell(reasons, reasons),
     )
 

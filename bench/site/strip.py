@@ -57,7 +57,7 @@ def make_strip(material: Material) -> dict[str, Any] | None:
 def _find_threes(material: Material) -> Iterator[Three]:
     """Find the three of each leaderboard, in the order of the first page."""
     results = {result.address: result for result in material.results}
-    for _, tables in sorted(material.tracks, key=lambda pair: -sum(len(table.rows) for table in pair[1])):
+    for _, tables in material.tracks:
         for table in tables:
             rows = [*zip((row[0].text for row in table.rows), list_groups(table, results), strict=True)]
             methods = [row for row in rows if find_role(row[1][0]) == "method"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from bench.tables.caveats import CAVEATS, caveat_fields, explain_caveats, list_caveats
@@ -99,7 +100,7 @@ def _make_measured_row(
         is_best = not one.reasons and best.get((column.key, number.protocol)) == one.value
         name = _name(column)
         ends = {f"{name}_low": one.interval[0], f"{name}_high": one.interval[1]} if one.interval else {}
-        cells.append(Cell(one.value, percent(one.value, _digits(number.value)), tuple(own), is_best, ends))
+        cells.append(Cell(one.value, percent(one.value, count_digits(number.value)), tuple(own), is_best, ends))
     return tuple(cells)
 
 
@@ -116,11 +117,17 @@ def _make_difference_row(columns: Sequence[Column], line: Line, numbers: Mapping
             cells.append(Cell())
             continue
         number = numbers[column.key]
-        difference = one.value - number.fraction
         said = verdict_on(one, number)
-        text = format_difference(difference, _digits(number.value)) + (f" {SIGNS[said]}" if said else "")
-        cells.append(Cell(difference, text, extra={f"{_name(column)}_verdict": said} if said else {}))
+        cell = make_difference_cell(one, number)
+        cells.append(replace(cell, extra={f"{_name(column)}_verdict": said} if said else {}))
     return tuple(cells)
+
+
+def make_difference_cell(measured: Measured, reported: Reported) -> Cell:
+    """Make the cell of measured - reported, with the sign of its verdict."""
+    difference, said = measured.value - reported.fraction, verdict_on(measured, reported)
+    text = format_difference(difference, count_digits(reported.value)) + (f" {SIGNS[said]}" if said else "")
+    return Cell(difference, text)
 
 
 def verdict_on(measured: Measured, reported: Reported) -> Verdict | None:
@@ -192,5 +199,6 @@ def _name(column: Column) -> str:
     return f"{column.group}: {column.head}" if column.group else column.head
 
 
-def _digits(value: Decimal) -> int:
+def count_digits(value: Decimal) -> int:
+    """Count the digits behind the point."""
     return max(0, -int(value.as_tuple().exponent))

@@ -105,6 +105,11 @@ class Reported:
     uncertain: bool
 
     @property
+    def is_mean(self) -> bool:
+        """Whether it is a metric as a whole, in per cent."""
+        return self.unit == "percent" and self.metric is not None and self.class_ is None
+
+    @property
     def fraction(self) -> float:
         """The value as results hold it. Only percentages have one: raises ValueError for other units."""
         if self.unit != "percent":
