@@ -9,6 +9,7 @@ seconds, a file written outside, or a control character printed. The same seed m
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -48,7 +49,7 @@ _outside: list[str] = []
 
 def watch(*allowed: Path) -> None:
     """Note what is written outside of these folders from now on."""
-
+    importlib.import_module("torchvision")  # which makes torch's cache folder where there is none
     places = ("/dev/", "/proc/", *map(str, allowed))
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
