@@ -308,7 +308,7 @@ def find_track(name: str) -> Path:
 def read_track(name: str) -> Track:
     """Read a track by name or path; one that `extends` another has all of it but what it says itself.
 
-    It may also leave out methods of the other, `without = [...]`. Raises UnknownNameError, and BadFileError naming the
+    It may also leave out methods of the other, `without = [...]`, and has no splits of protocols that it leaves out. Raises UnknownNameError, and BadFileError naming the
     key that breaks a rule.
     """
     path = find_track(name)
@@ -335,6 +335,9 @@ def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dic
                 path, f"without: {UnknownNameError('method of the extended track', name, raw['methods'])}"
             )
         del raw["methods"][name]
+    evaluated = {protocol for group in raw["groups"].values() for protocol in group["protocols"]}
+    kept = evaluated | set(changes.get("splits", {}))
+    raw["splits"] = {protocol: split for protocol, split in raw.get("splits", {}).items() if protocol in kept}
     return raw
 
 
