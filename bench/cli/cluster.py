@@ -197,12 +197,12 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     addresses = dict.fromkeys(submission.addresses().values())
     deleted = [address for address in addresses if not store.result_path(address).exists()]
     records = [store.result_path(address) for address in addresses if address not in deleted]
-    results = [stored.result for stored in read_each(records)]
+    results = read_each(records)
     jobs = statuses(submission)
     if submission.table is not None and not as_json:
-        echo(format_paper_table(submission.table.name, submission.table.data, places))
+        echo(format_paper_table(submission.table.name, submission.table.data, results))
     else:
-        print_results(results, as_json_document=as_json)
+        print_results([stored.result for stored in results], as_json_document=as_json)
     count = format_count(len(results), "result")
     for line in [f"{submission.folder.name}: {count}; jobs: {_format_counts(jobs)}.", *_format_cells(submission, jobs)]:
         say(line)

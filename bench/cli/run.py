@@ -63,6 +63,8 @@ def run(
         given = {name: means[name] for name in ("device", "threads")}
         return _print_forecasts(forecast(requests, datasets, stored, **given), as_json=as_json)
     from bench.execution.pipeline import run as run_all
+    from bench.records.collection import StoredResult
+    from bench.records.store import Store
 
     silent = is_follower()
     for text in [] if silent or track else _list_recipes(requests, datasets):  # those of a track are in its file
@@ -72,7 +74,9 @@ def run(
     if silent:
         return 0  # the main process reports the outcome; another exit code would make torchrun kill it
     if report.results and table and not as_json:
-        echo(format_paper_table(table.name, table.data, places))
+        store = Store(places)
+        made = [StoredResult(result, store.result_path(result.address)) for result in report.results]
+        echo(format_paper_table(table.name, table.data, made))
     elif report.results and track and not as_json:
         echo(format_leaderboards(track, [*dict.fromkeys(result.protocol for result in report.results)], places))
     elif report.results or as_json:

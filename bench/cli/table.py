@@ -140,10 +140,11 @@ def format_leaderboards(track: str, protocols: Sequence[str], places: Places) ->
     return _format_tables(tables, "text", widen=True)
 
 
-def format_paper_table(name: str, data: str | None, places: Places) -> str:
-    """Format a paper's table as text, with what was measured of it; on other data, if it was tried out there."""
-    tables = make_tables(name, data=data, places=places, measured=find_results() / MEASURED, say=say)
-    return _format_tables(tables, "text", widen=False)
+def format_paper_table(name: str, data: str | None, results: Sequence[StoredResult]) -> str:
+    """Format a paper's table as text, with these results alone; data: that on which it was tried out."""
+    from bench.tables.leaderboards import paper_table
+
+    return _format_tables([paper_table(name, results, data)], "text", widen=False)
 
 
 def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs: bool = False) -> str:

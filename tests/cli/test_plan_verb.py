@@ -151,6 +151,23 @@ def test_a_table_is_submitted_as_it_is_planned_and_its_cells_are_followed(
     assert (table["name"], table["counts"], table["cells"][0]["label"]) == ("spn-2", {"failed": 6}, "Center")
 
 
+def test_collect_prints_the_table_of_its_own_try_out_not_of_a_later_one(
+    here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("slurm.jobs.send", lambda *_: None)
+    shown = {}
+    for data in ("test=4,size=64", "test=40,size=96"):
+        asked = ("--table", "spn-2", "--rows", "Center", "--data", "shapes", "--data-option", data)
+        name = here("submit", "--cluster", "local", *asked, "--json").json()["submission"]
+        (result,) = here("run", *asked, "--json").json()["results"]
+        find(name, Places(tmp_path / "runs")).end(0, results=[result["address"]], failed={})
+        shown[name] = here("run", *asked).out
+    assert len({*shown.values()}) == 2
+    for name, table in shown.items():
+        assert "not comparable: center (a)" in table
+        assert here("collect", name).out == table
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
