@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import format_names
 from bench.records.result import OTHER_IMAGES
 from bench.records.running import RunningTraining
 from bench.site.images import list_first
@@ -17,6 +19,7 @@ from bench.site.run import plot_losses
 from bench.site.strip import make_strip
 from bench.tables.caveats import explain_caveats, list_caveats
 from bench.tables.model import Cell, Row, Table
+from bench.tables.ranked import SeedGroup
 from bench.tracks.track import Track
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def _describe_running(one: RunningTraining) -> tuple[str, list[Plot]]:
     return f"{name}: {len(one.log)}{epochs} epochs{loss}", plot_losses(f"Loss of {name}", one.log)
 
 
-def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, Plot]]]]:
+def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, str, Plot]]]]:
     """Draw the first leaderboards of each track that compares methods which learn, the one with most rows first."""
     results = {result.address: result for result in material.results}
     drawn = []
@@ -69,9 +72,37 @@ def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, P
         for table in tables[:MOST_BOARDS]:
             rows = list_groups(table, results)
             if sum(find_role(row[0]) == "method" for row in rows) > 1 and (plot := plot_intervals(table, rows, "")):
-                plots.append((rows[0][0].protocol, protocol_page(rows[0][0].protocol), plot))
+                protocol = rows[0][0].protocol
+                plots.append((describe_leader(table, rows), protocol, protocol_page(protocol), plot))
         drawn.append((track, plots))
     return drawn
+
+
+def describe_leader(table: Table, rows: Sequence[SeedGroup]) -> str:
+    """Say which method leads a leaderboard, which share its rank, and how far behind the next and the best floor are.
+
+    The metric is the first, which ranks. Empty where no method learns.
+    """
+    metric, rank = table.columns.index(next(iter(rows[0][0].metrics))), table.columns.index("rank")
+    ranked = [pair for pair in zip(table.rows, rows, strict=True) if pair[0][metric].value is not None]
+    methods, floors = ([row for row, of in ranked if find_role(of[0]) == role] for role in ("method", "floor"))
+    if not methods:
+        return ""
+    lead = methods[0]
+    equals = [row[0].text for row in methods[1:] if row[rank].value == lead[rank].value]
+    others = [row for row in methods[1:] if row[rank].value != lead[rank].value][:1] + floors[:1]
+    gaps = [
+        f"{100 * (_get_number(lead[metric]) - _get_number(row[metric])):.1f} ahead of {row[0].text}" for row in others
+    ]
+    number = lead[metric].text.partition(" ±")[0]
+    said = [f"{lead[0].text} leads with {number}"]
+    said += [f"shares its rank with {format_names(equals)}"] if equals else []
+    said += [f"is {' and '.join(gaps)}"] if gaps else []
+    return f"{', '.join(said)}."
+
+
+def _get_number(cell: Cell) -> float:
+    return float(cell.value) if isinstance(cell.value, int | float) else math.nan
 
 
 def _make_table(title: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Table:

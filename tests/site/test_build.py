@@ -21,9 +21,11 @@ from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result, write_result
 from bench.site.build import make_pages, write
 from bench.site.folder import SiteFile, read_earlier
+from bench.site.index import describe_leader
 from bench.site.material import HERE
 from bench.site.paths import method_page, run_page
 from bench.site.plots import find_role, plot_numbers
+from bench.tables.model import Cell, Row, Table
 
 EVIL = '<script>alert("x")</script>&../..'
 
@@ -372,3 +374,20 @@ def test_the_first_page_names_the_best_method_not_the_ceiling(tmp_path: Path) ->
     best = page.partition('id="leaderboards"')[2].partition("</table>")[0]
     assert '<a href="method/mine.html">mine</a>' in best
     assert "oracle" not in best
+
+
+def test_the_first_page_says_who_leads_and_by_how_much() -> None:
+    def make_row(name: str, rank: int | None, value: float) -> Row:
+        return Cell(name, name), Cell(rank, str(rank)), Cell(value, f"{100 * value:.1f} [1, 2] ± 0.4 (3)")
+
+    def make_group(training: str | None) -> list[Result]:
+        fields: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "higher_is_better": {"accuracy": True}}
+        return [Result(**fields, metrics={"accuracy": 0.5}, training=training, seconds={"prediction": 1.0})]
+
+    columns = ("method", "rank", "accuracy")
+    rows = (make_row("a", 1, 0.9), make_row("b", 1, 0.8), make_row("c", 3, 0.5), make_row("floor", 4, 0.25))
+    groups = [make_group("t"), make_group("t"), make_group("t"), make_group(None)]
+    said = describe_leader(Table("", columns, rows, {}), groups)
+    assert said == "a leads with 90.0 [1, 2], shares its rank with b, is 40.0 ahead of c and 65.0 ahead of floor."
+    assert describe_leader(Table("", columns, rows[:1], {}), groups[:1]) == "a leads with 90.0 [1, 2]."
+    assert describe_leader(Table("", columns, rows[3:], {}), groups[3:]) == ""
