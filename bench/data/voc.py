@@ -24,6 +24,7 @@ from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, 
 from bench.data.lists import require_file
 from bench.data.pixels import read_size
 from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, stack_sizes
+from bench.data.voc_parts import derive_ids
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (
@@ -90,7 +91,8 @@ class VocDataset(Dataset):
     """A VOC year, or any dataset in the same layout, at `folder` (the one that holds `Annotations`).
 
     Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their ground truth
-    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`).
+    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). VOC 2007
+    has those of `voc_parts` too, whether or not there are files of them.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class VocDataset(Dataset):
 
     def ground_truth(self, split: str) -> GroundTruth:
         """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""
-        ids = read_ids(self._list_path(split))
+        ids = self._read_list(split)
         size, objects = self.annotations(ids)
         labels = derive_labels(len(ids), len(self.classes), objects)
         masks = self._find_masks(ids) if split.startswith(_SEGMENTATION) else None
@@ -128,7 +130,7 @@ class VocDataset(Dataset):
 
         Sizes are those of the image files, 0 where a file is missing.
         """
-        ids = read_ids(self._list_path(split))
+        ids = self._read_list(split)
         paths = [self.image_path(image) for image in ids]
         size = np.array([read_size(path) if path.is_file() else (0, 0) for path in paths], dtype=np.int32)
         objects = empty_objects()
@@ -150,12 +152,14 @@ class VocDataset(Dataset):
         """Return the path of the class mask of an image, an indexed PNG: 0 background, 1 + class index, 255 ignore."""
         return self.folder / "SegmentationClass" / f"{image}.png"
 
-    def _list_path(self, split: str) -> Path:
+    def _read_list(self, split: str) -> tuple[str, ...]:
         for prefix, folder in self._lists:
             stem = split.removeprefix(prefix)
             path = folder / f"{stem}.txt"
             if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
-                return path
+                return read_ids(path)
+        if self.name == "voc2007" and (ids := derive_ids(split, self._read_list)):
+            return ids
         raise self.unknown_split(split)
 
     def _find_masks(self, ids: Sequence[str]) -> Masks:

@@ -114,6 +114,19 @@ def test_a_track_may_leave_out_methods_of_the_one_that_it_extends(tmp_path: Path
         read_track(str(more))
 
 
+def test_a_track_has_no_splits_of_protocols_that_it_leaves_out_of_another(tmp_path: Path) -> None:
+    groups = "".join(
+        f'[groups.{name}]\nprotocols = ["voc07-corloc"]\n' for name in ("maps", "attributions", "baselines")
+    )
+    more = tmp_path / "more.toml"
+    more.write_text(f'extends = "voc07-laptop"\n{groups}')
+    assert read_track("voc07-laptop").splits
+    assert read_track(str(more)).splits == {}
+    more.write_text(f'extends = "voc07-laptop"\n{groups}[splits]\nvoc07-seg-val = "val"\n')
+    with pytest.raises(BadFileError, match="voc07-seg-val: no group is evaluated under it"):
+        read_track(str(more))
+
+
 def test_an_entry_that_is_like_another_shares_its_settings_and_search(tmp_path: Path) -> None:
     more = TINY + '\n[methods.other]\ngroup = "maps"\nmethod = "has"\nlike = "cam"\nsettings = { hidden = 0.2 }\n'
     track = read_track(str(write_track(tmp_path, more)))

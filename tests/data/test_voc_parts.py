@@ -1,0 +1,76 @@
+"""Lists that a track names and a publisher does not have are made from the publisher's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import VOC2007
+
+from bench.data.voc import VocDataset, read_ids
+from bench.data.voc_parts import RARE, derive_ids
+from bench.errors import UnknownNameError
+
+LISTS = {
+    "trainval": (*(f"{number:06}" for number in range(1, 41)), "005042"),
+    "train": tuple(f"{number:06}" for number in range(1, 41, 2)),
+    "val": (*(f"{number:06}" for number in range(2, 41, 2)), "005042"),
+    "Segmentation/val": ("000001", "009623"),
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "ids"),
+    [
+        ("val_have", LISTS["val"][:-1]),
+        ("Segmentation/val_have", ("000001",)),
+        ("trainval_subset", tuple(f"{number:06}" for number in range(1, 41, 5))),
+        ("train_subset", ("000001", "000011", "000021", "000031")),
+        ("val_subset", ("000006", "000016", "000026", "000036")),
+        ("val_500", ("000002", "000012", "000022", "000032")),
+        ("val_400", None),
+        ("Segmentation/val_subset", None),
+        ("test_have", None),
+    ],
+)
+def test_a_list_is_made_by_its_rule(split: str, ids: tuple[str, ...] | None) -> None:
+    assert derive_ids(split, LISTS.__getitem__) == ids
+
+
+def test_of_the_first_500_fifths_none_is_rare() -> None:
+    many = {"val": (*sorted(RARE), *(f"1{number:05}" for number in range(5000)))}
+    ids = derive_ids("val_500", many.__getitem__)
+    assert ids == tuple(f"1{number:05}" for number in range(0, 2500, 5))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A VOC without objects: two images of val, one of them rare."""
+    root = tmp_path / "VOC2007"
+    for name in ("Annotations", "ImageSets/Main"):
+        (root / name).mkdir(parents=True)
+    for image in ("000001", "005042"):
+        text = "<annotation><size><width>9</width><height>9</height></size></annotation>"
+        (root / "Annotations" / f"{image}.xml").write_text(text)
+    (root / "ImageSets" / "Main" / "val.txt").write_text("000001\n005042\n")
+    return root
+
+
+def test_a_dataset_has_the_list_with_or_without_a_file_of_it(tmp_path: Path, folder: Path) -> None:
+    assert VocDataset("voc2007", folder, tmp_path).ground_truth("val_have").ids == ("000001",)
+    with pytest.raises(UnknownNameError):
+        VocDataset("voc2010", folder, tmp_path).ground_truth("val_have")
+    (folder / "ImageSets" / "Main" / "val_have.txt").write_text("005042\n")
+    assert VocDataset("voc2007", folder, tmp_path).ground_truth("val_have").ids == ("005042",)
+
+
+@pytest.mark.voc2007
+def test_the_lists_of_the_published_results_are_those_of_the_rules() -> None:
+    sets = VOC2007 / "ImageSets"
+
+    def read(split: str) -> tuple[str, ...]:
+        return read_ids(sets / (f"{split}.txt" if "/" in split else f"Main/{split}.txt"))
+
+    lists = ("train_have", "val_have", "trainval_have", "trainval_subset", "train_subset", "val_subset", "val_500")
+    for name in (*lists, *(f"Segmentation/{part}_have" for part in ("train", "val", "trainval"))):
+        assert derive_ids(name, read) == read(name), name
