@@ -135,13 +135,17 @@ class PlanDocument(TypedDict):
 
 
 class CostDocument(TypedDict):
-    """What a planned run takes: seconds with their range, `low`, `middle` and `high`; `source` says what tells."""
+    """What a planned run takes: seconds with their range, `low`, `middle` and `high`; `source` says what tells.
+
+    not_measured: why `--measure` could not measure it; empty if it did, or was not given.
+    """
 
     images: dict[str, int | None]
     seconds: dict[str, float] | None
     memory_mib: float | None
     disk_mib: float | None
     source: str
+    not_measured: str
 
 
 class PlannedRunDocument(TypedDict):

@@ -160,6 +160,8 @@ def _list_reported(costed: CostedPlan) -> Iterator[str]:
 def _list_missing(costed: CostedPlan) -> Iterator[str]:
     for what, runs in costed.missing.items():
         yield f"missing here: {what} ({format_count(runs, 'run')})"
+    for reason, runs in costed.failures.items():
+        yield f"not measured: {reason} ({format_count(runs, 'run')})"
     if not costed.has_gpu and costed.runs:
         yield "missing here: a GPU; times are those of a processor unless a record says otherwise"
 
@@ -220,6 +222,7 @@ def _to_run_document(costed: CostedPlan, run: PlannedRun) -> PlannedRunDocument:
         "memory_mib": cost.memory_mib,
         "disk_mib": cost.disk_mib,
         "source": cost.source,
+        "not_measured": cost.failure,
     }
     return {
         "command": run.command,

@@ -220,9 +220,8 @@ def _measure(
     with _watch_memory(device) as memory:
         if issubclass(resolved.cls, Predictor):
             return _measure_predictor(resolved, data, searched, device, memory)
-        method = resolved.cls(
-            cast("TrainedConfig", resolved.config), Task(resolved.dataset.name, resolved.dataset.classes)
-        )
+        task = Task(resolved.dataset.name, resolved.dataset.classes)
+        method = loop.build(resolved.cls, cast("TrainedConfig", resolved.config), task, 0)
         learner = cast("MapMethod | ProposalMethod", method.base if isinstance(method, Attribution) else method)
         budget = IMAGE_CACHE_MIB * _MIB if _fits_in_memory(learner.config, images_of_split) else 0
         source, _ = make_batch_source(learner.config, Images(resolved.dataset, budget), resolved.train, proposals)
@@ -268,8 +267,12 @@ def _time_training(
     workers: int,
     seconds: float,
 ) -> tuple[Span, float, float, float]:
-    """Train until there are enough steps: seconds an image and an epoch, bytes of weights and of the optimiser."""
-    config = method.config.model_copy(update={"iterations": STEPS + 2, "lr_steps": (), "warmup_steps": 0, "ema": 0.0})
+    """Train until there are enough steps: seconds an image and an epoch, bytes of weights and of the optimiser.
+
+    Nothing is learned: random weights diverge at learning rates that suit trained ones.
+    """
+    changes = {"iterations": STEPS + 2, "lr": 0.0, "lr_steps": (), "warmup_steps": 0, "ema": 0.0}
+    config = method.config.model_copy(update=changes)
     method.config = source.config = config
     steps, scales = source.steps, len(sizes(config))
     watch = _Stopwatch(seconds, max(3, scales), device)

@@ -77,15 +77,15 @@ def measure_plan(
     threads: int | None,
     workers: int,
     say: Say,
-) -> None:
+) -> dict[str, str]:
     """Measure a few steps of each different configuration of a plan, and keep what they cost for `cost_plan`.
 
-    What cannot be measured is said, and left out.
+    Returns why others could not be measured, by their key.
     """
     from bench.execution.measure import measure
 
     requests, datasets = make_requests(plan, changes), SplitSizes(places, changes)
-    keys = {compute_run_key(run): run for run in plan.runs}
+    keys, failures = {compute_run_key(run): run for run in plan.runs}, {}
     for number, (key, run) in enumerate(keys.items(), start=1):
         say(f"Measuring {number} of {len(keys)}: {run.command.partition('--method ')[2]}")
         try:
@@ -98,9 +98,10 @@ def measure_plan(
                 workers=workers,
             )
         except (BenchError, MemoryError) as error:
-            say(f"note: not measured: {error}")
+            failures[key] = str(error) or type(error).__name__
             continue
         write_cost(places, key, cost)
+    return failures
 
 
 def _do_without_weights(run: PlannedRun, request: Request) -> Request:
@@ -177,6 +178,6 @@ def plan_with_costs(
 ) -> CostedPlan:
     """Plan tables and say what the runs cost; measure them first if that is asked for."""
     plan = make_plan(names, rows=rows, columns=columns, seeds=seeds, changes=changes)
-    if measure:
-        measure_plan(plan, places, changes, device=device, threads=threads, workers=workers, say=say)
-    return cost_plan(plan, places, changes, known=list_known_results(places, published))
+    means = {"device": device, "threads": threads, "workers": workers}
+    failures = measure_plan(plan, places, changes, **means, say=say) if measure else {}
+    return cost_plan(plan, places, changes, known=list_known_results(places, published), failures=failures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -53,6 +54,7 @@ class RunCost:
 
     trained: images that pass in one training. predicted: images of its split. prediction: seconds. memory_mib,
     disk_mib: of the run alone. source: what tells; empty if nothing does. missing: what it needs that is not here.
+    failure: why it could not be measured just now; empty if it was, or if nobody asked.
     """
 
     trained: int | None
@@ -62,6 +64,7 @@ class RunCost:
     disk_mib: float | None
     source: str
     missing: tuple[str, ...]
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,12 @@ class CostedPlan:
     @property
     def missing(self) -> dict[str, int]:
         """What is not here, with the number of runs that need it."""
-        found: dict[str, int] = {}
-        for cost in self.runs.values():
-            for one in cost.missing:
-                found[one] = found.get(one, 0) + 1
-        return found
+        return Counter(one for cost in self.runs.values() for one in cost.missing)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Why runs could not be measured, with the number of runs."""
+        return Counter(cost.failure for cost in self.runs.values() if cost.failure)
 
     def get_seconds(self, run: PlannedRun) -> Span | None:
         """Return the seconds of a run with its trainings, as if no other run shared them; None if nothing tells."""
@@ -123,10 +127,15 @@ def _divide_among_gpu(operations: Iterable[float | None]) -> Span | None:
     return Span(*(sum(known) / rate for rate in reversed(GPU))) if len(known) == len(counted) else None
 
 
-def cost_plan(plan: Plan, places: Places, changes: Changes, *, known: ReadResults) -> CostedPlan:
-    """Say what the runs of a plan cost: by steps measured here, or by recorded runs. known: results of a method."""
+def cost_plan(
+    plan: Plan, places: Places, changes: Changes, *, known: ReadResults, failures: Mapping[str, str]
+) -> CostedPlan:
+    """Say what the runs of a plan cost: by steps measured here, or by recorded runs.
+
+    known: results of a method. failures: why configurations could not be measured, by their key.
+    """
     sizes = SplitSizes(places, changes)
-    runs = {run: _look_up(run, sizes, known) for run in plan.runs}
+    runs = {run: _look_up(run, sizes, known, failures) for run in plan.runs}
     trainings: dict[PlannedTraining, Span | None] = {}
     searches: dict[tuple[str, str], Span | None] = {}
     operations: dict[PlannedTraining | PlannedRun, float | None] = {}
@@ -250,9 +259,9 @@ def _read_kinds(protocol: str) -> str:
     return str(read_toml(registry.find_protocol_file(protocol))["predicts"])
 
 
-def _look_up(run: PlannedRun, sizes: SplitSizes, known: ReadResults) -> _Found:
+def _look_up(run: PlannedRun, sizes: SplitSizes, known: ReadResults, failures: Mapping[str, str]) -> _Found:
     """Look up what is known of a run: measured steps, or else the speed of a like run."""
-    step = read_cost(sizes.places, compute_run_key(run))
+    step = read_cost(sizes.places, key := compute_run_key(run))
     like = None if step else _find_like(run, known(run.method.partition(":")[0]))
     rates = (step.training, step.prediction) if step else _read_rates(like)
     trained = run.trainings[0].count_images(sizes.count(run.dataset, run.trainings[0].split)) if run.trainings else 0
@@ -265,6 +274,7 @@ def _look_up(run: PlannedRun, sizes: SplitSizes, known: ReadResults) -> _Found:
         disk_mib=_estimate_disk(step, predicted, len(run.seeds)),
         source=_describe_source(step, like),
         missing=tuple(_list_missing(run, sizes)),
+        failure=failures.get(key, ""),
     )
     return _Found(run, cost, step, rates, sizes)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.core.files import Places
+from bench.errors import DivergedError
 from bench.execution.step_cost import Span, StepCost, write_cost
 from bench.verbs.plan import make_plan, make_requests
 from bench.verbs.plan_cost import FROM_FILES, WITHOUT_WEIGHTS, compute_run_key
@@ -88,6 +89,18 @@ def test_measured_steps_tell_time_memory_and_disk_and_shared_trainings_count_onc
     expected = document["trainings"] * (trained + 20 * 2) + len(document["runs"]) * predicted * 0.1
     assert document["seconds"]["middle"] == pytest.approx(expected)
     assert document["seconds"]["low"] < expected < document["seconds"]["high"]
+
+
+def test_why_a_configuration_was_not_measured_is_in_the_plan(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> StepCost:
+        raise DivergedError("The loss is not a number.")
+
+    monkeypatch.setattr("bench.execution.measure.measure", fail)
+    asked = ("plan", "spn-2", "--rows", "Center,SPN", "--columns", "vgg16_all", *TRY_OUT)
+    assert "not measured: The loss is not a number. (2 runs)" in here(*asked, "--measure").out
+    costs = [run["cost"] for run in here(*asked, "--measure", "--json").json()["runs"]]
+    assert [(cost["seconds"], cost["not_measured"]) for cost in costs] == [(None, "The loss is not a number.")] * 2
+    assert {run["cost"]["not_measured"] for run in here(*asked, "--json").json()["runs"]} == {""}
 
 
 def test_a_recorded_run_tells_where_nothing_was_measured(here: Here) -> None:
