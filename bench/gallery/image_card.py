@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -102,10 +102,12 @@ class Run:
 
 
 def evaluate_images(outcomes: pa.Table, images: int) -> NDArray[np.float64]:
-    """Return what each of N images (N,) was evaluated as; NaN: not by itself."""
-    image = outcomes["image"].to_numpy()
+    """Return what each of N images (N,) was evaluated as, the mean of its outcomes; NaN: not by itself."""
+    values = goodness(outcomes)
+    known = np.isfinite(values)
+    image = outcomes["image"].to_numpy()[known]
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(image, goodness(outcomes), images) / np.bincount(image, minlength=images))
+        return np.asarray(np.bincount(image, values[known], images) / np.bincount(image, minlength=images))
 
 
 def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
@@ -116,11 +118,75 @@ def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
         return np.asarray(columns["shared"] / np.maximum(union, 1), dtype=np.float64)
     if "gt_known_loc_error" in columns:
         return np.asarray(~columns["gt_known_loc_error"], dtype=np.float64)
+    for column, (_, rate) in _RANKINGS.items():
+        if column in columns:
+            return rate(columns)
     for name in ("hit", "top1", "energy", "accuracy"):
         if name in columns:
             value = columns[name]
             return np.asarray(value if name in ("energy", "accuracy") else value != 0, dtype=np.float64)
     return np.full(len(outcomes), np.nan)
+
+
+def explain_goodness(columns: Collection[str]) -> str:
+    """Explain what an image is evaluated as where its protocol ranks; empty where that is a hit or a share."""
+    return next((text for column, (text, _) in _RANKINGS.items() if column in columns), "")
+
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def _rate_objects(columns: Columns) -> FloatArray:
+    """Rate each object: the precision at the detection that finds it, within its image and class; 0 if missed."""
+    precision = _compute_precision(_pair(columns), columns["score"], columns["hit"])
+    return np.where(columns["hit"], precision, np.where(columns["missed"], 0, np.nan))
+
+
+def _rate_objects_of_coco(columns: Columns) -> FloatArray:
+    """Rate each object by the average precision of its class in its image, at an IoU of .5."""
+    counted = ~np.isnan(columns["score"]) & (columns["ignored_all"] & 1 == 0)
+    hit, sought = counted & (columns["hit_all"] & 1 > 0), columns["wanted"] & 1 > 0
+    _, pair = np.unique(_pair(columns), return_inverse=True)
+    precision = _compute_precision(pair[counted], columns["score"][counted], hit[counted])
+    total = np.bincount(pair[counted], precision * hit[counted], pair.max(initial=-1) + 1)
+    return np.where(sought, total[pair] / np.maximum(np.bincount(pair, sought), 1)[pair], np.nan)
+
+
+def _rate_classes(columns: Columns) -> FloatArray:
+    """Rate each class that an image shows: the precision at it in the image's ranking of classes; 0 if not ranked."""
+    precision = _compute_precision(columns["image"], columns["score"], columns["positive"])
+    return np.where(columns["positive"], np.where(columns["ranked"], precision, 0), np.nan)
+
+
+def _pair(columns: Columns) -> NDArray[np.int64]:
+    """Return a number (n,) for each image and class."""
+    image, label = (columns[name].astype(np.int64) for name in ("image", "label"))
+    return image * (label.max(initial=0) + 1) + label
+
+
+def _compute_precision(group: NDArray[np.integer], score: FloatArray, hit: NDArray[np.bool_]) -> FloatArray:
+    """Compute the precision (n,) of a group down to each of its rows, by falling score, those without one last."""
+    order = np.lexsort((-score, group))
+    first = np.searchsorted(group[order], group[order])
+    hits = np.cumsum(np.append(0, hit[order]))
+    precision = np.empty(len(order))
+    precision[order] = (hits[1:] - hits[first]) / (np.arange(len(order)) - first + 1)
+    return precision
+
+
+_FOUND = (
+    "Each object counts with the precision of the image's predictions of its class down to the one that finds it{}, "
+    "and with 0 if it is missed; predictions of classes that the image does not show count for nothing."
+)
+_RANKINGS: Mapping[str, tuple[str, Callable[[Columns], FloatArray]]] = {
+    "missed": (_FOUND.format(""), _rate_objects),
+    "wanted": (_FOUND.format(" at an IoU of .5"), _rate_objects_of_coco),
+    "positive": (
+        "Each class that the image shows counts with the precision of the image's ranking of classes down to it.",
+        _rate_classes,
+    ),
+}
+"""By a column of the outcomes of protocols that rank: what an outcome counts with, and how that is computed."""
 
 
 def example(run: Run, row: int, value: float, pixels: NDArray[np.uint8]) -> Example:

@@ -16,7 +16,7 @@ import numpy as np
 from bench.analysis.compare import draw_classes
 from bench.analysis.errors import ErrorAnalysis
 from bench.core.boxes import FloatArray
-from bench.gallery.image_card import goodness
+from bench.gallery.image_card import explain_goodness, goodness
 from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.outcomes import read_outcomes
 from bench.records.replicates import read_replicates
@@ -121,14 +121,19 @@ def _draw_classes(one: StoredResult) -> Mapping[str, Mapping[str, FloatArray]] |
 def _pack_images(one: StoredResult) -> Json | None:
     """Pack what each image, or class of an image, was evaluated as; None where nothing is by itself."""
     outcomes = read_outcomes(one.record)
-    if outcomes is None or not np.isfinite(values := goodness(outcomes.table)).any():
+    if outcomes is None or not (known := np.isfinite(values := goodness(outcomes.table))).any():
         return None
-    labels = outcomes.table["label"].to_numpy() if "label" in outcomes.table.column_names else None
+    columns = {
+        name: outcomes.table[name].to_numpy()[known]
+        for name in ("image", "label")
+        if name in outcomes.table.column_names
+    }
     return {
-        "image": _encode(outcomes.table["image"].to_numpy(), "<u4"),
-        "label": None if labels is None else _encode(labels, "<u2"),
-        "value": _pack(values),
+        "image": _encode(columns["image"], "<u4"),
+        "label": _encode(columns["label"], "<u2") if "label" in columns else None,
+        "value": _pack(values[known]),
         "classes": outcomes.classes,
+        "measure": explain_goodness(outcomes.table.column_names),
     }
 
 

@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, dict[str, st
     settings = {"epochs": 0, "input_size": 64, "precision": "float32", "map_alignment": "resize"}
     asked = [
         ("center", "voc07-point", {}),
-        *(("cam", f"voc07-{name}", settings) for name in ("point", "corloc", "cls")),
+        *(("cam", name, settings) for name in ("voc07-point", "voc07-corloc", "maxbox")),
     ]
     requests = [
         Request(method, registry.protocol(name), settings=more, data="shapes", data_options=TINY)
@@ -138,7 +138,7 @@ def test_maps_on_a_frozen_net_are_made_again(method: str, tmp_path: Path) -> Non
 
 
 def test_a_protocol_that_judges_no_image_by_itself_shows_the_first(made: Any) -> None:
-    found = shown(made, "cam voc07-cls", 2)
+    found = shown(made, "cam maxbox", 2)
     assert list(found.examples) == ["First"]
     assert [one.value for one in found.examples["First"]] == [None, None]
     assert all(
@@ -201,7 +201,7 @@ def test_another_truth_than_the_judged_one_is_refused(made: Any) -> None:
         ({"energy": [0.25, 0.5]}, [0.25, 0.5]),
         ({"gt_known_loc_error": [True, False]}, [0, 1]),
         ({"true": [4, 0], "predicted": [2, 3], "shared": [1, 0]}, [0.2, 0]),
-        ({"positive": [True, False]}, [np.nan, np.nan]),
+        ({"hits": [b"1", b"0"]}, [np.nan, np.nan]),
     ],
 )
 def test_how_good_an_outcome_is(columns: dict[str, list[Any]], good: list[float]) -> None:

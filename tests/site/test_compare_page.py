@@ -17,6 +17,7 @@ from bench.analysis.errors import ErrorAnalysis, ErrorKind
 from bench.core.bootstrap import average_over_seeds, difference_interval
 from bench.core.boxes import FloatArray
 from bench.records.collection import StoredResult, read_each
+from bench.records.outcomes import read_outcomes
 from bench.records.replicates import read_replicates
 from bench.records.result import Result
 from bench.scoring.detection_errors import ORACLES
@@ -116,3 +117,17 @@ def test_kinds_of_errors_and_pages_of_images_are_named(known: list[StoredResult]
     data = load(make_result_file(known[0], errors, "images/a.js"))
     assert data["errors"] == {"cost": None, "kinds": [["correct", 3, 0.75, [0.5, 0.9]]]}
     assert (data["pages"], data["split"]) == ("images/a.js", known[0].result.split)
+
+
+def test_an_image_that_is_ranked_counts_by_the_classes_it_shows() -> None:
+    (one,) = read_each(sorted(MEASURED.glob("voc07-cls-val.lse.*.json"))[:1])
+    images = load(make_result_file(one))["images"]
+    outcomes = read_outcomes(one.record)
+    assert outcomes is not None
+    table = outcomes.table.filter(outcomes.table["positive"])
+    for name, kind in (("image", "<u4"), ("label", "<u2")):
+        np.testing.assert_array_equal(np.frombuffer(b64decode(images[name]), kind), table[name].to_numpy())
+    values = unpack(images["value"])
+    assert values.min() > 0
+    assert values.max() == 1
+    assert images["measure"].startswith("Each class that the image shows counts with the precision")
