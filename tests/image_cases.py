@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 from record_cases import RECORD
 
@@ -19,6 +20,7 @@ from bench.gallery.image_card import Run, evaluate_images
 from bench.gallery.layers import make_map_cell, make_mask_cell
 from bench.gallery.split_images import RunImages, SplitImages, Where, describe_said, list_shown
 from bench.predictions.table import ResolvedPredictions
+from bench.records.collection import StoredResult
 from bench.records.result import Result
 
 EVIL = "<script>alert(1)</script>&\"'\u202e/../"
@@ -49,7 +51,8 @@ def make_run(truth: GroundTruth, name: str, hits: FloatArray, chosen: dict[str, 
     values = evaluate_images(outcomes, len(truth.ids))
     rows = range(len(truth.ids))
     fields = {"address": name, "method": name, "metrics": {"accuracy": float(hits.mean())}} | more
-    fields |= {"higher_is_better": {"accuracy": True}, "predictions_digest": {"points": "p"}, "protocol": "voc07-point"}
+    fields |= {"higher_is_better": {"accuracy": True}, "predictions_digest": {"points": "p"}}
+    fields |= {"protocol": "voc07-point", "family": "pointing"}
     said = {row: json.dumps(describe_said(run, row, values[row], list_shown(truth, row))) for row in rows}
     maps = {f"{row}-0": make_map_cell(np.eye(4) * row, *SIZE) for row in rows if chosen}
     masks = {f"{row}": make_mask_cell(np.eye(8, dtype=np.uint8), *SIZE) for row in rows if chosen}
@@ -74,3 +77,13 @@ def make_split(folder: Path, images: int = 6, photographs: int = 5) -> SplitImag
     )
     where = Where("toy", EVIL, "i", "{}")
     return SplitImages(where, cast("Dataset", dataset), truth, tuple(range(images)), runs)
+
+
+def store_results(split: SplitImages, folder: Path) -> list[StoredResult]:
+    """Store the results of a split's runs, with their outcomes."""
+    folder.mkdir()
+    stored = [StoredResult(run.result, folder / f"{number}.json") for number, run in enumerate(split.runs)]
+    for one, run in zip(stored, split.runs, strict=True):
+        table = run.run.outcomes.replace_schema_metadata({"classes": json.dumps(CLASSES)})
+        pq.write_table(table, one.record.with_suffix(".parquet"))
+    return stored

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from image_cases import EVIL, make_split
+from image_cases import EVIL, make_split, store_results
 from test_accessibility import OPTIONS
 
 from bench.site.build import write
@@ -24,10 +24,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> SplitPages:
 
 @pytest.fixture(scope="module")
 def root(pages: SplitPages, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site of no results but of images: their runs are not among its results."""
-    root = tmp_path_factory.mktemp("site") / "out"
-    write([], root, [pages])
-    return root
+    folder = tmp_path_factory.mktemp("site")
+    write(store_results(pages.split, folder / "records"), folder / "out", [pages])
+    return folder / "out"
 
 
 def name_shown(page: Any) -> str:
@@ -49,6 +48,33 @@ def test_the_arrows_walk_in_the_order_of_the_address(visit: Any, root: Path, pag
     assert page.url.endswith("#walk=objects")
     page.locator(".list").click()
     assert name_shown(page).endswith("most objects first")
+
+
+def test_the_arrows_walk_along_the_list_of_a_comparison_and_back_to_it(visit: Any, root: Path) -> None:
+    page = visit(root / "compare.html")
+    page.goto(f"{(root / 'compare.html').as_uri()}#a=late&b=elsewhere")
+    listed = page.locator("section", has=page.get_by_role("heading", name="B better than A"))
+    listed.locator("table a", has_text="0001").click()
+    page.locator(".place", has_text="2 of 3").wait_for()
+    page.keyboard.press("ArrowLeft")
+    for at, name in enumerate((EVIL, "0001", "0002")):  # of the hardest, 0001 is the first and this the third
+        page.locator(".place", has_text=f"{at + 1} of 3").wait_for()
+        assert name_shown(page) == name
+        assert page.locator(".cards li:visible").count() == 2
+        page.keyboard.press("ArrowRight")
+    assert not page.locator("[rel=next]").is_visible()
+    page.get_by_role("link", name="comparison").click()
+    listed.wait_for()
+    assert page.url.endswith("#a=late&b=elsewhere")
+
+
+@pytest.mark.parametrize("walk", ["constructor", "__proto__", "toString", "9.x.-1.1e0", "5.4", "", "%3Cscript%3E"])
+def test_a_walk_that_there_is_not_is_hardest_first(visit: Any, root: Path, pages: SplitPages, walk: str) -> None:
+    page = visit(root / str(pages.find_image(0)))
+    page.goto(f"{page.url}#walk={walk}&runs=constructor&back=javascript:alert(1)")
+    page.locator(".place", has_text="3 of 6").wait_for()
+    assert page.locator(".list").inner_text() == "hardest first"
+    assert page.locator(".cards li:visible").count() == 3
 
 
 def test_runs_are_drawn_and_the_address_says_which(visit: Any, root: Path, pages: SplitPages) -> None:

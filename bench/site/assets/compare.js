@@ -3,7 +3,7 @@
 {
   const LETTERS = "ABCDEF";
   const HINT = "Choose two runs of a leaderboard, or more: the first is compared with each of the others.";
-  const ROUNDING = 1e-12, SAME = 1e-4, LEVEL = 0.95, FEW = 10;
+  const ROUNDING = 1e-12, SAME = 1e-4, LEVEL = 0.95, FEW = 10, WALK = 200;
   const [picker, verdict, found] = ["#picker", "#verdict", "#comparison"].map((name) => document.querySelector(name));
 
   // Numbers, as bench/site/compare_page.py packs them, and bench/core/bootstrap.py treats them.
@@ -259,7 +259,7 @@
     const read = sides.map(readImages);
     const title = make("h2", { id: "images" }, "Images on which they differ most");
     if (!read.every(Boolean)) {
-      return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its protocol evaluates no image by itself.")];
+      return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its metric is of all images together and says nothing of one by itself, as MaxBoxAcc and PxAP.")];
     }
     const names = read.flat().every((run) => run.label) ? sides[0].first.images.classes : [];
     const select = make("select", { ariaLabel: "class" }, new Option("all", ""), ...names.map((name, at) => new Option(name, at)));
@@ -274,7 +274,8 @@
     show();
     const colours = [["true", "truth, dashed"], ["hit", "hit"], ["miss", "miss, dotted"], ["other", "other boxes"]];
     const key = make("p", { className: "key" }, ...colours.flatMap(([kind, name]) => [make("span", { className: kind }, name), " "]));
-    return [title, ...(split ? [key] : []), make("div", { className: "filters" }, ...(names.length ? [make("label", {}, "class ", select)] : []),
+    const { measure } = sides[0].first.images;
+    return [title, ...(measure ? [make("p", {}, measure)] : []), ...(split ? [key] : []), make("div", { className: "filters" }, ...(names.length ? [make("label", {}, "class ", select)] : []),
       ...(sides.length > 2 ? [make("label", {}, `${sides[0].letter} against `, against)] : [])), shown];
   }
 
@@ -296,8 +297,10 @@
   }
 
   function listSome(title, images, pair, split) {
+    const pictured = images.filter(({ place }) => place >= 0);
     const columns = ["image", ...pair.map(({ letter }) => letter), `${pair[0].letter} − ${pair[1].letter}`];
-    const row = (one) => [nameImage(one, pair, split), ...one.values.map(percent), signed(one.difference)];
+    const link = (one) => nameImage(one, pair, split, pictured);
+    const row = (one) => [link(one), ...one.values.map(percent), signed(one.difference)];
     const part = make("section", {}, make("h3", {}, title));
     const list = make("div"), drawn = make("div");
     const grow = (room, number, some, show) => {
@@ -305,16 +308,19 @@
       more.addEventListener("click", () => grow(room, 4 * number, some, show));
       room.replaceChildren(show(some.slice(0, number)), ...(some.length > number ? [more] : []));
     };
-    const pictured = images.filter(({ place }) => place >= 0);
     grow(list, FEW, images, (some) => makeTable(`${title}, per cent`, columns, some.map(row)));
-    if (pictured.length) grow(drawn, 3, pictured, (some) => make("div", {}, ...some.map((one) => drawPair(one, pair, split))));
+    if (pictured.length) grow(drawn, 3, pictured, (some) => make("div", {}, ...some.map((one) => drawPair(one, pair, split, link(one)))));
     part.append(drawn, list);
     return part;
   }
 
-  function nameImage({ image, place }, pair, split) {
+  // The page of an image leads along the list that it was found in, and back to this page.
+  function nameImage(one, pair, split, pictured) {
+    const { image, place } = one, at = pictured.indexOf(one);
     if (place < 0) return `image ${image + 1}`;
-    const link = make("a", { href: `${split.pages[place]}#runs=${pair.map(({ first }) => first.address).join(",")}` }, `image ${image + 1}`);
+    const walk = pictured.slice(at - (at % WALK), at - (at % WALK) + WALK).map((other) => other.image).join(".");
+    const kept = new URLSearchParams({ runs: pair.map(({ first }) => first.address).join(","), walk, back: location.hash.slice(1) });
+    const link = make("a", { href: `${split.pages[place]}#${kept}` }, `image ${image + 1}`);
     weakloc.load(split.images[place]).then(({ id }) => link.replaceChildren(id));
     return link;
   }
@@ -324,14 +330,14 @@
     return `${letter}: ${label}${seed}${runs.length > 1 ? `; mean of ${runs.length} seeds` : ""}: ${percent(value)}`;
   }
 
-  function drawPair(one, pair, split) {
+  function drawPair(one, pair, split, link) {
     const room = make("div", { className: "sides" });
     weakloc.load(split.images[one.place]).then((image) => room.append(
       make("figure", {}, make("figcaption", {}, "truth"), weakloc.drawTruth(image)),
       ...pair.map((side, at) => make("figure", {}, make("figcaption", {}, nameDrawn(side, one.values[at])),
         side.first.address in image.runs ? weakloc.drawSaid(image, side.first.address, nameSide(side)) : "Its predictions are not on this site.")),
     ));
-    return make("article", {}, make("h4", {}, nameImage(one, pair, split)), room);
+    return make("article", {}, make("h4", {}, link), room);
   }
 
   function showErrors(sides) {

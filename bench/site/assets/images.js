@@ -152,12 +152,19 @@
     all.querySelector("a").href = `#${rest.size ? rest : "walk=hardest"}`;
   }
 
+  // A walk is one of the split's by name, or rows that a comparison lists, in its order.
+  function findWalk(split, kept) {
+    const asked = kept.get("walk") ?? "";
+    if (Object.hasOwn(split.walks, asked)) return split.walks[asked];
+    const images = asked.split(".").map((row) => (row ? split.rows.indexOf(Number(row)) : -1)).filter((place) => place >= 0);
+    return { title: "comparison", page: `compare.html#${kept.get("back") ?? ""}`, images };
+  }
+
   // The order of a walk stands in the address, and is kept from image to image.
   async function showWalk() {
     const kept = getHash(), split = await weakloc.load(nav.dataset.split);
-    const image = Number(nav.dataset.image), asked = kept.get("walk");
-    const isWalk = Object.hasOwn(split.walks, asked) && split.walks[asked].images.includes(image);
-    const walk = split.walks[isWalk ? asked : nav.dataset.walk];
+    const image = Number(nav.dataset.image), asked = findWalk(split, kept);
+    const walk = asked.images.includes(image) ? asked : split.walks[nav.dataset.walk];
     const at = walk.images.indexOf(image), hash = `${kept}` && `#${kept}`;
     nav.querySelector(".place").textContent = `${at + 1} of ${walk.images.length}`;
     const list = nav.querySelector(".list");
@@ -170,26 +177,30 @@
     }
   }
 
-  async function openImage() {
+  let walked; // when the links are those of the address's walk
+
+  function showAddress() {
     showRuns();
-    await showWalk();
+    walked = showWalk();
+    return walked;
+  }
+
+  async function openImage() {
+    await showAddress();
     drawCards(await weakloc.load(nav.dataset.data));
   }
 
   if (nav) {
     openImage();
-    addEventListener("hashchange", () => {
-      showRuns();
-      showWalk();
-    });
-    document.addEventListener("keydown", (event) => {
+    addEventListener("hashchange", showAddress);
+    document.addEventListener("keydown", async (event) => {
       const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
       const other = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
       if (!rel || other || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-      const link = nav.querySelector(`[rel=${rel}]`);
-      if (link.hidden) return;
       event.preventDefault();
-      link.click();
+      await walked;
+      const link = nav.querySelector(`[rel=${rel}]`);
+      if (!link.hidden) link.click();
     });
   }
 }
