@@ -631,6 +631,7 @@ def table(
     track: str | None = None,
     protocol: Names = (),
     data: Folder | None = None,
+    trials: bool = False,
     data_root: Folder | None = None,
     runs: Folder | None = None,
     results: Folder | None = None,
@@ -644,6 +645,7 @@ def table(
         track: Only the results of this track.
         protocol: Only these protocols.
         data: Results on this dataset; default: each protocol's own.
+        trials: With trials of `tune`: results on another part of the split trained on.
         data_root: Root folder of the datasets.
         runs: Folder of the results; default: the environment variable BENCH_RUNS, or "runs".
         results: Folder of published results; default: BENCH_RESULTS, or those that came with weakloc.
@@ -659,6 +661,7 @@ def table(
             track=track,
             protocols=_split_names(protocol),
             data=_name_dataset(data),
+            trials=trials,
             places=_make_places(data_root, runs),
             measured=_find_measured(results),
             say=_make_progress(progress).say,

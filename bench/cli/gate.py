@@ -74,9 +74,9 @@ def gate(
     """Check results against their baselines; exit code 1 if one regressed.
 
     The latest results of the runs folder and the published ones, or those named, are compared with the baselines of the
-    same method, settings, protocol and images. A metric has regressed if it is worse by more than the tolerance and by
-    more than noise. A result without a baseline does not fail, unless there are no baselines at all; a
-    baseline that cannot be believed does.
+    same method, settings, protocol and images; trials of `tune` only if named. A metric has regressed if it is worse by
+    more than the tolerance and by more than noise. A result without a baseline does not fail, unless there are no
+    baselines at all; a baseline that cannot be believed does.
     """
     from bench.analysis import baselines
     from bench.analysis import gate as gates
@@ -205,13 +205,15 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
 
 
 def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) -> list[StoredResult]:
-    """Return the latest results, or those named. Raises RequestError if there are none."""
+    """Return the latest results without trials of `tune`, or those named. Raises RequestError if there are none."""
     from bench.analysis.baselines import select_latest
     from bench.records.collection import find_result, list_results, require_replicates
+    from bench.tables.trials import leave_out_trials
 
     if addresses:
         return [require_replicates(find_result(address, places, measured)) for address in addresses]
-    known = {stored.result.address: stored for stored in list_results(places, measured, with_replicates=True)}
+    every = leave_out_trials(list_results(places, measured, with_replicates=True))
+    known = {stored.result.address: stored for stored in every}
     if not known:
         raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
     return [known[result.address] for row in select_latest(known.values()) for result in row]

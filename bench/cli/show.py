@@ -202,10 +202,11 @@ def _list_submissions(places: Places, as_json: bool) -> None:
 def _list_tables(places: Places, measured: Path, as_json: bool) -> None:
     from bench.records.collection import list_results
     from bench.tables.leaderboards import count_numbers, match_tables
+    from bench.tables.trials import leave_out_trials
 
     tables = [
         cast(ReportedTableDocument, {"name": name, "summary": table.title, **count_numbers(table, found)})
-        for name, (table, found) in match_tables(list_results(places, measured)).items()
+        for name, (table, found) in match_tables(leave_out_trials(list_results(places, measured))).items()
     ]
     if as_json:
         emit({"tables": tables})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     shell_complete=options.make_completer("datasets"),
     help="Results on this dataset (default: each protocol's own); a paper's table shows them as not comparable.",
 )
+@click.option("--trials", is_flag=True, help="With trials of `tune`: results on another part of the split trained on.")
 @click.option("--costs", is_flag=True, help="Columns of a leaderboard: size, operations, memory and speed.")
 @options.format_
 @options.places
@@ -51,6 +52,7 @@ def table(
     name: str,
     protocols: tuple[str, ...],
     data: str | None,
+    trials: bool,
     costs: bool,
     format_: str,
     places: Places,
@@ -67,8 +69,8 @@ def table(
     """
     if costs and track is None and not is_leaderboard(name):
         raise RequestError("--costs is for leaderboards: a paper's table has no such columns.")
-    measured = results / MEASURED
-    tables = make_tables(name, track=track, protocols=protocols, data=data, places=places, measured=measured, say=say)
+    where: dict[str, Any] = {"places": places, "measured": results / MEASURED}
+    tables = make_tables(name, track=track, protocols=protocols, data=data, trials=trials, **where, say=say)
     if as_json:
         from bench.tables.render import describe_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.errors import RequestError, UnknownNameError
+from bench.errors import RequestError, UnknownNameError, format_count
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison, Side
@@ -35,12 +35,13 @@ def find_results(given: str | os.PathLike[str] | None = None) -> Path:
     return Path(given or os.environ.get("BENCH_RESULTS") or RESULTS)
 
 
-def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
-    """Return the results that can be ranked; the others are left out, with a warning.
+def list_rankable(places: Places, measured: Path, *, with_trials: bool = False) -> list[StoredResult]:
+    """Return the results that can be ranked, without trials of `tune`; the others are left out, with a warning.
 
     Those are records that cannot be believed, and those of protocols that are not known here.
     """
     from bench.records.collection import leave_out, list_results
+    from bench.tables.trials import is_trial
 
     known, names = list_results(places, measured, with_replicates=True), registry.protocols().keys()
     protocols = {
@@ -48,7 +49,7 @@ def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
     }
     reasons = {stored.record: _find_obstacle(stored.result, protocols) for stored in known}
     leave_out({record: f"{record}: {reason}" for record, reason in reasons.items() if reason})
-    return [stored for stored in known if not reasons[stored.record]]
+    return [one for one in known if not reasons[one.record] and (with_trials or not is_trial(one.result))]
 
 
 def _find_obstacle(result: Result, protocols: Mapping[str, BoundProtocol]) -> str:
@@ -90,7 +91,8 @@ def find_each(
     """
     from bench.tracks.track import read_track
 
-    known = [stored for stored in list_rankable(places, measured) if protocol in (None, stored.result.protocol)]
+    every = list_rankable(places, measured, with_trials=True)
+    known = [stored for stored in every if protocol in (None, stored.result.protocol)]
     if track is not None:
         includes = read_track(track).includes
         known = [stored for stored in known if includes(stored.result)]
@@ -118,7 +120,7 @@ def _find_sides(
     """Find the one pair of results, or of several seeds each, that two names stand for."""
     from bench.analysis.compare import list_differences
 
-    known = list_rankable(places, measured)
+    known = list_rankable(places, measured, with_trials=True)
     sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
     if len(pairs) == 1 and protocol is data is None:
@@ -143,9 +145,11 @@ def _list_sides(name: str, known: Sequence[StoredResult]) -> list[Side]:
     """List what a name stands for: one result, or each row of a leaderboard that a method has."""
     from bench.records.collection import choose_result
     from bench.tables.leaderboard import group_rows
+    from bench.tables.trials import leave_out_trials
 
     stored = {each.result.address: each for each in known}
-    rows = group_rows([each.result for each in known if name in (each.result.label, each.result.method)])
+    ranked = [each.result for each in leave_out_trials(known)]
+    rows = group_rows([result for result in ranked if name in (result.label, result.method)])
     if not rows:
         return [[choose_result(name, known)]]
     exact = [row for row in rows if row[0].label == name or row[0].variant == _find_default_variant(name)] or rows
@@ -177,13 +181,14 @@ def make_tables(
     track: str | None = None,
     protocols: Sequence[str] = (),
     data: str | None = None,
+    trials: bool = False,
     places: Places,
     measured: Path,
     say: Callable[[str], None],
 ) -> list[Table]:
     """Make the leaderboards of protocols, those of a track, or a paper's table. say: gets notes on missing results.
 
-    name: `LEADERBOARD`, a paper's table, or the one protocol or track to show.
+    name: `LEADERBOARD`, a paper's table, or the one protocol or track to show. trials: whether with those of `tune`.
 
     Raises RequestError, and UnknownNameError for a name.
     """
@@ -192,16 +197,16 @@ def make_tables(
     if track is None and name in list_tracks():
         track, name = name, LEADERBOARD
     if track is not None:
-        if data or name != LEADERBOARD:
-            raise RequestError("--track has leaderboards of its own data: give --protocol only.")
+        if data or trials or name != LEADERBOARD:
+            raise RequestError("--track has leaderboards of its own data and splits: give --protocol only.")
         return _make_track_leaderboards(track, protocols, places, measured, say)
     if name in registry.protocols():
         protocols, name = [*protocols, name], LEADERBOARD
     if name == LEADERBOARD:
-        return _make_leaderboards(protocols, data, places, measured, say)
+        return _make_leaderboards(protocols, data, places, measured, say, trials=trials)
     if protocols:
         raise RequestError("--protocol applies to the leaderboard only.")
-    return [_make_paper_table(name, data, places, measured)]
+    return [_make_paper_table(name, data, places, measured, trials=trials)]
 
 
 def _make_track_leaderboards(
@@ -210,13 +215,13 @@ def _make_track_leaderboards(
     from bench.tracks.leaderboards import make_leaderboards
     from bench.tracks.track import read_track
 
-    tables = make_leaderboards(read_track(name), list_rankable(places, measured), protocols)
+    tables = make_leaderboards(read_track(name), list_rankable(places, measured, with_trials=True), protocols)
     if not tables:
         say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
     return tables
 
 
-def _make_paper_table(name: str, data: str | None, places: Places, measured: Path) -> Table:
+def _make_paper_table(name: str, data: str | None, places: Places, measured: Path, *, trials: bool) -> Table:
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
     from bench.tracks.track import list_tracks
@@ -224,22 +229,33 @@ def _make_paper_table(name: str, data: str | None, places: Places, measured: Pat
     if name not in (tables := reported_tables()):
         names = [LEADERBOARD, *tables, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
-    known = list_rankable(places, measured)
+    known = list_rankable(places, measured, with_trials=trials)
     if data is not None:
         _require_dataset(data, [stored.result for stored in known])
     return paper_table(name, known, data)
 
 
 def _make_leaderboards(
-    protocols: Sequence[str], data: str | None, places: Places, measured: Path, say: Callable[[str], None]
+    protocols: Sequence[str],
+    data: str | None,
+    places: Places,
+    measured: Path,
+    say: Callable[[str], None],
+    *,
+    trials: bool,
 ) -> list[Table]:
     from bench.tables.leaderboards import board
+    from bench.tables.trials import leave_out_trials
 
-    known = list_rankable(places, measured)
+    every = list_rankable(places, measured, with_trials=True)
+    wanted = [one for one in every if not protocols or one.result.protocol in protocols]
+    known = wanted if trials else leave_out_trials(wanted)
+    if len(known) < len(wanted):
+        say(f"Not shown: {format_count(len(wanted) - len(known), 'trial')} of tune (--trials shows them).")
     results = [stored.result for stored in known]
     if data is not None:
-        _require_dataset(data, results)
-    if not results:
+        _require_dataset(data, [stored.result for stored in every])
+    if not every:
         say(f"No results in {places.runs / 'results'} or {measured}.")
     tables = []
     for protocol in protocols or dict.fromkeys(result.protocol for result in results):

@@ -60,6 +60,38 @@ def test_several_methods_are_one_document_and_a_dry_run_writes_nothing(here: Her
     assert path.read_text() == TUNABLE
 
 
+def test_trials_are_in_no_table_and_no_gate_unless_asked_for(here: Here, tmp_path: Path) -> None:
+    write_tunable(tmp_path)
+    asked = ("--method", "cam,gradient", "--by", "boxes", "--trials", "1", "--dry-run", "--json")
+    searches = here("tune", *ASK, *asked).json()["searches"]
+    (own,) = here("run", "--track", "tunable.toml", "--method", "center", "--device", "cpu", "--json").json()["results"]
+    trials = {trial["result"] for search in searches for trial in search["trials"]}
+    assert len(trials) == 2
+
+    def list_shown(*asked: str) -> set[str]:
+        tables = here("table", *asked, "--json").json()["tables"]
+        return {address for table in tables for row in table["rows"] for address in row["more"]["results"].split()}
+
+    assert list_shown("--data", "shapes") == {own["address"]}
+    assert list_shown("--data", "shapes", "--trials") == {own["address"], *trials}
+    answer = here("table", "voc07-corloc", "--data", "shapes")
+    assert "Not shown: 1 trial of tune (--trials shows them)." in answer.err
+    assert "cam" not in answer.out
+    assert "not comparable: gradient" not in here("table", "spn-2", "--data", "shapes").out
+    assert "not comparable: gradient" in here("table", "spn-2", "--data", "shapes", "--trials").out
+    assert f"{own['address']}" in (runs := here("list", "runs").out)
+    assert all(address in runs for address in trials)
+    here("gate", "--accept", "these")
+    gated = here("gate", "--json").json()["checks"]
+    assert {check["address"] for check in gated} == {own["address"]}
+    (trial,) = here("gate", searches[0]["trials"][0]["result"], "--json").json()["checks"]
+    assert trial["status"] == "no baseline"
+    here("report", "--out", "site")
+    pages = {path.stem for path in (tmp_path / "site" / "run").iterdir()}
+    assert own["address"] in pages
+    assert pages.isdisjoint(trials)
+
+
 def test_all_is_all_that_can_be_tuned(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tunable(tmp_path)
     monkeypatch.setattr("bench.tracks.tune.run_trials", lambda plan, count, **_: iter([Trial(0, plan.draw(0))]))

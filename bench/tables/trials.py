@@ -1,0 +1,24 @@
+"""Trials of `tune`, told from other results by their splits: a record does not say that it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bench.data.dataset import PART
+
+if TYPE_CHECKING:
+    from bench.records.collection import StoredResult
+    from bench.records.result import Result
+
+
+def is_trial(result: Result) -> bool:
+    """Return whether a result was trained on a part of a split and evaluated on another part of it."""
+    trained, evaluated = PART.fullmatch(result.train_split or ""), PART.fullmatch(result.split)
+    are_of_one = trained is not None and evaluated is not None and trained["split"] == evaluated["split"]
+    return are_of_one and result.train_split != result.split
+
+
+def leave_out_trials(known: Iterable[StoredResult]) -> list[StoredResult]:
+    """Return the results that are no trials."""
+    return [stored for stored in known if not is_trial(stored.result)]
