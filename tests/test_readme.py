@@ -41,7 +41,12 @@ def test_the_two_commands_stand_under_their_marks_in_one_line_each() -> None:
 def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, broken: str, code: int
 ) -> None:
-    fakes = {"tests/slurm/cluster.sh": 'echo "cluster $1 ${SLURM_CONF:-}" >> log'}
+    fakes = {
+        "tests/slurm/cluster.sh": 'echo "cluster $1 ${SLURM_CONF:-}" >> log',
+        "tests/slurm/test_many.py": "pytestmark = pytest.mark.slow",
+        "tests/test_some.py": "@pytest.mark.slow",
+        "tests/test_others.py": "",
+    }
     for tool in ("pip", "ruff", "mypy", "mkdocs", "python"):
         fakes[f".venv/bin/{tool}"] = f'echo "{tool} $*" >> log' + ("; exit 1" if tool == broken else "")
     for program in ("pdflatex", "chromium", "pg_ctlcluster"):  # so that nothing is installed
@@ -74,9 +79,12 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
         "python -m",
     ]
     if not code:
-        assert words == [*steps, "cluster down"]
+        assert sorted(words) == sorted([*steps, "cluster down"])  # types are checked beside others
+        assert [word for word in words if word != "mypy"] == [step for step in steps if step != "mypy"] + [
+            "cluster down"
+        ]
         assert [line for line in log if line.startswith("python")] == [
-            "python -m pytest -q -m slow --durations=20 --ignore=tests/slurm",
+            "python -m pytest -q -m slow --durations=20 tests/test_some.py",
             "python -m pytest -q -m slow -n 0 --durations=20 tests/slurm",
         ]
     assert "\ntwo\n" not in done.stdout
