@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -10,6 +11,12 @@ from bench.tables.model import Cell, Table
 
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 """What is wider than the text becomes as wide as that."""
+
+_LINE = 60
+"""Characters of a cell in a line: a whole table is set smaller by its longest one."""
+
+_PIECES = re.compile(r"\S{1,24}$|\S{1,24}[-/_=,:.+]|\S{1,24}")
+"""Of a word, between which a line may end: short ones are whole."""
 
 _ESCAPES = str.maketrans(
     {
@@ -37,7 +44,7 @@ def latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(table.title)}}}",
+        rf"\caption{{{_escape_breakable(table.title)}}}",
         rf"{_FIT}\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         *_heads(table.heads),
@@ -47,14 +54,19 @@ def latex(table: Table) -> str:
         lines += [r"\midrule", *([rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(group)}}}}} \\"] if group else [])]
         lines += [_row(map(_cell, row)) for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [rf"\par\footnotesize {_mark(mark)} {escape(note)}" for mark, note in table.notes.items()]
-    lines += [rf"\par\footnotesize {escape(remark)}" for remark in table.remarks]
+    lines += [rf"\par\footnotesize {_mark(mark)} {_escape_breakable(note)}" for mark, note in table.notes.items()]
+    lines += [rf"\par\footnotesize {_escape_breakable(remark)}" for remark in table.remarks]
     return "\n".join([*lines, r"\end{table}"])
 
 
 def escape(words: str) -> str:
     r"""Words in which nothing is a command or cannot be printed: `a_b` becomes `a\_b`."""
     return "".join(filter(str.isprintable, " ".join(words.split()))).translate(_ESCAPES)
+
+
+def _escape_breakable(words: str) -> str:
+    r"""Escape words, of which long ones may go on in the next line: `a_long_path/` `\allowbreak{}` `to_a_file`."""
+    return " ".join(r"\allowbreak{}".join(map(escape, _PIECES.findall(word))) for word in words.split())
 
 
 def _heads(heads: tuple[str, ...]) -> Iterator[str]:
@@ -75,9 +87,12 @@ def _row(cells: Iterator[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    words = re.sub(r"^-(?=\d)", "$-$", escape(cell.text))
-    marks = "".join(map(_mark, cell.marks))
-    return (rf"\textbf{{{words}}}" if cell.best else words) + marks
+    lines = [re.sub(r"^-(?=\d)", "$-$", escape(line)) for line in textwrap.wrap(cell.text, _LINE)] or [""]
+    lines = [rf"\textbf{{{line}}}" if cell.best else line for line in lines]
+    lines[-1] += "".join(map(_mark, cell.marks))
+    if len(lines) == 1:
+        return lines[0]
+    return r"\begin{tabular}[t]{@{}l@{}}" + r" \\ \quad ".join(lines) + r"\end{tabular}"
 
 
 def _mark(mark: str) -> str:

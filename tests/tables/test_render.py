@@ -71,6 +71,23 @@ ODD = Table(
 )
 """Everything that some format takes for markup."""
 
+_LONG_NAMES = (
+    "measured: melm:l2+arl [background=true, box_threshold=0.25, epochs=24, map_alignment=resize], 3 seeds",
+    "m" * 150,
+    "a/path/to/" * 15,
+    "a_b&" * 50,
+)
+LONG = Table(
+    f"on {'split' * 40}",
+    ("method", "CorLoc", "mAP"),
+    tuple(
+        (Cell(name, name, ("a",)), Cell(0.5, "50.0 [49.0, 51.0] ± 0.3 (3)"), Cell(-0.1, name)) for name in _LONG_NAMES
+    ),
+    {"a": " ".join(_LONG_NAMES)},
+    _LONG_NAMES,
+)
+"""Names and notes longer than a line, with and without places to break them."""
+
 
 class _Reader(HTMLParser):
     """Rows of texts of an HTML table; what spans columns stands in the first of them. strong: texts that are so."""
@@ -174,11 +191,29 @@ def test_latex_escapes_what_latex_reads() -> None:
     assert r"\cmidrule(lr){2-3}" in body
 
 
+def test_latex_breaks_long_names_so_that_a_table_is_not_set_very_small() -> None:
+    *_, body = latex(LONG).split("\\midrule\n")
+    for name, row in zip(_LONG_NAMES, body.splitlines(), strict=False):
+        first, _, _ = row.partition("\\end{tabular}")
+        lines = first.removeprefix("\\begin{tabular}[t]{@{}l@{}}").split(r" \\ \quad ")
+        assert len(lines) > 1
+        assert "".join("".join(lines).split()) == "".join(escape(name).split()) + r"\textsuperscript{a}"
+    letters = "m" * 60
+    assert rf"{letters} \\ \quad {letters} \\ \quad {letters[:30]}\textsuperscript" in body
+
+
+def test_latex_breaks_words_of_notes_only_where_they_are_long() -> None:
+    table = Table("melm-2 on a-b_c", ("method",), (), {}, ("m" * 30, "training/of/a/long/path/to/weights.npz"))
+    assert r"\caption{melm-2 on a-b\_c}" in latex(table)
+    assert rf"{'m' * 24}\allowbreak{{}}{'m' * 6}" in latex(table)
+    assert r"training/of/a/long/path/\allowbreak{}to/weights.npz" in latex(table)
+
+
 @pytest.mark.slow
 def test_latex_compiles(tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex: apt-get install texlive-latex-recommended")
-    tables = [ODD, *(beside(name, []) for name in reported_tables()), *(make() for make in TABLES.values())]
+    tables = [ODD, LONG, *(beside(name, []) for name in reported_tables()), *(make() for make in TABLES.values())]
     body = "\n\n".join(map(latex, tables))
     (tmp_path / "page.tex").write_text(
         "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,graphicx}\n\\extrafloats{99}\n"
