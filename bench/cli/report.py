@@ -17,6 +17,7 @@ from bench.errors import BenchError, format_count
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
+    from bench.analysis.curves import Curve
     from bench.analysis.errors import ErrorAnalysis
     from bench.core.files import Places
     from bench.records.collection import StoredResult
@@ -33,6 +34,9 @@ _EVERY_S = 2.0
     "--images", type=click.IntRange(min=1), help="Pages of images: this many of each run made here, the worst and best."
 )
 @click.option("--errors", is_flag=True, help="Show what kinds of errors the runs made here have.")
+@click.option(
+    "--curves", is_flag=True, help="Draw the runs made here against the IoU threshold, tolerance or map threshold."
+)
 @click.option("--watch", is_flag=True, help="Rebuild as runs finish, with the curves of trainings, until Ctrl-C.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the first page in the browser.")
 @options.places
@@ -44,6 +48,7 @@ def report(
     out: Path,
     images: int | None,
     errors: bool,
+    curves: bool,
     watch: bool,
     in_browser: bool,
     places: Places,
@@ -65,7 +70,9 @@ def report(
     def build() -> None:
         known, running = list_rankable(places, results / MEASURED), list_running(places) if watch else []
         pages = _collect_images(known, places, images) if images else []
-        written = write(known, out, pages, dict(_analyse_errors(known, places)) if errors else {}, running)
+        analysed = dict(_analyse_errors(known, places)) if errors else {}
+        drawn = dict(_evaluate_curves(known, places)) if curves else {}
+        written = write(known, out, pages, analysed, running, drawn)
         if as_json:
             document: WrittenDocument = {"written": [str(path) for path in written]}
             emit(document)
@@ -124,6 +131,22 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
                 yield one.result.address, recall_errors(one, places)
             except BenchError as error:
                 say(f"note: no errors of result {one.result.address}: {error}")
+            step()
+
+
+def _evaluate_curves(known: list[StoredResult], places: Places) -> Iterator[tuple[str, Curve]]:
+    """Yield the address and the curve of each result that has one and whose predictions are here."""
+    from bench.cli.progress import make_reporter
+    from bench.verbs.curves import can_draw, recall_curve
+
+    here = [one for one in known if can_draw(one, places)]
+    with make_reporter().task("curves", len(here), unit="results") as step:
+        for one in here:
+            try:
+                if curve := recall_curve(one, places):
+                    yield one.result.address, curve
+            except BenchError as error:
+                say(f"note: no curve of result {one.result.address}: {error}")
             step()
 
 

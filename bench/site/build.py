@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bench.analysis.curves import Curve
 from bench.analysis.errors import ErrorAnalysis
 from bench.records.collection import StoredResult
 from bench.records.running import RunningTraining
@@ -35,6 +36,7 @@ from bench.site.paths import (
 from bench.site.strip import make_strip
 
 NO_ERRORS: Mapping[str, ErrorAnalysis] = MappingProxyType({})
+NO_CURVES: Mapping[str, Curve] = MappingProxyType({})
 
 
 def write(
@@ -43,23 +45,25 @@ def write(
     pages: Sequence[SplitPages] = (),
     errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
     running: Sequence[RunningTraining] = (),
+    curves: Mapping[str, Curve] = NO_CURVES,
 ) -> list[Path]:
     """Write the site of these results to a folder, replacing an earlier site, and return the written files.
 
-    pages: those of images, by split; errors: a result's kinds of errors, by address; running: trainings in progress.
-    Raises RequestError if the folder holds anything but a site.
+    pages: those of images, by split; errors, curves: of results, by address; running: trainings in progress. Raises
+    RequestError if the folder holds anything but a site.
     """
     earlier = read_earlier(out)
-    return write_folder(out, list_files(gather(known, pages, errors, running, earlier)), earlier)
+    return write_folder(out, list_files(gather(known, pages, errors, running, curves, earlier)), earlier)
 
 
 def make_pages(
     known: Sequence[StoredResult],
     pages: Sequence[SplitPages] = (),
     errors: Mapping[str, ErrorAnalysis] = NO_ERRORS,
+    curves: Mapping[str, Curve] = NO_CURVES,
 ) -> dict[str, str]:
     """Make every file of text: the index, and a page for each protocol, method, paper's table and result."""
-    files = list_files(gather(known, pages, errors, (), Earlier(Path())))
+    files = list_files(gather(known, pages, errors, (), curves, Earlier(Path())))
     return {file.path: made for file in files if isinstance(made := file.make(), str)}
 
 
@@ -90,9 +94,10 @@ def _list_protocols(material: Material) -> Iterator[SiteFile]:
     for name in material.protocols:
         own = [result for result in material.results if result.protocol == name]
         errors = [str(asdict(material.errors[one.address])) for one in own if one.address in material.errors]
+        curves = [str(material.curves.get(one.address)) for one in own]
         yield SiteFile(
             protocol_page(name),
-            [material.depend_on(own), errors, images.list_first(material.pages, name)],
+            [material.depend_on(own), errors, curves, images.list_first(material.pages, name)],
             partial(make, name),
         )
 
@@ -118,12 +123,13 @@ def _list_methods(material: Material) -> Iterator[SiteFile]:
 
 def _list_runs(material: Material) -> Iterator[SiteFile]:
     def make(one: StoredResult, chosen: Any) -> str:
-        return material.render("run.html", UP, chosen=chosen, **run.make_values(one))
+        return material.render("run.html", UP, chosen=chosen, **run.make_values(one, material))
 
     for one in material.known:
         address = one.result.address
         chosen = images.list_chosen(material.pages, one.result)
-        yield SiteFile(run_page(address), [material.depend_on([one.result]), chosen], partial(make, one, chosen))
+        curve = str(material.curves.get(address))
+        yield SiteFile(run_page(address), [material.depend_on([one.result]), chosen, curve], partial(make, one, chosen))
 
 
 def _list_compared(material: Material) -> Iterator[SiteFile]:

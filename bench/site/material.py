@@ -16,6 +16,7 @@ import jinja2
 import numpy as np
 
 from bench import registry
+from bench.analysis.curves import Curve
 from bench.analysis.errors import ErrorAnalysis
 from bench.core.files import digest, file_digest, list_files
 from bench.data.datasets import list_datasets
@@ -41,8 +42,9 @@ HERE = Path(__file__).parent
 class Material:
     """Results, oldest first, with their leaderboards, and what else is made of them when a page first needs it.
 
-    digests: of each result with the files beside its record, and errors: its kinds of errors; by address. pages: those
-    of images, by split. running: trainings in progress. papers: their tables, by name. earlier: the site before.
+    digests: of each result with the files beside its record, errors: its kinds of errors, curves: metrics against a
+    threshold; by address. pages: those of images, by split. running: trainings in progress. papers: their tables, by
+    name. earlier: the site before.
     """
 
     known: Sequence[StoredResult]
@@ -52,6 +54,7 @@ class Material:
     pages: Sequence[SplitPages]
     errors: Mapping[str, ErrorAnalysis]
     running: Sequence[RunningTraining]
+    curves: Mapping[str, Curve]
     papers: Mapping[str, ReportedTable]
     earlier: Earlier
 
@@ -150,13 +153,14 @@ def gather(
     pages: Sequence[SplitPages],
     errors: Mapping[str, ErrorAnalysis],
     running: Sequence[RunningTraining],
+    curves: Mapping[str, Curve],
     earlier: Earlier,
 ) -> Material:
     """Gather what a site is made of; the leaderboards of the same results come from the earlier site."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     digests = {one.result.address: _digest_result(one) for one in known}
     tables = recall_boards(known, digests, earlier), recall_tracks(known, digests, earlier)
-    material = Material(known, digests, *tables, pages, errors, running, load_tables(), earlier)
+    material = Material(known, digests, *tables, pages, errors, running, curves, load_tables(), earlier)
     _ = material.counts, material.reported  # so that the next site knows them, even if this one needs none
     return material
 

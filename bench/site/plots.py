@@ -189,18 +189,27 @@ def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, Er
 
 
 def plot_lines(
-    title: str, lines: Mapping[str, Points], x: str, y: str, *, unit: bool = False, small: bool = False
+    title: str,
+    lines: Mapping[str, Points],
+    x: str,
+    y: str,
+    *,
+    unit: bool = False,
+    small: bool = False,
+    mark: float | None = None,
 ) -> Plot:
-    """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many."""
+    """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many. mark: an x to point out."""
     series = [
         {"name": name, "points": np.round(np.array(points, dtype=float), 4).tolist()}
         for name, points in lines.items()
         if points
     ]
-    ends = ", ".join(f"{one['name']} ends at {one['points'][-1][1]:.3g}" for one in series)
-    return Plot(
-        "lines", title, f"{y} over {x}: {ends}", {"series": series, "x": x, "y": y, "unit": unit, "small": small}
-    )
+    said = [f"{one['name']} ends at {one['points'][-1][1]:.3g}" for one in series]
+    if mark is not None:
+        at = {name: dict(points).get(mark) for name, points in lines.items()}
+        said = [f"{name} has {value:.3g} at {mark:g}" for name, value in at.items() if value is not None]
+    data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "mark": mark}
+    return Plot("lines", title, f"{y} over {x}: {', '.join(said)}", data)
 
 
 def plot_trend(trend: Trend, verdicts: Sequence[str]) -> Plot:

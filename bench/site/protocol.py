@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.analysis.errors import ErrorAnalysis
+from bench.site.curves import draw_curves
 from bench.site.downloads import list_downloads
 from bench.site.images import list_first
 from bench.site.parts import UP, Board, list_runs, make_text_table, markup
@@ -33,6 +34,7 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
             (
                 markup(board.table),
                 _draw_board(board, material.errors),
+                draw_curves(board, material.curves),
                 list_downloads(partial(board_file, name, board.dataset), UP),
             )
             for board in boards

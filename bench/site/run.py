@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -12,12 +12,16 @@ from bench.gallery.curves import read_curves
 from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.result import SYNTHETIC, Result
 from bench.records.training_log import read_training_log
+from bench.site.curves import draw_curve
 from bench.site.parts import flatten, make_text_table, markup
 from bench.site.paths import method_page, protocol_page
 from bench.site.plots import Plot, compute_envelope, plot_lines, plot_numbers
 from bench.tables.caveats import CAVEATS, list_caveats
 from bench.tables.numbers import bounds, percent, with_interval
 from bench.tracks.command import make_command
+
+if TYPE_CHECKING:
+    from bench.site.material import Material
 
 APART = (
     "metrics",
@@ -33,7 +37,7 @@ APART = (
 """Fields of a record that have tables of their own, stand beside their metric, or repeat the settings."""
 
 
-def make_values(one: StoredResult) -> dict[str, Any]:
+def make_values(one: StoredResult, material: Material) -> dict[str, Any]:
     """Return the template's values. Raises BadFileError for a damaged file beside the record."""
     result = one.result
     record = result.model_dump(mode="json", by_alias=True)
@@ -50,6 +54,7 @@ def make_values(one: StoredResult) -> dict[str, Any]:
         "protocol": protocol_page(result.protocol),
         "metrics": markup(make_text_table("Metrics, per cent", ("metric", "value"), metrics)),
         "classes": [_tabulate_classes(result, name) for name in result.per_class],
+        "curve": draw_curve(result, material.curves.get(result.address), is_run=result.method in material.listed),
         "curves": _draw_curves(one),
         "training": draw_losses(one),
         "command": make_command(result),

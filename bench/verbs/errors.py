@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.core.progress import SILENT, Progress
+from bench.verbs.cached import recall
 from bench.verbs.results import find_each
 
 if TYPE_CHECKING:
@@ -66,19 +66,10 @@ def analyse_stored(
 
 def recall_errors(stored: StoredResult, places: Places) -> ErrorAnalysis:
     """Analyse one stored result, or recall what an earlier call left in the cache. Raises as `analyse_stored`."""
-    from pydantic import TypeAdapter, ValidationError
-
     from bench.analysis.errors import ErrorAnalysis, digest_analysis
-    from bench.core.files import atomic_file
 
-    adapter = TypeAdapter(ErrorAnalysis)
     path = places.cache / "errors" / f"{digest_analysis(stored.result)}.json"
-    with suppress(OSError, ValidationError):
-        return adapter.validate_json(path.read_bytes())
-    found = analyse_stored(stored, places).analysis
-    with suppress(OSError), atomic_file(path) as part:
-        part.write_bytes(adapter.dump_json(found))
-    return found
+    return recall(path, ErrorAnalysis, lambda: analyse_stored(stored, places).analysis)
 
 
 def analyse_file(

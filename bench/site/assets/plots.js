@@ -117,23 +117,26 @@ function costs(data, width) {
 const SERIES = ["var(--c0)", "var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)"];
 
 function lines(data, width) {
+  const many = data.series.length > 1, named = data.series.slice(0, SERIES.length);
   const points = data.series.flatMap(({ name, points }) => points.map(([x, y]) => ({ name, x, y })));
-  const colour = new Map(data.series.map(({ name }, at) => [name, SERIES[at % SERIES.length]]));
-  const many = data.series.length > 1;
-  return Plot.plot({
-    width: Math.min(width, data.small ? 260 : 560), height: data.small ? 130 : 240, marginTop: 12, marginBottom: 34,
-    marginLeft: 40, marginRight: many ? 110 : 16,
+  const colour = new Map(named.map(({ name }, at) => [name, SERIES[at]]));
+  const isNamed = (p) => colour.has(p.name), parts = [points.filter((p) => !isNamed(p)), points.filter(isNamed)];
+  const drawn = Plot.plot({
+    width: Math.min(width, data.small ? 260 : 560), height: data.small ? 142 : 252, marginTop: 24, marginBottom: 34,
+    marginLeft: 40, marginRight: 16,
     x: { label: data.x, domain: data.unit ? [0, 1] : undefined, ticks: data.small ? 3 : 6, labelAnchor: "center" },
     y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: true, ticks: data.small ? 3 : 5, grid: true },
     marks: [
-      Plot.line(points, { x: "x", y: "y", z: "name", stroke: (p) => colour.get(p.name), strokeWidth: 1.8 }),
+      data.mark === null ? null : Plot.ruleX([data.mark], { stroke: "var(--soft)", strokeDasharray: "3,3" }),
+      ...parts.map((some) => Plot.line(some, {
+        x: "x", y: "y", z: "name", stroke: (p) => colour.get(p.name) ?? "var(--line)", strokeWidth: 1.8,
+      })),
       Plot.dot(points, { x: "x", y: "y", r: 6, fill: "transparent", title: (p) => `${whole(p.name)}\n${p.x}: ${p.y}`, tip: !data.small }),
-      many ? Plot.text(data.series, {
-        x: (s) => s.points[s.points.length - 1][0], y: (s) => s.points[s.points.length - 1][1],
-        text: (s) => shorten(s.name), fill: (s) => colour.get(s.name), textAnchor: "start", dx: 6,
-      }) : null,
     ],
   });
+  if (many) drawn.key = named.map(({ name }) => ["━", colour.get(name), shorten(name)]);
+  if (data.series.length > named.length) drawn.key.push(["━", "var(--line)", "others"]);
+  return drawn;
 }
 
 function trend(data, width) {

@@ -1,0 +1,121 @@
+"""The curve behind a result: its metrics against a number among its conventions, with all others as recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import registry
+from bench.core.bootstrap import class_mean
+from bench.core.boxes import FloatArray
+from bench.core.files import digest, file_digest
+from bench.data.ground_truth import GroundTruth
+from bench.predictions.table import ResolvedPredictions
+from bench.records.outcomes import Outcomes
+from bench.records.result import Result
+from bench.scoring.protocol import Family
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A number among conventions that metrics are drawn against.
+
+    values: those that are tried. of_outcomes: whether it changes what is made of outcomes, not the outcomes themselves.
+    """
+
+    name: str
+    label: str
+    values: tuple[float, ...]
+    of_outcomes: bool = False
+
+
+SWITCHES = (
+    Switch("iou_threshold", "IoU threshold", tuple(step / 20 for step in range(1, 20))),
+    Switch("tolerance", "tolerance in pixels", (1.0, *(5.0 * step for step in range(1, 13)))),
+    Switch("fixed_threshold", "map threshold", tuple(step / 50 for step in range(50)), of_outcomes=True),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Metrics against a switch.
+
+    own: the recorded value of the switch, one of `values`. metrics: by name, the primary first, one for each of
+    `values`, None where it is undefined.
+    """
+
+    label: str
+    own: float
+    values: tuple[float, ...]
+    metrics: Mapping[str, tuple[float | None, ...]]
+
+    @property
+    def moved(self) -> list[str]:
+        """The metrics that the switch moves, the primary first."""
+        return [name for name, line in self.metrics.items() if len({*line}) > 1]
+
+
+def find_switch(result: Result) -> Switch | None:
+    """Return the switch that a result's metrics are drawn against, if its family has one."""
+    return next((one for one in SWITCHES if one.name in result.conventions), None)
+
+
+def digest_curve(result: Result) -> str:
+    """Compute the digest of what a stored result's curve depends on: its predictions, its protocol and the code."""
+    return digest([result.address, result.predictions_digest, _digest_code()])
+
+
+@cache
+def _digest_code() -> str:
+    modules = ("bench/core/bootstrap", "bench/core/boxes", "bench/scoring/average_precision")
+    families = sorted((registry.ROOT / "protocols" / "scoring").glob("*.py"))
+    sources = [Path(__file__), *(registry.ROOT / f"{name}.py" for name in modules), *families]
+    return digest([*map(file_digest, sources)])
+
+
+def evaluate_predictions(
+    result: Result, switch: Switch, truth: GroundTruth, found: Mapping[str, ResolvedPredictions]
+) -> Curve:
+    """Evaluate the predictions of a stored result at each value of a switch, as its family scores them."""
+    family = registry.family(result.family)
+
+    def evaluate(conventions: Any) -> Mapping[str, FloatArray]:
+        scored = family.score(truth, found, conventions)
+        if scored.whole is not None:
+            return {name: values[None] for name, values in scored.whole.items()}
+        return family.summarise(scored.outcomes, scored.classes or truth.classes, conventions, _count_once(result))
+
+    return _evaluate(result, switch, family, evaluate)
+
+
+def evaluate_outcomes(result: Result, switch: Switch, outcomes: Outcomes) -> Curve:
+    """Evaluate the stored outcomes of a result at each value of a switch that changes only what is made of them."""
+    family = registry.family(result.family)
+    summarise = partial(family.summarise, outcomes.table, outcomes.classes, weights=_count_once(result))
+    return _evaluate(result, switch, family, summarise)
+
+
+def _evaluate(
+    result: Result, switch: Switch, family: Family, evaluate: Callable[[Any], Mapping[str, FloatArray]]
+) -> Curve:
+    conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
+    own = float(getattr(conventions, switch.name))
+    values = tuple(sorted({*switch.values, own}))
+    evaluated = [evaluate(conventions.model_copy(update={switch.name: value})) for value in values]
+    lines = {name: tuple(_finite(class_mean(one[name])) for one in evaluated) for name in result.metrics}
+    return Curve(switch.label, own, values, lines)
+
+
+def _count_once(result: Result) -> FloatArray:
+    """Return the weights (1, N) that count each image once."""
+    return np.ones((1, result.images))
+
+
+def _finite(values: FloatArray) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None
