@@ -56,7 +56,8 @@ def make_run(truth: GroundTruth, name: str, hits: FloatArray, chosen: dict[str, 
     said = {row: json.dumps(describe_said(run, row, values[row], list_shown(truth, row))) for row in rows}
     maps = {f"{row}-0": make_map_cell(np.eye(4) * row, *SIZE) for row in rows if chosen}
     masks = {f"{row}": make_mask_cell(np.eye(8, dtype=np.uint8), *SIZE) for row in rows if chosen}
-    return RunImages(Result(**{**RECORD, **fields}), run, values, chosen, said, masks, maps)
+    state = json.dumps([fields, said, hits.tolist(), chosen])
+    return RunImages(Result(**{**RECORD, **fields}), values, chosen, masks, maps, state, lambda: said)
 
 
 def make_split(folder: Path, images: int = 6, photographs: int = 5) -> SplitImages:
@@ -84,6 +85,12 @@ def store_results(split: SplitImages, folder: Path) -> list[StoredResult]:
     folder.mkdir()
     stored = [StoredResult(run.result, folder / f"{number}.json") for number, run in enumerate(split.runs)]
     for one, run in zip(stored, split.runs, strict=True):
-        table = run.run.outcomes.replace_schema_metadata({"classes": json.dumps(CLASSES)})
+        hits = [(row, *pair) for row in split.rows for pair in json.loads(run.said[row])["hits"].items()]
+        columns = {
+            "image": np.array([row for row, _, _ in hits], np.int32),
+            "label": np.array([split.shown[row][int(place)] for row, place, _ in hits], np.int32),
+            "hit": [hit for _, _, hit in hits],
+        }
+        table = pa.table(columns).replace_schema_metadata({"classes": json.dumps(split.truth.classes)})
         pq.write_table(table, one.record.with_suffix(".parquet"))
     return stored

@@ -9,7 +9,9 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -78,20 +80,30 @@ def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
 
 
 class Cells(Mapping[str, Cell]):
-    """Cells by name, which stay compressed until they are asked for: those of hundreds of runs fit into memory."""
+    """Cells of a file of the cache by name; it is read when one is asked for.
 
-    def __init__(self, table: pa.Table) -> None:
-        self._packed = {row["name"]: row for row in table.to_pylist()}
+    They stay compressed until then: those of hundreds of runs fit into memory.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
+        self._path, self._names = path, dict.fromkeys(names)
+
+    @cached_property
+    def _packed(self) -> dict[str, Any]:
+        return {row["name"]: row for row in pq.ParquetFile(self._path).read(use_threads=False).to_pylist()}
 
     def __getitem__(self, name: str) -> Cell:
         row = self._packed[name]
         return np.frombuffer(zlib.decompress(row["content"]), np.uint8).reshape(row["height"], row["width"])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._packed)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._names)
 
 
 def keep_cells(
@@ -101,12 +113,13 @@ def keep_cells(
 
     A damaged file is made again.
     """
-    found = _read_cells(path, rows)
-    if found is None:
-        found = _pack(make(rows)).replace_schema_metadata({_ROWS: json.dumps([*rows])})
+    names = _read_names(path, rows)
+    if names is None:
+        packed = _pack(make(rows)).replace_schema_metadata({_ROWS: json.dumps([*rows])})
+        names = packed["name"].to_pylist()
         with atomic_file(path) as part:
-            pq.write_table(found, part, compression="none")
-    return Cells(found)
+            pq.write_table(packed, part, compression="none")
+    return Cells(path, names)
 
 
 def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
@@ -118,10 +131,13 @@ def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(types))
 
 
-def _read_cells(path: Path, rows: Sequence[int]) -> pa.Table | None:
-    """Read a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
+def _read_names(path: Path, rows: Sequence[int]) -> list[str] | None:
+    """Read the names in a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
     try:
-        found = pq.ParquetFile(path).read(use_threads=False)
-        return found if {*rows} <= {*json.loads(found.schema.metadata[_ROWS])} else None
+        file = pq.ParquetFile(path)
+        if not {*rows} <= {*json.loads(file.schema_arrow.metadata[_ROWS])}:
+            return None
+        names: list[str] = file.read(columns=["name"], use_threads=False)["name"].to_pylist()
+        return names
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.files import Places, digest
+from bench.core.files import Places, digest, file_digest, list_files
 from bench.core.progress import SILENT, Progress
 from bench.data.dataset import Dataset, read_split
 from bench.data.datasets import open_dataset
@@ -52,16 +51,22 @@ class RunImages:
     """What a run said of a split.
 
     values: (N,), what each image was evaluated as, NaN where none is by itself. chosen: rows by title, `Worst` and
-    `Best`; empty where predictions are not here. said: by row, as JSON. masks, maps: cells, by `ROW` and `ROW-CLASS`.
+    `Best`; empty where predictions are not here. masks, maps: cells, by `ROW` and `ROW-CLASS`. state: digest of the
+    files behind all this. describe: returns what it said by row, as JSON.
     """
 
     result: Result
-    run: Run
     values: NDArray[np.float64]
     chosen: Mapping[str, Sequence[int]]
-    said: Mapping[int, str]
     masks: Mapping[str, Cell]
     maps: Mapping[str, Cell]
+    state: str
+    describe: Callable[[], Mapping[int, str]]
+
+    @cached_property
+    def said(self) -> Mapping[int, str]:
+        """What it said by row, as JSON; predictions are read when this is first asked for."""
+        return self.describe()
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,27 +181,42 @@ class _Collector:
         mapped: Sequence[int],
     ) -> RunImages:
         """Read what a run said of all rows; mapped: those whose maps are recomputed, if none were kept."""
-        found = self._read_predictions(one) if chosen else {}
         values = evaluate_images(outcomes.table, len(self.truth.ids))
-        run = Run(self.truth, found, outcomes.table, {}, {})
-        said = {row: json.dumps(describe_said(run, row, values[row], self._shown[row])) for row in rows}
-        masks = self._keep_masks(one.result, found["masks"]) if "masks" in found else {}
+        masks = self._keep_masks(one.result) if chosen and "masks" in one.result.predictions_digest else {}
         maps = self._keep_maps(one.result, rows, mapped) if chosen else {}
-        return RunImages(one.result, replace(run, found={}), values, chosen, said, masks, maps)
+        state = digest([self._list_files(one), chosen, [*masks], [*maps]])
+        describe = partial(self._describe, one, outcomes, values, rows, bool(chosen))
+        return RunImages(one.result, values, chosen, masks, maps, state, describe)
 
-    def _read_predictions(self, one: StoredResult) -> dict[str, ResolvedPredictions]:
+    def _list_files(self, one: StoredResult) -> list[Any]:
+        """List a record, the digest of its outcomes, and the files of predictions that are here."""
+        folder = self.store.predictions_folder(one.result.predictions)
+        files = list_files(folder) if _is_here(one, self.store) else []
+        described = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        return [one.result.model_dump_json(), file_digest(one.record.with_suffix(".parquet")), described]
+
+    def _describe(
+        self, one: StoredResult, outcomes: Outcomes, values: NDArray[np.float64], rows: Sequence[int], is_here: bool
+    ) -> dict[int, str]:
+        """Describe what a run said of each row, as JSON."""
+        is_drawn = is_here and {"boxes", "points", "scores"} & one.result.predictions_digest.keys()
+        run = Run(self.truth, self._read_predictions(one.result) if is_drawn else {}, outcomes.table, {}, {})
+        return {row: json.dumps(describe_said(run, row, values[row], self._shown[row])) for row in rows}
+
+    def _read_predictions(self, result: Result) -> dict[str, ResolvedPredictions]:
         try:
-            return read_predictions(one.result, self.store.predictions_folder(one.result.predictions), self.truth)
+            return read_predictions(result, self.store.predictions_folder(result.predictions), self.truth)
         except BenchError as error:
-            self.progress.say(f"note: no predictions of result {one.result.address}: {error}")
+            self.progress.say(f"note: no predictions of result {result.address}: {error}")
             return {}
 
-    def _keep_masks(self, result: Result, found: ResolvedPredictions) -> Mapping[str, Cell]:
+    def _keep_masks(self, result: Result) -> Mapping[str, Cell]:
         def make(_: Sequence[int]) -> Iterator[tuple[str, Cell]]:
+            found = read_predictions(result, self.store.predictions_folder(result.predictions), self.truth)["masks"]
             for row, mask in zip(found.image.tolist(), found.arrays(), strict=True):
                 yield str(row), make_mask_cell(mask, *self.measure(row, mask))
 
-        return keep_cells(self._locate(result, "masks", MASK_SIDE), [*range(len(self.truth.ids))], make)
+        return self._keep_cells(result, "masks", MASK_SIDE, [*range(len(self.truth.ids))], make)
 
     def _keep_maps(self, result: Result, rows: Sequence[int], mapped: Sequence[int]) -> Mapping[str, Cell]:
         """Keep maps of all images where predictions have them, else recomputed ones, where that takes seconds."""
@@ -214,15 +234,17 @@ class _Collector:
                 if label < 0 or label in self._shown[row]:
                     yield f"{row}-{label}", make_map_cell(map, *self.measure(row, map))
 
-        try:
-            return keep_cells(self._locate(result, "maps", MAP_SIDE), rows, make)
-        except BenchError as error:
-            self.progress.say(f"note: no maps of result {result.address}: {error}")
-            return {}
+        return self._keep_cells(result, "maps", MAP_SIDE, rows, make)
 
-    def _locate(self, result: Result, kind: str, side: int) -> Path:
+    def _keep_cells(
+        self, result: Result, kind: str, side: int, rows: Sequence[int], make: Callable[[Sequence[int]], Any]
+    ) -> Mapping[str, Cell]:
         key = [result.predictions, self.where, kind, side]
-        return self.cache / f"{digest(key)}.parquet"
+        try:
+            return keep_cells(self.cache / f"{digest(key)}.parquet", rows, make)
+        except BenchError as error:
+            self.progress.say(f"note: no {kind} of result {result.address}: {error}")
+            return {}
 
     def measure(self, row: int, array: NDArray[Any]) -> tuple[int, int]:
         """Return width and height of an image; those of an array (h, w) on it where they are not known."""

@@ -15,6 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from bench.core.boxes import FloatArray
+from bench.core.files import digest
 from bench.data.ground_truth import ONLY_DIFFICULT
 from bench.errors import BenchError, format_count
 from bench.gallery.drawing import fit
@@ -27,6 +28,7 @@ from bench.site.paths import encode_name, images_folder, protocol_page, run_page
 from bench.tables.leaderboard import make_distinct_labels
 
 Render = Callable[..., str]
+Json = dict[str, Any]
 
 UP, LIST_UP, IMAGE_UP = "../", "../../", "../../../"
 
@@ -70,6 +72,17 @@ class SplitPages:
     def smallest(self) -> FloatArray:
         """The share of each image (N,) of the split that its smallest object covers."""
         return _measure_smallest(self.split)
+
+    @cached_property
+    def cards(self) -> _CardMaker:
+        """What makes the entries of runs."""
+        return _CardMaker(self.split)
+
+    @cached_property
+    def state(self) -> str:
+        """The digest of all but code and photographs that the pages depend on."""
+        where, rows, there = self.split.where, self.split.rows, self.split.there
+        return digest([self.folder, where, rows, sorted(there), [run.state for run in self.split.runs]])
 
     @property
     def data(self) -> str:
@@ -126,58 +139,77 @@ def list_chosen(pages: Sequence[SplitPages], result: Result) -> list[tuple[str, 
 
 
 def list_files(pages: SplitPages, render: Render, code: str) -> Iterator[SiteFile]:
-    """List the files of a split: its lists, and of each image the page, its data and its pictures."""
-    split = pages.split
+    """List the files of a split: its lists, and of each image the page, its data and its pictures.
+
+    Nothing of them is made, and no predictions are read, before the content of one is asked for.
+    """
+    depends = [code, pages.state]
+    yield SiteFile(pages.data, depends, partial(_make_split_file, pages))
+    for walk in pages.walks.values():
+        yield SiteFile(pages.find_page(walk.name), depends, partial(_render_list, pages, walk, render))
+    for place in range(len(pages.split.rows)):
+        yield from _list_image_files(pages, place, render, depends)
+
+
+def _make_split_file(pages: SplitPages) -> str:
     walks = {
         name: {"title": walk.title, "page": pages.find_page(name), "images": walk.images}
         for name, walk in pages.walks.items()
     }
+    rows = pages.split.rows
     content = {
-        "rows": split.rows,
-        "pages": [pages.find_image(row) for row in split.rows],
-        "images": [pages.find_image(row, "js") for row in split.rows],
+        "rows": rows,
+        "pages": [pages.find_image(row) for row in rows],
+        "images": [pages.find_image(row, "js") for row in rows],
         "walks": walks,
     }
-    yield SiteFile(pages.data, content, partial(make_data_file, pages.data, content))
-    for walk in pages.walks.values():
-        values = _make_list_values(pages, walk)
-        make = partial(render, "images.html", LIST_UP, **values)
-        yield SiteFile(pages.find_page(walk.name), [code, _freeze(values)], make)
-    cards = _CardMaker(split)
-    for place in range(len(split.rows)):
-        yield from _list_image_files(pages, place, cards, render, code)
+    return make_data_file(pages.data, content)
 
 
-def _freeze(values: Any) -> Any:
-    """Return values as JSON has them."""
-    return json.loads(json.dumps(values, default=str))
+def _render_list(pages: SplitPages, walk: Walk, render: Render) -> str:
+    return render("images.html", LIST_UP, **_make_list_values(pages, walk))
 
 
-def _list_image_files(
-    pages: SplitPages, place: int, cards: _CardMaker, render: Render, code: str
-) -> Iterator[SiteFile]:
+def _list_image_files(pages: SplitPages, place: int, render: Render, depends: Sequence[str]) -> Iterator[SiteFile]:
     split, row = pages.split, pages.split.rows[place]
-    name = split.truth.ids[row]
     try:
-        photograph = split.dataset.image_path(name)
+        photograph = split.dataset.image_path(split.truth.ids[row])
         thumbnail = make_thumbnail(photograph, pages.cache) if row in split.there else None
     except BenchError:
         thumbnail = None  # a damaged file is a grey canvas, as a missing one
+    own = [*depends, thumbnail and thumbnail.name]
+    image, path = _Image(pages, place, thumbnail is not None), f"{pages.folder}/{pages.names[place]}"
     if thumbnail is not None:
-        yield SiteFile(f"{pages.folder}/{pages.names[place]}.jpg", thumbnail.name, partial(Path, thumbnail))
-    layers = _stack_layers(pages, row)
-    for kind, (path, *_) in layers.items():
-        yield SiteFile(f"{pages.folder}/{pages.names[place]}.{kind}.png", path.name, partial(Path, path))
-    data = describe_image(pages, row, layers, thumbnail is not None)
-    yield SiteFile(
-        data_path := f"{pages.folder}/{pages.names[place]}.js", data, partial(make_data_file, data_path, data)
-    )
-    values = _make_image_values(pages, place, data, cards.make(data))
-    yield SiteFile(
-        f"{pages.folder}/{pages.names[place]}.html",
-        [code, _freeze(values)],
-        partial(render, "image.html", IMAGE_UP, **values),
-    )
+        yield SiteFile(f"{path}.jpg", thumbnail.name, partial(Path, thumbnail))
+    for kind in _list_cells(split, row):
+        yield SiteFile(f"{path}.{kind}.png", own, partial(image.make_layer, kind))
+    yield SiteFile(f"{path}.js", own, image.make_data_file)
+    yield SiteFile(f"{path}.html", own, partial(image.render, render))
+
+
+class _Image:
+    """Makes the files of an image."""
+
+    def __init__(self, pages: SplitPages, place: int, has_picture: bool) -> None:
+        self._pages, self._place, self._has_picture = pages, place, has_picture
+
+    @cached_property
+    def _layers(self) -> Layers:
+        return _stack_layers(self._pages, self._pages.split.rows[self._place])
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        return describe_image(self._pages, self._pages.split.rows[self._place], self._layers, self._has_picture)
+
+    def make_layer(self, kind: str) -> Path:
+        return self._layers[kind][0]
+
+    def make_data_file(self) -> str:
+        return make_data_file(f"{self._pages.folder}/{self._pages.names[self._place]}.js", self._data)
+
+    def render(self, render: Render) -> str:
+        values = _make_image_values(self._pages, self._place, self._data)
+        return render("image.html", IMAGE_UP, **values)
 
 
 # Walks
@@ -264,20 +296,28 @@ Layers = dict[str, tuple[Path, int, int, dict[str, int]]]
 """By kind: the file, width and height of a cell, and the places of cells by `ADDRESS`, or `ADDRESS CLASS` of maps."""
 
 
+def _list_cells(split: SplitImages, row: int) -> dict[str, dict[str, tuple[Mapping[str, Cell], str]]]:
+    """List the cells of an image by kind, of those that there are: where each is, and its name there."""
+    named = str(row)
+    masks = {run.result.address: (run.masks, named) for run in split.runs if named in run.masks}
+    maps = {
+        f"{run.result.address} {label}": (run.maps, name)
+        for run in split.runs
+        for label in (*split.shown[row], -1)
+        if (name := f"{row}-{label}") in run.maps
+    }
+    return {kind: cells for kind, cells in (("masks", masks), ("maps", maps)) if cells}
+
+
 def _stack_layers(pages: SplitPages, row: int) -> Layers:
     """Stack the maps and masks of an image; the true mask is the first, by the address ``."""
-    split = pages.split
-    masks = {run.result.address: run.masks[str(row)] for run in split.runs if str(row) in run.masks}
-    if masks and (true := read_true_mask(split.truth, row)) is not None:
-        masks = {"": true, **masks}
-    labels = [*split.shown[row], -1]
-    maps = {
-        f"{run.result.address} {label}": run.maps[f"{row}-{label}"]
-        for run in split.runs
-        for label in labels
-        if f"{row}-{label}" in run.maps
-    }
-    return {kind: _stack(cells, kind, pages.cache) for kind, cells in (("masks", masks), ("maps", maps)) if cells}
+    stacked = {}
+    for kind, named in _list_cells(pages.split, row).items():
+        cells = {key: kept[name] for key, (kept, name) in named.items()}
+        if kind == "masks" and (true := read_true_mask(pages.split.truth, row)) is not None:
+            cells = {"": true, **cells}
+        stacked[kind] = _stack(cells, kind, pages.cache)
+    return stacked
 
 
 def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int, int, dict[str, int]]:
@@ -293,7 +333,8 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
     split = pages.split
     width, height = measure(split, row)
     path = str(pages.find_image(row)).removesuffix(".html")
-    runs = {run.result.address: _complete_said(run, row, split, layers) for run in split.runs}
+    places = {kind: layer[3] for kind, layer in layers.items()}
+    runs = {run.result.address: _complete_said(run, row, split, places) for run in split.runs}
     described: dict[str, Any] = {
         "id": split.truth.ids[row],
         "page": f"{path}.html",
@@ -308,8 +349,8 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
         },
         "runs": {address: said for address, said in runs.items() if said},
     }
-    if "masks" in layers and "" in layers["masks"][3]:
-        described["mask"] = layers["masks"][3][""]
+    if (mask := places.get("masks", {}).get("")) is not None:
+        described["mask"] = mask
     return described
 
 
@@ -325,19 +366,18 @@ def _list_truth(split: SplitImages, row: int) -> list[list[Any]]:
     ]
 
 
-def _complete_said(run: RunImages, row: int, split: SplitImages, layers: Layers) -> dict[str, Any]:
-    """Return what a run said of an image, with the places of its mask and maps."""
-    said: dict[str, Any] = json.loads(run.said[row])
-    address, places = run.result.address, {kind: layer[3] for kind, layer in layers.items()}
+def _complete_said(run: RunImages, row: int, split: SplitImages, places: Mapping[str, Mapping[str, int]]) -> Json:
+    """Return what a run said of an image, with the places of its mask and maps among the cells of a kind."""
+    said: Json = json.loads(run.said[row])
+    address = run.result.address
     if (mask := places.get("masks", {}).get(address)) is not None:
         said["mask"] = mask
-    shown = [*split.shown[row], -1]
-    maps = [
-        [at if label >= 0 else -1, places["maps"][f"{address} {label}"]]
-        for at, label in enumerate(shown)
-        if f"{address} {label}" in places.get("maps", {})
-    ]
-    return {**said, "maps": maps} if maps else said
+    if mapped := places.get("maps"):
+        labels = enumerate((*split.shown[row], -1))
+        keys = [(at if label >= 0 else -1, f"{address} {label}") for at, label in labels]
+        if maps := [[at, mapped[key]] for at, key in keys if key in mapped]:
+            said["maps"] = maps
+    return said
 
 
 class _CardMaker:
@@ -352,16 +392,16 @@ class _CardMaker:
             for name, runs in sorted(by_protocol.items(), key=lambda pair: (not _has_pictures(pair[1]), pair[0]))
         }
 
-    def _make_head(self, run: RunImages, label: str) -> Markup:
+    def _make_head(self, run: RunImages, label: str) -> str:
         seed = "" if run.result.seed is None else f", seed {run.result.seed}"
         page = IMAGE_UP + run_page(run.result.address)
-        return Markup('<li data-run="{}"><a href="{}">{}</a>{} ').format(run.result.address, page, label, seed)
+        return _escape('<li data-run="{}"><a href="{}">{}</a>{} ', run.result.address, page, label, seed)
 
     def make(self, data: Mapping[str, Any]) -> list[tuple[str, str, Markup]]:
         """Make the name, page and entries of each protocol with runs on an image. data: as of `describe_image`."""
         names = [f"{name} " if len(data["classes"]) > 1 else "" for name in data["classes"]]
         words = {
-            (str(place), hit): Markup('<span class="{0}">{1}{0}</span>').format("hit" if hit else "miss", name)
+            (str(place), hit): _escape('<span class="{0}">{1}{0}</span>', "hit" if hit else "miss", name)
             for place, name in enumerate(names)
             for hit in (False, True)
         }
@@ -371,19 +411,24 @@ class _CardMaker:
         ]
 
     def _list_cards(
-        self, group: Sequence[tuple[str, Markup]], said: Mapping[str, Any], words: Mapping[tuple[str, bool], Markup]
+        self, group: Sequence[tuple[str, str]], said: Mapping[str, Any], words: Mapping[tuple[str, bool], str]
     ) -> Markup:
-        cards = (head + _name_verdict(said.get(address, {}), words) for address, head in group)
-        return Markup("</li>\n").join(cards) + Markup("</li>")
+        cards = (f"{head}{_name_verdict(said.get(address, {}), words)}</li>" for address, head in group)
+        return Markup("\n".join(cards))  # each part is escaped
 
 
-def _name_verdict(said: Mapping[str, Any], words: Mapping[tuple[str, bool], Markup]) -> Markup:
-    """Name what became of each class, what the image was evaluated as, or which classes scored best."""
+def _escape(text: str, *values: object) -> str:
+    """Put values into a text of markup, escaped."""
+    return str(Markup(text).format(*values))
+
+
+def _name_verdict(said: Mapping[str, Any], words: Mapping[tuple[str, bool], str]) -> str:
+    """Name what became of each class, what the image was evaluated as, or which classes scored best; as markup."""
     parts = [words[pair] for pair in said.get("hits", {}).items()]
     if not parts and "value" in said:
-        parts = [Markup(f"{100 * said['value']:.1f} %")]
-    parts += [Markup("{} {}").format(name, score) for name, score in said.get("scores", ())]
-    return Markup(", ").join(parts)
+        parts = [f"{100 * said['value']:.1f} %"]
+    parts += [_escape("{} {}", name, score) for name, score in said.get("scores", ())]
+    return ", ".join(parts)
 
 
 def _has_pictures(runs: Sequence[RunImages]) -> bool:
@@ -404,9 +449,7 @@ def _rank(runs: Sequence[RunImages]) -> list[tuple[RunImages, str]]:
     return sorted(zip(runs, labels, strict=True), key=key)
 
 
-def _make_image_values(
-    pages: SplitPages, place: int, data: Mapping[str, Any], groups: Sequence[tuple[str, str, Markup]]
-) -> dict[str, Any]:
+def _make_image_values(pages: SplitPages, place: int, data: Mapping[str, Any]) -> dict[str, Any]:
     split, row = pages.split, pages.split.rows[place]
     walk = pages.walks[HARDEST]
     at = walk.images.index(place)
@@ -431,5 +474,5 @@ def _make_image_values(
         "split": pages.data,
         "previous": "" if before is None else f"{pages.names[before]}.html",
         "next": "" if after is None else f"{pages.names[after]}.html",
-        "groups": groups,
+        "groups": pages.cards.make(data),
     }

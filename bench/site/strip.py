@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -36,7 +37,16 @@ class Three(NamedTuple):
 
 
 def make_strip(material: Material) -> dict[str, Any] | None:
-    """Return the template's values for the first leaderboard whose three said where something is, and had pages."""
+    """Return the template's values for the first leaderboard whose three said where something is, and had pages.
+
+    The earlier site has them, unless results or images are others: they need predictions.
+    """
+    depends = [material.depend_on(material.results), *(pages.state for pages in material.pages)]
+    kept: dict[str, Any] | None = material.earlier.recall("strip", depends, partial(_make_strip, material))
+    return kept
+
+
+def _make_strip(material: Material) -> dict[str, Any] | None:
     three = next(_find_threes(material), None)
     if three is None or not (rows := choose_rows(three)):
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,8 +21,10 @@ from bench.core.progress import SILENT
 from bench.execution.pipeline import Request, run
 from bench.gallery import layers
 from bench.gallery.layers import keep_cells, make_layers, make_mask_cell, make_thumbnail
-from bench.gallery.split_images import SplitImages, collect_splits
+from bench.gallery.split_images import RunImages, SplitImages, collect_splits
 from bench.records.collection import StoredResult, list_results
+from bench.site import images as site_images
+from bench.site.build import write
 from bench.site.images import SplitPages, find_data, list_chosen, list_files, make_split_pages
 from bench.site.material import make_renderer
 from bench.site.strip import ROLES, Three, choose_rows, draw, look_up
@@ -116,6 +120,24 @@ def test_small_pictures_are_small_lazy_and_made_once(
     monkeypatch.setattr(layers, "encode_picture", fail)
     monkeypatch.setattr(layers, "_encode_layers", fail)
     assert read(pages) == files
+
+
+def test_of_what_is_the_same_nothing_is_made_or_read_again(
+    split: SplitImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise AssertionError("made again")
+
+    def write_site(runs: Sequence[RunImages]) -> dict[Path, bytes]:
+        write([], tmp_path / "site", make_split_pages([replace(split, runs=tuple(runs))], tmp_path / "cache"))
+        return {path: path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file()}
+
+    first = write_site(split.runs)
+    unread = [replace(run, describe=fail) for run in split.runs]
+    monkeypatch.setattr(site_images, "describe_image", fail)
+    assert write_site(unread) == first
+    with pytest.raises(AssertionError, match="made again"):
+        write_site([*unread[1:], replace(unread[0], state="other")])
 
 
 def test_masks_and_maps_of_all_runs_are_one_picture_each(pages: SplitPages, files: dict[str, bytes]) -> None:
