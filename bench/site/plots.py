@@ -212,13 +212,16 @@ def plot_lines(
     return Plot("lines", title, f"{y} over {x}: {', '.join(said)}", data)
 
 
-def plot_trend(trend: Trend, verdicts: Sequence[str]) -> Plot:
-    """Plot the primary metric over a trend, with dates, revisions, what moved before each point, and its verdict."""
+def plot_trend(trend: Trend, verdicts: Sequence[str], intervals: Sequence[tuple[float, float] | None]) -> Plot:
+    """Plot the primary metric over a trend, with dates, revisions, what moved before each point, and its verdict.
+
+    verdicts, intervals: of each point.
+    """
     metric = next(iter(trend.points[0].values))
     points, part = [], 0
-    for number, (point, verdict) in enumerate(zip(trend.points, verdicts, strict=True)):
+    for number, (point, verdict, interval) in enumerate(zip(trend.points, verdicts, intervals, strict=True)):
         part += bool(point.moved)
-        low, high = point.results[0].intervals.get(metric, (None, None)) if len(point.results) == 1 else (None, None)
+        low, high = interval or (None, None)
         points.append(
             {
                 "number": number,

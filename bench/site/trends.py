@@ -7,9 +7,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bench.analysis.gate import gate
-from bench.analysis.trend import Trend, make_table, trends
+from bench.analysis.trend import Point, Trend, make_table, trends
 from bench.records.collection import StoredResult
+from bench.records.replicates import read_replicates
 from bench.site.plots import Plot, plot_trend
+from bench.tables.leaderboard import find_interval
 from bench.tables.model import Cell, Table
 
 REMARK = "gate: what it says of the first metric, had the row before been the baseline; nothing where settings differ."
@@ -21,7 +23,15 @@ def draw_trends(known: Sequence[StoredResult]) -> Iterator[tuple[Trend, Plot, Ta
     for trend in trends(one.result for one in known):
         if len(trend.points) > 1:
             verdicts = check_points(trend, stored)
-            yield trend, plot_trend(trend, verdicts), _add_verdicts(make_table(trend), verdicts)
+            intervals = [_find_interval(point, stored) for point in trend.points]
+            yield trend, plot_trend(trend, verdicts, intervals), _add_verdicts(make_table(trend), verdicts)
+
+
+def _find_interval(point: Point, stored: Mapping[str, StoredResult]) -> tuple[float, float] | None:
+    """Find the interval of a point's first metric, as leaderboards have it."""
+    metric, value = next(iter(point.values.items()))
+    draws = {one.address: read_replicates(stored[one.address].record) for one in point.results}
+    return None if value is None else find_interval(point.results, metric, value, draws)
 
 
 def check_points(trend: Trend, stored: Mapping[str, StoredResult]) -> list[str]:

@@ -351,7 +351,7 @@ def _cell(row: SeedGroup, metric: str, best: bool, draws: ReplicatesByAddress) -
     if not values:
         return Cell()
     mean = statistics.fmean(values)
-    bounds = _find_interval(row, metric, mean, draws)
+    bounds = find_interval(row, metric, mean, draws)
     low, high = bounds or (None, None)
     extra: dict[str, Value] = {f"{metric}_low": low, f"{metric}_high": high}
     text = with_interval(mean, bounds)
@@ -362,7 +362,7 @@ def _cell(row: SeedGroup, metric: str, best: bool, draws: ReplicatesByAddress) -
     return Cell(mean, text, best=best, extra=extra)
 
 
-def _find_interval(row: SeedGroup, metric: str, mean: float, draws: ReplicatesByAddress) -> tuple[float, float] | None:
+def find_interval(row: SeedGroup, metric: str, mean: float, draws: ReplicatesByAddress) -> tuple[float, float] | None:
     """Find the interval of a row's number: the recorded one, or that of the mean over its seeds."""
     if len(known := [result for result in row if result.metrics.get(metric) is not None]) == 1:
         return known[0].intervals.get(metric)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 from record_cases import RECORD
 
+from bench.core.bootstrap import average_over_seeds, interval
 from bench.records.collection import StoredResult
+from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result
 from bench.site.trends import REMARK, draw_trends
 from bench.tables.render import FORMATS
@@ -49,3 +53,18 @@ def test_nothing_is_said_where_nothing_is_compared() -> None:
     assert [point["gate"] for point in plot.data["points"]] == ["", ""]
     assert "gate" not in table.columns
     assert [*draw_trends([made(1, 0.4)])] == []
+
+
+def test_a_point_of_several_seeds_has_the_interval_of_their_mean(tmp_path: Path) -> None:
+    random, known = np.random.default_rng(0), [made(1, 0.4)]
+    replicates = [random.normal(0.3, 0.02, 100), random.normal(0.34, 0.02, 100)]
+    for seed, values in enumerate(replicates):
+        stored = made(2 + seed, 0.3 + 0.04 * seed, seed=seed, provenance={"revision": "2" * 40})
+        record = tmp_path / f"{seed}.json"
+        pq.write_table(build_table({"mAP": values}, 100, 0), replicates_path(record))
+        known.append(StoredResult(stored.result, record))
+    ((_, plot, _),) = draw_trends(known)
+    one, several = plot.data["points"]
+    assert (one["low"], one["high"]) == (39, 41)
+    low, high = interval(average_over_seeds(np.stack(replicates)), 0.32) or (0, 0)
+    assert (several["value"], several["low"], several["high"]) == (32, round(100 * low, 2), round(100 * high, 2))
