@@ -60,7 +60,7 @@ def test_curves_are_kept_by_what_they_are_made_of(
     first, before = page.read_text(encoding="utf-8"), page.stat().st_ino
     (plot,) = read_lines(page)
     assert {line["name"] for line in plot["series"]} == {"largest-proposal", "best-proposal"}
-    assert "<code>python -m bench report --curves</code>" not in first
+    assert "<code>python -m bench report --out site --curves</code>" not in first
     monkeypatch.setattr("bench.analysis.curves.evaluate_predictions", None)
     assert "note" not in here("report", "--out", "site", "--curves").err
     assert (page.read_text(encoding="utf-8"), page.stat().st_ino) == (first, before)  # linked, not made again
@@ -89,7 +89,7 @@ def test_where_predictions_are_not_the_page_says_how_to_get_them(here, runs: lis
     assert len(plot["series"]) == 1
     text = (tmp_path / "site" / "protocol" / "voc07-corloc.html").read_text(encoding="utf-8")
     assert "CorLoc against the IoU threshold; 1 of 2 methods" in text
-    assert "<code>python -m bench report --curves</code> draws against the IoU threshold the methods" in text
+    assert "<code>python -m bench report --out site --curves</code> draws against the IoU threshold the methods" in text
     for one, is_here in ((gone, False), (kept, True)):
         page = tmp_path / "site" / "run" / f"{one}.html"
         assert (len(read_lines(page)) == 1) == is_here
