@@ -80,7 +80,8 @@ def server(folder: Path) -> Iterator[str]:
     kept = ("--backend-store-uri", f"sqlite:///{folder / 'served.db'}", "--artifacts-destination", folder / "artifacts")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     log = (folder / "server.log").open("w")
-    with log, subprocess.Popen([*command, *kept], stdout=log, stderr=log, start_new_session=True) as serving:
+    alone = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # no eight processes of jobs
+    with log, subprocess.Popen([*command, *kept], env=alone, stdout=log, stderr=log, start_new_session=True) as serving:
         try:
             until(lambda: answers(f"http://127.0.0.1:{port}"))
             yield f"http://127.0.0.1:{port}"
