@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from bench import registry
 from bench.analysis.gate import GateCheck, make_table
 from bench.analysis.recheck import require_whole
@@ -16,7 +14,6 @@ from bench.core.bootstrap import ROUNDING
 from bench.data.published import PUBLISHED
 from bench.errors import BadFileError, RequestError, format_count, format_names
 from bench.records.collection import StoredResult
-from bench.records.outcomes import read_outcomes
 from bench.records.replicates import replicates_path
 from bench.records.result import TRAINED_ON, Result, list_records, read_result, require_committed
 from bench.scoring.protocol import BoundProtocol, dump_conventions
@@ -104,7 +101,7 @@ def _find_misuse(stored: StoredResult) -> str:
     if result.protocol not in registry.protocols():
         return f"protocol {result.protocol} is not known here: a results repository needs it as a --plugin"
     bound = registry.bind(registry.protocol(result.protocol))
-    if objection := bound.find_mismatch(result) or _find_other_images(stored, bound):
+    if objection := bound.find_mismatch(result) or _find_other_images(result, bound):
         return objection
     if (count := result.counts.get(TRAINED_ON, 0)) and not bound.record.evaluates_training_split:
         return f"{format_count(count, 'evaluated image')} were trained on"
@@ -113,17 +110,14 @@ def _find_misuse(stored: StoredResult) -> str:
     return ""
 
 
-def _find_other_images(stored: StoredResult, bound: BoundProtocol) -> str:
+def _find_other_images(result: Result, bound: BoundProtocol) -> str:
     """Say where a record passes a part of a split, or another one, for the protocol's; empty if nowhere."""
-    result = stored.result
     if not result.partial and result.split != bound.record.eval_split:
         return f"evaluated on {result.split}, but not marked partial: the protocol's is {bound.record.eval_split}"
     published = PUBLISHED.get(result.dataset, {}).get(result.split, {}).get("images", result.images)
     if not result.partial and result.images != published:
         return f"{result.images} images, but not marked partial: {result.dataset} {result.split} has {published}"
-    outcomes = read_outcomes(stored.record)
-    rows = 0 if outcomes is None or not len(outcomes.table) else int(pc.max(outcomes.table["image"]).as_py()) + 1
-    return f"outcomes of {rows} images or more, but it says {result.images}" if rows > result.images else ""
+    return ""
 
 
 def _has_conventions(result: Result, bound: BoundProtocol) -> bool:

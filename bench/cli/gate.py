@@ -95,7 +95,7 @@ def gate(
         if not reason.strip():
             raise RequestError("--accept: expected a reason for the record, but got an empty text.")
         registry.refuse_installed(baseline, options.OWN_RESULTS)
-        selected = [*map(require_whole, selected)] if addresses else select_whole(selected)
+        selected = [*map(require_whole, selected)] if addresses else select_whole(_list_latest(selected))
         moved = baselines.accept(selected, baseline, reason, places, allow_dirty=allow_dirty)
         _print_accepted(moved, baseline, as_json=as_json)
         return 0
@@ -205,18 +205,24 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
 
 
 def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) -> list[StoredResult]:
-    """Return the latest results without trials of `tune`, or those named. Raises RequestError if there are none."""
-    from bench.analysis.baselines import select_latest
+    """Return all results but trials of `tune`, or those named. Raises RequestError if there are none."""
     from bench.records.collection import find_result, list_results, require_replicates
     from bench.tables.trials import leave_out_trials
 
     if addresses:
         return [require_replicates(find_result(address, places, measured)) for address in addresses]
-    every = leave_out_trials(list_results(places, measured, with_replicates=True))
-    known = {stored.result.address: stored for stored in every}
+    known = leave_out_trials(list_results(places, measured, with_replicates=True))
     if not known:
         raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
-    return [known[result.address] for row in select_latest(known.values()) for result in row]
+    return known
+
+
+def _list_latest(known: Sequence[StoredResult]) -> list[StoredResult]:
+    """Return the latest results, those that `gate` compares."""
+    from bench.analysis.baselines import select_latest
+
+    stored = {one.result.address: one for one in known}
+    return [stored[result.address] for row in select_latest(known) for result in row]
 
 
 def _print_accepted(accepted: list[str], folder: Path, *, as_json: bool) -> None:

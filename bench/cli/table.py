@@ -104,17 +104,22 @@ def publish(
     Refused is what a reviewer would object to: a record that is not whole or contradicts a published one, one that
     does not say what its settings were chosen on, or one from an edited checkout, of which no revision has the code.
     """
+    from bench.analysis.recheck import select_whole
+    from bench.records.collection import StoredResult
+    from bench.records.result import read_result
     from bench.records.store import Store
 
     if (address is None) == (track is None):
         raise click.UsageError("expected the address of a result, or --track", click.get_current_context())
     registry.refuse_installed(into := into or results / MEASURED, options.OWN_RESULTS)
     store = Store(places)
+    review = partial(_review, store=store, into=into, allow_dirty=allow_dirty)
     if track is not None:
-        addresses = _list_addresses(track, store, into, allow_dirty)
+        reviewed = select_whole(_list_results(track, store, allow_dirty), review)
     else:
-        addresses = [_find_reviewed(str(address), store, into, allow_dirty)]
-    written = [str(path) for path in _publish_each(addresses, store, into, allow_dirty)]
+        record = store.result_path(store.complete_address(str(address)))
+        reviewed = [review(StoredResult(read_result(record), record))]
+    written = [str(path) for path in _publish_each(reviewed, store, into, allow_dirty)]
     if as_json:
         document: WrittenDocument = {"written": written}
         emit(document)
@@ -123,16 +128,15 @@ def publish(
         echo(f"Wrote {path}")
 
 
-def _publish_each(addresses: Sequence[str], store: Store, into: Path, allow_dirty: bool) -> Iterator[Path]:
+def _publish_each(reviewed: Sequence[StoredResult], store: Store, into: Path, allow_dirty: bool) -> Iterator[Path]:
     """Publish results and yield the files; where one fails, say how many were published before it."""
-    for number, address in enumerate(addresses):
+    for number, stored in enumerate(reviewed):
         try:
-            yield from store.publish(address, into, allow_dirty=allow_dirty)
+            yield from store.publish(stored, into, allow_dirty=allow_dirty)
         except (BenchError, OSError):
             if number:
-                say(
-                    f"{number} of {format_count(len(addresses), 'result')} were published into {into} before {address}."
-                )
+                done = f"{number} of {format_count(len(reviewed), 'result')}"
+                say(f"{done} were published into {into} before {stored.result.address}.")
             raise
 
 
@@ -158,38 +162,29 @@ def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs:
     return "\n\n".join(FORMATS[format_](each) for each in shown)
 
 
-def _list_addresses(name: str, store: Store, into: Path, allow_dirty: bool) -> list[str]:
+def _list_results(name: str, store: Store, allow_dirty: bool) -> list[StoredResult]:
     """List the results of a track in the runs folder. Raises RequestError if there are none, or some are edited."""
-    from bench.analysis.recheck import select_whole
-    from bench.records.collection import StoredResult
-    from bench.records.result import require_committed
+    from bench.records.collection import read_each
+    from bench.records.result import list_records, require_committed
     from bench.tracks.track import read_track
 
-    track = read_track(name)
-    results = [result for result in store.list_results() if track.includes(result)]
-    if not results:
-        raise RequestError(f"No results of track {name} in {store.places.runs / 'results'}.")
-    require_committed([] if allow_dirty else results)
-    stored = [StoredResult(store.add_keys(result), store.result_path(result.address)) for result in results]
-    require = partial(_require_reviewed, into=into, allow_dirty=allow_dirty)
-    return [one.result.address for one in select_whole(stored, require)]
+    track, folder = read_track(name), store.places.runs / "results"
+    found = [stored for stored in read_each(list_records(folder)) if track.includes(stored.result)]
+    if not found:
+        raise RequestError(f"No results of track {name} in {folder}.")
+    require_committed([] if allow_dirty else [stored.result for stored in found])
+    return sorted(found, key=lambda stored: (stored.result.created, stored.result.address))
 
 
-def _find_reviewed(prefix: str, store: Store, into: Path, allow_dirty: bool) -> str:
-    """Return the address of a result. Raises UnknownNameError, and as `_require_reviewed`."""
-    from bench.records.collection import StoredResult
-    from bench.records.result import read_result
+def _review(stored: StoredResult, *, store: Store, into: Path, allow_dirty: bool) -> StoredResult:
+    """Return a result with its keys, to be published in `into`.
 
-    record = store.result_path(address := store.complete_address(prefix))
-    _require_reviewed(StoredResult(store.add_keys(read_result(record)), record), into=into, allow_dirty=allow_dirty)
-    return address
-
-
-def _require_reviewed(stored: StoredResult, *, into: Path, allow_dirty: bool) -> None:
-    """Raise BadFileError or RequestError for what a reviewer would object to in a result, once it is in `into`."""
+    Raises BadFileError or RequestError for what a reviewer would object to.
+    """
     from bench.analysis.review import require_reviewed
     from bench.records.result import read_result
 
-    published = into / stored.result.file_name
+    whole, published = store.add_keys(stored), into / stored.result.file_name
     other = read_result(published) if published.exists() else None
-    require_reviewed(stored, other, allow_dirty=allow_dirty)
+    require_reviewed(whole, other, allow_dirty=allow_dirty)
+    return whole

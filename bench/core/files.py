@@ -254,6 +254,11 @@ def array_digest(*arrays: np.ndarray[Any, Any] | tuple[str, ...]) -> str:
     return hasher.hexdigest()[:DIGEST_LENGTH]
 
 
+def content_digest(content: bytes) -> str:
+    """Compute the digest of a file's content, as `file_digest` does."""
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
+
 def file_digest(path: Path) -> str:
     """Compute the digest of a file's content."""
     with require_regular_file(path).open("rb") as file:

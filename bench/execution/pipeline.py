@@ -45,7 +45,7 @@ from bench.predictions import prior_runs
 from bench.predictions.formats import read_any
 from bench.predictions.table import FOLDERS, About, locate_predictions, resolve, write
 from bench.records.result import SUPERVISION, Result, read_result, write_result
-from bench.records.store import Store, require_own_key
+from bench.records.store import Store, read_own_key
 from bench.scoring.score import compute_result_address, make_result, score
 from bench.training import collectives, process_group
 
@@ -317,9 +317,9 @@ def _remove_left(resolved: ResolvedRun, options: ExecutionOptions) -> None:
 
 def _require_own_folders(resolved: ResolvedRun, store: Store) -> None:
     """Raise BadFileError if what lies at a run's addresses says that it is of others."""
-    require_own_key(store.predictions_folder(resolved.predictions.address))
+    read_own_key(store.predictions_folder(resolved.predictions.address))
     if resolved.training is not None:
-        require_own_key(store.training_folder(resolved.training.address))
+        read_own_key(store.training_folder(resolved.training.address))
 
 
 def _locate_result(resolved: ResolvedRun, options: ExecutionOptions) -> Path:

@@ -34,7 +34,7 @@ from bench.predictions.map_files import BACKGROUND
 from bench.predictions.table import resolve
 from bench.records.outcomes import read_outcomes
 from bench.records.result import Result
-from bench.records.store import Store, require_own_key
+from bench.records.store import Store, read_own_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +138,7 @@ def load_model(
 
     store = Store(places)
     folder = store.find_predictions(run)
-    require_own_key(folder)
+    read_own_key(folder)
     key = read_object(folder / "config.json", "training", "method", "config", "dataset")
     if key["training"] is None:
         raise RequestError(f"Run {run} is of {key['method']}, which learns nothing: there is no model to load.")
@@ -169,7 +169,7 @@ def load_method(
     learned = store.training_folder(training)
     if not checkpoint.done_path(learned).is_file():
         raise RequestError(f"The weights of training {training} are not kept in {store.places.runs}.")
-    require_own_key(learned)
+    read_own_key(learned)
     key = read_object(learned / "config.json", "method", "config", "seed")
     cls, _ = registry.parse(name, {"base": key["method"]} if name != key["method"] else {})
     if not issubclass(cls, MapMethod | ProposalMethod):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.files import require_regular_file
+from bench.core.files import content_digest, require_regular_file
 from bench.errors import BadFileError
 
 
@@ -20,11 +20,14 @@ class Outcomes(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_outcomes(record: Path) -> Outcomes | None:
-    """Read the outcomes beside a record; None without any. Raises BadFileError."""
+def read_outcomes(record: Path, *, digest: str | None = None) -> Outcomes | None:
+    """Read the outcomes beside a record; None without any. Raises BadFileError, also for a file of another digest."""
     path = record.with_suffix(".parquet")
     try:
-        table = pq.ParquetFile(require_regular_file(path)).read(use_threads=False)
+        content = require_regular_file(path).read_bytes()
+        if digest not in (None, content_digest(content)):
+            raise BadFileError(path, "not the outcomes that the record was made with: score the predictions again")
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         return Outcomes(table, tuple(json.loads(table.schema.metadata[b"classes"])))
     except FileNotFoundError:
         return None

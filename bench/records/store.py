@@ -25,7 +25,7 @@ from bench.core.lease import PATIENCE, Lease, claim
 from bench.core.progress import SILENT, Progress
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 from bench.records import training_log
-from bench.records.collection import read_each
+from bench.records.collection import StoredResult, read_each
 from bench.records.replicates import replicates_path
 from bench.records.result import Result, list_records, read_result, require_committed, write_result
 from bench.records.training_log import LOG
@@ -94,13 +94,16 @@ class PredictionsKey(_Key):
     code: str | None = None
 
 
-def require_own_key(folder: Path) -> None:
-    """Raise BadFileError if the folder of a training or of predictions says that it is of another address."""
+def read_own_key(folder: Path) -> dict[str, Any] | None:
+    """Read the key of a training or of predictions; None without one. Raises BadFileError for another address's."""
     path = folder / "config.json"
-    address = digest(read_object(path)) if path.exists() else folder.name
-    if address != folder.name:
+    if not path.exists():
+        return None
+    key = read_object(path)
+    if (address := digest(key)) != folder.name:
         rule = f"what lies here was made as {address}. Delete {folder}: the same command makes it again"
         raise BadFileError(path, rule)
+    return key
 
 
 @dataclass(frozen=True)
@@ -157,18 +160,16 @@ class Store:
         write_result(self.result_path(result.address), written)
         return written
 
-    def publish(self, address: str, into: Path, *, allow_dirty: bool = False) -> list[Path]:
-        """Copy a result into `into`: record, log, replicates, and outcomes if they are small; return the new files.
+    def publish(self, stored: StoredResult, into: Path, *, allow_dirty: bool = False) -> list[Path]:
+        """Copy a result, as `add_keys` returns it, into `into`, and return the new files.
 
-        `address` may be a unique prefix. Raises UnknownNameError, RequestError for a result from an edited checkout
-        unless `allow_dirty`, and BadFileError for a record under another address than its own, or of runs of another.
+        These are record, log, replicates, and outcomes if they are small. Raises RequestError for a result from an
+        edited checkout unless `allow_dirty`.
         """
-        path = self.result_path(self.complete_address(address))
-        result = read_result(path)
-        self._require_own(path, result)
+        result = stored.result
         require_committed([] if allow_dirty else [result])
         record = path_below(into, result.file_name)
-        outcomes, replicates = self.outcomes_path(result.address), replicates_path(self.result_path(result.address))
+        outcomes, replicates = stored.record.with_suffix(".parquet"), replicates_path(stored.record)
         candidates = {replicates: replicates_path(record)}
         if result.training is not None:
             candidates[self.training_folder(result.training) / LOG] = training_log.log_path(record)
@@ -178,25 +179,22 @@ class Store:
         for file, copy in copies.items():
             with atomic_file(copy) as part:
                 shutil.copyfile(file, part)
-        write_result(record, self.add_keys(result))
+        write_result(record, result)
         return [record, *copies.values()]
 
-    def add_keys(self, result: Result) -> Result:
-        """Add what the addresses of a result's predictions and training are digests of, where a run made them."""
+    def add_keys(self, stored: StoredResult) -> StoredResult:
+        """Add what the addresses of a result's predictions and training are digests of, where a run made them.
+
+        Raises BadFileError for a record under another address than its own, or of runs of another.
+        """
+        result, record = stored
+        if record.stem != result.address:
+            raise BadFileError(record, f"the record of result {result.address}, not of {record.stem}")
         folders = {"predictions": self.predictions_folder(result.predictions)}
         if result.training is not None:
             folders["training"] = self.training_folder(result.training)
-        paths = {name: folder / "config.json" for name, folder in folders.items()}
-        found = {name: read_object(path) for name, path in paths.items() if path.exists()}
-        return result.model_copy(update={"made_from": {**result.made_from, **found}})
-
-    def _require_own(self, record: Path, result: Result) -> None:
-        """Raise BadFileError if a record, or a folder of its run, is not that of its address."""
-        if record.stem != result.address:
-            raise BadFileError(record, f"the record of result {result.address}, not of {record.stem}")
-        require_own_key(self.predictions_folder(result.predictions))
-        if result.training is not None:
-            require_own_key(self.training_folder(result.training))
+        keys = {name: key for name, folder in folders.items() if (key := read_own_key(folder)) is not None}
+        return StoredResult(result.model_copy(update={"made_from": {**result.made_from, **keys}}), record)
 
     def find_predictions(self, address: str) -> Path:
         """Return the folder of predictions by their address or that of a result made from them, or by a unique prefix.

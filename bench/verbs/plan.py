@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.errors import BenchError, RequestError
@@ -178,6 +178,6 @@ def plan_with_costs(
 ) -> CostedPlan:
     """Plan tables and say what the runs cost; measure them first if that is asked for."""
     plan = make_plan(names, rows=rows, columns=columns, seeds=seeds, changes=changes)
-    means = {"device": device, "threads": threads, "workers": workers}
+    means: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
     failures = measure_plan(plan, places, changes, **means, say=say) if measure else {}
     return cost_plan(plan, places, changes, known=list_known_results(places, published), failures=failures)

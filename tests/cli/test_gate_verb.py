@@ -56,6 +56,22 @@ def write(tmp_path: Path) -> Write:
     return record
 
 
+def test_the_latest_results_are_selected_once(here, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.analysis import baselines
+
+    calls, select = [], baselines.select_latest
+
+    def count(kept: list[Any]) -> Any:
+        calls.append([one.result.address for one in kept])
+        return select(kept)
+
+    for module in ("baselines", "gate"):
+        monkeypatch.setattr(f"bench.analysis.{module}.select_latest", count)
+    old, new = write("old", 69.5), write("runs", 69.4)
+    assert here("gate", "--baseline", "old").code == 0
+    assert calls == [[old.address], [new.address]]
+
+
 @pytest.mark.parametrize(
     ("protocol", "points", "code", "says"),
     [

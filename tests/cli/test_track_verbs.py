@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,25 @@ def test_the_results_of_a_track_are_published_together(
     for wrong in (("publish",), ("publish", "abc", "--track", "tiny.toml")):
         assert "Error: expected the address of a result, or --track" in here(*wrong).err
     assert "Error: --track has leaderboards of its own" in here("table", "melm-3", "--track", "tiny.toml").err
+
+
+def test_publishing_reads_record_keys_and_outcomes_once(
+    here: Here, track: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(here, "cam-untrained", "--protocol", "voc07-point", "--seed", 0)
+    opened, real = Counter[Path](), Path.open
+
+    def count(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        opened[path.absolute()] += mode.startswith("r")
+        return real(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", count)
+    assert here("publish", "--track", "tiny.toml", "--into", "kept").code == 0
+    (record,) = Path("runs", "results").absolute().glob("*.json")
+    keys = [path for path in opened if path.name == "config.json"]
+    assert len(keys) == 2
+    read = [record, record.with_suffix(".parquet"), *keys]
+    assert {opened[path] for path in read} == {1}
 
 
 def test_tracks_are_listed_and_shown(here: Here, track: Path) -> None:

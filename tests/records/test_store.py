@@ -23,6 +23,7 @@ from bench.core.files import Places, file_digest
 from bench.data.proposals import Proposals
 from bench.errors import BadFileError, MissingDataError, RequestError, UnknownNameError
 from bench.execution.resolve import DatasetCache, Request, ResolvedRun, resolve_request
+from bench.records.collection import StoredResult
 from bench.records.result import Result, read_result
 from bench.records.store import SMALL, Store
 from bench.scoring.score import compute_result_address
@@ -59,6 +60,11 @@ def job(runs: Places) -> Callable[..., ResolvedRun]:
         return resolve_request(request, DatasetCache(runs), device=CPU, threads=threads)
 
     return look
+
+
+def keep(store: Store, result: Result) -> StoredResult:
+    """Record a result and return it as `publish` wants it."""
+    return store.add_keys(StoredResult(store.record(result, OUTCOMES), store.result_path(result.address)))
 
 
 def addresses(job: ResolvedRun) -> Addresses:
@@ -312,16 +318,28 @@ def test_a_folder_holds_the_key_of_its_address(places: Places, job: Any) -> None
     assert (folder / "config.json").stat().st_mtime_ns == before
 
 
-def test_a_result_is_published_by_an_address_that_is_long_enough(places: Places, tmp_path: Path) -> None:
-    store, into = Store(places), tmp_path / "measured"
+def test_an_address_that_is_long_enough_names_a_result(places: Places) -> None:
+    store = Store(places)
     for address in ("ab12", "ab34"):
         store.record(record(address), OUTCOMES)
-    written = store.publish("ab1", into)
-    assert [path.name for path in written] == ["voc07-det.melm.ab12.json", "voc07-det.melm.ab12.parquet"]
-    assert all(path.exists() for path in written)
+    assert store.complete_address("ab1") == "ab12"
     for wrong in ("ab", "cd"):
         with pytest.raises(UnknownNameError, match=f"Unknown result '{wrong}'.*ab12, ab34"):
-            store.publish(wrong, into)
+            store.complete_address(wrong)
+
+
+def test_a_result_is_published_with_its_outcomes(places: Places, tmp_path: Path) -> None:
+    store = Store(places)
+    written = store.publish(keep(store, record("ab12")), tmp_path / "measured")
+    assert [path.name for path in written] == ["voc07-det.melm.ab12.json", "voc07-det.melm.ab12.parquet"]
+    assert all(path.exists() for path in written)
+
+
+def test_a_record_under_another_address_is_not_published(places: Places) -> None:
+    store, stored = Store(places), keep(Store(places), record("aa"))
+    moved = stored.record.rename(stored.record.with_stem("bb"))
+    with pytest.raises(BadFileError, match="the record of result aa, not of bb"):
+        store.add_keys(StoredResult(stored.result, moved))
 
 
 def test_a_result_from_an_edited_checkout_is_published_only_if_asked_for(places: Places, tmp_path: Path) -> None:
@@ -330,15 +348,14 @@ def test_a_result_from_an_edited_checkout_is_published_only_if_asked_for(places:
         ("aa", {"changed": ["bench/api.py", "methods/cam.py"]}, r"\(bench/api.py, methods/cam.py\)"),
         ("bb", {}, r"\(its record does not say which files\)"),
     ):
-        store.record(record(address, provenance={"dirty": True, **provenance}), OUTCOMES)
+        stored = keep(store, record(address, provenance={"dirty": True, **provenance}))
         with pytest.raises(RequestError, match=rf"Result {address} .* edited checkout {files}.*--allow-dirty"):
-            store.publish(address, into)
+            store.publish(stored, into)
         assert not into.exists()
-    written, *_ = store.publish("aa", into, allow_dirty=True)
+    written, *_ = store.publish(stored, into, allow_dirty=True)
     assert read_result(written).is_edited
     for address, dirty in (("cc", False), ("dd", None)):
-        store.record(record(address, provenance={"dirty": dirty}), OUTCOMES)
-        assert store.publish(address, into)
+        assert store.publish(keep(store, record(address, provenance={"dirty": dirty})), into)
 
 
 def test_outcomes_that_are_too_large_stay_where_they_are_and_replicates_do_not(places: Places, tmp_path: Path) -> None:
@@ -348,5 +365,5 @@ def test_outcomes_that_are_too_large_stay_where_they_are_and_replicates_do_not(p
     assert store.list_results() == [kept]
     assert kept.outcomes_digest == file_digest(store.outcomes_path("aa"))
     written = ["voc07-det.melm.aa.json", "voc07-det.melm.aa.replicates.parquet"]
-    assert [path.name for path in store.publish("aa", tmp_path)] == written
+    assert [path.name for path in store.publish(StoredResult(kept, store.result_path("aa")), tmp_path)] == written
     assert pq.read_table(tmp_path / written[1]).num_rows == 2

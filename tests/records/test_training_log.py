@@ -25,7 +25,7 @@ def test_the_log_of_its_training_is_published_with_a_result(places: Places, tmp_
     kept = store.record(record("aa").model_copy(update={"training": "7"}), OUTCOMES)
     epochs = [{"epoch": 1.0, "loss": 3.5}, {"epoch": 2.0, "loss": 2.5}]
     write_text(store.training_folder("7") / "log.jsonl", "".join(f"{json.dumps(one)}\n" for one in epochs))
-    published = store.publish("aa", tmp_path / "measured")[0]
+    published = store.publish(StoredResult(kept, store.result_path("aa")), tmp_path / "measured")[0]
     assert (
         read_training_log(StoredResult(kept, published))
         == read_training_log(StoredResult(kept, store.result_path("aa")))
