@@ -50,8 +50,14 @@ _LONGEST = 100
 
 
 def encode_name(name: str) -> str:
-    """Make a safe file name, different for different names."""
+    """Make a safe file name, different for different names, also on file systems that take capitals for small letters.
+
+    >>> encode_name("cam"), encode_name("CAM"), encode_name("a/b")
+    ('cam', 'CAM..7', 'a.2f.b')
+    """
     safe = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else f".{ord(sign):x}." for sign in name)
+    if capitals := sum(1 << place for place, sign in enumerate(name) if "A" <= sign <= "Z"):
+        safe += f"..{capitals:x}"
     if len(safe) <= _LONGEST:
         return safe
     return f"{safe[:_LONGEST]}..{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"

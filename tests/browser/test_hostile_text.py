@@ -123,6 +123,9 @@ def test_it_is_text_in_tips_and_files(visit: Any, hostile: tuple[Path, Result], 
     page = visit(site / "protocol" / "voc10-det.html", accept_downloads=True)
     draw_plots(page)
     page.locator("figure.plot svg a circle").first.hover()
+    (tip,) = page.locator("figure.plot [aria-label=tip]", has_text="=1+1").all_text_contents()
+    assert MARKUP[:90] in tip.replace("\u200b", " ")  # where a line ends, as Plot wraps them
+    assert page.locator("figure.plot :is(img, svg script)").count() == 0
     texts = []
     for number, figure in enumerate(page.locator("figure.plot").all()):
         with page.expect_download() as waits:
