@@ -106,6 +106,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)  # long ones first
     there = {"voc2007": (VOC2007 / "Annotations").is_dir(), "crf": find_spec("pydensecrf") is not None}
     lines = config.stash.setdefault(_ABSENT, [])
     for mark, why in _WHY.items():

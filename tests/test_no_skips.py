@@ -1,4 +1,7 @@
-"""In CI no test may be skipped; tests of real data that is not there are deselected, and said to be."""
+"""In CI no test may be skipped; tests of real data that is not there are deselected, and said to be.
+
+Tests with a time limit of their own come first: no process waits for them at the end.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ def test_of_real_data():
 @pytest.mark.skip(reason="no scheduler")
 def test_skips():
     pass
+
+@pytest.mark.timeout(1800)
+def test_takes_long():
+    pass
 """
 
 
@@ -41,5 +48,6 @@ def test_a_skip_fails_the_session_in_ci_only(tmp_path: Path, ci: str, code: int,
     )
     assert done.returncode == code, done.stdout
     assert says in done.stdout
-    assert "1 passed, 1 skipped, 1 deselected" in done.stdout
+    assert "2 passed, 1 skipped, 1 deselected" in done.stdout
+    assert "test_some.py ..s" in done.stdout  # the long one before that which is skipped
     assert "1 tests of VOC 2007 deselected: BENCH_DATA holds no VOCdevkit/VOC2007/Annotations" in done.stdout
