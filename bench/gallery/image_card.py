@@ -161,7 +161,8 @@ def _rate_classes(columns: Columns) -> FloatArray:
 def _pair(columns: Columns) -> NDArray[np.int64]:
     """Return a number (n,) for each image and class."""
     image, label = (columns[name].astype(np.int64) for name in ("image", "label"))
-    return image * (label.max(initial=0) + 1) + label
+    pair: NDArray[np.int64] = image * (label.max(initial=0) + 1) + label
+    return pair
 
 
 def _compute_precision(group: NDArray[np.integer], score: FloatArray, hit: NDArray[np.bool_]) -> FloatArray:
