@@ -173,6 +173,19 @@ def test_images_on_which_runs_differ_are_counted_and_narrowed_to_a_class(
     assert all(row[1:] == ["100.0", "0.0", "+100.0"] for row in read_rows(page, "A better than B"))
 
 
+def test_images_of_a_ranking_differ_by_their_average_precision(
+    visit: Any, root: Path, known: list[StoredResult]
+) -> None:
+    page = visit(root / "compare.html")
+    one, other = [each for each in known if each.result.protocol != PROTOCOL][:2]
+    page.goto(f"{page.url}#{name_sides([one], [other])}")
+    page.locator("p", has_text="Each class that the image shows counts with the precision").wait_for()
+    differences = [float(row[3]) for row in read_rows(page, "A better than B")]
+    assert len(differences) == 10
+    assert differences == sorted(differences, reverse=True)
+    assert differences[-1] > 0
+
+
 def add_pictures(root: Path, known: list[StoredResult]) -> None:
     """Give images of a split pages and pictures, as `bench.site.images` does."""
     addresses, rows = [one.result.address for one in known], range(60)
