@@ -153,6 +153,19 @@ def test_plots_are_drawn_with_names_and_links_and_what_is_hostile_is_text_in_the
     assert page.locator("h1").inner_text() != "weakloc"
 
 
+def test_on_a_phone_names_stand_above_their_dots(opened: Any) -> None:
+    page = opened(BOARD, viewport=PHONE)
+    figure = page.locator("figure.plot").first
+    figure.scroll_into_view_if_needed()
+    figure.locator("svg").first.wait_for()
+    names = figure.locator("svg a text")
+    assert 15 < max(map(len, names.all_text_contents())) <= 40
+    assert {*names.evaluate_all("all => all.map(one => getComputedStyle(one).fontSize)")} == {"14px"}
+    ends = names.evaluate_all("all => all.map(one => one.getBoundingClientRect().bottom)")
+    dots = figure.locator("svg a circle").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    assert all(end <= dot < end + 12 for end, dot in zip(sorted(ends), sorted(dots), strict=True))
+
+
 def test_without_scripts_the_tables_are_all_there(opened: Any) -> None:
     page = opened(BOARD, java_script_enabled=False)
     assert page.locator(".board tbody tr").count() == COUNT

@@ -11,8 +11,12 @@ function whole(name) { // as a tip shows it
   return shorten(name, LONG);
 }
 
+function isNarrow(width) {
+  return width < 560;
+}
+
 function fit(name, width) { // a label beside a plot
-  return shorten(name, width < 560 ? 15 : SHORT);
+  return shorten(name, isNarrow(width) ? 15 : SHORT);
 }
 
 function margin(names, width) {
@@ -28,10 +32,23 @@ function describe(row) {
   return `${whole(row.name)}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
 }
 
+// A row has its name beside it or, where that leaves no room, above it: then marks are this much lower than its middle.
+function lower(width) {
+  return isNarrow(width) ? 9 : 0;
+}
+
+function frame(rows, width) {
+  return {
+    width, marginLeft: isNarrow(width) ? 8 : margin(rows.map((row) => row.name), width), marginRight: 16, marginTop: 8, marginBottom: 40,
+    height: 54 + (isNarrow(width) ? 38 : 20) * rows.length, y: { domain: rows.map((row) => row.key), axis: null },
+  };
+}
+
 function labels(rows, x, width, said = describe) {
+  const place = isNarrow(width) ? { textAnchor: "start", dy: -8, fontSize: 14, stroke: "var(--page)", strokeWidth: 3 } : { textAnchor: "end", dx: -8 };
   return Plot.text(rows, {
-    y: "key", x: () => x, text: (row) => fit(row.name, width), textAnchor: "end", dx: -8, fill: "currentColor",
-    href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: said,
+    y: "key", x: () => x, text: (row) => (isNarrow(width) ? shorten(row.name, 40) : fit(row.name, width)), ...place,
+    fill: "currentColor", href: rows.some((row) => row.link) ? "link" : undefined, ariaLabel: said,
   });
 }
 
@@ -39,15 +56,13 @@ function intervals(data, width) {
   const rows = data.rows.map((row, at) => ({ ...row, key: `${row.name}\u0000${at}` }));
   const ends = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value]);
   const low = Math.max(0, Math.min(...ends) - 2), high = Math.min(100, Math.max(...ends) + 2);
-  const ranks = [...new Set(rows.map((row) => row.rank))];
+  const ranks = [...new Set(rows.map((row) => row.rank))], dy = lower(width);
   return Plot.plot({
-    width, marginLeft: margin(rows.map((row) => row.name), width), marginTop: 8, marginRight: 16, height: 54 + 20 * rows.length,
-    marginBottom: 40,
+    ...frame(rows, width),
     x: {
       domain: [low, high], grid: true, labelAnchor: "center",
       label: `${data.metric}, per cent${data.higher ? "" : " (lower is better)"}`,
     },
-    y: { domain: rows.map((row) => row.key), axis: null },
     marks: [
       Plot.barX(rows.filter((row) => row.rank && ranks.indexOf(row.rank) % 2 === 0), {
         y: "key", x1: low, x2: high, fill: "var(--band)", insetTop: -0.5, insetBottom: -0.5,
@@ -56,10 +71,10 @@ function intervals(data, width) {
         x: "value", stroke: (row) => COLOURS[row.role], strokeDasharray: "3,3", strokeOpacity: 0.7,
       }),
       Plot.link(rows.filter((row) => row.low !== null), {
-        x1: "low", x2: "high", y1: "key", y2: "key", stroke: (row) => COLOURS[row.role], strokeWidth: 2,
+        x1: "low", x2: "high", y1: "key", y2: "key", stroke: (row) => COLOURS[row.role], strokeWidth: dy ? 3 : 2, dy,
       }),
       Plot.dot(rows, {
-        x: "value", y: "key", r: 4.5, fill: (row) => COLOURS[row.role], title: describe, tip: true,
+        x: "value", y: "key", r: dy ? 5.5 : 4.5, fill: (row) => COLOURS[row.role], title: describe, tip: true, dy,
         href: rows.some((row) => row.link) ? "link" : undefined,
       }),
       labels(rows, low, width),
@@ -245,24 +260,23 @@ function printed(data, width) {
   const describeRow = (row) => [`${whole(row.name)}: printed ${row.printed}`,
     row.value === null ? "not measured" : `measured ${row.value.toFixed(1)}${bounds(row)}, ${whole(row.by)}`,
     row.reasons ? `not comparable: ${whole(row.reasons)}` : ""].filter(Boolean).join("\n");
+  const dy = lower(width);
   const drawn = Plot.plot({
-    width, marginLeft: margin(rows.map((row) => row.name), width), marginTop: 8, marginRight: 16, marginBottom: 40,
-    height: 54 + 20 * rows.length,
+    ...frame(rows, width),
     x: { domain: [low, Math.min(100, Math.max(...ends) + 2)], grid: true, label: "per cent", labelAnchor: "center" },
-    y: { domain: rows.map((row) => row.key), axis: null },
     marks: [
-      Plot.link(measured, { x1: "printed", x2: "value", y1: "key", y2: "key", stroke: "var(--line)", strokeWidth: 1.5 }),
+      Plot.link(measured, { x1: "printed", x2: "value", y1: "key", y2: "key", stroke: "var(--line)", strokeWidth: 1.5, dy }),
       Plot.link(measured.filter((row) => row.low !== null), {
-        x1: "low", x2: "high", y1: "key", y2: "key", stroke: colour, strokeWidth: 2,
+        x1: "low", x2: "high", y1: "key", y2: "key", stroke: colour, strokeWidth: 2, dy,
       }),
       Plot.dot(rows, {
-        x: "printed", y: "key", symbol: "diamond", r: 4.5, stroke: PRINTED, strokeWidth: 2, fill: "var(--page)",
+        x: "printed", y: "key", symbol: "diamond", r: 4.5, stroke: PRINTED, strokeWidth: 2, fill: "var(--page)", dy,
       }),
       Plot.dot(measured, {
-        x: "value", y: "key", r: 4.5, stroke: colour, strokeWidth: 2, href: "link",
+        x: "value", y: "key", r: 4.5, stroke: colour, strokeWidth: 2, href: "link", dy,
         fill: (row) => (row.reasons ? "var(--page)" : MEASURED),
       }),
-      Plot.dot(rows, { x: (row) => row.value ?? row.printed, y: "key", r: 6, fill: "transparent", title: describeRow, tip: true, pointerEvents: "none" }),
+      Plot.dot(rows, { x: (row) => row.value ?? row.printed, y: "key", r: 6, fill: "transparent", title: describeRow, tip: true, pointerEvents: "none", dy }),
       labels(rows, low, width, describeRow),
     ],
   });
