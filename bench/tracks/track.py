@@ -308,8 +308,8 @@ def find_track(name: str) -> Path:
 def read_track(name: str) -> Track:
     """Read a track by name or path; one that `extends` another has all of it but what it says itself.
 
-    It may also leave out methods of the other, `without = [...]`, and has no splits of protocols that it leaves out. Raises UnknownNameError, and BadFileError naming the
-    key that breaks a rule.
+    It may also leave out methods of the other, `without = [...]`, and has no splits of protocols that it leaves out.
+    Raises UnknownNameError, and BadFileError naming the key that breaks a rule.
     """
     path = find_track(name)
     raw = _read_nameless(path)
