@@ -17,6 +17,7 @@ from bench.records.result import Result
 from bench.scoring.detection_errors import ORACLES
 from bench.site.data import escape_json
 from bench.site.paths import method_page, run_page
+from bench.tables.leaderboard import average_cost
 from bench.tables.model import Row, Table
 from bench.tables.ranked import SeedGroup, list_values
 
@@ -138,7 +139,7 @@ def _list_costs(
     table: Table, rows: Sequence[SeedGroup], metric: str, root: str, find: Callable[[Result], float | None]
 ) -> Iterator[dict[str, Any]]:
     for row, group in _pair_first(table, rows):
-        cost, values = find(group[0]), list_values(group, metric)
+        cost, values = average_cost(group, find), list_values(group, metric)
         if cost and values:
             link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
             yield {"name": row[0].text, "cost": float(f"{cost:.3g}"), "value": value, "link": link}

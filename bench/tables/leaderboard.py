@@ -268,9 +268,10 @@ def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list
 def make_distinct_labels(results: Sequence[Result], place: Callable[[Result], object] = lambda _: None) -> list[str]:
     """Name each result; where several of one name share a place, with the settings in which they differ.
 
-    A field that some lack, as records older than it do, is named only where no other tells them apart.
+    A field that some lack, as records older than it do, is named only where no other tells them apart. What was never
+    trained is said of a floor, instead of all the settings of its training.
     """
-    keys = [(result.label, place(result)) for result in results]
+    keys = [(_name_untrained(result), place(result)) for result in results]
     namesakes: defaultdict[tuple[str, object], list[Result]] = defaultdict(list)
     for key, result in zip(keys, results, strict=True):
         namesakes[key].append(result)
@@ -292,7 +293,12 @@ def _find_differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _format_label(result: Result, fields: Sequence[str]) -> str:
     shown = ", ".join(f"{key}={_shorten(result.config.get(key))}" for key in fields)
-    return f"{result.label} [{shown}]" if shown else result.label
+    return f"{_name_untrained(result)} [{shown}]" if shown else _name_untrained(result)
+
+
+def _name_untrained(result: Result) -> str:
+    is_said = result.config.get("epochs") != 0 or result.label.endswith("untrained")  # as the entry of a track
+    return result.label if is_said else f"{result.label} [untrained]"
 
 
 def _shorten(value: object) -> str:
@@ -319,27 +325,28 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "tuned on": first.tuned_on,
         "used": ", ".join(first.used),
         "by": find_tier(first) or "",
-        "images/s": first.images_per_second.get("prediction"),
-        **_list_costs(first),
+        "images/s": average_cost(row, lambda result: result.images_per_second.get("prediction")),
+        **{name: average_cost(row, find) for name, find in COSTS.items()},
         "results": " ".join(result.address for result in row),
         **caveat_fields(caveats := list_caveats(row)),
     }
     return Cell(label, label, (*marks, *caveats), extra=extra)
 
 
-def _list_costs(result: Result) -> dict[str, Value]:
-    """List what a result cost: its size, and what it took on its machine."""
-    return {
-        "M parameters": None if result.parameters is None else result.parameters / 1e6,
-        "GFLOPs": None if result.flops is None else result.flops / 1e9,
-        "training s": result.seconds.get("training"),
-        "training images/s": result.images_per_second.get("training"),
-        "peak MiB": result.peak_memory_mib,
-    }
+def average_cost(row: SeedGroup, find: Callable[[Result], float | None]) -> float | None:
+    """Return the mean of what the results of a row cost; None if that is known of none."""
+    costs = [cost for result in row if (cost := find(result)) is not None]
+    return statistics.fmean(costs) if costs else None
 
 
-COSTS = ("M parameters", "GFLOPs", "training s", "training images/s", "peak MiB")
-"""Columns that a leaderboard has on request, beside `images/s`."""
+COSTS: Mapping[str, Callable[[Result], float | None]] = {
+    "M parameters": lambda result: None if result.parameters is None else result.parameters / 1e6,
+    "GFLOPs": lambda result: None if result.flops is None else result.flops / 1e9,
+    "training s": lambda result: result.seconds.get("training"),
+    "training images/s": lambda result: result.images_per_second.get("training"),
+    "peak MiB": lambda result: result.peak_memory_mib,
+}
+"""Columns that a leaderboard has on request, beside `images/s`: size, and what it took on its machine."""
 
 
 def _rank_cell(rank: int | None) -> Cell:

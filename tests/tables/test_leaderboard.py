@@ -76,6 +76,26 @@ def test_namesakes_are_told_apart_by_the_settings_in_which_they_differ() -> None
     assert list(rows(made)) == ["cam [epochs=9, weights=one.npz]", "cam [epochs=1, weights=one.npz]"]
 
 
+def test_what_was_never_trained_is_named_so_and_not_by_its_settings() -> None:
+    made = table(
+        result("cam", 0.3, config={"epochs": 20, "lr": 0.1}),
+        result("cam", 0.1, config={"epochs": 0, "lr": 0.2}),
+        result("cam-untrained", 0.2, config={"epochs": 0}),
+    )
+    assert list(rows(made)) == ["cam", "cam-untrained", "cam [untrained]"]
+
+
+def test_costs_are_means_over_seeds() -> None:
+    runs = [
+        result("cam", 0.1, seed=seed, images_per_second={"prediction": rate}, seconds={"training": 10 * rate})
+        for seed, rate in enumerate((10.0, 40.0))
+    ]
+    extra = table(*runs, result("cam", 0.1, seed=2)).rows[0][0].extra
+    assert extra["images/s"] == 25.0
+    assert extra["training s"] == 250.0
+    assert extra["GFLOPs"] is None
+
+
 def test_rows_that_nothing_else_tells_apart_are_followed_by_their_addresses() -> None:
     first, second = (result("mine", value, seed=None, address=end * 20) for value, end in ((0.2, "a"), (0.1, "b")))
     partial = result("mine", 0.3, seed=None, truth_digest="other", partial=True, split="some", images=5)
