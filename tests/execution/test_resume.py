@@ -128,7 +128,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     torch.manual_seed(0)
     weights = tmp_path_factory.mktemp("frozen") / "tiny.pth"
     torch.save(build("tiny", "none", roi_head="own").state_dict(), weights)
-    return f"weights={weights}", "freeze_backbone=true", "net=tiny", "input_size=256"
+    return f"weights={weights}", "freeze_backbone=true", "net=tiny", "input_size=256", "epochs=2"
 
 
 def weights_of(runs: Path) -> list[dict[str, Any]]:
@@ -138,26 +138,27 @@ def weights_of(runs: Path) -> list[dict[str, Any]]:
 
 
 def test_killed_while_it_fills_the_feature_cache_it_goes_on_to_the_same_numbers(
-    drawn: Path, runs: Path, tmp_path: Path, bench: Any, frozen: tuple[str, ...]
+    drawn: Path, runs: Path, tmp_path: Path, start: Callable[..., BaseProcess], frozen: tuple[str, ...]
 ) -> None:
     live = Path(shutil.copytree(drawn, tmp_path / "live"))
-    bench(*command(live, *frozen), "--no-feature-cache")
+    assert ended([start([*command(live, *frozen), "--no-feature-cache"])]) == [0], said(tmp_path, "")
     process = subprocess.Popen([sys.executable, "-m", "bench", *command(runs, *frozen)], stderr=subprocess.DEVNULL)
     wait_for(lambda: any(runs.glob("cache/features/*/*output*.npy")), process)
     process.kill()
     process.wait()
     assert not any(runs.glob("trainings/*/done.json"))
-    bench(*command(runs, *frozen))
+    assert ended([start(command(runs, *frozen))]) == [0], said(tmp_path, "")
     assert weights_of(runs) == weights_of(live)
     assert numbers(Store(Places(runs)).list_results()) == numbers(Store(Places(live)).list_results())
 
 
 def test_processes_that_share_the_feature_cache_while_it_is_deleted_compute_what_they_compute_alone(
-    drawn: Path, runs: Path, tmp_path: Path, bench: Any, start: Callable[..., BaseProcess], frozen: tuple[str, ...]
+    drawn: Path, runs: Path, tmp_path: Path, start: Callable[..., BaseProcess], frozen: tuple[str, ...]
 ) -> None:
     live, seeds = Path(shutil.copytree(drawn, tmp_path / "live")), (0, 1, 2)
     for seed in seeds:
-        bench(*command(live, *frozen, seed=seed), "--no-feature-cache")
+        process = start([*command(live, *frozen, seed=seed), "--no-feature-cache"])
+        assert ended([process]) == [0], said(tmp_path, "")
     processes = [start(command(runs, *frozen, seed=seed)) for seed in seeds]
     while any(process.exitcode is None for process in processes):
         if any(runs.glob("cache/features/*/*geometry*.npy")):
