@@ -211,7 +211,7 @@ def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) 
 
     if addresses:
         return [require_replicates(find_result(address, places, measured)) for address in addresses]
-    known = leave_out_trials(list_results(places, measured, with_replicates=True))
+    known = leave_out_trials(list_results(places, measured, with_replicates=True), say)
     if not known:
         raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
     return known

@@ -62,13 +62,15 @@ def report(
     """
     from bench.records.running import list_running, read_state
     from bench.site.build import write
+    from bench.tables.trials import leave_out_trials
     from bench.verbs.results import list_rankable
 
     if watch and as_json:
         raise click.UsageError("--watch writes again and again: leave out --json.")
 
     def build() -> None:
-        known, running = list_rankable(places, results / MEASURED), list_running(places) if watch else []
+        known = leave_out_trials(list_rankable(places, results / MEASURED), say)
+        running = list_running(places) if watch else []
         pages = _collect_images(known, places, images) if images else []
         analysed = dict(_analyse_errors(known, places)) if errors else {}
         drawn = dict(_evaluate_curves(known, places)) if curves else {}

@@ -30,6 +30,9 @@ MASK_SIDE, MAP_SIDE = 160, 64
 
 _ROWS = b"rows"
 
+_DAMAGE = (OSError, pa.ArrowException, KeyError, TypeError, ValueError)
+"""What reading a damaged file raises."""
+
 Cell = NDArray[np.uint8]
 
 
@@ -82,15 +85,24 @@ def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
 class Cells(Mapping[str, Cell]):
     """Cells of a file of the cache by name; it is read when one is asked for.
 
-    They stay compressed until then: those of hundreds of runs fit into memory.
+    They stay compressed until then: those of hundreds of runs fit into memory. remake: writes the file if it is damaged
+    or was deleted meanwhile.
     """
 
-    def __init__(self, path: Path, names: Iterable[str]) -> None:
-        self._path, self._names = path, dict.fromkeys(names)
+    def __init__(self, path: Path, names: Iterable[str], remake: Callable[[], object]) -> None:
+        self._path, self._names, self._remake = path, dict.fromkeys(names), remake
 
     @cached_property
     def _packed(self) -> dict[str, Any]:
-        return {row["name"]: row for row in pq.ParquetFile(self._path).read(use_threads=False).to_pylist()}
+        try:
+            return self._read()
+        except _DAMAGE:
+            self._remake()
+            return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        file = pq.ParquetFile(self._path, page_checksum_verification=True)
+        return {row["name"]: row for row in file.read(use_threads=False).to_pylist()}
 
     def __getitem__(self, name: str) -> Cell:
         row = self._packed[name]
@@ -113,13 +125,16 @@ def keep_cells(
 
     A damaged file is made again.
     """
-    names = _read_names(path, rows)
-    if names is None:
+
+    def write() -> list[str]:
         packed = _pack(make(rows)).replace_schema_metadata({_ROWS: json.dumps([*rows])})
-        names = packed["name"].to_pylist()
         with atomic_file(path) as part:
-            pq.write_table(packed, part, compression="none")
-    return Cells(path, names)
+            pq.write_table(packed, part, compression="none", write_page_checksum=True)
+        names: list[str] = packed["name"].to_pylist()
+        return names
+
+    names = _read_names(path, rows)
+    return Cells(path, write() if names is None else names, write)
 
 
 def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
@@ -139,5 +154,5 @@ def _read_names(path: Path, rows: Sequence[int]) -> list[str] | None:
             return None
         names: list[str] = file.read(columns=["name"], use_threads=False)["name"].to_pylist()
         return names
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+    except _DAMAGE:
         return None

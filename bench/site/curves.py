@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from bench.analysis.curves import Curve, find_switch
 from bench.records.result import Result
 from bench.site.parts import Board, make_text_table, markup
 from bench.site.plots import MOST, Plot, plot_lines
+from bench.tables.model import Cell
 from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
 
@@ -50,8 +52,9 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
     if switch is None:
         return None
     shown = [*zip(board.table.rows, board.of, strict=True)][:MOST]
+    counts = Counter(row[0].text for row, _ in shown)
     known = {
-        row[0].text: [curves[one.address] for one in group]
+        _name_row(row[0], counts): [curves[one.address] for one in group]
         for row, group in shown
         if all(one.address in curves for one in group)
     }
@@ -73,6 +76,11 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
         owns.pop() if len(owns) == 1 else None,
     )
     return DrawnCurves(switch.label, plot, markup(table), len(lines) == len(shown))
+
+
+def _name_row(cell: Cell, counts: Mapping[str, int]) -> str:
+    """Name a row; with its marks where others have the same name, which differ in them."""
+    return f"{cell.text} ({', '.join(cell.marks)})" if counts[cell.text] > 1 and cell.marks else cell.text
 
 
 def _name_axis(metric: str, *, higher: bool) -> str:

@@ -81,24 +81,29 @@ def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, s
 def describe_leader(table: Table, rows: Sequence[SeedGroup]) -> str:
     """Say which method leads a leaderboard, which share its rank, and how far behind the next and the best floor are.
 
-    The metric is the first, which ranks. Empty where no method learns.
+    The metric is the first, which ranks. Empty where nothing is ranked, and where no method learns.
     """
-    metric, rank = table.columns.index(next(iter(rows[0][0].metrics))), table.columns.index("rank")
-    ranked = [pair for pair in zip(table.rows, rows, strict=True) if pair[0][metric].value is not None]
+    name = next(iter(rows[0][0].metrics))
+    if "rank" not in table.columns:
+        return ""
+    metric, rank = table.columns.index(name), table.columns.index("rank")
+    ranked = [pair for pair in zip(table.rows, rows, strict=True) if pair[0][rank].value is not None]
     methods, floors = ([row for row, of in ranked if find_role(of[0]) == role] for role in ("method", "floor"))
     if not methods:
         return ""
-    lead = methods[0]
+    lead, sign = methods[0], 100 if rows[0][0].higher_is_better.get(name, True) else -100
     equals = [row[0].text for row in methods[1:] if row[rank].value == lead[rank].value]
     others = [row for row in methods[1:] if row[rank].value != lead[rank].value][:1] + floors[:1]
-    gaps = [
-        f"{100 * (_get_number(lead[metric]) - _get_number(row[metric])):.1f} ahead of {row[0].text}" for row in others
-    ]
+    gaps = [(sign * (_get_number(lead[metric]) - _get_number(row[metric])), row[0].text) for row in others]
     number = lead[metric].text.partition(" ±")[0]
     said = [f"{lead[0].text} leads with {number}"]
     said += [f"shares its rank with {format_names(equals)}"] if equals else []
-    said += [f"is {' and '.join(gaps)}"] if gaps else []
+    said += [f"is {' and '.join(_describe_gap(*gap) for gap in gaps)}"] if gaps else []
     return f"{', '.join(said)}."
+
+
+def _describe_gap(gap: float, name: str) -> str:
+    return f"{abs(gap):.1f} {'ahead of' if gap >= 0 else 'behind'} {name}"
 
 
 def _get_number(cell: Cell) -> float:

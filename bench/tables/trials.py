@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.data.dataset import PART
+from bench.errors import format_count
 
 if TYPE_CHECKING:
     from bench.records.collection import StoredResult
@@ -19,6 +20,11 @@ def is_trial(result: Result) -> bool:
     return are_of_one and result.train_split != result.split
 
 
-def leave_out_trials(known: Iterable[StoredResult]) -> list[StoredResult]:
-    """Return the results that are no trials."""
-    return [stored for stored in known if not is_trial(stored.result)]
+def leave_out_trials(
+    known: Sequence[StoredResult], say: Callable[[str], None] = lambda _: None, hint: str = ""
+) -> list[StoredResult]:
+    """Return the results that are no trials; say how many are left out, if any are."""
+    kept = [stored for stored in known if not is_trial(stored.result)]
+    if len(kept) < len(known):
+        say(f"Left out: {format_count(len(known) - len(kept), 'trial')} of tune{hint}.")
+    return kept

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.errors import RequestError, UnknownNameError, format_count
+from bench.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparison, Side
@@ -30,18 +30,20 @@ _SHOWN = 10
 """Results that a message lists before the rest is only counted."""
 
 
+SHOW_TRIALS = " (--trials shows them)"
+
+
 def find_results(given: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of published results: the given one, or BENCH_RESULTS, or `RESULTS`."""
     return Path(given or os.environ.get("BENCH_RESULTS") or RESULTS)
 
 
-def list_rankable(places: Places, measured: Path, *, with_trials: bool = False) -> list[StoredResult]:
-    """Return the results that can be ranked, without trials of `tune`; the others are left out, with a warning.
+def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
+    """Return the results that can be ranked, trials of `tune` among them; the others are left out, with a warning.
 
     Those are records that cannot be believed, and those of protocols that are not known here.
     """
     from bench.records.collection import leave_out, list_results
-    from bench.tables.trials import is_trial
 
     known, names = list_results(places, measured, with_replicates=True), registry.protocols().keys()
     protocols = {
@@ -49,7 +51,7 @@ def list_rankable(places: Places, measured: Path, *, with_trials: bool = False) 
     }
     reasons = {stored.record: _find_obstacle(stored.result, protocols) for stored in known}
     leave_out({record: f"{record}: {reason}" for record, reason in reasons.items() if reason})
-    return [one for one in known if not reasons[one.record] and (with_trials or not is_trial(one.result))]
+    return [stored for stored in known if not reasons[stored.record]]
 
 
 def _find_obstacle(result: Result, protocols: Mapping[str, BoundProtocol]) -> str:
@@ -91,7 +93,7 @@ def find_each(
     """
     from bench.tracks.track import read_track
 
-    every = list_rankable(places, measured, with_trials=True)
+    every = list_rankable(places, measured)
     known = [stored for stored in every if protocol in (None, stored.result.protocol)]
     if track is not None:
         includes = read_track(track).includes
@@ -120,7 +122,7 @@ def _find_sides(
     """Find the one pair of results, or of several seeds each, that two names stand for."""
     from bench.analysis.compare import list_differences
 
-    known = list_rankable(places, measured, with_trials=True)
+    known = list_rankable(places, measured)
     sides = [_list_sides(name, known) for name in (a, b)]
     pairs = [(one, other) for one in sides[0] for other in sides[1]]
     if len(pairs) == 1 and protocol is data is None:
@@ -206,7 +208,7 @@ def make_tables(
         return _make_leaderboards(protocols, data, places, measured, say, trials=trials)
     if protocols:
         raise RequestError("--protocol applies to the leaderboard only.")
-    return [_make_paper_table(name, data, places, measured, trials=trials)]
+    return [_make_paper_table(name, data, places, measured, say, trials=trials)]
 
 
 def _make_track_leaderboards(
@@ -215,21 +217,25 @@ def _make_track_leaderboards(
     from bench.tracks.leaderboards import make_leaderboards
     from bench.tracks.track import read_track
 
-    tables = make_leaderboards(read_track(name), list_rankable(places, measured, with_trials=True), protocols)
+    tables = make_leaderboards(read_track(name), list_rankable(places, measured), protocols)
     if not tables:
         say(f"No results of track {name} yet: python -m bench run --track {name} --method all")
     return tables
 
 
-def _make_paper_table(name: str, data: str | None, places: Places, measured: Path, *, trials: bool) -> Table:
+def _make_paper_table(
+    name: str, data: str | None, places: Places, measured: Path, say: Callable[[str], None], *, trials: bool
+) -> Table:
     from bench.tables.leaderboards import paper_table
     from bench.tables.papers import reported_tables
+    from bench.tables.trials import leave_out_trials
     from bench.tracks.track import list_tracks
 
     if name not in (tables := reported_tables()):
         names = [LEADERBOARD, *tables, *registry.protocols(), *list_tracks()]
         raise UnknownNameError("table, protocol or track", name, names, hint="python -m bench list tables")
-    known = list_rankable(places, measured, with_trials=trials)
+    every = list_rankable(places, measured)
+    known = every if trials else leave_out_trials(every, say, SHOW_TRIALS)
     if data is not None:
         _require_dataset(data, [stored.result for stored in known])
     return paper_table(name, known, data)
@@ -247,11 +253,9 @@ def _make_leaderboards(
     from bench.tables.leaderboards import board
     from bench.tables.trials import leave_out_trials
 
-    every = list_rankable(places, measured, with_trials=True)
+    every = list_rankable(places, measured)
     wanted = [one for one in every if not protocols or one.result.protocol in protocols]
-    known = wanted if trials else leave_out_trials(wanted)
-    if len(known) < len(wanted):
-        say(f"Not shown: {format_count(len(wanted) - len(known), 'trial')} of tune (--trials shows them).")
+    known = wanted if trials else leave_out_trials(wanted, say, SHOW_TRIALS)
     results = [stored.result for stored in known]
     if data is not None:
         _require_dataset(data, [stored.result for stored in every])

@@ -380,14 +380,25 @@ def test_the_first_page_says_who_leads_and_by_how_much() -> None:
     def make_row(name: str, rank: int | None, value: float) -> Row:
         return Cell(name, name), Cell(rank, str(rank)), Cell(value, f"{100 * value:.1f} [1, 2] ± 0.4 (3)")
 
-    def make_group(training: str | None) -> list[Result]:
-        fields: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "higher_is_better": {"accuracy": True}}
+    def make_group(training: str | None, *, higher: bool = True) -> list[Result]:
+        fields: dict[str, Any] = {**RECORD, "address": "a", "method": "m", "higher_is_better": {"accuracy": higher}}
         return [Result(**fields, metrics={"accuracy": 0.5}, training=training, seconds={"prediction": 1.0})]
 
     columns = ("method", "rank", "accuracy")
-    rows = (make_row("a", 1, 0.9), make_row("b", 1, 0.8), make_row("c", 3, 0.5), make_row("floor", 4, 0.25))
-    groups = [make_group("t"), make_group("t"), make_group("t"), make_group(None)]
+    rows = (
+        make_row("a", 1, 0.9),
+        make_row("b", 1, 0.8),
+        make_row("unranked", None, 0.95),
+        make_row("c", 3, 0.5),
+        make_row("floor", 4, 0.25),
+    )
+    groups = [make_group("t"), make_group("t"), make_group("t"), make_group("t"), make_group(None)]
     said = describe_leader(Table("", columns, rows, {}), groups)
     assert said == "a leads with 90.0 [1, 2], shares its rank with b, is 40.0 ahead of c and 65.0 ahead of floor."
     assert describe_leader(Table("", columns, rows[:1], {}), groups[:1]) == "a leads with 90.0 [1, 2]."
-    assert describe_leader(Table("", columns, rows[3:], {}), groups[3:]) == ""
+    assert describe_leader(Table("", columns, rows[4:], {}), groups[4:]) == ""
+    assert describe_leader(Table("", ("method", "accuracy"), (), {}), groups[:1]) == ""
+    errors = [make_group("t", higher=False), make_group("t", higher=False), make_group(None, higher=False)]
+    rows = (make_row("a", 1, 0.3), make_row("b", 2, 0.4), make_row("floor", 3, 0.2))
+    said = describe_leader(Table("", columns, rows, {}), errors)
+    assert said == "a leads with 30.0 [1, 2], is 10.0 ahead of b and 10.0 behind floor."

@@ -63,6 +63,16 @@ def test_a_row_of_which_a_seed_has_no_curve_is_left_out() -> None:
     assert drawn.plot.title == "mAP_area against the IoU threshold; 1 of 2 methods"
 
 
+def test_rows_of_one_name_have_a_line_each_named_with_their_marks() -> None:
+    known = [make("a", "cam"), make("b", "cam", tuned_on="test-oracle")]
+    lower = replace(CURVE, metrics={**CURVE.metrics, "mAP_area": (0.25, 0.1, None)})
+    drawn, lines = read_lines(known, {"a": CURVE, "b": lower})
+    assert sorted(lines.values()) == [[[0.3, 25], [0.5, 10]], [[0.3, 75], [0.5, 50]]]
+    assert drawn.is_whole
+    assert "cam (a)" in lines
+    assert "cam ()" not in lines
+
+
 def test_methods_under_other_thresholds_have_no_dashed_line_in_common() -> None:
     known = [make("a", "cam"), make("b", "gmp")]
     drawn, lines = read_lines(known, {"a": CURVE, "b": replace(CURVE, own=0.3)})
