@@ -57,7 +57,7 @@ def _require_profile(verb: options.Verb) -> options.Verb:
     @functools.wraps(verb)
     def with_profile(*, cluster: str, profile: str | None, **rest: Any) -> Any:
         if profile is None and cluster == "slurm":
-            raise click.UsageError("--cluster slurm needs a --profile.")
+            raise click.UsageError("--cluster slurm needs a --profile; --cluster local runs the jobs here.")
         return verb(cluster=cluster, profile=profile, **rest)
 
     return with_profile  # type: ignore[return-value]

@@ -74,6 +74,9 @@ def report(
         pages = _collect_images(known, places, images) if images else []
         analysed = dict(_analyse_errors(known, places)) if errors else {}
         drawn = dict(_evaluate_curves(known, places)) if curves else {}
+        for asked, made, what in ((images, pages, "images"), (errors, analysed, "errors"), (curves, drawn, "curves")):
+            if asked and not made:
+                say(f"note: no {what}: no result has the predictions that they are made of in {places.runs}.")
         written = write(known, out, pages, analysed, running, drawn)
         if as_json:
             document: WrittenDocument = {"written": [str(path) for path in written]}

@@ -188,7 +188,7 @@ def _collect_searches(
 
     cluster, profile, given = destination
     if profile is None and cluster == "slurm":
-        raise click.UsageError("--cluster slurm needs a --profile.")
+        raise click.UsageError("--cluster slurm needs a --profile; --cluster local runs the jobs here.")
     resources = read_profile(profile or "local", given)
     found = [(plan, find_trials(plan, count, datasets.places)) for plan in plans]
     todo = {plan.name: trials.list_missing(count) for plan, trials in found}

@@ -109,3 +109,10 @@ def test_a_site_that_is_watched_is_no_document(here) -> None:
     answer = here("report", "--out", "site", "--watch", "--json")
     assert (answer.code, answer.out) == (2, "")
     assert "--watch writes again and again: leave out --json" in answer.err
+
+
+def test_pictures_asked_for_that_nothing_here_can_make_are_said(here, tmp_path: Path) -> None:
+    answer = here("report", "--out", tmp_path / "site", "--images", "2", "--errors", "--curves")
+    assert answer.code == 0
+    for what in ("images", "errors", "curves"):
+        assert f"note: no {what}: no result has the predictions that they are made of in" in answer.err
