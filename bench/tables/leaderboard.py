@@ -252,11 +252,18 @@ def _switch(result: Result, key: str) -> str:
 
 
 def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list[str]:
-    """Name the rows; where two have the same, the config fields in which they differ follow it.
+    """Name the rows; where two have the same, the config fields in which they differ follow it, and then the split.
 
     Where these and the remarks are the same too, as those of two files scored under one name, the address follows.
     """
-    labels = make_distinct_labels([row[0] for row in rows])
+    labels = make_distinct_labels([row[0] for row in rows], lambda result: result.split)
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for row, label in zip(rows, labels, strict=True):
+        splits[label].add(row[0].split)
+    labels = [
+        f"{label} [{row[0].split}]" if len(splits[label]) > 1 else label
+        for row, label in zip(rows, labels, strict=True)
+    ]
     shown = [(label, tuple(some)) for label, some in zip(labels, remarks, strict=True)]
     counts = Counter(shown)
     return [

@@ -99,7 +99,14 @@ def test_costs_are_means_over_seeds() -> None:
 def test_rows_that_nothing_else_tells_apart_are_followed_by_their_addresses() -> None:
     first, second = (result("mine", value, seed=None, address=end * 20) for value, end in ((0.2, "a"), (0.1, "b")))
     partial = result("mine", 0.3, seed=None, truth_digest="other", partial=True, split="some", images=5)
-    assert list(rows(table(first, second, partial))) == ["mine a", "mine [aaaaaaaa]", "mine [bbbbbbbb]"]
+    made = [name.removeprefix("mine ") for name in rows(table(first, second, partial))]
+    assert made == ["[some] a", f"[{first.split}] [aaaaaaaa]", f"[{first.split}] [bbbbbbbb]"]
+
+
+def test_namesakes_on_several_splits_are_told_apart_by_these_and_not_by_settings_that_older_records_lack() -> None:
+    old = result("cam", 0.3, config={"epochs": 20})
+    new = result("cam", 0.2, config={"epochs": 20, "beta2": 0.9}, split="whole", truth_digest="other")
+    assert [name[:12] for name in rows(table(old, new))] == [f"cam [{old.split}]"[:12], "cam [whole] "]
 
 
 def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_them_apart() -> None:
