@@ -46,6 +46,7 @@ def test_ci_runs_the_test_command_as_it_stands_then_each_step_and_fails_with_any
         "tests/slurm/test_many.py": "pytestmark = pytest.mark.slow",
         "tests/test_some.py": "@pytest.mark.slow",
         "tests/test_others.py": "",
+        **{f"{package}/__init__.py": "" for package in ("bench", "methods", "protocols", "slurm")},
     }
     for tool in ("pip", "ruff", "mypy", "mkdocs", "python"):
         fakes[f".venv/bin/{tool}"] = f'echo "{tool} $*" >> log' + ("; exit 1" if tool == broken else "")

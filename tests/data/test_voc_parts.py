@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import VOC2007
 
 from bench.data.voc import VocDataset, read_ids
 from bench.data.voc_parts import RARE, derive_ids
@@ -65,8 +64,8 @@ def test_a_dataset_has_the_list_with_or_without_a_file_of_it(tmp_path: Path, fol
 
 
 @pytest.mark.voc2007
-def test_the_lists_of_the_published_results_are_those_of_the_rules() -> None:
-    sets = VOC2007 / "ImageSets"
+def test_the_lists_of_the_published_results_are_those_of_the_rules(data_root: Path) -> None:
+    sets = data_root / "VOCdevkit" / "VOC2007" / "ImageSets"
 
     def read(split: str) -> tuple[str, ...]:
         return read_ids(sets / (f"{split}.txt" if "/" in split else f"Main/{split}.txt"))
