@@ -223,7 +223,7 @@ def take_picture(path: Path) -> None:
         page.goto((Path(folder) / "site" / "index.html").as_uri())
         draw_plots(page)
         page.evaluate("scrollTo(0, 0)")
-        last = page.locator("figure.plot").last.bounding_box()
+        last = page.locator("figure.plot").nth(1).bounding_box()
         clip = {"x": 0, "y": 0, "width": 1100, "height": last["y"] + last["height"] + 16}
         page.screenshot(path=path, full_page=True, clip=clip)
 
