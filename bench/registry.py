@@ -219,8 +219,7 @@ def _variants(path: Path, written: int) -> tuple[str, ...]:
 @functools.cache
 def _assigned_value(path: Path, written: int, name: str) -> ast.expr | None:
     """Return what a file, as it was `written` at a time, assigns to a name; None if it does not, or more than once."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Assign)]
+    assignments = [node for node in ast.walk(_parse(path, written)) if isinstance(node, ast.AnnAssign | ast.Assign)]
     values = [node.value for node in assignments if _sets(node, name)]
     return values[0] if len(values) == 1 else None
 
@@ -482,10 +481,16 @@ def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
 
 
-def _files(folder: Path, suffix: str) -> list[Path]:
+def _files(folder: Path, suffix: str) -> tuple[Path, ...]:
     """Files of a folder that may be listed: layers, nets and the like are folders, `__init__` is nobody's name."""
+    return _list_files(folder, suffix, folder.stat().st_mtime_ns)
+
+
+@functools.cache
+def _list_files(folder: Path, suffix: str, _changed: int) -> tuple[Path, ...]:
+    """List a folder once, until it changes."""
     names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(suffix) and entry.is_file()]
-    return [folder / name for name in sorted(names) if not name.startswith(("_", "."))]
+    return tuple(folder / name for name in sorted(names) if not name.startswith(("_", ".")))
 
 
 def _find(what: str, name: str, known: Mapping[str, _Found], hint: str) -> _Found:
@@ -512,10 +517,16 @@ def _list_method(name: str, path: Path | None, module: str | None) -> Listed:
 
 
 @functools.cache
+def _parse(path: Path, _written: int) -> ast.Module:
+    """Parse a file once, as it was written at a time. Raises SyntaxError, ValueError."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def _docstring_line(path: Path, written: int) -> str:
     """Read the docstring line of a file modified at time `written`; cached, as a thousand runs ask for it."""
     try:
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        text = ast.get_docstring(_parse(path, written))
     except (SyntaxError, ValueError) as error:
         return f"(not valid Python: {error})"
     return (text or "").partition("\n")[0]

@@ -20,6 +20,7 @@ from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, differenc
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult, require_replicates
+from bench.records.outcomes import read_outcomes
 from bench.records.replicates import Replicates, read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats
@@ -276,27 +277,26 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
 
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     result, path = one.result, one.record.with_suffix(".parquet")
-    if not path.exists():
+    if (outcomes := read_outcomes(one.record)) is None:
         raise RequestError(f"{one.record} has no outcomes beside it (large ones stay in the runs folder).")
     family = registry.family(result.family)
     try:
-        outcomes = pq.ParquetFile(path).read()
         conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
-        classes = tuple(json.loads(outcomes.schema.metadata[b"classes"]))
-        summarise = partial(family.summarise, outcomes, classes, conventions)
+        summarise = partial(family.summarise, outcomes.table, outcomes.classes, conventions)
         whole = summarise(np.ones((1, result.images)))
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise BadFileError(path, _OLD) from None
     for name, recorded in result.per_class.items():
         expected = [np.nan if value is None else value for value in recorded.values()]
-        if (*recorded,) != classes or not np.allclose(whole[name][0], expected, rtol=0, atol=_SAME, equal_nan=True):
+        if (*recorded,) != outcomes.classes or not _is_same(whole[name][0], expected):
             raise BadFileError(path, _OLD)
     drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
-    return {name: dict(zip(classes, drawn[name].T, strict=True)) for name in result.per_class}
+    return {name: dict(zip(outcomes.classes, drawn[name].T, strict=True)) for name in result.per_class}
+
+
+def _is_same(values: FloatArray, recorded: Sequence[float]) -> bool:
+    return np.allclose(values, recorded, rtol=0, atol=_SAME, equal_nan=True)
 
 
 def _name(results: Sequence[Result]) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray, iou
+from bench.core.columns import get_column, get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
 from bench.data.pixels import read_indices, voc_palette
 from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, encode_picture, overlay_map, overlay_mask
@@ -67,7 +68,7 @@ class Run:
         return passed
 
     def _find_best_detections(self) -> dict[tuple[int, int], bool]:
-        image, label, score, hit = (self.outcomes[name].to_numpy() for name in ("image", "label", "score", "hit"))
+        image, label, score, hit = get_columns(self.outcomes, "image", "label", "score", "hit")
         worst_first = np.argsort(np.nan_to_num(score, nan=-np.inf), kind="stable")  # what was missed has no score
         pairs = zip(image[worst_first].tolist(), label[worst_first].tolist(), strict=True)
         return dict(zip(pairs, hit[worst_first].tolist(), strict=True))
@@ -105,14 +106,14 @@ def evaluate_images(outcomes: pa.Table, images: int) -> NDArray[np.float64]:
     """Return what each of N images (N,) was evaluated as, the mean of its outcomes; NaN: not by itself."""
     values = goodness(outcomes)
     known = np.isfinite(values)
-    image = outcomes["image"].to_numpy()[known]
+    image = get_column(outcomes, "image")[known]
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(image, values[known], images) / np.bincount(image, minlength=images))
 
 
 def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
     """How good each outcome (n,) is, NaN where it says nothing by itself."""
-    columns = {name: outcomes[name].to_numpy() for name in outcomes.column_names if name != "hits"}
+    columns = {one.name: get_column(outcomes, one.name) for one in outcomes.schema if not pa.types.is_nested(one.type)}
     if "shared" in columns:
         union = columns["true"] + columns["predicted"] - columns["shared"]
         return np.asarray(columns["shared"] / np.maximum(union, 1), dtype=np.float64)
@@ -286,7 +287,7 @@ def _pixels(run: Run, row: int, label: int) -> Iterator[str]:
     """How the pixels of a class of an image were found, where masks were evaluated."""
     if "shared" not in run.outcomes.column_names:
         return
-    columns = {name: run.outcomes[name].to_numpy() for name in run.outcomes.column_names}
+    columns = {name: get_column(run.outcomes, name) for name in run.outcomes.column_names}
     mine = (columns["image"] == row) & (columns["label"] == label + 1)  # background is 0
     for true, predicted, shared in zip(*(columns[name][mine] for name in ("true", "predicted", "shared")), strict=True):
         overlap = shared / max(true + predicted - shared, 1)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.bootstrap import Metrics, centred_interval, draw_weights, interval
-from bench.core.boxes import FloatArray
+from bench.core.columns import get_column
 from bench.core.files import array_digest, require_regular_file
 from bench.errors import BadFileError
 from bench.records.result import Result
@@ -63,14 +63,11 @@ def _read(path: Path, _modified: int) -> Replicates:
         file = pq.ParquetFile(pa.BufferReader(require_regular_file(path).read_bytes()))
         table = file.read_row_groups(range(file.num_row_groups), use_threads=False)
         draws = (table.schema.metadata or {})[_DRAWS].decode()
-        return Replicates(draws, {name: _column_values(table[name]) for name in table.column_names})
+        return Replicates(
+            draws, {name: np.asarray(get_column(table, name), dtype=np.float64) for name in table.column_names}
+        )
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"not a file of bootstrap replicates: {error}") from None
-
-
-def _column_values(column: pa.ChunkedArray) -> FloatArray:
-    """Return a column (B,); pyarrow's own `to_numpy` would import pandas, which is slow."""
-    return np.asarray(np.from_dlpack(column.combine_chunks()), dtype=np.float64)
 
 
 def check_replicates(result: Result, replicates: Replicates) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_columns
 from bench.data.ground_truth import GroundTruth
 
 Integers = NDArray[np.integer]
@@ -119,7 +120,7 @@ class RankedHits(NamedTuple):
 
 def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     """Return the ranked rows of outcomes with `label`, `hit` and `missed`; a missed row only counts as a positive."""
-    label, hit, missed = (outcomes[name].to_numpy() for name in ("label", "hit", "missed"))
+    label, hit, missed = get_columns(outcomes, "label", "hit", "missed")
     return RankedHits(label[~missed], hit[~missed], np.bincount(label[hit | missed], minlength=classes))
 
 

@@ -7,6 +7,7 @@ and how its content is made, which happens only if the earlier site has none tha
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -115,13 +116,18 @@ def _list_methods(material: Material) -> Iterator[SiteFile]:
     def make(name: str, summary: str) -> str:
         return material.render("method.html", UP, **method.make_values(name, summary, material))
 
+    places_of = defaultdict(set)
+    for one in material.results:
+        places_of[one.method].add((one.protocol, one.dataset))
     for name, summary in material.methods.items():
-        places = {(one.protocol, one.dataset) for one in material.results if one.method == name}
+        places = places_of[name]
         others = [one for one in material.results if (one.protocol, one.dataset) in places]
         yield SiteFile(method_page(name), material.depend_on(others), partial(make, name, summary))
 
 
 def _list_runs(material: Material) -> Iterator[SiteFile]:
+    """List the page of each run, and the data file by which it is compared, which read the same outcomes."""
+
     def make(one: StoredResult, chosen: Any) -> str:
         return material.render("run.html", UP, chosen=chosen, **run.make_values(one, material))
 
@@ -129,11 +135,16 @@ def _list_runs(material: Material) -> Iterator[SiteFile]:
         address = one.result.address
         chosen = images.list_chosen(material.pages, one.result)
         curve = str(material.curves.get(address))
-        yield SiteFile(run_page(address), [material.depend_on([one.result]), chosen, curve], partial(make, one, chosen))
+        depends = material.depend_on([one.result])
+        yield SiteFile(run_page(address), [depends, chosen, curve], partial(make, one, chosen))
+        errors = material.errors.get(address)
+        split = images.find_data(material.pages, one.result)
+        data = partial(compare_page.make_result_file, one, errors, split)
+        yield SiteFile(data_file(address), [depends, errors and str(asdict(errors)), split], data)
 
 
 def _list_compared(material: Material) -> Iterator[SiteFile]:
-    """List the page that compares runs, and the data files that it loads."""
+    """List the page that compares runs, and the file of what can be chosen."""
 
     def make() -> str:
         return material.render("compare.html", "", title="Compare runs")
@@ -141,12 +152,6 @@ def _list_compared(material: Material) -> Iterator[SiteFile]:
     index_file = partial(compare_page.make_index_file, material.boards, material.known)
     yield SiteFile(compare_page.PAGE, material.depend_on(()), make)
     yield SiteFile(compare_page.INDEX, material.depend_on(material.results), index_file)
-    for one in material.known:
-        errors = material.errors.get(one.result.address)
-        split = images.find_data(material.pages, one.result)
-        depends = [material.depend_on([one.result]), errors and str(asdict(errors)), split]
-        data = partial(compare_page.make_result_file, one, errors, split)
-        yield SiteFile(data_file(one.result.address), depends, data)
 
 
 def _list_papers(material: Material) -> Iterator[SiteFile]:

@@ -16,6 +16,7 @@ import numpy as np
 from bench.analysis.compare import draw_classes
 from bench.analysis.errors import ErrorAnalysis
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_column
 from bench.gallery.image_card import explain_goodness, goodness
 from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.outcomes import read_outcomes
@@ -124,7 +125,7 @@ def _pack_images(one: StoredResult) -> Json | None:
     if outcomes is None or not (known := np.isfinite(values := goodness(outcomes.table))).any():
         return None
     columns = {
-        name: outcomes.table[name].to_numpy()[known]
+        name: get_column(outcomes.table, name)[known]
         for name in ("image", "label")
         if name in outcomes.table.column_names
     }

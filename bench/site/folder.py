@@ -133,10 +133,13 @@ def _is_whole(said: Any) -> bool:
 def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list[Path]:
     """Write the files of a site to a folder, in place of the earlier site, and return them."""
     known: dict[str, _Known] = {}
+    folders = set()
     with atomic_folder(out.resolve()) as fresh:
         for file in files:
             depends = digest(file.depends)
-            (fresh / file.path).parent.mkdir(parents=True, exist_ok=True)
+            if (folder := file.path.rpartition("/")[0]) not in folders:
+                (fresh / folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
             if earlier.take_over(file.path, depends, fresh):
                 known[file.path] = earlier.files[file.path]
                 continue

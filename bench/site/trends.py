@@ -30,7 +30,8 @@ def draw_trends(known: Sequence[StoredResult]) -> Iterator[tuple[Trend, Plot, Ta
 def _find_interval(point: Point, stored: Mapping[str, StoredResult]) -> tuple[float, float] | None:
     """Find the interval of a point's first metric, as leaderboards have it."""
     metric, value = next(iter(point.values.items()))
-    draws = {one.address: read_replicates(stored[one.address].record) for one in point.results}
+    several = point.results if len(point.results) > 1 else ()  # of one result the interval is recorded
+    draws = {one.address: read_replicates(stored[one.address].record) for one in several}
     return None if value is None else find_interval(point.results, metric, value, draws)
 
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import class_mean, count_by_class, ratio
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -72,9 +73,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Average precision, precision, recall and F1 by class (B, C), and the overall three (B,)."""
-    image, label, positive, decided, ranked = (
-        outcomes[name].to_numpy() for name in ("image", "label", "positive", "decided", "ranked")
-    )
+    image, label, positive, decided, ranked = get_columns(outcomes, "image", "label", "positive", "decided", "ranked")
     positives = count_by_class(weights, image, label, len(classes), positive)
     forms = average_precisions(image[ranked], label[ranked], positive[ranked], positives, weights)
     chosen = count_by_class(weights, image, label, len(classes), decided)
@@ -88,7 +87,7 @@ def summarise(
 
 def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     """Images in the order of their scores, for precision-recall curves."""
-    label, positive, ranked = (outcomes[name].to_numpy() for name in ("label", "positive", "ranked"))
+    label, positive, ranked = get_columns(outcomes, "label", "positive", "ranked")
     return RankedHits(label[ranked], positive[ranked], np.bincount(label[positive], minlength=classes))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import FloatArray, to_coco
+from bench.core.columns import get_columns
 from bench.data.ground_truth import GroundTruth
 from bench.data.rle import are_rles, check_rle
 from bench.errors import RequestError
@@ -125,13 +126,13 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """All twelve metrics by class (B, C)."""
-    image, label, place, wanted = (outcomes[name].to_numpy() for name in ("image", "label", "place", "wanted"))
+    image, label, place, wanted = get_columns(outcomes, "image", "label", "place", "wanted")
     draws = np.ascontiguousarray(weights.T)
     bounds = np.searchsorted(label, np.arange(len(classes) + 1))
     precision, recall = [], {}
     for size, name in enumerate(SIZES):
         positives = count_by_class(weights, image, label, len(classes), (wanted >> size & 1).astype(np.bool_))
-        hit, ignored = (outcomes[f"{what}_{name}"].to_numpy() for what in ("hit", "ignored"))
+        hit, ignored = get_columns(outcomes, f"hit_{name}", f"ignored_{name}")
         by_class = [
             _average_precision(image[rows], hit[rows], ignored[rows], positives[:, c], draws)
             for c, rows in enumerate(starmap(slice, pairwise(bounds)))
@@ -202,9 +203,7 @@ def _outcomes(truth: GroundTruth, found: ResolvedPredictions, matches: Matches) 
 
 def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
     """Rank the detections at an IoU of .5, all sizes, for precision-recall curves."""
-    label, score, wanted, hit, ignored = (
-        outcomes[name].to_numpy() for name in ("label", "score", "wanted", "hit_all", "ignored_all")
-    )
+    label, score, wanted, hit, ignored = get_columns(outcomes, "label", "score", "wanted", "hit_all", "ignored_all")
     evaluated = ~np.isnan(score) & (ignored & 1 == 0)
     positives = np.bincount(label[wanted & 1 > 0], minlength=classes)
     return RankedHits(label[evaluated], hit[evaluated] & 1 > 0, positives)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_column, get_columns
 from protocols.scoring.coco_matching import EVERY_IOU, IOUS, SIZES, Flags, Integers
 
 RECALL_POINTS = np.linspace(0, 1, 101)
@@ -21,7 +22,7 @@ _EPSILON = np.spacing(1)
 
 def count_positives(outcomes: pa.Table, classes: int) -> Integers:
     """Count the objects to find, by size and class (sizes, C)."""
-    label, wanted = outcomes["label"].to_numpy(), outcomes["wanted"].to_numpy()
+    label, wanted = get_columns(outcomes, "label", "wanted")
     return np.stack([np.bincount(label[wanted >> size & 1 > 0], minlength=classes) for size in range(len(SIZES))])
 
 
@@ -30,8 +31,8 @@ def accumulate_precision(outcomes: pa.Table, positives: Integers) -> FloatArray:
 
     positives: (sizes, C). The best precision is always one at a hit, so that only hits are looked at.
     """
-    label = outcomes["label"].to_numpy()
-    hit, ignored = ([outcomes[f"{what}_{name}"].to_numpy() for name in SIZES] for what in ("hit", "ignored"))
+    label = get_column(outcomes, "label")
+    hit, ignored = (get_columns(outcomes, *(f"{what}_{name}" for name in SIZES)) for what in ("hit", "ignored"))
     rows = np.flatnonzero(np.bitwise_or.reduce(hit))
     classes = np.arange(positives.shape[1] + 1)
     first = np.searchsorted(label[rows], classes)
@@ -51,10 +52,10 @@ def accumulate_precision(outcomes: pa.Table, positives: Integers) -> FloatArray:
 
 def accumulate_recall(outcomes: pa.Table, positives: Integers, most: Sequence[int]) -> FloatArray:
     """Recall (M, sizes, IoUs, C) with each of `most` (M,) detections an image and class; NaN as in precision."""
-    label, place = outcomes["label"].to_numpy(), outcomes["place"].to_numpy()
+    label, place = get_columns(outcomes, "label", "place")
     recall = np.zeros((len(most), len(SIZES), len(IOUS), positives.shape[1]))
     for size, name in enumerate(SIZES):
-        hit = outcomes[f"hit_{name}"].to_numpy()
+        hit = get_column(outcomes, f"hit_{name}")
         row, iou = np.nonzero(unpack_ious(hit[some := np.flatnonzero(hit)]))
         cell = iou * positives.shape[1] + label[some[row]]
         for number, first in enumerate(most):

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import find_best_overlaps
+from bench.core.columns import get_column, get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -70,7 +71,7 @@ def localize_classes(
     best = _select_rows(pair, found.score, "top")
     box = np.full((len(image), 4), np.nan)
     box[pair[best]] = found.box[best]
-    hit = score(truth, predictions, conventions).outcomes["hit"].to_numpy()
+    hit = get_column(score(truth, predictions, conventions).outcomes, "hit")
     by_class = conventions.mean_over == "classes"
     return LocalizedClasses(truth, image, label, box, hit, np.zeros(len(image), dtype=np.bool_), by_class)
 
@@ -90,7 +91,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Share of hits: (B, C) by class, or (B,) over all pairs."""
-    image, label, hit = (outcomes[name].to_numpy() for name in ("image", "label", "hit"))
+    image, label, hit = get_columns(outcomes, "image", "label", "hit")
     hits = count_by_class(weights, image, label, len(classes), hit)
     pairs = count_by_class(weights, image, label, len(classes))
     if conventions.mean_over == "images":

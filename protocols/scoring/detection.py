@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import count_by_class
 from bench.core.boxes import FloatArray, find_best_overlaps, from_voc, to_voc
+from bench.core.columns import get_columns
 from bench.data.ground_truth import GroundTruth, Objects
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -133,7 +134,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Average precision by class (B, C) in both forms."""
-    image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
+    image, label, hit, missed = get_columns(outcomes, "image", "label", "hit", "missed")
     sought, evaluated = np.flatnonzero(hit | missed), ~missed
     positives = count_by_class(weights, image[sought], label[sought], len(classes))
     rows = image[evaluated], label[evaluated], hit[evaluated]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_column
 from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.predictions.decode import enlarge_map
@@ -58,8 +59,8 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Mean energy on objects (B,)."""
-    drawn = weights[:, outcomes["image"].to_numpy()]
-    return {"object_energy": ratio(drawn @ outcomes["energy"].to_numpy(), drawn.sum(axis=1))}
+    drawn = weights[:, get_column(outcomes, "image")]
+    return {"object_energy": ratio(drawn @ get_column(outcomes, "energy"), drawn.sum(axis=1))}
 
 
 def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]) -> Iterator[tuple[int, FloatArray]]:

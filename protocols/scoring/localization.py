@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import find_best_overlaps
+from bench.core.columns import get_column, get_columns
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -81,9 +82,9 @@ def localize_classes(
     """
     boxes = predictions["boxes"]
     outcomes = score(truth, predictions, conventions).outcomes
-    judged = outcomes["localized"].to_numpy()
+    judged = get_column(outcomes, "localized")
     image, wrong_place, wrong_class = (
-        outcomes[name].to_numpy()[judged] for name in ("image", "top1_loc_error", "top1_cls_error")
+        get_column(outcomes, name)[judged] for name in ("image", "top1_loc_error", "top1_cls_error")
     )
     label = (truth.labels[image] == PRESENT).argmax(axis=1).astype(np.int32)
     classes = predictions.get("scores", boxes)
@@ -104,13 +105,13 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Each error (B,): the share of images without a hit."""
-    image, localized = outcomes["image"].to_numpy(), outcomes["localized"].to_numpy()
+    image, localized = get_columns(outcomes, "image", "localized")
     drawn = weights[:, image]
     judged = {"loc": drawn @ localized.astype(np.float64), "cls": drawn.sum(axis=1)}
     found = {}
     for name in METRICS:
         task = name.split("_")[-2]
-        missed = outcomes[name].to_numpy() & (localized | (task == "cls"))
+        missed = get_column(outcomes, name) & (localized | (task == "cls"))
         found[name] = ratio(drawn @ missed.astype(np.float64), judged[task])
     return found
 

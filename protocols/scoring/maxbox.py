@@ -19,6 +19,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray, iou
+from bench.core.columns import get_column
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -76,7 +77,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Each share of images (B,)."""
-    image = outcomes["image"].to_numpy()
+    image = get_column(outcomes, "image")
     packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8)
     packed = packed.reshape(len(image), _CURVES * len(TAUS) // 8)
     hits = np.unpackbits(packed, axis=1, count=_CURVES * len(TAUS)).astype(np.float32)

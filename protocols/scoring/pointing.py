@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bench.core.bootstrap import count_by_class, ratio
 from bench.core.boxes import FloatArray, area, union_area
+from bench.core.columns import get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth, Objects
 from bench.data.rle import to_mask
 from bench.errors import RequestError
@@ -81,7 +82,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Share of hits by class (B, C), over all pairs and over the difficult subset."""
-    image, label, hit, difficult = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "difficult"))
+    image, label, hit, difficult = get_columns(outcomes, "image", "label", "hit", "difficult")
     names = len(classes)
     return {
         "accuracy": ratio(

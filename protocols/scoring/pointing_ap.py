@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.bootstrap import count_by_class
+from bench.core.columns import get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring.average_precision import average_precisions, rank_rows
@@ -62,7 +63,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Average precision by class (B, C)."""
-    image, label, hit, missed = (outcomes[name].to_numpy() for name in ("image", "label", "hit", "missed"))
+    image, label, hit, missed = get_columns(outcomes, "image", "label", "hit", "missed")
     positives = count_by_class(weights, image, label, len(classes), hit | missed)
     found = average_precisions(image[~missed], label[~missed], hit[~missed], positives, weights)
     return {"mAP": found.select(conventions.ap)}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_column
 from bench.data.ground_truth import GroundTruth, Masks
 from bench.data.pixels import read_nonzero
 from bench.errors import RequestError, format_count
@@ -73,7 +74,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Average precision of pixels (B,)."""
-    drawn = weights[:, outcomes["image"].to_numpy()]
+    drawn = weights[:, get_column(outcomes, "image")]
     found = []
     for name in ("object", "other"):
         counts = outcomes[name].combine_chunks().flatten().to_numpy().reshape(-1, len(_EDGES))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray, find_best_overlaps
+from bench.core.columns import get_columns
 from bench.data.ground_truth import ONLY_DIFFICULT, PRESENT, GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -68,9 +69,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Both means (B,)."""
-    image, accuracy, variance, weight = (
-        outcomes[name].to_numpy() for name in ("image", "accuracy", "variance", "weight")
-    )
+    image, accuracy, variance, weight = get_columns(outcomes, "image", "accuracy", "variance", "weight")
     drawn = weights[:, image] * weight
     defined = np.isfinite(variance)
     return {

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.bootstrap import ratio
 from bench.core.boxes import FloatArray
+from bench.core.columns import get_column, get_columns
 from bench.data.ground_truth import GroundTruth, Masks
 from bench.data.pixels import read_indices, resize_nearest
 from bench.errors import BadFileError, RequestError
@@ -69,9 +70,9 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Intersection over union by class (B, 1 + C), background first; undefined where no pixel is of it."""
-    image, label = (outcomes[name].to_numpy() for name in ("image", "label"))
+    image, label = get_columns(outcomes, "image", "label")
     true, predicted, shared = (
-        _pixels(weights, image, label, outcomes[name].to_numpy(), len(classes))
+        _pixels(weights, image, label, get_column(outcomes, name), len(classes))
         for name in ("true", "predicted", "shared")
     )
     iou = ratio(shared, true + predicted - shared)

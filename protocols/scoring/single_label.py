@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.core.bootstrap import class_mean, count_by_class, ratio
+from bench.core.columns import get_columns
 from bench.data.ground_truth import PRESENT, GroundTruth
 from bench.predictions.table import ResolvedPredictions
 from bench.scoring import protocol
@@ -51,7 +52,7 @@ def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
     """Accuracy (B, C) by class or (B,) over images, and the errors (B,) likewise averaged."""
-    image, label, top1, top5 = (outcomes[name].to_numpy() for name in ("image", "label", "top1", "top5"))
+    image, label, top1, top5 = get_columns(outcomes, "image", "label", "top1", "top5")
     images = count_by_class(weights, image, label, len(classes))
     first, fifth = (count_by_class(weights, image, label, len(classes), hit) for hit in (top1, top5))
     if conventions.mean_over == "images":
