@@ -51,11 +51,11 @@ STATES = ("waiting", "running", "done", "failed", "cancelled")
 """In the order in which they are counted."""
 
 
-def _require_profile(verb: options.Verb) -> options.Verb:
+def require_profile(verb: options.Verb) -> options.Verb:
     """Refuse a submission to Slurm without a profile before anything is loaded."""
 
     @functools.wraps(verb)
-    def with_profile(*, cluster: str, profile: str | None, **rest: Any) -> Any:
+    def with_profile(*, cluster: str | None, profile: str | None, **rest: Any) -> Any:
         if profile is None and cluster == "slurm":
             raise click.UsageError("--cluster slurm needs a --profile; --cluster local runs the jobs here.")
         return verb(cluster=cluster, profile=profile, **rest)
@@ -79,7 +79,7 @@ submission_argument = click.argument("name", required=False, metavar="[SUBMISSIO
 )
 @resource_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch scripts, and submit nothing.")
-@_require_profile
+@require_profile
 @product.requests
 @product.means
 @product.stored

@@ -11,7 +11,7 @@ import click
 
 from bench import registry
 from bench.cli import options, product
-from bench.cli.cluster import resource_option
+from bench.cli.cluster import require_profile, resource_option
 from bench.cli.documents import SearchDocument, TrialDocument, TuneDocument
 from bench.cli.output import align_columns, echo, emit, format_settings, format_value, say
 from bench.cli.progress import make_reporter
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     "--profile", metavar="NAME|FILE.toml", help="Resources that the jobs request (default with --cluster local: local)."
 )
 @resource_option
+@require_profile
 @product.means
 @product.stored
 @options.places
@@ -187,8 +188,6 @@ def _collect_searches(
     from slurm.trials import find_trials, submit_trials
 
     cluster, profile, given = destination
-    if profile is None and cluster == "slurm":
-        raise click.UsageError("--cluster slurm needs a --profile; --cluster local runs the jobs here.")
     resources = read_profile(profile or "local", given)
     found = [(plan, find_trials(plan, count, datasets.places)) for plan in plans]
     todo = {plan.name: trials.list_missing(count) for plan, trials in found}

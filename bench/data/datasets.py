@@ -122,9 +122,11 @@ def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, 
     if (module := _entry_points().get(name)) is not None:
         return _open_from_others(name, module, data_root, cache)
     from bench.data.voc import VocDataset
+    from bench.data.voc_parts import derive_ids
 
     folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
-    return VocDataset(name, folder, cache, lists=data_root / "lists" / name)
+    derive = derive_ids if name == "voc2007" else None
+    return VocDataset(name, folder, cache, lists=data_root / "lists" / name, derive=derive)
 
 
 def _open_from_others(name: str, module: str, data_root: Path, cache: Path) -> Dataset:

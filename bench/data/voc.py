@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -24,7 +24,6 @@ from bench.data.ground_truth import GroundTruth, Masks, Objects, derive_labels, 
 from bench.data.lists import require_file
 from bench.data.pixels import read_size
 from bench.data.truth_cache import fingerprint, image_rows, load_or_parse, stack_sizes
-from bench.data.voc_parts import derive_ids
 from bench.errors import BadFileError, MissingDataError, UnknownNameError
 
 CLASSES = (
@@ -47,6 +46,9 @@ _HOW = {
 
 Columns = tuple[NDArray[np.int32], Objects]
 """Sizes (N, 2), and the objects of N images."""
+
+Derive = Callable[[str, Callable[[str], tuple[str, ...]]], tuple[str, ...] | None]
+"""Makes a list from others, which its second argument reads by name; None for a name without a rule."""
 
 
 class Annotation(NamedTuple):
@@ -91,14 +93,21 @@ class VocDataset(Dataset):
     """A VOC year, or any dataset in the same layout, at `folder` (the one that holds `Annotations`).
 
     Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their ground truth
-    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). VOC 2007
-    has those of `voc_parts` too, whether or not there are files of them.
+    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). `derive`
+    makes others from them, whether or not there are files of those.
     """
 
     def __init__(
-        self, name: str, folder: Path, cache: Path, classes: tuple[str, ...] = CLASSES, *, lists: Path | None = None
+        self,
+        name: str,
+        folder: Path,
+        cache: Path,
+        classes: tuple[str, ...] = CLASSES,
+        *,
+        lists: Path | None = None,
+        derive: Derive | None = None,
     ) -> None:
-        self.name, self.folder, self.classes = name, folder, classes
+        self.name, self.folder, self.classes, self._derive = name, folder, classes, derive
         self.recipe: dict[str, Any] = {}
         unpack = _HOW.get(name, "Unpack it")
         self.how_to_get = f"{unpack} (host.robots.ox.ac.uk/pascal/VOC) so that {folder} holds Annotations and the rest."
@@ -158,7 +167,7 @@ class VocDataset(Dataset):
             path = folder / f"{stem}.txt"
             if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
                 return read_ids(path)
-        if self.name == "voc2007" and (ids := derive_ids(split, self._read_list)):
+        if self._derive is not None and (ids := self._derive(split, self._read_list)):
             return ids
         raise self.unknown_split(split)
 

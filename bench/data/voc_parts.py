@@ -22,7 +22,7 @@ def derive_ids(split: str, read: Callable[[str], Ids]) -> Ids | None:
     """
     whole, _, part = split.rpartition("_")
     if part == "have" and whole.removeprefix("Segmentation/") in {"train", "val", "trainval"}:
-        return tuple(image for image in read(whole) if image not in RARE)
+        return _leave_out_rare(read(whole))
     if split == "val_500":
         return _take_fifth("val", read)[:500]
     if split == "trainval_subset":
@@ -34,4 +34,8 @@ def derive_ids(split: str, read: Callable[[str], Ids]) -> Ids | None:
 
 
 def _take_fifth(split: str, read: Callable[[str], Ids]) -> Ids:
-    return tuple(image for image in read(split) if image not in RARE)[::5]
+    return _leave_out_rare(read(split))[::5]
+
+
+def _leave_out_rare(ids: Ids) -> Ids:
+    return tuple(image for image in ids if image not in RARE)

@@ -153,6 +153,8 @@ def _list_sides(name: str, known: Sequence[StoredResult]) -> list[Side]:
     ranked = [each.result for each in leave_out_trials(known)]
     rows = group_rows([result for result in ranked if name in (result.label, result.method)])
     if not rows:
+        if any(name in (each.result.label, each.result.method) for each in known):
+            raise RequestError(f"{name} has only trials of tune: name two of them by address (list runs).")
         return [[choose_result(name, known)]]
     exact = [row for row in rows if row[0].label == name or row[0].variant == _find_default_variant(name)] or rows
     trained = [row for row in exact if row[0].config.get("epochs") != 0] or exact  # an untrained one is a floor

@@ -56,6 +56,13 @@ def test_other_replicates_are_named(copy: Path) -> None:
         require_whole(edit(copy, lambda fields: None))
 
 
+@pytest.mark.parametrize("images", [488, 1])
+def test_outcomes_of_more_images_than_the_record_has_are_named(copy: Path, images: int) -> None:
+    stored = edit(copy, lambda fields: (fields.update(images=images), fields["counts"].update(images=images)))
+    with pytest.raises(BadFileError, match="score the predictions again"):
+        require_whole(stored)
+
+
 def test_a_number_that_its_replicates_allow_and_its_outcomes_do_not_is_named(copy: Path) -> None:
     def change(fields: dict[str, Any]) -> None:
         fields["metrics"]["CorLoc"] += 1e-4

@@ -86,7 +86,7 @@ def test_trials_are_in_no_table_and_no_gate_unless_asked_for(here: Here, tmp_pat
     assert {check["address"] for check in gated} == {own["address"]}
     (trial,) = here("gate", searches[0]["trials"][0]["result"], "--json").json()["checks"]
     assert trial["status"] == "no baseline"
-    assert "Unknown result 'cam'" in here("compare", "cam", "center").err
+    assert "cam has only trials of tune" in here("compare", "cam", "center").err
     assert "have no metric in common" in here("compare", *trials, "--anyway").err  # found by address
     assert "of its own data and splits" in here("table", "--track", "tunable.toml", "--trials").err
     here("report", "--out", "site")
