@@ -287,7 +287,10 @@ def make_distinct_labels(results: Sequence[Result], place: Callable[[Result], ob
 
 
 def _find_differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Find the fields that differ, those that all have if any do; in time linear in the number of configs."""
+    """Find the fields that differ, those that all have if any do; in time linear in the number of configs.
+
+    Weights that follow from the net are not named beside it.
+    """
     values: defaultdict[str, set[Hashable]] = defaultdict(set)
     counts = Counter(key for config in configs for key in config)
     for config in configs:
@@ -295,6 +298,10 @@ def _find_differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
             values[key].add(value if isinstance(value, Hashable) else json.dumps(value, sort_keys=True))
     lacking = {key for key, count in counts.items() if count < len(configs)}
     differing = sorted(key for key, found in values.items() if len(found | ({None} if key in lacking else set())) > 1)
+    if "net" in differing and len({(config.get("net"), config.get("weights")) for config in configs}) == len(
+        values["net"]
+    ):
+        differing = [key for key in differing if key != "weights"]
     return [key for key in differing if key not in lacking] or differing
 
 

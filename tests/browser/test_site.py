@@ -181,6 +181,16 @@ def test_nothing_scrolls_sideways_once_plots_are_drawn(opened: Any, site: Site, 
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+def test_on_a_phone_a_long_name_leaves_room_for_its_numbers(opened: Any, site: Site) -> None:
+    page = opened("index.html", viewport={"width": 360, "height": 740})
+    for path in KINDS:
+        page.goto((site.root / path).as_uri())
+        widths = page.locator('tr:has(td) > th[scope="row"]:visible').evaluate_all(
+            "all => all.map(th => th.offsetWidth)"
+        )
+        assert max(widths, default=0) <= 0.55 * 360 + 1, path
+
+
 @pytest.fixture
 def large(site: Site) -> Iterator[Path]:
     """The board's page with each of its rows four times, so that they are more than 1,000."""

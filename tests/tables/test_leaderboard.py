@@ -335,6 +335,19 @@ def test_a_table_without_rows_is_still_a_table(name: str) -> None:
     assert "x" in FORMATS[name](Table("one", ("method",), ((Cell("x", "x"),),)))
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (("s.npz", "r.npz"), "cam [net=s]"),
+        (("s.npz", "s.npz"), "cam [net=s]"),
+        (("s.npz", "r.npz", "other.npz"), "cam [net=s, weights=s.npz]"),
+    ],
+)
+def test_weights_that_follow_from_the_net_are_not_named_beside_it(weights: tuple[str, ...], expected: str) -> None:
+    configs = [{"net": net, "weights": file} for net, file in zip("srr", weights, strict=False)]
+    assert make_distinct_labels([result("cam", 0.5, config=config) for config in configs])[0] == expected
+
+
 def test_namesakes_are_told_apart_by_the_fields_in_which_any_two_differ() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):
