@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,7 @@ def report(
     if watch and as_json:
         raise click.UsageError("--watch writes again and again: leave out --json.")
 
+    @_without_collections()
     def build() -> None:
         known = leave_out_trials(list_rankable(places, results / MEASURED), say)
         running = list_running(places) if watch else []
@@ -91,6 +93,16 @@ def report(
         _open_page(out / "index.html")
     if watch:
         _rebuild(build, begin, places, results / MEASURED)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Collect no cycles: a site has next to none, and looking for them takes a sixth of the time to update one."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _rebuild(build: Callable[[], None], seen: State, places: Places, measured: Path) -> None:
