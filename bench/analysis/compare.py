@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import registry
+from bench.analysis.recheck import is_same
 from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 DRAWS = 1000
 """Replicates by class; no record keeps any."""
 
-_SAME = 1e-9
-"""How far a metric redone from outcomes may be from the recorded one: rounding, and nothing else."""
 
 _OLD = "outcomes of another version of the scoring: score the predictions again"
 
@@ -288,15 +287,10 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
     except (KeyError, TypeError, ValueError):
         raise BadFileError(path, _OLD) from None
     for name, recorded in result.per_class.items():
-        expected = [np.nan if value is None else value for value in recorded.values()]
-        if (*recorded,) != outcomes.classes or not _is_same(whole[name][0], expected):
+        if (*recorded,) != outcomes.classes or not is_same(whole[name][0], [*recorded.values()]):
             raise BadFileError(path, _OLD)
     drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
     return {name: dict(zip(outcomes.classes, drawn[name].T, strict=True)) for name in result.per_class}
-
-
-def _is_same(values: FloatArray, recorded: Sequence[float]) -> bool:
-    return np.allclose(values, recorded, rtol=0, atol=_SAME, equal_nan=True)
 
 
 def _name(results: Sequence[Result]) -> str:

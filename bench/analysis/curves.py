@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from bench import registry
+from bench.analysis.recheck import is_same
 from bench.core.bootstrap import class_mean
 from bench.core.boxes import FloatArray
 from bench.core.files import digest, file_digest
 from bench.data.ground_truth import GroundTruth
+from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
 from bench.records.outcomes import Outcomes
 from bench.records.result import Result
@@ -67,22 +69,24 @@ def find_switch(result: Result) -> Switch | None:
 
 
 def digest_curve(result: Result) -> str:
-    """Compute the digest of what a stored result's curve depends on: its predictions, its protocol and the code."""
-    return digest([result.address, result.predictions_digest, _digest_code()])
+    """Compute the digest of what a stored result's curve depends on: what is evaluated, its protocol and the code."""
+    return digest([result.address, result.predictions_digest, result.outcomes_digest, result.metrics, _digest_code()])
 
 
 @cache
 def _digest_code() -> str:
-    modules = ("bench/core/bootstrap", "bench/core/boxes", "bench/scoring/average_precision")
-    families = sorted((registry.ROOT / "protocols" / "scoring").glob("*.py"))
-    sources = [Path(__file__), *(registry.ROOT / f"{name}.py" for name in modules), *families]
-    return digest([*map(file_digest, sources)])
+    folders = ("bench/core", "bench/data", "bench/predictions", "bench/scoring", "protocols/scoring")
+    found = [path for folder in folders for path in sorted((registry.ROOT / folder).rglob("*.py"))]
+    return digest([*map(file_digest, (Path(__file__), *found))])
 
 
 def evaluate_predictions(
     result: Result, switch: Switch, truth: GroundTruth, found: Mapping[str, ResolvedPredictions]
 ) -> Curve:
-    """Evaluate the predictions of a stored result at each value of a switch, as its family scores them."""
+    """Evaluate the predictions of a stored result at each value of a switch, as its family scores them.
+
+    Raises RequestError as `evaluate_outcomes`.
+    """
     family = registry.family(result.family)
 
     def evaluate(conventions: Any) -> Mapping[str, FloatArray]:
@@ -95,7 +99,10 @@ def evaluate_predictions(
 
 
 def evaluate_outcomes(result: Result, switch: Switch, outcomes: Outcomes) -> Curve:
-    """Evaluate the stored outcomes of a result at each value of a switch that changes only what is made of them."""
+    """Evaluate the stored outcomes of a result at each value of a switch that changes only what is made of them.
+
+    Raises RequestError if they do not give the recorded metrics at the recorded value.
+    """
     family = registry.family(result.family)
     summarise = partial(family.summarise, outcomes.table, outcomes.classes, weights=_count_once(result))
     return _evaluate(result, switch, family, summarise)
@@ -107,8 +114,15 @@ def _evaluate(
     conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
     own = float(getattr(conventions, switch.name))
     values = tuple(sorted({*switch.values, own}))
-    evaluated = [evaluate(conventions.model_copy(update={switch.name: value})) for value in values]
-    lines = {name: tuple(_finite(class_mean(one[name])) for one in evaluated) for name in result.metrics}
+    try:
+        evaluated = [evaluate(conventions.model_copy(update={switch.name: value})) for value in values]
+        lines = {name: tuple(_finite(class_mean(one[name])) for one in evaluated) for name in result.metrics}
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise RequestError(f"result {result.address} is of another version of the scoring: score it again") from error
+    for name, recorded in result.metrics.items():
+        if not is_same(drawn := lines[name][values.index(own)], recorded):
+            rule = f"{name} is {recorded}, but its curve has {drawn} there: score the predictions again"
+            raise RequestError(f"result {result.address}: {rule}")
     return Curve(switch.label, own, values, lines)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike
 
 from bench import registry
 from bench.core.bootstrap import Metrics, class_mean, draw_weights
@@ -35,16 +35,18 @@ def require_whole(stored: StoredResult) -> StoredResult:
     drawn, replicates = _draw_first(stored)
     for name, values in _summarise(stored, outcomes, path, drawn).items():
         recorded, (value, *redrawn) = stored.result.metrics[name], class_mean(values)
-        if not _is_same(value, np.nan if recorded is None else recorded):
+        if not is_same(value, recorded):
             rule = f"{name} is {recorded}, but its outcomes give {value}: score the predictions again"
             raise BadFileError(stored.record, rule)
-        if redrawn and name in replicates and not _is_same(redrawn, replicates[name][: len(redrawn)]):
+        if redrawn and name in replicates and not is_same(redrawn, replicates[name][: len(redrawn)]):
             raise BadFileError(replicates_path(stored.record), f"its outcomes give other replicates of {name}")
     return stored
 
 
-def _is_same(values: ArrayLike, recorded: ArrayLike) -> bool:
-    return np.allclose(values, recorded, rtol=0, atol=_SAME, equal_nan=True)
+def is_same(values: Any, recorded: Any) -> bool:
+    """Return whether numbers, None or NaN where undefined, are the recorded ones but for rounding."""
+    numbers, known = (np.asarray(each, dtype=np.float64) for each in (values, recorded))
+    return np.allclose(numbers, known, rtol=0, atol=_SAME, equal_nan=True)
 
 
 def _draw_first(stored: StoredResult) -> tuple[FloatArray, Metrics]:

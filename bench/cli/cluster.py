@@ -188,7 +188,7 @@ def status(*, name: str | None, places: Places, as_json: bool) -> None:
 @options.as_json
 def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     """Print the results so far of a submission (default: the latest), with leaderboards, or in their paper's table."""
-    from bench.records.collection import read_each
+    from bench.records.collection import read_rankable
     from bench.records.store import Store
     from slurm.status import statuses
     from slurm.submission import find
@@ -197,7 +197,7 @@ def collect(*, name: str | None, places: Places, as_json: bool) -> None:
     addresses = dict.fromkeys(submission.addresses().values())
     deleted = [address for address in addresses if not store.result_path(address).exists()]
     records = [store.result_path(address) for address in addresses if address not in deleted]
-    results = read_each(records)
+    results = read_rankable(records, places)
     jobs = statuses(submission)
     if submission.table is not None and not as_json:
         echo(format_paper_table(submission.table.name, submission.table.data, results))

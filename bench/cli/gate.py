@@ -211,9 +211,11 @@ def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) 
 
     if addresses:
         return [require_replicates(find_result(address, places, measured)) for address in addresses]
-    known = leave_out_trials(list_results(places, measured, with_replicates=True), say)
+    every = list_results(places, measured, with_replicates=True)
+    known = leave_out_trials(every, say)
     if not known:
-        raise RequestError(f"No results in {places.runs / 'results'} or {measured}: there are no results to check.")
+        what = "No results but trials of tune" if every else "No results"
+        raise RequestError(f"{what} in {places.runs / 'results'} or {measured}: there are no results to check.")
     return known
 
 

@@ -76,9 +76,8 @@ def report(
         pages = _collect_images(known, places, images) if images else []
         analysed = dict(_analyse_errors(known, places)) if errors else {}
         drawn = dict(_evaluate_curves(known, places)) if curves else {}
-        for asked, made, what in ((images, pages, "images"), (errors, analysed, "errors"), (curves, drawn, "curves")):
-            if asked and not made:
-                say(f"note: no {what}: no result has the predictions that they are made of in {places.runs}.")
+        if images and not pages:
+            _say_nothing("images", places)
         written = write(known, out, pages, analysed, running, drawn)
         if as_json:
             document: WrittenDocument = {"written": [str(path) for path in written]}
@@ -142,6 +141,8 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
         for one in known
         if can_analyse(one.result) and Store(places).predictions_folder(one.result.predictions).is_dir()
     ]
+    if not here:
+        _say_nothing("errors", places)
     with make_reporter().task("errors", len(here), unit="results") as step:
         for one in here:
             try:
@@ -151,12 +152,18 @@ def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple
             step()
 
 
+def _say_nothing(what: str, places: Places) -> None:
+    say(f"note: no {what}: no result has them and what they are made of in {places.runs}.")
+
+
 def _evaluate_curves(known: list[StoredResult], places: Places) -> Iterator[tuple[str, Curve]]:
     """Yield the address and the curve of each result that has one and whose predictions are here."""
     from bench.cli.progress import make_reporter
     from bench.verbs.curves import can_draw, recall_curve
 
     here = [one for one in known if can_draw(one, places)]
+    if not here:
+        _say_nothing("curves", places)
     with make_reporter().task("curves", len(here), unit="results") as step:
         for one in here:
             try:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 
 def get_column(table: pa.Table, name: str) -> NDArray[Any]:
-    """Return a column (n,) without missing values. Raises KeyError if there is none."""
+    """Return a column (n,). Raises KeyError if there is none, ValueError if it lacks a value."""
     column = table[name].combine_chunks()
+    if column.null_count:
+        raise ValueError(f"column {name} lacks {column.null_count} of {len(column)} values")
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return np.from_dlpack(column)
     if not pa.types.is_boolean(column.type):

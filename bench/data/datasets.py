@@ -122,11 +122,11 @@ def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, 
     if (module := _entry_points().get(name)) is not None:
         return _open_from_others(name, module, data_root, cache)
     from bench.data.voc import VocDataset
-    from bench.data.voc_parts import derive_ids
+    from bench.data.voc_parts import RULES
 
     folder = data_root / "VOCdevkit" / name.replace("voc", "VOC")
-    derive = derive_ids if name == "voc2007" else None
-    return VocDataset(name, folder, cache, lists=data_root / "lists" / name, derive=derive)
+    rules = RULES if name == "voc2007" else {}
+    return VocDataset(name, folder, cache, lists=data_root / "lists" / name, rules=rules)
 
 
 def _open_from_others(name: str, module: str, data_root: Path, cache: Path) -> Dataset:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -47,8 +49,8 @@ _HOW = {
 Columns = tuple[NDArray[np.int32], Objects]
 """Sizes (N, 2), and the objects of N images."""
 
-Derive = Callable[[str, Callable[[str], tuple[str, ...]]], tuple[str, ...] | None]
-"""Makes a list from others, which its second argument reads by name; None for a name without a rule."""
+Rules = Mapping[str, Callable[[Callable[[str], tuple[str, ...]]], tuple[str, ...]]]
+"""How lists are made from others, which the argument reads by name."""
 
 
 class Annotation(NamedTuple):
@@ -93,8 +95,8 @@ class VocDataset(Dataset):
     """A VOC year, or any dataset in the same layout, at `folder` (the one that holds `Annotations`).
 
     Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their ground truth
-    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). `derive`
-    makes others from them, whether or not there are files of those.
+    has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). `rules`
+    make others from them; a file of one must have the same images.
     """
 
     def __init__(
@@ -105,9 +107,9 @@ class VocDataset(Dataset):
         classes: tuple[str, ...] = CLASSES,
         *,
         lists: Path | None = None,
-        derive: Derive | None = None,
+        rules: Rules = MappingProxyType({}),
     ) -> None:
-        self.name, self.folder, self.classes, self._derive = name, folder, classes, derive
+        self.name, self.folder, self.classes, self._rules = name, folder, classes, rules
         self.recipe: dict[str, Any] = {}
         unpack = _HOW.get(name, "Unpack it")
         self.how_to_get = f"{unpack} (host.robots.ox.ac.uk/pascal/VOC) so that {folder} holds Annotations and the rest."
@@ -124,7 +126,7 @@ class VocDataset(Dataset):
         paths = ((prefix, path) for prefix, folder in self._lists for path in folder.glob("*.txt"))
         names = {f"{prefix}{path.stem}" for prefix, path in paths if re.fullmatch(_SAFE_NAME, path.stem)}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
-        return tuple(sorted(names - of_a_class))
+        return tuple(sorted({*(names - of_a_class), *(split for split in self._rules if self._derive(split))}))
 
     def ground_truth(self, split: str) -> GroundTruth:
         """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""
@@ -162,14 +164,34 @@ class VocDataset(Dataset):
         return self.folder / "SegmentationClass" / f"{image}.png"
 
     def _read_list(self, split: str) -> tuple[str, ...]:
+        path, derived = self._find_list(split), self._derive(split)
+        if path is None:
+            if derived is None:
+                raise self.unknown_split(split)
+            return derived
+        if derived not in (None, ids := read_ids(path)):
+            raise BadFileError(path, f"not the images that {split} of {self.name} has: delete it, or rename it")
+        return ids
+
+    def _find_list(self, split: str) -> Path | None:
         for prefix, folder in self._lists:
             stem = split.removeprefix(prefix)
             path = folder / f"{stem}.txt"
             if split.startswith(prefix) and re.fullmatch(_SAFE_NAME, stem) and path.is_file():
-                return read_ids(path)
-        if self._derive is not None and (ids := self._derive(split, self._read_list)):
-            return ids
-        raise self.unknown_split(split)
+                return path
+        return None
+
+    def _derive(self, split: str) -> tuple[str, ...] | None:
+        """Make a list by its rule; None without a rule, or without the lists that it needs."""
+
+        def read(name: str) -> tuple[str, ...]:
+            if (path := self._find_list(name)) is None:
+                raise LookupError(name)
+            return read_ids(path)
+
+        with suppress(LookupError):
+            return self._rules[split](read)
+        return None
 
     def _find_masks(self, ids: Sequence[str]) -> Masks:
         paths = [

@@ -5,37 +5,43 @@ They leave out three photographs that cannot be had everywhere, or take a fifth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 Ids = tuple[str, ...]
+Read = Callable[[str], Ids]
+"""Reads a list of the publisher's by its name."""
 
 RARE = frozenset({"005042", "007284", "009623"})
 """Photographs of trainval that not every copy has."""
 
 
-def derive_ids(split: str, read: Callable[[str], Ids]) -> Ids | None:
-    """Make a list from the publisher's, which `read` reads by name; None for a name that has no rule.
-
-    `train_have`, `val_have` and `trainval_have`, also of Segmentation: without the rare photographs. `trainval_subset`:
-    every fifth of trainval_have. `train_subset`, `val_subset`: those of them in train and in val. `val_500`: the first
-    500 of every fifth of val_have.
-    """
-    whole, _, part = split.rpartition("_")
-    if part == "have" and whole.removeprefix("Segmentation/") in {"train", "val", "trainval"}:
-        return _leave_out_rare(read(whole))
-    if split == "val_500":
-        return _take_fifth("val", read)[:500]
-    if split == "trainval_subset":
-        return _take_fifth("trainval", read)
-    if split in {"train_subset", "val_subset"}:
-        own = set(read(whole))
-        return tuple(image for image in _take_fifth("trainval", read) if image in own)
-    return None
+def _read_have(split: str, read: Read) -> Ids:
+    return tuple(image for image in read(split) if image not in RARE)
 
 
-def _take_fifth(split: str, read: Callable[[str], Ids]) -> Ids:
-    return _leave_out_rare(read(split))[::5]
+def _take_fifth(split: str, read: Read) -> Ids:
+    return _read_have(split, read)[::5]
 
 
-def _leave_out_rare(ids: Ids) -> Ids:
-    return tuple(image for image in ids if image not in RARE)
+def _take_fifth_within(split: str, read: Read) -> Ids:
+    own = set(read(split))
+    return tuple(image for image in _take_fifth("trainval", read) if image in own)
+
+
+RULES: Mapping[str, Callable[[Read], Ids]] = {
+    **{
+        f"{name}_have": partial(_read_have, name)
+        for folder in ("", "Segmentation/")
+        for name in (f"{folder}train", f"{folder}val", f"{folder}trainval")
+    },
+    "trainval_subset": partial(_take_fifth, "trainval"),
+    "train_subset": partial(_take_fifth_within, "train"),
+    "val_subset": partial(_take_fifth_within, "val"),
+    "val_500": lambda read: _take_fifth("val", read)[:500],
+}
+"""How each list is made.
+
+`*_have`: without the rare photographs. `trainval_subset`: every fifth of `trainval_have`. `train_subset`, `val_subset`:
+those of them in train and in val. `val_500`: the first 500 of every fifth of `val_have`.
+"""

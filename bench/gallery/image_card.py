@@ -167,24 +167,32 @@ def _pair(columns: Columns) -> NDArray[np.int64]:
 
 
 def _compute_precision(group: NDArray[np.integer], score: FloatArray, hit: NDArray[np.bool_]) -> FloatArray:
-    """Compute the precision (n,) of a group down to each of its rows, by falling score, those without one last."""
+    """Compute the precision (n,) of a group down to each of its rows, by falling score, those without one last.
+
+    Rows of the same score, or without one, are taken together: in no order is one of them better.
+    """
     order = np.lexsort((-score, group))
-    first = np.searchsorted(group[order], group[order])
+    groups, scores = group[order], score[order]
+    first = np.searchsorted(groups, groups)
+    is_tie = (groups[1:] == groups[:-1]) & ((scores[1:] == scores[:-1]) | np.isnan(scores[:-1]))
+    ends = np.flatnonzero(np.append(~is_tie, True))  # of each tie, its last row
+    end = ends[np.searchsorted(ends, np.arange(len(order)))] if len(order) else first
     hits = np.cumsum(np.append(0, hit[order]))
     precision = np.empty(len(order))
-    precision[order] = (hits[1:] - hits[first]) / (np.arange(len(order)) - first + 1)
+    precision[order] = (hits[end + 1] - hits[first]) / (end - first + 1)
     return precision
 
 
 _FOUND = (
-    "Each object counts with the precision of the image's predictions of its class down to the one that finds it{}, "
-    "and with 0 if it is missed; predictions of classes that the image does not show count for nothing."
+    "{} counts with the precision of the image's predictions of its class down to the one that finds it{}, and with 0 "
+    "if it is missed; predictions of classes that the image does not show count for nothing."
 )
 _RANKINGS: Mapping[str, tuple[str, Callable[[Columns], FloatArray]]] = {
-    "missed": (_FOUND.format(""), _rate_objects),
-    "wanted": (_FOUND.format(" at an IoU of .5"), _rate_objects_of_coco),
+    "missed": (_FOUND.format("What is to be found", ""), _rate_objects),
+    "wanted": (_FOUND.format("Each object", " at an IoU of .5"), _rate_objects_of_coco),
     "positive": (
-        "Each class that the image shows counts with the precision of the image's ranking of classes down to it.",
+        "Each class that the image shows counts with the precision of the image's ranking of classes down to it, and "
+        "with 0 if it is not ranked.",
         _rate_classes,
     ),
 }

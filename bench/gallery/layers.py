@@ -9,9 +9,10 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -85,8 +86,8 @@ def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
 class Cells(Mapping[str, Cell]):
     """Cells of a file of the cache by name; it is read when one is asked for.
 
-    They stay compressed until then: those of hundreds of runs fit into memory. remake: writes the file if it is damaged
-    or was deleted meanwhile.
+    In memory they stay compressed: those of hundreds of runs fit. remake: writes the file if it is damaged, was deleted
+    meanwhile, or was replaced by one without some of the names.
     """
 
     def __init__(self, path: Path, names: Iterable[str], remake: Callable[[], object]) -> None:
@@ -94,11 +95,11 @@ class Cells(Mapping[str, Cell]):
 
     @cached_property
     def _packed(self) -> dict[str, Any]:
-        try:
-            return self._read()
-        except _DAMAGE:
-            self._remake()
-            return self._read()
+        with suppress(*_DAMAGE):
+            if self._names.keys() <= (packed := self._read()).keys():
+                return packed
+        self._remake()
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         file = pq.ParquetFile(self._path, page_checksum_verification=True)
@@ -126,15 +127,19 @@ def keep_cells(
     A damaged file is made again.
     """
 
+    found = _read_known(path)
+    if found is not None and not {*rows} <= found.rows:
+        found = None
+    kept = [*rows] if found is None else sorted(found.rows)
+
     def write() -> list[str]:
-        packed = _pack(make(rows)).replace_schema_metadata({_ROWS: json.dumps([*rows])})
+        packed = _pack(make(kept)).replace_schema_metadata({_ROWS: json.dumps(kept)})
         with atomic_file(path) as part:
             pq.write_table(packed, part, compression="none", write_page_checksum=True)
         names: list[str] = packed["name"].to_pylist()
         return names
 
-    names = _read_names(path, rows)
-    return Cells(path, write() if names is None else names, write)
+    return Cells(path, write() if found is None else found.names, write)
 
 
 def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
@@ -146,13 +151,18 @@ def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(types))
 
 
-def _read_names(path: Path, rows: Sequence[int]) -> list[str] | None:
-    """Read the names in a file of cells; None if it is not there, is damaged, or lacks one of the rows."""
+class _Known(NamedTuple):
+    """The rows whose cells a file has, and the names of these."""
+
+    rows: frozenset[int]
+    names: list[str]
+
+
+def _read_known(path: Path) -> _Known | None:
+    """Read what a file of cells has; None if it is not there or is damaged."""
     try:
         file = pq.ParquetFile(path)
-        if not {*rows} <= {*json.loads(file.schema_arrow.metadata[_ROWS])}:
-            return None
-        names: list[str] = file.read(columns=["name"], use_threads=False)["name"].to_pylist()
-        return names
+        rows = frozenset(json.loads(file.schema_arrow.metadata[_ROWS]))
+        return _Known(rows, file.read(columns=["name"], use_threads=False)["name"].to_pylist())
     except _DAMAGE:
         return None

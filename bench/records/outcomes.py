@@ -28,6 +28,8 @@ def read_outcomes(record: Path, *, digest: str | None = None) -> Outcomes | None
         return _read(path, path.stat().st_mtime_ns, digest)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise BadFileError(path, f"not a file of outcomes: {error}") from None
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +41,5 @@ def _read(path: Path, _modified: int, digest: str | None) -> Outcomes:
             raise BadFileError(path, "not the outcomes that the record was made with: score the predictions again")
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         return Outcomes(table, tuple(json.loads(table.schema.metadata[b"classes"])))
-    except FileNotFoundError:
-        raise
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"not a file of outcomes: {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,8 +11,7 @@ from markupsafe import Markup
 from bench.analysis.curves import Curve, find_switch
 from bench.records.result import Result
 from bench.site.parts import Board, make_text_table, markup
-from bench.site.plots import MOST, Plot, plot_lines
-from bench.tables.model import Cell
+from bench.site.plots import Plot, name_first, plot_lines
 from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
 
@@ -51,11 +49,10 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
     switch = find_switch(board.of[0][0])
     if switch is None:
         return None
-    shown = [*zip(board.table.rows, board.of, strict=True)][:MOST]
-    counts = Counter(row[0].text for row, _ in shown)
+    shown = name_first(board.table, board.of)
     known = {
-        _name_row(row[0], counts): [curves[one.address] for one in group]
-        for row, group in shown
+        name: [curves[one.address] for one in group]
+        for name, _, group in shown
         if all(one.address in curves for one in group)
     }
     every = [curve for group in known.values() for curve in group]
@@ -64,7 +61,7 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
         return DrawnCurves(switch.label)
     lines = {name: _average(group, metric) for name, group in known.items()}
     title, owns = f"{metric} against the {switch.label}", {curve.own for curve in every}
-    left_out = f"; {len(lines)} of {len(board.of)} methods" if len(lines) < len(board.of) else ""
+    left_out = f"; {len(lines)} of {len(board.of)} rows" if len(lines) < len(board.of) else ""
     values = sorted({value for line in lines.values() for value in line})
     rows = [(name, *(percent(line.get(value)) for value in values)) for name, line in lines.items()]
     table = make_text_table(f"{title}, per cent", ("method", *(f"{value:g}" for value in values)), rows)
@@ -76,11 +73,6 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
         owns.pop() if len(owns) == 1 else None,
     )
     return DrawnCurves(switch.label, plot, markup(table), len(lines) == len(shown))
-
-
-def _name_row(cell: Cell, counts: Mapping[str, int]) -> str:
-    """Name a row; with its marks where others have the same name, which differ in them."""
-    return f"{cell.text} ({', '.join(cell.marks)})" if counts[cell.text] > 1 and cell.marks else cell.text
 
 
 def _name_axis(metric: str, *, higher: bool) -> str:

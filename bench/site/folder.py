@@ -63,7 +63,7 @@ class Earlier:
     def recall(self, name: str, depends: Any, make: Callable[[], Any]) -> Any:
         """Return a JSON value of what it depends on: the one that was kept, or else a new one."""
         now = digest(depends)
-        known = self.values.get(name)
+        known = self.kept.get(name) or self.values.get(name)
         if known is None or known[0] != now:
             value = make()
             known = [now, digest(value), value]

@@ -82,7 +82,8 @@ class SplitPages:
     def state(self) -> str:
         """The digest of all but code and photographs that the pages depend on."""
         where, rows, there = self.split.where, self.split.rows, self.split.there
-        return digest([self.folder, where, rows, sorted(there), [run.state for run in self.split.runs]])
+        truth, runs = self.split.truth.digest, [run.state for run in self.split.runs]
+        return digest([self.folder, where, truth, rows, sorted(there), runs])
 
     @property
     def data(self) -> str:

@@ -96,14 +96,13 @@ def describe_leader(table: Table, rows: Sequence[SeedGroup]) -> str:
     others = [row for row in methods[1:] if row[rank].value != lead[rank].value][:1] + floors[:1]
     gaps = [(sign * (_get_number(lead[metric]) - _get_number(row[metric])), row[0].text) for row in others]
     number = lead[metric].text.partition(" ±")[0]
-    said = [f"{lead[0].text} leads with {number}"]
-    said += [f"shares its rank with {format_names(equals)}"] if equals else []
-    said += [f"is {' and '.join(_describe_gap(*gap) for gap in gaps)}"] if gaps else []
-    return f"{', '.join(said)}."
+    shared = f" (rank shared with {format_names(equals)})" if equals else ""
+    behind = f", {' and '.join(_describe_gap(*gap) for gap in gaps)}" if gaps else ""
+    return f"{lead[0].text} leads with {number}{shared}{behind}."
 
 
 def _describe_gap(gap: float, name: str) -> str:
-    return f"{abs(gap):.1f} {'ahead of' if gap >= 0 else 'behind'} {name}"
+    return f"{abs(gap):.1f} points {'ahead of' if gap >= 0 else 'behind'} {name}"
 
 
 def _get_number(cell: Cell) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,12 @@ def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot |
     rows: the results of each row of the table. root: path from the page to the index. Floors learn nothing; a ceiling
     saw what is evaluated.
     """
-    metric, places = _find_metric(rows), _pair_first(table, rows)
-    shown = [_describe_row(row, group, metric, table, root) for row, group in places if list_values(group, metric)]
+    metric, places = _find_metric(rows), name_first(table, rows)
+    shown = [
+        _describe_row(name, row, group, metric, table, root)
+        for name, row, group in places
+        if list_values(group, metric)
+    ]
     if not shown:
         return None
     left_out = len(rows) - len(places)
@@ -66,18 +71,23 @@ def _find_metric(rows: Sequence[SeedGroup]) -> str:
     return next((name for group in rows for name in group[0].metrics), "")
 
 
-def _pair_first(table: Table, rows: Sequence[SeedGroup]) -> list[tuple[Row, SeedGroup]]:
-    """Pair the rows of a table that a plot shows with their results."""
-    return [*zip(table.rows, rows, strict=True)][:MOST]
+def name_first(table: Table, rows: Sequence[SeedGroup]) -> list[tuple[str, Row, SeedGroup]]:
+    """Name the rows of a table that a plot shows, each with its results; namesakes have different marks after it."""
+    counts = Counter(row[0].text for row in table.rows)
+    names = [
+        f"{first.text} ({', '.join(first.marks)})" if counts[first.text] > 1 and first.marks else first.text
+        for first, *_ in table.rows
+    ]
+    return [*zip(names, table.rows, rows, strict=True)][:MOST]
 
 
-def _describe_row(row: Row, group: SeedGroup, metric: str, table: Table, root: str) -> dict[str, Any]:
+def _describe_row(name: str, row: Row, group: SeedGroup, metric: str, table: Table, root: str) -> dict[str, Any]:
     cell = row[table.columns.index(metric)]
     low, high = (cell.extra.get(f"{metric}_{end}") for end in ("low", "high"))
     rank = row[table.columns.index("rank")].text if "rank" in table.columns else ""
     page = run_page(group[0].address) if len(group) == 1 else method_page(group[0].method)
     return {
-        "name": row[0].text,
+        "name": name,
         "value": _round(statistics.fmean(list_values(group, metric))),
         "low": _round(low),
         "high": _round(high),
@@ -110,18 +120,18 @@ def plot_classes(table: Table, rows: Sequence[SeedGroup]) -> Plot | None:
 
 
 def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterator[dict[str, Any]]:
-    for row, group in _pair_first(table, rows):
+    for name, _, group in name_first(table, rows):
         each = [result.per_class.get(metric, {}) for result in group]
-        for name in each[0]:
-            values = [value for one in each if (value := one.get(name)) is not None]
+        for label in each[0]:
+            values = [value for one in each if (value := one.get(label)) is not None]
             if values:
-                yield {"name": row[0].text, "class": name, "value": _round(statistics.fmean(values))}
+                yield {"name": name, "class": label, "value": _round(statistics.fmean(values))}
 
 
 def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]:
     """Plot the primary metric against each cost that two rows or more tell: time to train, to predict, parameters."""
     metric = _find_metric(rows)
-    costs = {label: [*_list_costs(table, rows, metric, root, find)] for label, find in COSTS.items()}
+    costs = {label: [*_list_costs(table, rows, metric, root, find)] for label, find in PLOTTED_COSTS.items()}
     higher = not rows or rows[0][0].higher_is_better.get(metric, True)
     return [
         Plot(
@@ -138,11 +148,11 @@ def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]
 def _list_costs(
     table: Table, rows: Sequence[SeedGroup], metric: str, root: str, find: Callable[[Result], float | None]
 ) -> Iterator[dict[str, Any]]:
-    for row, group in _pair_first(table, rows):
+    for name, _, group in name_first(table, rows):
         cost, values = average_cost(group, find), list_values(group, metric)
         if cost and values:
             link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
-            yield {"name": row[0].text, "cost": float(f"{cost:.3g}"), "value": value, "link": link}
+            yield {"name": name, "cost": float(f"{cost:.3g}"), "value": value, "link": link}
 
 
 def _find_prediction_time(result: Result) -> float | None:
@@ -150,7 +160,7 @@ def _find_prediction_time(result: Result) -> float | None:
     return 1000 / rate if rate else None
 
 
-COSTS: Mapping[str, Callable[[Result], float | None]] = {
+PLOTTED_COSTS: Mapping[str, Callable[[Result], float | None]] = {
     "seconds of training": lambda result: result.seconds.get("training"),
     "milliseconds an image of prediction": _find_prediction_time,
     "parameters": lambda result: result.parameters,
@@ -176,12 +186,12 @@ def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, Er
     errors: by the address of a result.
     """
     bars, cost = [], None
-    for row, group in _pair_first(table, rows):
+    for name, _, group in name_first(table, rows):
         found = next((errors[one.address] for one in group if one.address in errors), None)
         if found is not None:
             cost = found.cost
             shown = [kind for kind in found.kinds if kind.name not in ORACLES]
-            bars += [{"name": row[0].text, "kind": kind.name, "value": _round(kind.value) or 0.0} for kind in shown]
+            bars += [{"name": name, "kind": kind.name, "value": _round(kind.value) or 0.0} for kind in shown]
     if not bars:
         return None
     title = f"Kinds of errors: points of {cost} that each costs" if cost else "Kinds of errors: shares, per cent"

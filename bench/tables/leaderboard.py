@@ -9,6 +9,7 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -339,8 +340,8 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
         "tuned on": first.tuned_on,
         "used": ", ".join(first.used),
         "by": find_tier(first) or "",
-        "images/s": average_cost(row, lambda result: result.images_per_second.get("prediction")),
-        **{name: average_cost(row, find) for name, find in COSTS.items()},
+        "images/s": average_rate(row, "prediction"),
+        **{name: average(row) for name, average in COSTS.items()},
         "results": " ".join(result.address for result in row),
         **caveat_fields(caveats := list_caveats(row)),
     }
@@ -353,12 +354,22 @@ def average_cost(row: SeedGroup, find: Callable[[Result], float | None]) -> floa
     return statistics.fmean(costs) if costs else None
 
 
-COSTS: Mapping[str, Callable[[Result], float | None]] = {
-    "M parameters": lambda result: None if result.parameters is None else result.parameters / 1e6,
-    "GFLOPs": lambda result: None if result.flops is None else result.flops / 1e9,
-    "training s": lambda result: result.seconds.get("training"),
-    "training images/s": lambda result: result.images_per_second.get("training"),
-    "peak MiB": lambda result: result.peak_memory_mib,
+def average_rate(row: SeedGroup, step: str) -> float | None:
+    """Return the images a second of a step, from the mean time of an image over the results of a row."""
+    seconds = average_cost(row, lambda result: 1 / rate if (rate := result.images_per_second.get(step)) else None)
+    return 1 / seconds if seconds else None
+
+
+def _average_cost(find: Callable[[Result], float | None]) -> Callable[[SeedGroup], float | None]:
+    return partial(average_cost, find=find)
+
+
+COSTS: Mapping[str, Callable[[SeedGroup], float | None]] = {
+    "M parameters": _average_cost(lambda result: None if result.parameters is None else result.parameters / 1e6),
+    "GFLOPs": _average_cost(lambda result: None if result.flops is None else result.flops / 1e9),
+    "training s": _average_cost(lambda result: result.seconds.get("training")),
+    "training images/s": partial(average_rate, step="training"),
+    "peak MiB": _average_cost(lambda result: result.peak_memory_mib),
 }
 """Columns that a leaderboard has on request, beside `images/s`: size, and what it took on its machine."""
 

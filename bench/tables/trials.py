@@ -26,5 +26,6 @@ def leave_out_trials(
     """Return the results that are no trials; say how many are left out, if any are."""
     kept = [stored for stored in known if not is_trial(stored.result)]
     if len(kept) < len(known):
-        say(f"Left out: {format_count(len(known) - len(kept), 'trial')} of tune{hint}.")
+        trials = format_count(len(known) - len(kept), "trial")
+        say(f"Left out: {trials} of tune, evaluated on another part of the split that they were trained on{hint}.")
     return kept

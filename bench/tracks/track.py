@@ -7,6 +7,7 @@ nothing in its record says so, and a track of a new version has other results.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -326,18 +327,24 @@ def _read_nameless(path: Path) -> dict[str, Any]:
 
 
 def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return a track with changes, without the methods that they leave out. Raises BadFileError for an unknown one."""
+    """Return a track with changes, without the methods that they leave out and the splits that no group is left to use.
+
+    Raises BadFileError for an unknown method. What else is malformed stays for `check_toml` to name.
+    """
     without = changes.pop("without", [])
     raw = _merge(base, changes)
-    for name in without:
-        if name not in raw["methods"]:
-            raise BadFileError(
-                path, f"without: {UnknownNameError('method of the extended track', name, raw['methods'])}"
-            )
-        del raw["methods"][name]
-    evaluated = {protocol for group in raw["groups"].values() for protocol in group["protocols"]}
-    kept = evaluated | set(changes.get("splits", {}))
-    raw["splits"] = {protocol: split for protocol, split in raw.get("splits", {}).items() if protocol in kept}
+    if not isinstance(without, list):
+        raise BadFileError(path, f"without: expected a list of methods, but got {without!r}")
+    with suppress(AttributeError, KeyError, TypeError):
+        for name in without:
+            if name not in raw["methods"]:
+                raise BadFileError(
+                    path, f"without: {UnknownNameError('method of the extended track', name, raw['methods'])}"
+                )
+            del raw["methods"][name]
+        evaluated = {protocol for group in raw["groups"].values() for protocol in group["protocols"]}
+        kept = evaluated | changes.get("splits", {}).keys()
+        raw["splits"] = {protocol: split for protocol, split in raw["splits"].items() if protocol in kept}
     return raw
 
 

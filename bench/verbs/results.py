@@ -29,8 +29,8 @@ LEADERBOARD = "leaderboard"
 _SHOWN = 10
 """Results that a message lists before the rest is only counted."""
 
-
-SHOW_TRIALS = " (--trials shows them)"
+SHOW_TRIALS = "; --trials shows them"
+"""What a message says of trials that are left out, where that helps."""
 
 
 def find_results(given: str | os.PathLike[str] | None = None) -> Path:
@@ -93,8 +93,8 @@ def find_each(
     """
     from bench.tracks.track import read_track
 
-    every = list_rankable(places, measured)
-    known = [stored for stored in every if protocol in (None, stored.result.protocol)]
+    ranked = list_rankable(places, measured)
+    known = [stored for stored in ranked if protocol in (None, stored.result.protocol)]
     if track is not None:
         includes = read_track(track).includes
         known = [stored for stored in known if includes(stored.result)]
@@ -154,7 +154,7 @@ def _list_sides(name: str, known: Sequence[StoredResult]) -> list[Side]:
     rows = group_rows([result for result in ranked if name in (result.label, result.method)])
     if not rows:
         if any(name in (each.result.label, each.result.method) for each in known):
-            raise RequestError(f"{name} has only trials of tune: name two of them by address (list runs).")
+            raise RequestError(f"{name} has only trials of tune: name trials by their addresses (list runs).")
         return [[choose_result(name, known)]]
     exact = [row for row in rows if row[0].label == name or row[0].variant == _find_default_variant(name)] or rows
     trained = [row for row in exact if row[0].config.get("epochs") != 0] or exact  # an untrained one is a floor
@@ -239,7 +239,7 @@ def _make_paper_table(
     every = list_rankable(places, measured)
     known = every if trials else leave_out_trials(every, say, SHOW_TRIALS)
     if data is not None:
-        _require_dataset(data, [stored.result for stored in known])
+        _require_dataset(data, [stored.result for stored in every])
     return paper_table(name, known, data)
 
 

@@ -14,6 +14,7 @@ from scoring_cases import CLASSES, HEIGHT, IDS, WIDTH, arrays, bound, cases, jud
 
 from bench.analysis.curves import SWITCHES, Curve, evaluate_outcomes, evaluate_predictions, find_switch
 from bench.data.ground_truth import GroundTruth
+from bench.errors import RequestError
 from bench.records.outcomes import Outcomes
 from bench.records.result import Result
 from bench.scoring.score import make_result
@@ -120,6 +121,11 @@ def test_box_accuracy_against_the_threshold_of_maps_comes_from_outcomes() -> Non
     assert curve.moved == ["BoxAccV2", "BoxAcc"]
     for value in (0.1, 0.5, 0.9):
         assert read(curve, value) == judge(bound("maxbox", fixed_threshold=value), truth, found).metrics
+    switch, outcomes = find_switch(result), judge(bound("maxbox"), truth, found).outcomes
+    assert switch is not None
+    for changed in (outcomes.drop_columns("hits"), outcomes.set_column(0, "image", outcomes["image"][::-1])):
+        with pytest.raises(RequestError, match="score"):
+            evaluate_outcomes(result.model_copy(update={"metrics": {"BoxAcc": 0.123}}), switch, Outcomes(changed, ()))
     best = result.metrics["MaxBoxAcc"]
     assert best is not None
     assert all(value is not None and value <= best for value in curve.metrics["BoxAcc"])

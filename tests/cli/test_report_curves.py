@@ -88,7 +88,7 @@ def test_where_predictions_are_not_the_page_says_how_to_get_them(here, runs: lis
     (plot,) = read_lines(tmp_path / "site" / "protocol" / "voc07-corloc.html")
     assert len(plot["series"]) == 1
     text = (tmp_path / "site" / "protocol" / "voc07-corloc.html").read_text(encoding="utf-8")
-    assert "CorLoc against the IoU threshold; 1 of 2 methods" in text
+    assert "CorLoc against the IoU threshold; 1 of 2 rows" in text
     assert "<code>python -m bench report --out site --curves</code> draws against the IoU threshold the methods" in text
     for one, is_here in ((gone, False), (kept, True)):
         page = tmp_path / "site" / "run" / f"{one}.html"

@@ -115,4 +115,4 @@ def test_pictures_asked_for_that_nothing_here_can_make_are_said(here, tmp_path: 
     answer = here("report", "--out", tmp_path / "site", "--images", "2", "--errors", "--curves")
     assert answer.code == 0
     for what in ("images", "errors", "curves"):
-        assert f"note: no {what}: no result has the predictions that they are made of in" in answer.err
+        assert f"note: no {what}: no result has them and what they are made of in" in answer.err

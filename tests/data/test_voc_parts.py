@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.core.files import Places
+from bench.data.dataset import Dataset
 from bench.data.datasets import open_dataset
 from bench.data.voc import read_ids
-from bench.data.voc_parts import RARE, derive_ids
-from bench.errors import UnknownNameError
+from bench.data.voc_parts import RARE, RULES
+from bench.errors import BadFileError, UnknownNameError
 
 LISTS = {
     "trainval": (*(f"{number:06}" for number in range(1, 41)), "005042"),
@@ -29,18 +30,15 @@ LISTS = {
         ("train_subset", ("000001", "000011", "000021", "000031")),
         ("val_subset", ("000006", "000016", "000026", "000036")),
         ("val_500", ("000002", "000012", "000022", "000032")),
-        ("val_400", None),
-        ("Segmentation/val_subset", None),
-        ("test_have", None),
     ],
 )
-def test_a_list_is_made_by_its_rule(split: str, ids: tuple[str, ...] | None) -> None:
-    assert derive_ids(split, LISTS.__getitem__) == ids
+def test_a_list_is_made_by_its_rule(split: str, ids: tuple[str, ...]) -> None:
+    assert RULES[split](LISTS.__getitem__) == ids
 
 
 def test_of_the_first_500_fifths_none_is_rare() -> None:
     many = {"val": (*sorted(RARE), *(f"1{number:05}" for number in range(5000)))}
-    ids = derive_ids("val_500", many.__getitem__)
+    ids = RULES["val_500"](many.__getitem__)
     assert ids == tuple(f"1{number:05}" for number in range(0, 2500, 5))
 
 
@@ -57,17 +55,29 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def read_ids_of(dataset: str, root: Path) -> tuple[str, ...]:
-    return open_dataset(dataset, Places(root / "runs", root)).ground_truth("val_have").ids
+def open_voc(dataset: str, root: Path) -> Dataset:
+    return open_dataset(dataset, Places(root / "runs", root))
 
 
 def test_a_dataset_has_the_list_with_or_without_a_file_of_it(tmp_path: Path, folder: Path) -> None:
-    assert read_ids_of("voc2007", tmp_path) == ("000001",)
+    voc = open_voc("voc2007", tmp_path)
+    assert voc.ground_truth("val_have").ids == ("000001",)
+    assert voc.splits() == ("val", "val_500", "val_have")
+    for split in ("train_have", "val_400", "Segmentation/val_have"):
+        with pytest.raises(UnknownNameError, match=f"'{split}'.*val, val_500, val_have"):
+            voc.ground_truth(split)
     folder.with_name("VOC2010").symlink_to(folder)
     with pytest.raises(UnknownNameError):
-        read_ids_of("voc2010", tmp_path)
-    (folder / "ImageSets" / "Main" / "val_have.txt").write_text("005042\n")
-    assert read_ids_of("voc2007", tmp_path) == ("005042",)
+        open_voc("voc2010", tmp_path).ground_truth("val_have")
+
+
+def test_a_file_of_a_list_has_the_images_of_its_rule(tmp_path: Path, folder: Path) -> None:
+    file = folder / "ImageSets" / "Main" / "val_have.txt"
+    file.write_text("000001\n")
+    assert open_voc("voc2007", tmp_path).ground_truth("val_have").ids == ("000001",)
+    file.write_text("005042\n")
+    with pytest.raises(BadFileError, match=r"val_have\.txt.*not the images that val_have of voc2007 has"):
+        open_voc("voc2007", tmp_path).ground_truth("val_have")
 
 
 @pytest.mark.voc2007
@@ -77,6 +87,5 @@ def test_the_lists_of_the_published_results_are_those_of_the_rules(data_root: Pa
     def read(split: str) -> tuple[str, ...]:
         return read_ids(sets / (f"{split}.txt" if "/" in split else f"Main/{split}.txt"))
 
-    lists = ("train_have", "val_have", "trainval_have", "trainval_subset", "train_subset", "val_subset", "val_500")
-    for name in (*lists, *(f"Segmentation/{part}_have" for part in ("train", "val", "trainval"))):
-        assert derive_ids(name, read) == read(name), name
+    for name, rule in RULES.items():
+        assert rule(read) == read(name), name

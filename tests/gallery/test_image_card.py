@@ -44,7 +44,14 @@ def test_of_detections_each_object_counts_with_the_precision_that_finds_it() -> 
     )
     np.testing.assert_allclose(goodness(outcomes), [1, np.nan, np.nan, 2 / 3, np.nan, 1, 0, 0])
     np.testing.assert_allclose(evaluate_images(outcomes, 3), [(1 + 2 / 3) / 3, 1 / 2, np.nan])
-    assert "object" in explain_goodness(outcomes.column_names)
+    assert "the one that finds it" in explain_goodness(outcomes.column_names)
+
+
+@pytest.mark.parametrize("score", [0.5, np.nan])
+def test_of_equal_scores_none_is_better(score: float) -> None:
+    columns = {"image": [0, 0, 0, 1, 1, 1], "label": [0, 1, 2] * 2, "score": [score] * 6, "ranked": [True] * 6}
+    outcomes = pa.table({**columns, "positive": [True, False, False, False, False, True]})
+    np.testing.assert_allclose(goodness(outcomes), [1 / 3, np.nan, np.nan, np.nan, np.nan, 1 / 3])
 
 
 def test_of_detections_as_in_coco_ignored_ones_do_not_count() -> None:

@@ -394,11 +394,13 @@ def test_the_first_page_says_who_leads_and_by_how_much() -> None:
     )
     groups = [make_group("t"), make_group("t"), make_group("t"), make_group("t"), make_group(None)]
     said = describe_leader(Table("", columns, rows, {}), groups)
-    assert said == "a leads with 90.0 [1, 2], shares its rank with b, is 40.0 ahead of c and 65.0 ahead of floor."
+    assert (
+        said == "a leads with 90.0 [1, 2] (rank shared with b), 40.0 points ahead of c and 65.0 points ahead of floor."
+    )
     assert describe_leader(Table("", columns, rows[:1], {}), groups[:1]) == "a leads with 90.0 [1, 2]."
     assert describe_leader(Table("", columns, rows[4:], {}), groups[4:]) == ""
     assert describe_leader(Table("", ("method", "accuracy"), (), {}), groups[:1]) == ""
     errors = [make_group("t", higher=False), make_group("t", higher=False), make_group(None, higher=False)]
     rows = (make_row("a", 1, 0.3), make_row("b", 2, 0.4), make_row("floor", 3, 0.2))
     said = describe_leader(Table("", columns, rows, {}), errors)
-    assert said == "a leads with 30.0 [1, 2], is 10.0 ahead of b and 10.0 behind floor."
+    assert said == "a leads with 30.0 [1, 2], 10.0 points ahead of b and 10.0 points behind floor."

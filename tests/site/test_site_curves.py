@@ -60,7 +60,7 @@ def test_a_row_of_which_a_seed_has_no_curve_is_left_out() -> None:
     known = [make("a", "cam", seed=0), make("b", "cam", seed=1), make("c", "gmp", seed=0)]
     drawn, lines = read_lines(known, {"a": CURVE, "c": CURVE})
     assert (set(lines), drawn.is_whole) == ({"gmp"}, False)
-    assert drawn.plot.title == "mAP_area against the IoU threshold; 1 of 2 methods"
+    assert drawn.plot.title == "mAP_area against the IoU threshold; 1 of 2 rows"
 
 
 def test_rows_of_one_name_have_a_line_each_named_with_their_marks() -> None:
@@ -83,7 +83,7 @@ def test_no_more_lines_than_rows_of_other_plots() -> None:
     known = [make(f"{number:020d}", f"method-{number}") for number in range(MOST + 3)]
     drawn, lines = read_lines(known, {one.result.address: CURVE for one in known})
     assert (len(lines), drawn.is_whole) == (MOST, True)
-    assert drawn.plot.title.endswith(f"; {MOST} of {MOST + 3} methods")
+    assert drawn.plot.title.endswith(f"; {MOST} of {MOST + 3} rows")
 
 
 def test_what_no_threshold_moves_and_what_has_none_are_not_drawn() -> None:

@@ -138,6 +138,10 @@ def test_of_what_is_the_same_nothing_is_made_or_read_again(
     assert write_site(unread) == first
     with pytest.raises(AssertionError, match="made again"):
         write_site([*unread[1:], replace(unread[0], state="other")])
+    moved = replace(split.truth.objects, box=split.truth.objects.box + 7)
+    split = replace(split, truth=replace(split.truth, objects=moved))
+    with pytest.raises(AssertionError, match="made again"):
+        write_site(unread)
 
 
 def test_masks_and_maps_of_all_runs_are_one_picture_each(pages: SplitPages, files: dict[str, bytes]) -> None:
@@ -189,6 +193,19 @@ def test_cells_are_made_again_where_a_row_lacks_or_the_file_is_damaged(tmp_path:
     path.unlink()
     assert cells["3"][0, 0] == 3
     assert made == [[1, 2], [2, 3], [3], [3], [3]]
+
+
+def test_cells_that_another_call_replaced_are_made_again(tmp_path: Path) -> None:
+    def make(rows: Any) -> Any:
+        return ((str(row), np.full((2, 3), row, np.uint8)) for row in rows)
+
+    path = tmp_path / "cells.parquet"
+    keep_cells(path, [0, 1], make)
+    fewer = keep_cells(path, [0], make)
+    path.unlink()
+    assert [fewer[name][0, 0] for name in fewer] == [0, 1]
+    one, other = keep_cells(path, [0, 1], make), keep_cells(path, [2], make)
+    assert [one["0"][0, 0], other["2"][0, 0], one["1"][0, 0]] == [0, 2, 1]
 
 
 def test_layers_and_thumbnails_have_the_shape_of_their_image(tmp_path: Path) -> None:

@@ -114,6 +114,24 @@ def test_a_track_may_leave_out_methods_of_the_one_that_it_extends(tmp_path: Path
         read_track(str(more))
 
 
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("[groups.extra]\nsettings = {}", "groups.extra"),
+        ("groups = 3", "groups"),
+        ("splits = 3", "splits"),
+        ("[groups.maps]\nprotocols = 5", "groups.maps.protocols"),
+        ("methods = 3", "methods"),
+        ("without = 3", "without: expected a list of methods"),
+    ],
+)
+def test_of_a_malformed_track_that_extends_another_the_key_is_named(tmp_path: Path, text: str, rule: str) -> None:
+    more = tmp_path / "more.toml"
+    more.write_text(f'extends = "voc07-laptop"\n{text}\n')
+    with pytest.raises(BadFileError, match=rule):
+        read_track(str(more))
+
+
 def test_a_track_has_no_splits_of_protocols_that_it_leaves_out_of_another(tmp_path: Path) -> None:
     groups = "".join(
         f'[groups.{name}]\nprotocols = ["voc07-corloc"]\n' for name in ("maps", "attributions", "baselines")

@@ -259,7 +259,7 @@
     const read = sides.map(readImages);
     const title = make("h2", { id: "images" }, "Images on which they differ most");
     if (!read.every(Boolean)) {
-      return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its metric is of all images together and says nothing of one by itself, as MaxBoxAcc and PxAP.")];
+      return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its metric is of all images together and says nothing of one by itself, such as MaxBoxAcc and PxAP.")];
     }
     const names = read.flat().every((run) => run.label) ? sides[0].first.images.classes : [];
     const select = make("select", { ariaLabel: "class" }, new Option("all", ""), ...names.map((name, at) => new Option(name, at)));
