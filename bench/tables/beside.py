@@ -159,7 +159,8 @@ def _labels(lines: Iterable[Line]) -> list[str]:
     A line of other conditions than the paper's is not called measured, since it measures something else.
     """
     lines = list(lines)
-    names = make_distinct_labels([next(iter(line.values())).results[0] for line in lines])
+    first = [next(iter(line.values())).results[0] for line in lines]
+    names = make_distinct_labels(first, lambda result: (result.split, result.train_split))  # marks tell these apart
     heads = ["measured" if _can_be_compared(line) else "not comparable" for line in lines]
     return [f"{head}: {name}{_seeds(line)}" for head, name, line in zip(heads, names, lines, strict=True)]
 
