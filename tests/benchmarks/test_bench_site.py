@@ -15,6 +15,7 @@ from bench import registry
 from bench.records.names import compute_address
 from bench.records.result import list_records, read_result, write_result
 from bench.records.training_log import LOG
+from bench.tracks.track import read_track
 
 PUBLISHED = registry.ROOT / "results" / "measured"
 LIMITS = {"first": 20.0, "again": 3.0, "one more": 3.0}
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.slow
 
 
 def add_results(folder: Path, first: int, last: int) -> None:
-    """Published results with what lies beside them, each under another setting, as results `first` to `last`."""
-    records = list_records(PUBLISHED)
+    """Results of a track with what lies beside them, each under another setting, as results `first` to `last`."""
+    track = read_track("voc07-laptop")
+    records = [record for record in list_records(PUBLISHED) if track.includes(read_result(record))]
     for number in range(first, last):
         record = records[number % len(records)]
         known = read_result(record)
