@@ -122,11 +122,11 @@ class VocDataset(Dataset):
         self._annotations = Annotations(name, folder / "Annotations", classes, cache, self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """Return the names of the lists, without those of one class (`aeroplane_train`)."""
+        """Return the names of the lists that there are files of, without those of one class (`aeroplane_train`)."""
         paths = ((prefix, path) for prefix, folder in self._lists for path in folder.glob("*.txt"))
         names = {f"{prefix}{path.stem}" for prefix, path in paths if re.fullmatch(_SAFE_NAME, path.stem)}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
-        return tuple(sorted({*(names - of_a_class), *(split for split in self._rules if self._derive(split))}))
+        return tuple(sorted(names - of_a_class))
 
     def ground_truth(self, split: str) -> GroundTruth:
         """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""

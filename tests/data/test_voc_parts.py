@@ -62,9 +62,8 @@ def open_voc(dataset: str, root: Path) -> Dataset:
 def test_a_dataset_has_the_list_with_or_without_a_file_of_it(tmp_path: Path, folder: Path) -> None:
     voc = open_voc("voc2007", tmp_path)
     assert voc.ground_truth("val_have").ids == ("000001",)
-    assert voc.splits() == ("val", "val_500", "val_have")
     for split in ("train_have", "val_400", "Segmentation/val_have"):
-        with pytest.raises(UnknownNameError, match=f"'{split}'.*val, val_500, val_have"):
+        with pytest.raises(UnknownNameError, match=f"'{split}'"):
             voc.ground_truth(split)
     folder.with_name("VOC2010").symlink_to(folder)
     with pytest.raises(UnknownNameError):
