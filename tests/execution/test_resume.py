@@ -250,6 +250,7 @@ def test_adamw_with_a_cosine_on_random_views_is_killed_and_goes_on_to_the_same_w
     )
 
 
+@pytest.mark.timeout(1800)
 def test_killed_twenty_times_at_random_points_nothing_is_lost_or_half_written(
     runs: Path, start: Callable[..., BaseProcess], uninterrupted: list[Result]
 ) -> None:
