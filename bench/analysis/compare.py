@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import registry
-from bench.analysis.recheck import is_same
+from bench.analysis.recheck import OLD, is_same
 from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 DRAWS = 1000
 """Replicates by class; no record keeps any."""
-
-
-_OLD = "outcomes of another version of the scoring: score the predictions again"
 
 Fractions = Mapping[str, float | None]
 Draws = Mapping[str, FloatArray]
@@ -285,10 +282,10 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
         summarise = partial(family.summarise, outcomes.table, outcomes.classes, conventions)
         whole = summarise(np.ones((1, result.images)))
     except (KeyError, TypeError, ValueError):
-        raise BadFileError(path, _OLD) from None
+        raise BadFileError(path, OLD) from None
     for name, recorded in result.per_class.items():
         if (*recorded,) != outcomes.classes or not is_same(whole[name][0], [*recorded.values()]):
-            raise BadFileError(path, _OLD)
+            raise BadFileError(path, OLD)
     drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
     return {name: dict(zip(outcomes.classes, drawn[name].T, strict=True)) for name in result.per_class}
 

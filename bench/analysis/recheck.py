@@ -20,6 +20,9 @@ from bench.records.outcomes import Outcomes, read_outcomes
 from bench.records.replicates import read_replicates, replicates_path
 
 _SAME = 1e-9
+"""How far a metric redone from outcomes may be from the recorded one: rounding, and nothing else."""
+
+OLD = "outcomes of another version of the scoring: score the predictions again"
 
 REDRAWN = 3
 """Replicates that are computed again: enough to tell those of other outcomes, or in another order."""
@@ -82,5 +85,4 @@ def _summarise(stored: StoredResult, outcomes: Outcomes, path: Path, weights: Fl
         values = family.summarise(outcomes.table, outcomes.classes, conventions, weights)
         return {name: values[name] for name in result.metrics}
     except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError):
-        rule = "outcomes of another version of the scoring: score the predictions again"
-        raise BadFileError(path, rule) from None
+        raise BadFileError(path, OLD) from None

@@ -54,6 +54,8 @@ def read_replicates(record: Path) -> Replicates | None:
         return _read(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise BadFileError(path, f"not a file of bootstrap replicates: {error}") from None
 
 
 @cache
