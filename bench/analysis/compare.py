@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import registry
-from bench.analysis.recheck import OLD, is_same
+from bench.analysis.recheck import OLD, is_same, summarise_again
 from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
@@ -273,19 +272,14 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
 
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
     """
-    result, path = one.result, one.record.with_suffix(".parquet")
+    result = one.result
     if (outcomes := read_outcomes(one.record)) is None:
         raise RequestError(f"{one.record} has no outcomes beside it (large ones stay in the runs folder).")
-    family = registry.family(result.family)
-    try:
-        conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
-        summarise = partial(family.summarise, outcomes.table, outcomes.classes, conventions)
-        whole = summarise(np.ones((1, result.images)))
-    except (KeyError, TypeError, ValueError):
-        raise BadFileError(path, OLD) from None
+    summarise = partial(summarise_again, one, outcomes)
+    whole = summarise(np.ones((1, result.images)))
     for name, recorded in result.per_class.items():
         if (*recorded,) != outcomes.classes or not is_same(whole[name][0], [*recorded.values()]):
-            raise BadFileError(path, OLD)
+            raise BadFileError(one.record.with_suffix(".parquet"), OLD)
     drawn = bootstrap(summarise, result.images, replicates=replicates, seed=0)
     return {name: dict(zip(outcomes.classes, drawn[name].T, strict=True)) for name in result.per_class}
 

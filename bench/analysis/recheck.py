@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,8 @@ def require_whole(stored: StoredResult) -> StoredResult:
     outcomes = read_outcomes(stored.record, digest=stored.result.outcomes_digest or "")
     if outcomes is None:
         return stored
-    path = stored.record.with_suffix(".parquet")
     drawn, replicates = _draw_first(stored)
-    for name, values in _summarise(stored, outcomes, path, drawn).items():
+    for name, values in summarise_again(stored, outcomes, drawn).items():
         recorded, (value, *redrawn) = stored.result.metrics[name], class_mean(values)
         if not is_same(value, recorded):
             rule = f"{name} is {recorded}, but its outcomes give {value}: score the predictions again"
@@ -44,6 +42,21 @@ def require_whole(stored: StoredResult) -> StoredResult:
         if redrawn and name in replicates and not is_same(redrawn, replicates[name][: len(redrawn)]):
             raise BadFileError(replicates_path(stored.record), f"its outcomes give other replicates of {name}")
     return stored
+
+
+def summarise_again(stored: StoredResult, outcomes: Outcomes, weights: FloatArray) -> Metrics:
+    """Compute the metrics of a record from its outcomes, for weights (b, N).
+
+    Raises BadFileError for outcomes that its scoring does not read.
+    """
+    result = stored.result
+    family = registry.family(result.family)
+    try:
+        conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
+        values = family.summarise(outcomes.table, outcomes.classes, conventions, weights)
+        return {name: values[name] for name in result.metrics}
+    except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError):
+        raise BadFileError(stored.record.with_suffix(".parquet"), OLD) from None
 
 
 def is_same(values: Any, recorded: Any) -> bool:
@@ -74,15 +87,3 @@ def select_whole(
             bad[stored.record] = str(error)
     leave_out(bad)
     return whole
-
-
-def _summarise(stored: StoredResult, outcomes: Outcomes, path: Path, weights: FloatArray) -> Metrics:
-    """Compute the metrics of a record from its outcomes, for weights (b, N). Raises BadFileError."""
-    result = stored.result
-    family = registry.family(result.family)
-    try:
-        conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
-        values = family.summarise(outcomes.table, outcomes.classes, conventions, weights)
-        return {name: values[name] for name in result.metrics}
-    except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError):
-        raise BadFileError(path, OLD) from None

@@ -1,7 +1,7 @@
 """Image-level bootstrap: confidence intervals, p-values and ranks, and the weighted sums that replicates need.
 
 A replicate draws as many images as the split has, with replacement. It is a row of weights (N,), the number of times
-each image was draws. The same seed gives the same draws, so two results on the same images can be compared pairwise.
+each image was drawn. The same seed gives the same draws, so two results on the same images can be compared pairwise.
 
 Shapes: B replicates, b replicates in one chunk, N images, C classes, S seeds; see docs/conventions.md.
 
