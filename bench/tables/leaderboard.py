@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import registry
 from bench.core.bootstrap import interval
+from bench.data.published import PUBLISHED
 from bench.errors import format_count
 from bench.records.result import OTHER_IMAGES, SYNTHETIC, TRAINED_ON, Result
 from bench.tables.caveats import FIELDS, caveat_fields, explain_caveats, find_tier, list_caveats
@@ -226,7 +227,9 @@ def remarks_on(result: Result, usual: Result) -> list[str]:
             f"evaluated on other images or annotations: {result.split}, {format_count(result.images, 'image')}"
         )
     if result.partial:
-        remarks.append(f"{OTHER_IMAGES}: evaluated on {result.split}, {format_count(result.images, 'image')}")
+        wanted = PUBLISHED.get(usual.dataset, {}).get(usual.split, {}).get("images")
+        whole = f" ({usual.split}: {wanted})" if wanted and usual.split != result.split else ""
+        remarks.append(f"{OTHER_IMAGES}: evaluated on {result.split}, {format_count(result.images, 'image')}{whole}")
     if result.train_split is not None and usual.train_split not in (None, result.train_split):
         remarks.append(f"trained on {result.train_split}")
     if trained_on := result.counts.get(TRAINED_ON):

@@ -185,13 +185,14 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
 
 
 def _with_conventions(result: Result, bound: BoundProtocol) -> Result:
-    """Return the result as if made with the protocol's own conventions."""
+    """Return the result as if made with the protocol's own conventions and splits."""
     says = dump_conventions(bound.conventions)
     classes = tuple(next(iter(result.per_class.values()), ()))
     known = {bound.digest(classes), bound.digest(classes[1:])}  # segmentation's first class is the background
     as_said = result.conventions == says and (not classes or result.digest in known)
     digest = result.digest if as_said else ""
-    return result.model_copy(update={"conventions": says, "digest": digest, "train_split": bound.record.train_split})
+    splits = {"split": bound.record.eval_split, "train_split": bound.record.train_split}
+    return result.model_copy(update={"conventions": says, "digest": digest, **splits})
 
 
 def _is_same(value: object, printed: str) -> bool:

@@ -92,7 +92,7 @@ def test_a_mark_of_all_cells_stands_at_the_name_and_is_explained() -> None:
     made = beside("melm-1", [part])
     measured = made.rows[14]
     assert (measured[0].text, measured[0].marks, measured[1].marks) == ("not comparable: melm:l2+arl", ("a",), ())
-    assert made.notes == {"a": "not the protocol's images: evaluated on few, 5 images"}
+    assert made.notes == {"a": "not the protocol's images: evaluated on few, 5 images (test: 4952)"}
     assert "difference" not in [cells[0].text for cells in made.rows]
     assert made.remarks[0].startswith("not comparable: measured under conditions that the marks name")
     assert made.remarks[-1] == "Measured: 0 of 14 numbers, and 1 that cannot be compared (see the marks)."

@@ -130,7 +130,7 @@ def test_a_setting_that_older_records_lack_is_named_only_where_no_other_tells_th
         ({"truth_digest": "other", "images": 5}, "evaluated on other images or annotations: test, 5 images"),
         (
             {"truth_digest": "other", "split": "some", "images": 50, "partial": True},
-            "not the protocol's images: evaluated on some, 50 images",
+            "not the protocol's images: evaluated on some, 50 images (test: 4952)",
         ),
         ({"train_split": "train"}, "trained on train"),
         ({"tuned_on": "test-oracle"}, "tuned on: test-oracle"),

@@ -31,7 +31,10 @@ def test_a_result_stands_beneath_its_method_and_variant_only() -> None:
     ("odd", "reason"),
     [
         ({"config": {"net": "squeezenet"}}, "net squeezenet, not vgg16"),
-        ({"split": "few", "images": 5, "partial": True}, "not the protocol's images: evaluated on few, 5 images"),
+        (
+            {"split": "few", "images": 5, "partial": True},
+            "not the protocol's images: evaluated on few, 5 images (test: 4952)",
+        ),
         ({"train_split": "few"}, "trained on few"),
         ({"tuned_on": "val-boxes"}, "tuned on: val-boxes"),
         (
