@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bench import registry
+from bench.analysis.code import digest_evaluation_code
 from bench.analysis.recheck import is_same
 from bench.core.bootstrap import class_mean
 from bench.core.boxes import FloatArray
-from bench.core.files import digest, file_digest
+from bench.core.files import digest
 from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -70,14 +70,8 @@ def find_switch(result: Result) -> Switch | None:
 
 def digest_curve(result: Result) -> str:
     """Compute the digest of what a stored result's curve depends on: what is evaluated, its protocol and the code."""
-    return digest([result.address, result.predictions_digest, result.outcomes_digest, result.metrics, _digest_code()])
-
-
-@cache
-def _digest_code() -> str:
-    folders = ("bench/core", "bench/data", "bench/predictions", "bench/scoring", "protocols/scoring")
-    found = [path for folder in folders for path in sorted((registry.ROOT / folder).rglob("*.py"))]
-    return digest([*map(file_digest, (Path(__file__), *found))])
+    evaluated = [result.predictions_digest, result.outcomes_digest, result.metrics]
+    return digest([result.address, *evaluated, digest_evaluation_code()])
 
 
 def evaluate_predictions(

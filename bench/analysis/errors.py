@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.analysis.code import digest_evaluation_code
 from bench.core.bootstrap import bootstrap, class_mean, difference_interval, interval
 from bench.core.boxes import FloatArray
-from bench.core.files import digest, file_digest
+from bench.core.files import digest
 from bench.data.ground_truth import GroundTruth
 from bench.errors import RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -93,11 +93,8 @@ def can_analyse(result: Result) -> bool:
 
 
 def digest_analysis(result: Result) -> str:
-    """Compute the digest of what a stored result's analysis depends on: its predictions, its protocol and this code."""
-    modules = ("core.bootstrap", "scoring.average_precision", "scoring.box_errors", "scoring.detection_errors")
-    sources = [Path(__file__), *(registry.ROOT / "bench" / f"{name.replace('.', '/')}.py" for name in modules)]
-    family = Path(str(vars(registry.family(result.family))["__file__"]))
-    return digest([result.address, result.predictions_digest, *map(file_digest, [family, *sources])])
+    """Compute the digest of what a stored result's analysis depends on: its predictions, its protocol and the code."""
+    return digest([result.address, result.predictions_digest, digest_evaluation_code()])
 
 
 def analyse_result(result: Result, truth: GroundTruth, found: Mapping[str, ResolvedPredictions]) -> ErrorAnalysis:

@@ -1,4 +1,4 @@
-"""Digests of code: of a Python file and of the modules that it imports, by what is no comment and no docstring."""
+"""Digests of code: of a Python file and what it imports, by what is no comment and no docstring, and of folders."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def digest_source(path: Path) -> str:
     """Compute the digest of a Python file without its comments, docstrings and blank lines; of all of a broken file."""
     text = _read(path)
     return (None if text is None else _digest_text(text)) or file_digest(path)
+
+
+@functools.cache
+def digest_code(root: Path, *names: str) -> str:
+    """Compute the digest of Python files and of all in folders, which are named by their paths below `root`.
+
+    It is computed once in a process, which runs what it has loaded.
+    """
+    paths = [root / name for name in names]
+    files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    return digest([[file.relative_to(root).as_posix(), file_digest(file)] for file in sorted(files)])
 
 
 def _read(path: Path) -> str | None:
