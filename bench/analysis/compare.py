@@ -273,7 +273,7 @@ def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]
     Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
     """
     result = one.result
-    if (outcomes := read_outcomes(one.record)) is None:
+    if (outcomes := read_outcomes(one.record, result)) is None:
         raise RequestError(f"{one.record} has no outcomes beside it (large ones stay in the runs folder).")
     summarise = partial(summarise_again, one, outcomes)
     whole = summarise(np.ones((1, result.images)))

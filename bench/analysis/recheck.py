@@ -23,6 +23,9 @@ _SAME = 1e-9
 
 OLD = "outcomes of another version of the scoring: score the predictions again"
 
+UNREADABLE = (pa.ArrowException, KeyError, IndexError, TypeError, ValueError)
+"""What scoring raises for outcomes that it did not make."""
+
 REDRAWN = 3
 """Replicates that are computed again: enough to tell those of other outcomes, or in another order."""
 
@@ -30,7 +33,7 @@ REDRAWN = 3
 def require_whole(stored: StoredResult) -> StoredResult:
     """Return a result. Raise BadFileError unless its metrics are those of the replicates and outcomes beside it."""
     require_replicates(stored)
-    outcomes = read_outcomes(stored.record, digest=stored.result.outcomes_digest or "")
+    outcomes = read_outcomes(stored.record, stored.result)
     if outcomes is None:
         return stored
     drawn, replicates = _draw_first(stored)
@@ -55,7 +58,7 @@ def summarise_again(stored: StoredResult, outcomes: Outcomes, weights: FloatArra
         conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
         values = family.summarise(outcomes.table, outcomes.classes, conventions, weights)
         return {name: values[name] for name in result.metrics}
-    except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError):
+    except UNREADABLE:
         raise BadFileError(stored.record.with_suffix(".parquet"), OLD) from None
 
 

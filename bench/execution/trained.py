@@ -221,7 +221,7 @@ def _list_settings(
 def _read_classes(results: Sequence[Result], store: Store) -> tuple[str, ...]:
     """Read the classes that outcomes of a training's results name; empty if there are none. Raises BadFileError."""
     for one in results:
-        if outcomes := read_outcomes(store.result_path(one.address)):
+        if outcomes := read_outcomes(store.result_path(one.address), one):
             return tuple(name for name in outcomes.classes if name != BACKGROUND)
     return ()
 

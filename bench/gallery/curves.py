@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import registry
+from bench.analysis.recheck import OLD, UNREADABLE
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult
@@ -16,12 +17,12 @@ def read_curves(stored: StoredResult) -> dict[str, tuple[FloatArray, FloatArray]
     Empty if the family does not rank, or no outcomes are stored. Raises BadFileError.
     """
     ranked = getattr(registry.family(stored.result.family), "rank_hits", None)
-    outcomes = read_outcomes(stored.record) if ranked else None
+    outcomes = read_outcomes(stored.record, stored.result) if ranked else None
     if ranked is None or outcomes is None:
         return {}
     try:
         rows = ranked(outcomes.table, len(outcomes.classes))
-    except (KeyError, TypeError, ValueError):
-        raise BadFileError(stored.record.with_suffix(".parquet"), "outcomes of another version: score again") from None
-    curves = zip(outcomes.classes, precision_recall(rows), rows.positives, strict=True)
-    return {name: curve for name, curve, positives in curves if positives}
+        curves = zip(outcomes.classes, precision_recall(rows), rows.positives, strict=True)
+        return {name: curve for name, curve, positives in curves if positives}
+    except UNREADABLE:
+        raise BadFileError(stored.record.with_suffix(".parquet"), OLD) from None

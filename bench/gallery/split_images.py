@@ -253,7 +253,7 @@ class _Collector:
 
 
 def _read_outcomes(one: StoredResult) -> Outcomes | None:
-    return read_outcomes(one.record)
+    return read_outcomes(one.record, one.result)
 
 
 def describe_said(run: Run, row: int, value: float, shown: Sequence[int]) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.core.columns import get_column
 from bench.core.files import content_digest, require_regular_file
 from bench.errors import BadFileError
+from bench.records.result import Result
 
 
 class Outcomes(NamedTuple):
@@ -21,11 +24,14 @@ class Outcomes(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_outcomes(record: Path, *, digest: str | None = None) -> Outcomes | None:
-    """Read the outcomes beside a record; None without any. Raises BadFileError, also for a file of another digest."""
+def read_outcomes(record: Path, result: Result) -> Outcomes | None:
+    """Read the outcomes beside the record of a result; None without any.
+
+    Raises BadFileError, also for a file that is not the one that the record names.
+    """
     path = record.with_suffix(".parquet")
     try:
-        return _read(path, path.stat().st_mtime_ns, digest)
+        return _read(path, path.stat().st_mtime_ns, result.outcomes_digest, result.images)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -33,13 +39,24 @@ def read_outcomes(record: Path, *, digest: str | None = None) -> Outcomes | None
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, _modified: int, digest: str | None) -> Outcomes:
+def _read(path: Path, _modified: int, digest: str | None, images: int) -> Outcomes:
     """Read a file once for all that is made of it in turn, unless it changes."""
     try:
         content = require_regular_file(path).read_bytes()
         if digest not in (None, content_digest(content)):
             raise BadFileError(path, "not the outcomes that the record was made with: score the predictions again")
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-        return Outcomes(table, tuple(json.loads(table.schema.metadata[b"classes"])))
+        classes = tuple(json.loads(table.schema.metadata[b"classes"]))
+        _require_indices(table["image"], images, "image")
+        if "label" in table.column_names:
+            _require_indices(table["label"], len(classes), "label")
+        return Outcomes(table, classes)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise BadFileError(path, f"not a file of outcomes: {error}") from None
+
+
+def _require_indices(column: pa.ChunkedArray, count: int, name: str) -> None:
+    """Raise ValueError unless a column holds whole numbers from 0 to `count` - 1 alone."""
+    values = get_column(pa.table({name: column}), name)
+    if values.dtype.kind not in "iu" or not np.all((values >= 0) & (values < count)):
+        raise ValueError(f"{name} is not a whole number below {count} in every row")

@@ -255,6 +255,8 @@ def check_record(result: Result) -> None:
         raise ValueError(f"{beyond[0]} is {costs[beyond[0]]:g}: expected a cost")
     if not 0 <= (result.flops or 0.0) < _MOST_FLOPS:
         raise ValueError(f"flops is {result.flops:g}: expected a cost")
+    if not result.metrics:
+        raise ValueError("metrics: expected at least one")
     _check_fractions("", result.metrics, result.intervals)
     if negative := [name for name, count in result.counts.items() if count < 0]:
         raise ValueError(f"counts.{negative[0]} is {result.counts[negative[0]]}: expected a count")

@@ -50,8 +50,6 @@ def _read_training(folder: Path) -> RunningTraining:
         epochs = key["config"].get("epochs")
         if not (isinstance(key["method"], str) and isinstance(key["seed"], int) and isinstance(epochs, int | None)):
             raise TypeError("method, seed or epochs is of another type")
-    if not all("epoch" in line for line in log):
-        raise BadFileError(path, "not a training log: a line has no epoch")
     return RunningTraining(folder.name, key["method"], key["seed"], epochs, log)
 
 

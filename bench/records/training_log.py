@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from bench.core.files import path_below
@@ -35,9 +36,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         figures = [{str(key): float(value) for key, value in json.loads(line).items()} for line in lines]
-        for name in [name for name in (figures[0] if figures else ()) if name.startswith(("epoch", "loss"))]:
+        for name in {"epoch", *(name for line in figures[:1] for name in line if name.startswith("loss"))}:
             if not all(name in line for line in figures):
                 raise ValueError(f"a line has no {name}")
+        if not all(math.isfinite(line["epoch"]) for line in figures):
+            raise ValueError("an epoch is not a number")
         return figures
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadFileError(path, f"not a training log: {error}") from None

@@ -15,8 +15,10 @@ import numpy as np
 
 from bench.analysis.compare import draw_classes
 from bench.analysis.errors import ErrorAnalysis
+from bench.analysis.recheck import OLD, UNREADABLE
 from bench.core.boxes import FloatArray
 from bench.core.columns import get_column
+from bench.errors import BadFileError
 from bench.gallery.image_card import explain_goodness, goodness
 from bench.records.collection import StoredResult, read_or_leave_out
 from bench.records.outcomes import read_outcomes
@@ -121,8 +123,13 @@ def _draw_classes(one: StoredResult) -> Mapping[str, Mapping[str, FloatArray]] |
 
 def _pack_images(one: StoredResult) -> Json | None:
     """Pack what each image, or class of an image, was evaluated as; None where nothing is by itself."""
-    outcomes = read_outcomes(one.record)
-    if outcomes is None or not (known := np.isfinite(values := goodness(outcomes.table))).any():
+    if (outcomes := read_outcomes(one.record, one.result)) is None:
+        return None
+    try:
+        values = goodness(outcomes.table)
+    except UNREADABLE:
+        raise BadFileError(one.record.with_suffix(".parquet"), OLD) from None
+    if not (known := np.isfinite(values)).any():
         return None
     columns = {
         name: get_column(outcomes.table, name)[known]

@@ -110,4 +110,4 @@ def plot_losses(title: str, epochs: Sequence[Mapping[str, float]]) -> list[Plot]
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
     names = names[:1] if len(names) == 2 else names  # one term is the whole
     lines = {name: [(one["epoch"], one[name]) for one in epochs if math.isfinite(one[name])] for name in names}
-    return [plot_lines(title, lines, "epoch", "loss")]
+    return [plot_lines(title, lines, "epoch", "loss")] if any(lines.values()) else []

@@ -34,7 +34,7 @@ def recall_curve(stored: StoredResult, places: Places) -> Curve | None:
     from bench.records.outcomes import read_outcomes
 
     def make(switch: Switch) -> Curve:
-        if switch.of_outcomes and (outcomes := read_outcomes(stored.record, digest=stored.result.outcomes_digest)):
+        if switch.of_outcomes and (outcomes := read_outcomes(stored.record, stored.result)):
             return evaluate_outcomes(stored.result, switch, outcomes)
         evaluated = load_evaluated(stored, places)
         return evaluate_predictions(stored.result, switch, evaluated.truth, evaluated.found)

@@ -15,7 +15,7 @@ from bench import registry
 from bench.analysis.compare import Comparison, describe_verdict, make_tables
 from bench.analysis.compare import compare as compare_sides
 from bench.core.bootstrap import draw_weights
-from bench.core.files import Places
+from bench.core.files import Places, file_digest
 from bench.data.ground_truth import GroundTruth, Objects, derive_labels
 from bench.errors import BadFileError, RequestError
 from bench.predictions.table import ResolvedPredictions
@@ -257,6 +257,10 @@ def test_outcomes_that_do_not_give_the_recorded_numbers_are_refused(
         moved = one.result.model_copy(update={"per_class": {"mAP_area": {"cat": 0.5, "dog": 0.5}}})
         write_result(one.record, moved)
         one = StoredResult(moved, one.record)
+    if spoil in ("column", "classes", "names", "truncated"):
+        with pytest.raises(BadFileError, match="not the outcomes that the record was made with"):
+            compare(one, one, per_class=True)
+        one = StoredResult(one.result.model_copy(update={"outcomes_digest": file_digest(path)}), one.record)
     is_file = spoil not in ("classes", "truncated")
     rule = (
         "outcomes of another version of the scoring: score the predictions again"

@@ -59,7 +59,7 @@ def test_other_replicates_are_named(copy: Path) -> None:
 @pytest.mark.parametrize("images", [488, 1])
 def test_outcomes_of_more_images_than_the_record_has_are_named(copy: Path, images: int) -> None:
     stored = edit(copy, lambda fields: (fields.update(images=images), fields["counts"].update(images=images)))
-    with pytest.raises(BadFileError, match="score the predictions again"):
+    with pytest.raises(BadFileError, match=f"image is not a whole number below {images} in every row"):
         require_whole(stored)
 
 

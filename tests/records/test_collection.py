@@ -18,7 +18,8 @@ pytestmark = pytest.mark.usefixtures("made_up_addresses")
 
 FIELDS: dict[str, Any] = {
     **dict.fromkeys(("protocol", "family", "digest", "truth_digest", "ids_digest", "dataset", "split", "method"), "x"),
-    **{"conventions": {}, "images": 1, "partial": False, "predictions": "p", "metrics": {}, "higher_is_better": {}},
+    **{"conventions": {}, "images": 1, "partial": False, "predictions": "p"},
+    **{"metrics": {"x": 0.5}, "higher_is_better": {"x": True}},
 }
 
 

@@ -109,6 +109,7 @@ def as_honest(**changes: Any) -> dict[str, Any]:
             r"mAP_11pt is 0\.99, outside of its interval \[0\.1, 0\.7\]",
         ),
         ({"metrics": {"mAP_11pt": 0.4, "mAP_area": None}}, r"mAP_11pt is 0\.4, but the mean over its classes is 0\.33"),
+        ({"metrics": {}}, "metrics: expected at least one"),
         ({"metrics": {"mAP_11pt": 1 / 3, "mAP_area": 7.0}}, r"mAP_area is 7\.0: expected a fraction"),
         ({"protocol": "../outside/p"}, "protocol: expected a name without slashes"),
         ({"training": "/outside"}, "training: expected a name without slashes"),

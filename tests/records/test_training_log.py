@@ -33,7 +33,9 @@ def test_the_log_of_its_training_is_published_with_a_result(places: Places, tmp_
     )
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"loss": "x"}', '{"loss": null}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", '{"loss": "x"}', '{"loss": null}', "\xff", '{"loss": 1}', '{"epoch": NaN, "loss": 1}']
+)
 def test_without_a_log_there_is_no_history_and_another_file_in_its_place_is_refused(places: Places, text: str) -> None:
     store = Store(places)
     kept = StoredResult(store.record(record("aa"), OUTCOMES), store.result_path("aa"))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from record_cases import RECORD
 
@@ -16,7 +19,10 @@ from bench.analysis.compare import compare, draw_classes
 from bench.analysis.errors import ErrorAnalysis, ErrorKind
 from bench.core.bootstrap import average_over_seeds, difference_interval
 from bench.core.boxes import FloatArray
-from bench.records.collection import StoredResult, read_each
+from bench.core.files import file_digest
+from bench.errors import LeftOutWarning
+from bench.gallery.curves import read_curves
+from bench.records.collection import StoredResult, read_each, read_or_leave_out
 from bench.records.outcomes import read_outcomes
 from bench.records.replicates import read_replicates
 from bench.records.result import Result
@@ -119,10 +125,42 @@ def test_kinds_of_errors_and_pages_of_images_are_named(known: list[StoredResult]
     assert (data["pages"], data["split"]) == ("images/a.js", known[0].result.split)
 
 
+def drop_images(table: pa.Table) -> pa.Table:
+    return table.drop_columns("image")
+
+
+def lose_an_image(table: pa.Table) -> pa.Table:
+    images = [None, *table["image"].to_pylist()[1:]]
+    return table.set_column(0, "image", pa.array(images, pa.int32()))
+
+
+def label_beyond_the_classes(table: pa.Table) -> pa.Table:
+    return table.set_column(1, "label", pa.array([99] * len(table), pa.int32()))
+
+
+def rename_scores(table: pa.Table) -> pa.Table:
+    return table.rename_columns({"score": "other"})
+
+
+@pytest.mark.parametrize("damage", [drop_images, lose_an_image, label_beyond_the_classes, rename_scores])
+def test_damaged_outcomes_are_left_out_of_the_pages(damage: Callable[[pa.Table], pa.Table], tmp_path: Path) -> None:
+    (one,) = read_each(sorted(MEASURED.glob("voc07-cls-val.lse.*.json"))[:1])
+    record = tmp_path / one.record.name
+    pq.write_table(damage(pq.read_table(one.record.with_suffix(".parquet"))), path := record.with_suffix(".parquet"))
+    for digest, rule in ((one.result.outcomes_digest, "not the outcomes that"), (file_digest(path), "outcomes")):
+        damaged = StoredResult(one.result.model_copy(update={"outcomes_digest": digest}), record)
+        with pytest.warns(LeftOutWarning, match=f"left out 1 file:\n.*{rule}"):
+            data = load(make_result_file(damaged))
+        with pytest.warns(LeftOutWarning, match=rule):
+            read_or_leave_out(read_curves, damaged)
+        assert data["images"] is None
+        assert data["classes"]["draws"] is None
+
+
 def test_an_image_that_is_ranked_counts_by_the_classes_it_shows() -> None:
     (one,) = read_each(sorted(MEASURED.glob("voc07-cls-val.lse.*.json"))[:1])
     images = load(make_result_file(one))["images"]
-    outcomes = read_outcomes(one.record)
+    outcomes = read_outcomes(one.record, one.result)
     assert outcomes is not None
     table = outcomes.table.filter(outcomes.table["positive"])
     for name, kind in (("image", "<u4"), ("label", "<u2")):
