@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -79,11 +80,22 @@ class SplitPages:
         return _CardMaker(self.split)
 
     @cached_property
+    def thumbnails(self) -> dict[int, Path]:
+        """The small pictures by row; a damaged photograph has none, as a missing one, and is a grey canvas."""
+        made = {}
+        for row in self.split.rows:
+            with suppress(BenchError):
+                photograph = self.split.dataset.image_path(self.split.truth.ids[row])
+                if photograph.is_file():
+                    made[row] = make_thumbnail(photograph, self.cache)
+        return made
+
+    @cached_property
     def state(self) -> str:
         """The digest of all but code and photographs that the pages depend on."""
-        where, rows, there = self.split.where, self.split.rows, self.split.there
+        where, rows, pictured = self.split.where, self.split.rows, sorted(self.thumbnails)
         truth, runs = self.split.truth.digest, [run.state for run in self.split.runs]
-        return digest([self.folder, where, truth, rows, sorted(there), runs])
+        return digest([self.folder, where, truth, rows, pictured, runs])
 
     @property
     def data(self) -> str:
@@ -173,13 +185,9 @@ def _render_list(pages: SplitPages, walk: Walk, render: Render) -> str:
 
 def _list_image_files(pages: SplitPages, place: int, render: Render, depends: Sequence[str]) -> Iterator[SiteFile]:
     split, row = pages.split, pages.split.rows[place]
-    try:
-        photograph = split.dataset.image_path(split.truth.ids[row])
-        thumbnail = make_thumbnail(photograph, pages.cache) if row in split.there else None
-    except BenchError:
-        thumbnail = None  # a damaged file is a grey canvas, as a missing one
+    thumbnail = pages.thumbnails.get(row)
     own = [*depends, thumbnail and thumbnail.name]
-    image, path = _Image(pages, place, thumbnail is not None), f"{pages.folder}/{pages.names[place]}"
+    image, path = _Image(pages, place), f"{pages.folder}/{pages.names[place]}"
     if thumbnail is not None:
         yield SiteFile(f"{path}.jpg", thumbnail.name, partial(Path, thumbnail))
     for kind in _list_cells(split, row):
@@ -191,8 +199,8 @@ def _list_image_files(pages: SplitPages, place: int, render: Render, depends: Se
 class _Image:
     """Makes the files of an image."""
 
-    def __init__(self, pages: SplitPages, place: int, has_picture: bool) -> None:
-        self._pages, self._place, self._has_picture = pages, place, has_picture
+    def __init__(self, pages: SplitPages, place: int) -> None:
+        self._pages, self._place = pages, place
 
     @cached_property
     def _layers(self) -> Layers:
@@ -200,7 +208,7 @@ class _Image:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        return describe_image(self._pages, self._pages.split.rows[self._place], self._layers, self._has_picture)
+        return describe_image(self._pages, self._pages.split.rows[self._place], self._layers)
 
     def make_layer(self, kind: str) -> Path:
         return self._layers[kind][0]
@@ -276,7 +284,7 @@ def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash
     width, height = fit(*measure(split, row))
     return {
         "link": f"{root}{pages.find_image(row)}{hash and '#'}{hash}",
-        "picture": f"{root}{pages.find_image(row, 'jpg')}" if row in split.there else "",
+        "picture": f"{root}{pages.find_image(row, 'jpg')}" if row in pages.thumbnails else "",
         "width": width,
         "height": height,
         "name": name,
@@ -329,7 +337,7 @@ def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int
     return make_layers([*fitting.values()], kind, cache), first.shape[1], first.shape[0], places
 
 
-def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: bool) -> dict[str, Any]:
+def describe_image(pages: SplitPages, row: int, layers: Layers) -> dict[str, Any]:
     """Describe an image and what runs said of it, as `assets/images.js` draws it."""
     split = pages.split
     width, height = measure(split, row)
@@ -339,7 +347,7 @@ def describe_image(pages: SplitPages, row: int, layers: Layers, has_picture: boo
     described: dict[str, Any] = {
         "id": split.truth.ids[row],
         "page": f"{path}.html",
-        "picture": f"{path}.jpg" if has_picture else "",
+        "picture": f"{path}.jpg" if row in pages.thumbnails else "",
         "width": width,
         "height": height,
         "classes": [split.truth.classes[label] for label in split.shown[row]],

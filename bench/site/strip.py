@@ -92,7 +92,7 @@ def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three |
 def choose_rows(three: Three) -> list[int]:
     """Choose the rows on which the three differ most, each of another class first; none on which they do not."""
     split = three.pages.split
-    rows = np.array(sorted(split.there), np.int64)
+    rows = np.array(sorted(three.pages.thumbnails), np.int64)
     values = np.stack([run.values[rows] for run in three.runs])
     difference = np.nan_to_num(values.max(axis=0) - values.min(axis=0))
     ordered = rows[np.lexsort((split.truth.id_rank[rows], -difference))][: np.count_nonzero(difference)].tolist()
@@ -108,7 +108,7 @@ def draw(three: Three, row: int) -> dict[str, Any]:
     """Draw an image: its true boxes, and the best box or point of each class by each of the three."""
     pages, split = three.pages, three.pages.split
     width, height = measure(split, row)
-    image = describe_image(pages, row, {}, has_picture=True)
+    image = describe_image(pages, row, {})
     addresses = ",".join(quote(run.result.address) for run in three.runs)
     return {
         "name": image["id"],

@@ -166,6 +166,21 @@ def test_a_result_finds_the_pages_of_its_images(pages: SplitPages) -> None:
     assert list_chosen([pages], elsewhere) == []
 
 
+def test_a_damaged_photograph_has_no_picture_that_is_linked_to(tmp_path: Path) -> None:
+    split = make_split(tmp_path / "photographs", photographs=6)
+    damaged = split.dataset.image_path(split.truth.ids[1])
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    (pages,) = make_split_pages([split], tmp_path / "cache")
+    files = read(pages)
+    late, never, always = split.runs
+    entries = [entry for _, some in list_chosen([pages], late.result) for entry in some]
+    assert [bool(entry["picture"]) for entry in entries] == [True, False, True]
+    assert 1 not in choose_rows(Three(pages, (late, never, always)))
+    text = b"".join(content for path, content in files.items() if path.endswith((".html", ".js"))).decode()
+    assert {path.rpartition("/")[2] for path in files if path.endswith(".jpg")} == {*re.findall(r"[\w.-]+\.jpg", text)}
+    assert "The photograph is not on this machine." in files[str(pages.find_image(1))].decode()
+
+
 def test_splits_of_one_name_have_pages_of_their_own(split: SplitImages, tmp_path: Path) -> None:
     one, other = make_split_pages([split, split], tmp_path)
     assert not {file.path for file in list_files(one, make_renderer(), "")} & {
