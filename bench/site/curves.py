@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -11,7 +10,7 @@ from markupsafe import Markup
 from bench.analysis.curves import Curve, find_switch
 from bench.records.result import Result
 from bench.site.parts import Board, make_text_table, markup
-from bench.site.plots import Plot, name_first, plot_lines
+from bench.site.plots import Plot, average_seeds, name_first, plot_lines
 from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
 
@@ -58,7 +57,7 @@ def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None
     every = [curve for group in known.values() for curve in group]
     metric = _find_metric(board.of, every)
     if metric is None:
-        return DrawnCurves(switch.label)
+        return None if len(known) == len(shown) else DrawnCurves(switch.label)
     lines = {name: _average(group, metric) for name, group in known.items()}
     title, owns = f"{metric} against the {switch.label}", {curve.own for curve in every}
     left_out = f"; {len(lines)} of {len(board.of)} rows" if len(lines) < len(board.of) else ""
@@ -87,12 +86,7 @@ def _find_metric(rows: Sequence[SeedGroup], curves: Sequence[Curve]) -> str | No
 
 def _average(group: Sequence[Curve], metric: str) -> Line:
     lines = [dict(zip(curve.values, curve.metrics.get(metric, ()), strict=False)) for curve in group]
-    return {value: _mean(line.get(value) for line in lines) for value in lines[0]}
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return statistics.fmean(defined) if defined else None
+    return {value: average_seeds(line.get(value) for line in lines) for value in lines[0]}
 
 
 def _plot(title: str, lines: Mapping[str, Line], x: str, y: str, own: float | None) -> Plot:

@@ -31,7 +31,7 @@ MOST_BOARDS = 2
 """Leaderboards of a track on the first page; the others are a click away."""
 
 BEST = ("protocol", "on", "best", "metric", "per cent", "methods", "results")
-PAPERS = ("table", "what it shows", "numbers", "measured", "with marks")
+PAPERS = ("table", "what it shows", "numbers", "measured", "not comparable")
 
 
 def make_values(material: Material) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from bench.records.result import Result
 from bench.scoring.detection_errors import ORACLES
 from bench.site.data import escape_json
 from bench.site.paths import method_page, run_page
-from bench.tables.leaderboard import average_cost
+from bench.tables.leaderboard import average_cost, get_evaluation
 from bench.tables.model import Row, Table
 from bench.tables.ranked import SeedGroup, list_values
 
@@ -59,9 +59,9 @@ def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot |
     if not shown:
         return None
     left_out = len(rows) - len(places)
-    more = f"; the {MOST} best of {len(rows)}" if left_out else ""
-    best = shown[0]
-    summary = f"{metric} of {len(shown)} methods with 95 % intervals{more}. First: {best['name']}, {best['value']}."
+    more = f"; {len(places)} of {len(rows)} rows: the best that were evaluated alike" if left_out else ""
+    best = next((one for one in shown if one["role"] == "method"), shown[0])
+    summary = f"{metric} of {len(shown)} rows with 95 % intervals{more}. First: {best['name']}, {best['value']}."
     higher = rows[0][0].higher_is_better.get(metric, True)
     return Plot("intervals", f"{table.title}{more}", summary, {"metric": metric, "higher": higher, "rows": shown})
 
@@ -72,13 +72,21 @@ def _find_metric(rows: Sequence[SeedGroup]) -> str:
 
 
 def name_first(table: Table, rows: Sequence[SeedGroup]) -> list[tuple[str, Row, SeedGroup]]:
-    """Name the rows of a table that a plot shows, each with its results; namesakes have different marks after it."""
+    """Name the rows of a table that a plot shows, each with its results; namesakes have different marks after it.
+
+    They are the best of those evaluated as the ranked ones were, if there are any.
+    """
     counts = Counter(row[0].text for row in table.rows)
     names = [
         f"{first.text} ({', '.join(first.marks)})" if counts[first.text] > 1 and first.marks else first.text
         for first, *_ in table.rows
     ]
-    return [*zip(names, table.rows, rows, strict=True)][:MOST]
+    named = [*zip(names, table.rows, rows, strict=True)]
+    if "rank" in table.columns:
+        column = table.columns.index("rank")
+        ranked = {get_evaluation(group) for _, row, group in named if row[column].text}
+        named = [one for one in named if get_evaluation(one[2]) in ranked or not ranked]
+    return named[:MOST]
 
 
 def _describe_row(name: str, row: Row, group: SeedGroup, metric: str, table: Table, root: str) -> dict[str, Any]:
@@ -93,6 +101,7 @@ def _describe_row(name: str, row: Row, group: SeedGroup, metric: str, table: Tab
         "high": _round(high),
         "rank": rank,
         "role": find_role(group[0]),
+        "notes": [table.notes[mark] for mark in row[0].marks if mark in table.notes],
         "link": root + page,
     }
 
@@ -115,21 +124,31 @@ def plot_classes(table: Table, rows: Sequence[SeedGroup]) -> Plot | None:
     classes = dict.fromkeys(cell["class"] for cell in cells)
     if len(classes) < 2:
         return None
-    summary = f"{metric} of {len(classes)} classes for each of {len({cell['name'] for cell in cells})} methods."
-    return Plot("classes", f"{metric} by class, per cent", summary, {"metric": metric, "cells": cells})
+    lower = "" if rows[0][0].higher_is_better.get(metric, True) else " (lower is better)"
+    summary = f"{metric}{lower} of {len(classes)} classes for each of {len({cell['name'] for cell in cells})} rows."
+    return Plot("classes", f"{metric} by class, per cent{lower}", summary, {"metric": metric, "cells": cells})
 
 
 def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterator[dict[str, Any]]:
     for name, _, group in name_first(table, rows):
         each = [result.per_class.get(metric, {}) for result in group]
         for label in each[0]:
-            values = [value for one in each if (value := one.get(label)) is not None]
-            if values:
-                yield {"name": name, "class": label, "value": _round(statistics.fmean(values))}
+            value = average_seeds(one.get(label) for one in each)
+            if value is not None:
+                yield {"name": name, "class": label, "value": _round(value)}
+
+
+def average_seeds(values: Iterable[float | None]) -> float | None:
+    """Return the mean of a number over seeds; None if it is undefined for one of them."""
+    known = [*values]
+    return None if None in known else statistics.fmean(known)  # type: ignore[arg-type]
 
 
 def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]:
-    """Plot the primary metric against each cost that two rows or more tell: time to train, to predict, parameters."""
+    """Plot the primary metric against each cost that two rows or more tell: time to train, to predict, parameters.
+
+    What saw the evaluated ground truth is left out.
+    """
     metric = _find_metric(rows)
     costs = {label: [*_list_costs(table, rows, metric, root, find)] for label, find in PLOTTED_COSTS.items()}
     higher = not rows or rows[0][0].higher_is_better.get(metric, True)
@@ -137,7 +156,7 @@ def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]
         Plot(
             "costs",
             f"{metric} against {label}",
-            f"{metric} against {label}, {len(points)} methods; machines may differ.",
+            f"{metric} against {label}, {len(points)} rows; machines, and what else ran on them, may differ.",
             {"metric": metric, "higher": higher, "label": label, "points": points},
         )
         for label, points in costs.items()
@@ -150,7 +169,7 @@ def _list_costs(
 ) -> Iterator[dict[str, Any]]:
     for name, _, group in name_first(table, rows):
         cost, values = average_cost(group, find), list_values(group, metric)
-        if cost and values:
+        if cost and values and group[0].tuned_on != "test-oracle":
             link, value = root + method_page(group[0].method), _round(statistics.fmean(values))
             yield {"name": name, "cost": float(f"{cost:.3g}"), "value": value, "link": link}
 
@@ -195,7 +214,8 @@ def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, Er
     if not bars:
         return None
     title = f"Kinds of errors: points of {cost} that each costs" if cost else "Kinds of errors: shares, per cent"
-    summary = f"{title}, of {len({bar['name'] for bar in bars})} methods"
+    title += "; of several seeds, those of the first" if any(len(group) > 1 for group in rows) else ""
+    summary = f"{title}, of {len({bar['name'] for bar in bars})} rows"
     return Plot("errors", title, summary, {"label": cost or "share", "bars": bars})
 
 
@@ -207,9 +227,13 @@ def plot_lines(
     *,
     unit: bool = False,
     small: bool = False,
+    zero: bool = True,
     mark: float | None = None,
 ) -> Plot:
-    """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many. mark: an x to point out."""
+    """Plot named lines of points (x, y).
+
+    unit: both axes from 0 to 1. small: one of many. zero: whether y starts at 0. mark: an x to point out.
+    """
     series = [
         {"name": name, "points": np.round(np.array(points, dtype=float), 4).tolist()}
         for name, points in lines.items()
@@ -219,7 +243,7 @@ def plot_lines(
     if mark is not None:
         at = {name: dict(points).get(mark) for name, points in lines.items()}
         said = [f"{name} has {value:.3g} at {mark:g}" for name, value in at.items() if value is not None]
-    data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "mark": mark}
+    data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "zero": zero, "mark": mark}
     return Plot("lines", title, f"{y} over {x}: {', '.join(said)}", data)
 
 
@@ -248,7 +272,8 @@ def plot_trend(trend: Trend, verdicts: Sequence[str], intervals: Sequence[tuple[
         )
     title = f"{trend.method} on {trend.dataset} {trend.split}"
     summary = f"{metric} of {len(points)} results, oldest first"
-    return Plot("trend", title, summary, {"metric": metric, "points": points})
+    higher = trend.points[0].results[0].higher_is_better.get(metric, True)
+    return Plot("trend", title, summary, {"metric": metric, "higher": higher, "points": points})
 
 
 def compute_envelope(recall: FloatArray, precision: FloatArray, points: int = 100) -> Points:

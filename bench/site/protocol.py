@@ -33,6 +33,7 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
         "boards": [
             (
                 markup(board.table),
+                plot_intervals(board.table, board.of, UP),
                 _draw_board(board, material.errors),
                 draw_curves(board, material.curves),
                 list_downloads(partial(board_file, name, board.dataset), UP),
@@ -48,9 +49,8 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
 
 
 def _draw_board(board: Board, errors: Mapping[str, ErrorAnalysis]) -> list[Plot]:
-    """Draw a leaderboard: its numbers, kinds of errors, classes, and what its methods cost."""
+    """Draw a leaderboard's kinds of errors, its classes, and what its methods cost."""
     drawn = (
-        plot_intervals(board.table, board.of, UP),
         plot_errors(board.table, board.of, errors),
         plot_classes(board.table, board.of),
         *plot_costs(board.table, board.of, UP),

@@ -84,10 +84,9 @@ def _draw_curves(one: StoredResult) -> list[Plot]:
 
     Damaged outcomes are left out, with a warning.
     """
-    numbers = next(iter(one.result.per_class.values()), {})
     return [
         plot_lines(
-            f"{name} {percent(numbers.get(name))}",
+            name,
             {name: compute_envelope(*curve)},
             "recall",
             "precision",

@@ -47,11 +47,12 @@ def make_strip(material: Material) -> dict[str, Any] | None:
 
 
 def _make_strip(material: Material) -> dict[str, Any] | None:
-    three = next(_find_threes(material), None)
+    track, three = next(_find_threes(material), ("", None))
     if three is None or not (rows := choose_rows(three)):
         return None
     first = three.runs[0].result
     return {
+        "track": track,
         "protocol": first.protocol,
         "page": protocol_page(first.protocol),
         "where": f"{first.dataset} {first.split}",
@@ -64,17 +65,18 @@ def _make_strip(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _find_threes(material: Material) -> Iterator[Three]:
-    """Find the three of each leaderboard, in the order of the first page."""
+def _find_threes(material: Material) -> Iterator[tuple[str, Three]]:
+    """Find the three of each leaderboard, with the name of its track, in the order of the first page."""
     results = {result.address: result for result in material.results}
-    for _, tables in material.tracks:
+    for track, tables in material.tracks:
         for table in tables:
             rows = [*zip((row[0].text for row in table.rows), list_groups(table, results), strict=True)]
             methods = [row for row in rows if find_role(row[1][0]) == "method"]
             floors = [row for row in rows if find_role(row[1][0]) == "floor"]
             if len(methods) > 1 and floors:
                 chosen = methods[0], methods[len(methods) // 2], floors[0]
-                yield from filter(None, (look_up(pages, chosen) for pages in material.pages))
+                found = (look_up(pages, chosen) for pages in material.pages)
+                yield from ((track.name, three) for three in found if three is not None)
 
 
 def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three | None:

@@ -87,7 +87,7 @@ def leaderboard(
     columns = ("method", *(["rank"] if places else []), *metrics)
     remarks = (*remarks, *_explain_numbers(cells))
     if places:
-        remarks = (*remarks, explain_ranks(metrics[0], alike, places), *_explain_oracles(rows, alike))
+        remarks = (*remarks, explain_ranks(metrics[0], alike, places), *_explain_unranked(rows, alike))
     notes = {mark: remark for remark, mark in marks.items()} | explain_caveats(cells)
     return Table(title, columns, tuple(cells), notes, remarks)
 
@@ -140,7 +140,7 @@ def group_rows(results: Sequence[Result]) -> list[SeedGroup]:
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
         one = result.predictions if result.seed is None else result.seed
-        what = [result.config, result.weights, result.train_split, result.split, *_get_evaluation((result,))]
+        what = [result.config, result.weights, result.train_split, result.split, *get_evaluation((result,))]
         key = json.dumps([result.label, what, one if result.seed is None else None], sort_keys=True)
         groups[key][one] = result
     rows = [tuple(group[seed] for seed in sorted(group, key=str)) for group in groups.values()]
@@ -174,7 +174,8 @@ def _explain_numbers(rows: Iterable[Row]) -> Iterator[str]:
         yield "± s (n): standard deviation of n seeds, each another training; the number before it is their mean."
 
 
-def _get_evaluation(row: SeedGroup) -> tuple[str, str]:
+def get_evaluation(row: SeedGroup) -> tuple[str, str]:
+    """Return the digests of the conventions and the ground truth that a row was evaluated with."""
     return row[0].digest, row[0].truth_digest
 
 
@@ -185,8 +186,8 @@ def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | 
     """
     rows = [row for row in rows if row[0].conventions == conventions] or rows
     rows = [row for row in rows if not row[0].partial] or rows
-    (evaluated, _), *_ = Counter(map(_get_evaluation, rows)).most_common(1)
-    rows = [row for row in rows if _get_evaluation(row) == evaluated]
+    (evaluated, _), *_ = Counter(map(get_evaluation, rows)).most_common(1)
+    rows = [row for row in rows if get_evaluation(row) == evaluated]
     splits = Counter(row[0].train_split for row in rows)
     return max(rows, key=lambda row: (row[0].train_split is not None, splits[row[0].train_split]))
 
@@ -200,11 +201,9 @@ def _as_protocol_says(usual: Result, conventions: Mapping[str, Any] | None) -> R
 
 def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[SeedGroup]:
     """Select the rows evaluated as the usual one; if it is alone, those with most in common under its conventions."""
-    counts = Counter(_get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
-    evaluated = (
-        _get_evaluation(usual) if counts[_get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
-    )
-    return [row for row in rows if _get_evaluation(row) == evaluated]
+    counts = Counter(get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
+    evaluated = get_evaluation(usual) if counts[get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
+    return [row for row in rows if get_evaluation(row) == evaluated]
 
 
 def _leave_out_oracles(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
@@ -212,9 +211,12 @@ def _leave_out_oracles(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
     return [row for row in rows if row[0].tuned_on != "test-oracle"] or list(rows)
 
 
-def _explain_oracles(rows: Sequence[SeedGroup], ranked: Sequence[SeedGroup]) -> tuple[str, ...]:
-    oracles = [row for row in rows if row[0].tuned_on == "test-oracle" and row not in ranked]
-    return ("Not ranked: what was tuned on the evaluated images (test-oracle).",) if oracles else ()
+def _explain_unranked(rows: Sequence[SeedGroup], ranked: Sequence[SeedGroup]) -> Iterator[str]:
+    others = {get_evaluation(row) for row in rows} - {get_evaluation(row) for row in ranked}
+    if others:
+        yield "Not ranked: what was evaluated on other images or under other conventions."
+    if any(row[0].tuned_on == "test-oracle" and row not in ranked for row in rows):
+        yield "Not ranked: what was tuned on the evaluated images (test-oracle)."
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:

@@ -277,6 +277,12 @@ def test_what_was_tuned_on_the_evaluated_images_is_listed_and_neither_ranked_nor
     assert "rank" not in ranked(ceiling, result("a", 0.5)).columns
 
 
+def test_rows_on_other_images_are_not_ranked_and_that_is_said() -> None:
+    made = ranked(result("a", 0.5), result("b", 0.2), result("c", 0.9, truth_digest="other"))
+    assert ranks(made) == {"a": 1, "b": 2, "c": None}
+    assert made.remarks[-1] == "Not ranked: what was evaluated on other images or under other conventions."
+
+
 def test_where_the_protocol_tunes_on_the_evaluated_images_all_are_ranked() -> None:
     made = ranked(*(result(name, value, tuned_on="test-oracle") for name, value in (("a", 0.5), ("b", 0.2))))
     assert ranks(made) == {"a": 1, "b": 2}

@@ -23,13 +23,17 @@ function margin(names, width) {
   return Math.min(250, 20 + 7 * Math.max(...names.map((name) => fit(name, width).length)));
 }
 
+function nameAxis(data) { // of the metric
+  return `${data.metric}, per cent${data.higher ? "" : " (lower is better)"}`;
+}
+
 const COLOURS = { method: "var(--c0)", floor: "var(--soft)", ceiling: "var(--c4)", "tuned on what is evaluated": "var(--c4)" };
 
 function describe(row) {
   const interval = row.low === null ? "" : ` [${row.low.toFixed(1)}, ${row.high.toFixed(1)}]`;
   const rank = row.rank ? `, rank ${row.rank}` : "";
   const role = row.role === "method" ? "" : ` (${row.role})`;
-  return `${whole(row.name)}${role}\n${row.value.toFixed(1)}${interval}${rank}`;
+  return [`${whole(row.name)}${role}`, `${row.value.toFixed(1)}${interval}${rank}`, ...(row.notes ?? []).map(whole)].join("\n");
 }
 
 // A row has its name beside it or, where that leaves no room, above it: then marks are this much lower than its middle.
@@ -61,7 +65,7 @@ function intervals(data, width) {
     ...frame(rows, width),
     x: {
       domain: [low, high], grid: true, labelAnchor: "center",
-      label: `${data.metric}, per cent${data.higher ? "" : " (lower is better)"}`,
+      label: nameAxis(data),
     },
     marks: [
       Plot.barX(rows.filter((row) => row.rank && ranks.indexOf(row.rank) % 2 === 0), {
@@ -117,7 +121,7 @@ function costs(data, width) {
   return Plot.plot({
     width: Math.min(width, 720), height: 340, marginLeft: 50, marginRight: 90, marginTop: 28,
     x: { type: "log", label: data.label, grid: true, ticks: 5, tickFormat: compact },
-    y: { label: `${data.metric}, per cent`, grid: true, nice: true },
+    y: { label: nameAxis(data), grid: true, nice: true },
     marks: [
       Plot.line(frontier, { x: "cost", y: "value", stroke: "var(--c1)", strokeDasharray: "4,3", curve: "step-after" }),
       Plot.dot(data.points, {
@@ -140,7 +144,7 @@ function lines(data, width) {
     width: Math.min(width, data.small ? 260 : 560), height: data.small ? 142 : 252, marginTop: 24, marginBottom: 34,
     marginLeft: 40, marginRight: 16,
     x: { label: data.x, domain: data.unit ? [0, 1] : undefined, ticks: data.small ? 3 : 6, labelAnchor: "center" },
-    y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: true, ticks: data.small ? 3 : 5, grid: true },
+    y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: data.zero, nice: !data.zero, ticks: data.small ? 3 : 5, grid: true },
     marks: [
       data.mark === null ? null : Plot.ruleX([data.mark], { stroke: "var(--soft)", strokeDasharray: "3,3" }),
       ...parts.map((some) => Plot.line(some, {
@@ -166,7 +170,7 @@ function trend(data, width) {
       type: "point", domain: data.points.map((p) => p.number), label: null,
       tickFormat: (n) => (data.points.length > 8 && n % Math.ceil(data.points.length / 8) ? "" : `${data.points[n].date}\n${data.points[n].revision}`),
     },
-    y: { label: `${data.metric}, per cent`, grid: true, nice: true },
+    y: { label: nameAxis(data), grid: true, nice: true },
     marks: [
       Plot.link(shown.filter((p) => p.low !== null), {
         x1: "number", x2: "number", y1: "low", y2: "high", stroke: (p) => SERIES[p.part % SERIES.length], strokeWidth: 2,
