@@ -82,13 +82,9 @@ def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, pag
         "count": result.images,
         "page": run_page(result.address),
         "synthetic": result.dataset in SYNTHETIC,
-        "partial": result.partial,
         "digests": {"conventions": result.digest, "ids": result.ids_digest, "truth": result.truth_digest},
         "conventions": [[name, json.dumps(value)] for name, value in sorted(result.conventions.items())],
-        "metrics": [
-            [name, value, result.intervals.get(name), result.higher_is_better[name]]
-            for name, value in result.metrics.items()
-        ],
+        "metrics": [[name, value, result.higher_is_better[name]] for name, value in result.metrics.items()],
         "replicates": _pack_replicates(one),
         "classes": _pack_classes(one),
         "images": read_or_leave_out(_pack_images, one),
@@ -156,8 +152,8 @@ def _list_costs(result: Result) -> Iterator[tuple[str, float]]:
     for name in ("training", "prediction"):
         if name in result.seconds:
             yield f"seconds of {name}", result.seconds[name]
-    if "prediction" in result.images_per_second:
-        yield "images a second, predicting", result.images_per_second["prediction"]
+    if result.images_per_second.get("prediction"):
+        yield "milliseconds an image, predicting", 1000 / result.images_per_second["prediction"]
     known = {
         "parameters": result.parameters,
         "operations an image": result.flops,

@@ -69,8 +69,8 @@
     return low === undefined ? "" : `[${percent(low)}, ${percent(high)}]`;
   }
 
-  function count(number, noun) {
-    return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  function count(number, noun, plural = `${noun}s`) {
+    return `${number} ${number === 1 ? noun : plural}`;
   }
 
   // Elements: every text becomes a text node.
@@ -150,7 +150,7 @@
       return each.every(Boolean) ? averageSeeds(each.map(unpack), seeds) : null;
     };
     const same = new Set([...one.runs, ...other.runs].map((run) => run.replicates?.draws)).size === 1;
-    return one.first.metrics.filter(([name]) => other.first.metrics.some((metric) => metric[0] === name)).map(([name, , , higher]) => ({
+    return one.first.metrics.filter(([name]) => other.first.metrics.some((metric) => metric[0] === name)).map(([name, , higher]) => ({
       name, higher,
       ...compareValues(mean(values(one, name)), mean(values(other, name)), same && drawn(one, name), same && drawn(other, name)),
     }));
@@ -201,7 +201,7 @@
     const title = `${protocol} on ${dataset}${synthetic ? " (synthetic)" : ""} ${split}, ${count(images, "image")}, per cent`;
     const letter = several ? "other" : others[0].letter;
     const columns = ["metric", one.letter, letter, `${one.letter} − ${letter}`, "95 % interval", "p"];
-    const lower = one.first.metrics.filter(([, , , higher]) => !higher).map(([name]) => name);
+    const lower = one.first.metrics.filter(([, , higher]) => !higher).map(([name]) => name);
     return [makeTable(title, columns, rows), ...(lower.length ? [make("p", {}, `Lower is better: ${lower.join(", ")}.`)] : [])];
   }
 
@@ -219,7 +219,7 @@
     })));
     const label = `${one.letter} − ${several ? "other" : known[0].other.letter}, points of ${metric}`;
     const title = `${metric} by class: where ${one.letter} is ahead or behind`;
-    const summary = `Differences in ${metric} of ${count(known[0].rows.length, "class").replace("classs", "classes")}, with 95 % intervals; the table has the numbers.`;
+    const summary = `Differences in ${metric} of ${count(known[0].rows.length, "class", "classes")}, with 95 % intervals; the table has the numbers.`;
     const columns = ["class", one.letter, ...known.flatMap(({ other: { letter } }) => [letter, `${one.letter} − ${letter}`, "95 % interval"])];
     const rows = known[0].rows.map((row, at) => [row.name, percent(row.a),
       ...known.flatMap(({ rows: lines }) => [percent(lines[at].b), signed(lines[at].difference), bounds(lines[at])])]);
@@ -259,7 +259,7 @@
     const read = sides.map(readImages);
     const title = make("h2", { id: "images" }, "Images on which they differ most");
     if (!read.every(Boolean)) {
-      return [title, make("p", {}, "Not known: a result has no outcomes of images beside it, or its metric is of all images together and says nothing of one by itself, such as MaxBoxAcc and PxAP.")];
+      return [title, make("p", {}, "Unavailable: a result has no outcomes by image beside it, or its metric is computed over all images together, as MaxBoxAcc and PxAP are.")];
     }
     const names = read.flat().every((run) => run.label) ? sides[0].first.images.classes : [];
     const select = make("select", { ariaLabel: "class" }, new Option("all", ""), ...names.map((name, at) => new Option(name, at)));
@@ -302,6 +302,7 @@
     const link = (one) => nameImage(one, pair, split, pictured);
     const row = (one) => [link(one), ...one.values.map(percent), signed(one.difference)];
     const part = make("section", {}, make("h3", {}, title));
+    if (split && pictured.length < images.length) part.append(make("p", {}, `${pictured.length} of ${count(images.length, "image")} have pages here.`));
     const list = make("div"), drawn = make("div");
     const grow = (room, number, some, show) => {
       const more = make("button", { type: "button" }, `Show more of ${some.length}`);
@@ -335,7 +336,7 @@
     weakloc.load(split.images[one.place]).then((image) => room.append(
       make("figure", {}, make("figcaption", {}, "truth"), weakloc.drawTruth(image)),
       ...pair.map((side, at) => make("figure", {}, make("figcaption", {}, nameDrawn(side, one.values[at])),
-        side.first.address in image.runs ? weakloc.drawSaid(image, side.first.address, nameSide(side)) : "Its predictions are not on this site.")),
+        weakloc.isDrawn(image, side.first.address) ? weakloc.drawSaid(image, side.first.address, nameSide(side)) : "Its predictions are not on this site.")),
     ));
     return make("article", {}, make("h4", {}, link), room);
   }
@@ -346,11 +347,14 @@
     const { cost, kinds } = known[0].first.errors;
     const title = cost ? `Kinds of errors: points of ${cost} that each costs` : "Kinds of errors: shares, per cent";
     const bars = known.flatMap((side) => side.first.errors.kinds.map(([kind, , value]) => ({ name: side.letter, kind, value: Math.max(0, 100 * (value ?? 0)) })));
-    const rows = kinds.map(([kind], at) => [kind, ...known.flatMap(({ first: { errors: { kinds: each } } }) => [String(each[at]?.[1] ?? ""), percent(each[at]?.[2])])]);
+    const rows = kinds.map(([kind], at) => [kind, ...known.flatMap(({ first: { errors: { kinds: each } } }) => {
+      const [, number, value, interval] = each[at] ?? [];
+      return [String(number ?? ""), percent(value), interval ? bounds({ low: interval[0], high: interval[1] }) : ""];
+    })]);
     return [
       make("h2", {}, "Kinds of errors"),
       addPlot("errors", title, `${title}; the table has the numbers.`, { label: cost ?? "share", bars }),
-      makeTable(title, ["kind", ...known.flatMap(({ letter }) => [`count, ${letter}`, letter])], rows),
+      makeTable(title, ["kind", ...known.flatMap(({ letter }) => [`count, ${letter}`, letter, "95 % interval"])], rows),
       ...(sides.some(({ runs }) => runs.length > 1) ? [make("p", {}, "Of several seeds, those of the first.")] : []),
     ];
   }
@@ -382,7 +386,7 @@
     });
     if (!rows.length) return [];
     const columns = ["what", ...sides.map(({ letter }) => letter), ...(sides.length === 2 ? [`${sides[0].letter} / ${sides[1].letter}`] : [])];
-    return [make("h2", {}, "Cost"), makeTable("Time and size; machines may differ", columns, rows)];
+    return [make("h2", {}, "Cost"), makeTable("Time and size, the less the better; machines, and what else ran on them, may differ", columns, rows)];
   }
 
   function explainMixture({ letter, runs: [first, ...others] }) { // seeds of one row can be averaged, and nothing else

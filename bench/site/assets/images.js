@@ -6,7 +6,7 @@
 //   element.append(weakloc.drawTruth(image), weakloc.drawSaid(image, ADDRESS, LABEL));    and a link to image.page
 //
 // Both return a <div class="said"> of pictures as SVG: of drawSaid the photograph with boxes, points or mask, then a
-// picture for each map. `ADDRESS in image.runs` tells whether a run says anything of this image.
+// picture for each map. weakloc.isDrawn(image, ADDRESS) tells whether there is anything to draw.
 //
 // The data of an image: { id, page, picture ("" where there is no photograph), width, height, classes: [NAME],
 // truth: [[CLASS, DIFFICULT, x1, y1, x2, y2]], mask: CELL (the true one), layers: { masks: {file, width, height}, maps },
@@ -109,6 +109,9 @@
     return pictures(whole, ...maps);
   };
 
+  // Whether a run's predictions are on the site, and say where something is.
+  weakloc.isDrawn = (image, address) => ["boxes", "points", "mask", "maps"].some((kind) => kind in (image.runs[address] ?? {}));
+
   // The page of an image: each run's card is drawn when it comes near the window.
 
   const nav = document.querySelector("nav.walk");
@@ -120,9 +123,9 @@
   function drawCards(image) {
     const cards = [...document.querySelectorAll(".cards li")];
     const draw = (card) => {
-      const said = image.runs[card.dataset.run];
-      if (!said || !["boxes", "points", "mask", "maps"].some((kind) => kind in said)) return; // says where nothing is
-      card.append(weakloc.drawSaid(image, card.dataset.run, card.querySelector("a").textContent));
+      const address = card.dataset.run, said = image.runs[address];
+      if (weakloc.isDrawn(image, address)) card.append(weakloc.drawSaid(image, address, card.querySelector("a").textContent));
+      else if (said && !said.scores) card.append(Object.assign(document.createElement("p"), { textContent: "Its predictions are not on this site." }));
     };
     const observer = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
