@@ -131,11 +131,16 @@ def _is_whole(said: Any) -> bool:
 
 
 def write_folder(out: Path, files: Iterable[SiteFile], earlier: Earlier) -> list[Path]:
-    """Write the files of a site to a folder, in place of the earlier site, and return them."""
+    """Write the files of a site to a folder, in place of the earlier site, and return them.
+
+    Raises ValueError if two files have one path.
+    """
     known: dict[str, _Known] = {}
     folders = set()
     with atomic_folder(out.resolve()) as fresh:
         for file in files:
+            if file.path in known:
+                raise ValueError(f"two files of the site have the path {file.path}")
             depends = digest(file.depends)
             if (folder := file.path.rpartition("/")[0]) not in folders:
                 (fresh / folder).mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ def make_split_pages(splits: Sequence[SplitImages], cache: Path) -> list[SplitPa
     counts, made = Counter[str](), []
     for folder, split in zip(folders, splits, strict=True):
         counts[folder] += 1
-        own = folder if counts[folder] == 1 else f"{folder}-{counts[folder]}"
+        own = folder if counts[folder] == 1 else f"{folder}~{counts[folder]}"  # no name is encoded with ~
         made.append(SplitPages(split, own, cache))
     return made
 

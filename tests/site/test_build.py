@@ -20,7 +20,7 @@ from bench.records.collection import StoredResult
 from bench.records.replicates import build_table, replicates_path
 from bench.records.result import Result, write_result
 from bench.site.build import make_pages, write
-from bench.site.folder import SiteFile, read_earlier
+from bench.site.folder import SiteFile, read_earlier, write_folder
 from bench.site.index import describe_leader
 from bench.site.material import HERE
 from bench.site.paths import method_page, run_page
@@ -235,6 +235,13 @@ def test_a_new_site_takes_the_place_of_the_last_one_whole(known: list[StoredResu
 
 def read_tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_files_of_one_path_are_no_site(tmp_path: Path) -> None:
+    twice = [SiteFile("a.html", number, lambda: "") for number in range(2)]
+    with pytest.raises(ValueError, match=r"two files of the site have the path a\.html"):
+        write_folder(tmp_path / "site", twice, read_earlier(tmp_path / "site"))
+    assert not (tmp_path / "site").exists()
 
 
 def test_only_what_depends_on_a_new_result_is_made_anew(
