@@ -350,6 +350,7 @@ def describe_image(pages: SplitPages, row: int, layers: Layers) -> dict[str, Any
         "picture": f"{path}.jpg" if row in pages.thumbnails else "",
         "width": width,
         "height": height,
+        "radius": max(width, height) / 50,
         "classes": [split.truth.classes[label] for label in split.shown[row]],
         "truth": _list_truth(split, row),
         "layers": {

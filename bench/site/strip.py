@@ -118,7 +118,7 @@ def draw(three: Three, row: int) -> dict[str, Any]:
         "picture": image["picture"],
         "width": width,
         "height": height,
-        "radius": max(width, height) / 40,
+        "radius": image["radius"],
         "classes": ", ".join(image["classes"]),
         "truth": [corners for _, _, *corners in image["truth"]],
         "said": [
@@ -134,7 +134,8 @@ def _name_verdict(value: float) -> str:
 
 
 def _list_marks(run: RunImages, row: int) -> list[list[float]]:
-    """List the best box or point of each class."""
+    """List the best box, or the centre of the best point's pixel, of each class."""
     said = json.loads(run.said[row])
-    best = {mark[0]: mark[1:] for mark in reversed([*said.get("boxes", ()), *said.get("points", ())])}
+    points = [[at, x + 0.5, y + 0.5] for at, x, y in said.get("points", ())]
+    best = {mark[0]: mark[1:] for mark in reversed([*said.get("boxes", ()), *points])}
     return [*best.values()]

@@ -86,6 +86,8 @@ def test_runs_are_drawn_and_the_address_says_which(visit: Any, root: Path, pages
     assert page.locator(".cards svg circle").count() == 2 * 2 * 2  # two runs, two classes, the photograph and a map
     assert page.locator(".cards li", has_text="elsewhere").locator("svg").count() == 0
     late = page.locator('[data-run="late"]')
+    first = late.locator("svg circle").first
+    assert [float(first.get_attribute(name)) for name in ("cx", "cy", "r")] == [1.5, 21, 80 / 50]  # as in the strip
     assert late.locator("svg.photo").first.get_attribute("aria-label") == f"late: cat hit, {EVIL} hit"
     assert late.locator("svg.photo svg.masks").count() == 1
     page.goto(f"{path.as_uri()}#runs=late&walk=size")

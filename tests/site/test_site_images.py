@@ -238,7 +238,8 @@ def test_the_strip_shows_where_three_differ_most_each_another_class_first(pages:
     drawn = draw(Three(pages, (late, never, always)), 4)
     assert [one["role"] for one in drawn["said"]] == [*ROLES]
     assert [one["verdict"] for one in drawn["said"]] == ["hit", "miss", "hit"]
-    assert sorted(drawn["said"][0]["marks"]) == [[1, 20.5], [46, 20.5]]
+    assert sorted(drawn["said"][0]["marks"]) == [[1.5, 21], [46.5, 21]]  # centres of pixels
+    assert drawn["radius"] == 80 / 50
     assert len(drawn["truth"]) == 3
     assert drawn["link"] == f"{pages.find_image(4)}#runs=late,{quote(EVIL)},elsewhere"
 

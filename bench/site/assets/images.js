@@ -8,8 +8,9 @@
 // Both return a <div class="said"> of pictures as SVG: of drawSaid the photograph with boxes, points or mask, then a
 // picture for each map. weakloc.isDrawn(image, ADDRESS) tells whether there is anything to draw.
 //
-// The data of an image: { id, page, picture ("" where there is no photograph), width, height, classes: [NAME],
-// truth: [[CLASS, DIFFICULT, x1, y1, x2, y2]], mask: CELL (the true one), layers: { masks: {file, width, height}, maps },
+// The data of an image: { id, page, picture ("" where there is no photograph), width, height, radius (of points' marks),
+// classes: [NAME], truth: [[CLASS, DIFFICULT, x1, y1, x2, y2]], mask: CELL (the true one),
+// layers: { masks: {file, width, height}, maps },
 // runs: { ADDRESS: { value, hits: {CLASS: true}, boxes: [[CLASS, x1, y1, x2, y2]], best first in each class,
 // points: [[CLASS, x, y]], scores: [[NAME, SCORE]], mask: CELL, maps: [[CLASS, CELL]] } } }. CLASS is a place in
 // `classes`; -1: of no class. A layer is a file of cells one below the other, and CELL the place in it.
@@ -34,8 +35,7 @@
   }
 
   function point(image, [x, y], kind) {
-    const r = Math.max(image.width, image.height) / 50;
-    return make("circle", { cx: x + 0.5, cy: y + 0.5, r, class: kind });
+    return make("circle", { cx: x + 0.5, cy: y + 0.5, r: image.radius, class: kind }); // at the centre of its pixel
   }
 
   function layer(image, kind, cell) {
