@@ -77,7 +77,10 @@ def draw_images(
 
 
 def choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[str, list[int]]:
-    """Return rows of the worst and best images, by title; of the first, where no image is evaluated by itself."""
+    """Return rows of the worst and best images, by title; of the first, where no image is evaluated by itself.
+
+    A title that would have no image is left out.
+    """
     values = evaluate_images(outcomes, len(truth.ids))
     evaluated = np.flatnonzero(np.isfinite(values))
     if not len(evaluated):
@@ -85,7 +88,8 @@ def choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[s
     ordered = evaluated[np.lexsort((truth.id_rank[evaluated], values[evaluated]))]
     backward = evaluated[np.lexsort((truth.id_rank[evaluated], -values[evaluated]))]
     worst = ordered[: (number + 1) // 2].tolist()
-    return {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}
+    chosen = {"Worst": worst, "Best": [row for row in backward.tolist() if row not in worst][: number // 2]}
+    return {title: rows for title, rows in chosen.items() if rows}
 
 
 def _masks(found: Mapping[str, ResolvedPredictions], rows: Sequence[int]) -> dict[int, NDArray[Any]]:

@@ -85,6 +85,10 @@ def test_the_worst_and_the_best_images_are_shown_and_none_twice(made: Any) -> No
     assert sorted(names) == sorted(dataset(made).ground_truth("test").ids)
 
 
+def test_of_one_image_there_is_no_best(made: Any) -> None:
+    assert {title: len(some) for title, some in shown(made, "center voc07-point", 1).examples.items()} == {"Worst": 1}
+
+
 def test_what_is_said_of_a_class_is_what_was_scored(made: Any) -> None:
     for examples in shown(made, "center voc07-point", 6).examples.values():
         for one in examples:
