@@ -20,6 +20,8 @@ from bench.tables.model import Cell, Row, Table, Value
 from bench.tables.numbers import with_interval
 from bench.tables.ranked import SeedGroup
 
+SPEED = "images/s: of prediction, as each run was timed; machines, and what else ran on them, may differ."
+
 UP = "../"
 """Path from a page in a folder to the root."""
 
@@ -39,7 +41,8 @@ class Board:
         table, metric = add_columns(self.plain), next(iter(self.of[0][0].metrics), "")
         column = table.columns.index(metric) if metric in table.columns else 0
         linked = [_link_row(row, group, column) for row, group in zip(table.rows, self.of, strict=True)]
-        return replace(table, rows=tuple(linked))
+        remarks = (*table.remarks, *([SPEED] if "images/s" in table.columns else []))
+        return replace(table, rows=tuple(linked), remarks=remarks)
 
 
 def make_board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Board:

@@ -375,6 +375,12 @@ def test_floors_and_ceilings_are_told_from_methods() -> None:
     assert find_role(Result(**fields)) == "method"
 
 
+def test_speeds_are_said_to_be_of_their_machines(tmp_path: Path) -> None:
+    for timed, said in (({"prediction": 9.0}, 1), ({}, 0)):
+        page = make_pages([made(tmp_path, "a" * 20, images_per_second=timed)])["protocol/voc07-point.html"]
+        assert page.count("images/s: of prediction, as each run was timed") == said
+
+
 def test_the_first_page_names_the_best_method_not_the_ceiling(tmp_path: Path) -> None:
     oracle = made(tmp_path, "a" * 20, method="oracle", metrics={"accuracy": 0.9}, tuned_on="test-oracle", seconds={})
     page = make_pages([oracle, made(tmp_path, "b" * 20, method="mine", metrics={"accuracy": 0.5})])["index.html"]

@@ -1,4 +1,4 @@
-// Draws what runs said of images. For other pages, after data.js:
+// Draws what runs predicted for images. For other pages, after data.js:
 //
 //   const split = await weakloc.load(PATH);          what `bench.site.images.find_data(material.pages, result)` returns
 //   const at = split.rows.indexOf(ROW);              ROW as in the outcomes' column `image`; -1: has no page
@@ -109,7 +109,7 @@
     return pictures(whole, ...maps);
   };
 
-  // Whether a run's predictions are on the site, and say where something is.
+  // Whether what a run predicted for an image can be drawn.
   weakloc.isDrawn = (image, address) => ["boxes", "points", "mask", "maps"].some((kind) => kind in (image.runs[address] ?? {}));
 
   // The page of an image: each run's card is drawn when it comes near the window.
