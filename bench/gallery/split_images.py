@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import registry
 from bench.core.files import Places, digest, file_digest, list_files
 from bench.core.progress import SILENT, Progress
+from bench.core.source_code import digest_code
 from bench.data.dataset import Dataset, read_split
 from bench.data.datasets import open_dataset
 from bench.data.ground_truth import ONLY_DIFFICULT, GroundTruth
@@ -35,6 +37,9 @@ BOXES, SCORES = 5, 3
 
 SECONDS, SLOW = 5, 1
 """Maps of a run are recomputed if that takes so many seconds; images a second of a run that nobody timed."""
+
+_DRAWING = ("bench/data/pixels.py", "bench/gallery", "bench/predictions")
+"""The code that makes cells of maps and masks."""
 
 
 class Where(NamedTuple):
@@ -91,11 +96,6 @@ class SplitImages:
     def shown(self) -> dict[int, list[int]]:
         """The classes that each image shows, by row."""
         return {row: list_shown(self.truth, row) for row in self.rows}
-
-    @cached_property
-    def there(self) -> frozenset[int]:
-        """The rows whose photograph is on disk."""
-        return frozenset(row for row in self.rows if self.dataset.image_path(self.truth.ids[row]).is_file())
 
 
 def list_shown(truth: GroundTruth, row: int) -> list[int]:
@@ -190,10 +190,13 @@ class _Collector:
 
     def _list_files(self, one: StoredResult) -> list[Any]:
         """List a record, the digest of its outcomes, and the files of predictions that are here."""
-        folder = self.store.predictions_folder(one.result.predictions)
-        files = list_files(folder) if _is_here(one, self.store) else []
-        described = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-        return [one.result.model_dump_json(), file_digest(one.record.with_suffix(".parquet")), described]
+        files = self._list_predictions(one.result) if _is_here(one, self.store) else []
+        return [one.result.model_dump_json(), file_digest(one.record.with_suffix(".parquet")), files]
+
+    def _list_predictions(self, result: Result) -> list[Any]:
+        """List the files of predictions, which are others when they are made again at the same address."""
+        files = list_files(self.store.predictions_folder(result.predictions))
+        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
     def _describe(
         self, one: StoredResult, outcomes: Outcomes, values: NDArray[np.float64], rows: Sequence[int], is_here: bool
@@ -239,7 +242,8 @@ class _Collector:
     def _keep_cells(
         self, result: Result, kind: str, side: int, rows: Sequence[int], make: Callable[[Sequence[int]], Any]
     ) -> Mapping[str, Cell]:
-        key = [result.predictions, self.where, kind, side]
+        files, code = self._list_predictions(result), digest_code(registry.ROOT, *_DRAWING)
+        key = [result.predictions, files, self.where, kind, side, code]
         try:
             return keep_cells(self.cache / f"{digest(key)}.parquet", rows, make)
         except BenchError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from bench import registry
 from bench.core.files import Places
 from bench.core.progress import SILENT
 from bench.execution.pipeline import Request, run
-from bench.gallery import layers
+from bench.gallery import layers, split_images
 from bench.gallery.layers import keep_cells, make_layers, make_mask_cell, make_thumbnail
 from bench.gallery.split_images import RunImages, SplitImages, collect_splits
 from bench.records.collection import StoredResult, list_results
@@ -278,6 +280,28 @@ def test_images_are_collected_from_predictions_or_else_outcomes(ran: tuple[Place
         assert json.loads(here.said[row]).pop("points")
         assert json.loads(theirs.said[row]).keys() == {"hits", "value"}
     assert [*collect_splits(known[1:], places, 4)] == []
+
+
+def test_maps_are_made_again_with_the_predictions_and_by_other_code(
+    ran: tuple[Places, list[StoredResult]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ran[0].runs, tmp_path / "runs", ignore=shutil.ignore_patterns("layers"))
+    places = Places(tmp_path / "runs")
+    (here,) = list_results(places, tmp_path / "none")
+
+    def collect(left: float) -> int:
+        """The left end of the first map that is shown, if a map made now has this there."""
+        map = np.array([[left, 0.5]])
+        monkeypatch.setattr(split_images, "read_maps", lambda *of: {(of[3].ids[row], ""): map for row in of[4]})
+        (split,) = collect_splits([here], places, 2)
+        return int(split.runs[0].maps[f"{split.rows[0]}--1"][0, 0])
+
+    assert [collect(0), collect(1)] == [0, 0]
+    (predicted,) = places.runs.rglob("points.parquet")
+    os.utime(predicted, ns=(0, 0))
+    assert [collect(1), collect(0)] == [255, 255]
+    monkeypatch.setattr(split_images, "digest_code", lambda *_: "edited")
+    assert collect(0) == 0
 
 
 def test_what_cannot_be_shown_is_said(ran: tuple[Places, list[StoredResult]]) -> None:
