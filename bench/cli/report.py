@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -18,12 +18,12 @@ from bench.errors import BenchError, format_count
 from bench.verbs.results import MEASURED
 
 if TYPE_CHECKING:
-    from bench.analysis.curves import Curve
-    from bench.analysis.errors import ErrorAnalysis
     from bench.core.files import Places
     from bench.records.collection import StoredResult
     from bench.records.running import State
     from bench.site.images import SplitPages
+
+T = TypeVar("T")
 
 _EVERY_S = 2.0
 """Seconds between two looks at the runs folder."""
@@ -64,6 +64,8 @@ def report(
     from bench.records.running import list_running, read_state
     from bench.site.build import write
     from bench.tables.trials import leave_out_trials
+    from bench.verbs.curves import can_draw, recall_curve
+    from bench.verbs.errors import can_recall_errors, recall_errors
     from bench.verbs.results import list_rankable
 
     if watch and as_json:
@@ -74,8 +76,8 @@ def report(
         known = leave_out_trials(list_rankable(places, results / MEASURED), say)
         running = list_running(places) if watch else []
         pages = _collect_images(known, places, images) if images else []
-        analysed = dict(_analyse_errors(known, places)) if errors else {}
-        drawn = dict(_evaluate_curves(known, places)) if curves else {}
+        analysed = _recall_each("errors", known, places, can_recall_errors, recall_errors) if errors else {}
+        drawn = _recall_each("curves", known, places, can_draw, recall_curve) if curves else {}
         if images and not pages:
             _say_nothing("images", places)
         written = write(known, out, pages, analysed, running, drawn)
@@ -129,49 +131,36 @@ def _open_page(page: Path) -> None:
         say(f"note: no browser was found: open {page}")
 
 
-def _analyse_errors(known: list[StoredResult], places: Places) -> Iterator[tuple[str, ErrorAnalysis]]:
-    """Yield the address and the errors of each result of boxes whose predictions are here."""
-    from bench.analysis.errors import can_analyse
-    from bench.cli.progress import make_reporter
-    from bench.records.store import Store
-    from bench.verbs.errors import recall_errors
+def _recall_each(
+    what: str,
+    known: Sequence[StoredResult],
+    places: Places,
+    can_make: Callable[[StoredResult, Places], bool],
+    recall: Callable[[StoredResult, Places], T | None],
+) -> dict[str, T]:
+    """Make something of each result of which that can be done here, or recall it, by address.
 
-    here = [
-        one
-        for one in known
-        if can_analyse(one.result) and Store(places).predictions_folder(one.result.predictions).is_dir()
-    ]
+    What cannot be made after all is left out, with a note.
+    """
+    from bench.cli.progress import make_reporter
+
+    here = [one for one in known if can_make(one, places)]
     if not here:
-        _say_nothing("errors", places)
-    with make_reporter().task("errors", len(here), unit="results") as step:
+        _say_nothing(what, places)
+    made = {}
+    with make_reporter().task(what, len(here), unit="results") as step:
         for one in here:
             try:
-                yield one.result.address, recall_errors(one, places)
+                if (found := recall(one, places)) is not None:
+                    made[one.result.address] = found
             except BenchError as error:
-                say(f"note: no errors of result {one.result.address}: {error}")
+                say(f"note: no {what} of result {one.result.address}: {error}")
             step()
+    return made
 
 
 def _say_nothing(what: str, places: Places) -> None:
     say(f"note: no {what}: no result has them and what they are made of in {places.runs}.")
-
-
-def _evaluate_curves(known: list[StoredResult], places: Places) -> Iterator[tuple[str, Curve]]:
-    """Yield the address and the curve of each result that has one and whose predictions are here."""
-    from bench.cli.progress import make_reporter
-    from bench.verbs.curves import can_draw, recall_curve
-
-    here = [one for one in known if can_draw(one, places)]
-    if not here:
-        _say_nothing("curves", places)
-    with make_reporter().task("curves", len(here), unit="results") as step:
-        for one in here:
-            try:
-                if curve := recall_curve(one, places):
-                    yield one.result.address, curve
-            except BenchError as error:
-                say(f"note: no curve of result {one.result.address}: {error}")
-            step()
 
 
 def _collect_images(known: list[StoredResult], places: Places, number: int) -> list[SplitPages]:

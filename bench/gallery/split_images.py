@@ -120,7 +120,7 @@ def collect_splits(
     ordered = sorted(known, key=lambda one: (_find_where(one.result), one.result.address))
     for where, group in groupby(ordered, key=lambda one: _find_where(one.result)):
         some = [*group]
-        if any(_is_here(one, store) for one in some):
+        if any(store.has_predictions(one.result) for one in some):
             try:
                 yield _Collector(where, store, number, progress).collect(some)
             except BenchError as error:
@@ -130,11 +130,6 @@ def collect_splits(
 def _find_where(result: Result) -> Where:
     options = json.dumps(result.data_options, sort_keys=True, default=str)
     return Where(result.dataset, result.split, result.ids_digest, options)
-
-
-def _is_here(one: StoredResult, store: Store) -> bool:
-    """Whether the predictions of a result are in the runs folder."""
-    return store.predictions_folder(one.result.predictions).is_dir()
 
 
 class _Collector:
@@ -158,7 +153,7 @@ class _Collector:
                 continue
             if (found := read_or_leave_out(_read_outcomes, one)) is not None:
                 runs.append((one, found))
-                if _is_here(one, self.store):
+                if self.store.has_predictions(one.result):
                     chosen[one.result.address] = choose_images(found.table, self.truth, self.number)
         rows = list_rows(chosen.values())
         own = {one.result.predictions: list[Mapping[str, Sequence[int]]]() for one, _ in runs}
@@ -190,7 +185,7 @@ class _Collector:
 
     def _list_files(self, one: StoredResult) -> list[Any]:
         """List a record, the digest of its outcomes, and the files of predictions that are here."""
-        files = self._list_predictions(one.result) if _is_here(one, self.store) else []
+        files = self._list_predictions(one.result) if self.store.has_predictions(one.result) else []
         return [one.result.model_dump_json(), file_digest(one.record.with_suffix(".parquet")), files]
 
     def _list_predictions(self, result: Result) -> list[Any]:

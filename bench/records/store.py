@@ -121,6 +121,10 @@ class Store:
         """Return the folder of predictions."""
         return path_below(self.places.runs / "predictions", address)
 
+    def has_predictions(self, result: Result) -> bool:
+        """Return whether the predictions that a result evaluated are here."""
+        return self.predictions_folder(result.predictions).is_dir()
+
     def result_path(self, address: str) -> Path:
         """Return the path of a result's record; the result exists if the file does."""
         return path_below(self.places.runs / "results", f"{address}.json")

@@ -20,8 +20,8 @@ def can_draw(stored: StoredResult, places: Places) -> bool:
     switch = find_switch(stored.result)
     if switch is None:
         return False
-    folder = Store(places).predictions_folder(stored.result.predictions)
-    return stored.record.with_suffix(".parquet").is_file() and (switch.of_outcomes or folder.is_dir())
+    is_here = switch.of_outcomes or Store(places).has_predictions(stored.result)
+    return is_here and stored.record.with_suffix(".parquet").is_file()
 
 
 def recall_curve(stored: StoredResult, places: Places) -> Curve | None:

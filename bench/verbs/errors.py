@@ -64,6 +64,14 @@ def analyse_stored(
     return AnalysedResult(stored, evaluated, analyse_result(stored.result, evaluated.truth, evaluated.found))
 
 
+def can_recall_errors(stored: StoredResult, places: Places) -> bool:
+    """Return whether the kinds of errors of a result's protocol are known, and its predictions are here."""
+    from bench.analysis.errors import can_analyse
+    from bench.records.store import Store
+
+    return can_analyse(stored.result) and Store(places).has_predictions(stored.result)
+
+
 def recall_errors(stored: StoredResult, places: Places) -> ErrorAnalysis:
     """Analyse one stored result, or recall what an earlier call left in the cache. Raises as `analyse_stored`."""
     from bench.analysis.errors import ErrorAnalysis, digest_analysis

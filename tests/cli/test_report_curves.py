@@ -96,10 +96,10 @@ def test_where_predictions_are_not_the_page_says_how_to_get_them(here, runs: lis
         assert ("draws this on a machine that has the run's predictions" in page.read_text()) != is_here
 
 
-def test_a_curve_that_cannot_be_evaluated_is_left_out_with_a_note(here, runs: list[str], tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated_is_left_out_with_a_note(here, runs: list[str], tmp_path: Path) -> None:
     for path in (tmp_path / "runs" / "predictions").rglob("boxes.parquet"):
         path.write_bytes(b"PAR1")
-    answer = here("report", "--out", "site", "--curves")
+    answer = here("report", "--out", "site", "--curves", "--errors")
     assert answer.code == 0
-    assert answer.err.count("note: no curve of result ") == 2
+    assert [answer.err.count(f"note: no {what} of result ") for what in ("curves", "errors")] == [2, 2]
     assert read_lines(tmp_path / "site" / "protocol" / "voc07-corloc.html") == []

@@ -318,6 +318,13 @@ def test_a_folder_holds_the_key_of_its_address(places: Places, job: Any) -> None
     assert (folder / "config.json").stat().st_mtime_ns == before
 
 
+def test_predictions_are_here_once_their_folder_is(places: Places) -> None:
+    store, result = Store(places), record("aa")
+    assert not store.has_predictions(result)
+    store.predictions_folder(result.predictions).mkdir(parents=True)
+    assert store.has_predictions(result)
+
+
 def test_an_address_that_is_long_enough_names_a_result(places: Places) -> None:
     store = Store(places)
     for address in ("ab12", "ab34"):
