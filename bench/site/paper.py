@@ -8,9 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bench import registry
+from bench.records.result import SYNTHETIC
 from bench.site.downloads import list_downloads
 from bench.site.parts import UP, markup
-from bench.site.paths import method_page, paper_file, run_page
+from bench.site.paths import method_page, paper_file, protocol_page, run_page
 from bench.site.plots import Plot
 from bench.tables.matching import Matches, Measured
 from bench.tables.model import Cell, Row, Table
@@ -45,9 +47,21 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
         "plot": _plot_printed(table, found),
         "table": markup(_link_cells(material.add_measured(name), table, found)),
         "files": list_downloads(partial(paper_file, name), UP),
+        "related": list(_list_related(table, material)),
         "plan": markup(_tabulate_plan(missing)) if missing else "",
         "notes": table.notes,
     }
+
+
+def _list_related(table: ReportedTable, material: Material) -> Iterator[tuple[str, str, str]]:
+    """Yield other protocols of the same kind on real data: name, page, and those of the methods with results."""
+    printed = {number.method for number in table.numbers()}
+    families = {registry.protocol(name).family for name in table.protocols()}
+    for board in material.boards:
+        methods = sorted({group[0].method for group in board.of} & printed)
+        is_other = board.protocol not in table.protocols() and board.dataset not in SYNTHETIC
+        if is_other and methods and registry.protocol(board.protocol).family in families:
+            yield board.protocol, UP + protocol_page(board.protocol), ", ".join(methods)
 
 
 def _link(measured: Measured) -> str:

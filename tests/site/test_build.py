@@ -375,6 +375,18 @@ def test_floors_and_ceilings_are_told_from_methods() -> None:
     assert find_role(Result(**fields)) == "method"
 
 
+def test_a_paper_names_results_of_its_methods_under_other_protocols(tmp_path: Path) -> None:
+    own = made(tmp_path, "a" * 20, method="spn")
+    other = made(tmp_path, "b" * 20, method="spn", protocol="voc07-point-val")
+    foreign = made(tmp_path, "c" * 20, method="danet", protocol="voc07-point-val")
+    synthetic = made(tmp_path, "d" * 20, method="spn", protocol="coco14-point", dataset="shapes")
+    page = make_pages([own, other, foreign, synthetic])["paper/spn-2.html"]
+    said = re.search("<p>Results of these methods under other protocols of the same kind.*?</p>", page)
+    assert said
+    assert said[0].endswith(': <a href="../protocol/voc07-point-val.html">voc07-point-val</a> (spn).</p>')
+    assert "of the same kind" not in make_pages([own, foreign, synthetic])["paper/spn-2.html"]
+
+
 def test_speeds_are_said_to_be_of_their_machines(tmp_path: Path) -> None:
     for timed, said in (({"prediction": 9.0}, 1), ({}, 0)):
         page = make_pages([made(tmp_path, "a" * 20, images_per_second=timed)])["protocol/voc07-point.html"]
