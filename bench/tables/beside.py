@@ -1,4 +1,4 @@
-"""A paper's table as it is printed, and beneath its rows what was measured, how far apart, and whether that is off."""
+"""A paper's table as printed; below each row, the measured numbers, their differences and the verdicts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Best = Mapping[tuple[str, str | None], float]
 
 
 def table_beside(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Table:
-    """Add `found` below a paper's table; `higher_is_better`: by protocol and metric, for all in the table.
+    """Add `found` below the rows of a paper's table; higher_is_better: by protocol and metric, for all in the table.
 
-    The best of what can be compared is marked, within a column and protocol. Cells without a number stay empty.
+    The best of the comparable numbers of a column and protocol is marked. Cells without a number stay empty.
     """
     best = _find_best(table, found, higher_is_better)
     marks = _marks(table, found)
@@ -83,7 +83,7 @@ def _make_measured_row(
     best: Best,
     marks: Mapping[str, str],
 ) -> Row:
-    """Reasons and caveats that hold for the whole line stand at its name, others at their cells."""
+    """Make the row of measured numbers. Marks that apply to the whole line go to its label, others to their cells."""
     everywhere = set.intersection(*(set(one.reasons) for one in line.values()))
     caveats = {key: list_caveats(one.results) for key, one in line.items()}
     of_all = [mark for mark in CAVEATS if all(mark in some for some in caveats.values())]
@@ -110,35 +110,35 @@ def _can_be_compared(line: Line) -> bool:
 
 
 def _make_difference_row(columns: Sequence[Column], line: Line, numbers: Mapping[str, Reported]) -> Row:
-    """Give the difference where numbers can be compared: elsewhere it would be read as a failure to reproduce."""
+    """Make the row of differences, only of comparable numbers: others would be read as failures to reproduce."""
     cells = [Cell("difference", "difference", extra={"row": "difference"})]
     for column in columns:
         if (one := line.get(column.key)) is None or one.reasons:
             cells.append(Cell())
             continue
         number = numbers[column.key]
-        said = verdict_on(one, number)
+        outcome = verdict_on(one, number)
         cell = make_difference_cell(one, number)
-        cells.append(replace(cell, extra={f"{_name(column)}_verdict": said} if said else {}))
+        cells.append(replace(cell, extra={f"{_name(column)}_verdict": outcome} if outcome else {}))
     return tuple(cells)
 
 
 def make_difference_cell(measured: Measured, reported: Reported) -> Cell:
     """Make the cell of measured - reported, with the sign of its verdict."""
-    difference, said = measured.value - reported.fraction, verdict_on(measured, reported)
-    text = format_difference(difference, count_digits(reported.value)) + (f" {SIGNS[said]}" if said else "")
+    difference, outcome = measured.value - reported.fraction, verdict_on(measured, reported)
+    text = format_difference(difference, count_digits(reported.value)) + (f" {SIGNS[outcome]}" if outcome else "")
     return Cell(difference, text)
 
 
 def verdict_on(measured: Measured, reported: Reported) -> Verdict | None:
-    """Whether a number was reproduced; None where it cannot be compared, or nothing is known of its noise."""
+    """Whether a number was reproduced; None if it cannot be compared, or its noise is unknown."""
     if measured.reasons or measured.interval is None:
         return None
     return verdict(measured.value, reported.fraction, measured.interval)
 
 
 def _find_best(table: ReportedTable, found: Matches, higher_is_better: Mapping[tuple[str, str], bool]) -> Best:
-    """Of two numbers and more; measured ones that cannot be compared are none."""
+    """Find the best number of each column and protocol that has several; incomparable measured ones do not count."""
     values: defaultdict[tuple[str, str | None], list[float]] = defaultdict(list)
     directions: dict[tuple[str, str | None], bool] = {}
     numbers = {(number.row, number.column): number for number in table.numbers()}
@@ -150,17 +150,17 @@ def _find_best(table: ReportedTable, found: Matches, higher_is_better: Mapping[t
     for index, column, one in found.cells():
         if not one.reasons:
             values[column, numbers[index, column].protocol].append(one.value)
-    return {key: (max if directions[key] else min)(some) for key, some in values.items() if len(some) > 1}
+    return {key: (max if directions[key] else min)(known) for key, known in values.items() if len(known) > 1}
 
 
 def _labels(lines: Iterable[Line]) -> list[str]:
-    """`measured: melm:l2+arl, 3 seeds`; where two lines have the same name, with the settings in which they differ.
+    """Label lines as `measured: melm:l2+arl, 3 seeds`; lines of the same name get the settings in which they differ.
 
-    A line of other conditions than the paper's is not called measured, since it measures something else.
+    A line under other conditions than the paper's is labelled `not comparable`, since it measures something else.
     """
     lines = list(lines)
     first = [next(iter(line.values())).results[0] for line in lines]
-    names = make_distinct_labels(first, lambda result: (result.split, result.train_split))  # marks tell these apart
+    names = make_distinct_labels(first, lambda result: (result.split, result.train_split))  # marks distinguish these
     heads = ["measured" if _can_be_compared(line) else "not comparable" for line in lines]
     return [f"{head}: {name}{_seeds(line)}" for head, name, line in zip(heads, names, lines, strict=True)]
 
@@ -172,10 +172,10 @@ def _seeds(line: Line) -> str:
 
 def _marks(table: ReportedTable, found: Matches) -> dict[str, str]:
     """Assign a letter to everything that needs explaining, in order of appearance."""
-    said = [_describe_unsettled(table)] if any(row.uncertain for row in table.rows) else []
-    said += [_describe_mean(mean) for row in table.rows for mean in row.recomputed.values()]
-    said += [reason for _, _, one in found.cells() for reason in one.reasons]
-    return dict(zip(dict.fromkeys(said), letters(), strict=False))
+    notes = [_describe_unsettled(table)] if any(row.uncertain for row in table.rows) else []
+    notes += [_describe_mean(mean) for row in table.rows for mean in row.recomputed.values()]
+    notes += [reason for _, _, one in found.cells() for reason in one.reasons]
+    return dict(zip(dict.fromkeys(notes), letters(), strict=False))
 
 
 def _describe_mean(recomputed: Decimal) -> str:

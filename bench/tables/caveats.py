@@ -1,4 +1,4 @@
-"""What an interval does not tell of a number: that it is of one training alone, or of code that no revision has."""
+"""Caveats that an interval does not show: a single training seed, or code that is in no revision."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ CAVEATS = {
 
 
 def find_tier(result: Result) -> Tier | None:
-    """Return who made the predictions: as declared, or of a run of one of our methods we; None where nobody said."""
+    """Return who made the predictions: the declared tier, else `here` for a run of one of our methods, else None."""
     is_ours = "prediction" in result.seconds and registry.is_shipped(result.method)
     return result.tier or ("here" if is_ours else None)
 
 
 def list_caveats(results: Sequence[Result]) -> tuple[str, ...]:
-    """Return the marks of a number that is the mean of these results; what learns nothing has no seed.
+    """Return the marks for the mean of these results; a method that learns nothing gets no mark for its seed.
 
-    An ensemble of runs learns nothing, but is as good or bad as the seeds of its runs.
+    An ensemble of runs learns nothing itself, but counts as learned, since it depends on the seeds of its runs.
     """
     learned = results[0].training is not None or bool(results[0].config.get("runs"))
     one_seed = learned and len({result.seed for result in results}) == 1
@@ -35,7 +35,7 @@ def list_caveats(results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def explain_caveats(rows: Iterable[Row]) -> dict[str, str]:
-    """Return the notes of the marks that rows of a table have."""
+    """Return the notes for the marks used in rows of a table."""
     used = {mark for row in rows for cell in row for mark in cell.marks}
     return {mark: note for mark, note in CAVEATS.items() if mark in used}
 
@@ -45,5 +45,5 @@ FIELDS = {"one seed": ONE_SEED, "edited": EDITED}
 
 
 def caveat_fields(marks: Sequence[str]) -> dict[str, Value]:
-    """Return the fields: `yes`, or None."""
+    """Return every field of `FIELDS`: `yes` if its mark is given, else None."""
     return {name: "yes" if mark in marks else None for name, mark in FIELDS.items()}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Make a DataFrame of rows, its columns in this order or else in that of the rows' keys.
+    """Make a DataFrame of rows, with its columns in the given order, else in that of the rows' keys.
 
     Raises RequestError where pandas is not installed.
     """

@@ -12,8 +12,8 @@ from bench.tables.model import Cell, Row, Table
 def html(table: Table) -> str:
     """Format a table for a page: the best of each column is `<strong>`, a group a `<tbody>`, and all text is escaped.
 
-    A column of words has the class `word`; a row is of the class that its first cell's `row` says, and
-    names its `results`, if there are any.
+    A column of words has the class `word`. A row takes its attributes `id`, `class` and `data-results` from the
+    `id`, `row` and `results` of its first cell's extras, if they are there.
     """
     kinds = [_kind(table, column) for column in range(len(table.columns))]
     body = "\n".join(line for group, rows in table.sections() for line in _section(group, rows, kinds))
@@ -57,8 +57,8 @@ def _section(group: str, rows: tuple[Row, ...], kinds: list[str]) -> Iterator[st
             "class": first.extra.get("row"),
             "data-results": first.extra.get("results"),
         }
-        said = "".join(f' {name}="{escape(str(value))}"' for name, value in known.items() if value is not None)
-        yield f'<tr{said}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
+        attributes = "".join(f' {name}="{escape(str(value))}"' for name, value in known.items() if value is not None)
+        yield f'<tr{attributes}><th scope="row">{_format_cell(first)}</th>{cells}</tr>'
     yield "</tbody>"
 
 
@@ -70,18 +70,18 @@ def _format_cell(cell: Cell) -> str:
 
 
 LONG, SHORT = 400, 120
-"""Letters of a text that is not shown whole, and of it that are shown."""
+"""Characters up to which a text is shown whole, and those shown of a longer one."""
 
 
 def _fold(text: str) -> str:
-    """Escape text; a long one is folded, to be opened."""
+    """Escape text; long text is folded into `<details>`."""
     if len(text) <= LONG:
         return escape(text)
     return f"<details><summary>{_shorten(text)}</summary>{escape(text)}</details>"
 
 
 def _shorten(text: str, title: str = "") -> str:
-    """Escape text; of a long one the beginning, with the whole as its title."""
+    """Escape text; long text is cut to its beginning, with `title` as its tooltip."""
     if len(text) <= LONG:
         return escape(text)
     short = f"{escape(text[:SHORT])}…"

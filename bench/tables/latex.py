@@ -10,13 +10,13 @@ from itertools import groupby
 from bench.tables.model import Cell, Table
 
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-"""What is wider than the text becomes as wide as that."""
+"""Scales what is wider than the text down to the width of the text."""
 
 _LINE = 60
-"""Characters of a cell in a line: a whole table is set smaller by its longest one."""
+"""Characters per line of a cell: the longest lines determine how far the whole table is scaled down."""
 
 _PIECES = re.compile(r"\S{1,24}$|\S{1,24}[-/_=,:.+]|\S{1,24}")
-"""Of a word, between which a line may end: short ones are whole."""
+"""Pieces of a word between which a line may break; a short word is one piece."""
 
 _ESCAPES = str.maketrans(
     {
@@ -60,12 +60,12 @@ def latex(table: Table) -> str:
 
 
 def escape(words: str) -> str:
-    r"""Words in which nothing is a command or cannot be printed: `a_b` becomes `a\_b`."""
+    r"""Escape words for LaTeX, without unprintable characters: `a_b` becomes `a\_b`."""
     return "".join(filter(str.isprintable, " ".join(words.split()))).translate(_ESCAPES)
 
 
 def _escape_breakable(words: str) -> str:
-    r"""Escape words, of which long ones may go on in the next line: `a_long_path/` `\allowbreak{}` `to_a_file`."""
+    r"""Escape words and let long ones break across lines: `a_long_path/` `\allowbreak{}` `to_a_file`."""
     return " ".join(r"\allowbreak{}".join(map(escape, _PIECES.findall(word))) for word in words.split())
 
 

@@ -1,4 +1,4 @@
-"""Methods by metrics: results of one protocol on one dataset, seeds together, what cannot be compared marked."""
+"""Tables of methods by metrics: results of one protocol on one dataset, one row for all seeds, exceptions marked."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def leaderboard(
     """Build the table of results of one protocol on one dataset; `conventions`: the protocol's, if known.
 
     The best comes first, by rank if there are ranks. Rows evaluated differently than usual (the protocol's own
-    conventions, the whole split, as most are) are marked and explained. The others get ranks if `draws` are given; if
-    only one row is as usual, the largest group of the others does.
+    conventions, the whole split, as most rows) are marked and explained. The other rows are ranked if `draws` are
+    given; if there is only one, the largest group that was evaluated alike under its conventions is ranked instead.
     """
     rows = best_first(group_rows(results))
     metrics = list(dict.fromkeys(name for row in rows for name in row[0].metrics))
@@ -77,11 +77,11 @@ def leaderboard(
     best = {name: {row[0].address for row in _select_best(name, alike)} for name in metrics}
     places = rank_results(alike, metrics[0], draws or {})
     rows = _sort_by_rank(rows, places)
-    said = [remarks_on(row[0], _as_protocol_says(usual[0], conventions)) for row in rows]
-    marks = dict(zip(dict.fromkeys(remark for some in said for remark in some), letters(), strict=False))
+    row_remarks = [remarks_on(row[0], _as_protocol_says(usual[0], conventions)) for row in rows]
+    marks = dict(zip(dict.fromkeys(remark for own in row_remarks for remark in own), letters(), strict=False))
     cells = []
-    for row, label, some in zip(rows, _labels(rows, said), said, strict=True):
-        head = _name(row, label, sorted(marks[remark] for remark in some))
+    for row, label, own in zip(rows, _labels(rows, row_remarks), row_remarks, strict=True):
+        head = _name(row, label, sorted(marks[remark] for remark in own))
         rank = [_rank_cell(places.get(row[0].address))] if places else []
         cells.append((head, *rank, *(_cell(row, name, row[0].address in best[name], draws or {}) for name in metrics)))
     columns = ("method", *(["rank"] if places else []), *metrics)
@@ -93,7 +93,7 @@ def leaderboard(
 
 
 def add_columns(table: Table, *, costs: bool = False) -> Table:
-    """Add columns for seeds, net, proposals, supervision and speed to a leaderboard, or those of what rows cost."""
+    """Add columns for seeds, net, proposals, supervision and speed to a leaderboard; costs: those of costs instead."""
     known = [row[0].extra for row in table.rows]
     names = [
         name
@@ -112,7 +112,7 @@ def add_columns(table: Table, *, costs: bool = False) -> Table:
 
 
 _WHERE = ("split", "images", "by")
-"""What needs no column where all rows have the same."""
+"""Fields that need no column if all rows have the same value."""
 
 
 def _format_extra(value: Value) -> Cell:
@@ -132,11 +132,11 @@ def _remarks_of_all(dataset: str, *, older: int) -> tuple[str, ...]:
 
 
 _TUNED_ON = {"unknown": "unknown (nobody declared with --tuned-on what its settings were chosen on)"}
-"""What needs more words than the record has."""
+"""Values that remarks spell out."""
 
 
 def group_rows(results: Sequence[Result]) -> list[SeedGroup]:
-    """Group results into rows, in alphabetical order; of the same seed of the same thing the latest record counts."""
+    """Group results that differ in their seed only into rows, sorted by label; the latest record of a seed counts."""
     groups: defaultdict[str, dict[int | str, Result]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result.created):
         one = result.predictions if result.seed is None else result.seed
@@ -182,7 +182,7 @@ def get_evaluation(row: SeedGroup) -> tuple[str, str]:
 def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | None) -> SeedGroup:
     """Return a row with the usual conventions and split, preferring the protocol's own and the whole split.
 
-    It was trained on what most of these were.
+    Of these rows, it is one with the most common training split.
     """
     rows = [row for row in rows if row[0].conventions == conventions] or rows
     rows = [row for row in rows if not row[0].partial] or rows
@@ -193,21 +193,21 @@ def _find_usual_row(rows: Sequence[SeedGroup], conventions: Mapping[str, Any] | 
 
 
 def _as_protocol_says(usual: Result, conventions: Mapping[str, Any] | None) -> Result:
-    """Return the usual result as if evaluated with the protocol's own conventions, if these are known and others."""
+    """Return the usual result as if evaluated with the protocol's own conventions, if these are known and differ."""
     if conventions in (None, usual.conventions):
         return usual
     return usual.model_copy(update={"conventions": dict(conventions or {}), "digest": ""})
 
 
 def _select_comparable(rows: Sequence[SeedGroup], usual: SeedGroup) -> list[SeedGroup]:
-    """Select the rows evaluated as the usual one; if it is alone, those with most in common under its conventions."""
+    """Select the rows evaluated as the usual one; if it is alone, the largest group alike under its conventions."""
     counts = Counter(get_evaluation(row) for row in rows if row[0].digest == usual[0].digest)
     evaluated = get_evaluation(usual) if counts[get_evaluation(usual)] > 1 else max(counts, key=lambda one: counts[one])
     return [row for row in rows if get_evaluation(row) == evaluated]
 
 
 def _leave_out_oracles(rows: Sequence[SeedGroup]) -> list[SeedGroup]:
-    """Return the rows that may be ranked: those tuned on the evaluated images are not, unless all are."""
+    """Return the rows that may be ranked: without those tuned on the evaluated images, unless all are."""
     return [row for row in rows if row[0].tuned_on != "test-oracle"] or list(rows)
 
 
@@ -220,7 +220,7 @@ def _explain_unranked(rows: Sequence[SeedGroup], ranked: Sequence[SeedGroup]) ->
 
 
 def remarks_on(result: Result, usual: Result) -> list[str]:
-    """List why a result cannot stand beside the usual one unmarked."""
+    """List the reasons to mark a result beside the usual one."""
     remarks = []
     if result.digest != usual.digest:
         remarks.append(other_conventions(result, usual))
@@ -258,9 +258,9 @@ def _switch(result: Result, key: str) -> str:
 
 
 def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list[str]:
-    """Name the rows; where two have the same, the config fields in which they differ follow it, and then the split.
+    """Name the rows; to equal names, the config fields in which they differ are added, and then the split.
 
-    Where these and the remarks are the same too, as those of two files scored under one name, the address follows.
+    If the remarks are equal too, as for two files scored under one name, the address is added.
     """
     labels = make_distinct_labels([row[0] for row in rows], lambda result: result.split)
     splits: defaultdict[str, set[str]] = defaultdict(set)
@@ -270,7 +270,7 @@ def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list
         f"{label} [{row[0].split}]" if len(splits[label]) > 1 else label
         for row, label in zip(rows, labels, strict=True)
     ]
-    shown = [(label, tuple(some)) for label, some in zip(labels, remarks, strict=True)]
+    shown = [(label, tuple(own)) for label, own in zip(labels, remarks, strict=True)]
     counts = Counter(shown)
     return [
         label if counts[one] == 1 else f"{label} [{row[0].address[:8]}]"
@@ -279,10 +279,10 @@ def _labels(rows: Sequence[SeedGroup], remarks: Sequence[Sequence[str]]) -> list
 
 
 def make_distinct_labels(results: Sequence[Result], place: Callable[[Result], object] = lambda _: None) -> list[str]:
-    """Name each result; where several of one name share a place, with the settings in which they differ.
+    """Name each result; results of the same name and place also get the settings in which they differ.
 
-    A field that some lack, as records older than it do, is named only where no other tells them apart. What was never
-    trained is said of a floor, instead of all the settings of its training.
+    A field that some results lack, as records older than the field do, is named only if no other distinguishes them.
+    A floor is labelled `[untrained]` instead of with all the settings of its training.
     """
     keys = [(_name_untrained(result), place(result)) for result in results]
     namesakes: defaultdict[tuple[str, object], list[Result]] = defaultdict(list)
@@ -293,9 +293,9 @@ def make_distinct_labels(results: Sequence[Result], place: Callable[[Result], ob
 
 
 def _find_differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Find the fields that differ, those that all have if any do; in time linear in the number of configs.
+    """Find the fields that differ: if possible only those that all configs have. Linear in the number of configs.
 
-    Weights that follow from the net are not named beside it.
+    Weights are left out where they follow from the net.
     """
     values: defaultdict[str, set[Hashable]] = defaultdict(set)
     counts = Counter(key for config in configs for key in config)
@@ -317,8 +317,8 @@ def _format_label(result: Result, fields: Sequence[str]) -> str:
 
 
 def _name_untrained(result: Result) -> str:
-    is_said = result.config.get("epochs") != 0 or result.label.endswith("untrained")  # as the entry of a track
-    return result.label if is_said else f"{result.label} [untrained]"
+    is_clear = result.config.get("epochs") != 0 or result.label.endswith("untrained")  # like a track's entry
+    return result.label if is_clear else f"{result.label} [untrained]"
 
 
 def _shorten(value: object) -> str:
@@ -354,13 +354,13 @@ def _name(row: SeedGroup, label: str, marks: Sequence[str]) -> Cell:
 
 
 def average_cost(row: SeedGroup, find: Callable[[Result], float | None]) -> float | None:
-    """Return the mean of what the results of a row cost; None if that is known of none."""
+    """Return the mean cost over those results of a row whose cost is known; None if none is."""
     costs = [cost for result in row if (cost := find(result)) is not None]
     return statistics.fmean(costs) if costs else None
 
 
 def average_rate(row: SeedGroup, step: str) -> float | None:
-    """Return the images a second of a step, from the mean time of an image over the results of a row."""
+    """Return the images per second of a step, from the mean time per image over the results of a row."""
     seconds = average_cost(row, lambda result: 1 / rate if (rate := result.images_per_second.get(step)) else None)
     return 1 / seconds if seconds else None
 
@@ -376,7 +376,7 @@ COSTS: Mapping[str, Callable[[SeedGroup], float | None]] = {
     "training images/s": partial(average_rate, step="training"),
     "peak MiB": _average_cost(lambda result: result.peak_memory_mib),
 }
-"""Columns that a leaderboard has on request, beside `images/s`: size, and what it took on its machine."""
+"""Columns of a leaderboard on request, beside `images/s`: model size, and what the run took on its machine."""
 
 
 def _rank_cell(rank: int | None) -> Cell:

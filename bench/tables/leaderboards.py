@@ -24,9 +24,9 @@ def board(protocol: str, dataset: str, known: Sequence[StoredResult]) -> Table:
 
     bound = registry.bind(registry.protocol(protocol))
     chosen = [one for one in known if (one.result.protocol, one.result.dataset) == (protocol, dataset)]
-    says = dump_conventions(bound.conventions)
+    conventions = dump_conventions(bound.conventions)
     draws = {one.result.address: read_replicates(one.record) for one in chosen}
-    return leaderboard(protocol, dataset, [one.result for one in chosen], says, draws)
+    return leaderboard(protocol, dataset, [one.result for one in chosen], conventions, draws)
 
 
 def paper_table(name: str, known: Sequence[StoredResult], data: str | None = None) -> Table:
@@ -53,7 +53,7 @@ def with_measured(table: ReportedTable, found: Matches) -> Table:
 
 
 class MatchedTables(Mapping[str, tuple["ReportedTable", "Matches"]]):
-    """Papers' tables by name, with what was measured of each; it is looked for when it is asked for."""
+    """Papers' tables by name, each with the results that match it, which are looked up when first asked for."""
 
     def __init__(self, known: Sequence[StoredResult], tables: Mapping[str, ReportedTable]) -> None:
         names = registry.protocols().keys() & {one.result.protocol for one in known}
@@ -82,12 +82,12 @@ def load_tables() -> dict[str, ReportedTable]:
 
 
 def match_tables(known: Sequence[StoredResult]) -> MatchedTables:
-    """Every paper table by name, with what was measured of it."""
+    """Match every paper table with the results that measure its numbers; by name."""
     return MatchedTables(known, load_tables())
 
 
 def count_numbers(table: ReportedTable, found: Matches) -> dict[str, int]:
-    """Count the numbers of a paper's table, and of how many something was measured."""
+    """Count the numbers of a paper's table, those measured, and those measured only incomparably (`marked`)."""
     cells = [*found.cells()]
     measured = {(row, key) for row, key, one in cells if not one.reasons}
     marked = {(row, key) for row, key, _ in cells} - measured

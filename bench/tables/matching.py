@@ -1,4 +1,4 @@
-"""What was measured of a paper's numbers: which results belong to a printed row, and how far they can be compared."""
+"""Which results measure the numbers of a paper's printed row, and how far the two can be compared."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ AS_PRINTED = (None, "paper")
 """Variants of a method that are the method itself."""
 
 Read = Callable[[str], Replicates | None]
-"""The replicates beside a record, by its address."""
+"""Reads the replicates beside a record, given its address."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one printed number: the mean over the seeds of `results`.
+    """The measurement of one printed number: the mean over the seeds of `results`.
 
     reasons: why it cannot be compared with the printed number; empty where it can.
     """
@@ -38,22 +38,22 @@ class Measured:
 
 
 Line = Mapping[str, Measured]
-"""What one configuration measured of a printed row, by the column's key."""
+"""The measurements of a printed row by one configuration, by column key."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What results say of a paper's table. lines: of each printed row; left_out: how many had better ones beside."""
+    """A paper's table matched with results. lines: of each printed row; left_out: how many gave way to better ones."""
 
     lines: tuple[tuple[Line, ...], ...]
     left_out: int
 
     def cells(self) -> Iterator[tuple[int, str, Measured]]:
-        """Everything measured, with row and column."""
+        """Yield the index of the row, the key of the column and the measurement of every measured cell."""
         for index, lines in enumerate(self.lines):
             for line in lines:
-                for key, found in line.items():
-                    yield index, key, found
+                for key, measured in line.items():
+                    yield index, key, measured
 
 
 def matches(
@@ -64,10 +64,10 @@ def matches(
     *,
     data: str | None = None,
 ) -> Matches:
-    """Match results, by the method, with a table's numbers; a line for each configuration.
+    """Match results with the numbers of a table's methods; one line for each configuration.
 
-    `bound`: protocols by name; numbers of others are left alone. A line that cannot be compared anywhere is left out
-    where another one of its row can. data: the dataset of a try-out, in place of those of the protocols.
+    bound: protocols by name; numbers of other protocols are skipped. A line without any comparable number is left out
+    if another line of its row has one. data: the dataset of a try-out, in place of those of the protocols.
     """
     results = [one for one in results if (one.dataset not in SYNTHETIC if data is None else one.dataset == data)]
     named = _name_configurations(table, results)
@@ -89,7 +89,7 @@ def matches(
 
 
 def _name_configurations(table: ReportedTable, results: Sequence[Result]) -> dict[str | None, list[list[Result]]]:
-    """Results of a table's methods, or of variants that the paper does not name, by all that was set; oldest first."""
+    """Group results of a table's methods, in any variant, by all their settings, oldest first; by label and method."""
     asked = {row.method for row in table.rows}
     groups: defaultdict[str, list[Result]] = defaultdict(list)
     for result in sorted(results, key=lambda result: (result.created, result.address)):
@@ -116,13 +116,13 @@ def _line(
         protocol = bound.get(str(number.protocol))
         if protocol is None or not _belongs(number, columns[number.column], config, is_tried=data is not None):
             continue
-        if (one := _measure(number, results, protocol, read, data)) is not None:
-            found[number.column] = one
+        if (measured := _measure(number, results, protocol, read, data)) is not None:
+            found[number.column] = measured
     return found
 
 
 def _belongs(number: Reported, column: Column, config: Mapping[str, Any], *, is_tried: bool = False) -> bool:
-    """Whether a configuration has the settings that tell a number from its neighbours, and the net of its column.
+    """Whether a configuration has the settings that distinguish a number in its table, and the net of its column.
 
     A try-out may have any net.
     """
@@ -134,7 +134,7 @@ def _belongs(number: Reported, column: Column, config: Mapping[str, Any], *, is_
 def _measure(
     number: Reported, results: Sequence[Result], bound: BoundProtocol, read: Read, data: str | None
 ) -> Measured | None:
-    """Choose the most comparable results, the latest of those, with all their seeds."""
+    """Measure a number by the most comparable results, or the latest such ones, with all their seeds."""
     groups: defaultdict[tuple[str, ...], dict[int | None, Result]] = defaultdict(dict)
     for one in results:
         is_asked = (one.protocol, one.dataset) == (number.protocol, data or bound.record.dataset)
@@ -170,7 +170,7 @@ def _interval(number: Reported, row: Sequence[Result], mean: float, read: Read) 
 
 
 def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str]:
-    """Why a result is not what the paper measured."""
+    """List why a result does not measure what the paper did."""
     reasons = remarks_on(result, _with_conventions(result, bound))
     net = result.config.get("net")
     if result.dataset != bound.record.dataset:
@@ -186,17 +186,17 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
 
 def _with_conventions(result: Result, bound: BoundProtocol) -> Result:
     """Return the result as if made with the protocol's own conventions and splits."""
-    says = dump_conventions(bound.conventions)
+    conventions = dump_conventions(bound.conventions)
     classes = tuple(next(iter(result.per_class.values()), ()))
     known = {bound.digest(classes), bound.digest(classes[1:])}  # segmentation's first class is the background
-    as_said = result.conventions == says and (not classes or result.digest in known)
-    digest = result.digest if as_said else ""
+    has_these = result.conventions == conventions and (not classes or result.digest in known)
+    digest = result.digest if has_these else ""
     splits = {"split": bound.record.eval_split, "train_split": bound.record.train_split}
-    return result.model_copy(update={"conventions": says, "digest": digest, **splits})
+    return result.model_copy(update={"conventions": conventions, "digest": digest, **splits})
 
 
 def _is_same(value: object, printed: str) -> bool:
-    """Whether a setting has the value that a table gives it; `multi` is several."""
+    """Whether a setting has the value that a table gives it; `multi` stands for several values."""
     if isinstance(value, list):
         return len(value) > 1 if printed == "multi" else "+".join(map(str, value)) == printed
     if isinstance(value, int | float) and not isinstance(value, bool):

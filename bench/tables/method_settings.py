@@ -1,4 +1,4 @@
-"""What the variants of methods set, from a file: importing the methods themselves loads torch."""
+"""The settings of methods' variants, from a file, since importing the methods themselves loads torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def write_value(value: Any) -> str:
 
 
 def read_variant(method: str, variant: str | None) -> dict[str, str]:
-    """Read what a variant of a method, or its default one, sets of the training; nothing of one in no table."""
+    """Read the training settings of a method's variant (None: its default one); empty for one not in the file."""
     name = variant or registry.default_variant(method)
     return dict(_read().get(method, {}).get(name, {}))
 
 
 def list_prediction_settings() -> frozenset[str]:
-    """List the settings of the tables and recipes that change no training."""
+    """List the settings of the tables and recipes that do not affect training."""
     return frozenset(_read()["all"]["prediction"])
 
 

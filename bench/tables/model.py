@@ -1,4 +1,4 @@
-"""The one table model: what a table says, without how it looks."""
+"""The one model of tables: their content, independent of format."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Value = float | str | None
 class Cell:
     """One cell: the value for programs, the text for people; both empty where nothing is known.
 
-    marks: letters of the table's notes. best: whether nobody comparable is better. extra: further CSV columns, by name.
-    link: where it leads to, on a page.
+    marks: letters of the table's notes. best: whether no comparable cell is better. extra: further CSV columns, by
+    name. link: its target, on a page.
     """
 
     value: Value = None
@@ -30,10 +30,10 @@ Row = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table, its first column names; `notes` are footnotes, by mark, `remarks` hold for the whole of it.
+    """A titled table; its first column holds names. notes: footnotes by mark. remarks: notes on the whole table.
 
-    heads: what stands above each column, empty for nothing; neighbours under the same one share it. groups: of each
-    row, what it stands under; both are () where there are none at all.
+    heads: the head above each column, empty for none; equal neighbours share one. groups: the heading that each row
+    stands under. Both are () if there are none at all.
     """
 
     title: str
@@ -46,12 +46,12 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns with what stands above them: `loc. err: top1`."""
+        """The columns with the heads above them: `loc. err: top1`."""
         heads = self.heads or ("",) * len(self.columns)
         return tuple(f"{head}: {name}" if head else name for head, name in zip(heads, self.columns, strict=True))
 
     def sections(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
-        """Rows that stand under the same group, with it, in order."""
+        """Yield each group with its rows, in order."""
         groups = self.groups or ("",) * len(self.rows)
         for group, rows in groupby(zip(groups, self.rows, strict=True), key=lambda pair: pair[0]):
             yield group, tuple(row for _, row in rows)

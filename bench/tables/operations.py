@@ -1,4 +1,4 @@
-"""The arithmetic of planned runs, from counts that are kept in a file: how long a GPU of a given speed takes."""
+"""The number of operations of planned runs, from counts kept in a file, and the speed of GPUs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bench.tables.plan import PlannedRun
 FILE = RECIPES.with_name("operations.toml")
 
 GPU = (5e12, 1e13, 2e13)
-"""Operations a second that a training in single precision gets out of a GPU of a data centre: few, usual, many."""
+"""Operations per second that single-precision training reaches on a data-centre GPU: low, usual and high."""
 
 _SHOWN = 1.5
-"""Classes that an image of VOC shows on average."""
+"""Mean number of classes in an image of VOC."""
 
 _OTHER_CLASSES = {"coco2014": 80, "coco2017": 80, "voc2012-actions": 10}
 
 
 def name_configuration(run: PlannedRun) -> str:
-    """Name what the operations of an image depend on: method, net and size; empty for what computes no net.
+    """Name what the operations per image depend on: method, net and input size; empty for a run without a net.
 
-    An attribution's are those of the net that it explains.
+    For an attribution, these are those of the net that it explains.
     """
     if not run.trainings:
         return ""
@@ -35,13 +35,13 @@ def name_configuration(run: PlannedRun) -> str:
 
 
 def count_training(run: PlannedRun, images: int | None) -> float | None:
-    """Count the operations of one training of a run, through which so many images pass; None if it is not known."""
+    """Count the operations of one training of a run over a number of images; None if unknown."""
     counts = _read().get(name_configuration(run))
     return None if counts is None or images is None else counts[0] * images
 
 
 def count_prediction(run: PlannedRun, images: int | None) -> float | None:
-    """Count the operations of predicting so many images with each of a run's trainings; 0 without a net."""
+    """Count the operations of predicting images with each of a run's trainings; 0 without a net, None if unknown."""
     if not (name := name_configuration(run)):
         return 0.0
     counts = _read().get(name)
@@ -49,10 +49,10 @@ def count_prediction(run: PlannedRun, images: int | None) -> float | None:
 
 
 def _count_views(run: PlannedRun) -> float:
-    """Count the forward passes of an image, in those of the input's size."""
+    """Count the forward passes per image, in units of a pass at input size."""
     settings = dict(run.trainings[0].settings) | dict(run.prediction)
     if run.trainings[0].method != run.method.partition(":")[0]:
-        return 1 + 2 * _count_explained(run)  # each class is passed backward, which costs two
+        return 1 + 2 * _count_explained(run)  # a backward pass for each class, which costs two
     side = float(settings.get("input_size", 224))
     sides = [float(one) for one in settings.get("test_scales", "").split("+") if one]
     scales = len(settings.get("scales", "").split("+")) if "max_proposals" in settings else 1
@@ -61,7 +61,7 @@ def _count_views(run: PlannedRun) -> float:
 
 
 def _count_explained(run: PlannedRun) -> float:
-    """Count the classes of an image that an attribution explains: those that it shows, or all."""
+    """Count the classes that an attribution explains in an image: those present in it, or all."""
     family = str(read_toml(registry.find_protocol_file(run.protocol))["family"]).replace("-", "_")
     text = (registry.ROOT / "protocols" / "scoring" / f"{family}.py").read_text(encoding="utf-8")
     return _SHOWN if "PRESENT_ONLY = True" in text else count_classes(run.dataset)

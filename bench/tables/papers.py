@@ -1,4 +1,4 @@
-"""Which paper tables there are: `results/papers/<paper>/table-<n>.yaml`, one file each. Listing reads heads only."""
+"""The paper tables on file: `results/papers/<paper>/table-<n>.yaml`, one each. Listing reads only their heads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ListedTable:
 
 
 def reported_tables(folder: Path = PAPERS) -> dict[str, ListedTable]:
-    """Every paper table by name: papers in alphabetical order, tables in the paper's."""
+    """List every paper table by name: papers in alphabetical order, tables in the paper's order."""
     files = {_place(path): path for path in folder.glob("*/table-*.yaml") if path.stem[6:].isdecimal()}
     names = {f"{paper}-{number}": files[paper, number] for paper, number in sorted(files)}
     return {name: ListedTable(name, _title(path), str(path)) for name, path in names.items()}

@@ -1,4 +1,4 @@
-"""The plan of a paper's table: of each printed number, the run that would measure it here, or why none would.
+"""The plan of a paper's table: for each printed number, the run that would measure it here, or why none would.
 
 Only text is read: the tables, the papers' recipes, and the files of methods and protocols.
 """
@@ -21,27 +21,27 @@ from bench.tables.papers import PAPERS, read_yaml
 from bench.tables.reported import PrintedRow, Reported, ReportedTable
 
 State = Literal["planned", "shared", "reported only"]
-"""Of a cell; shared: the run that measures it is that of an earlier cell."""
+"""The state of a cell; shared: an earlier cell has the same run."""
 
 NO_METHOD = "a system of another paper, which is no method of this project"
 
 _BASE, _BASE_NET, _BASE_EPOCHS = "classifier", "vgg16", 20
-"""What attributions explain, where nothing else is set, and how it is trained."""
+"""The method, net and epochs of the model that attributions explain, unless others are set."""
 
 _NO_NET = "the paper does not say the net"
 
 _OF_ALL = frozenset({"net", "weights", "epochs", "iterations", "batch_size", "lr", "input_size", "precision"})
-"""Settings of all that learns."""
+"""Settings of every method that learns."""
 
 _LEARNS_NOTHING = "learns nothing"
-"""How the reason begins why such a method has no recipe."""
+"""The first words of the reason why a method that learns nothing has no recipe."""
 
 Settings = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """What is trained once, whatever is predicted from it. settings: all that are known to set it, as text."""
+    """One training, which any number of runs predict from. settings: all those known, as text."""
 
     method: str
     settings: tuple[tuple[str, str], ...]
@@ -50,7 +50,7 @@ class PlannedTraining:
     seed: int
 
     def count_images(self, of_split: int | None) -> int | None:
-        """Count the images that pass through the net, of a split that has so many. None: it is not known."""
+        """Count the images that pass through the net, from the number of images of the split; None if unknown."""
         known = dict(self.settings)
         if steps := int(float(known.get("iterations", 0))):
             return steps * int(float(known["batch_size"]))
@@ -59,10 +59,10 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that measures cells. trainings: one a seed; none of what learns nothing. split: that it predicts.
+    """A run that measures cells. trainings: one per seed; none if nothing is learned. split: the one it predicts.
 
-    prediction: all that is known to set its predictions alone, as text; what the command says of it is in `settings`.
-    options: of the command beside the others, where it is tried out on other data.
+    settings: those given in the command. prediction: all known settings that affect only predictions, as text, given
+    or not. options: further options of the command, for a try-out on other data.
     """
 
     method: str
@@ -78,7 +78,7 @@ class PlannedRun:
 
     @property
     def command(self) -> str:
-        """The command that makes it."""
+        """The command line of the run."""
         settings = ",".join(f"{key}={value}" for key, value in self.settings)
         words = ["python -m bench run --method", shlex.quote(self.method), "--protocol", self.protocol]
         words += ["--recipe", self.recipe] if self.recipe else []
@@ -91,7 +91,7 @@ class PlannedRun:
 class PlannedCell:
     """A printed number. label, head: its row and column, as printed. reason: why it is only reported.
 
-    notes: what the paper leaves open of it.
+    notes: what the paper leaves open about it.
     """
 
     table: str
@@ -113,7 +113,7 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a try-out of a plan has otherwise than the papers: settings of what learns, data and splits."""
+    """How a try-out of a plan departs from the papers: in settings of methods that learn, data and splits."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     data: str | None = None
@@ -122,7 +122,7 @@ class Changes:
     train_split: str | None = None
 
     def list_options(self) -> Iterable[tuple[str, str]]:
-        """List the options of a command that say so, but for the settings."""
+        """List the command-line options for these changes, except for the settings."""
         options = ",".join(f"{key}={write_value(value)}" for key, value in self.data_options.items())
         values = {
             "--data": self.data,
@@ -135,7 +135,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every printed number of some tables. elsewhere: the other tables that need a training too, by training."""
+    """Every printed number of some tables. elsewhere: by training, the other tables that need it too."""
 
     tables: tuple[str, ...]
     cells: tuple[PlannedCell, ...]
@@ -160,9 +160,9 @@ class Plan:
         return sum(cell.state == state for cell in self.cells)
 
     def select(self, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Plan:
-        """Keep some rows, each by its number from 1 or a part of its label, and columns by head or key.
+        """Keep the rows given by number (from 1) or by part of their label, and the columns given by head or key.
 
-        Raises RequestError for one that no cell has.
+        Raises RequestError for a row or column that no cell has.
         """
         _refuse_unknown("row", rows, self.cells, _is_row, (f"{cell.row + 1} {cell.label}" for cell in self.cells))
         _refuse_unknown("column", columns, self.cells, _is_column, (cell.head for cell in self.cells))
@@ -184,8 +184,8 @@ def plan_tables(tables: Sequence[ReportedTable], seeds: tuple[int, ...] = (0,)) 
 def change_runs(plan: Plan, changes: Changes) -> Plan:
     """Return the plan with other settings, or on other data.
 
-    A setting goes to the runs that are known to have it; one of which that is not known goes to all that learn, and
-    those without it refuse it. Raises UnknownNameError for one that no method has.
+    A setting goes to the runs that are known to have it; a setting that no run is known to have goes to all runs that
+    learn, and methods without it refuse it. Raises UnknownNameError for a setting that no method has.
     """
     known = {run: _list_known(run) for run in plan.runs}
     of_some = _OF_ALL.union(*known.values())
@@ -200,7 +200,7 @@ def change_runs(plan: Plan, changes: Changes) -> Plan:
 
 
 def _change_cell(cell: PlannedCell, run: PlannedRun, changes: Changes) -> PlannedCell:
-    """Return a cell with another run; what the paper leaves open and the user has set is no note."""
+    """Return a cell with another run, without the note on a net that the paper leaves open and the user has set."""
     notes = (note for note in cell.notes if not (note.startswith(_NO_NET) and "net" in changes.settings))
     return replace(cell, run=run, notes=tuple(notes))
 
@@ -270,7 +270,7 @@ def _plan_cell(table: ReportedTable, number: Reported, seeds: tuple[int, ...]) -
 
 
 def _mark_shared(cells: Iterable[PlannedCell]) -> tuple[PlannedCell, ...]:
-    """Mark each cell whose run an earlier one has as shared, and the others as planned."""
+    """Mark cells as shared if an earlier cell has the same run, and the others with a run as planned."""
     seen: set[PlannedRun] = set()
     marked = []
     for cell in cells:
@@ -304,7 +304,7 @@ def _read_not_implemented() -> dict[str, dict[str, str]]:
 
 
 def find_needed_files(run: PlannedRun) -> list[str]:
-    """Say which file a run needs that the user has to name by a setting."""
+    """List the file that a run needs and the user still has to name by a setting, if there is one."""
     method = run.trainings[0].method if run.trainings else run.method
     needed = _read_not_implemented()["files"].get(f"{method} on {run.dataset}")
     is_given = needed is not None and needed.partition("=")[0] in dict(run.settings)
@@ -338,7 +338,7 @@ def _plan_run(number: Reported, seeds: tuple[int, ...]) -> PlannedRun:
 
 
 def _find_learner(method: str) -> str | None:
-    """Return the method that is trained: an attribution explains another; None for what learns nothing."""
+    """Return the method that is trained: for an attribution, the one that it explains; None if nothing is learned."""
     name = _split_name(method)[0]
     if name in read_recipes():
         return name
@@ -346,7 +346,7 @@ def _find_learner(method: str) -> str | None:
 
 
 def _list_usual_settings(method: str, dataset: str) -> dict[str, str]:
-    """List what is set without the user's settings, as text: by the paper's recipe, and above it the variant."""
+    """List the settings before the user's, as text: those of the paper's recipe, overridden by the variant's."""
     name, variant = _split_name(method)
     if _find_learner(method) is None:
         return {}
@@ -357,7 +357,7 @@ def _list_usual_settings(method: str, dataset: str) -> dict[str, str]:
 
 
 def _list_notes(number: Reported) -> Iterable[str]:
-    """List what the paper leaves open of a number, so that what is measured may be something else."""
+    """List what the paper leaves open about a number, so that something else may be measured."""
     usual = _list_usual_settings(str(number.method), str(_read_protocol(str(number.protocol))["dataset"]))
     if number.net is None and "net" in usual:
         yield f"{_NO_NET}; planned with {usual['net']}"

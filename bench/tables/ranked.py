@@ -1,8 +1,7 @@
 """Ranks of a leaderboard's rows by one metric, as computed by `bench.core.bootstrap.rank_values`.
 
-Rows within noise share a rank.
-
-A row is the results of some seeds; it is ranked by their mean, as `bench.core.bootstrap.average_over_seeds` has it.
+Rows within noise share a rank. A row holds the results of some seeds and is ranked by their mean
+(`bench.core.bootstrap.average_over_seeds`).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ SeedGroup = Sequence[Result]
 """Results that differ in their seed only."""
 
 ReplicatesByAddress = Mapping[str, Replicates | None]
-"""What is beside a record, by its address."""
+"""The replicates beside each record, by the record's address."""
 
 
 def rank_results(rows: Sequence[SeedGroup], metric: str, draws: ReplicatesByAddress) -> dict[str, int]:
-    """Rank of each row, by the address of its first result; of rows evaluated alike.
+    """Rank rows that were evaluated alike; return the rank of each by the address of its first result.
 
-    Rows are left out that lack the metric, or replicates of the draws that most have; nothing is ranked alone.
+    Rows without the metric, or without replicates of the most common draws, are left out; one row alone has no rank.
     """
     known = {row[0].address: found for row in rows if (found := average_replicates(row, metric, draws)) is not None}
     usual = Counter(kind for kind, _ in known.values()).most_common(1)
@@ -57,7 +56,7 @@ def list_values(row: SeedGroup, metric: str) -> list[float]:
 def average_replicates(
     row: SeedGroup, metric: str, draws: ReplicatesByAddress
 ) -> tuple[tuple[str, int], FloatArray] | None:
-    """Which draws, and the replicates of the mean over those seeds that have the metric."""
+    """Return which draws, and the replicates of the mean over seeds with the metric; None without common draws."""
     found = [draws.get(result.address) for result in row if result.metrics.get(metric) is not None]
     values = [(one.draws, one.values[metric]) for one in found if one is not None and metric in one.values]
     kinds = {(kind, len(one)) for kind, one in values}

@@ -1,4 +1,4 @@
-"""The papers to cite: `results/papers/references.bib`, whose keywords say what each entry stands for."""
+"""The papers to cite: `results/papers/references.bib`, where keywords name what each entry stands for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOFTWARE = """@software{weakloc,
   year = {2026},
   license = {Apache-2.0},
 }"""
-"""What CITATION.cff says, as BibTeX."""
+"""CITATION.cff, as BibTeX."""
 
 
 @cache

@@ -15,7 +15,7 @@ from bench.tables.latex import latex
 from bench.tables.model import Cell, Row, Table, Value
 
 _HEAD = 16
-"""Characters of a column's head before it goes on in the next line."""
+"""Characters per line of a column's head."""
 
 
 def text(table: Table) -> str:
@@ -85,7 +85,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def _with_groups(table: Table, named: Callable[[str], str], shown: Callable[[Cell], str]) -> list[list[str]]:
-    """Rows of text, each group's name in a row before its own."""
+    """List rows of text, with the name of each group in a row before its rows."""
     found = []
     for group, rows in table.sections():
         found += [[named(group), *("" for _ in table.columns[1:])]] if group else []

@@ -1,7 +1,7 @@
-"""Reported numbers: a paper's table as it is printed, and what each of its numbers is.
+"""Reported numbers: a paper's table as it is printed, and the meaning of each number.
 
 A table is one YAML file, `results/papers/<paper>/table-<n>.yaml`. The models below are its schema; `load_table`
-reads one, and `ReportedTable.numbers` says of every number which method, protocol and metric it belongs to.
+reads one, and `ReportedTable.numbers` gives the method, protocol and metric of every number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind")
 Unit = Literal["percent", "ms", "s", "text"]
 
 OF_THE_ROW = ("method", "net", "protocol")
-"""What of a whole row can be uncertain."""
+"""What can be uncertain about a whole row."""
 
 
 def _cell(written: Any) -> Any:
@@ -44,7 +44,7 @@ class _Record(BaseModel):
 
 
 class Column(_Record):
-    """A printed column: a number of ours (`metric`), another number (`reason` says why), or words (unit `text`)."""
+    """A printed column: a metric of ours (`metric`), another number (`reason`: why none), or words (unit `text`)."""
 
     key: str
     head: str
@@ -64,7 +64,7 @@ class Column(_Record):
 
 
 class PrintedRow(_Record):
-    """A printed row. What it says of net, protocol, setting and unit goes before what its columns say."""
+    """A printed row. Its net, protocol, setting and unit take precedence over those of its columns."""
 
     label: str
     """As printed, with citation and marks."""
@@ -72,7 +72,7 @@ class PrintedRow(_Record):
     method: str | None = None
     """`name` or `name:variant`; None where it is no method of this project."""
     net: str | None = None
-    """None where the paper does not say."""
+    """None if the paper does not name it."""
     protocol: str | None = None
     values: tuple[PrintedCell, ...]
     """One for each column, `~` where nothing is printed."""
@@ -81,11 +81,11 @@ class PrintedRow(_Record):
     marks: tuple[str, ...] = ()
     unit: Unit | None = None
     reason: str | None = None
-    """Why it is no method of this project, where that is not plain."""
+    """Why it is no method of this project, where that is not obvious."""
     uncertain: tuple[str, ...] = ()
-    """What the text does not settle, by key of the column, or for the row: method, net, protocol. A note says why."""
+    """What the text leaves open: keys of columns, or for the row: method, net, protocol. A note explains why."""
     recomputed: dict[str, Decimal] = {}
-    """By key, the mean that the row's values give where the printed one does not reproduce."""
+    """By column key, the mean that the row's values give, where it is not the printed one."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Reported:
 
     @property
     def fraction(self) -> float:
-        """The value as results hold it. Only percentages have one: raises ValueError for other units."""
+        """The value as a fraction, as in results. Raises ValueError for units other than per cent."""
         if self.unit != "percent":
             raise ValueError(f"{self.column} is in {self.unit}, not in per cent")
         return float(self.value / 100)
@@ -126,7 +126,7 @@ class ReportedTable(_Record):
     citation: str
     unit: Unit = "percent"
     marks: dict[str, str] = {}
-    """Footnote marks, to their meaning."""
+    """The meaning of each footnote mark."""
     columns: tuple[Column, ...]
     rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ class ReportedTable(_Record):
                     yield self._number(index, column, value)
 
     def protocols(self) -> tuple[str, ...]:
-        """Every protocol that a number is of."""
+        """List every protocol that a number belongs to."""
         return tuple(dict.fromkeys(number.protocol for number in self.numbers() if number.protocol is not None))
 
     def get_unit(self, row: PrintedRow, column: Column) -> Unit:
@@ -204,7 +204,7 @@ def _validate(kind: type[Kind], document: Any, path: Path) -> Kind:
 
 
 def _find_broken(table: ReportedTable) -> Iterator[tuple[int | None, str]]:
-    """Rules that a single field cannot check, with the row that breaks them."""
+    """Yield the broken rules that no single field can check, each with the index of the row that breaks it."""
     keys = [column.key for column in table.columns]
     for column in table.columns:
         if keys.count(column.key) > 1 or column.key in OF_THE_ROW:

@@ -1,4 +1,4 @@
-"""Trials of `tune`, told from other results by their splits: a record does not say that it is one."""
+"""Trials of `tune`, recognised by their splits, since records do not mark them as trials."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def is_trial(result: Result) -> bool:
     """Return whether a result was trained on a part of a split and evaluated on another part of it."""
     trained, evaluated = PART.fullmatch(result.train_split or ""), PART.fullmatch(result.split)
-    are_of_one = trained is not None and evaluated is not None and trained["split"] == evaluated["split"]
-    return are_of_one and result.train_split != result.split
+    share_split = trained is not None and evaluated is not None and trained["split"] == evaluated["split"]
+    return share_split and result.train_split != result.split
 
 
 def leave_out_trials(
     known: Sequence[StoredResult], say: Callable[[str], None] = lambda _: None, hint: str = ""
 ) -> list[StoredResult]:
-    """Return the results that are no trials; say how many are left out, if any are."""
+    """Return the results that are not trials; report how many are left out, if any."""
     kept = [stored for stored in known if not is_trial(stored.result)]
     if len(kept) < len(known):
         trials = format_count(len(known) - len(kept), "trial")

@@ -9,7 +9,7 @@ from bench.core.bootstrap import ROUNDING
 Verdict = Literal["reproduced", "within noise", "off"]
 
 TOLERANCE = 0.005
-"""Fractions up to this far apart are the same: half a point."""
+"""Fractions at most this far apart count as equal: half a point."""
 
 SIGNS: dict[Verdict, str] = {"reproduced": "=", "within noise": "~", "off": "!"}
 """How a table shows them."""
@@ -20,7 +20,7 @@ def verdict(
 ) -> Verdict:
     """Whether `measured` is within `tolerance` of `reported`, or `reported` within its interval, or neither.
 
-    Fractions in full precision. Without an interval nothing is known of noise.
+    Fractions in full precision. Without an interval the noise is unknown.
 
     >>> verdict(0.470, 0.473, None), verdict(0.46, 0.473, (0.44, 0.48)), verdict(0.46, 0.473, (0.45, 0.47))
     ('reproduced', 'within noise', 'off')
