@@ -1,4 +1,4 @@
-"""Which records have passed their checks already, by content: the checks take longer than reading."""
+"""The records that have already passed their checks, by content, since checking takes longer than reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.records import names, replicates, result
 class CheckedRecords:
     """Digests of records, each with the replicates beside it, that this version of the checks has passed.
 
-    They lie in the cache, one a line; a torn or missing line only means that a record is checked again.
+    They are kept in the cache, one per line; a torn or missing line only means that a record is checked again.
     """
 
     def __init__(self, places: files.Places) -> None:
@@ -33,7 +33,7 @@ class CheckedRecords:
         self._new.append(digest)
 
     def save(self) -> None:
-        """Write what was added. Where nothing can be written, the next call checks again."""
+        """Write what was added. If nothing can be written, the next process checks these records again."""
         if self._new and self._path.parent.parent.is_dir():
             with suppress(OSError):
                 self._path.parent.mkdir(exist_ok=True)
@@ -52,6 +52,6 @@ def digest_record(record: Path, content: bytes) -> str:
 
 @cache
 def _digest_checks() -> str:
-    """Compute the digest of the code that checks."""
+    """Compute the digest of the checking code."""
     sources = (str(module.__file__) for module in (bootstrap, names, replicates, result))
     return files.digest([files.file_digest(Path(source)) for source in sources])

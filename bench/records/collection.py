@@ -1,6 +1,6 @@
-"""Collections of results, in the runs folder or published: each with its record's path, beside which its files lie.
+"""Collections of results, in the runs folder or published, each with the path of its record and of the files beside it.
 
-A record that cannot be believed is left out, with a `LeftOutWarning` that names it, and stops nothing.
+A record that cannot be believed is left out with a `LeftOutWarning` that names it; the others are still read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.records.result import Result, list_records, parse_result, read_record
 T = TypeVar("T")
 
 _NAMED = 5
-"""Records that a warning names before the rest is only counted."""
+"""Records that a warning names; the rest are only counted."""
 
 
 class StoredResult(NamedTuple):
@@ -30,7 +30,7 @@ class StoredResult(NamedTuple):
 def list_results(places: Places, published: Path, *, with_replicates: bool = False) -> list[StoredResult]:
     """Return published results and those of the runs folder, by file name, each address once.
 
-    with_replicates: whether to leave out results whose numbers are not those of their replicates, for those who rank.
+    with_replicates: whether to leave out results whose numbers are not those of their replicates, as ranking requires.
     """
     records = [*list_records(published), *list_records(places.runs / "results")]
     stored = read_rankable(records, places) if with_replicates else read_each(records)
@@ -43,7 +43,7 @@ def read_each(records: Iterable[Path]) -> list[StoredResult]:
 
 
 def read_rankable(records: Iterable[Path], places: Places) -> list[StoredResult]:
-    """Read records; those that cannot be believed, by their replicates too, are left out, with a warning."""
+    """Read records; those that cannot be believed, or contradict their replicates, are left out with a warning."""
     from bench.records.checked import CheckedRecords, digest_record
 
     checked = CheckedRecords(places)
@@ -91,7 +91,7 @@ def leave_out(bad: Mapping[Path, str], noun: str = "record") -> None:
 
 
 def require_replicates(stored: StoredResult) -> StoredResult:
-    """Return a result. Raise BadFileError if there are replicates beside its record, and its numbers are not theirs."""
+    """Return a result. Raise BadFileError if its numbers are not those of the replicates beside its record, if any."""
     from bench.records.replicates import check_replicates, read_replicates
 
     replicates = read_replicates(stored.record)
@@ -112,7 +112,7 @@ def find_result(name: str, places: Places, published: Path) -> StoredResult:
 
 
 def choose_result(name: str, known: Sequence[StoredResult]) -> StoredResult:
-    """Return one of these results, or the one of a path, as `find_result` does."""
+    """Return one of these results, or the one at a path, as `find_result` does."""
     if name.endswith(".json"):
         return StoredResult(read_result(Path(name)), Path(name))
     matches = [each for each in known if each.result.address.startswith(name)]

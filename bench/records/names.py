@@ -1,4 +1,4 @@
-"""What names in a record may be, and its address: a record may come from anybody."""
+"""Checks of names in a record, which may come from anybody, and the record's address."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bench.core.files import digest
 from bench.core.redaction import CONTROL
 
 _LONGEST = 200
-"""Characters of a name."""
+"""Most characters of a name."""
 
 
 def check_line(text: str) -> None:
-    """Raise ValueError for control characters, or if it is longer than any name."""
+    """Raise ValueError for text with control characters, or longer than any name."""
     if len(text) > _LONGEST:
         raise ValueError(f"expected at most {_LONGEST} characters, but got {len(text)}")
     if "\n" in text or CONTROL.search(text):
@@ -21,14 +21,14 @@ def check_line(text: str) -> None:
 
 
 def check_name(text: str) -> None:
-    """Raise ValueError for text that is no name of a file, or could lead out of a folder."""
+    """Raise ValueError for text that is not a file name, or could lead out of a folder."""
     if not text or text.startswith(".") or "/" in text or "\\" in text:
         raise ValueError(f"expected a name without slashes, and with no dot at its beginning, but got {text[:50]!r}")
     check_line(text)
 
 
 def check_provenance(provenance: Mapping[str, Any]) -> None:
-    """Raise ValueError where an entry of what a record says of its code and machine has another type."""
+    """Raise ValueError if an entry of a record's provenance (its code and machine) has the wrong type."""
     for key, expected in (("revision", str), ("dirty", bool), ("changed", list), ("code", str), ("device", str)):
         if not isinstance(provenance.get(key), expected | None):
             raise ValueError(f"provenance.{key}: expected {expected.__name__}, but got {ascii(provenance[key])[:50]}")
@@ -37,5 +37,5 @@ def check_provenance(provenance: Mapping[str, Any]) -> None:
 
 
 def compute_address(predictions: str, protocol: str, conventions_digest: str, truth_digest: str) -> str:
-    """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
+    """Compute the address of the result of scoring `predictions`: their digest, or the address of a run's."""
     return digest({"predictions": predictions, "protocol": [protocol, conventions_digest], "truth": truth_digest})

@@ -1,4 +1,4 @@
-"""The outcomes per image of a stored result: a parquet beside its record, if it is small or in the runs folder."""
+"""The outcomes per image of a stored result: a parquet file beside its record, in the runs folder or if small."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcomes(NamedTuple):
 def read_outcomes(record: Path, result: Result) -> Outcomes | None:
     """Read the outcomes beside the record of a result; None without any.
 
-    Raises BadFileError, also for a file that is not the one that the record names.
+    Raises BadFileError, also for a file whose digest is not the recorded one.
     """
     path = record.with_suffix(".parquet")
     try:
@@ -40,7 +40,7 @@ def read_outcomes(record: Path, result: Result) -> Outcomes | None:
 
 @lru_cache(maxsize=1)
 def _read(path: Path, _modified: int, digest: str | None, images: int) -> Outcomes:
-    """Read a file once for all that is made of it in turn, unless it changes."""
+    """Read a file once for consecutive uses, unless it changes."""
     try:
         content = require_regular_file(path).read_bytes()
         if digest not in (None, content_digest(content)):
@@ -56,7 +56,7 @@ def _read(path: Path, _modified: int, digest: str | None, images: int) -> Outcom
 
 
 def _require_indices(column: pa.ChunkedArray, count: int, name: str) -> None:
-    """Raise ValueError unless a column holds whole numbers from 0 to `count` - 1 alone."""
+    """Raise ValueError unless a column holds only whole numbers from 0 to `count` - 1."""
     values = get_column(pa.table({name: column}), name)
     if values.dtype.kind not in "iu" or not np.all((values >= 0) & (values < count)):
         raise ValueError(f"{name} is not a whole number below {count} in every row")

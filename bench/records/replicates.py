@@ -1,7 +1,7 @@
-"""The bootstrap replicates of a result's metrics, in a parquet beside its record; two results are compared by them.
+"""The bootstrap replicates of a result's metrics, in a parquet file beside its record, for comparing two results.
 
-One column a metric, with its value (B,) in each replicate: for a metric by class, the mean over classes. They are small
-whatever the split, and published with every record.
+One column per metric, with its values (B,) in the replicates: for a metric by class, the mean over classes. The file is
+small whatever the split, and published with every record.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.records.result import Result
 _DRAWS = b"draws"
 
 _SLACK = 0.05
-"""Intervals of other versions may differ from ours by this share of their width."""
+"""Intervals computed by other versions may differ from ours by this share of their width."""
 
 _ROUNDING = 1e-9
 
@@ -37,7 +37,7 @@ class Replicates(NamedTuple):
 
 
 def build_table(values: Metrics, images: int, seed: int) -> pa.Table:
-    """Return a table of the replicates that `seed` drew from `images` images."""
+    """Build the table of replicates that were drawn with `seed` from `images` images."""
     first = next(draw_weights(images, 1, seed)) if images else np.zeros(0)
     return pa.table(values).replace_schema_metadata({_DRAWS: array_digest(first)})
 
@@ -60,7 +60,7 @@ def read_replicates(record: Path) -> Replicates | None:
 
 @cache
 def _read(path: Path, _modified: int) -> Replicates:
-    """Read a file once in a process, unless it changes: records are checked by it, and then ranked by it."""
+    """Read a file once per process, unless it changes: it serves to check its record, and then to rank it."""
     try:
         file = pq.ParquetFile(pa.BufferReader(require_regular_file(path).read_bytes()))
         table = file.read_row_groups(range(file.num_row_groups), use_threads=False)
@@ -73,7 +73,7 @@ def _read(path: Path, _modified: int) -> Replicates:
 
 
 def check_replicates(result: Result, replicates: Replicates) -> None:
-    """Raise ValueError if the intervals of a record, which lie about its metrics, are not those of its replicates."""
+    """Raise ValueError if the intervals around a record's metrics are not those of its replicates."""
     for name, (low, high) in result.intervals.items():
         value = result.metrics.get(name)
         if value is None:
@@ -87,7 +87,7 @@ def check_replicates(result: Result, replicates: Replicates) -> None:
 
 
 def _list_intervals(replicates: Replicates, name: str, value: float) -> Iterator[tuple[float, float]]:
-    """Yield the interval of a metric as it is computed now, and as weakloc 0.1 did."""
+    """Yield the interval of a metric as computed now, and as computed by weakloc 0.1."""
     for compute in (interval, centred_interval):
         if (found := compute(replicates.values[name], value)) is not None:
             yield found

@@ -21,23 +21,23 @@ SCHEMA = 2
 _ROUNDING = 1e-9
 
 _MOST = 1e12
-"""Seconds, images per second, parameters and MiB of any run are below."""
+"""Upper bound on the seconds, images per second, parameters and MiB of any run."""
 
 _MOST_FLOPS = 1e18
-"""Floating-point operations of an image are below."""
+"""Upper bound on the floating-point operations per image."""
 
 SYNTHETIC = frozenset({"shapes"})
 """Datasets of generated images: their results are labelled synthetic and never ranked with others."""
 
 
 OTHER_IMAGES = "not the protocol's images"
-"""What marks a result that is `partial`."""
+"""The remark on results that are `partial`."""
 
 TRAINED_ON = "evaluated_images_trained_on"
-"""The count of images that were trained on and then evaluated, under a protocol that wants others."""
+"""The key in `counts` of evaluated images that were also trained on, under a protocol that separates the two."""
 
 Supervision = Literal["none", "unknown", "val-boxes", "test-oracle"]
-"""What supervision beyond image labels tuned a result; unknown for predictions from elsewhere."""
+"""The supervision beyond image labels that a result was tuned with; unknown for predictions from elsewhere."""
 
 SUPERVISION: tuple[Supervision, ...] = get_args(Supervision)
 """From the least to the most."""
@@ -76,17 +76,16 @@ class Result(BaseModel):
     images: int = Field(ge=0)
     partial: bool
     """Whether it was evaluated on other images than the protocol's: fewer, more, or others of the same name."""
-    """Whether other images were evaluated than the protocol's own split."""
 
     method: str
     variant: str | None = None
     seed: int | None = Field(None, ge=0, strict=True)
     config: dict[str, Any] = {}
     given: tuple[str, ...] | None = None
-    """Settings in which the run differs from its method and variant on that dataset; None if it was not recorded."""
+    """Settings in which the run differs from its method and variant on that dataset; None if not recorded."""
     data_options: dict[str, Any] = {}
     transforms: tuple[str, ...] = ()
-    """What training did to every image, in order, as expressions of `torchvision.transforms.v2`."""
+    """The transforms of training images, in order, as expressions of `torchvision.transforms.v2`."""
     weights: str | None = None
     train_split: str | None = None
     training: str | None = None
@@ -94,14 +93,14 @@ class Result(BaseModel):
     predictions: str
     """Digest of a predictions file, or the address of predictions from the runs folder."""
     made_from: dict[Literal["predictions", "training"], dict[str, Any]] = {}
-    """What the addresses of a run's predictions and training are digests of; `publish` adds them."""
+    """The keys whose digests are the addresses of a run's predictions and training; `publish` adds them."""
     predictions_digest: dict[str, str] = {}
     proposals_digest: str | None = None
     tuned_on: Supervision = "none"
     tier: Tier | None = None
-    """Who made predictions from elsewhere; None where nobody said. Of runs, `bench.tables.caveats.find_tier` knows."""
+    """Who made predictions from elsewhere, None if not declared. For runs, see `bench.tables.caveats.find_tier`."""
     uses: tuple[Extra, ...] = ()
-    """As declared for predictions from elsewhere. Of runs, `used` knows."""
+    """As declared for predictions from elsewhere. For runs, see `used`."""
 
     metrics: dict[str, float | None]
     """Primary first."""
@@ -112,7 +111,7 @@ class Result(BaseModel):
     class_intervals: dict[str, dict[str, tuple[float, float]]] = {}
     """By metric and class, from the same draws; only for classes with a value."""
     undefined: dict[str, tuple[str, ...]] = {}
-    """For each metric, the classes on which it is undefined, which it leaves out."""
+    """For each metric, the classes on which it is undefined, which are left out of it."""
     counts: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 
@@ -120,13 +119,13 @@ class Result(BaseModel):
     seconds: dict[str, float] = {}
     images_per_second: dict[str, float] = {}
     parameters: int | None = None
-    """Of the method; None for what has no net, and in records of before it was counted."""
+    """Of the method; None without a net, and in records from before they were counted."""
     flops: float | None = None
     """Floating-point operations of the prediction of one image, as `bench.training.model_cost` counts them."""
     peak_memory_mib: float | None = None
-    """Peak memory of one of its processes, on the host, even if a GPU computed."""
+    """Peak host memory of one of its processes, even if a GPU computed."""
     outcomes_digest: str | None = None
-    """Digest of the parquet of outcomes per image, which lies beside the record if it is small."""
+    """Digest of the parquet file of outcomes per image, which lies beside the record if it is small."""
     created: str = ""
 
     @model_validator(mode="after")
@@ -143,12 +142,12 @@ class Result(BaseModel):
 
     @property
     def is_edited(self) -> bool:
-        """Whether it was made in an edited checkout, so that no revision has its code."""
+        """Whether it was made in an edited checkout, so that its code is in no revision."""
         return bool(self.provenance.get("dirty"))
 
     @property
     def used(self) -> tuple[Extra, ...]:
-        """What was used beyond image labels: as declared, and what the settings of a run say."""
+        """What was used beyond image labels: as declared, and as the settings of a run show."""
         sizes = self.config.get("test_scales") or self.config.get("scales") or ()
         known: dict[Extra, bool] = {
             "pseudo-boxes": bool(self.config.get("pseudo")),
@@ -173,7 +172,7 @@ class Result(BaseModel):
 
 
 def require_committed(results: Iterable[Result]) -> None:
-    """Raise RequestError if the code of a result is that of no revision."""
+    """Raise RequestError if the code of a result is in no revision."""
     for result in results:
         if result.is_edited:
             files = result.provenance.get("changed")
@@ -215,7 +214,7 @@ def read_record(path: Path) -> bytes:
 
 
 def parse_result(path: Path, content: bytes, *, check: bool = True) -> Result:
-    """Parse the content of a record, as `read_result` does; check: unless it was checked before."""
+    """Parse the content of a record, as `read_result` does; check: False if it was checked before."""
     try:
         raw = from_json(content)
     except ValueError as error:
@@ -246,7 +245,7 @@ def check_address(result: Result) -> None:
 
 
 def check_record(result: Result) -> None:
-    """Raise ValueError if a record cannot be believed: by its names, or because it contradicts itself."""
+    """Raise ValueError if a record cannot be believed: for its names, or because it contradicts itself."""
     _check_names(result)
     check_address(result)
     counted = {name: getattr(result, name) or 0.0 for name in ("peak_memory_mib", "parameters")}
@@ -323,4 +322,4 @@ _NAMES = {
     **dict.fromkeys(("address", "protocol", "family", "digest", "truth_digest", "predictions", "training"), check_name),
     **dict.fromkeys(("dataset", "split", "method", "variant", "train_split", "created"), check_line),
 }
-"""What each name of a record is held against."""
+"""The check of each name in a record."""

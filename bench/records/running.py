@@ -15,12 +15,12 @@ from bench.records.result import list_records
 from bench.records.training_log import LOG, read_log
 
 State = Mapping[str, tuple[int, int]]
-"""When each file was written, in nanoseconds, and its bytes."""
+"""By path, when each file was written, in nanoseconds, and its size in bytes."""
 
 
 @dataclass(frozen=True)
 class RunningTraining:
-    """A training in progress. epochs: how many it will have, if it says so; log: the figures of those that it had."""
+    """A training in progress. epochs: how many it will have, if configured; log: the figures of those completed."""
 
     address: str
     method: str
@@ -30,7 +30,7 @@ class RunningTraining:
 
 
 def list_running(places: Places) -> list[RunningTraining]:
-    """Return the trainings that a process is working on, by address; one with a damaged file is left out, and said."""
+    """Return the trainings that a process is working on, by address; warn of those left out for a damaged file."""
     found, bad = [], {}
     for folder in _list_folders(places):
         try:
@@ -54,7 +54,7 @@ def _read_training(folder: Path) -> RunningTraining:
 
 
 def read_state(places: Places, published: Path) -> State:
-    """Return when each record, and each log of a training in progress, was written, and its size."""
+    """Return the time and size of each record and of each log of a training in progress."""
     records = [*list_records(published), *list_records(places.runs / "results")]
     state = {}
     for path in (*records, *(folder / LOG for folder in _list_folders(places))):

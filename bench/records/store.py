@@ -1,11 +1,11 @@
 """The layout of the runs folder, where each item lives at the digest of what determines it.
 
-    trainings/<address>/     config.json (the key), checkpoint-<epoch>.pt while it runs, log.jsonl (a line an epoch),
+    trainings/<address>/     config.json (the key), checkpoint-<epoch>.pt while it runs, log.jsonl (one line per epoch),
                              then weights.pt and done.json; lease/
     predictions/<address>/   config.json, <kind>.parquet, <kind>.json (time and memory); parts/ while it runs; lease/
     results/<address>.json   the record, and <address>.parquet, the outcomes per image, and <address>.replicates.parquet
 
-Every file appears whole, by rename. The code's revision is in the records and in no address.
+Every file is written whole, then renamed into place. The code's revision is in the records but in no address.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from bench.records.result import Result, list_records, read_result, require_comm
 from bench.records.training_log import LOG
 
 SMALL = 1 << 20
-"""Outcomes of at most this many bytes are published with their record; of larger ones only the digest is."""
+"""Outcomes of at most this many bytes are published with their record; for larger ones, only their digest."""
 
 
 _LATER = ("code", "net")
-"""Fields of keys that are in an address only if they have a value."""
+"""Later fields of keys, which count towards the address only if they have a value."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Key:
     """Everything that determines some files, as JSON values."""
 
     def describe(self) -> dict[str, Any]:
-        """Return the fields, without those that are younger than addresses and say nothing."""
+        """Return the fields, without later ones (`_LATER`) that are None, so that older addresses stay valid."""
         return {name: value for name, value in asdict(self).items() if value is not None or name not in _LATER}
 
     @property
@@ -56,9 +56,9 @@ class _Key:
 class TrainingKey(_Key):
     """Everything that determines trained weights.
 
-    config: the training stage, weights and proposals by their digests; it has precision and global batch.
-    data: digest of ids and image files' names and sizes. labels: digest of classes, ids and labels. code, net: digest
-    of a method of others with what it imports beside it, and what identifies a net of others; None for ours.
+    config: the settings of the training stage, including precision and global batch; weights and proposals by digest.
+    data: digest of ids and of image files' names and sizes. labels: digest of classes, ids and labels. code, net:
+    digest of a third-party method with what it imports beside it, and what identifies a third-party net; else None.
     """
 
     method: str
@@ -78,9 +78,9 @@ class TrainingKey(_Key):
 class PredictionsKey(_Key):
     """Everything that determines predictions; the kind is the file's name.
 
-    training: an address; None for a method that learns nothing, whose `config` is all of it, else the prediction stage.
-    images: digest of ids and sizes, and for trained methods of the image files' names and sizes. code: digest of a
-    method of others, as for a training.
+    training: an address; None for a method that learns nothing. config: the settings of the prediction stage; without
+    a training, all of them. images: digest of ids and sizes, and for trained methods of the image files' names and
+    sizes. code: digest of a third-party method, as for a training.
     """
 
     method: str
@@ -95,7 +95,7 @@ class PredictionsKey(_Key):
 
 
 def read_own_key(folder: Path) -> dict[str, Any] | None:
-    """Read the key of a training or of predictions; None without one. Raises BadFileError for another address's."""
+    """Read the key of a training or of predictions; None without one. Raises BadFileError for one of another."""
     path = folder / "config.json"
     if not path.exists():
         return None
@@ -147,7 +147,7 @@ class Store:
     def claim(
         self, folder: Path, *, unless: Callable[[], bool], progress: Progress = SILENT
     ) -> AbstractContextManager[Lease | None]:
-        """Hold a folder while working in it; yield None if `unless` returns True, when others have done the work."""
+        """Hold a folder while working in it; yield None if `unless` returns True: another process has done the work."""
         return claim(folder / "lease", unless=unless, progress=progress, patience=self.patience)
 
     def record(self, result: Result, outcomes: pa.Table, replicates: pa.Table | None = None) -> Result:
@@ -167,8 +167,8 @@ class Store:
     def publish(self, stored: StoredResult, into: Path, *, allow_dirty: bool = False) -> list[Path]:
         """Copy a result, as `add_keys` returns it, into `into`, and return the new files.
 
-        These are record, log, replicates, and outcomes if they are small. Raises RequestError for a result from an
-        edited checkout unless `allow_dirty`.
+        These are the record, the log, the replicates and, if small, the outcomes. Raises RequestError for a result from
+        an edited checkout unless `allow_dirty`.
         """
         result = stored.result
         require_committed([] if allow_dirty else [result])
@@ -187,9 +187,9 @@ class Store:
         return [record, *copies.values()]
 
     def add_keys(self, stored: StoredResult) -> StoredResult:
-        """Add what the addresses of a result's predictions and training are digests of, where a run made them.
+        """Add the keys behind the addresses of a result's predictions and training, where a run made them.
 
-        Raises BadFileError for a record under another address than its own, or of runs of another.
+        Raises BadFileError for a record or a key that lies under another address than its own.
         """
         result, record = stored
         if record.stem != result.address:
@@ -201,7 +201,7 @@ class Store:
         return StoredResult(result.model_copy(update={"made_from": {**result.made_from, **keys}}), record)
 
     def find_predictions(self, address: str) -> Path:
-        """Return the folder of predictions by their address or that of a result made from them, or by a unique prefix.
+        """Return the folder of predictions, given their address, a result's made from them, or a unique prefix.
 
         Raises UnknownNameError, and MissingDataError if a result's predictions are not in this runs folder.
         """

@@ -1,4 +1,4 @@
-"""The log of a training: the figures of each epoch, in the runs folder, and beside a published record."""
+"""The log of a training, with the figures of each epoch: in the runs folder and beside a published record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def log_path(record: Path) -> Path:
 
 
 def find_log(stored: StoredResult) -> Path | None:
-    """Find the log beside a record, or in the runs folder that it lies in; None without one."""
+    """Find the log beside a record, or in the runs folder that contains the record; None without one."""
     trainings = stored.record.parent.parent / "trainings"
     paths = [log_path(stored.record), *(path_below(trainings, name) / LOG for name in [stored.result.training] if name)]
     return next((path for path in paths if path.is_file()), None)
