@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from bench.config import TrainedConfig
 
 DRAWS = {torch.rand, torch.randint, torch.randperm, Tensor.uniform_}
-"""What torchvision's transforms draw by."""
+"""The functions by which torchvision's transforms draw random numbers."""
 
 
 class DrawFrom(TorchFunctionMode):
-    """In the block, and in this thread alone, what torch draws comes from one generator."""
+    """Within the block, and in this thread only, make torch draw from one generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From photographs to what `Method.loss` takes, step by step; everything random comes from a plan of the epoch."""
+"""The arguments of `Method.loss`, made from photographs step by step; all randomness comes from the epoch's plan."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of an epoch, (N,) each: the order of the images; by position, whether mirrored, size, seed of the rest.
+    """The plan of an epoch, arrays (N,): the order of the images and, by position in it, whether each is mirrored.
 
-    crop: the seed of a crop, and of what else is drawn of an image.
+    size: the input size of each image. crop: the seed of its crop and of everything else that is drawn for it.
     """
 
     order: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Plan:
     crop: NDArray[np.int64]
 
     def make_generator(self, position: int) -> torch.Generator:
-        """Return a generator for what is drawn of one image: its crop, and what follows."""
+        """Return the random generator of one image, for its crop and then everything else that is drawn for it."""
         return torch.Generator().manual_seed(int(self.crop[position]))
 
 
@@ -55,11 +55,12 @@ def plan(config: TrainedConfig, images: int, seed: int, epoch: int) -> Plan:
     order = generator.permutation(images)
     mirrored = (generator.random(images) < 0.5) & config.flip
     size = generator.choice(sizes(config), images)
-    return Plan(order, mirrored, size, generator.integers(2**62, size=images))  # last: what came later moves no other
+    crops = generator.integers(2**62, size=images)  # drawn last: added later, it must not change the draws above
+    return Plan(order, mirrored, size, crops)
 
 
 class BatchSource(ABC):
-    """The training images of one run. `labels`: (N, C) float32 in {+1, 0, -1}. `features`: those of a frozen net."""
+    """The training images of one run. labels: (N, C) float32 in {+1, 0, -1}. features: of a frozen net, if any."""
 
     features: FeatureCache | None = None
 
@@ -70,7 +71,7 @@ class BatchSource(ABC):
 
     @property
     def steps(self) -> int:
-        """Steps an epoch; the last may be smaller."""
+        """Steps per epoch; the last one may have fewer images."""
         return -(-len(self.ids) // self.config.batch_size)
 
     @property
@@ -88,7 +89,7 @@ class BatchSource(ABC):
         return min(self.steps, self.config.iterations - epoch * self.steps) if self.config.iterations else self.steps
 
     def count_images(self, epochs: int) -> int:
-        """Return how many images these first epochs show."""
+        """Return how many images the first `epochs` epochs train on, counting repetitions."""
         whole, rest = divmod(self.config.iterations, self.steps)
         every, limit = len(self.ids) * epochs, len(self.ids) * whole + rest * self.config.batch_size
         return min(every, limit) if self.config.iterations else every
@@ -99,20 +100,23 @@ class BatchSource(ABC):
         return range(first, min(first + self.config.batch_size, len(self.ids)))
 
     def step(self, plan: Plan, number: int, rank: int = 0, size: int = 1) -> list[Example]:
-        """Return the examples of a step for one of `size` processes, one per pass, borrowed if it has no images."""
+        """Return the examples of a step for one of `size` processes, one per pass.
+
+        A process whose share of a pass is empty borrows the pass's first image.
+        """
         passes = self.passes(number, size)
         return [self._example(plan, shard(positions, rank, size) or positions[:1]) for positions in passes]
 
     @abstractmethod
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """Split the positions of a step into passes: what goes through the net at once, over `size` processes."""
+        """Split the positions of a step into passes: the images that `size` processes send through the net at once."""
 
     @abstractmethod
     def _example(self, plan: Plan, positions: range) -> Example: ...
 
 
 def shard(positions: range, rank: int, size: int) -> range:
-    """Return the share of one of `size` processes, as large as the others' or one larger.
+    """Return the share of one of `size` processes; the shares differ in length by at most one.
 
     >>> [list(shard(range(10, 15), rank, 4)) for rank in range(4)]
     [[10], [11], [12], [13, 14]]
@@ -121,7 +125,7 @@ def shard(positions: range, rank: int, size: int) -> range:
 
 
 class MapBatchSource(BatchSource):
-    """An example a pass: images (B, 3, size, size), labels (B, C)."""
+    """One example per pass: images (B, 3, size, size), labels (B, C)."""
 
     def passes(self, number: int, size: int = 1) -> list[range]:
         """Return all of a step at once, or in parts whose gradients are added."""
@@ -148,9 +152,9 @@ class MapBatchSource(BatchSource):
 
 
 class ProposalBatchSource(BatchSource):
-    """An example an image: image (1, 3, h, w), proposals (R, 4) in its pixels, labels (C,).
+    """One example per image: image (1, 3, h, w), proposals (R, 4) in its pixels, labels (C,).
 
-    Where there are pseudo objects, their boxes (S, 4) too, and their classes (S,).
+    With pseudo objects, also their boxes (S, 4) and classes (S,).
     """
 
     def __init__(
@@ -167,7 +171,7 @@ class ProposalBatchSource(BatchSource):
         self.pseudo = pseudo
 
     def passes(self, number: int, size: int = 1) -> list[range]:
-        """Return one image a process."""
+        """Return passes of one image per process."""
         positions = self.positions(number)
         return [positions[first : first + size] for first in range(0, len(positions), size)]
 
@@ -201,6 +205,6 @@ def make_batch_source(
 
 
 def effective_labels(labels: NDArray[np.int8], difficult: str) -> NDArray[np.float32]:
-    """Return labels (N, C) as the loss sees them: what is present only as difficult stays 0, or counts as one side."""
+    """Return the labels (N, C) for the loss: a class with difficult objects only stays 0, or becomes +1 or -1."""
     meaning = {"ignore": ONLY_DIFFICULT, "negative": ABSENT, "positive": PRESENT}[difficult]
     return np.where(labels == ONLY_DIFFICULT, meaning, labels).astype(np.float32)

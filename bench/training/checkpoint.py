@@ -1,4 +1,4 @@
-"""What a training leaves on disk: the last checkpoint while it runs, then the weights; never a half-written file."""
+"""The files of a training: its last checkpoint while it runs, then its weights; never a half-written file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ from bench.core.files import (
 from bench.errors import BadFileError, RunError, first_line
 
 Epoch = dict[str, float]
-"""What an epoch is remembered by: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`.
+"""The figures of an epoch: `epoch`, `loss`, `loss/<term>`, `lr`, `seconds`, `images_per_second`.
 
-Of what a method watches, also `gradient/<name>`. The last one of a history may be unfinished: it has `step`, how many
-steps are done, and the sums over these, `sum/<term>` and `norm/<name>`; the log leaves it out.
+For parameter groups whose gradients a method watches, also `gradient/<name>`. The last epoch of a history may be
+unfinished: it then has the number of steps done, `step`, and the sums over them, `sum/<term>` and `norm/<name>`; the
+log omits it.
 """
 
 _NOT_OURS = (OSError, EOFError, pickle.PickleError, RuntimeError, LookupError, TypeError, ValueError, AttributeError)
-"""What torch raises for a file that is missing or damaged, or holds something else than what it is loaded into."""
+"""The errors that torch raises for a file that is missing, damaged, or does not match the module it is loaded into."""
 
 
 def save(
     folder: Path, model: nn.Module, optimiser: optim.Optimizer, history: list[Epoch], average: nn.Module | None = None
 ) -> None:
-    """Write the checkpoint after, or in, epoch `len(history)`, and the log; older checkpoints go."""
+    """Write the log and the checkpoint after, or in the middle of, epoch `len(history)`; delete older checkpoints."""
     path = folder / f"checkpoint-{len(history):05d}.pt"
     weights = model.state_dict()
     state = {"model": weights, "optimiser": optimiser.state_dict(), "history": history, "digest": _digest(weights)}
@@ -51,11 +52,11 @@ def save(
 
 
 def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer, average: nn.Module | None = None) -> list[Epoch]:
-    """Bring model, optimiser and average to where the last checkpoint left them; its history, empty without one.
+    """Restore model, optimiser and average from the last checkpoint; return its history, empty without a checkpoint.
 
     Raises BadFileError.
     """
-    for left in folder.glob(".*.part"):  # by a process that was killed while it wrote
+    for left in folder.glob(".*.part"):  # left by a process that was killed while writing
         left.unlink()
     found = _checkpoints(folder)
     if not found:
@@ -72,12 +73,12 @@ def resume(folder: Path, model: nn.Module, optimiser: optim.Optimizer, average: 
 
 
 def keep(folder: Path, model: nn.Module, epoch: int) -> None:
-    """Write the weights after an epoch, which stay whatever follows."""
+    """Write the weights after an epoch to a file that later epochs do not replace."""
     _save(_weights(folder, epoch), model.state_dict())
 
 
 def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) -> None:
-    """Write the weights, then the mark that the training is done; the checkpoint goes."""
+    """Write the weights, then the marker of a finished training; delete the checkpoint."""
     _save(_weights(folder), model.state_dict())
     _write_log(folder, history)
     write_json(done_path(folder), {"epochs": len(history), "weights": file_digest(_weights(folder)), **more})
@@ -85,7 +86,7 @@ def finish(folder: Path, model: nn.Module, history: list[Epoch], **more: Any) ->
 
 
 def remove_left(folder: Path) -> None:
-    """Remove the checkpoints of a training that is done, also those that a kill just then has left."""
+    """Delete the checkpoints of a finished training, including any left by a kill before `finish` deleted them."""
     if done_path(folder).exists():
         for old in _checkpoints(folder):
             old.unlink(missing_ok=True)
@@ -102,7 +103,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:
-    """Load a finished training's weights, or those that it kept after an epoch. Raises BadFileError."""
+    """Load a training's final weights, or those kept after an epoch. Raises BadFileError."""
     if not epoch and done_path(folder).exists():
         recorded = summary(folder).get("weights")  # older trainings did not write it
         if recorded is not None and recorded != file_digest(_weights(folder)):
@@ -113,7 +114,7 @@ def load_weights(folder: Path, model: nn.Module, epoch: int = 0) -> None:
 
 
 def _check_weights(state: Mapping[str, Any]) -> None:
-    """Raise ValueError for weights that are not those that were saved, or no numbers."""
+    """Raise ValueError for weights that differ from those saved, or are not finite."""
     weights = state["model"]
     if state.get("digest", _digest(weights)) != _digest(weights):
         raise ValueError("its weights were changed")
@@ -148,7 +149,7 @@ def _save(path: Path, value: Any) -> None:
         stream = _Stream(file)
         try:
             torch.save(value, cast("IO[bytes]", stream))
-        except RuntimeError:  # by which torch hides that a disk is full
+        except RuntimeError:  # torch raises this even for a full disk, hiding the OSError
             raise stream.error or RunError(f"{path} could not be written") from None
 
 
@@ -177,7 +178,7 @@ class _Stream:
 
 @contextmanager
 def _open_state(path: Path) -> Iterator[Any]:
-    """Yield the content of a checkpoint for a block that restores it. Raises BadFileError if it does not fit."""
+    """Yield the content of a checkpoint to the block that restores it. Raises BadFileError if restoring fails."""
     try:
         yield torch.load(require_regular_file(path), map_location="cpu", weights_only=True)
     except _NOT_OURS as error:

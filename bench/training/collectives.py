@@ -1,6 +1,6 @@
-"""The mathematics of several processes: their gradients sum to those of one process with the same global batch.
+"""Arithmetic over several processes: their gradients sum to those of one process with the same global batch.
 
-In one process every function here does nothing.
+In a single process, all functions here are no-ops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _share = 1.0
 
 
 def broadcast_state(method: nn.Module, optimiser: optim.Optimizer | None = None, more: Any = None) -> Any:
-    """Bring every process's method and optimiser to where the first one's are, and give all its `more`."""
+    """Copy the first process's method and optimiser state to every process, and return its `more` in each."""
     if size() == 1:
         return more
     file = io.BytesIO()
@@ -35,9 +35,9 @@ def broadcast_state(method: nn.Module, optimiser: optim.Optimizer | None = None,
 
 
 def all_reduce(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Sum over processes: gradients in place, and terms (scalars).
+    """Sum gradients, in place, and terms (scalars) over processes; return the summed terms.
 
-    A parameter without a gradient in any process is left without.
+    A parameter that has no gradient in any process gets none.
     """
     if size() == 1:
         return terms
@@ -55,7 +55,7 @@ def all_reduce(parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> 
 
 @contextmanager
 def loss_share(share: float) -> Iterator[None]:
-    """Say what share of a pass's images this process has; 0 for one that stands in, whose loss counts nothing."""
+    """Set this process's share of a pass's images for the block; 0 if its image is borrowed, and its loss ignored."""
     global _share
     before, _share = _share, share
     try:
@@ -65,10 +65,10 @@ def loss_share(share: float) -> Iterator[None]:
 
 
 def all_gather(rows: Tensor) -> Tensor:
-    """Rows (n, ...) of this process and of all the others, for a loss that is no mean over the images of a batch.
+    """Gather the rows (n, ...) of all processes, for a loss that is not a mean over the images of a batch.
 
-    What is computed from them is the whole batch's. Gradients arrive as the harness, which weighs a process's loss by
-    its share of the images, needs them to sum to those of one process.
+    A loss of the gathered rows is that of the whole batch. The harness weights a process's loss by its share of the
+    images; gradients are scaled accordingly, so that they sum to those of one process.
     """
     return rows if size() == 1 else _AllGather.apply(rows, _share)
 
@@ -95,9 +95,9 @@ class _AllGather(torch.autograd.Function):
 
 
 def average_statistics(method: nn.Module) -> None:
-    """Average over processes the running statistics of batch normalisation, each process's of its own images.
+    """Average the running statistics of batch normalisation, computed from each process's own images, over processes.
 
-    Statistics that are kept are left alone: the mean of three equal numbers is often another one in its last bit.
+    Frozen statistics are skipped: the mean of three equal numbers often differs from them in the last bit.
     """
     for module in method.modules() if size() > 1 else ():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:

@@ -46,7 +46,7 @@ def draw_crop(height: int, width: int, side: int, generator: torch.Generator) ->
 def draw_resized_crop(height: int, width: int, area: Limits, aspect: Limits, generator: torch.Generator) -> Crop:
     """Draw a part of an image, of random area and aspect, as `v2.RandomResizedCrop` does.
 
-    area: limits of its share of the image. aspect: those of its width by its height (Szegedy et al., CVPR 2015).
+    area: limits of the crop's share of the image. aspect: limits of its width / height (Szegedy et al., CVPR 2015).
     """
     low, high = torch.log(torch.tensor(aspect)).tolist()
     for _ in range(TRIES):
@@ -91,7 +91,7 @@ def load_test_crops(images: Images, name: str, config: MapConfig) -> Tensor:
 
 
 def load_resized(images: Images, name: str, config: MapConfig) -> Tensor:
-    """Load what crops are cut from, as bytes."""
+    """Load the resized image that crops are cut from, as bytes."""
     if config.resize == "warp":
         return images.load_square(name, config.resize_to)
     return images.load_shorter(name, config.resize_to)[0]

@@ -1,4 +1,4 @@
-"""The device that computes, its arithmetic, and randomness that depends on nothing but where the run is."""
+"""The compute device, its arithmetic, and random numbers that depend only on the position in the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.core.provenance import processor_has
 from bench.errors import RequestError
 
 INITIAL, PLAN, STEP = 0, 1, 2
-"""What randomness is for: the first component of every key."""
+"""The purpose of random numbers: the first component of every key."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,14 +37,16 @@ def pick_device(name: str) -> torch.device:
 
 
 REPEAT_S = 1.0
-"""Seconds within which further signals are one request: torchrun passes on the Ctrl-C that its processes also get."""
+"""Seconds within which further signals count as the same request: torchrun forwards a Ctrl-C to its processes, which
+receive it from the terminal as well."""
 
 
 @contextmanager
 def catch_interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether a SIGTERM or Ctrl-C came during the block, at whose end it is a KeyboardInterrupt.
+    """Yield a function that returns whether SIGTERM or Ctrl-C was received; raise KeyboardInterrupt after the block.
 
-    One that comes later than `REPEAT_S` after the first ends the block at once. What is ignored before stays ignored.
+    A further signal more than `REPEAT_S` after the first interrupts the block at once. Signals that were ignored before
+    stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -69,7 +71,7 @@ def catch_interrupts() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def use_deterministic_algorithms(device: torch.device) -> Iterator[None]:
-    """On a CPU, only algorithms that repeat to the last bit during the block."""
+    """On a CPU, use only algorithms that are reproducible to the last bit during the block."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(device.type == "cpu")
     try:
@@ -93,26 +95,26 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def entropy(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> np.random.SeedSequence:
-    """Randomness for one purpose at one place of a run: the same after a resume, and for any number of workers.
+    """Return the seed for one purpose at one point of a run: the same after a resume and for any number of workers.
 
-    rank: of processes that draw independently, which one.
+    rank: that of the process, where processes draw independently.
     """
     return np.random.SeedSequence((purpose, seed, epoch, step, rank) if rank else (purpose, seed, epoch, step))
 
 
 def seed_torch(purpose: int, seed: int, epoch: int = 0, step: int = 0, rank: int = 0) -> None:
-    """Set torch's random state (initial weights, dropout, what a method draws itself) for one place of a run."""
+    """Set torch's random state (initial weights, dropout, a method's own draws) for one point of a run."""
     state = entropy(purpose, seed, epoch, step, rank).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state >> np.uint64(1)))
 
 
 FEW_CHANNELS = 16
-"""On some processors torch 2.14 writes where it may not, in the backward pass of a pointwise convolution with a stride
-and fewer input channels than this, in the layout with channels last."""
+"""On some processors, torch 2.14 writes out of bounds in the backward pass of a strided pointwise convolution with
+fewer input channels than this, in the channels-last layout."""
 
 
 def place(method: nn.Module, device: torch.device) -> None:
-    """Move a method to a device, with channels last but for layers that this would crash."""
+    """Move a method to a device, channels last except in layers that would crash in this layout."""
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in method.modules() if device.type == "cpu" else ():
         if isinstance(layer, nn.Conv2d) and _is_crashing(layer):

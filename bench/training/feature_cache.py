@@ -2,9 +2,9 @@
 
 A view is a size, and whether the image is mirrored. The features of a view are a folder of `runs/cache/features`, named
 by the digest of all that they depend on, with files of `PART` images each, written whole or not at all. There are no
-locks: processes that fill a view at once take its parts in different orders, and skip those that are there. What is
-missing, or has been deleted meanwhile, is computed. Features are rounded to float16 with and without the cache, so the
-cache changes no result.
+locks: processes that fill a view at the same time take its parts in different orders and skip those already stored.
+Missing features, including those deleted meanwhile, are computed. Features are rounded to float16 with and without the
+cache, so the cache changes no result.
 
 Shapes: N images, R regions, K channels; see docs/conventions.md.
 """
@@ -46,19 +46,19 @@ RESERVE = 1 << 30
 """Bytes of the disk that the cache leaves free."""
 
 NORM_IMAGES = 2000
-"""Images, evenly spaced over the training split, that the statistics of channels are measured on at most."""
+"""The most images, evenly spaced over the training split, on which channel statistics are measured."""
 
 OPEN = 256
-"""Files that are open at once: many systems allow a process 1,024, and a large split has more."""
+"""The most files open at once: many systems allow 1,024 per process, and a large split has more."""
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of the operating system where nothing, or nothing more, can be written."""
+"""Errors of the operating system that mean that no, or no further, features can be written."""
 
 
 class ImageView(NamedTuple):
     """How the net sees an image: at which size (side of a square, or larger side), and whether mirrored.
 
-    longest: if not 0, the size is that of the shorter side, and this the most that the larger one may have.
+    longest: if not 0, `size` is that of the shorter side, and `longest` the limit of the larger one.
     """
 
     size: int
@@ -67,7 +67,7 @@ class ImageView(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Features of a view of an image, (R, K), (1, K) or (1, K, h, w), float32; its height and width, and scales."""
+    """Features of a view of an image, (R, K), (1, K) or (1, K, h, w), float32; the view's height, width and scales."""
 
     features: list[Tensor]
     shape: tuple[int, int]
@@ -90,11 +90,11 @@ class LoadedView(NamedTuple):
 
 @dataclass(eq=False)
 class FeatureCache:
-    """The features that a frozen net gives of the images of a split.
+    """The features that a frozen net computes from the images of a split.
 
-    proposals: returns the boxes (R, 4) of an image in its own pixels, for a net that takes boxes. content: what
-    determines images and boxes. root: where features are kept; None: nowhere, because the method alters its images or
-    wants float32, so that they are only measured.
+    proposals: returns the boxes (R, 4) of an image in its own pixels, for a net that takes boxes. content: a digest of
+    all that determines images and boxes. root: the folder of the features; None if they are not stored, as when the
+    method alters its images or needs float32, and only their statistics are measured.
     """
 
     net: FrozenNet
@@ -112,7 +112,7 @@ class FeatureCache:
     _map: Callable[[Path], NDArray[Any]] = field(default_factory=lambda: lru_cache(OPEN)(_map_file))
 
     def fill(self, views: Sequence[ImageView]) -> None:
-        """Store what is missing of some views; say what it takes, or why features are computed each time instead."""
+        """Store the missing features of these views; report the space needed, or why features are not stored."""
         if self.root is None:
             return
         self._views.update({view: self._locate(view) for view in views})
@@ -128,7 +128,7 @@ class FeatureCache:
             except OSError as error:
                 if error.errno not in REFUSED:
                     raise
-                for path in reversed(written):  # so that others have room; what tells that a part is whole goes first
+                for path in reversed(written):  # make room; a part's geometry, which marks it as whole, goes first
                     _remove(path)
                 self._say_live(f"{error.strerror}: {error.filename or self.root}")
 
@@ -238,7 +238,7 @@ class FeatureCache:
         step(len(names))
 
     def _check_room(self, todo: Sequence[tuple[ImageView, int]]) -> bool:
-        """Say how much is going to be written and where; if the disk has no room for it, say so and return False."""
+        """Report how much will be written and where; if the disk has no room for it, report that and return False."""
         missing = groupby(todo, key=itemgetter(0))
         needed = sum(self._measure(view, [part for _, part in parts]) for view, parts in missing)
         root = cast("Path", self.root)
@@ -264,7 +264,7 @@ class FeatureCache:
         return sum(2 * output.numel() for output in features) * sum(counts) // max(1, counts[first])
 
     def _say_live(self, reason: str) -> None:
-        """Say that what is not stored stays so."""
+        """Report that features are computed each time, and why."""
         self.progress.say(f"Features of the frozen net are not stored, but computed in every epoch ({reason}).")
 
 
@@ -282,7 +282,7 @@ def load_fitted_view(images: Images, cache: FeatureCache | None, name: str, view
 def provide(
     cache: FeatureCache | None, images: Tensor, features: Sequence[Tensor] | None, boxes: Tensor | None = None
 ) -> AbstractContextManager[None]:
-    """Return a context in which a cache's net gives these features of these images, and boxes (R, 4), if any."""
+    """Return a context in which a cache's net returns these features, if any, for these images and boxes (R, 4)."""
     if cache is None or features is None:
         return nullcontext()
     return give(cache.net, images, [feature.to(cache.device, non_blocking=True) for feature in features], boxes)
@@ -290,9 +290,9 @@ def provide(
 
 @contextmanager
 def give(net: FrozenNet, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None) -> Iterator[None]:
-    """Let a frozen net give these features of these images in the block, in which nobody may look at pixels.
+    """Let a frozen net return these features for these images in the block, in which pixels must not be read.
 
-    Raises RequestError if somebody does.
+    Raises RequestError if they are.
     """
     try:
         with net.provide(images, features, boxes if net.takes_boxes else None):
@@ -307,7 +307,7 @@ def give(net: FrozenNet, images: Tensor, features: Sequence[Tensor], boxes: Tens
 
 
 def make_placeholder(images: int, height: int, width: int) -> Tensor:
-    """Return images (B, 3, H, W) without pixels, to go with cached features: whoever needs pixels fails."""
+    """Return images (B, 3, H, W) without pixels, to go with cached features: any access to pixels fails."""
     return torch.empty((images, 3, height, width), device="meta")
 
 
@@ -325,6 +325,6 @@ def _remove(path: Path) -> None:
 
 
 def _write(path: Path, array: NDArray[Any]) -> None:
-    """Write an array, whole or, if its folder is deleted meanwhile, not at all."""
+    """Write an array atomically; not at all if its folder is deleted meanwhile."""
     with suppress(FileNotFoundError), atomic_file(path) as part, part.open("wb") as file:
         np.save(file, array)

@@ -106,11 +106,11 @@ def mirror_boxes(boxes: Tensor, width: int) -> Tensor:
 
 
 def prefetch(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
-    """Yield `make(0) ... make(count - 1)` in order, ahead of need by threads: decoding and resizing release the GIL."""
+    """Yield `make(0) ... make(count - 1)` in order, made ahead by threads: decoding and resizing release the GIL."""
     if workers < 1:
         yield from map(make, range(count))
         return
-    # One core a worker: torch would otherwise start a team of threads in each.
+    # One core per worker: torch would otherwise start several threads in each.
     with ThreadPoolExecutor(workers, "prefetch", torch.set_num_threads, (1,)) as pool:
         waiting = deque(pool.submit(make, number) for number in range(min(count, 2 * workers)))
         try:

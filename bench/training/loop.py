@@ -49,13 +49,13 @@ VERSION = 1
 """Bumped by hand whenever the same config, data and seed would train to other weights."""
 
 LOG_EVERY = 20
-"""Steps between two looks at the losses: each look waits for the GPU."""
+"""Steps between two checks of the losses: each check waits for the GPU."""
 
 
 def build(cls: type[T], config: TrainedConfig, task: Task, seed: int) -> T:
-    """Build a method with its initial weights, which depend on config, task and seed alone.
+    """Build a method with its initial weights, which depend only on config, task and seed.
 
-    Raises as its constructor.
+    Raises what its constructor raises.
     """
     seed_torch(INITIAL, seed)
     return cls(config, task)
@@ -74,8 +74,8 @@ def fit(
 ) -> None:
     """Train in `folder`, from its last checkpoint on, to the weights that `checkpoint.load_weights` loads.
 
-    `check` raises if this process may no longer publish. Raises DivergedError; the last good checkpoint stays. Stopped
-    by a SIGTERM or Ctrl-C, writes a checkpoint after the step that it is at, and raises KeyboardInterrupt.
+    `check` raises if this process may no longer publish. Raises DivergedError, which leaves the last good checkpoint in
+    place. On SIGTERM or Ctrl-C, finishes the current step, writes a checkpoint and raises KeyboardInterrupt.
     """
     place(method, device)
     average = WeightAverage(method, method.config.ema) if method.config.ema else None
@@ -83,7 +83,7 @@ def fit(
     if late := schedule.find_late_drops():
         progress.say(f"Note: {late}.")
     training = _Training(method, source, _make_optimiser(method), schedule, average, folder, seed, device, workers)
-    method.eval()  # a frozen net gives its features without dropout
+    method.eval()  # the features of a frozen net are computed without dropout
     if source.features is not None:
         source.features.fill(list_views(method.config))
     refuse_single_values(method, source, training._move, process_group.size())
@@ -128,21 +128,21 @@ def _standardise(source: BatchSource) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """What every step of a training needs."""
+    """The objects and settings that every step of a training needs."""
 
     method: MapMethod | ProposalMethod
     source: BatchSource
     optimiser: optim.Optimizer
     schedule: Schedule
     average: WeightAverage | None
-    """What predicts, of the first process alone: it is that of all."""
+    """The weights that predict; the first process's average counts, since it is the same in all."""
     folder: Path
     seed: int
     device: torch.device
     workers: int
 
     def run_epoch(self, epoch: int, step: Step, begun: Epoch, stopped: Callable[[], bool]) -> Epoch:
-        """One pass over the source, from where it was begun on, or until it is stopped. Raises DivergedError."""
+        """Run an epoch, from its state `begun` on, to its end or until stopped. Raises DivergedError."""
         begin, count = time.monotonic() - begun.get("seconds", 0.0), self.source.count_steps(epoch)
         total, norms = _sums("sum", begun, self.device), _sums("norm", begun, self.device)
         chosen = plan(self.method.config, len(self.source.ids), self.seed, epoch)
@@ -172,7 +172,7 @@ class _Training:
         return {"epoch": epoch + 1, "loss": sum(means.values()), **means, **gradients, "lr": rate, **spent}
 
     def resume(self) -> list[Epoch]:
-        """Go on from the last checkpoint; return its history. Raises BadFileError."""
+        """Restore the last checkpoint; return its history. Raises BadFileError."""
         return checkpoint.resume(self.folder, self.method, self.optimiser, self._averaged_model)
 
     def save(self, history: list[Epoch]) -> None:
@@ -196,21 +196,24 @@ class _Training:
         return [_pin(example) for example in examples] if self.device.type == "cuda" else examples
 
     def _update(self, batch: list[Example], passes: list[range], norms: Terms) -> Terms:
-        """One update from the mean gradient of a batch; the mean terms of its loss. Adds to `norms` what is watched."""
+        """Update weights by the mean gradient of a batch; return the mean terms of its loss.
+
+        Adds the gradient norms of the method's `gradient_groups` to `norms`.
+        """
         config, terms, count = self.method.config, Terms(), sum(map(len, passes))
         self.optimiser.zero_grad(set_to_none=True)
         for positions, example in zip(passes, batch, strict=True):
             own = len(shard(positions, process_group.rank(), process_group.size()))
-            over = count / own if own else math.inf  # who stands in counts nothing
+            over = count / own if own else math.inf  # a borrowed image counts nothing
             arguments = self._move(example)
             with (
                 provide(self.source.features, arguments[0], example.features, arguments[1]),
                 autocast(self.device, config.precision),
                 collectives.loss_share(own / len(positions)),
             ):
-                found = self.method.loss(*arguments)
-            (torch.stack([value.float() for value in found.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
-            _add(terms, {name: value.detach().float() / over for name, value in found.items()})
+                losses = self.method.loss(*arguments)
+            (torch.stack([value.float() for value in losses.values()]).sum() / over).backward()  # type: ignore[no-untyped-call]
+            _add(terms, {name: value.detach().float() / over for name, value in losses.items()})
         terms = collectives.all_reduce([one for one in self.method.parameters() if one.requires_grad], terms)
         _add(norms, {name: _gradient_norm(group) for name, group in self.method.gradient_groups().items()})
         if config.grad_clip_norm:
@@ -221,13 +224,13 @@ class _Training:
         return terms
 
     def _move(self, example: Example) -> list[Tensor]:
-        """Move the arguments of a loss to the device, the images as the net takes them."""
+        """Move the arguments of a loss to the device, and convert the images to the net's input."""
         images, *rest = example.arguments
         moved = images if images.is_meta else to_input(images, self.device)
         return [moved, *(each.to(self.device, non_blocking=True) for each in rest)]
 
     def _set_rate(self, epoch: int, number: int) -> float:
-        """Set the learning rates of a step, and the method's progress; return the rate of the old layers."""
+        """Set the learning rates of a step, and the method's progress; return the rate before `head_lr_multiplier`."""
         done = epoch * self.source.steps + number
         self.method.progress = done / self.schedule.steps
         factor = self.schedule.compute_factor(done)
@@ -245,7 +248,7 @@ class _Training:
         raise DivergedError(f"{what} {self._advice(epoch)}")
 
     def _refuse_broken(self, epoch: int) -> None:
-        """Raise DivergedError if the last update left a weight that is no number: no checkpoint may hold it."""
+        """Raise DivergedError if the last update made a weight NaN or infinite: no checkpoint may contain it."""
         broken = [name for name, parameter in self.method.named_parameters() if not parameter.isfinite().all()]
         if broken:
             what = f"Weights are not numbers after epoch {epoch + 1} (first: {broken[0]})."
@@ -257,7 +260,7 @@ class _Training:
 
 
 def _make_optimiser(method: Method) -> optim.Optimizer:
-    """Build an optimiser of two groups: old parameters, and new ones, which learn `head_lr_multiplier` times faster."""
+    """Build an optimiser with two groups: new parameters, whose rate is `head_lr_multiplier` times `lr`, and others."""
     config = method.config
     new = {id(parameter) for parameter in method.new_parameters()}
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
@@ -286,7 +289,7 @@ def _add(total: Terms, more: Terms) -> None:
 
 
 def _interrupted_state(epoch: int, number: int, seconds: float, total: Terms, norms: Terms) -> Epoch:
-    """Return the state of an epoch that was stopped after a step."""
+    """Return the state of an epoch that was stopped after step `number`."""
     sums = {f"sum/{name}": float(value) for name, value in total.items()}
     return {"epoch": epoch + 1, "step": number + 1, "seconds": seconds, **sums} | {
         f"norm/{name}": float(value) for name, value in norms.items()
@@ -294,9 +297,9 @@ def _interrupted_state(epoch: int, number: int, seconds: float, total: Terms, no
 
 
 def _sums(kind: str, begun: Epoch, device: torch.device) -> Terms:
-    """Return the sums of a kind that an unfinished epoch has so far."""
-    told = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
-    return {name: torch.tensor(value, device=device) for name, value in told.items()}
+    """Return the sums of a kind, `sum` or `norm`, from the state of an unfinished epoch."""
+    saved = {key.removeprefix(f"{kind}/"): value for key, value in begun.items() if key.startswith(f"{kind}/")}
+    return {name: torch.tensor(value, device=device) for name, value in saved.items()}
 
 
 def _finish(folder: Path, method: Method, history: list[Epoch], source: BatchSource, device: torch.device) -> None:

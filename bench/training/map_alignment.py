@@ -14,9 +14,9 @@ from bench.core.cells import Cells, find_centres, spread_evenly
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Maps (B, C, h, w) of one view, turned back if it was mirrored, and where their cells lie in shares of the image.
+    """Maps (B, C, h, w) of one view, flipped back if it was mirrored, and where their cells lie in shares of the image.
 
-    cells: of rows, and of columns unless the view was mirrored; None where they are spread evenly.
+    cells: those of the rows and, before any mirroring, of the columns; None if they are spread evenly.
     """
 
     maps: Tensor
@@ -44,7 +44,7 @@ def average_views(views: Sequence[View]) -> tuple[Tensor, Cells | None]:
 
 
 def resample(view: View, target: View) -> Tensor:
-    """Compute the maps (B, C, h, w) of a view at the cells of another, whose maps are (..., h, w), in float32."""
+    """Resample the maps of a view to (B, C, h, w), float32, at the cells of a target whose maps are (..., h, w)."""
     maps, (height, width) = view.maps.float(), target.maps.shape[2:]
     if view.cells is None and target.cells is None:
         same = maps.shape[2:] == (height, width)
@@ -56,7 +56,7 @@ def resample(view: View, target: View) -> Tensor:
 
 
 def _weigh(cells: Cells, count: int, target: Cells, wanted: int) -> Tensor | None:
-    """Compute the weights (wanted, count) of a side's cells at those of another; None if they are the same."""
+    """Compute the weights (wanted, count) of one side's cells at the target's; None if both are the same."""
     if count == wanted and cells.is_close(target):
         return None
     return torch.from_numpy(cells.weigh(count, find_centres(wanted, target)))

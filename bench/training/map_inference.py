@@ -1,8 +1,7 @@
-"""What is read from a map method: scores, points, boxes, masks and maps of a part of a split's images, and objectness.
+"""Predictions of a map method for part of a split: scores, points, boxes, masks, maps and objectness.
 
-Every class is written; where there are many (`MANY`), the best `KEPT` of each image and those that it shows, which
-localization with the class given asks for. With `map_classes=present`, points, boxes and maps are written of the shown
-classes only.
+All classes are written; of more than `MANY`, the best `KEPT` of each image and those present in it, which localization
+with a given class needs. With `map_classes=present`, points, boxes and maps are written for present classes only.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from bench.training.prediction_parts import Drawn, Made, Split, table
 MANY, KEPT = 100, 10
 
 OF_MAPS = (*MapMethod.kinds, "objectness")
-"""What can be written of a map method; objectness, if it has any."""
+"""The kinds that a map method can predict; objectness only if it has any."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Mapped:
-    """What a map method gives of an image: classes that are written (c,), and of all their scores (C,) and maps.
+    """A map method's output for an image: scores (C,) and maps of all classes, and the classes (c,) to write.
 
-    scored: classes whose scores are written, where scores are asked for by themselves. cells: where those of the maps
+    label: the classes of points, boxes and maps. scored: the classes of the kind `scores`. cells: where the maps' cells
     lie, in shares of the image; None: spread evenly.
     """
 
@@ -90,17 +89,17 @@ def predict_from_maps(
 def _decode_columns(
     kinds: Sequence[str], mapped: _Mapped, size: tuple[int, int], config: MapConfig
 ) -> dict[str, list[FloatArray]]:
-    """Decode the columns of each class beside its score: none (1, 0), a point (1, 2), or boxes (n, 4)."""
-    found: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.scored)}
+    """Decode the columns that each class has besides its score: none (1, 0), a point (1, 2), or boxes (n, 4)."""
+    columns: dict[str, list[FloatArray]] = {"scores": [np.zeros((1, 0))] * len(mapped.scored)}
     maps = mapped.maps[mapped.label]
     if "boxes" in kinds:
-        points, found["boxes"] = points_and_boxes(
+        points, columns["boxes"] = points_and_boxes(
             maps, *size, rule=config.box_rule, threshold=config.box_threshold, cells=mapped.cells
         )
-        found["points"] = list(points[:, None].astype(np.float64))
+        columns["points"] = list(points[:, None].astype(np.float64))
     elif "points" in kinds:
-        found["points"] = list(peaks(maps, *size, mapped.cells)[:, None].astype(np.float64))
-    return found
+        columns["points"] = list(peaks(maps, *size, mapped.cells)[:, None].astype(np.float64))
+    return columns
 
 
 def _table(
@@ -137,9 +136,10 @@ def _mask(mapped: _Mapped, split: Split, config: MapConfig) -> NDArray[np.uint8]
 def _compute_maps(
     method: MapMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Iterator[_Mapped]:
-    """Yield each image's probabilities and maps, the mean over its views: its sizes, and their mirror images."""
+    """Yield each image's probabilities and maps, averaged over its views: its sizes, and their mirror images."""
     config, truth = cast("MapConfig", method.config), split.truth
-    # Attributions look between the layers of a frozen net, which sees one image at a time; so does what keeps aspects.
+    # One image at a time if aspects are kept, or an attribution explains present classes only or reads inner layers of
+    # a frozen net.
     present_only = getattr(config, "map_classes", "all") == "present"
     is_single = isinstance(method, Attribution) and (present_only or method.base.frozen_net() is not None)
     step = 1 if is_single or _shorter_side(config) else config.batch_size
@@ -152,11 +152,11 @@ def _compute_maps(
         asked = None
         if isinstance(method, Attribution) and (present_only or set(kinds) <= {"scores"}):
             asked = _list_present(truth, batch[0]) if present_only else []
-        found = [_look(method, split, view, device, asked) for view in loaded]
-        seen = [one.scores for one, _ in found] if crops is None else _score_crops(method, crops, device)
-        score = torch.stack([method.probabilities(one.float()) for one in seen]).mean(0).double().cpu().numpy()
-        maps, cells = _average_views([view for _, view in found])
-        regions = [replace(view, maps=one.objectness[:, None]) for one, view in found if one.objectness is not None]
+        outputs = [_look(method, split, view, device, asked) for view in loaded]
+        logits = [output.scores for output, _ in outputs] if crops is None else _score_crops(method, crops, device)
+        score = torch.stack([method.probabilities(each.float()) for each in logits]).mean(0).double().cpu().numpy()
+        maps, cells = _average_views([view for _, view in outputs])
+        regions = [replace(view, maps=out.objectness[:, None]) for out, view in outputs if out.objectness is not None]
         objectness = _average_views(regions)[0] if regions else None
         for number, row in enumerate(batch):
             scored = _select_classes(score[number], truth.labels[row] >= ONLY_DIFFICULT)
@@ -166,7 +166,7 @@ def _compute_maps(
 
 
 def _list_present(truth: GroundTruth, row: int) -> list[int]:
-    """List the classes that an image shows."""
+    """List the classes that are present in an image, also those with difficult objects only."""
     return np.flatnonzero(truth.labels[row] >= ONLY_DIFFICULT).tolist()
 
 
@@ -186,7 +186,7 @@ def list_map_views(config: MapConfig) -> list[ImageView]:
 
 
 def _load_views(split: Split, rows: range, config: MapConfig) -> list[_Loaded]:
-    """Load the views of a batch of images; the pixels of a size are read once, and only if they are needed."""
+    """Load the views of a batch of images; pixels are read once per size, and only if features are not cached."""
     names, loaded = [split.truth.ids[row] for row in rows], list[_Loaded]()
 
     @cache
@@ -205,7 +205,7 @@ def _load_views(split: Split, rows: range, config: MapConfig) -> list[_Loaded]:
 
 
 def _load_crops(split: Split, rows: range, config: MapConfig) -> torch.Tensor | None:
-    """Load the crops (K, B, 3, H, W) whose scores are averaged, as bytes; None if scores are of the whole images."""
+    """Load the crops (K, B, 3, H, W) whose scores are averaged, as bytes; None if whole images are scored."""
     if not config.test_crops:
         return None
     return torch.stack([load_test_crops(split.images, split.truth.ids[row], config) for row in rows], dim=1)
@@ -233,20 +233,20 @@ def _load_pixels(split: Split, row: int, side: int, shorter_side: int) -> torch.
 def _look(
     method: MapMethod, split: Split, view: _Loaded, device: torch.device, asked: Sequence[int] | None
 ) -> tuple[Maps, View]:
-    """Return a method's output for a view of images, turned back if it is mirrored.
+    """Return a method's output for a view of images; the maps of a mirrored view are flipped back.
 
     asked: the classes that an attribution explains; None: all.
     """
     config = cast("MapConfig", method.config)
     images = view.images if view.images.is_meta else to_input(view.images, device)
     with autocast(device, config.precision), provide(split.features, images, view.features):
-        found = method(images) if asked is None else method(images, asked)
+        output = method(images) if asked is None else method(images, asked)
     if view.is_mirrored:
-        turned = None if found.objectness is None else found.objectness.flip(-1)
-        found = found._replace(maps=found.maps.flip(-1), objectness=turned)
-    is_placed = found.cells is not None and config.map_alignment == "cells"
-    cells = cast("Cells", found.cells).scale(1 / images.shape[-1]) if is_placed else None
-    return found, View(found.maps, cells, view.is_mirrored)
+        turned = None if output.objectness is None else output.objectness.flip(-1)
+        output = output._replace(maps=output.maps.flip(-1), objectness=turned)
+    is_placed = output.cells is not None and config.map_alignment == "cells"
+    cells = cast("Cells", output.cells).scale(1 / images.shape[-1]) if is_placed else None
+    return output, View(output.maps, cells, view.is_mirrored)
 
 
 def _average_views(views: Sequence[View]) -> tuple[NDArray[np.float32], Cells | None]:
@@ -255,15 +255,16 @@ def _average_views(views: Sequence[View]) -> tuple[NDArray[np.float32], Cells | 
 
 
 def _store_evenly(map: NDArray[np.float32], cells: Cells | None) -> NDArray[np.float32]:
-    """Return a map for a file, whose readers take its cells to be spread evenly.
+    """Return a map to store: readers of map files take cells to be spread evenly.
 
-    If they are not, it has twice as many cells a side, so that none moves by more than a quarter of one.
+    If they are not, the map is resampled to twice as many cells per side, so that none moves by more than a quarter of
+    a cell.
     """
     return map if cells is None else enlarge_map(map, 2 * map.shape[1], 2 * map.shape[0], cells)
 
 
 def _select_classes(score: FloatArray, shown: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Select the classes (c,) that an image is written for, by its scores (C,)."""
+    """Select the classes (c,) to write for an image, by its scores (C,)."""
     if len(score) <= MANY:
         return np.arange(len(score))
     return np.union1d(np.argsort(-score, kind="stable")[:KEPT], np.flatnonzero(shown))

@@ -30,10 +30,10 @@ def count_parameters(method: torch.nn.Module) -> int:
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """Count the floating-point operations of some work by PyTorch's formulas, a multiplication and an addition as two.
+    """Count floating-point operations by PyTorch's formulas; a multiplication and an addition count as two.
 
-    They count convolutions, matrix products and attention, forward and backward, and nothing else: that is nearly all
-    of a net, and nothing of what is computed without PyTorch.
+    The formulas cover only convolutions, matrix products and attention, forward and backward: nearly all of a net's
+    operations, and none of those outside PyTorch.
     """
     counter = _Counter()
     with counter:
@@ -42,7 +42,7 @@ def count_flops(work: Callable[[], object]) -> int:
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sums operations; unlike PyTorch's own counter it follows no modules, which fails where gradients are taken."""
+    """Sums operations; unlike PyTorch's own counter, does not track modules, which fails where gradients are taken."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = flop_registry.get(func._overloadpacket)
         if formula is None and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
             with self:
-                return func.decompose(*args, **given)  # in inference mode, a linear layer comes whole
+                return func.decompose(*args, **given)  # inference mode does not decompose linear layers itself
         result = func(*args, **given)
         if formula is not None:
             self.total += int(formula(*args, **given, out_val=result))

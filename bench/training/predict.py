@@ -1,7 +1,7 @@
-"""Prediction: one pass over a split's photographs, every kind that is asked for; killed, it goes on where it stopped.
+"""Prediction: one pass over a split's photographs for all requested kinds; a killed run resumes where it stopped.
 
-Images are predicted in parts of `PART` (see `prediction_parts`); `map_inference` and `proposal_inference` say what is
-written of a method.
+Images are predicted in parts of `PART` (see `prediction_parts`); `map_inference` and `proposal_inference` compute what
+is written.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def predict(
     progress: Progress = SILENT,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Tables, dict[str, float]]:
-    """Tables of the kinds for the whole split, and what it took; parts that are in `folder` are not made again.
+    """Return tables of the kinds for the whole split, and their cost; parts already in `folder` are reused.
 
-    Kinds that are folders are left whole in `folder`/parts. Of several processes each makes its parts, and the first
-    one, which alone returns tables, writes them. `check` raises if this process may no longer publish.
-    Raises RunError for values that are no numbers, BadFileError for a photograph that cannot be read.
+    Kinds that are folders are left complete in `folder`/parts. With several processes, each computes some of the parts;
+    the first writes them all and alone returns tables. `check` raises if this process may no longer publish.
+    Raises RunError for values that are not finite, BadFileError for a photograph that cannot be read.
     """
     place(method, device)
     method.eval()

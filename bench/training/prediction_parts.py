@@ -1,7 +1,7 @@
-"""Predictions while they are being made: each part of a split's images is written whole, so that a killed run goes on.
+"""Unfinished predictions: each part of a split's images is written whole, so that a killed run can resume.
 
-Of a kind that is a table, `parts/<kind>-<rows>.parquet`; of maps and objectness, shards in `parts/<kind>`; of masks,
-`parts/masks/<image>.png`. The last part made, tables are joined, and a folder is whole as it is.
+Tables are in `parts/<kind>-<rows>.parquet`, shards of maps and objectness in `parts/<kind>`, and masks in
+`parts/masks/<image>.png`. After the last part, tables are joined; folders are complete as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.training.inputs import Images
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Arrays of some images: masks, or maps with the class of each. half: whether they are stored so."""
+    """Arrays of some images: masks, or maps with the class of each. half: whether to store them as float16."""
 
     images: Sequence[str]
     arrays: Sequence[NDArray[Any]]
@@ -40,7 +40,7 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What is predicted: a truth (its labels only where a reading says so), with its photographs and proposals."""
+    """The images to predict, with their proposals. truth: its labels are read only to select the classes to write."""
 
     truth: GroundTruth
     images: Images
@@ -49,7 +49,7 @@ class Split:
 
 
 Made = Mapping[str, pa.Table | Drawn]
-"""What a part says, by kind."""
+"""The predictions of a part, by kind."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Parts:
     ids: tuple[str, ...]
 
     def is_done(self, kind: str, rows: range) -> bool:
-        """Whether a part is there."""
+        """Whether a part has been written."""
         return all(path.exists() for path in self._paths(kind, rows))
 
     def write(self, kind: str, rows: range, made: pa.Table | Drawn) -> None:
-        """Write a part, atomically or mask by mask."""
+        """Write a part atomically; of masks, each file."""
         paths = self._paths(kind, rows)
         if not isinstance(made, Drawn):
             with atomic_file(paths[0]) as part:
@@ -78,7 +78,7 @@ class Parts:
             write_shard(paths[0], kind, made.images, made.arrays, self.about, made.labels, half=made.half)
 
     def table(self, kind: str, parts: Sequence[range]) -> pa.Table:
-        """All parts of a kind that is a table."""
+        """Join the parts of a kind that is a table."""
         return pa.concat_tables(pq.read_table(self._paths(kind, rows)[0]) for rows in parts)
 
     def _paths(self, kind: str, rows: range) -> list[Path]:
@@ -91,7 +91,7 @@ class Parts:
 def table(
     truth: GroundTruth, kind: str, image: NDArray[np.int64], label: NDArray[np.int64], *values: FloatArray
 ) -> pa.Table:
-    """Columns of a kind: images and classes by row, then its numbers. Raises RunError for what is no number."""
+    """Build the table of a kind: image and class of each row, then its values. Raises RunError for NaN or infinity."""
     if not all(np.isfinite(value).all() for value in values):
         raise RunError(f"The {kind} of a method must be finite, but it gave NaN or infinity.")
     names = [_take_names(truth.ids, image), _take_names(truth.classes, label)]

@@ -1,7 +1,7 @@
-"""One run in several processes, on one machine or many: what `torchrun`, or a cluster's job, has started.
+"""One run in several processes, on one machine or many, as started by `torchrun` or a cluster's job.
 
-Every process does the same, on its part of each batch and of the images to predict. The first one leads: it alone
-claims, writes and speaks. In one process every function here does nothing.
+All processes run the same code, each on its part of every batch and of the images to predict. Only the first one
+claims leases, writes files and reports progress. In a single process, all functions here are no-ops.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ PATIENCE = timedelta(days=7)
 
 @contextmanager
 def join_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) tell of, during the block.
+    """Join the process group that `torchrun`'s variables (RANK, WORLD_SIZE, MASTER_ADDR ...) describe, for the block.
 
-    Raises RequestError if the others cannot be reached. Within another such block nothing is to be done.
+    Raises RequestError if the other processes cannot be reached. A nested block does nothing.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
@@ -37,8 +37,9 @@ def join_group(device: torch.device) -> Iterator[None]:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     except (ValueError, RuntimeError) as error:
-        said = str(error).partition("\n")[0]
-        raise RequestError(f"WORLD_SIZE is set, but the other processes are not there ({said}): use torchrun") from None
+        reason = str(error).partition("\n")[0]
+        line = f"WORLD_SIZE is set, but the other processes are not there ({reason}): use torchrun"
+        raise RequestError(line) from None
     try:
         yield
     finally:
@@ -51,7 +52,7 @@ def rank() -> int:
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -62,9 +63,9 @@ def is_main() -> bool:
 
 @contextmanager
 def abort_together() -> Iterator[None]:
-    """End all processes if the block fails in one of them, by raising LostError.
+    """Raise LostError if the block fails, which ends all processes.
 
-    But for DivergedError: every process finds the same loss.
+    DivergedError passes unchanged, because every process raises it; so do all errors if there is only one process.
     """
     try:
         yield
@@ -78,64 +79,65 @@ def broadcast(value: T) -> T:
     """Return the main process's value in every process."""
     if size() == 1:
         return value
-    told = [value]
+    values = [value]
     with as_run_error():
-        dist.broadcast_object_list(told, src=0)
-    return told[0]
+        dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def any_rank(value: bool) -> bool:
-    """Whether any process says so."""
+    """Whether `value` is true in any process."""
     if size() == 1:
         return value
-    told = torch.tensor(int(value))
+    most = torch.tensor(int(value))
     with as_run_error():
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-    return bool(told)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return bool(most)
 
 
 def gather(value: T) -> list[T]:
     """Return every process's value, in order of rank, in the main process; nothing in the others."""
     if size() == 1:
         return [value]
-    told: list[Any] | None = [None] * size() if is_main() else None
+    values: list[Any] | None = [None] * size() if is_main() else None
     with as_run_error():
-        dist.gather_object(value, told, dst=0)
-    return told or []
+        dist.gather_object(value, values, dst=0)
+    return values or []
 
 
 def main_first(make: Callable[[], T], key: Callable[[T], str]) -> T:
-    """Call `make` in the main process first, then in the others, and check that `key` agrees everywhere.
+    """Call `make` in the main process first, then in the others, and check that `key` agrees in all of them.
 
-    Raises everywhere what `make` raises anywhere, and RequestError where keys differ.
+    If `make` fails in any process, raises in all: its own error where it failed, RequestError in the others. Raises
+    RequestError if keys differ.
     """
     if size() == 1:
         return make()
-    made, said, error = [], "", None
+    made, own_key, error = [], "", None
     for turn in (True, False):
         if turn == is_main():
             try:
                 made.append(make())
-                said = key(made[0])
+                own_key = key(made[0])
             except BenchError as raised:
                 error = raised
         broadcast(None)
-    told: list[Any] = [None] * size()
+    outcomes: list[Any] = [None] * size()
     with as_run_error():
-        dist.all_gather_object(told, (_name(), None if error is None else str(error), said))
+        dist.all_gather_object(outcomes, (_name(), None if error is None else str(error), own_key))
     if error is not None:
         raise error
-    for name, failed, other in told:
+    for name, failed, other_key in outcomes:
         if failed is not None:
             raise RequestError(f"{name}: {failed}")
-        if other != said:
+        if other_key != own_key:
             raise RequestError(f"{name} would train or predict otherwise: other data, weights, device or threads.")
     return made[0]
 
 
 @contextmanager
 def hold_lease(claim: AbstractContextManager[Lease | None]) -> Iterator[Callable[[], None] | None]:
-    """Yield the check of a lease that the main process holds for all; None as from `claim`."""
+    """Yield the check of a lease that the main process holds for all; None where `claim` yields None."""
     if not is_main():
         yield (lambda: None) if broadcast(False) else None
         return
@@ -153,5 +155,5 @@ def as_run_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = str(error).partition("\n")[0]
-        raise LostError(f"{_name()}: another process of this run has ended; its message says why ({said}).") from None
+        reason = str(error).partition("\n")[0]
+        raise LostError(f"{_name()}: another process of this run has ended; its message says why ({reason}).") from None

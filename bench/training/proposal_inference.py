@@ -1,6 +1,6 @@
-"""What is read from a proposal method: boxes, scores, and its proposals with what they score, for a part of a split.
+"""Predictions of a proposal method for part of a split: boxes, image scores, and its proposals with their scores.
 
-`proposals` are those of the classes that an image shows: with the others they would fill a disk, and nobody asks.
+`proposals` are written only for the classes present in an image: the others are not needed and would fill a disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.training.prediction_parts import Made, Split, table
 def predict_from_proposals(
     method: ProposalMethod, split: Split, kinds: Sequence[str], rows: range, device: torch.device, workers: int
 ) -> Made:
-    """Boxes that are left after suppression; a score for every image and class; every proposal of each class shown."""
+    """Predict the boxes after suppression, a score for each image and class, and all proposals of present classes."""
     truth, config = split.truth, method.config
     if not isinstance(config, ProposalConfig):
         raise TypeError(f"{method.name}: the Config of a proposal method must be a ProposalConfig")
@@ -55,7 +55,7 @@ def predict_from_proposals(
 
 
 def _make_empty_columns(kind: str) -> tuple[NDArray[Any], ...]:
-    """Columns of no rows."""
+    """Return the columns of a table without rows."""
     index, number = np.zeros(0, dtype=np.int64), np.zeros(0)
     return (index, index, *[number] * (len(KINDS[kind]) - 2))
 
@@ -63,9 +63,9 @@ def _make_empty_columns(kind: str) -> tuple[NDArray[Any], ...]:
 def _score_proposals(
     method: ProposalMethod, config: ProposalConfig, split: Split, rows: range, device: torch.device, workers: int
 ) -> Iterator[tuple[int, FloatArray, torch.Tensor, FloatArray | None]]:
-    """Each image's row, its proposals (R, 4), their scores (R, C), and boxes (R, C, 4) where the method moves them.
+    """Yield each image's row, its proposals (R, 4), their scores (R, C), and boxes (R, C, 4) if the method moves them.
 
-    Scores and moved boxes are means over scales and mirror images.
+    Scores and moved boxes are averaged over scales and mirror images.
     """
     ids, proposals = split.truth.ids, split.proposals
     if proposals is None:
@@ -111,7 +111,7 @@ def _look(
 
 
 def _move_back(found: torch.Tensor, scale: list[float], mirror: int | None) -> FloatArray:
-    """Boxes (R, C, 4) found in a resized, perhaps mirrored image of this width, in pixels of the original image."""
+    """Map boxes (R, C, 4) of a resized image to the original one. mirror: the resized width if it was mirrored."""
     flat = found.reshape(-1, 4).double().cpu()
     turned = flat if mirror is None else mirror_boxes(flat, mirror)
     return np.asarray(turned.numpy() / (scale * 2)).reshape(found.shape)

@@ -1,4 +1,4 @@
-"""Pseudo objects: what another run found of the classes that a training image shows."""
+"""Pseudo objects: the boxes that another run predicted for the classes present in a training image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.predictions import prior_runs
 
 @dataclass(frozen=True, eq=False)
 class PseudoObjects:
-    """At most one object of each class that an image shows. image, label: (m,); box: (m, 4) float32; by image."""
+    """At most one object per class present in an image. image, label: (m,); box: (m, 4) float32; sorted by image."""
 
     ids: tuple[str, ...]
     image: NDArray[np.int64]
@@ -28,7 +28,7 @@ class PseudoObjects:
         return {name: row for row, name in enumerate(self.ids)}
 
     def get_objects(self, image: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Boxes (S, 4), half-open corners in pixels of the original image, and classes (S,) of an image."""
+        """Return an image's boxes (S, 4), half-open corners in its original pixels, and their classes (S,)."""
         first, last = np.searchsorted(self.image, [self._index[image], self._index[image] + 1])
         return self.box[first:last], self.label[first:last]
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes from step to step: what it is multiplied by, from settings and step alone.
+"""The factor of the learning rate at each step, which depends only on the settings and the step.
 
 torch's schedulers (`LinearLR`, `CosineAnnealingLR`, `PolynomialLR`) give the same numbers, but have a state that a
 resume would have to restore.
@@ -24,7 +24,7 @@ class Schedule:
     steps: int
     epochs: int
     epoch_steps: int
-    """Steps of an epoch, but the last one."""
+    """Steps of every epoch except perhaps the last."""
 
     def __post_init__(self) -> None:
         if self.steps and self.warmup >= self.steps:
@@ -40,13 +40,13 @@ class Schedule:
         return self.config.warmup_steps or round(self.config.warmup_epochs * self.epoch_steps)
 
     def find_late_drops(self) -> str:
-        """Say which of `lr_steps` come after the last step; nothing if none does."""
+        """Describe which of `lr_steps` come after the last step; empty if none do."""
         late = [str(drop) for drop in self.config.lr_steps if drop >= self.steps > 0]
         rule = f"of lr_steps, {', '.join(late)} have no effect: the training has {self.steps} steps"
         return rule if late and self.config.schedule == "step" else ""
 
     def compute_factor(self, step: int) -> float:
-        """Return what the learning rate is multiplied by in a step, counted from 0."""
+        """Return the factor of the learning rate at a step, counted from 0."""
         return min(1.0, (step + 1) / self.warmup) * self._fall(step) if self.warmup else self._fall(step)
 
     def _fall(self, step: int) -> float:

@@ -1,4 +1,4 @@
-"""Batch normalisation of one value a channel, which no training has: one image in a pass, and one cell of features."""
+"""Batch normalisation of a single value per channel, which cannot be trained: one image per pass, one cell per map."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.training.feature_cache import provide
 def refuse_single_values(
     method: MapMethod | ProposalMethod, source: BatchSource, move: Callable[[Example], list[Tensor]], size: int
 ) -> None:
-    """Raise RequestError if a pass of the first epoch, over `size` processes, has one value to normalise by.
+    """Raise RequestError if a pass of the first epoch, over `size` processes, normalises a single value per channel.
 
-    Only where a pass of one image would reach normalisation that learns: then that pass is tried, with nothing learned.
+    A pass is tried, without learning, only if it has one image and the method has batch normalisation that learns.
     """
     number, positions = _find_smallest_pass(source, size)
     layers = _list_learning_layers(method)
@@ -42,7 +42,7 @@ def refuse_single_values(
 
 
 def _find_smallest_pass(source: BatchSource, size: int) -> tuple[int, int]:
-    """Return the step, first or last of an epoch, with the smallest pass, and the images in that."""
+    """Return the first or last step of an epoch, whichever has the smallest pass, and the images in that pass."""
     steps = {0, source.count_steps(0) - 1}
     sizes = [
         (len(shard(positions, rank, size)), number)
@@ -55,7 +55,7 @@ def _find_smallest_pass(source: BatchSource, size: int) -> tuple[int, int]:
 
 
 def _list_learning_layers(method: nn.Module) -> list[nn.Module]:
-    """List the normalisations that a training step computes statistics of."""
+    """List the batch normalisations whose statistics a training step computes."""
     method.train()
     layers: list[nn.Module] = [layer for layer in method.modules() if isinstance(layer, _BatchNorm) and layer.training]
     method.eval()
@@ -64,7 +64,7 @@ def _list_learning_layers(method: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def _watch(layers: list[nn.Module]) -> Iterator[list[nn.Module]]:
-    """Collect the layers that get one value a channel."""
+    """Collect the layers that receive a single value per channel."""
     single: list[nn.Module] = []
 
     def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights of a training, which predicts where `ema` is set."""
+"""The exponential moving average of a training's weights, which predicts if `ema` is set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WeightAverage:
         self.model = AveragedModel(self._learned, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step to the average."""
         self.model.update_parameters(self._learned)
 
     @contextmanager
