@@ -18,11 +18,11 @@ from bench.tracks.track import Track, as_setting, list_tracks, read_track
 
 
 def make_command(result: Result) -> str:
-    """Return the command line that makes a result again, as one types it in a shell.
+    """Return the command line that makes a result again, as typed in a shell.
 
-    It is that of a track if the result belongs to one. Files, such as weights, are named as in the record, without
-    their folder, and a dataset of one's own by NAME.toml. A record that does not say which settings were given has all
-    of them in its command. Predictions from elsewhere are scored again from their FILE.
+    If the result belongs to a track, the command runs that track. Files, such as weights, are named as in the record,
+    without their folder, and a user's dataset as NAME.toml. If the record does not tell given settings from defaults,
+    the command has them all. Predictions from elsewhere are scored again from their FILE.
     """
     if "prediction" not in result.seconds:
         return shlex.join(["python", "-m", "bench", "score", *_list_scoring_options(result)])
@@ -47,7 +47,7 @@ def _list_track_options(result: Result) -> Iterator[str]:
 
 @cache
 def _read_track(name: str, _written: int) -> Track:
-    """Read a track once, until a file of one is written: a site asks for each of its results."""
+    """Read a track once, until a track file is written: a site needs it for each of its results."""
     return read_track(name)
 
 
@@ -72,7 +72,7 @@ def _list_scoring_options(result: Result) -> Iterator[str]:
 
 
 def _find_protocol(result: Result) -> BoundProtocol | None:
-    """Find the protocol of a result; None if it is a plugin's that was not given."""
+    """Find the protocol of a result; None if it is that of a plugin that is not loaded."""
     try:
         path = registry.find_protocol_file(result.protocol)
     except UnknownNameError:
@@ -102,7 +102,7 @@ def _list_data(result: Result, bound: BoundProtocol | None) -> Iterator[str]:
 
 
 def _name_dataset(name: str) -> str:
-    """Return what `--data` takes for a dataset: of one's own, the file that describes it."""
+    """Return the value of `--data` for a dataset: its name, or for a user's dataset the file that describes it."""
     if name in DESCRIPTIONS:
         return str(DESCRIPTIONS[name])
     return name if name in list_datasets() else f"{name}.toml"
@@ -137,7 +137,7 @@ def _list_tuning(result: Result) -> Iterator[str]:
 
 
 def _list_threads(result: Result) -> Iterator[str]:
-    """List the option of the threads that computed on a CPU, which are part of a training's address."""
+    """List the option for the number of CPU threads, which is part of a training's address."""
     threads = re.search(r", (\d+) threads?$", str(result.provenance.get("device", "")))
     if result.training is not None and threads:
         yield from ("--threads", threads[1])

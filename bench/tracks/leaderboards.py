@@ -37,7 +37,7 @@ def _make_leaderboard(track: Track, protocol: str, included: Sequence[StoredResu
 
 
 def _name_entry(track: Track, result: Result) -> Result:
-    """Return a result under the name of its entry, where that has another than its method; whole, as is its split."""
+    """Return a result under its entry's name, if the entry names a method; not partial, as the track sets the split."""
     entry = track.find_entry(result)
     named = entry is not None and track.methods[entry].method is not None
     renamed = {"method": entry, "variant": None, "tier": find_tier(result)} if named else {}

@@ -1,4 +1,4 @@
-"""What a command runs of a track: entries by name, and methods that join them."""
+"""The part of a track that a command runs: entries by name, and other methods that join them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = "all"
 
 
 def select_methods(track: Track, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the entries among these names, and the methods that are none. Raises as `registry.check_name`."""
+    """Return the entries among these names, and the methods that are not entries. Raises as `registry.check_name`."""
     chosen = dict.fromkeys(each for name in names for each in (track.methods if name == ALL else [name]))
     joining = [name for name in chosen if name not in track.methods]
     for name in joining:
@@ -43,7 +43,7 @@ def check_protocols(track: Track, names: Sequence[str]) -> None:
 
 
 def refuse_changes(entries: Sequence[str], settings: Mapping[str, Any], tuned_on: Supervision) -> None:
-    """Raise RequestError for settings, or their supervision, where entries are among what runs: these have theirs."""
+    """Raise RequestError for settings, or their supervision, if any entry runs, since entries have their own."""
     changed = [*(["--set"] if settings else []), *(["--tuned-on"] if tuned_on != "none" else [])]
     if changed and entries:
         raise RequestError(
@@ -61,10 +61,10 @@ def make_requests(
     seeds: Sequence[int] | None = None,
     tuned_on: Supervision = "none",
 ) -> list[Request]:
-    """Make the requests of entries, then those of methods that join, with their settings: seed by seed.
+    """Make the requests of entries, then those of joining methods with their settings, seed by seed.
 
-    What learns nothing has one seed. Raises RequestError for a method without any of the protocols, and for a setting
-    that the track fixes.
+    Methods that learn nothing get one seed. Raises RequestError for a method without any of the protocols, and for a
+    setting that the track fixes.
     """
     groups = {name: find_group(track, name, settings) for name, settings in joining.items()}
     for name, settings in joining.items():
@@ -109,7 +109,7 @@ def refuse_fixed(track: Track, method: str, group: Group, settings: Mapping[str,
 
 
 def use_weights(track: Track, requests: Sequence[Request], given: str | None, places: Places) -> list[Request]:
-    """Return the requests with the path of the weights in place of the name that the track has for them.
+    """Return the requests with the path of the weights in place of the track's name for them.
 
     Raises as `find_weights`.
     """
@@ -128,7 +128,7 @@ def use_weights(track: Track, requests: Sequence[Request], given: str | None, pl
 
 
 def find_weights(track: Track, named: str, given: str | None, places: Places) -> Path:
-    """Return where the weights lie: at `given`, or as they are named here or in `weights` of the data root.
+    """Find the weights: at `given`, or by name in the working directory or in `weights` of the data root.
 
     Raises RequestError for a file of another name or content, MissingDataError if there is none.
     """

@@ -1,7 +1,7 @@
 """A track: a record, read from one TOML file, of data, splits, net, budget and each method's settings.
 
 Results of a track are compared within it only. A result belongs to a track if it was made with the track's settings;
-nothing in its record says so, and a track of a new version has other results.
+its record does not name the track, and a new version of a track has other results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Group = Literal["maps", "attributions", "proposals", "baselines"]
 """Kinds of method, which share protocols and settings; baselines learn nothing."""
 
 SUPERVISION: dict[str, Supervision] = {"labels": "none", "boxes": "val-boxes"}
-"""What a search by each criterion saw beyond image labels."""
+"""The supervision beyond image labels that a search by each criterion used."""
 
 
 class _Closed(BaseModel):
@@ -63,7 +63,7 @@ class Entry(_Closed):
 
 
 class Members(_Closed):
-    """What the methods of a group share: the protocols that they are evaluated under, and settings."""
+    """What the methods of a group share: the protocols under which they are evaluated, and settings."""
 
     protocols: tuple[str, ...] = Field(min_length=1)
     settings: dict[str, Setting] = {}
@@ -91,12 +91,12 @@ class Track(_Closed):
     data_options: dict[str, Setting] = {}
     train_split: str
     minutes: int = Field(ge=1)
-    """What one seed of all its methods may take on two idle cores."""
+    """The limit for one seed of all its methods on two idle cores."""
     weights_digest: str | None = None
     """Digest of the file of initial weights, if `settings` name one."""
     seeds: tuple[int, ...] = (0,)
     threads: int = 1
-    """Threads that compute, which are part of a training's address."""
+    """Number of computing threads, which is part of a training's address."""
     settings: dict[str, Setting] = {}
     splits: dict[str, str] = {}
     groups: dict[Group, Members]
@@ -130,7 +130,7 @@ class Track(_Closed):
 
     @cached_property
     def conventions(self) -> dict[str, dict[str, Any]]:
-        """The conventions of every protocol, as results have them. Raises as `registry.bind`."""
+        """The conventions of every protocol, as recorded in results. Raises as `registry.bind`."""
         return {name: dump_conventions(registry.bind(record).conventions) for name, record in self.protocols.items()}
 
     def find_split(self, protocol: str) -> str:
@@ -169,10 +169,10 @@ class Track(_Closed):
         protocols: tuple[str, ...] = (),
         tuned_on: Supervision = "none",
     ) -> list[Request]:
-        """Make the requests of any method under the track's conditions, with settings of its own.
+        """Make the requests of any method under the track's conditions, with `own` settings.
 
-        Of the settings that all share, a method gets those that it has, and of the group's protocols those that accept
-        what it makes. Raises as `registry.parse`.
+        The method gets those of the shared settings that it has, and those of the group's protocols that accept its
+        predictions. Raises as `registry.parse`.
         """
         cls = registry.parse(method, own)[0]
         fields, shared = cls.Config.model_fields, self.share_settings(group)
@@ -198,7 +198,7 @@ class Track(_Closed):
     def includes(self, result: Result) -> bool:
         """Return whether a result was made under the conditions of the track, by one of its methods or another.
 
-        One of its methods must have the settings of its entry, another those that all share.
+        A method of the track must have the settings of its entry, any other the settings that all share.
         """
         return self._has_conditions(result) and (self.find_entry(result) is not None or self._may_join(result))
 
@@ -223,16 +223,16 @@ class Track(_Closed):
             and result.train_split in (None, self.train_split)
             and result.conventions == self.conventions[result.protocol]
             and self._has_weights(result)
-            and "prediction" in result.seconds  # a file that was scored has none: it may be from anywhere
+            and "prediction" in result.seconds  # a scored file has none, and may be from anywhere
         )
 
     def _has_weights(self, result: Result) -> bool:
-        """Return whether a result that names the track's file of weights is of that very file."""
+        """Return whether a result that names the track's file of weights was made with that very file."""
         names_it = result.config.get("weights") == self.settings.get("weights")
         return not self.weights_digest or not names_it or result.weights == self.weights_digest
 
     def _may_join(self, result: Result) -> bool:
-        """Return whether a result is of a method without an entry, run as `join` runs it."""
+        """Return whether a result is by a method without an entry, run as `join` would run it."""
         group = _infer_group(result)
         return (
             not self._list_entries(result)
@@ -247,7 +247,7 @@ class Track(_Closed):
 
 
 def _share_search(entry: Entry, methods: Mapping[str, Entry]) -> Entry:
-    """Return an entry with the settings and the search of the one that it is like, if it is like one."""
+    """Return an entry with the settings and the search of the entry named by its `like`, if any."""
     if entry.like is None:
         return entry
     model = methods[entry.like]
@@ -255,14 +255,14 @@ def _share_search(entry: Entry, methods: Mapping[str, Entry]) -> Entry:
 
 
 def _is_of(result: Result, method: str) -> bool:
-    """Return whether a result is of `name:variant`, or of `name`, which means the default variant."""
+    """Return whether a result is by `name:variant`, or by `name`, which means the default variant."""
     if method == result.label:
         return True
     return method == result.method and registry.default_variant(method) in (None, result.variant)
 
 
 def _infer_group(result: Result) -> Group:
-    """Return the group that a method without an entry is of, by what it learns from."""
+    """Return the group of a method without an entry, by what it learns from."""
     if result.train_split is None:
         return "baselines"
     if "proposals" in result.config:
@@ -271,9 +271,9 @@ def _infer_group(result: Result) -> Group:
 
 
 def _agree(settings: Mapping[str, Setting], result: Result, *, own: bool = False) -> bool:
-    """Return whether a result has the values of settings, as far as it has such fields, and, unless `own`, no others.
+    """Return whether a result has these settings, where it has such fields, and, unless `own`, was given no others.
 
-    Records of earlier versions do not say which other settings were given.
+    Records of earlier versions do not list the given settings, so others go unnoticed there.
     """
     config = result.config
     has_others = not own and not set(result.given or ()) <= settings.keys()
@@ -281,7 +281,7 @@ def _agree(settings: Mapping[str, Setting], result: Result, *, own: bool = False
 
 
 def as_setting(value: Any) -> Any:
-    """Return a config's value as a track file has it: a list joined by `+`, the name of a file.
+    """Return a config's value as written in a track file: a list joined by `+`, None as `none`.
 
     >>> as_setting((480, 576)), as_setting(None), as_setting(0.5)
     ('480+576', 'none', 0.5)
@@ -292,7 +292,7 @@ def as_setting(value: Any) -> Any:
 
 
 def list_tracks() -> dict[str, Path]:
-    """Return the file of every track that the project has, by name."""
+    """Return the file of every track of the project, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
@@ -307,9 +307,9 @@ def find_track(name: str) -> Path:
 
 
 def read_track(name: str) -> Track:
-    """Read a track by name or path; one that `extends` another has all of it but what it says itself.
+    """Read a track by name or path; a track that `extends` another inherits whatever it does not set itself.
 
-    It may also leave out methods of the other, `without = [...]`, and has no splits of protocols that it leaves out.
+    It may leave out inherited methods, `without = [...]`; the splits of protocols that no group uses are dropped.
     Raises UnknownNameError, and BadFileError naming the key that breaks a rule.
     """
     path = find_track(name)
@@ -327,9 +327,9 @@ def _read_nameless(path: Path) -> dict[str, Any]:
 
 
 def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return a track with changes, without the methods that they leave out and the splits that no group is left to use.
+    """Return a track with changes, without the methods that they leave out and the splits that no group uses any more.
 
-    Raises BadFileError for an unknown method. What else is malformed stays for `check_toml` to name.
+    Raises BadFileError for an unknown method. Anything else malformed is left for `check_toml` to report.
     """
     without = changes.pop("without", [])
     raw = _merge(base, changes)
@@ -349,6 +349,6 @@ def _extend(base: Mapping[str, Any], changes: dict[str, Any], path: Path) -> dic
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with the values of another in place of its own, table by table."""
+    """Return a table updated with the values of another, recursively."""
     both = {key for key, value in changes.items() if isinstance(value, dict) and key in base}
     return {**base, **changes, **{key: _merge(base[key], changes[key]) for key in both}}

@@ -1,8 +1,8 @@
 """Choose a method's settings for a track: random trials, scored on a held-out part of the training split.
 
-A trial is a run like any other, found by its content address: a search that was killed goes on, and one of more trials
-extends one of fewer. Training settings are drawn first, so searches by labels and by boxes share their trainings, as
-attributions of one base do.
+A trial is a run like any other, found by its content address: a killed search resumes, and a search of more trials
+extends one of fewer. Training settings are drawn first, so that searches by labels and by boxes share their trainings,
+as do attributions of one base.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that ended: its result, or why it has none."""
+    """A completed trial: its result, or why it has none."""
 
     number: int
     settings: Mapping[str, Setting]
@@ -89,7 +89,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """The time that training, prediction and scoring took, whenever that was."""
+        """The time that training, prediction and scoring took, even if in an earlier run."""
         return sum(self.result.seconds.values()) if self.result else 0.0
 
 
@@ -101,8 +101,8 @@ def list_tunable(track: Track, by: Criterion, datasets: DatasetCache) -> list[st
 def find_spaces(track: Track, name: str, by: Criterion, datasets: DatasetCache) -> dict[str, Space]:
     """Return what a search draws: settings of training, then, by boxes, of prediction, each in the order of names.
 
-    What the track, the group or the variant fixes is not drawn; what is not trained has nothing to draw. AdamW has
-    ranges of its own.
+    Settings fixed by the track, the group or the variant are not drawn; an untrained method has nothing to draw. AdamW
+    has ranges of its own.
     """
     entry = track.entry(name)
     if entry.like is not None:
@@ -124,7 +124,7 @@ def find_spaces(track: Track, name: str, by: Criterion, datasets: DatasetCache) 
 def plan_search(
     track: Track, name: str, *, by: Criterion, seed: int, datasets: DatasetCache, weights: str | None = None
 ) -> SearchPlan:
-    """Plan the search for a method of a track; weights: where the track's file of weights lies.
+    """Plan the search for a method of a track; weights: the path of the track's file of weights.
 
     Raises RequestError for a method with nothing to tune, and as `find_weights`.
     """
@@ -149,7 +149,7 @@ def plan_search(
 
 
 def _list_former(track: Track, name: str, spaces: Mapping[str, Space], datasets: DatasetCache) -> list[str]:
-    """List the settings of an entry that a search by boxes chose, and a search of these spaces does not draw."""
+    """List the settings of an entry that a search by boxes chose and that a search of these spaces does not draw."""
     entry = track.entry(name)
     if entry.search is None or entry.search.by != "boxes":
         return []
@@ -160,8 +160,9 @@ def _list_former(track: Track, name: str, spaces: Mapping[str, Space], datasets:
 def _choose_protocol(track: Track, group: Group, by: Criterion) -> Record:
     """Return the protocol that scores trials, trained on their part of the training split.
 
-    The evaluated split stays the protocol's own, so that results of a part of it are marked as partial, and a protocol
-    that evaluates its training split evaluates the held-out part. Raises RequestError for labels if it takes more.
+    The evaluated split stays the protocol's own, so that results on a part of it are marked as partial, and a protocol
+    that evaluates its training split evaluates the held-out part. Raises RequestError if a search by labels would use
+    more than image labels.
     """
     record = registry.protocol(track.tuning.labels if by == "labels" else track.tuning.boxes[group])
     if by == "labels" and record.predicts != ("scores",):
@@ -170,7 +171,7 @@ def _choose_protocol(track: Track, group: Group, by: Criterion) -> Record:
 
 
 def _draw_value(space: Space, generator: np.random.Generator) -> Setting:
-    """Draw a value; numbers of a range have two digits, so that they can be read and typed."""
+    """Draw a value; numbers from a range are rounded to two digits, to be readable and easy to type."""
     if isinstance(space, tuple):
         value: Setting = as_setting(space[generator.integers(len(space))])
         return value
@@ -179,7 +180,7 @@ def _draw_value(space: Space, generator: np.random.Generator) -> Setting:
 
 
 def _interpolate(space: Range, share: float) -> float:
-    """Return the number at a share of a range, or of its logarithm.
+    """Return the number at a fraction of a range, interpolated on a logarithmic scale if the range has one.
 
     >>> from bench.config import Range
     >>> _interpolate(Range(1, 5), 0.5), round(_interpolate(Range(0.01, 1, log=True), 0.5), 9)
@@ -203,7 +204,7 @@ def find_hopeless(
 def run_trials(plan: SearchPlan, count: int, *, datasets: DatasetCache, **options: Any) -> Iterator[Trial]:
     """Run the first trials of a search, or find their results; `options` are those of `pipeline.run`.
 
-    A trial that fails is one without a score. Raises the error of trial 0 if its request is wrong, as the others are.
+    A trial that fails has no score. Raises the error of trial 0 if its request is wrong, since all others are too.
     """
     from bench.execution import pipeline
 
@@ -216,7 +217,7 @@ def run_trials(plan: SearchPlan, count: int, *, datasets: DatasetCache, **option
 
 
 def choose_winner(plan: SearchPlan, trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial of the best score; of equals, the earlier one; None if none has a score."""
+    """Return the trial with the best score, the earliest of equals; None if none has a score."""
     scored = [(trial.score, trial) for trial in trials if trial.score is not None]
     sign = 1 if plan.higher_is_better else -1
     return max(scored, key=lambda pair: sign * pair[0])[1] if scored else None
@@ -229,7 +230,7 @@ def require_writable(path: Path) -> None:
 
 
 def write_winner(path: Path, plan: SearchPlan, winner: Trial, trials: int) -> None:
-    """Write the winner's settings, and how they were chosen, into the track's own file; all else of it stays."""
+    """Write the winner's settings, and how they were chosen, into the track's own file, leaving the rest as it is."""
     import tomlkit
 
     search = Search(
@@ -253,14 +254,14 @@ def write_winner(path: Path, plan: SearchPlan, winner: Trial, trials: int) -> No
 
 
 def _open_table(parent: Any, key: str, empty: Any) -> Any:
-    """Return a table of a document, which is added empty if it is missing."""
+    """Return a table of a document, adding an empty one if it is missing."""
     if key not in parent:
         parent[key] = empty
     return parent[key]
 
 
 def _make_inline_table(values: Mapping[str, Setting]) -> Any:
-    """Return `{ lr = 0.1, neck = 8 }`, with the spaces that tomlkit leaves out."""
+    """Return `{ lr = 0.1, neck = 8 }`, with the spaces that tomlkit omits."""
     import tomlkit
 
     pairs = ", ".join(f"{key} = {tomlkit.item(value).as_string()}" for key, value in values.items())
