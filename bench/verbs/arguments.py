@@ -1,4 +1,4 @@
-"""Checks of what is passed to the functions of `bench.api`: another type than is written there is a RequestError."""
+"""Checks of the arguments of functions of `bench.api`: a type other than the annotated one is a RequestError."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_several(of: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Return a check of several values; those of an iterator are seen when they are used."""
+    """Return a check of several values; those of an iterator are only checked when used."""
 
     def is_several(value: object) -> bool:
         if isinstance(value, list | tuple | set | frozenset):
@@ -62,11 +62,11 @@ _TYPES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "Result": ("a result", _is_result),
     "OnProgress": ("a function", callable),
 }
-"""By annotation, what is expected, and whether a value is that; others are checked where they are used."""
+"""By annotation, the expectation in words and its check; other annotations are checked where values are used."""
 
 
 def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function raise RequestError for an argument of another type than its annotation says."""
+    """Make a function raise RequestError for an argument that does not match its annotation."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -94,11 +94,11 @@ def check_argument(function: str, name: str, value: Any, annotation: str) -> Non
 
 
 _LEAST = {"seed": 0, "threads": 1, "workers": 0, "cache": 0, "images": 1}
-"""The least value of numbers, as the options of the same names have it."""
+"""The minimum of numeric arguments, as of the command-line options of the same names."""
 
 
 def _check_least(function: str, name: str, value: Any) -> None:
-    """Raise RequestError for a number below the least that an argument may be."""
+    """Raise RequestError for a number below the minimum of an argument."""
     numbers = value if isinstance(value, list | tuple | set | frozenset) else [value]
     below = [one for one in numbers if name in _LEAST and _is_number(one) and one < _LEAST[name]]
     if below:

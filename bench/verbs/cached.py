@@ -1,4 +1,4 @@
-"""What verbs keep in the cache folder, by the digest of what it depends on."""
+"""Values that verbs keep in the cache folder, by the digest of what they depend on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def recall(path: Path, kind: type[T], make: Callable[[], T]) -> T:
-    """Return what a JSON file of the cache says, or else what is made, which is kept there if it can be written."""
+    """Return the value in a JSON file of the cache, or else make it and keep it there if the file can be written."""
     from pydantic import TypeAdapter, ValidationError
 
     from bench.core.files import atomic_file
@@ -19,7 +19,7 @@ def recall(path: Path, kind: type[T], make: Callable[[], T]) -> T:
     adapter = TypeAdapter(kind)
     with suppress(OSError, ValidationError):
         return adapter.validate_json(path.read_bytes())
-    made = make()
+    value = make()
     with suppress(OSError), atomic_file(path) as part:
-        part.write_bytes(adapter.dump_json(made))
-    return made
+        part.write_bytes(adapter.dump_json(value))
+    return value

@@ -22,7 +22,7 @@ def cite(names: Sequence[str] = ()) -> list[str]:
 
 
 def _list_behind(name: str) -> Iterator[str]:
-    """Yield the names that entries have, of what is behind one. Raises UnknownNameError."""
+    """Yield the keywords of the entries to cite for a name. Raises UnknownNameError."""
     from bench.data.datasets import list_datasets
     from bench.tables.papers import reported_tables
     from bench.tables.reported import load_table

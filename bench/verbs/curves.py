@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def can_draw(stored: StoredResult, places: Places) -> bool:
-    """Return whether a result has a curve, and what it is made of is here."""
+    """Return whether a result has a curve, and the files to compute it from are here."""
     from bench.analysis.curves import find_switch
     from bench.records.store import Store
 
@@ -25,7 +25,7 @@ def can_draw(stored: StoredResult, places: Places) -> bool:
 
 
 def recall_curve(stored: StoredResult, places: Places) -> Curve | None:
-    """Evaluate the curve of a stored result, or recall what an earlier call left in the cache; None if it has none.
+    """Evaluate the curve of a stored result, or recall it from the cache; None if it has none.
 
     Raises BadFileError, RequestError, and MissingDataError where predictions or truth are not here.
     """

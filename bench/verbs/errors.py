@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AnalysedResult(NamedTuple):
-    """A stored result, what it evaluated, and its errors."""
+    """A stored result, the evaluated predictions and ground truth, and its errors."""
 
     stored: StoredResult
     evaluated: Evaluated
@@ -39,9 +39,9 @@ def analyse_results(
     data_options: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> list[AnalysedResult]:
-    """Analyse stored results, each given as such, by its address, by the path of its record or by its method.
+    """Analyse stored results, each given as a result, its address, the path of its record or its method.
 
-    Of a method's seeds the first is analysed. Raises RequestError, and MissingDataError where predictions are not kept.
+    For a method, its first seed is analysed. Raises RequestError, and MissingDataError if predictions are not kept.
     """
     addresses = (name if isinstance(name, str) else name.address for name in names)
     found = find_each([*addresses], places, measured, protocol=protocol, track=track)
@@ -56,7 +56,7 @@ def analyse_results(
 def analyse_stored(
     stored: StoredResult, places: Places, data_options: Mapping[str, Any] = MappingProxyType({})
 ) -> AnalysedResult:
-    """Analyse one stored result. Raises RequestError, and MissingDataError where predictions are not kept."""
+    """Analyse one stored result. Raises RequestError, and MissingDataError if its predictions are not kept."""
     from bench.analysis.errors import analyse_result
     from bench.gallery.evaluated import load_evaluated
 
@@ -73,7 +73,7 @@ def can_recall_errors(stored: StoredResult, places: Places) -> bool:
 
 
 def recall_errors(stored: StoredResult, places: Places) -> ErrorAnalysis:
-    """Analyse one stored result, or recall what an earlier call left in the cache. Raises as `analyse_stored`."""
+    """Analyse one stored result, or recall its analysis from the cache. Raises as `analyse_stored`."""
     from bench.analysis.errors import ErrorAnalysis, digest_analysis
 
     path = places.cache / "errors" / f"{digest_analysis(stored.result)}.json"

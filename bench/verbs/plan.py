@@ -1,4 +1,4 @@
-"""Plans of papers' tables: their runs, as requests, and measuring what they cost."""
+"""Plans of papers' tables: their runs as requests, and measuring the cost of runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_plan(
     seeds: Sequence[int] | None = None,
     changes: Changes = NO_CHANGES,
 ) -> Plan:
-    """Plan tables by name, all of them without one. Raises UnknownNameError, RequestError for rows and columns."""
+    """Plan tables by name, or all without a name. Raises UnknownNameError, and RequestError for rows and columns."""
     tables = {name: load_table(name) for name in names or reported_tables()}
     plan = plan_tables([*tables.values()], tuple(seeds or (0,))).select(rows, columns)
     if len(tables) == 1 and changes == NO_CHANGES:
@@ -78,9 +78,9 @@ def measure_plan(
     workers: int,
     say: Say,
 ) -> dict[str, str]:
-    """Measure a few steps of each different configuration of a plan, and keep what they cost for `cost_plan`.
+    """Measure a few steps of each distinct configuration of a plan, and keep their cost for `cost_plan`.
 
-    Returns why others could not be measured, by their key.
+    Returns, by key, why configurations could not be measured.
     """
     from bench.execution.measure import measure
 
@@ -105,9 +105,9 @@ def measure_plan(
 
 
 def _do_without_weights(run: PlannedRun, request: Request) -> Request:
-    """Return a request that can be measured with any weights: those that only a file has change no time.
+    """Return a request without weights that must come from a file, since weights do not affect the time.
 
-    Features of a frozen net with random weights may be out of the range of half precision.
+    Features of a frozen net with random weights may exceed the range of half precision, so they are kept in single.
     """
     settings = dict(run.trainings[0].settings) if run.trainings else {}
     more = {"feature_precision": "float32"} if settings.get("freeze_backbone") == "true" else {}
@@ -118,7 +118,7 @@ def _do_without_weights(run: PlannedRun, request: Request) -> Request:
 
 @dataclass(frozen=True)
 class RequestedTable:
-    """The runs of a paper's table as requests, with the cells that each measures. data: that of a try-out."""
+    """A paper's table as requests, with the cell that each group of them measures. data: the dataset of a try-out."""
 
     name: str
     data: str | None
@@ -176,7 +176,7 @@ def plan_with_costs(
     workers: int = 2,
     say: Say,
 ) -> CostedPlan:
-    """Plan tables and say what the runs cost; measure them first if that is asked for."""
+    """Plan tables with the costs of their runs, which are measured first if `measure`."""
     plan = make_plan(names, rows=rows, columns=columns, seeds=seeds, changes=changes)
     means: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
     failures = measure_plan(plan, places, changes, **means, say=say) if measure else {}

@@ -1,4 +1,4 @@
-"""What the runs of a plan cost, by steps that were measured here or by like runs, and what is missing here for them."""
+"""What the runs of a plan cost, from steps measured here or from similar runs, and what they need that is missing."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ OTHER_SPLITS = {
     "voc2012": {"test": 10991},
     "ilsvrc2013-det": {"val1": 9887, "val2": 10234},
 }
-"""Images of published splits that nothing here is checked against."""
+"""Numbers of images of published splits that this project does not check."""
 
 FROM_FILES = ("cnn-s", "vgg-f")
-"""Nets whose ImageNet weights nobody can download for the user."""
+"""Nets whose ImageNet weights cannot be downloaded automatically."""
 
 WITHOUT_WEIGHTS = ("tiny",)
-"""Nets of which no weights are published."""
+"""Nets without published weights."""
 
 _FILES = {"googlenetgap": "googlenet", "vgg16-stride8": "vgg16"}
-"""Nets with the file of another."""
+"""Nets that use the weights file of another net."""
 
 _OTHER_RUN = 2.0
-"""How far the speed of a recorded run, of another time or machine, may be from that of a new one."""
+"""Factor by which the speed of a new run may differ from that of one recorded at another time or on another machine."""
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run takes, of all its seeds, beside its trainings.
+    """What a run takes for all its seeds, apart from its trainings.
 
-    trained: images that pass in one training. predicted: images of its split. prediction: seconds. memory_mib,
-    disk_mib: of the run alone. source: what tells; empty if nothing does. missing: what it needs that is not here.
-    failure: why it could not be measured just now; empty if it was, or if nobody asked.
+    trained: images passed in one training. predicted: images of its split. prediction: seconds. memory_mib, disk_mib:
+    of the run alone. source: where the estimate comes from; empty without one. missing: what it needs that is not
+    here. failure: why measuring it failed just now; empty if it succeeded or was not requested.
     """
 
     trained: int | None
@@ -69,9 +69,9 @@ class RunCost:
 
 @dataclass(frozen=True)
 class CostedPlan:
-    """A plan with what its runs cost. trainings, searches: seconds, of region proposals by dataset and split.
+    """A plan with the costs of its runs. trainings: seconds; searches: those of region proposals, by dataset and split.
 
-    operations: floating-point operations, of each training and of the predictions of each run.
+    operations: floating-point operations of each training and of the predictions of each run.
     """
 
     plan: Plan
@@ -83,11 +83,11 @@ class CostedPlan:
 
     @property
     def gpu_seconds(self) -> Span | None:
-        """The seconds that the arithmetic takes on a GPU, each training once; None if some was not counted."""
+        """The seconds that the operations take on a GPU, each training once; None if any are unknown."""
         return _divide_among_gpu(self.operations.values())
 
     def get_gpu_seconds(self, runs: Iterable[PlannedRun]) -> Span | None:
-        """Return the same of some runs alone."""
+        """Return `gpu_seconds` for some of the runs."""
         keys: dict[PlannedTraining | PlannedRun, None] = {}
         for run in runs:
             keys |= dict.fromkeys((run, *run.trainings))
@@ -95,27 +95,27 @@ class CostedPlan:
 
     @property
     def seconds(self) -> Span:
-        """The seconds of all that is known, each training and search once."""
+        """The sum of all known seconds, with each training and search once."""
         spans = (*self.trainings.values(), *self.searches.values(), *(cost.prediction for cost in self.runs.values()))
         return sum((span for span in spans if span is not None), Span(0.0, 0.0, 0.0))
 
     @property
     def unknown(self) -> list[PlannedRun]:
-        """The runs of which nothing tells how long they take."""
+        """The runs whose time is unknown."""
         return [run for run in self.runs if self.get_seconds(run) is None]
 
     @property
     def missing(self) -> dict[str, int]:
-        """What is not here, with the number of runs that need it."""
+        """What is missing here, with the number of runs that need it."""
         return Counter(one for cost in self.runs.values() for one in cost.missing)
 
     @property
     def failures(self) -> dict[str, int]:
-        """Why runs could not be measured, with the number of runs."""
+        """The reasons why runs could not be measured, each with the number of runs."""
         return Counter(cost.failure for cost in self.runs.values() if cost.failure)
 
     def get_seconds(self, run: PlannedRun) -> Span | None:
-        """Return the seconds of a run with its trainings, as if no other run shared them; None if nothing tells."""
+        """Return the seconds of a run with its trainings, as if no other run shared them; None if unknown."""
         parts = [self.trainings[training] for training in run.trainings] + [self.runs[run].prediction]
         known = [part for part in parts if part is not None]
         return sum(known, Span(0.0, 0.0, 0.0)) if len(known) == len(parts) else None
@@ -130,9 +130,9 @@ def _divide_among_gpu(operations: Iterable[float | None]) -> Span | None:
 def cost_plan(
     plan: Plan, places: Places, changes: Changes, *, known: ReadResults, failures: Mapping[str, str]
 ) -> CostedPlan:
-    """Say what the runs of a plan cost: by steps measured here, or by recorded runs.
+    """Estimate the costs of a plan's runs, from steps measured here or from recorded runs.
 
-    known: results of a method. failures: why configurations could not be measured, by their key.
+    known: reads the results of a method. failures: why configurations could not be measured, by their key.
     """
     sizes = SplitSizes(places, changes)
     runs = {run: _look_up(run, sizes, known, failures) for run in plan.runs}
@@ -156,7 +156,7 @@ def find_gpu() -> bool:
 
 
 def list_known_results(places: Places, published: Path) -> ReadResults:
-    """Return a function that reads the results of a method, each method's once."""
+    """Return a function that reads the results of a method, once per method."""
     from bench.records.collection import read_each
     from bench.records.result import list_records
 
@@ -170,14 +170,14 @@ def list_known_results(places: Places, published: Path) -> ReadResults:
 
 @dataclass
 class SplitSizes:
-    """How many images splits have: on this disk, or as published."""
+    """The numbers of images in splits: those on this disk, or as published."""
 
     places: Places
     changes: Changes
 
     @cached_property
     def datasets(self) -> DatasetCache:
-        """What has been opened."""
+        """The opened datasets."""
         from bench.execution.dataset_cache import DatasetCache
 
         return DatasetCache(self.places)
@@ -189,7 +189,7 @@ class SplitSizes:
         return self.datasets.dataset(dataset, self.changes.data_options)
 
     def count(self, dataset: str, split: str) -> int | None:
-        """Count the images of a split; None if it is not known."""
+        """Count the images of a split; None if unknown."""
         from bench.data.published import PUBLISHED
 
         try:
@@ -200,7 +200,7 @@ class SplitSizes:
             return published or OTHER_SPLITS.get(dataset, {}).get(split)
 
     def list_missing(self, dataset: str, splits: Iterable[str]) -> list[str]:
-        """List what of a dataset is not on disk: some of its images are looked for."""
+        """List what is missing on disk of a dataset; of the images of a split, only a sample is looked for."""
         try:
             opened = self._open(dataset)
         except MissingDataError:
@@ -214,14 +214,14 @@ class SplitSizes:
             truth = self.datasets.ground_truth(dataset, split)
         except (BenchError, OSError):
             return [f"annotations of {dataset.name} {split}"]
-        some = truth.ids[:: -(-len(truth.ids) // 50) or 1]
-        is_whole = not dataset.list_missing_images(some)
+        sample = truth.ids[:: -(-len(truth.ids) // 50) or 1]
+        is_whole = not dataset.list_missing_images(sample)
         return [] if is_whole else [f"photographs of {dataset.name} {split}"]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is known of a run's cost. rates: seconds an image of training and of prediction; None: nothing tells."""
+    """What is known of a run's cost. rates: seconds per image in training and in prediction; None if unknown."""
 
     run: PlannedRun
     cost: RunCost
@@ -238,7 +238,7 @@ class _Found:
         return rate.scale(images) + Span(epochs / 2, epochs, epochs * 2)
 
     def estimate_searches(self) -> dict[tuple[str, str], Span | None]:
-        """Estimate the seconds of region proposals, of each split that needs them."""
+        """Estimate the seconds of region proposals for each split that needs them."""
         if not any(key == "proposals" for training in self.run.trainings for key, _ in training.settings):
             return {}
         splits = dict.fromkeys((self.run.split, *(training.split for training in self.run.trainings)))
@@ -260,7 +260,7 @@ def _read_kinds(protocol: str) -> str:
 
 
 def _look_up(run: PlannedRun, sizes: SplitSizes, known: ReadResults, failures: Mapping[str, str]) -> _Found:
-    """Look up what is known of a run: measured steps, or else the speed of a like run."""
+    """Look up what is known of a run: measured steps, or else the speed of a similar run."""
     step = read_cost(sizes.places, key := compute_run_key(run))
     like = None if step else _find_like(run, known(run.method.partition(":")[0]))
     rates = (step.training, step.prediction) if step else _read_rates(like)
@@ -303,11 +303,11 @@ def _invert(rate: float | None) -> Span | None:
 
 
 LIKENESS = ("net", "input_size", "scales", "freeze_backbone", "base", "test_crops", "test_scales", "batch_size")
-"""The settings by which the speed of a recorded run is that of a planned one."""
+"""The settings that a recorded run must share with a planned one for their speeds to be comparable."""
 
 
 def _find_like(run: PlannedRun, results: Sequence[Result]) -> Result | None:
-    """Find the latest result of a run like this one, by the settings that are known of it."""
+    """Find the latest result of a run similar to this one in its known settings of `LIKENESS`."""
     settings = (dict(run.trainings[0].settings) if run.trainings else {}) | dict(run.prediction)
     wanted = {key: value for key, value in settings.items() if key in LIKENESS}
     needed = {"training", "prediction"} if run.trainings else {"prediction"}
@@ -322,7 +322,7 @@ def _find_like(run: PlannedRun, results: Sequence[Result]) -> Result | None:
 
 
 def _list_missing(run: PlannedRun, sizes: SplitSizes) -> Iterable[str]:
-    """List what a run needs that is not here."""
+    """List what a run needs and is missing here."""
     splits = [run.split, *(training.split for training in run.trainings)]
     yield from sizes.list_missing(run.dataset, splits)
     settings = dict(run.trainings[0].settings) if run.trainings else {}

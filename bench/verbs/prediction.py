@@ -1,4 +1,4 @@
-"""`predict` and `load_model`: the model of a run, put on photographs."""
+"""`predict` and `load_model`: the model of a run, applied to photographs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from bench.gallery.predicted_images import PredictedImages
 
 AT_ONCE = 64
-"""Photographs whose maps are in memory together."""
+"""Number of photographs whose maps are in memory together."""
 
 DOCUMENT, PICTURES, UNFINISHED, LEASE = "predictions.json", "pictures", ".unfinished", "lease"
 
 _WRITTEN = re.compile(
     r"predictions\.json|(scores|points|boxes)\.parquet|maps/\d{6,}\.parquet|pictures/.+\.jpg", re.DOTALL
 )
-"""Paths of what is written, below the folder."""
+"""Paths of written files, relative to the folder."""
 
 
 def load_model(
@@ -42,7 +42,7 @@ def load_model(
     data_options: Mapping[str, Any] = MappingProxyType({}),
     device: str = "auto",
 ) -> TrainedModel:
-    """Load the model of a run. data, data_options: the dataset that names the classes, where no result does.
+    """Load the model of a run. data, data_options: the dataset that names the classes, if no result does.
 
     Raises UnknownNameError for the address, RequestError for a run without a model, or whose files are gone.
     """
@@ -63,7 +63,7 @@ def predict(
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> Iterator[PredictedImages]:
-    """Predict on photographs, and on those in folders, some at a time; all is also written to the folder `out`.
+    """Predict on photographs, and on those in folders, a batch at a time; also write all to the folder `out`, if given.
 
     Raises as `TrainedModel.predict` and `PredictionWriter`.
     """
@@ -73,8 +73,8 @@ def predict(
     names = [*files]
     with name_unreadable(files), nullcontext() if out is None else PredictionWriter(out, model, files) as writer:
         for start in range(0, len(names), AT_ONCE):
-            some = {name: files[name] for name in names[start : start + AT_ONCE]}
-            predicted = model.predict_files(some, notes, workers=workers, progress=progress)
+            batch = {name: files[name] for name in names[start : start + AT_ONCE]}
+            predicted = model.predict_files(batch, notes, workers=workers, progress=progress)
             if writer is not None:
                 writer.add(predicted)
             yield predicted
@@ -94,10 +94,10 @@ def make_document(model: TrainedModel, images: Sequence[dict[str, Any]]) -> dict
 class PredictionWriter:
     """Writes predictions into a folder: a document, tables as parquet, maps as shards, and pictures.
 
-    All is written into a folder within, whose content replaces what `predict` wrote there before once it is complete.
-    As long as that folder is there, what is beside it may be replaced: so it survives being killed.
-    Raises RequestError for a folder with files of others, or with the photographs themselves, BusyError for one that
-    another process is writing into.
+    All is first written into a subfolder; once complete, its content replaces what `predict` wrote before. While the
+    subfolder exists, the files beside it may be replaced, so that another call can follow a killed one.
+    Raises RequestError for a folder with files not written by `predict`, or with the photographs themselves, BusyError
+    for one that another process is writing into.
     """
 
     def __init__(self, out: Path, model: TrainedModel, files: Mapping[str, Path]) -> None:
@@ -149,7 +149,7 @@ class PredictionWriter:
                 part.write_bytes(predicted.draw(image))
 
     def _finish(self) -> None:
-        """Write the tables and the document, and put all in the place of what was there; the document last."""
+        """Write the tables and the document, then replace the folder's former content; the document comes last."""
         import pyarrow as pa
 
         from bench.core.files import write_json
@@ -160,13 +160,13 @@ class PredictionWriter:
         write_json(self._part / DOCUMENT, make_document(self._model, self._documents))
         for before in [self._out / DOCUMENT, *(path for path in self._out.iterdir() if path != self._part)]:
             shutil.rmtree(before) if before.is_dir() else before.unlink(missing_ok=True)
-        for made in sorted(self._part.iterdir(), key=lambda path: path.name == DOCUMENT):
-            if made.name != LEASE:
-                made.rename(self._out / made.name)
+        for written in sorted(self._part.iterdir(), key=lambda path: path.name == DOCUMENT):
+            if written.name != LEASE:
+                written.rename(self._out / written.name)
 
 
 def find_other(out: Path) -> str | None:
-    """Find something in a folder that `predict` did not write there; None if all may be replaced."""
+    """Find a file in a folder that `predict` did not write; None if everything may be replaced."""
     if out.exists() and not out.is_dir():
         return "this file"
     is_ours = (out / UNFINISHED).is_dir() or _is_document(out / DOCUMENT)

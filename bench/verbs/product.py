@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 class Asked(NamedTuple):
-    """What the options of a product say; `seeds`: None if they do not."""
+    """The values of a product's options. seeds: None if not given."""
 
     track: str | None
     methods: tuple[str, ...]
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 
 def choose_stored(*, again: bool, keep: bool) -> Stored:
-    """Return what to do with what is stored. Raises RequestError for both of two options that exclude one another."""
+    """Return what to do with stored items. Raises RequestError if both of the exclusive options are given."""
     if again and keep:
         raise RequestError("again makes anew what keep takes: give one of them.")
     return "again" if again else "keep" if keep else "take"
@@ -51,7 +51,7 @@ def choose_stored(*, again: bool, keep: bool) -> Stored:
 def forecast(
     requests: Sequence[Request], datasets: DatasetCache, stored: Stored, *, device: str, threads: int | None
 ) -> list[RunForecast]:
-    """Say what each request would do; how long, as in results of the runs folder and the published ones."""
+    """Forecast what each request would do, and its duration, from results of the runs folder and published ones."""
     from bench.execution.forecast import forecast_runs
     from bench.records.collection import list_results
     from bench.verbs.results import MEASURED, find_results
@@ -63,7 +63,7 @@ def forecast(
 def make_requests(
     asked: Asked, threads: int | None, datasets: DatasetCache, say: Say
 ) -> tuple[list[Request], int | None]:
-    """Make the requests that options come to; also return the number of threads, which a track fixes.
+    """Make the requests that options stand for; also return the number of threads, which a track fixes.
 
     Raises RequestError before anything is trained. say: gets notes about former names of settings.
     """
@@ -155,7 +155,7 @@ def choose_threads(track: Track, threads: int | None) -> int:
 
 
 def _require_runs(track: Track, asked: Asked, requests: Sequence[Request]) -> None:
-    """Raise RequestError for a method that was named and has none of the protocols that were."""
+    """Raise RequestError for a named method that none of the named protocols evaluates."""
     able = {request.method for request in requests}
     for name in asked.methods:
         method = (track.methods[name].method or name) if name in track.methods else name
@@ -186,7 +186,7 @@ def _check_data(
         try:
             dataset = datasets.dataset(data or record.dataset, data_options)
             for split in set(splits) - {*dataset.splits()}:
-                read_split(dataset, split)  # which says what is wrong with it: a list of one class is a split too
+                read_split(dataset, split)  # raises what is wrong; a list of one class is a split too
         except RequestError as error:
             wrong.append(error)
     if len(wrong) == len(records):
@@ -196,7 +196,7 @@ def _check_data(
 def _assign_settings(
     settings: Mapping[str, Any], methods: Sequence[str], datasets: DatasetCache, say: Say
 ) -> dict[str, dict[str, str]]:
-    """Return the settings of each method: those it has, and those that no method has, which it will refuse."""
+    """Return the settings for each method: those it has, and those that no method has, so that it refuses them."""
     fields = {name: set(datasets.method(name, settings)[0].Config.model_fields) for name in methods}
     known = set().union(*fields.values())
     _note_former_names(settings, known, say)
@@ -211,7 +211,7 @@ def _assign_settings(
 
 
 def _note_former_names(settings: Mapping[str, str], known: Collection[str], say: Say) -> None:
-    """Say which settings were given under former names: their errors name the present ones."""
+    """Report settings that were given under former names, since errors will name the present ones."""
     for name in settings:
         if (new := current_name(name, known)) != name:
             advice = " To set the number of epochs, use epochs." if name == "epoch" else ""

@@ -1,4 +1,4 @@
-"""Which protocols can be trained for and evaluated here: whose ground truth and photographs are on disk."""
+"""Which protocols can be trained for and evaluated here: those whose ground truth and photographs are on disk."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bench.scoring.protocol import Record
 
 @dataclass(frozen=True)
 class Readiness:
-    """What can be done under a protocol on a dataset; `reason` says why it cannot be run."""
+    """What can be done under a protocol on a dataset. reason: why it cannot be run."""
 
     protocol: str
     dataset: str
     run: bool
     """Whether methods can be trained and evaluated."""
     score: bool
-    """Whether files of predictions can be scored: that takes no photographs."""
+    """Whether files of predictions can be scored, which takes no photographs."""
     reason: str = ""
 
 
 def examine_protocols(names: Iterable[str], places: Places) -> list[Readiness]:
-    """Examine the protocols of these datasets; those of any dataset on those that have protocols of no other kind."""
+    """Examine the protocols of these datasets; a dataset without its own is examined under those for any dataset."""
     records = [registry.protocol(name) for name in registry.protocols()]
     datasets = DatasetCache(places)
     return [found for name in names for found in _examine_dataset(name, records, datasets)]
@@ -58,7 +58,7 @@ def _examine_protocol(record: Record, dataset: Dataset, datasets: DatasetCache) 
 
 
 def _find_lacking_truth(record: Record, dataset: Dataset, datasets: DatasetCache) -> str:
-    """Say which ground truth a protocol lacks; empty if it has all."""
+    """Describe the ground truth that a protocol lacks; empty if it has all."""
     try:
         truth = datasets.ground_truth(dataset, record.eval_split)
         error = registry.bind(record).find_missing_truth(dataset, truth)
@@ -68,7 +68,7 @@ def _find_lacking_truth(record: Record, dataset: Dataset, datasets: DatasetCache
 
 
 def _find_missing_images(record: Record, dataset: Dataset, datasets: DatasetCache) -> str:
-    """Say which photographs are missing; empty if none is. Drawn ones are made when they are needed."""
+    """Describe the missing photographs; empty if there are none. Synthetic images are generated when needed."""
     found = []
     for split in dict.fromkeys((record.train_split, record.eval_split)):
         try:
@@ -81,7 +81,7 @@ def _find_missing_images(record: Record, dataset: Dataset, datasets: DatasetCach
 
 
 def format_readiness(found: Sequence[Readiness]) -> list[str]:
-    """Format what can be done here as lines, protocols of the same reason together."""
+    """Format what can be done here as lines, with protocols of the same reason together."""
     able = [one.protocol for one in found if one.run]
     groups: dict[tuple[str, bool], list[str]] = {}
     for one in found:

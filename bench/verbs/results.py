@@ -1,4 +1,4 @@
-"""`table` and `compare`: results of the runs folder and published ones, side by side; and where those lie."""
+"""`table` and `compare`: results of the runs folder and published ones, side by side; and the folder of the latter."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MEASURED, BASELINES = "measured", "baselines"
 LEADERBOARD = "leaderboard"
 
 _SHOWN = 10
-"""Results that a message lists before the rest is only counted."""
+"""Results that a message lists; the rest are only counted."""
 
 SHOW_TRIALS = "; --trials shows them"
-"""What a message says of trials that are left out, where that helps."""
+"""Hint for a message about left-out trials, where the option exists."""
 
 
 def find_results(given: str | os.PathLike[str] | None = None) -> Path:
@@ -39,9 +39,9 @@ def find_results(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def list_rankable(places: Places, measured: Path) -> list[StoredResult]:
-    """Return the results that can be ranked, trials of `tune` among them; the others are left out, with a warning.
+    """Return the results that can be ranked, including trials of `tune`; warn of those left out.
 
-    Those are records that cannot be believed, and those of protocols that are not known here.
+    Left out are records that cannot be believed, and those of unknown protocols.
     """
     from bench.records.collection import leave_out, list_results
 
@@ -72,9 +72,9 @@ def compare(
     per_class: bool = False,
     anyway: bool = False,
 ) -> Comparison:
-    """Compare two results, each given as such, by its address, by the path of its record or by its method.
+    """Compare two results, each given as a result, its address, the path of its record or its method.
 
-    A method stands for all its seeds. protocol, data: where methods have results of several, or on several datasets.
+    A method stands for all its seeds. protocol, data: which to compare, if methods have results of several.
     Raises RequestError.
     """
     from bench.analysis.compare import compare as compare_both
@@ -89,7 +89,7 @@ def find_each(
 ) -> list[StoredResult]:
     """Return the result that each name stands for: an address, the path of a record, or a method's first seed.
 
-    protocol, track: where methods have results of several. Raises RequestError where a method has several.
+    protocol, track: which to take, if methods have results of several. Raises RequestError if one still has several.
     """
     from bench.tracks.track import read_track
 
@@ -162,7 +162,7 @@ def _list_sides(name: str, known: Sequence[StoredResult]) -> list[Side]:
 
 
 def _find_default_variant(method: str) -> str | None:
-    """Return the variant that a method's name alone stands for; None for what is not a method here."""
+    """Return the variant that a method's name alone stands for; None for an unknown method."""
     return registry.parse(method)[1] if method in registry.methods() else None
 
 
@@ -192,7 +192,7 @@ def make_tables(
 ) -> list[Table]:
     """Make the leaderboards of protocols, those of a track, or a paper's table. say: gets notes on missing results.
 
-    name: `LEADERBOARD`, a paper's table, or the one protocol or track to show. trials: whether with those of `tune`.
+    name: `LEADERBOARD`, a paper's table, or the one protocol or track to show. trials: whether to include `tune`'s.
 
     Raises RequestError, and UnknownNameError for a name.
     """
@@ -283,7 +283,7 @@ def _require_dataset(name: str, results: Sequence[Result]) -> None:
 
 
 def _choose_dataset(protocol: str, results: Sequence[Result]) -> str:
-    """Return the one dataset on which a protocol for any dataset has results. Raises RequestError if it is not one."""
+    """Return the only dataset on which a protocol for any dataset has results. Raises RequestError unless it is one."""
     names = sorted({result.dataset for result in results if result.protocol == protocol})
     if len(names) != 1:
         raise RequestError(f"{protocol} has results on {', '.join(names) or 'no dataset'}: add --data NAME.")

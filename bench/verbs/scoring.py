@@ -39,18 +39,18 @@ SETTINGS_OF = {
     "points": (),
     "masks": ("mask_rule", "mask_threshold", "mask_score"),
 }
-"""What maps are decoded into, and the settings of map methods that say how."""
+"""The kinds that maps are decoded into, each with the settings of map methods that control the decoding."""
 
 
 _TRIED = ("test", "val", "train", "trainval", "minival")
-"""Splits that an image is looked for in which the evaluated one does not have."""
+"""Splits in which to look for an image that is missing from the evaluated one."""
 
 
 class ScoringInputs(NamedTuple):
     """Predictions by kind, with the protocol and the ground truth to evaluate them by.
 
-    sources: predictions as they were read, by kind. decoding: what maps were decoded into (`into`) and by which
-    settings; None: nothing was decoded.
+    sources: predictions as read, by kind. decoding: the kind that maps were decoded into (`into`), and the settings
+    used; None if nothing was decoded.
     """
 
     protocol: BoundProtocol
@@ -61,7 +61,7 @@ class ScoringInputs(NamedTuple):
 
     @property
     def made_by(self) -> str:
-        """The method that made the predictions, as their file says."""
+        """The method that made the predictions, as named in their file."""
         return next(iter(self.predictions.values())).about.made_by
 
     def resolve(self) -> dict[str, ResolvedPredictions]:
@@ -125,11 +125,11 @@ def open_inputs(
     decoding: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> Iterator[ScoringInputs]:
-    """Read predictions, and class scores if those are apart, to be used within the block.
+    """Read predictions, and class scores if they are separate, to be used within the block.
 
-    Maps are decoded where the protocol evaluates none; decoding: settings that say how, in place of the defaults of map
-    methods. Raises BadFileError for what breaks a rule, and if the protocol does not accept their kind; RequestError
-    for a split without the ground truth that the protocol needs.
+    Maps are decoded if the protocol does not evaluate maps; decoding: settings for it that override the defaults of map
+    methods. Raises BadFileError for a file that breaks a rule or is of a kind that the protocol does not accept;
+    RequestError for a split without the ground truth that the protocol needs.
     """
     from bench.data.datasets import open_dataset
     from bench.predictions.formats import read_all
@@ -170,7 +170,7 @@ def open_inputs(
 
 @contextmanager
 def _name_split(dataset: Dataset, truth: GroundTruth) -> Iterator[None]:
-    """Let the error about an image that the split does not have say which split has it."""
+    """Add to the error about an image that is not in the split which split has it."""
     try:
         yield
     except UnknownImageError as error:
@@ -191,7 +191,7 @@ def _has_image(dataset: Dataset, split: str, image: str) -> bool:
 
 
 def _read_truth(bound: BoundProtocol, dataset: Dataset, split: str | None) -> GroundTruth:
-    """Read the ground truth that a protocol evaluates on; raises what says that it lacks what the protocol needs."""
+    """Read the ground truth that a protocol evaluates on; raises the error for parts that it needs and are missing."""
     from bench.data.dataset import read_split
 
     truth = read_split(dataset, split or bound.record.eval_split)
@@ -252,7 +252,7 @@ def audit(
 
 
 def _describe_source(inputs: ScoringInputs, name: str | None) -> dict[str, Any]:
-    """Return the fields of the record that say where the predictions come from."""
+    """Return the fields of the record that describe the origin of the predictions."""
     from bench.core.files import digest
     from bench.core.provenance import read_revision
     from bench.records.names import check_line
@@ -274,7 +274,7 @@ def _describe_source(inputs: ScoringInputs, name: str | None) -> dict[str, Any]:
 
 
 def _suggest_protocols(error: WrongKindError, record: Record) -> BadFileError:
-    """Return the error with the protocols that accept the file's kind, those of the same dataset first."""
+    """Return the error with the protocols that accept the file's kind, those on the same dataset first."""
     others = [registry.protocol(name) for name in registry.protocols()]
     accepting = [other for other in others if set(error.kinds) & set(other.predicts)]
     names = [other.name for other in sorted(accepting, key=lambda other: other.dataset != record.dataset)]
@@ -284,7 +284,7 @@ def _suggest_protocols(error: WrongKindError, record: Record) -> BadFileError:
 
 
 def _require_scores(record: Record, *, is_decoded: bool) -> None:
-    """Raise RequestError if a protocol takes no class scores in addition, unless they are those of decoded maps."""
+    """Raise RequestError if a protocol takes no additional class scores, unless they are for decoded maps."""
     if "scores" not in record.also and not is_decoded:
         raise RequestError(f"--scores: {record.name} does not accept class scores in addition to {record.predicts[0]}.")
 
@@ -292,9 +292,9 @@ def _require_scores(record: Record, *, is_decoded: bool) -> None:
 def _choose_decoding(
     into: str | None, given: Mapping[str, Any], record: Record, *, has_scores: bool
 ) -> dict[str, Any] | None:
-    """Return what maps are decoded into, and by which settings; None where they are not.
+    """Return the kind that maps are decoded into, and the settings for it; None if they are not decoded.
 
-    Raises RequestError for a setting that nothing is decoded by, or a value that it does not have.
+    Raises RequestError for a setting that has no effect, or a value that is not allowed.
     """
     settings = [key for key in SETTINGS_OF[into or "points"] if has_scores or key != "mask_score"]
     for key in given:
@@ -319,7 +319,7 @@ def _choose_decoding(
 def _decode(
     sources: dict[str, Predictions], truth: GroundTruth, settings: Mapping[str, Any], progress: Progress
 ) -> dict[str, Predictions]:
-    """Decode the maps among predictions; the others stay."""
+    """Decode the maps among predictions; leave the others as they are."""
     from bench.predictions.map_decoding import decode_boxes, decode_masks, decode_points
     from bench.predictions.table import resolve
 
@@ -327,10 +327,10 @@ def _decode(
     kind, maps = settings["into"], sources["maps"]
     if kind == "boxes":
         rule, threshold = settings["box_rule"], settings["box_threshold"]
-        made = decode_boxes(maps, truth, scores, rule=rule, threshold=threshold, progress=progress)
+        decoded = decode_boxes(maps, truth, scores, rule=rule, threshold=threshold, progress=progress)
     elif kind == "points":
-        made = decode_points(maps, truth, scores, progress=progress)
+        decoded = decode_points(maps, truth, scores, progress=progress)
     else:
         rule, threshold, least = (settings.get(key, 0.0) for key in SETTINGS_OF["masks"])
-        made = decode_masks(maps, truth, scores, rule=rule, threshold=threshold, least_score=least)
-    return {kind: made, **{other: table for other, table in sources.items() if other != "maps"}}
+        decoded = decode_masks(maps, truth, scores, rule=rule, threshold=threshold, least_score=least)
+    return {kind: decoded, **{other: table for other, table in sources.items() if other != "maps"}}
