@@ -1,1 +1,1 @@
-"""What results say together: paired comparison, audit, regression gate, trends."""
+"""Analyses of several results together: paired comparison, audit, regression gate, trends."""

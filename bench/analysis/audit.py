@@ -1,8 +1,8 @@
-"""Audit: the same predictions under every convention switch, moved one at a time, and how far each moves each metric.
+"""Audit: the same predictions under every convention switch, changed one at a time, and how far each moves each metric.
 
-Of a switch that takes a few values every other one is tried, of a number its examples (`Conventions`). Where the order
-of equal scores is a switch (`ties`), the settings that make or order ties come with a range: what `ORDERS` random
-orders of the predictions give under the unstable sort, in which every order of equal scores is as likely as another.
+For a switch with a few values, all other values are tried; for a number, its examples (`Conventions`). If the order of
+equal scores is a switch (`ties`), the settings that make or order ties come with a range: that of the metrics under the
+unstable sort for `ORDERS` random orders of the predictions, in which all orders of equal scores are equally likely.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.scoring.score import score
 from bench.tables.model import Cell, Table
 
 ORDERS = 20
-"""Random orders of the predictions that a range is taken over."""
+"""Number of random orders of the predictions over which a range is taken."""
 
 _MAKES_TIES = ("ties", "rounding")
 
@@ -31,7 +31,7 @@ Metrics = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Setting:
-    """What one setting gives; `switch` is None for the protocol's own. refused: why it cannot be scored so."""
+    """The metrics under one setting. switch: None for the protocol's own. refused: why it cannot be scored."""
 
     switch: str | None
     value: Any
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Audit:
-    """The protocol's own setting, and the others, the one that moves the primary metric most first."""
+    """The protocol's own setting, and the others, ordered by how far they move the primary metric, farthest first."""
 
     own: Setting
     others: tuple[Setting, ...]
@@ -98,7 +98,7 @@ def audit(
 def alternatives(conventions: Conventions) -> dict[str, list[Any]]:
     """List the other values of each convention.
 
-    Raises TypeError for a switch whose type does not say its values, and that has no examples.
+    Raises TypeError for a switch whose type does not list its values and that has no examples.
     """
     found = {}
     for name, info in type(conventions).model_fields.items():

@@ -1,6 +1,6 @@
-"""Baselines: what is accepted of each method, protocol and dataset, how a result finds its own, and how one moves.
+"""Baselines: the accepted results of each method, protocol and dataset, how a result finds its own, and replacing them.
 
-A folder of records, with their replicates, and a ledger of why each stands there.
+They are a folder of records with their replicates, and a ledger of why each was accepted.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
 
 LEDGER = "accepted.jsonl"
-"""Beside the baselines, a line for each that moved: when, why, from what to what."""
+"""File beside the baselines, with a line for each accepted one: when, why, and what it replaces."""
 
 
 def select_latest(kept: Iterable[StoredResult]) -> list[SeedGroup]:
-    """Of every thing that was evaluated the latest results, one a seed."""
+    """Select the latest results of everything that was evaluated, one per seed."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for one in kept:
         groups.setdefault((one.result.protocol, one.result.dataset), []).append(one.result)
@@ -44,10 +44,10 @@ def select_latest(kept: Iterable[StoredResult]) -> list[SeedGroup]:
 def accept(
     results: Iterable[StoredResult], folder: Path, reason: str, places: Places, *, allow_dirty: bool = False
 ) -> list[str]:
-    """Make results the baselines in `folder`, in place of those of the same thing and seed; what moved, in words.
+    """Make results baselines in `folder`, replacing those of the same thing and seed; return what changed, in words.
 
-    The ledger comes first: what was killed after it is finished by the next call. Raises RequestError, before anything
-    moves, for a new one from an edited checkout unless `allow_dirty`.
+    The ledger is written first, so that the next call can finish what a killed one left. Raises RequestError, before
+    any change, for a new baseline from an edited checkout unless `allow_dirty`.
     """
     baselines = read(folder, places)
     known = {other.result.address for other in baselines}
@@ -79,13 +79,13 @@ def read_and_count(folder: Path, places: Places) -> tuple[list[StoredResult], in
 
 
 def _leave_out_replaced(folder: Path, there: Sequence[StoredResult]) -> list[StoredResult]:
-    """Leave out what an `accept` that was killed has replaced and not deleted."""
+    """Leave out what a killed `accept` had replaced but not yet deleted."""
     replaced = {other.record for other in _list_replaced(folder, there)}
     return [one for one in there if one.record not in replaced]
 
 
 def _list_replaced(folder: Path, there: Iterable[StoredResult]) -> list[StoredResult]:
-    """List the records that others of the folder have replaced, by the ledger."""
+    """List the records that others in the folder have replaced, according to the ledger."""
     records = {one.result.address: one for one in there}
     gone: set[str] = set()
     for line in _read_ledger(folder / LEDGER):
@@ -110,7 +110,7 @@ def _get_time(row: SeedGroup) -> str:
 
 
 def _copy(one: StoredResult, folder: Path) -> None:
-    """Replicates, then the record, whose presence means that all is there."""
+    """Copy the replicates, then the record, whose presence means that all files are complete."""
     record = path_below(folder, one.result.file_name)
     if replicates_path(one.record).exists():
         with atomic_file(replicates_path(record)) as part:
@@ -119,7 +119,7 @@ def _copy(one: StoredResult, folder: Path) -> None:
 
 
 def _record(ledger: Path, new: Sequence[tuple[StoredResult, Sequence[Result]]], reason: str) -> None:
-    """Add a line for each new baseline to the ledger, unless one that was killed has done it for the same reason."""
+    """Add a line for each new baseline to the ledger, unless a killed call already did so for the same reason."""
     pending: dict[str, object] = {}
     for line in _read_ledger(ledger):
         pending[line["address"]] = line.get("reason")

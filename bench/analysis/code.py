@@ -1,4 +1,4 @@
-"""The code that evaluates predictions: what the cache says of them holds only as long as this is the same."""
+"""The code that evaluates predictions: cached evaluations are valid only while it stays the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVALUATING = (
     "bench/scoring",
     "protocols/scoring",
 )
-"""Files and folders from which predictions and ground truth are read, matched and counted."""
+"""Files and folders of the code that reads, matches and counts predictions and ground truth."""
 
 
 def digest_evaluation_code() -> str:

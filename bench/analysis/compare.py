@@ -1,7 +1,7 @@
 """Comparison of two results, or of two means over seeds: the difference and its uncertainty, overall and by class.
 
-Results on the same images share their bootstrap draws, so their differences are paired. Results of different
-protocols or images are refused, or compared with a remark: on other images there are no pairs, and one is shuffled.
+Results on the same images share their bootstrap draws, so their differences are paired. Results of different protocols
+or images are refused, or compared with a remark; on different images they are unpaired, so one's draws are reversed.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 1000
-"""Replicates by class; no record keeps any."""
+"""Number of replicates by class, which no record keeps."""
 
 Fractions = Mapping[str, float | None]
 Draws = Mapping[str, FloatArray]
 """Replicates (B,) by name."""
 
 Side = Sequence[StoredResult]
-"""Results that differ in their seed only, of which the mean is compared."""
+"""Results that differ in their seed only; their mean is compared."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two fractions and `a - b`, None where undefined. p: two-sided, could it be 0?"""
+    """Two fractions and `a - b`, None where undefined. p: two-sided p-value of no difference."""
 
     a: float | None
     b: float | None
@@ -56,9 +56,9 @@ class Difference:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What two sides differ in, each the results of one or more seeds.
+    """The differences between two sides, each the results of one or more seeds.
 
-    unlike: how they were evaluated differently; empty where they were not. settings: those in which they differ.
+    unlike: how they were evaluated differently; empty if they were not. settings: those in which they differ.
     """
 
     a: tuple[Result, ...]
@@ -95,8 +95,8 @@ def _flatten(line: Difference) -> dict[str, float | None]:
 def compare(a: Side, b: Side, *, per_class: bool = False, anyway: bool = False) -> Comparison:
     """Compare two sides by the metrics that both have: the mean over the seeds of each.
 
-    Raises RequestError where they were evaluated differently, unless `anyway`; where they have no metric in common, or
-    none by class; and where what they are compared by is not beside their records.
+    Raises RequestError if they were evaluated differently, unless `anyway`; if they have no metric in common, or with
+    `per_class` none by class; and if the replicates or outcomes to compare are not beside their records.
     """
     ours, theirs = (tuple(one.result for one in side) for side in (a, b))
     one, other = ours[0], theirs[0]
@@ -114,7 +114,7 @@ def compare(a: Side, b: Side, *, per_class: bool = False, anyway: bool = False) 
 
 
 def describe_verdict(found: Comparison) -> str:
-    """Say in a sentence what the first metric shows."""
+    """Describe in a sentence what the first metric shows."""
     name, line = next(iter(found.metrics.items()))
     a, b = (side[0].label for side in (found.a, found.b))
     if a == b:
@@ -171,7 +171,7 @@ def _row(name: str, line: Difference) -> tuple[Cell, ...]:
 def _differences(
     values: tuple[Fractions, Fractions], draws: tuple[Draws, Draws], *, paired: bool
 ) -> dict[str, Difference]:
-    """Differences by name, of what both have."""
+    """Compute the differences by name, for the names that both have."""
     return {
         name: _difference((value, values[1][name]), (draws[0][name], draws[1][name]), paired=paired)
         for name, value in values[0].items()
@@ -191,7 +191,7 @@ def _difference(
 
 
 def list_differences(a: Result, b: Result) -> tuple[str, ...]:
-    """List how `b` was evaluated, where that is not how `a` was."""
+    """List how `b` was evaluated differently than `a`."""
     unlike = []
     if a.protocol != b.protocol:
         unlike.append(f"protocol {b.protocol}, not {a.protocol}")
@@ -215,7 +215,7 @@ def _list_settings(a: Result, b: Result) -> tuple[str, ...]:
 
 
 def _average(values: Sequence[Fractions]) -> Fractions:
-    """Average over seeds, by name; undefined where one is."""
+    """Average over seeds, by name; undefined if any value is."""
     return {name: _mean([one[name] for one in values]) for name in values[0] if all(name in one for one in values)}
 
 
@@ -225,14 +225,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _average_draws(draws: Sequence[Draws]) -> Draws:
-    """Average over seeds, by name; as many replicates as all have."""
+    """Average over seeds, by name, over as many replicates as all have."""
     names = [name for name in draws[0] if all(name in one for one in draws)]
     counts = {name: min(len(one[name]) for one in draws) for name in names}
     return {name: average_over_seeds(np.stack([one[name][: counts[name]] for one in draws])) for name in names}
 
 
 def _draws(a: Side, b: Side, *, paired: bool) -> tuple[Draws, Draws]:
-    """Read the replicates beside two sides' records. Raises RequestError if they are missing or of different draws."""
+    """Read the replicates beside both sides' records. Raises RequestError if they are missing or of different draws."""
     ours, theirs = ([_read_replicates(one) for one in side] for side in (a, b))
     for group in [[*ours, *theirs]] if paired else [ours, theirs]:
         if len({one.draws for one in group}) > 1:
@@ -251,7 +251,7 @@ def _read_replicates(one: StoredResult) -> Replicates:
 
 
 def _by_class(a: Side, b: Side, *, paired: bool) -> dict[str, dict[str, Difference]]:
-    """Differences by metric and class."""
+    """Compute the differences by metric and class."""
     ours, theirs = ([one.result.per_class for one in side] for side in (a, b))
     both = [name for name in ours[0] if all(name in one for one in (*ours, *theirs))]
     if not both:
@@ -268,9 +268,9 @@ def _by_class(a: Side, b: Side, *, paired: bool) -> dict[str, dict[str, Differen
 
 
 def draw_classes(one: StoredResult, replicates: int = DRAWS) -> dict[str, Draws]:
-    """Draw replicates of each metric and class, from outcomes; fewer are the first of more.
+    """Draw replicates of each metric and class from outcomes; a smaller number gives the first of a larger one's.
 
-    Raises RequestError where there are none, BadFileError where they do not give the recorded numbers.
+    Raises RequestError if there are no outcomes, BadFileError if they do not give the recorded numbers.
     """
     result = one.result
     if (outcomes := read_outcomes(one.record, result)) is None:

@@ -1,4 +1,4 @@
-"""The curve behind a result: its metrics against a number among its conventions, with all others as recorded."""
+"""The curve behind a result: its metrics against one numeric convention, with all others as recorded."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from bench.scoring.protocol import Family
 
 @dataclass(frozen=True)
 class Switch:
-    """A number among conventions that metrics are drawn against.
+    """A numeric convention that metrics are drawn against.
 
-    values: those that are tried. of_outcomes: whether it changes what is made of outcomes, not the outcomes themselves.
+    values: those tried. of_outcomes: whether it affects only what is computed from outcomes, not the outcomes.
     """
 
     name: str
@@ -69,7 +69,7 @@ def find_switch(result: Result) -> Switch | None:
 
 
 def digest_curve(result: Result) -> str:
-    """Compute the digest of what a stored result's curve depends on: what is evaluated, its protocol and the code."""
+    """Compute the digest of what a stored result's curve depends on: evaluated files, protocol and code."""
     evaluated = [result.predictions_digest, result.outcomes_digest, result.metrics]
     return digest([result.address, *evaluated, digest_evaluation_code()])
 
@@ -93,7 +93,7 @@ def evaluate_predictions(
 
 
 def evaluate_outcomes(result: Result, switch: Switch, outcomes: Outcomes) -> Curve:
-    """Evaluate the stored outcomes of a result at each value of a switch that changes only what is made of them.
+    """Evaluate the stored outcomes of a result at each value of a switch with `of_outcomes`.
 
     Raises RequestError if they do not give the recorded metrics at the recorded value.
     """

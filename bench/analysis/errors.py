@@ -1,4 +1,4 @@
-"""What kinds of errors a method makes, and what they cost: of detections in average precision, of boxes in shares.
+"""The kinds of errors a method makes, and their cost: in average precision for detections, as shares for boxes.
 
 The kinds are those of `bench.scoring.detection_errors` and `bench.scoring.box_errors`.
 """
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 DRAWS = 1000
 
 WRONG_CLASS = "wrong class"
-"""The kind of box that most protocols do not know."""
+"""The kind of box error that most protocols do not have."""
 
 Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """One kind of error. count: of detections and objects, or of boxes. value: what it costs, or its share."""
+    """One kind of error. count: of detections and objects, or of boxes. value: its cost or its share."""
 
     name: str
     count: int | None
@@ -55,9 +55,9 @@ class ErrorKind:
 class ErrorAnalysis:
     """The kinds of errors of one evaluation.
 
-    cost: the metric in which kinds cost points; None where they are shares of what was evaluated. groups: the same
-    among a part of the boxes, by what divides them (`class`, `size`, `objects`) and the part's name. images: indices of
-    images by kind, the plainest first.
+    cost: the metric in which each kind's cost is measured; None if values are shares of what was evaluated. groups: the
+    kinds among parts of the boxes, by the criterion that divides them (`class`, `size`, `objects`) and the part's name.
+    images: indices of images by kind, the clearest examples first.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ErrorAnalysis:
     images: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """Make a pandas DataFrame with a row for each kind, and each among each part; numbers are fractions."""
+        """Make a pandas DataFrame with a row for each kind, overall and in each part; numbers are fractions."""
         parts = {(None, None): self.kinds} | {
             (by, part): kinds for by, group in self.groups.items() for part, kinds in group.items()
         }
@@ -87,7 +87,7 @@ class ErrorAnalysis:
 
 
 def can_analyse(result: Result) -> bool:
-    """Return whether the kinds of errors of a result's protocol are known."""
+    """Return whether kinds of errors are defined for a result's protocol."""
     family = registry.family(result.family)
     return hasattr(family, "match_detections") or hasattr(family, "localize_classes")
 
@@ -98,7 +98,7 @@ def digest_analysis(result: Result) -> str:
 
 
 def analyse_result(result: Result, truth: GroundTruth, found: Mapping[str, ResolvedPredictions]) -> ErrorAnalysis:
-    """Analyse the errors of a stored result, of which the predictions are kept. Raises RequestError."""
+    """Analyse the errors of a stored result whose predictions are kept. Raises RequestError."""
     family = registry.family(result.family)
     conventions = family.Conventions.model_validate_json(json.dumps(result.conventions))
     name = f"{result.label}{result.seed_suffix}"
@@ -186,7 +186,7 @@ def _finite(value: float) -> float | None:
 
 
 def _choose_detections(errors: DetectionErrors) -> dict[str, tuple[int, ...]]:
-    """Images of each kind: of false detections those of the best scores first."""
+    """Choose the images of each kind; for false detections, those with the best scores first."""
     m = errors.matched
     order = np.argsort(-m.score, kind="stable")
     kinds = {name: m.image[order[errors.kind[order] == at]] for at, name in enumerate(detection_errors.FALSE)}
@@ -204,9 +204,9 @@ def _unique(images: NDArray[np.integer]) -> tuple[int, ...]:
 
 
 def make_tables(analyses: Sequence[ErrorAnalysis], by: str | None = None) -> list[Table]:
-    """Tabulate the errors of one or several evaluations under one protocol, a column each; by: also among each part.
+    """Tabulate the errors of one or several evaluations under one protocol, a column each; by: also in each part.
 
-    Raises RequestError for evaluations that cannot stand beside each other, and for parts that there are not.
+    Raises RequestError for evaluations that cannot be compared, and for a criterion without parts.
     """
     first = analyses[0]
     if len({(one.protocol, one.evaluated_on, one.cost) for one in analyses}) > 1:

@@ -1,7 +1,7 @@
 """The regression gate: compare results with the accepted ones, their baselines.
 
 A result is compared with the baseline of the same method, protocol, dataset, splits and common settings, over the seeds
-that both have. It has regressed if it is worse by more than the tolerance and by more than noise.
+that both have. It has regressed if it is worse by more than both the tolerance and the noise.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _classify(difference: float, noise: tuple[float, float] | None, tolerance: f
 def _estimate_noise(
     metric: str, pairs: Sequence[tuple[Result, Result]], records: Mapping[str, Path], difference: float
 ) -> tuple[tuple[float, float] | None, Pairing]:
-    """Compute the interval of a difference: paired if all replicates are of the same draws, else as if independent."""
+    """Compute the interval of a difference: paired if all replicates share the same draws, else as if independent."""
     rows = [one for one, _ in pairs], [other for _, other in pairs]
     draws = {one.address: read_replicates(records[one.address]) for row in rows for one in row}
     new, old = (average_replicates(row, metric, draws) for row in rows)
@@ -175,7 +175,7 @@ def _note(pairing: Pairing) -> str:
 
 
 def _name_checks(checks: Sequence[GateCheck]) -> list[str]:
-    """Name the methods, with the settings that tell one from others of its name."""
+    """Name the methods, with the settings that distinguish those of the same name."""
     return make_distinct_labels(
         [check.result for check in checks], lambda result: (result.protocol, result.dataset, result.split)
     )

@@ -12,13 +12,13 @@ from bench.records.result import Result
 Thing = TypeVar("Thing")
 
 _Identity = tuple[str, str, str, str, str | None]
-"""What was evaluated of whom."""
+"""Protocol, method and variant, dataset, evaluated split and training split."""
 _Places = defaultdict[str, list[int]]
-"""Places of things in the order of their adding, by the values of settings."""
+"""Indices of things in the order of addition, by the values of settings."""
 
 
 def is_same_kind(a: Result, b: Result) -> bool:
-    """Whether two results are of the same thing: a setting that only one of them knows came later, unless given."""
+    """Whether two results are of the same thing: a setting that only one has is ignored as newer, unless given."""
     common = a.config.keys() & b.config.keys()
     is_same = _identify(a) == _identify(b) and _make_key(a, common) == _make_key(b, common)
     return is_same and _know_each_other(a, b)
@@ -27,8 +27,8 @@ def is_same_kind(a: Result, b: Result) -> bool:
 class KindIndex(Generic[Thing]):
     """Things that each have a result, found by another result of the same kind.
 
-    Their number does not matter to the time that takes, only how many sets of settings they know between them, which
-    is one for each version.
+    The time that a search takes does not depend on their number, only on the number of distinct sets of settings among
+    them, which is one for each version.
     """
 
     def __init__(self, things: Iterable[tuple[Result, Thing]] = ()) -> None:
@@ -56,7 +56,7 @@ class KindIndex(Generic[Thing]):
                 yield thing
 
     def _find_places(self, result: Result, known: frozenset[str], common: frozenset[str]) -> list[int]:
-        """Find the things that know these settings and have the result's values of those that both know."""
+        """Find the indices of things with exactly these settings that agree with the result in the common ones."""
         by_key = self._by_key[identity := _identify(result)]
         if (known, common) not in by_key:
             places: _Places = defaultdict(list)
@@ -75,5 +75,5 @@ def _make_key(result: Result, settings: Iterable[str]) -> str:
 
 
 def _know_each_other(a: Result, b: Result) -> bool:
-    """Return whether each result knows the settings that were given to the other."""
+    """Return whether each result has the settings that were given to the other."""
     return a.config.keys() >= set(b.given or ()) and b.config.keys() >= set(a.given or ())

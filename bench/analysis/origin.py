@@ -1,8 +1,8 @@
-"""Whether a published record agrees with the keys of the run that it is of.
+"""Whether a published record agrees with the keys of its run.
 
-The address of a training and that of predictions are digests of keys, which hold the method, its settings, the seed,
-and digests of weights and proposals. A published record holds the keys, so none of these can be edited by itself. What
-no key holds, such as times or the revision, only making the result again can check.
+The addresses of trainings and predictions are digests of keys, which hold the method, its settings, the seed, and
+digests of weights and proposals. A published record holds the keys, so none of these can be edited alone. What no key
+holds, such as times or the revision, can only be checked by making the result again.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _NONE: Mapping[str, Any] = {}
 
 
 def find_forgery(result: Result) -> str:
-    """Say in what a record disagrees with its keys; empty if in nothing, or if its predictions are of no run.
+    """Describe how a record disagrees with its keys; empty if it does not, or if its predictions are from no run.
 
-    The settings of a method that is not known here are compared with the keys alone.
+    Without the method, if it is unknown here, settings are compared with the keys alone.
     """
     return next((objection for objection in _list_objections(result) if objection), "")
 
 
 def _list_objections(result: Result) -> Iterator[str]:
-    """List objections, the empty ones too; each may rely on those before it."""
+    """Yield objections, including empty ones; a check may rely on all earlier ones having passed."""
     yield "" if _is_date(result.created) else f"created is {result.created[:40]!r}: expected a date and time"
     if not (result.made_from or result.training or "prediction" in result.seconds):  # scored from a file
         names = [name for name in ("config", "given", "variant", "transforms", "seed") if getattr(result, name)]
@@ -72,7 +72,7 @@ def _check_key(result: Result, name: str) -> str:
 
 
 def _compare_fields(result: Result) -> Iterator[str]:
-    """Compare what a record says beside its settings with its keys."""
+    """Compare the fields of a record other than its settings with its keys."""
     predictions, training = result.made_from["predictions"], result.made_from.get("training", _NONE)
     recorded = {"method": result.method, "training": result.training, "dataset": result.dataset}
     yield from (_compare(name, value, predictions.get(name)) for name, value in recorded.items())
@@ -87,7 +87,7 @@ def _compare(name: str, recorded: object, keyed: object) -> str:
 
 
 def _check_variant(result: Result, cls: MethodClass) -> str:
-    """Say how a record's settings are not those of its variant, but for those that were given."""
+    """Describe how a record's settings, except the given ones, differ from its variant's; empty if they do not."""
     if result.variant is None:
         return ""
     if result.variant not in cls.variants:
@@ -99,7 +99,7 @@ def _check_variant(result: Result, cls: MethodClass) -> str:
 
 
 def _compare_settings(result: Result, cls: MethodClass | None) -> Iterator[str]:
-    """Compare the settings that a record says with those in its keys; of files and prior runs these have digests."""
+    """Compare the settings in a record with those in its keys, except files and prior runs, held there as digests."""
     recorded = use_former_names(result.config)
     addressed = _NONE if cls is None else _select_addressed(cls, result)
     apart = {"weights", "proposals", *FIELDS} | (set() if cls is None else cls.Config.files())
@@ -115,7 +115,7 @@ def _compare_settings(result: Result, cls: MethodClass | None) -> Iterator[str]:
 
 
 def _select_addressed(cls: MethodClass, result: Result) -> dict[str, dict[str, Any]]:
-    """Select the settings that a record's keys must hold, by what they are keys of."""
+    """Select the settings that the keys of a record's predictions and training must hold."""
     config = cls.Config.model_validate(result.config)
     learner = getattr(cls, "Base", cls)
     trained = {k: v for k, v in config.select_addressed("training").items() if k in learner.Config.model_fields}

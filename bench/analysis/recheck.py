@@ -1,4 +1,4 @@
-"""A record held against all that lies beside it, before it is published or becomes a baseline."""
+"""Checks of a record against the files beside it, before it is published or becomes a baseline."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from bench.records.outcomes import Outcomes, read_outcomes
 from bench.records.replicates import read_replicates, replicates_path
 
 _SAME = 1e-9
-"""How far a metric redone from outcomes may be from the recorded one: rounding, and nothing else."""
+"""How far a metric recomputed from outcomes may be from the recorded one: only rounding is allowed."""
 
 OLD = "outcomes of another version of the scoring: score the predictions again"
 
 UNREADABLE = (pa.ArrowException, KeyError, IndexError, TypeError, ValueError)
-"""What scoring raises for outcomes that it did not make."""
+"""Errors that scoring raises for outcomes that it did not make."""
 
 REDRAWN = 3
-"""Replicates that are computed again: enough to tell those of other outcomes, or in another order."""
+"""Replicates that are recomputed: enough to detect those of other outcomes, or in another order."""
 
 
 def require_whole(stored: StoredResult) -> StoredResult:
-    """Return a result. Raise BadFileError unless its metrics are those of the replicates and outcomes beside it."""
+    """Return a result. Raise BadFileError unless its metrics agree with the replicates and outcomes beside it."""
     require_replicates(stored)
     outcomes = read_outcomes(stored.record, stored.result)
     if outcomes is None:
@@ -50,7 +50,7 @@ def require_whole(stored: StoredResult) -> StoredResult:
 def summarise_again(stored: StoredResult, outcomes: Outcomes, weights: FloatArray) -> Metrics:
     """Compute the metrics of a record from its outcomes, for weights (b, N).
 
-    Raises BadFileError for outcomes that its scoring does not read.
+    Raises BadFileError for outcomes that its scoring cannot read.
     """
     result = stored.result
     family = registry.family(result.family)
@@ -63,13 +63,13 @@ def summarise_again(stored: StoredResult, outcomes: Outcomes, weights: FloatArra
 
 
 def is_same(values: Any, recorded: Any) -> bool:
-    """Return whether numbers, None or NaN where undefined, are the recorded ones but for rounding."""
+    """Return whether numbers, None or NaN where undefined, equal the recorded ones up to rounding."""
     numbers, known = (np.asarray(each, dtype=np.float64) for each in (values, recorded))
     return np.allclose(numbers, known, rtol=0, atol=_SAME, equal_nan=True)
 
 
 def _draw_first(stored: StoredResult) -> tuple[FloatArray, Metrics]:
-    """Return weights (b, N) of all images once, then those of the first replicates, if drawn as ours; and these."""
+    """Return weights (b, N): all images once, then the first replicates' if they were drawn like ours; and these."""
     whole, images = np.ones((1, stored.result.images)), stored.result.images
     replicates = read_replicates(stored.record)
     first = next(draw_weights(images, REDRAWN, 0)) if images else whole
@@ -81,7 +81,7 @@ def _draw_first(stored: StoredResult) -> tuple[FloatArray, Metrics]:
 def select_whole(
     known: Iterable[StoredResult], require: Callable[[StoredResult], StoredResult] = require_whole
 ) -> list[StoredResult]:
-    """Return the results that `require` lets pass, as it returns them; the others are left out, with a warning."""
+    """Return the results that `require` accepts, as it returns them; leave out the others, with a warning."""
     whole, bad = [], {}
     for stored in known:
         try:

@@ -1,4 +1,4 @@
-"""What a reviewer asks of published results: whether each record is whole, and says where it is from."""
+"""What a reviewer asks of published results: whether each record is complete and states its origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.tables.render import escape_markdown, markdown
 
 @dataclass(frozen=True)
 class Review:
-    """What was found in a folder of results. objections: what is wrong, by the path of the record, one line each."""
+    """The findings in a folder of results. objections: what is wrong, one line each, by path of the record."""
 
     accepted: tuple[StoredResult, ...]
     objections: Mapping[Path, str]
@@ -31,7 +31,7 @@ class Review:
 def review(folder: Path, *, others: Iterable[Result] = (), allow_dirty: bool = False) -> Review:
     """Review the records of a folder; others: results that they must not contradict.
 
-    allow_dirty: whether to let results from edited checkouts pass, which are marked wherever they are shown.
+    allow_dirty: whether to accept results from edited checkouts, which are marked wherever they are shown.
     """
     accepted: dict[str, StoredResult] = {}
     objections: dict[Path, str] = {}
@@ -53,7 +53,7 @@ def review(folder: Path, *, others: Iterable[Result] = (), allow_dirty: bool = F
 def require_reviewed(stored: StoredResult, other: Result | None = None, *, allow_dirty: bool = False) -> None:
     """Raise BadFileError or RequestError for what a reviewer would object to in a result.
 
-    other: the result of the same address that is published already.
+    other: the result with the same address that is already published.
     """
     require_whole(stored)
     for find in _FINDERS:
@@ -65,7 +65,7 @@ def require_reviewed(stored: StoredResult, other: Result | None = None, *, allow
 
 
 def _find_gap(stored: StoredResult) -> str:
-    """Say what is not there; empty if all is."""
+    """Name a missing part of a result; empty if it is complete."""
     result = stored.result
     if not replicates_path(stored.record).exists():
         return "no bootstrap replicates beside it, which ranks need: publish copies them"
@@ -81,7 +81,7 @@ def _find_gap(stored: StoredResult) -> str:
 
 
 def _find_unsaid(stored: StoredResult) -> str:
-    """Say what a record does not tell of its origin; empty if it tells all."""
+    """Name what a record does not state about its origin; empty if it states everything."""
     result = stored.result
     if result.tuned_on == "unknown":
         return "it does not say what its settings were chosen on: score again with --tuned-on"
@@ -96,7 +96,7 @@ def _find_unsaid(stored: StoredResult) -> str:
 
 
 def _find_misuse(stored: StoredResult) -> str:
-    """Say where it departs from the protocol that it names; empty if nowhere, or if it says so."""
+    """Describe how a result departs from its protocol; empty if it does not, or if it is marked accordingly."""
     result = stored.result
     if result.protocol not in registry.protocols():
         return f"protocol {result.protocol} is not known here: a results repository needs it as a --plugin"
@@ -111,7 +111,7 @@ def _find_misuse(stored: StoredResult) -> str:
 
 
 def _find_other_images(result: Result, bound: BoundProtocol) -> str:
-    """Say where a record passes a part of a split, or another one, for the protocol's; empty if nowhere."""
+    """Describe how a record passes off a part of a split, or another split, as the protocol's; empty if it does not."""
     if not result.partial and result.split != bound.record.eval_split:
         return f"evaluated on {result.split}, but not marked partial: the protocol's is {bound.record.eval_split}"
     published = PUBLISHED.get(result.dataset, {}).get(result.split, {}).get("images", result.images)
@@ -126,7 +126,7 @@ def _has_conventions(result: Result, bound: BoundProtocol) -> bool:
 
 
 def _find_contradiction(result: Result, other: Result) -> str:
-    """Say where a result of the same predictions, protocol and truth has other numbers; empty if nowhere."""
+    """Describe how a result of the same predictions, protocol and truth has other numbers; empty if it does not."""
     for name, value in other.metrics.items():
         mine = result.metrics.get(name)
         if (mine is None) != (value is None) or abs((mine or 0.0) - (value or 0.0)) > ROUNDING:
@@ -144,7 +144,7 @@ _FINDERS: Sequence[Callable[[StoredResult], str]] = (_find_gap, _find_unsaid, _f
 
 
 def make_comment(found: Review, checks: Sequence[GateCheck] | None, tolerance: float) -> tuple[str, bool]:
-    """Write the comment for a merge request: what is wrong with records, and how numbers moved; and whether to merge.
+    """Write the comment for a merge request (objections, and how numbers moved); also return whether it can be merged.
 
     checks: against the baselines; None without any.
     """

@@ -16,7 +16,7 @@ from bench.tables.model import Cell, Table
 from bench.tables.numbers import format_difference, percent, spread, with_interval
 
 _SHOWN = 9
-"""Letters of a revision."""
+"""Characters shown of a revision."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Trend:
 
 
 def trends(results: Iterable[Result]) -> list[Trend]:
-    """One for each method, protocol, dataset and split, in alphabetical order."""
+    """Build the trend of each method, protocol, dataset and split, in alphabetical order."""
     groups = defaultdict(list)
     for result in sorted(results, key=lambda result: (result.created, result.address)):
         groups[result.label, result.protocol, result.dataset, result.split].append(result)
@@ -80,7 +80,7 @@ def make_table(trend: Trend) -> Table:
 
 
 def _points(results: Sequence[Result]) -> tuple[Point, ...]:
-    """Results of the same revision, settings and evaluation are one point; of a seed the last record counts."""
+    """Group results of the same revision, settings and evaluation into points; of a seed the last record counts."""
     groups: defaultdict[str, dict[int | None, Result]] = defaultdict(dict)
     for result in results:
         groups[_make_key(result)][result.seed] = result
@@ -113,13 +113,13 @@ def _point(results: tuple[Result, ...], before: Point | None) -> Point:
 
 
 def _list_differences(old: Result, new: Result) -> list[str]:
-    """How a result was evaluated differently than the one before."""
+    """List how a result was evaluated differently than the one before."""
     reasons = [other_conventions(new, old)] if new.digest != old.digest else []
     return reasons + (["evaluated on other images or annotations"] if new.truth_digest != old.truth_digest else [])
 
 
 def _list_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """List the settings that differ; those that one record lacks count only if no other setting differs."""
+    """List the settings that differ; those missing in one record count only if no other setting differs."""
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     keys = [key for key in keys if key in old and key in new] or keys
     return [f"{key} {_text(new.get(key))}, was {_text(old.get(key))}" for key in keys]
