@@ -1,6 +1,6 @@
-"""Files of strangers, read by a process of its own: a crash, a loop or a bomb costs that process and a clear message.
+"""Untrusted files, read in a separate process: a crash, an endless loop or a bomb ends that process, with an error.
 
-Readers in C are written for files that are what they claim to be; of one with a changed byte, some crash.
+Readers in C assume well-formed files; some crash if a single byte is changed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from numpy.typing import NDArray
 from bench.errors import BadFileError, escape_text, first_line, format_bytes
 
 _SECONDS, _BYTES_A_SECOND = 6, 200_000
-"""Processor time for any file, and how much more of a file it buys."""
+"""Seconds of processor time allowed for any file, and the bytes of a file that allow one second more."""
 
 _MEMORY, _GROWTH = 2 << 30, 40
-"""Bytes of memory for any file, and for each of its bytes."""
+"""Bytes of memory allowed for any file, and in addition for each of its bytes."""
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def read_apart(reader: str, path: Path, *arguments: Any) -> Arrays:
-    """Let a process of its own call `module:function` with a path and JSON values; return the arrays that it returns.
+    """Call `module:function` with a path and JSON values in a separate process; return the arrays that it returns.
 
-    It may take time and memory in proportion to the file. Raises BadFileError.
+    Its time and memory are limited in proportion to the file's size. Raises BadFileError.
     """
     size = path.stat().st_size
     seconds, memory = _SECONDS + size // _BYTES_A_SECOND, _MEMORY + _GROWTH * size
@@ -61,7 +61,7 @@ def read_apart(reader: str, path: Path, *arguments: Any) -> Arrays:
 
 
 def _explain(path: Path, done: subprocess.CompletedProcess[str], told: str, seconds: int, memory: int) -> BadFileError:
-    """Return the error of a process that read a file in vain."""
+    """Return the error for a process that failed to read a file."""
     if done.returncode == _REFUSED:
         return BadFileError(path, **json.loads(told))
     if done.returncode == _TOO_LARGE:
@@ -80,12 +80,12 @@ _REFUSED, _TOO_LARGE = 65, 66
 
 
 def main() -> int:
-    """Read a file as standard input asks for."""
+    """Read a file as requested, in JSON, on standard input."""
     return serve(json.load(sys.stdin))
 
 
 def serve(asked: Mapping[str, Any]) -> int:
-    """Read a file within limits, and write what it holds or why it could not be read; return the exit code."""
+    """Read a file within limits, and write its arrays or why it could not be read; return the exit code."""
     path = Path(asked["path"])
     module, _, function = asked["reader"].partition(":")
     reader = getattr(import_module(module), function)
@@ -109,7 +109,7 @@ def _refuse(out: str, rule: str, row: int | str | None = None) -> int:
 
 
 def _limit(seconds: int, memory: int) -> None:
-    """Limit what this process may take from now on, where the system can."""
+    """Limit the further time and memory of this process, if the system supports it."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

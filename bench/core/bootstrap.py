@@ -5,14 +5,15 @@ each image was drawn. The same seed gives the same draws, so two results on the 
 
 Shapes: B replicates, b replicates in one chunk, N images, C classes, S seeds; see docs/conventions.md.
 
-The interval of a metric is of its value in the population that the images were drawn from. Average precision and a
-best threshold profit from chance, the more the fewer images: they take the best of noisy values. The mean of replicates
-exceeds the value by what noise of twice the variance adds, so it tells how biased the value is: by as much where the
-bias grows as the variance, by 2.4 times as much where it grows as the standard deviation, and by up to 3.6 times in
-simulations. An interval reaches from a correction by once to one by three times. It covers 92 to 99 % for every metric
-but those of sizes that a split hardly has, a percentile interval about the value down to 61 % (docs/intervals.md).
+The interval of a metric is for its value in the population that the images were drawn from. Average precision and a
+best threshold are biased upwards, since they take the best of noisy values: the fewer images, the more. Replicates have
+twice the noise variance, so the excess of their mean over the value estimates the value's bias: the bias equals the
+excess if it grows as the variance, is 2.4 times that if it grows as the standard deviation, and up to 3.6 times in
+simulations. An interval spans corrections by one to three times the excess. Its coverage is 92 to 99 % for every metric
+except those of object sizes that a split hardly has; that of a percentile interval about the value can be as low as
+61 % (docs/intervals.md).
 
-Replicates of a difference are shifted so that their mean is the measured one: what two results have of this bias is
+Replicates of a difference are shifted so that their mean is the measured difference: the biases of the two results are
 alike. Draws on which both agree stay at 0: shifted, they would all fall on one side by chance.
 """
 
@@ -30,7 +31,7 @@ LEVEL = 0.95
 """Coverage of every interval."""
 
 _BIAS = (1.0, 3.0)
-"""The bias of a value is between these multiples of what the mean of its replicates exceeds it by."""
+"""The bias of a value lies between these multiples of the excess of its replicates' mean over it."""
 
 ROUNDING = 1e-12
 """Differences up to this are rounding errors."""
@@ -57,7 +58,7 @@ def draw_weights(images: int, replicates: int, seed: int) -> Iterator[FloatArray
 
 @lru_cache(maxsize=4)
 def _draw_once(images: int, replicates: int, seed: int) -> FloatArray:
-    """Draw all replicates at once: those of many results on the same images are the same."""
+    """Draw all replicates at once, cached, since all results on the same images share them."""
     return _draw(np.random.default_rng(seed), replicates, images)
 
 
@@ -135,13 +136,13 @@ def rank_values(values: FloatArray, replicates: FloatArray) -> list[int]:
     unless a third value separates them.
     """
     if 2 / (replicates.shape[1] + 1) >= 1 - LEVEL:
-        return [1] * len(values)  # so few replicates tell nothing apart
+        return [1] * len(values)  # too few replicates for any significant difference
     extent = np.ptp(replicates, axis=1)
     return [1 + _count_better(each, values, replicates, extent) for each in range(len(values))]
 
 
 def _count_better(each: int, values: FloatArray, replicates: FloatArray, extent: FloatArray) -> int:
-    """Count the values that are significantly better than one. extent (n,): range of each one's replicates."""
+    """Count the values significantly better than value `each`. extent: (n,), the range of each value's replicates."""
     differences = values - values[each]
     is_clear = differences > extent + extent[each] + ROUNDING  # no replicate of the difference reaches 0
     unclear = np.flatnonzero((differences > 0) & ~is_clear)
@@ -159,7 +160,7 @@ def _count_significant(replicates: FloatArray, values: FloatArray) -> int:
     shift = values - replicates.mean(axis=1)
     is_below = replicates <= (ROUNDING - shift)[:, None]
     raised = shift > 0
-    is_below[raised] |= np.abs(replicates[raised]) <= ROUNDING  # as `_centre_difference` has it
+    is_below[raised] |= np.abs(replicates[raised]) <= ROUNDING  # as in `_centre_difference`
     below, draws = np.count_nonzero(is_below, axis=1), replicates.shape[1]
     is_usual = np.isfinite(shift) & (below <= draws / 2)
     others = map(p_value, replicates[~is_usual], values[~is_usual])

@@ -26,7 +26,7 @@ class Cells:
         return Cells(self.origin * factor, self.stride * factor)
 
     def mirror(self, count: int, side: float = 1.0) -> Cells:
-        """Return where `count` cells lie, in reverse order, once a side of this length is mirrored.
+        """Return the positions of `count` cells, in reverse order, after mirroring a side of this length.
 
         >>> Cells(0.0, 0.25).mirror(4)
         Cells(origin=0.25, stride=0.25)
@@ -34,11 +34,11 @@ class Cells:
         return Cells(side - self.origin - (count - 1) * self.stride, self.stride)
 
     def is_close(self, other: Cells) -> bool:
-        """Return whether both lie alike, but for rounding."""
+        """Return whether both have the same positions up to rounding."""
         return bool(np.allclose((self.origin, self.stride), (other.origin, other.stride), rtol=0, atol=1e-9))
 
     def weigh(self, count: int, points: FloatArray) -> NDArray[np.float32]:
-        """Compute the weights (n, count) of the first `count` cells at points (n,): linear; held beyond the ends.
+        """Compute linear interpolation weights (n, count) of `count` cells at points (n,); constant beyond the ends.
 
         >>> Cells(0.0, 2.0).weigh(3, np.array([-1.0, 1.0, 3.5]))
         array([[1.  , 0.  , 0.  ],

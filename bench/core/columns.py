@@ -1,4 +1,4 @@
-"""Columns of tables as arrays, without pandas, which pyarrow's own `to_numpy` takes half a second to import."""
+"""Columns of tables as arrays; pyarrow's own `to_numpy` would import pandas, which takes half a second."""
 
 from __future__ import annotations
 

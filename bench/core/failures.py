@@ -1,4 +1,4 @@
-"""What somebody's own code raised, in one line: the exception, and the file and line that it comes from."""
+"""Exceptions of users' code described in one line: the exception, and the file and line that raised it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.errors import escape_text, first_line
 
 
 def describe_failure(error: BaseException, files: Collection[str] = ()) -> str:
-    """Describe an exception, with the last line of these files that it passed; of none, the one that raised it.
+    """Describe an exception with its last line in any of `files`; if it passed none, the line that raised it.
 
     >>> try:
     ...     1 / 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DIGEST_LENGTH = 20
 
 _LEFT = re.compile(r"\.(?P<name>.+?)(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d+)\.[0-9a-f]{8}\.(?:part|before)$")
-"""Names of what is being written, or replaced."""
+"""Matches the temporary names of files and folders that are being written or replaced."""
 
 _DAY_S = 86400.0
 
@@ -70,13 +70,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def make_part_path(path: Path) -> Path:
-    """Return a new path beside `path`, for what is being written; it says which process of which host writes."""
+    """Return a new temporary path beside `path`; its name identifies the host and process that write it."""
     return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager
 def name_errors(path: Path) -> Iterator[None]:
-    """Let each OSError of the block say that it was about `path`, unless it names a file that people know."""
+    """Make an OSError of the block name `path`, unless it names another file that is not temporary."""
     try:
         yield
     except OSError as error:
@@ -86,9 +86,9 @@ def name_errors(path: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left half-written in a folder; what they moved aside comes back.
+    """Remove half-written files that killed processes left in a folder, and restore those that they moved aside.
 
-    Processes of other hosts cannot be asked whether they live; what they left goes after a day.
+    Whether processes of other hosts are alive is not known; their files are removed after a day.
     """
     with suppress(OSError):
         for entry in [*os.scandir(folder)]:
@@ -97,7 +97,7 @@ def sweep(folder: Path) -> None:
 
 
 _sweep = lru_cache(maxsize=None)(sweep)
-"""Once in a process for each folder: what others leave meanwhile is for the next process."""
+"""Sweeps each folder once per process; files left meanwhile are for the next process."""
 
 
 def _is_left(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
@@ -134,7 +134,7 @@ def _host() -> str:
 
 
 _LONGEST_NAME = 255
-"""Bytes of a file's name, where file systems agree."""
+"""Bytes of the longest file name that common file systems allow."""
 
 
 def path_below(root: Path, *parts: str) -> Path:
@@ -156,7 +156,7 @@ def require_regular_file(path: Path) -> Path:
 
 
 def list_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Return what matches in a folder and below, sorted, and is not hidden, as what macOS and Jupyter leave there is.
+    """Return the matching paths in a folder and below, sorted, except hidden ones, such as those of macOS and Jupyter.
 
     Raises BadFileError if a folder cannot be listed.
     """
@@ -176,9 +176,9 @@ def is_hidden(path: Path, root: Path) -> bool:
 
 
 def grow_limit(least: int, path: Path, share: float) -> int:
-    """Return how much may be read of a file or folder: `least`, or `share` of its bytes on the disk if that is more.
+    """Return the limit for reading a file or folder: `least`, or `share` of its bytes on the disk if that is more.
 
-    A few compressed kilobytes can claim any size, but what lies on the disk is there.
+    A few compressed kilobytes can claim any size, so the limit grows only with the size on the disk.
     """
     files = list_files(path) if path.is_dir() else [path]
     return max(least, int(share * sum(file.stat().st_size for file in files if file.is_file())))
@@ -203,9 +203,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
-    """Read the JSON object, with at least these keys, that a run left in its folder.
+    """Read the JSON object, with at least these keys, that a run wrote into its folder.
 
-    Raises BadFileError, which says what deleting the folder costs.
+    Raises BadFileError, with the advice to delete the folder and make it again.
     """
     try:
         value = read_json(path)
@@ -220,7 +220,7 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 @contextmanager
 def name_damage(path: Path) -> Iterator[None]:
-    """Let what the block raises about the content of a file that a run left name the file and what to do."""
+    """Turn the block's errors about the content of a run's file into a BadFileError with the file and what to do."""
     try:
         yield
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Claims on work that one process at a time may do: kept alive by a heartbeat, taken over when their holder died.
 
-A claim is a folder of numbered files; the highest number is the current one. Number n + 1 is created whole by `link`
-and never reused, so of all processes that find n released or stale exactly one follows it. This needs only exclusive
-creation of hard links in one folder, which local disks, NFS, Lustre and GPFS provide; no locks.
+A claim is a folder of numbered files; the highest number is the current one. Number n + 1 is created atomically by
+`link` and never reused, so of all processes that find n released or stale, exactly one succeeds. This needs no locks,
+only exclusive creation of hard links in one folder, which local disks, NFS, Lustre and GPFS provide.
 
 filelock's soft lock cannot stand in: it never breaks an empty marker, takes an unreaped (zombie) holder for alive, and
 decides the age of a claim from another host by the local clock instead of the file system's.
@@ -82,7 +82,7 @@ class Lease:
             write_json(self.path, asdict(replace(self.holder, released=True)))
 
     def _is_ours(self) -> bool:
-        """Return whether the file is this claim's; False if the folder was deleted, even if others work there again."""
+        """Return whether the file is still this claim's: not if the folder was deleted, even if it exists again."""
         try:
             return self.path.exists() and _read_holder(self.path) == self.holder
         except (ValueError, TypeError):
@@ -161,7 +161,7 @@ def _try_once(folder: Path, patience: float) -> tuple[Lease | None, Holder | Non
 
 
 def _link(offer: Path, path: Path) -> None:
-    """Create a file whole: unlike a rename, a link fails if the number is taken. Raises RunError without links."""
+    """Create a file atomically: unlike a rename, a link fails if the number is taken. Raises RunError without links."""
     try:
         os.link(offer, path)
     except OSError as error:

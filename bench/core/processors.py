@@ -1,4 +1,4 @@
-"""Processors that this process may use, and those that nobody else uses just now."""
+"""Processors that this process may use, and those that are idle."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 SAMPLE_S = 0.3
-"""Seconds over which the load is measured; the kernel's averages would count what this process's forerunner did."""
+"""Seconds over which the load is measured; the kernel's averages would include processes that have just ended."""
 
 
 def count_free_processors(most: int) -> tuple[int, str]:
-    """Return how many of `most` threads would have a processor to themselves, and why not all; empty if all have.
+    """Return how many of `most` threads would have a processor of their own, and why not all; empty if all would.
 
-    One thread always counts as free: with more than that on a busy machine, all wait for the slowest.
+    At least 1. More threads than that on a busy machine would all wait for the slowest.
     """
     allowed = max(1, min([most, *_list_limits()]))
     idle = measure_idle_processors()
@@ -60,7 +60,7 @@ def _read_quota(*files: Path) -> float | None:
 
 
 def measure_idle_processors() -> float | None:
-    """Measure how many of the processors that this process may use are idle; None where the kernel does not tell."""
+    """Measure how many of the processors that this process may use are idle; None if the kernel does not report it."""
     before = _read_times()
     time.sleep(SAMPLE_S)
     shares = [

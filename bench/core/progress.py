@@ -35,9 +35,9 @@ class Progress(Protocol):
 
 
 class Countdown:
-    """Numbers the runs of a call and estimates the time that is left, from the runs with a net before.
+    """Numbers the runs of a call and estimates the time left from the finished runs that compute with a net.
 
-    done: runs that are stored. heavy: those of the others that a net computes; the rest take seconds.
+    done: the number of stored runs. heavy: the number of other runs that compute with a net; the rest take seconds.
     """
 
     def __init__(self, total: int, done: int, heavy: int, *, clock: Callable[[], float] = time.monotonic) -> None:

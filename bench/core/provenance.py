@@ -1,4 +1,4 @@
-"""Facts about how a number was made that are no part of its address: revision, versions, device, memory, time."""
+"""Facts about how a result was made that are not part of its address: revision, versions, device, memory, time."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def collect_provenance(device: str) -> dict[str, Any]:
 
 
 def read_code() -> dict[str, Any]:
-    """Return what `read_revision` says of this package."""
+    """Return the revision of this package; see `read_revision`."""
     return read_revision(Path(__file__).resolve().parent.parent)
 
 
 PACKAGED = ("bench/", "methods/", "protocols/", "slurm/")
-"""Where a new file is code of the checkout; elsewhere it is a user's: data, or a plugin, which has its own digest."""
+"""Folders in which an untracked file is our code; elsewhere it is a user's data, or a plugin, with its own digest."""
 
 NO_CODE = ("results", "docs", "tests", "bench/tracks/*.toml", "*.md")
-"""What can be edited without making another number: records hold their settings; publishing one edits `results`."""
+"""Paths whose edits change no result: records contain their settings, and publishing one edits `results`."""
 
 MOST_CHANGED = 20
-"""At most so many changed files are recorded."""
+"""The largest number of changed files that are recorded."""
 
 
 def read_revision(folder: Path) -> dict[str, Any]:
     """Return git's revision of `folder`, whether code differs from it, and in which files; None without git.
 
-    An installed package has no revision, even where a repository of its user's has the environment.
+    An installed package has no revision, even if its environment lies in a user's repository.
     """
     if not _run_git(folder, "ls-files", "--", "."):
         return {"revision": None, "dirty": None}
@@ -60,7 +60,7 @@ def read_revision(folder: Path) -> dict[str, Any]:
 
 
 def add_edits(own: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a provenance with the edits of the steps that it builds on: it is dirty if one of them is."""
+    """Return a provenance with the edits of the earlier steps that it builds on: it is dirty if one of them is."""
     dirty = [each for each in (own, *earlier) if each.get("dirty")]
     changed = dict.fromkeys(file for each in dirty for file in each.get("changed", ()))
     return {**own, "dirty": True, "changed": list(changed)} if dirty else dict(own)
@@ -95,7 +95,7 @@ def _package_version(package: str) -> str | None:
 
 
 def describe_device(device: str) -> dict[str, Any]:
-    """Return the name of a device, of a processor with the threads that compute, and its driver."""
+    """Return the name of a device, for a processor with the number of threads, and its driver."""
     import torch
 
     if device.startswith("cuda"):

@@ -14,7 +14,7 @@ _SECRET = re.compile(r"([?&;][\w.-]*(?:token|pass|pwd|secret|key|sig|auth|cred)[
 def remove_secrets(text: str, uri: str = "") -> str:
     """Return text without the passwords of its URIs, and without the values of parameters that hold secrets.
 
-    uri: whose secrets do not stand by themselves in the text either.
+    uri: a URI whose secrets are also removed where they occur alone in the text.
 
     >>> remove_secrets("cannot open postgresql://me:secret@host/db")
     'cannot open postgresql://me@host/db'
@@ -27,7 +27,7 @@ def remove_secrets(text: str, uri: str = "") -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Return text with control characters as `\u001b`, which JSON reads as what they were; newlines stay.
+    r"""Return text with control characters escaped, such as `\u001b`, which JSON decodes again; newlines stay.
 
     >>> escape_controls("a\x1b[2Jb")
     'a\\u001b[2Jb'

@@ -1,4 +1,4 @@
-"""Settings that were renamed after release 0.1: their former names stay valid, and addresses are made of them."""
+"""Settings that were renamed after release 0.1: their former names stay valid, and addresses are computed from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def use_current_names(settings: Mapping[str, Any], fields: Collection[str]) -> d
 
 
 def use_former_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under the names of release 0.1, which addresses are made of: so they never move.
+    """Return settings under the names of release 0.1, from which addresses are computed, so that these never change.
 
     >>> use_former_names({"nms_iou": 0.5, "lr": 1})
     {'nms': 0.5, 'lr': 1}

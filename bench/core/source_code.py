@@ -1,4 +1,4 @@
-"""Digests of code: of a Python file and what it imports, by what is no comment and no docstring, and of folders."""
+"""Digests of code: of a Python file and its imports, ignoring comments and docstrings, and of whole folders."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def find_module(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def digest_source(path: Path) -> str:
-    """Compute the digest of a Python file without its comments, docstrings and blank lines; of all of a broken file."""
+    """Compute the digest of a Python file without comments, docstrings and blank lines; of a broken file, of it all."""
     text = _read(path)
     return (None if text is None else _digest_text(text)) or file_digest(path)
 
 
 @functools.cache
 def digest_code(root: Path, *names: str) -> str:
-    """Compute the digest of Python files and of all in folders, which are named by their paths below `root`.
+    """Compute the digest of Python files, and of all those in folders, given by their paths below `root`.
 
-    It is computed once in a process, which runs what it has loaded.
+    It is computed once per process, which keeps running the code that it has loaded.
     """
     paths = [root / name for name in names]
     files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
@@ -58,7 +58,7 @@ def _read(path: Path) -> str | None:
     try:
         with tokenize.open(path) as file:
             return file.read()
-    except (SyntaxError, UnicodeDecodeError):  # importing it says what is wrong with it
+    except (SyntaxError, UnicodeDecodeError):  # importing the file reports the error
         return None
 
 
@@ -94,7 +94,7 @@ def _with_neighbours(tokens: Sequence[TokenInfo]) -> Iterator[tuple[TokenInfo, i
 
 
 def _is_remark(token: TokenInfo, before: int, after: int) -> bool:
-    """Whether a token is a comment, or text that is a statement of its own."""
+    """Whether a token is a comment, or a string that is a statement by itself."""
     if token.type == COMMENT:
         return True
     begins = before in (NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, COMMENT)
@@ -104,7 +104,7 @@ def _is_remark(token: TokenInfo, before: int, after: int) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _list_imports(text: str, package: str) -> tuple[str, ...]:
-    """List the names that a file of a package imports, as modules, with those around them; none of a broken file."""
+    """List the modules that a file of a package may import, with their parent packages; none of a broken file."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""TOML files that users write: read and checked in one place, so that all say the same of what is wrong."""
+"""TOML files that users write: read and checked in one place, so that all errors read alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_toml(path: Path, raw: dict[str, Any], model: type[Model]) -> Model:
-    """Check the content of a file. Raises BadFileError, naming the key and the rule, first of all an unknown key."""
+    """Check the content of a file. Raises BadFileError with the key and the rule; unknown keys are reported first."""
     from pydantic import ValidationError
 
     try:
