@@ -20,7 +20,7 @@ _LOOKED_AT = 5000
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """One split on disk; `problem` says what is wrong with it: its ground truth is incomplete, or a count differs."""
+    """One split on disk. problem: its fault, if any: incomplete ground truth, or a count that differs."""
 
     name: str
     counts: Counts | None = None
@@ -38,7 +38,7 @@ class DatasetCheck:
     splits: tuple[SplitCheck, ...] = ()
     missing: str = ""
     notes: tuple[str, ...] = ()
-    """What is odd about a dataset of one's own."""
+    """Oddities of the data, such as missing photographs or boxes outside their images."""
     left_out: tuple[LeftOut, ...] = ()
     """The files in its folder that are not read."""
 
@@ -55,7 +55,7 @@ class DatasetCheck:
 def check_dataset(name: str, places: Places, progress: Progress = SILENT, *, contents: bool = False) -> DatasetCheck:
     """Count one dataset's splits and compare them with the published counts. Raises UnknownNameError.
 
-    contents: read every photograph for a digest. A dataset of one's own is looked at for oddities.
+    contents: read every photograph for a digest. A user's own dataset is also checked for oddities.
     """
     try:
         dataset = open_dataset(name, places)
@@ -67,7 +67,7 @@ def check_dataset(name: str, places: Places, progress: Progress = SILENT, *, con
     except BadFileError as error:
         if name not in DATASETS:
             raise
-        return DatasetCheck(name, (SplitCheck("all", problem=str(error)),))  # the others are checked all the same
+        return DatasetCheck(name, (SplitCheck("all", problem=str(error)),))  # other datasets are still checked
 
 
 def check_opened(

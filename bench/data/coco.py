@@ -98,11 +98,11 @@ class CocoDataset(Dataset):
 
 
 def parse_instances(path: Path, classes: Sequence[str] | None = None) -> pa.Table:
-    """Read an instances file as columns: a row an image, by id; objects as lists, boxes as x, y, width, height.
+    """Read an instances file as columns: one row per image, by id; objects as lists, boxes as x, y, width, height.
 
-    With `classes`, its categories are these, by name; then file names may have folders, `area` may be missing, and
-    objects may lack a segmentation. Raises BadFileError, naming the entry, if it does not have COCO's form, and without
-    `classes` if it does not have COCO's 80 categories.
+    classes: the names of the categories to read; file names may then have folders, and `area` and segmentations may be
+    missing. None: COCO's 80 categories, all required. Raises BadFileError, naming the entry, if the file does not have
+    COCO's form.
     """
     document = read_document(path)
     if classes is None:

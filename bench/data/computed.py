@@ -1,4 +1,4 @@
-"""Proposals computed here: in parallel, cached by content, the same whoever computes them.
+"""Proposals computed here: in parallel, cached by image content, and the same in whichever process.
 
 There is one small file per image under `cache/proposals`, named by the digest of the image's content. Each appears
 whole; a killed run loses only the images in flight, and processes working on the same images write the same bytes.

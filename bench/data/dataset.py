@@ -56,11 +56,11 @@ class Dataset(ABC):
         """Return the path of an image, which need not exist."""
 
     def suggest_truth(self, what: str) -> str:
-        """Say where to get ground truth that the dataset lacks: boxes, class masks, object masks."""
+        """Suggest how to get ground truth that the dataset lacks: boxes, class masks, object masks."""
         return f"Choose a protocol that needs no {what}, or a dataset or split that has them"
 
     def find_left_out(self) -> list[LeftOut]:
-        """Find the images on disk that are in no split, of a dataset of one's own."""
+        """Find the images on disk that are in no split; only of a user's own dataset."""
         return []
 
     def list_missing_images(self, ids: Sequence[str]) -> list[str]:
@@ -76,7 +76,7 @@ class Dataset(ABC):
 
 
 def suggest_renaming(path: Path) -> str:
-    """Say which file is there under another suffix; empty if none is."""
+    """Suggest renaming a file that exists under another suffix; empty if there is none."""
     siblings = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.parent.is_dir() else []
     if not siblings:
         return ""

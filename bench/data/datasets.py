@@ -99,7 +99,7 @@ def open_dataset(name: str | None, places: Places, options: Mapping[str, Any] = 
 
 @functools.cache
 def _entry_points() -> dict[str, str]:
-    """Return the module of each entry point of the group `bench.datasets`; it has `open_dataset` as our readers do."""
+    """Return the module of each entry point of the group `bench.datasets`; it has `open_dataset`, like our readers."""
     from importlib.metadata import entry_points
 
     return {entry.name: entry.value for entry in entry_points(group="bench.datasets")}
@@ -130,7 +130,7 @@ def _open_reader(name: str, data_root: Path, cache: Path, options: Mapping[str, 
 
 
 def _open_from_others(name: str, module: str, data_root: Path, cache: Path) -> Dataset:
-    """Open a dataset by an entry point's module. Raises BadFileError for whatever that raises."""
+    """Open a dataset by an entry point's module. Raises BadFileError for any exception of the module."""
     try:
         dataset: Dataset = import_module(module).open_dataset(name, data_root, cache)
     except BenchError:

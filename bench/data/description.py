@@ -1,4 +1,4 @@
-"""The description of a dataset of one's own: a TOML file that says where its images, labels, boxes and masks are."""
+"""The description of a user's own dataset: a TOML file that locates its images, labels, boxes and masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.data.lists import is_safe_name
 Layout = Literal["voc", "coco", "folder", "csv"]
 
 _ONLY_IN = {"annotations": ("voc",), "ids": ("coco",), "boxes": ("folder",), "images": ("voc", "coco", "csv")}
-"""The layouts that a key has a meaning in."""
+"""The layouts in which a key has a meaning."""
 
 
 class SplitSource(BaseModel):
@@ -124,10 +124,10 @@ def read_description(path: Path) -> Description:
 
 
 def format_description(description: Description) -> str:
-    """Format a description as TOML: what `read_description` reads."""
-    said = description.model_dump(mode="json", exclude_unset=True)
-    tables = {key: said.pop(key) for key in ("splits", "recipe") if key in said}
-    lines = [f"{key} = {_format_value(value)}" for key, value in said.items()]
+    """Format a description as TOML, which `read_description` can read."""
+    fields = description.model_dump(mode="json", exclude_unset=True)
+    tables = {key: fields.pop(key) for key in ("splits", "recipe") if key in fields}
+    lines = [f"{key} = {_format_value(value)}" for key, value in fields.items()]
     for key, table in tables.items():
         lines += ["", f"[{key}]", *(f"{_format_key(name)} = {_format_value(one)}" for name, one in table.items())]
     return "\n".join([*lines, ""])

@@ -1,4 +1,4 @@
-"""Photographs that somebody has drawn on: a hint for people who look, never a reason to leave an image out."""
+"""Detection of photographs with boxes drawn on them: a hint for inspection, never a reason to omit an image."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from bench.core.boxes import FloatArray
 
 SATURATED, SHARP, EVEN, CLOSE = 90, 50, 48, 60
-"""How saturated a line is, how much more than beside it, how little it changes along it; how alike a box's sides are.
+"""Thresholds for lines: least saturation, least excess of it over both neighbours, greatest change along the line;
+greatest difference between the colours of a box's sides.
 
-All in 0..255. With them 18 of 5,008 photographs of VOC 2007 trainval are suspects; with their true boxes drawn on
-them, 2 pixels wide or more and saved twice as JPEG, 9 of 10 are. Lines of 1 pixel mostly escape.
+All in 0..255. With them, 18 of 5,008 photographs of VOC 2007 trainval are suspects; with their true boxes drawn on
+them, at least 2 pixels wide and saved twice as JPEG, 9 of 10 are. Lines of 1 pixel are mostly missed.
 """
 
 BESIDE, STEP, SHORTEST = 6, 8, 40
-"""In pixels: how far beside a line is compared, how far along it, and the least length that counts."""
+"""In pixels: the distance of the compared pixels beside a line, and along it, and the least length of a line."""
 
 
 def has_drawn_box(pixels: NDArray[np.uint8]) -> bool:
     """Whether an image (H, W, 3) has a horizontal and a vertical thin straight line of one pure colour.
 
-    A detector's boxes have them once they are painted on a photograph; few photographs do.
+    Boxes that a detector has drawn on a photograph have such lines; few photographs do.
     """
     if min(pixels.shape[:2]) < SHORTEST:
         return False

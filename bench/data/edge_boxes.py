@@ -33,7 +33,7 @@ _COUNTS = ("numberOfTrees", "numberOfTreesToEvaluate", "stride", "shrinkNumber",
 def edge_boxes(pixels: NDArray[np.uint8], model: str) -> SearchBoxes:
     """Compute proposals (R, 4), half-open corners, best first, without duplicates, from RGB pixels (H, W, 3), uint8.
 
-    There are none in a blank image, or if a side is shorter than the forest's 32-pixel patch.
+    Empty for a blank image, and if a side is shorter than the forest's 32-pixel patch.
     """
     import cv2
 

@@ -22,10 +22,10 @@ from bench.errors import BadFileError, RequestError, UnknownImageError, UnknownN
 PRESENT, ONLY_DIFFICULT, ABSENT = 1, 0, -1
 
 Part = Literal["labels", "boxes", "masks"]
-"""What a protocol looks at."""
+"""The part of the ground truth that a protocol uses."""
 
 FEW = 200
-"""Of more images than these, a message suggests none: comparing names takes long."""
+"""The most images for which an error suggests similar names: comparing more takes long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +97,8 @@ class GroundTruth:
 
     ids: N image ids, in the order of the split's list. size: (N, 2) int32, width and height; 0 if only the image file
     has them. labels: (N, C) int8: +1 present, -1 absent, 0 present only as `difficult`. Only where the dataset has
-    them: masks. blacklist: (N,) bool, images whose objects are excluded from evaluation. files: N paths, where an id is
-    no path; they tell what else an image may be called, and no number depends on them.
+    them: masks. blacklist: (N,) bool, images whose objects are excluded from evaluation. files: N paths, if ids are not
+    paths; they only add names by which predictions may call an image, and change no result.
     """
 
     dataset: str
@@ -120,12 +120,12 @@ class GroundTruth:
         return array_digest(*required, *self._optional_columns())
 
     def digest_part(self, part: Part) -> str:
-        """Digest of the ground truth as if it had labels alone, or boxes or masks in addition and not both."""
+        """Digest of the ground truth reduced to its labels, or to its labels and boxes, or to its labels and masks."""
         kept = self if part == "masks" else replace(self, masks=None)
         return (kept if part == "boxes" else replace(kept, objects=empty_objects())).digest
 
     def _optional_columns(self) -> Iterator[NDArray[Any] | tuple[str, ...]]:
-        """Yield what only some datasets have, each under its name; the digests of other datasets never change."""
+        """Yield the columns that only some datasets have, each with its name: the digests of others do not change."""
         o = self.objects
         for name, column in (("crowd", o.crowd), ("area", o.area), ("blacklist", self.blacklist)):
             if column is not None:
@@ -148,7 +148,7 @@ class GroundTruth:
 
     @cached_property
     def names(self) -> ImageNames:
-        """What else than its id an image may be called in predictions."""
+        """The names, besides ids, by which predictions may call images."""
         return ImageNames(self.ids, self.files)
 
     @cached_property
@@ -201,9 +201,9 @@ class GroundTruth:
 
 
 def find_image(truth: GroundTruth, source: Path | str, name: str, row: int | str | None) -> int | None:
-    """Return the row of the image that predictions call so, as `ImageNames` does; None if there is none.
+    """Return the row of the image with this name in predictions, found by `ImageNames`; None if there is none.
 
-    Raises BadFileError if several are called so.
+    Raises BadFileError if the name fits several images.
     """
     try:
         return truth.names.find(name)
@@ -238,7 +238,7 @@ def encode_labels(label: NDArray[np.integer], classes: int) -> NDArray[np.int8]:
 
 
 def join_objects(parts: Sequence[Objects], counts: Sequence[int]) -> Objects:
-    """Join the objects of parts of a split that have so many images each; a column that one lacks is left out."""
+    """Join the objects of parts of a split; columns missing in any part are dropped. counts: each part's images."""
     first = np.cumsum([0, *counts])
     shifted = [replace(one, image=one.image + np.int32(start)) for one, start in zip(parts, first, strict=False)]
     columns = {name: [vars(one)[name] for one in shifted] for name in vars(shifted[0])}

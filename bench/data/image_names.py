@@ -1,4 +1,4 @@
-"""What files of predictions call images: by the id, or by a part of a path that only one image has."""
+"""The names of images in files of predictions: an id, or a part of a path that is unique to one image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NUMBER = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{1,20})(?:\.0)?", re.ASCII)
 
 
 class ImageNames:
-    """Finds N images by name. files: their files, where an id does not say them.
+    """Finds N images by name. files: their files, if ids are not paths.
 
-    An image is its id; or else the end of its id or file that starts at a folder, with or without the suffix of a
-    photograph: `test/cat/a 01.jpg` is also `cat/a 01`, `a 01.jpg` and `a 01`, if no other image is called so. Or else a
-    number without its zeros or with COCO's prefix: `12`, `12.0` and `COCO_val2014_000000000012` are `000012`.
+    A name is an image's id; or else the last components of its id or file, with or without the suffix of a photograph:
+    `cat/a 01`, `a 01.jpg` and `a 01` all mean `test/cat/a 01.jpg`, if they fit no other image. Or else it is the number
+    of a numeric id: `12`, `12.0` and `COCO_val2014_000000000012` mean `000012`.
     """
 
     def __init__(self, ids: Sequence[str], files: Sequence[str] = ()) -> None:
@@ -30,7 +30,7 @@ class ImageNames:
         self._index = {name: row for row, name in enumerate(ids)}
 
     def find(self, name: str) -> int | None:
-        """Return the row of an image; None if none has this name. Raises RequestError if several have it."""
+        """Return the row of the image with this name; None if there is none. Raises RequestError if it fits several."""
         if (row := self._index.get(name)) is not None:
             return row
         found = [row for row in self._by_stem.get(_stem(name), ()) if self._is_called(row, name)]

@@ -27,7 +27,7 @@ def warp(image: Tensor, size: int) -> Tensor:
 def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
     """Resize an image (3, H, W), uint8, to float32 (3, h, w) in [0, 1] whose larger side has `larger_side` pixels.
 
-    Returns the scales of x and y too: original boxes times them are boxes of the result. They differ by rounding.
+    Also returns the scale factors of x and y, from original boxes to those of the result; they differ by rounding.
     """
     height, width = image.shape[1:]
     scale = larger_side / max(height, width)
@@ -36,7 +36,7 @@ def fit(image: Tensor, larger_side: int) -> tuple[Tensor, float, float]:
 
 
 def fit_shorter(image: Tensor, shorter_side: int, longest: int = 0) -> tuple[Tensor, float, float]:
-    """Resize as `fit`, but to a shorter side; if `longest` is not 0, it is the most that the larger side may have.
+    """Resize as `fit`, but to a given shorter side; if `longest` is not 0, it limits the larger side.
 
     The other side is rounded down, as by torchvision's `Resize`.
     """

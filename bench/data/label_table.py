@@ -1,7 +1,7 @@
-"""Labels and boxes as CSV: `image,label[,x1,y1,x2,y2][,difficult]`, a row an object or a label. Files are not trusted.
+"""Labels and boxes as CSV: `image,label[,x1,y1,x2,y2][,difficult]`, one object or label per row; files are untrusted.
 
-Boxes are 0-based, half-open corners. A row without a label lists an image that shows no class; one without a box says
-only that the image shows the class.
+Boxes are 0-based, half-open corners. A row without a label lists an image without any class; a row without a box is an
+image label.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of a dataset's folder that are not read: named with the reason and what to do, never dropped in silence."""
+"""Files in a dataset's folder that are not read: reported with the reason and what to do, never dropped silently."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from bench.core.files import list_files
 from bench.errors import BadFileError, escape_text, format_count, format_names
 
 READABLE = (".jpg", ".jpeg", ".png")
-"""Suffixes of photographs that are read, in small letters."""
+"""Suffixes of photographs that are read, in lower case."""
 
 UNREADABLE = (
     ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl", ".ppm",
     ".pgm", ".tga", ".dng", ".cr2", ".nef", ".arw", ".svg",
 )  # fmt: skip
-"""Suffixes of other images, in small letters."""
+"""Suffixes of other images, in lower case."""
 
 
 _OF_MACOS = "._"
-"""What names of files begin with that macOS writes beside others; they are no images, whatever they are called."""
+"""Prefix of the files that macOS writes beside others; they are not images, whatever their suffix."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files, below the dataset's folder, that are not read. advice: a sentence that says what to do."""
+    """Files below the dataset's folder that are not read. advice: what to do, as a sentence."""
 
     files: tuple[str, ...]
     reason: str
@@ -39,7 +39,7 @@ class LeftOut:
 
 
 def leave_out(folder: Path, error: BadFileError, advice: str) -> LeftOut:
-    """Return the file that breaks a rule as left out for it."""
+    """Return the file of an error as left out, with the error as the reason."""
     where = "" if error.row is None else f"row {error.row}: "
     return LeftOut((str(Path(error.file).relative_to(folder)),), f"{where}{error.rule}", advice)
 
@@ -52,7 +52,7 @@ def count_files(left_out: Collection[LeftOut]) -> int:
 def find_unused_images(folder: Path, used: Collection[Path], masks: frozenset[Path], advice: str) -> Iterator[LeftOut]:
     """Find the images in a folder and below that are not used, by suffix or by the folder that they are in.
 
-    masks: folders whose images are none. advice: what to do with photographs that could be read.
+    masks: folders to skip, which hold masks. advice: what to do with unused photographs.
     """
     unlisted: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(_list_images(folder, READABLE)):
@@ -73,7 +73,7 @@ def find_unreadable_images(folder: Path) -> Iterator[LeftOut]:
 
 
 def find_misnamed_images(folder: Path) -> Iterator[LeftOut]:
-    """Find the JPEG and PNG images in a folder and below, by content, whose suffix is none of images."""
+    """Find the files in a folder and below that are JPEG or PNG by content, but lack the suffix of an image."""
     paths = (path for path in list_files(folder) if not path.name.lower().endswith((*READABLE, *UNREADABLE)))
     if names := tuple(str(path.relative_to(folder)) for path in paths if path.is_file() and _starts_as_image(path)):
         yield LeftOut(names, "a JPEG or PNG by content, not by name", f"Name them {', '.join(READABLE)}")
@@ -83,7 +83,7 @@ def _starts_as_image(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(8).startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
-    except OSError:  # what may not be opened is not known to be an image
+    except OSError:  # a file that cannot be opened is not known to be an image
         return False
 
 

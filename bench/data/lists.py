@@ -1,4 +1,4 @@
-"""Text lists as publishers write them: a record a line, fields separated by spaces or commas. Files are not trusted."""
+"""Text lists as publishers write them: one record per line, fields separated by spaces or commas; untrusted."""
 
 from __future__ import annotations
 

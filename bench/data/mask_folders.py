@@ -1,4 +1,4 @@
-"""The folder of masks beside photographs: recognised by its name, and by what its PNGs hold."""
+"""The folder of masks beside photographs: recognised by its name, and by the content of its PNGs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def find_mask(folder: Path, name: str) -> str:
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str], list[LeftOut]]:
-    """Find the folder with a PNG for each image: keys of a `Description`, notes, and folders that lack some, left out.
+    """Find the folder with a PNG for each image; return keys of a `Description`, notes, and the folders left out.
 
-    names: the images, without suffix.
+    Folders that lack some masks are left out. names: the images, without suffix.
     """
     left_out: list[LeftOut] = []
     for name in (one for one in MASK_FOLDERS if (folder / one).is_dir()):

@@ -1,4 +1,4 @@
-"""Weights of MatConvNet as arrays: what a process that may crash reads, without torch."""
+"""Weights of MatConvNet as arrays: read without torch, so that a separate process that may crash can do it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is odd about a dataset: photographs that are missing, turned, grey or doubled, boxes outside, empty labels."""
+"""Oddities of a dataset: missing, rotated, grey or duplicate photographs, boxes outside their image, empty labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODES = {
 
 
 def list_oddities(dataset: Dataset, progress: Progress = SILENT) -> list[str]:
-    """Describe what is odd, a line each, with the number of images and the first ones."""
+    """Describe each oddity in a line, with the number of images and the first ones."""
     truths = [dataset.ground_truth(split) for split in dataset.splits()]
     ids = list(dict.fromkeys(image for truth in truths for image in truth.ids))
     sizes = {image: tuple(size) for truth in truths for image, size in zip(truth.ids, truth.size.tolist(), strict=True)}
@@ -108,7 +108,7 @@ def _list_label_oddities(truths: Sequence[GroundTruth]) -> Iterator[str]:
 
 
 def describe_annotations(dataset: Dataset, truth: GroundTruth, most: int) -> list[str]:
-    """Describe annotations that cannot be of their photographs; of those, at most so many are looked at, evenly."""
+    """Describe annotations that do not fit their photographs; at most `most` photographs, evenly spaced, are read."""
     step = max(1, -(-len(truth.ids) // most))
     sizes = dict(zip(truth.ids[::step], map(tuple, truth.size[::step].tolist()), strict=True))
     paths = {name: dataset.image_path(name) for name in sizes}
@@ -121,7 +121,7 @@ def describe_annotations(dataset: Dataset, truth: GroundTruth, most: int) -> lis
 
 
 def describe_outside(truth: GroundTruth) -> str:
-    """Say how many objects of the ground truth lie beyond their image; empty if none does."""
+    """Describe how many objects of the ground truth lie beyond their image; empty if none do."""
     outside = count_outside(truth)
     reach = "reaches" if outside == 1 else "reach"
     where = f"of {truth.dataset} {truth.split} {reach} beyond the edge of the image"

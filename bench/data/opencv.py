@@ -1,4 +1,4 @@
-"""OpenCV with its extra modules, of which other packages of OpenCV have none."""
+"""OpenCV with its extra modules, which other packages of OpenCV lack."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Datasets of one's own, in the layouts of `Description`: voc, coco, folder, csv. Their files are not trusted.
+"""Users' own datasets, in the layouts of `Description`: voc, coco, folder, csv. Their files are not trusted.
 
-Image ids: `voc`, the name of the annotation without `.xml`; `coco`, the image's number or its file; `csv`, what the
-column `image` says; `folder`, the file. Files are paths below the dataset's folder.
+Image ids are the name of the annotation without `.xml` (`voc`), the image's number or file (`coco`), the column `image`
+(`csv`), or the file (`folder`). Files are paths below the dataset's folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bench.data.voc import Annotations
 from bench.errors import BadFileError, MissingDataError, RequestError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".Jpg", ".Jpeg", ".Png")
-"""Those that are tried for a photograph whose file is named without."""
+"""The suffixes that are tried for a photograph named without one."""
 
 _ADVICE = {
     "voc": "Add their names to the list of a split, or move them elsewhere",
@@ -48,13 +48,13 @@ _ADVICE = {
     "folder": "Put each into the folder of its class, or move it elsewhere",
     "csv": "Add a row for each to the table of a split, or move it elsewhere",
 }
-"""What to do with photographs of no split."""
+"""What to do with photographs that are in no split."""
 
 _PARSER_VERSION = "1"
 
 
 class Content(NamedTuple):
-    """What the files of a split say of its N images; files: paths of the photographs below `folder`."""
+    """The content of a split's files: N images and their annotations. files: photographs, as paths below `folder`."""
 
     ids: tuple[str, ...]
     folder: Path
@@ -106,7 +106,7 @@ class OwnDataset(Dataset):
         return self._photographs[image]
 
     def suggest_truth(self, what: str) -> str:
-        """Say how to add boxes, or masks, to the dataset."""
+        """Suggest how to add boxes, or masks, to the dataset."""
         if what == "boxes":
             table = "image,label,x1,y1,x2,y2"
             return {
@@ -146,7 +146,7 @@ class OwnDataset(Dataset):
         return content
 
     def _find_masks(self, split: str, source: SplitSource, content: Content) -> Masks | None:
-        """Find the masks of a split. Raises BadFileError where those of classes hold none, but pixels to ignore."""
+        """Find the masks of a split. Raises BadFileError if class masks have only background and pixels to ignore."""
         folder, of_classes = source.masks or self.description.masks, self.description.masks_of == "classes"
         if folder is None:
             return None
@@ -221,7 +221,7 @@ def _read_coco(dataset: OwnDataset, split: str, source: SplitSource) -> Content:
 
 
 def _read_folder(dataset: OwnDataset, split: str, source: SplitSource) -> Content:
-    """Read images of one class each: the folder that they are in."""
+    """Read images of one class each, named by their folder."""
     root, below = dataset.folder, dataset.locate(source.file)
     found = [(label, path) for label, name in enumerate(dataset.classes) for path in list_photographs(below / name)]
     if not found:
@@ -276,7 +276,7 @@ def _require(dataset: OwnDataset, path: Path, what: str) -> Path:
 
 
 def _is_image(path: Path, root: Path, row: LabelRow, index: dict[str, int]) -> bool:
-    """Whether a row is of an image of this split. Raises BadFileError if it is of no image at all."""
+    """Whether a row is for an image of this split. Raises BadFileError if there is no such image at all."""
     if row.image not in index and not (root / row.image).is_file():
         example = f"name images by their path below it, such as {next(iter(index))!r}"
         raise BadFileError(path, f"there is no image {row.image!r} in {root}: {example}", row=row.row)

@@ -1,4 +1,4 @@
-"""Photographs by their paths: images of no dataset, to predict on."""
+"""Photographs given by their paths, outside any dataset, to predict on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PathLike = str | os.PathLike[str]
 
 
 class Photographs(Dataset):
-    """Files as a dataset without any truth. name, classes: those of what is predicted."""
+    """Files as a dataset without ground truth. name, classes: of the dataset that the method was trained on."""
 
     how_to_get = "Give paths of photographs."
 
@@ -31,11 +31,11 @@ class Photographs(Dataset):
         self.name, self.classes, self.files, self.recipe = name, classes, dict(files), {}
 
     def splits(self) -> tuple[str, ...]:
-        """Return the one split that there is."""
+        """Return the only split."""
         return (SPLIT,)
 
     def ground_truth(self, split: str = SPLIT) -> GroundTruth:
-        """Return ids and sizes; nothing is known to be shown. Raises BadFileError for a file that is no photograph."""
+        """Return ids and sizes, without labels. Raises BadFileError for a file that is not a photograph."""
         headers = [read_header(path) for path in self.files.values()]
         size = np.array([(header.width, header.height) for header in headers], np.int32).reshape(-1, 2)
         labels = np.full((len(headers), len(self.classes)), ABSENT, np.int8)
@@ -46,7 +46,7 @@ class Photographs(Dataset):
         return self.files[image]
 
     def list_notes(self) -> Iterator[str]:
-        """Say which photographs a viewer shows turned by their EXIF data, and which have 16 bits."""
+        """Describe which photographs viewers rotate by their EXIF data, and which have 16 bits."""
         headers = {name: read_header(path) for name, path in self.files.items()}
         turned = [name for name, header in headers.items() if header.orientation != 1]
         deep = [name for name, header in headers.items() if header.is_deep]
@@ -61,10 +61,10 @@ class Photographs(Dataset):
 
 
 def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
-    """Find photographs by path, or in folders and below them; ids are names, below a folder, without suffix.
+    """Find photographs by path, or in folders and below; ids are file names, or paths below a folder, without suffix.
 
-    Raises MissingDataError for a path that does not exist, RequestError if there is no photograph, or two have an id,
-    BadFileError for a name that is no text.
+    Raises MissingDataError for a path that does not exist, RequestError if there is no photograph or two share an id,
+    BadFileError for a name that is not text.
     """
     given = list_given(paths)
     found: dict[str, Path] = {}
@@ -83,7 +83,7 @@ def find_photographs(paths: PathLike | Sequence[PathLike]) -> dict[str, Path]:
 
 
 def list_given(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """List one path or several. Raises RequestError for what is none."""
+    """List one path or several. Raises RequestError for anything that is not a path."""
     several = [paths] if isinstance(paths, str | os.PathLike) else [*paths]
     if other := [one for one in several if not isinstance(one, str | os.PathLike)]:
         raise RequestError(f"Photographs are given by their paths, but got {type(other[0]).__name__}: save it first.")
@@ -98,7 +98,7 @@ def describe_left_out(paths: Iterable[Path]) -> list[str]:
 
 @contextmanager
 def name_unreadable(files: Mapping[str, Path]) -> Iterator[None]:
-    """Let the error of a photograph that cannot be read name all such. Only then is each read for it."""
+    """Extend the error of an unreadable photograph to name all unreadable ones, which are only then searched for."""
     try:
         yield
     except BadFileError as error:

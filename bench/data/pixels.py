@@ -1,4 +1,4 @@
-"""Image files to pixels. All code reads images here, so that all of it sees the same pixels."""
+"""Reading image files. All code reads them here, so that all of it gets the same pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.errors import BadFileError
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Read the pixels (H, W, 3), uint8, of a JPEG or PNG: all colour modes become RGB, alpha is dropped.
 
-    Of 16 bits the upper 8 are read, of colours (by Pillow) as of grey.
+    Of 16-bit channels, the upper 8 bits are read, in colour (by Pillow) and in grey.
     An orientation in EXIF data is not applied: boxes are annotated on the pixels as stored. Raises BadFileError if the
     file is empty, truncated, corrupt, of another format, or has more than 89 megapixels (in less than 2.8 MB) or 179.
     """
@@ -45,7 +45,7 @@ def read_nonzero(path: Path, side: int) -> NDArray[np.bool_]:
         palette = image.getpalette("RGB") if image.mode == "P" else None
     small = cv2.resize(pixels.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
     if palette is not None:
-        is_black = np.ones(256, dtype=np.bool_)  # as indices beyond a short palette are
+        is_black = np.ones(256, dtype=np.bool_)  # indices beyond a short palette are black
         is_black[: len(palette) // 3] = ~np.reshape(palette, (-1, 3)).any(axis=1)
         return np.asarray(~is_black[small])
     return np.asarray(small.any(axis=2) if small.ndim == 3 else small > 0)
@@ -60,7 +60,7 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
 
 
 def are_binary(paths: Iterable[Path]) -> bool:
-    """Whether masks hold 0 and 255 (or black and white) alone, and 255 in one at least; reads no more than it needs.
+    """Whether masks hold only 0 and 255 (or black and white), and at least one has a 255; reads as few as it can.
 
     Raises BadFileError as `read_pixels` does.
     """
@@ -81,7 +81,7 @@ def read_indexed(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | Non
         indices = np.array(image) if image.mode == "P" else None
     if given is None or indices is None:
         return read_indices(path), None
-    if len(given) // 3 <= indices.max(initial=0):  # a damaged palette: its colours say nothing
+    if len(given) // 3 <= indices.max(initial=0):  # a damaged palette: its colours are meaningless
         return indices, None
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours[: len(given) // 3] = np.reshape(given, (-1, 3))
@@ -112,7 +112,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 class Header(NamedTuple):
-    """What the header of an image file says. orientation: EXIF's, 1 for as stored. mode: Pillow's, such as `CMYK`."""
+    """The header of an image file. orientation: EXIF's, 1 for as stored. mode: Pillow's, such as `CMYK`."""
 
     width: int
     height: int
@@ -121,7 +121,7 @@ class Header(NamedTuple):
 
     @property
     def is_deep(self) -> bool:
-        """Whether it is grey with 16 bits."""
+        """Whether it is 16-bit grey."""
         return _is_deep(self.mode)
 
 

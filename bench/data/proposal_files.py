@@ -25,20 +25,20 @@ from bench.errors import BadFileError, RequestError, format_bytes
 Rows = NDArray[Any]
 
 _OWN = (".npz",)
-"""Suffixes of files that nothing but numpy reads."""
+"""Suffixes of files that numpy alone reads, in this process."""
 
 _NOT_NPZ = (
     OSError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError, NotImplementedError, MemoryError,
     RecursionError, SyntaxError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What numpy and zipfile raise for a file that is none, or damaged."""
+"""The errors that numpy and zipfile raise for a file that is not a .npz file, or is damaged."""
 
 _UNPACKED, _GROWTH = 64 << 20, 100
-"""Bytes that any archive may unpack to, and for each of its own."""
+"""Bytes that any archive may unpack to, and in addition for each of its own bytes."""
 
 
 class FileContent(NamedTuple):
-    """The content of a file: names of N images (None: in the order of the ids asked for), and N arrays each."""
+    """The content of a file: names of N images (None: those asked for, in order), and N arrays of boxes and scores."""
 
     names: list[str] | None
     boxes: list[Any]
@@ -49,8 +49,8 @@ def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Row
     """Read boxes (R, 4), float64, and scores (R,), if any, of each of `ids` from a `.mat`, `.pkl` or `.npz` file.
 
     A name matches an id if it is the same text, or the same number (000005 and 5, 2008_000002 and 2008000002).
-    Files of others are read by a process of its own. Raises BadFileError if the file breaks its layout, or lacks one of
-    the ids.
+    `.mat` and `.pkl` files are read in a separate process. Raises BadFileError if the file breaks its layout, or lacks
+    one of the ids.
     """
     if path.suffix in _OWN:
         return read_here(path, ids)
@@ -60,9 +60,9 @@ def read_proposals(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Row
 
 
 def read_several(paths: Sequence[Path], ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
-    """Read the same from several files, each with some of the ids; scores only if all have them.
+    """Read as `read_proposals`, from several files, each with some of the ids; scores only if all files have them.
 
-    Raises BadFileError as `read_proposals`, and for an image that two of the files have.
+    Raises BadFileError as `read_proposals`, and for an image that is in two files.
     """
     owner: dict[str, Path] = {}
     found: dict[str, tuple[Rows, Rows | None]] = {}
@@ -93,7 +93,7 @@ def find_present(path: Path, ids: Sequence[str]) -> Sequence[bool]:
 
 
 def read_present(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
-    """Read the same in this process."""
+    """Do the same as `find_present`, in this process."""
     content = READERS[path.suffix][0](path)
     if content.names is None:
         raise BadFileError(path, "a list without ids cannot be one of several files: which images it has is not said")
@@ -101,7 +101,7 @@ def read_present(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
 
 
 def read_flat(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
-    """Read the same as arrays of all images one after the other, with the `counts` of each."""
+    """Read as `read_here`, with the arrays of all images concatenated, and the `counts` of each."""
     boxes, scores = read_here(path, ids)
     counts = np.array([len(rows) for rows in boxes], dtype=np.int64)
     flat = {"counts": counts, "boxes": np.concatenate([np.zeros((0, 4)), *boxes])}
@@ -109,7 +109,7 @@ def read_flat(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
 
 
 def read_here(path: Path, ids: Sequence[str]) -> tuple[list[Rows], list[Rows] | None]:
-    """Read the same in this process."""
+    """Read as `read_proposals`, in this process."""
     reader, columns, shift = READERS[path.suffix]
     content = reader(path)
     rows = list(zip(ids, _match_rows(path, content, ids), strict=True))
@@ -224,7 +224,7 @@ def _find_all(path: Path, content: FileContent, ids: Sequence[str]) -> list[int 
 
 
 def _find_rows(path: Path, names: Sequence[str], ids: Sequence[str]) -> list[int | None]:
-    """Return the row in the file of each of `ids` that is called otherwise there, or here, as `ImageNames` does."""
+    """Return the row in the file of each of `ids`, also under another name that `ImageNames` matches; else None."""
     known, asked = ImageNames(names), ImageNames(ids)
     try:
         called = {ids[image]: row for row, name in enumerate(names) if (image := asked.find(name)) is not None}
@@ -258,7 +258,7 @@ def _parse_list(path: Path, values: Any) -> list[Any]:
 def _to_array(raw: Any) -> Rows:
     rows = raw if isinstance(raw, list | tuple) else ()
     if any(isinstance(one, list | tuple) for row in rows if isinstance(row, list | tuple) for one in row):
-        return np.array(None)  # lists that nest each other stand for more than any memory holds
+        return np.array(None)  # deeply nested lists can stand for more numbers than fit in memory
     try:
         return np.asarray(raw.value if isinstance(raw, Array) else raw)
     except ValueError:

@@ -78,8 +78,9 @@ def load_proposals(
 ) -> Proposals:
     """Load proposals of `ids`: `selective-search`, `edge-boxes`, or files (see `proposal_files` for the layouts).
 
-    Of several, as published a file a split, `A.mat+B.mat`. Raises UnknownNameError for another `spec`, MissingDataError
-    if images, a file or a search's model are not on disk, BadFileError if one breaks a rule or the files lack an image.
+    Several files, as when published one per split, are joined by `+`: `A.mat+B.mat`. Raises UnknownNameError for
+    another `spec`, MissingDataError if images, a file or a search's model are not on disk, BadFileError if a file
+    breaks a rule or the files lack an image.
     """
     from bench.data.proposal_files import READERS, read_proposals, read_several
 
@@ -101,7 +102,7 @@ def load_proposals(
 
 
 def estimate_uncomputed(spec: str, dataset: Dataset, ids: Sequence[str], places: Places, *, sample: int = 50) -> int:
-    """Estimate, from some images, of how many the proposals are still to be computed; none are of a file's.
+    """Estimate from a sample how many images still lack computed proposals; 0 if they come from a file.
 
     Raises MissingDataError if images or a search's model are not on disk.
     """

@@ -1,4 +1,4 @@
-"""The published splits of datasets: their counts, by which a set that only has their layout is told from them."""
+"""The published splits of datasets: their counts, which distinguish them from data that only has the same layout."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
 """The published counts of each split: some fields of `Counts`."""
 
 CLASSES = {"ilsvrc2012": 1000, "ilsvrc2013-det": 200, "cub": 200, "openimages": 100, "mit67": 67}
-"""The published number of classes, of datasets that list them in a file."""
+"""The published number of classes of the datasets that list them in a file."""
 
 IDS: dict[str, dict[str, str]] = {
     "voc2007": {
@@ -85,7 +85,7 @@ IDS: dict[str, dict[str, str]] = {
 
 
 def describe_departure(truth: GroundTruth) -> str:
-    """Say in what a split is not the published one of its name; empty if it is, or if none is published."""
+    """Describe how a split differs from the published one of its name; empty if it does not, or none is published."""
     name = f"{truth.dataset} {truth.split}"
     published = PUBLISHED.get(truth.dataset, {}).get(truth.split, {})
     found = [compare_counts(count_truth(truth), published)]
@@ -99,7 +99,7 @@ def describe_departure(truth: GroundTruth) -> str:
 
 def count_truth(truth: GroundTruth) -> Counts:
     """Count the ground truth of a split."""
-    from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT  # with numpy, which the counts alone do without
+    from bench.data.ground_truth import ABSENT, ONLY_DIFFICULT  # imports numpy, which the published counts do not need
 
     objects, labels = truth.objects, truth.labels
     return Counts(
@@ -112,7 +112,7 @@ def count_truth(truth: GroundTruth) -> Counts:
 
 
 def compare_counts(counts: Counts, published: Mapping[str, int]) -> str:
-    """List the counts that are not the published ones."""
+    """List the counts that differ from the published ones."""
     actual = asdict(counts)
     differing = {key: value for key, value in published.items() if actual[key] != value}
     return "; ".join(f"{actual[key]} {key}, published {value}" for key, value in differing.items())

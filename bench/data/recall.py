@@ -1,4 +1,4 @@
-"""The upper bound that proposals set: the share of the objects that some proposal covers, by class."""
+"""The upper bound that proposals impose: the share of the objects that some proposal covers, by class."""
 
 from __future__ import annotations
 

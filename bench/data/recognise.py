@@ -1,4 +1,4 @@
-"""Look at a folder of photographs and describe it: its layout, classes and splits."""
+"""Recognition of a folder of photographs: its layout, classes and splits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOXES = "boxes.csv"
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "img", "photos", ".")
 _NO_CLASSES = {"images", "image", "imgs", "img", "jpegimages", "photos", "photographs", "pictures", "pics"}
-"""Names of folders, in small letters, that say no class."""
+"""Names of folders, in lower case, that are not classes."""
 
 _TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".ods")
 _WHOLE = "all"
@@ -36,7 +36,7 @@ _CORRECT = "Correct it, and run data init again"
 
 
 class Recognised(NamedTuple):
-    """What a folder was recognised as: keys of a `Description`, what the reader should know, and files not read."""
+    """A recognised folder: keys of a `Description`, notes for the user, and the files that are not read."""
 
     keys: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Described(NamedTuple):
 
 
 def describe_folder(folder: Path, file: Path, *, name: str | None = None, layout: str | None = None) -> Described:
-    """Describe a folder for a file that is yet to be written.
+    """Describe a folder, for a description file that does not exist yet.
 
     Raises MissingDataError without a folder, RequestError if the file exists or nothing is recognised, BadFileError.
     """
@@ -65,12 +65,12 @@ def describe_folder(folder: Path, file: Path, *, name: str | None = None, layout
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "own"
     if name in list_datasets():
         raise RequestError(f"A dataset {name!r} already exists. Choose another name with --name.")
-    said = {"name": name, "licence": "not stated", "folder": os.path.relpath(folder.resolve(), file.resolve().parent)}
-    return Described(check_toml(file, said | keys, Description), notes, left_out)
+    own = {"name": name, "licence": "not stated", "folder": os.path.relpath(folder.resolve(), file.resolve().parent)}
+    return Described(check_toml(file, own | keys, Description), notes, left_out)
 
 
 def recognise(folder: Path, layout: str | None = None) -> Recognised:
-    """Recognise the layout of a folder, or read it as `layout`. Raises RequestError if it is none."""
+    """Recognise the layout of a folder, or read it as `layout`. Raises RequestError if it has none."""
     left_out: list[LeftOut] = []
     for name, look in _LOOKS.items():
         if layout not in (None, name):
@@ -117,7 +117,7 @@ def _look_for_voc(folder: Path, left_out: list[LeftOut]) -> Recognised | None:
 
 
 def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[str, dict[str, list[str]]]]:
-    """Yield each folder that holds annotations, with the names of the classes of each; other XML files are left out."""
+    """Yield each folder with annotations, and the class names in each annotation; other XML files are left out."""
     for name in ("Annotations", "annotations", "."):
         classes: dict[str, list[str]] = {}
         for file in sorted((folder / name).glob("[!.]*.xml")):
@@ -134,14 +134,14 @@ def _read_annotations(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[s
 
 
 def _find_lists(folder: Path, classes: Sequence[str]) -> dict[str, Path]:
-    """Find the lists of images, by name, without those of a class."""
+    """Find the lists of images, by name, except those of a single class."""
     lists = {path.stem: path for path in sorted((folder / "ImageSets" / "Main").glob("[!.]*.txt"))}
     of_a_class = {f"{label}_{split}" for label in classes for split in lists}
     return {name: path for name, path in lists.items() if name not in of_a_class}
 
 
 def _find_unlisted(folder: Path, annotations: str, ids: Sequence[str], lists: dict[str, Path]) -> Iterator[LeftOut]:
-    """Find the lists that are not where lists are looked for, and the annotations that are in none."""
+    """Find lists of images outside ImageSets/Main, and annotations that are in no list."""
     for path in sorted([*folder.glob("[!.]*.txt"), *folder.glob("ImageSets/[!.]*.txt")]):
         if {line.strip() for line in path.read_text("utf-8", "replace").splitlines()} & {*ids}:
             advice = "Move it there, and run data init again"
@@ -191,7 +191,7 @@ def _read_instances(folder: Path, left_out: list[LeftOut]) -> Iterator[tuple[Pat
 
 
 def _describe_instances(folder: Path, path: Path, document: dict[str, Any]) -> dict[str, str]:
-    """Return a split's file, and the folder of its photographs: beside the file, named as it is, or a usual one."""
+    """Return a split's file, and the folder of its photographs: the file's own, one named like it, or a common one."""
     own, split = path.stem.removeprefix("instances_"), _name_split(path, folder)
     beside = str(path.parent.relative_to(folder))
     candidates = (beside, own, split, f"images/{own}", f"images/{split}", *_IMAGE_FOLDERS)
@@ -248,7 +248,7 @@ def _look_for_folder(folder: Path, left_out: list[LeftOut]) -> Recognised | None
 
 
 def _refuse_lost_labels(folder: Path, classes: Sequence[str], left_out: Sequence[LeftOut]) -> None:
-    """Raise RequestError if folders are hardly classes, and files that may say the classes are not read."""
+    """Raise RequestError if folders are unlikely to be classes, and files that may hold the labels are not read."""
     says_none = any(name.lower() in _NO_CLASSES for name in classes)
     if not says_none and len(classes) > 1:
         return
@@ -262,7 +262,7 @@ def _refuse_lost_labels(folder: Path, classes: Sequence[str], left_out: Sequence
 
 
 def _find_other_tables(folder: Path, left_out: Sequence[LeftOut]) -> Iterator[LeftOut]:
-    """Find the tables that are no CSV files directly in the folder."""
+    """Find the tables other than CSV files directly in the folder."""
     known = {BOXES, *(name for one in left_out for name in one.files)}
     paths = [
         path for path in sorted([*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")]) if path.suffix.lower() in _TABLES
@@ -277,11 +277,11 @@ _LOOKS: dict[str, Callable[[Path, list[LeftOut]], Recognised | None]] = {
     "csv": _look_for_csv,
     "folder": _look_for_folder,
 }
-"""Each adds to the list what it leaves out."""
+"""The recogniser of each layout, which adds the files that it does not read to the list."""
 
 
 def _name_splits(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
-    """Name the splits of files or folders; those that would share a name are named by their whole path."""
+    """Name the splits of files or folders; those that would share a name are named by their full path."""
     named = {path: _name_split(path, folder) for path in paths}
     shared = {name for name, count in Counter(named.values()).items() if count > 1}
     own = {path: re.sub(r"[^\w.-]+", "-", str(path.relative_to(folder).with_suffix(""))) for path in named}
@@ -289,7 +289,7 @@ def _name_splits(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
 
 
 def _name_split(path: Path, folder: Path) -> str:
-    """Name a split as its file says, or else as the file's folder does: `instances_val2017` is val."""
+    """Name a split after its file, or else the file's folder: `instances_val2017` is val."""
     for text in (path.stem, path.parent.name if path.parent != folder else ""):
         words = [word for word in re.split(r"[^a-z]+", text.lower()) if word in _SPLITS]
         if words:
@@ -298,7 +298,7 @@ def _name_split(path: Path, folder: Path) -> str:
 
 
 def _take_as_whole(splits: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """Return the only split as the whole set, which is divided, unless it or a file left out is for evaluation."""
+    """Return a single split as the whole set, to be divided, unless it or a file left out is for evaluation."""
     names = {*splits, *(_name_split(Path(file), Path()) for one in left_out for file in one.files)}
     if len(splits) > 1 or names & {"val", "test"}:
         return splits
@@ -306,7 +306,7 @@ def _take_as_whole(splits: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[
 
 
 def _choose_folder(folder: Path, candidates: Iterable[str], names: Sequence[str]) -> str:
-    """Choose the folder that holds most of the first photographs, given with or without their suffix."""
+    """Choose the folder with most of the first 100 photographs, which are named with or without suffix."""
 
     def count(candidate: str) -> int:
         below = folder / candidate

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _BIT, _CHUNK, _MORE, _SIGN = 48, 5, 0x20, 0x10
 _LONGEST_NUMBER = 7
 _AT_ONCE = 1 << 14
-"""Characters that are looked at together: bounds memory, not results."""
+"""Characters that are checked together: bounds memory, not results."""
 
 
 def to_rle(segmentation: Any, width: int, height: int) -> bytes:
@@ -48,7 +48,7 @@ def check_rle(counts: str | bytes, width: int, height: int) -> bytes:
 
 
 def are_rles(counts: Sequence[bytes], pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each is compressed run lengths (n,) of as many pixels (n,): what `check_rle` asks, of all at once."""
+    """Whether each text (n,) is compressed run lengths of as many pixels (n,): `check_rle` of all at once."""
     length = np.array([len(one) for one in counts], dtype=np.int64)
     valid, some = pixels[: len(length)] == 0, np.flatnonzero(length)
     for rows in np.split(some, np.flatnonzero(np.diff(np.cumsum(length[some]) // _AT_ONCE)) + 1):
@@ -76,7 +76,7 @@ def _check_part(counts: Sequence[bytes], length: NDArray[np.int64], pixels: NDAr
 
 
 def _join_digits(bits: NDArray[np.uint8], begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Join the five bits of each character from `begin` to `end` (n,), low ones first; the last one has the sign."""
+    """Join the five bits of each character from `begin` to `end` (n,), low bits first; the last has the sign."""
     value = (bits[begin] & np.uint8(_MORE - 1)).astype(np.int64)
     shift = np.minimum(end - begin + 1, _LONGEST_NUMBER) * _CHUNK
     for place in range(1, _LONGEST_NUMBER):

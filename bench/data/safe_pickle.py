@@ -2,8 +2,8 @@
 
 Every name that a pickle of arrays may use is replaced by a stand-in of ours; all other names are refused. Numpy's and
 torch's own functions are never called with the file's data, since a forged dtype can make them read stray memory.
-Of the pickle machine only the instructions that data need are there, in the standard library's Python version: the one
-in C allocates whatever a file says that it will remember, and both take for ever to hash what nests tuples.
+Only the pickle instructions that plain data need are allowed, in the standard library's Python version: the C version
+allocates as large a memo as a file claims to need, and both take for ever to hash deeply nested tuples.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ _STORAGES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
 }
-"""Types of torch's numbers to numpy's."""
+"""Number types: torch's to numpy's."""
 
 _PLAIN = (
     "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT",
@@ -181,11 +181,11 @@ _PLAIN = (
     "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT",
     "GLOBAL", "STACK_GLOBAL", "GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINPERSID",
 )  # fmt: skip
-"""Instructions that make plain data, as the standard library has them."""
+"""Instructions that make plain data, taken from the standard library."""
 
 
 def _check_key(key: Any) -> Any:
-    """Return a key of a dict. Raise UnpicklingError for a tuple: one that nests others may never be hashed."""
+    """Return a key of a dict. Raise UnpicklingError for a tuple: hashing nested ones may never end."""
     if not isinstance(key, str | bytes | int | float | None):
         raise pickle.UnpicklingError(f"a key of a dict must be text or a number, but got {type(key).__name__}")
     return key
@@ -243,7 +243,7 @@ class _Reader(pickle._Unpickler):
 
 
 class _StorageReader(_Reader):
-    """Reads the pickles of a storage; the one that is a storage is its type of numbers."""
+    """Reads the pickles of a storage; a storage itself is read as its number type."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:

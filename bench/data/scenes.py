@@ -1,7 +1,7 @@
-"""The images of the synthetic set: what an object is made of, how objects are placed, and how they are painted.
+"""The images of the synthetic set: the composition, placement and painting of objects.
 
 An object is a large body of weak texture with a small, discriminative part on its border. Three classes share each
-body, no two share a part, and some come with a context that occurs nowhere else. The given generator determines all.
+body, no two share a part, and some come with a context that occurs nowhere else. The random generator determines all.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ LEAST_VISIBLE, DIFFICULT_VISIBLE, DIFFICULT_SIDE = 0.3, 0.55, 0.14
 class Style:
     """How images are drawn. objects_p: probabilities of 1, 2 ... objects; tiny_p: that of one more, which is tiny.
 
-    Ranges, of which the draws are uniform: radius and place of an object as shares of the image's side, part: the
-    part's radius as a share of the object's, clutter: the number of blobs and bars in the backdrop. colours: those of
-    the classes' parts.
+    Ranges of uniform draws: radius, place: of an object, as shares of the image's side; part: the part's radius as a
+    share of the object's; clutter: the number of blobs and bars in the backdrop. colours: of the classes' parts.
     """
 
     objects_p: tuple[float, ...]

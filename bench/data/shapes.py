@@ -1,7 +1,7 @@
 """The synthetic set `shapes`: its options and recipe, and its generation in VOC's own layout on first use.
 
-`scenes` draws the images. Image i of a list depends on the version, the seed, the list, i, the size and the classes
-only, so asking for more images changes none of the others.
+`scenes` draws the images. Image i of a list depends only on the version, the seed, the list, i, the size and the
+classes, so asking for more images changes none of the others.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def parse_options(options: Mapping[str, Any]) -> ShapesOptions:
 
 
 def write_dataset(root: Path, options: ShapesOptions) -> None:
-    """Write the set as `root`/VOCdevkit/VOC2007: it appears whole, and of several processes the first wins."""
+    """Write the set as `root`/VOCdevkit/VOC2007, atomically; of several processes, the first wins."""
     part = make_part_path(root)
     try:
         with name_errors(root):

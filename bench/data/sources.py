@@ -28,7 +28,7 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's downloads; empty if it requires registration, when `terms` says how to get it."""
+    """A dataset's downloads; none if it requires registration, which `terms` then describes."""
 
     terms: str
     files: tuple[File, ...] = ()

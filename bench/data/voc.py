@@ -50,7 +50,7 @@ Columns = tuple[NDArray[np.int32], Objects]
 """Sizes (N, 2), and the objects of N images."""
 
 Rules = Mapping[str, Callable[[Callable[[str], tuple[str, ...]]], tuple[str, ...]]]
-"""How lists are made from others, which the argument reads by name."""
+"""For each derived list, the function that makes it; its argument reads a list by name."""
 
 
 class Annotation(NamedTuple):
@@ -96,7 +96,7 @@ class VocDataset(Dataset):
 
     Splits are the lists of ImageSets/Main, those of ImageSets/Segmentation as `Segmentation/val` (their ground truth
     has the class masks too), and those of the folder `lists`, which VOC does not include (SBD's `train_aug`). `rules`
-    make others from them; a file of one must have the same images.
+    derive further lists; if a derived list also has a file, both must have the same images.
     """
 
     def __init__(
@@ -122,14 +122,14 @@ class VocDataset(Dataset):
         self._annotations = Annotations(name, folder / "Annotations", classes, cache, self.how_to_get)
 
     def splits(self) -> tuple[str, ...]:
-        """Return the names of the lists that there are files of, without those of one class (`aeroplane_train`)."""
+        """Return the names of the lists on disk, without those of a single class (`aeroplane_train`)."""
         paths = ((prefix, path) for prefix, folder in self._lists for path in folder.glob("*.txt"))
         names = {f"{prefix}{path.stem}" for prefix, path in paths if re.fullmatch(_SAFE_NAME, path.stem)}
         of_a_class = {f"{label}_{split}" for label in self.classes for split in names}
         return tuple(sorted(names - of_a_class))
 
     def ground_truth(self, split: str) -> GroundTruth:
-        """Return the ground truth of a list; for a list of one class, that of its ids and of all classes."""
+        """Return the ground truth of a list; for the list of a single class, of all its ids and of all classes."""
         ids = self._read_list(split)
         size, objects = self.annotations(ids)
         labels = derive_labels(len(ids), len(self.classes), objects)
@@ -201,7 +201,7 @@ class VocDataset(Dataset):
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """Read the ids of a list, one a line, in file order; the second column of a class list (1, -1, 0) is ignored.
+    """Read the ids of a list, one per line, in file order; the second column of a class list (1, -1, 0) is ignored.
 
     Raises BadFileError for an empty list, a repeated id, an id that is no file name, or anything else on a line.
     """
@@ -240,7 +240,7 @@ def read_annotation(path: Path, class_index: Mapping[str, int]) -> Annotation:
 
 
 def parse_annotations(folder: Path, names: Sequence[str], classes: tuple[str, ...]) -> pa.Table:
-    """Parse annotations to columns: a row an image, objects as lists; boxes as VOC has them, 4 numbers an object."""
+    """Parse annotations to columns: one row per image, objects as lists; boxes as in VOC, 4 numbers per object."""
     class_index = {name: index for index, name in enumerate(classes)}
     parsed = [read_annotation(folder / name, class_index) for name in names]
     columns = {

@@ -1,6 +1,6 @@
-"""Lists of VOC 2007 that tracks use and its publisher does not have, made from the publisher's.
+"""Lists of VOC 2007 for tracks, derived from the publisher's lists.
 
-They leave out three photographs that cannot be had everywhere, or take a fifth.
+They omit three photographs that are not available everywhere, and some take only every fifth image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Read = Callable[[str], Ids]
 """Reads a list of the publisher's by its name."""
 
 RARE = frozenset({"005042", "007284", "009623"})
-"""Photographs of trainval that not every copy has."""
+"""Photographs of trainval that some copies lack."""
 
 
 def _read_have(split: str, read: Read) -> Ids:
@@ -40,7 +40,7 @@ RULES: Mapping[str, Callable[[Read], Ids]] = {
     "val_subset": partial(_take_fifth_within, "val"),
     "val_500": lambda read: _take_fifth("val", read)[:500],
 }
-"""How each list is made.
+"""The rule of each list.
 
 `*_have`: without the rare photographs. `trainval_subset`: every fifth of `trainval_have`. `train_subset`, `val_subset`:
 those of them in train and in val. `val_500`: the first 500 of every fifth of `val_have`.
