@@ -1,8 +1,8 @@
-"""Code of ours that was edited after a run was stored: it is noticed, and nothing is taken or made anew in silence.
+"""Detection of edits to our code after a run was stored, so that it is neither reused nor recomputed silently.
 
-Beside what is trained and predicted lies `code.json`: the digest of each module that made it, and those that were
-edited since and kept. A record has one digest for all of them. What is older than this has neither, and is taken.
-Code of others is in addresses.
+Each folder of a training or of predictions has a `code.json`: the digest of each module that made it, and the modules
+that were edited since but accepted with `--keep`. A record has one digest of all modules. Older folders and records
+have neither, and are reused. The code of plugins is part of addresses instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from bench.records.store import Store
 
 Stored = Literal["take", "keep", "again"]
-"""What to do with what is stored: take it, but not if its code was edited; take it even so; make it again."""
+"""What to do with stored runs: reuse them unless their code was edited; reuse them regardless; make them again."""
 
 
 def write_code(folder: Path, code: Mapping[str, str]) -> None:
-    """Write down by which code a folder is filled, unless it is known."""
+    """Record the code that fills a folder, unless it is already recorded."""
     if not _code_path(folder).exists():
         _write(folder, code, [])
 
 
 def settle_stored(resolved: ResolvedRun, store: Store, record: Path, stored: Stored) -> str:
-    """Refuse, or keep, what other code has made of a run; return what there is to say of it, which may be empty.
+    """Refuse, or keep, what is stored of a run if its code was edited; return the message to print, which may be empty.
 
-    Raises RequestError that names the edited modules, unless `stored` says what to do.
+    Raises RequestError, which names the edited modules, if `stored` is "take".
     """
     if stored == "again" or not (edited := find_edited(resolved, store, record)):
         return ""
@@ -47,7 +47,7 @@ def settle_stored(resolved: ResolvedRun, store: Store, record: Path, stored: Sto
 
 
 def describe_edited(resolved: ResolvedRun, edited: Sequence[str]) -> str:
-    """Say which code was edited after what is stored of a run was made, and what to do."""
+    """Describe which code was edited after a run was stored, and what to do."""
     return (
         f"The code that made what is stored of {resolved.request} was edited since: {format_names(edited)}. Add "
         "--again to make it anew, or --keep to take it, if the edit changes no number; a higher `version` of the "
@@ -56,7 +56,7 @@ def describe_edited(resolved: ResolvedRun, edited: Sequence[str]) -> str:
 
 
 def find_edited(resolved: ResolvedRun, store: Store, record: Path) -> list[str]:
-    """List the modules that were edited after what is stored of a run was made; empty where nobody knows the code."""
+    """List the modules that were edited after a run was stored; empty if its code was not recorded."""
     is_recorded = record.exists()
     made_by = read_result(record).provenance.get("code") if is_recorded else None
     if is_recorded and made_by in (None, digest(resolved.code)):
@@ -75,14 +75,17 @@ def find_edited(resolved: ResolvedRun, store: Store, record: Path) -> list[str]:
 
 
 def _explain_unknown(steps: Mapping[Path, Mapping[str, Any]]) -> str:
-    """Say why nobody knows which modules a record's code differs in."""
+    """Describe why it is unknown in which modules a record's code differs."""
     if any(step["modules"] for step in steps.values()):
         return "methods (its predictions were made anew since)"
     return "methods (the files that would tell which are gone)"
 
 
 def list_edited(folder: Path, code: Mapping[str, str]) -> list[str]:
-    """List the modules, with their digests now, that were edited after a folder was filled; empty if nobody knows."""
+    """List the modules that were edited after a folder was filled; empty if its code was not recorded.
+
+    code: the modules' present digests.
+    """
     return sorted(module for module, before in _read(folder)["modules"].items() if code.get(module) != before)
 
 
@@ -102,17 +105,17 @@ def discard(resolved: ResolvedRun, store: Store, record: Path) -> None:
 
 
 def list_kept(resolved: ResolvedRun, store: Store) -> list[str]:
-    """List the modules that were edited after a step of a run was made, and kept."""
+    """List the modules whose edits since a step of a run was made were accepted with `--keep`."""
     return sorted({module for folder in _list_steps(resolved, store) for module in _read(folder)["kept"]})
 
 
 def describe_kept(edited: list[str]) -> str:
-    """Return the note of a record of kept files."""
+    """Return the note for the record of a run that was kept although its code was edited."""
     return f"kept (--keep) from before its code was edited: {format_names(edited)}"
 
 
 def _list_steps(resolved: ResolvedRun, store: Store) -> dict[Path, dict[str, str]]:
-    """Return the folders of a run's training and predictions, with the code by which each would be made now."""
+    """Return the folders of a run's training and predictions, each with the code that would make it now."""
     steps = {store.predictions_folder(resolved.predictions.address): resolved.code}
     if resolved.training is not None:
         steps[store.training_folder(resolved.training.address)] = resolved.training_code

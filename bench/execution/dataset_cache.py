@@ -1,4 +1,4 @@
-"""What the runs of one command share: datasets, ground truths, proposals, methods and recipes, each read once."""
+"""A cache shared by the runs of a command: datasets, ground truths, proposals, methods and recipes, each read once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ResolvedRecipe:
         usual = registry.settle(self.cls, self.variant, dataset=name, recipe=recipe, settings={})
         try:
             config = registry.make_config(self.cls, usual)
-        except RequestError:  # a method that does not work without a setting of the user
+        except RequestError:  # the method requires a setting from the user
             return tuple(key for key, setting in self.settings.items() if setting.origin in (PAPER, USER))
         return tuple(key for key in self.settings if getattr(self.config, key) != getattr(config, key))
 

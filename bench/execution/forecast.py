@@ -1,4 +1,4 @@
-"""What runs would do, without doing it: what is stored, trained, predicted and downloaded, and how long it may take."""
+"""Forecasts of runs: what is stored, what would be trained, predicted and downloaded, and how long it may take."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
     from bench.config import TrainedConfig
 
 State = Literal["stored", "begun", "to do", "shared"]
-"""Of a training or predictions; shared: made by an earlier run of the same call."""
+"""The state of a training or of predictions; shared: made by an earlier run of the same call."""
 
 LIKENESS = ("net", "input_size", "scales", "freeze_backbone", "base", "test_crops", "test_scales")
-"""The settings by which speed and memory of a recorded run are those of another."""
+"""The settings that two runs must share for the speed and memory of one to predict those of the other."""
 
 
 @dataclass(frozen=True)
 class RunForecast:
     """What a run would do.
 
-    training: None for what learns nothing. images: of each step that is to do. seconds: of these steps; None if no
-    record tells. like: the address of the result whose speed and memory these are, and where it was measured.
-    proposals: images whose proposals are computed first. error: why it would fail.
+    training: None for a method that does not learn. images: the number of images of each step to do. seconds: the time
+    of these steps; None if no record of a similar run has it. like: the address of the result whose speed and memory
+    are used, and the device it was measured on. proposals: the number of images whose proposals are computed first.
+    error: why the run would fail.
     """
 
     run: str
@@ -59,7 +60,7 @@ class RunForecast:
 
 @dataclass
 class _Call:
-    """What the forecasts of one call share. made: addresses that runs before have made."""
+    """The state shared by the forecasts of one call. made: addresses that its earlier runs would make."""
 
     datasets: DatasetCache
     store: Store
@@ -79,7 +80,7 @@ def forecast_runs(
     threads: int | None = None,
     stored: Stored = "take",
 ) -> list[RunForecast]:
-    """Say what each request would do. known: results whose time and memory are those of runs like them."""
+    """Forecast each request. known: results that serve as estimates of time and memory for similar runs."""
     from bench.training.device import pick_device
 
     chosen = pick_device(device)
@@ -91,7 +92,7 @@ def forecast_runs(
 def find_errors(
     requests: Sequence[Request], datasets: DatasetCache, *, device: str = "auto", threads: int | None = None
 ) -> list[BenchError | None]:
-    """Return the error that each request would end in, as far as it can be known; None for those that go together."""
+    """Return the error that each request would end in, as far as it can be predicted; None for the others."""
     from bench.training.device import pick_device
 
     chosen, found = pick_device(device), list[BenchError | None]()
@@ -110,7 +111,7 @@ def _forecast(request: Request, call: _Call) -> RunForecast:
         obstacle, uncomputed = find_obstacle(resolved), count_uncomputed(resolved)
         if obstacle is not None and uncomputed:
             raise obstacle
-        if uncomputed:  # addresses have a digest of proposals
+        if uncomputed:  # the address contains a digest of the proposals, so it is not known yet
             return _describe(resolved, call, "to do" if resolved.learns else None, "to do", uncomputed)
         resolved = find_begun(resolved.prepare(), call.pool, call.store)
         address = compute_result_address(resolved.bound, resolved.test, resolved.predictions.address)
@@ -187,7 +188,7 @@ def _count_training_images(resolved: ResolvedRun) -> int:
 
 
 def _find_like(resolved: ResolvedRun, images: Mapping[str, int], call: _Call) -> Result | None:
-    """Find the result of a like run that has the speed of each step, preferably of this device, then the latest."""
+    """Find a similar run's result with the speed of each step, preferring this device, then the latest."""
     settings = resolved.config.model_dump(mode="json")
     like = [
         result

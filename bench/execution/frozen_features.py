@@ -1,4 +1,4 @@
-"""Open the cache of frozen features for a training or a prediction, or say why they are computed each time."""
+"""Open the cache of frozen features for a training or a prediction, or report why they are computed each time."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def open_features(
     workers: int,
     progress: Progress,
 ) -> FeatureCache | None:
-    """Return the features that a method's frozen net gives of a split; None, and say why, if nothing is frozen for it.
+    """Return the cache of a method's frozen net for a split; None if it has no frozen net.
 
-    root: where they are kept; None: nowhere. most: proposals an image has at most.
+    Reports why features are computed each time, if they are. root: where features are stored; None: nowhere. most: the
+    largest number of proposals per image.
     """
     from bench.training.feature_cache import FeatureCache
 
@@ -65,7 +66,7 @@ def open_features(
 
 
 def _explain_live(method: Method, root: Path | None) -> str:
-    """Say why features are not kept; empty if they are."""
+    """Explain why features are not stored; empty if they are."""
     if (net := method.frozen_net()) is None:
         return _explain_unfrozen(method)
     if root is None:

@@ -1,4 +1,4 @@
-"""The runs folder as files: what takes how much of the disk, and what of it may go."""
+"""The files of the runs folder: how much disk space each item takes, and which may be deleted."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bench.records.result import Result, list_records
 
 PRUNED = ("trainings", "predictions")
 FEATURES = "features"
-"""What may be pruned: everything can be made again, at the same addresses, but for the time that it takes."""
+"""The kinds that may be pruned: all can be made again at the same addresses, at the cost of time."""
 
 
 @dataclass(frozen=True)
 class StoredItem:
     """A training, predictions, a result, a part of the cache, or another entry of the runs folder.
 
-    modified: when a file of it was last written, in seconds since the epoch. label: its method, if it has one.
-    why_kept: why it may not go, although it is old enough.
+    modified: when one of its files was last written, in seconds since the epoch. label: its method, if it has one.
+    why_kept: why it must not be deleted, although it is old enough.
     """
 
     kind: str
@@ -68,7 +68,7 @@ def _measure(kind: str, path: Path, label: str = "") -> StoredItem:
 
 
 def _sum_files(files: Iterable[Path]) -> tuple[int, float]:
-    """Return the bytes of files, and when the last one was written; files that go meanwhile count nothing."""
+    """Return the bytes of files, and when the last one was written; files deleted meanwhile count nothing."""
     size, modified = 0, 0.0
     for file in files:
         try:
@@ -84,7 +84,7 @@ def _read_label(path: Path) -> str:
 
 
 def _read_key(path: Path) -> dict[str, Any]:
-    """Return what determines a training or predictions; nothing where that is not known."""
+    """Return the settings that determine a training or predictions; empty if they are not readable."""
     try:
         return dict(read_json(path / "config.json"))
     except (OSError, ValueError, TypeError, BadFileError):
@@ -99,10 +99,10 @@ def choose_prunable(
     older_s: float = 0.0,
     now: float | None = None,
 ) -> list[StoredItem]:
-    """Return the items of these kinds that are older than some seconds; `why_kept` says which of them may not go.
+    """Return the items of these kinds that are older than `older_s` seconds; `why_kept` marks those to keep.
 
-    kept: results whose trainings and predictions stay, with those that they build on. What a process is working on
-    stays, and what that needs.
+    kept: results whose trainings and predictions are kept, with those that they build on. Items that a process is
+    working on are kept too, with those that they need.
     """
     limit = (time.time() if now is None else now) - older_s
     items = list_items(places)
@@ -129,7 +129,7 @@ def find_worker(path: Path) -> Holder | None:
 
 
 def _close_over(places: Places, addresses: Iterable[str]) -> set[str]:
-    """Return addresses with those of the trainings and predictions that they are made from."""
+    """Return addresses together with those of all trainings and predictions that they were made from."""
     found: set[str] = set()
     waiting = [*addresses]
     while waiting:
@@ -145,7 +145,7 @@ def _close_over(places: Places, addresses: Iterable[str]) -> set[str]:
 
 
 def prune(items: Iterable[StoredItem]) -> tuple[list[StoredItem], list[StoredItem]]:
-    """Delete the items that may go; return them, and those that stay: one may be worked on meanwhile, or protected."""
+    """Delete the items that may be deleted; return them, and those kept because they are in use or protected."""
     deleted, kept = [], []
     for item in items:
         is_folder = item.path.is_dir() and not item.path.is_symlink()  # nothing else there is a run's
@@ -154,7 +154,7 @@ def prune(items: Iterable[StoredItem]) -> tuple[list[StoredItem], list[StoredIte
             continue
         gone = item.path.with_name(f".{item.path.name}.pruned")
         try:
-            item.path.rename(gone)  # at once, so that nobody finds half of it
+            item.path.rename(gone)  # atomic, so that no process finds half of it
             shutil.rmtree(gone)
         except OSError as error:
             kept.append(replace(item, why_kept=f"not deleted, {describe_os_error(error).rstrip('.')}"))

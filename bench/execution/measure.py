@@ -1,6 +1,6 @@
-"""Measure what a run costs by a few steps of it: the training itself, stopped early, then a few predictions.
+"""Measure the cost of a run from a few of its steps: the training itself, stopped early, then a few predictions.
 
-Where the data is not on disk, images are generated in its place, as many classes as it has.
+If the data is not on disk, generated images with the same number of classes take its place.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ STEPS = 40
 """The most steps that are taken."""
 
 _BATCHES = 4
-"""Batches of the sample: an epoch has as many steps."""
+"""Batches in the sample, and so steps per epoch."""
 
 _SIDE = 480
-"""Of generated images: about as large as the photographs of VOC and COCO."""
+"""The side of generated images, in pixels: about that of the photographs of VOC and COCO."""
 
 _MIB = 2**20
 
@@ -61,7 +61,7 @@ class _EnoughError(Exception):
 
 @dataclass
 class _Stopwatch:
-    """A progress that notes when each step ended, and ends the work after `seconds` and at least `least` steps."""
+    """A `Progress` that records when each step ended, and ends the work after `seconds` and at least `least` steps."""
 
     seconds: float
     least: int
@@ -70,7 +70,7 @@ class _Stopwatch:
 
     @contextmanager
     def task(self, title: str, total: int, *, start: int = 0, unit: str = "images") -> Iterator[Step]:
-        """Note the end of each step."""
+        """Record the end of each step."""
         begin = time.monotonic()
 
         def step(done: int = 1, **figures: float) -> None:
@@ -87,11 +87,11 @@ class _Stopwatch:
         yield step
 
     def say(self, text: str) -> None:
-        """Drop what a run would say."""
+        """Ignore a message of the run."""
 
 
 class _Sample(Dataset):
-    """A few images of a dataset, or generated ones in their place; each split has the same."""
+    """A few images of a dataset, or generated ones in their place; all splits have the same images."""
 
     how_to_get = ""
 
@@ -110,7 +110,7 @@ class _Sample(Dataset):
 
 
 class _SampledCache(DatasetCache):
-    """A cache in which each dataset is a sample of it."""
+    """A cache that returns the sample in place of any dataset."""
 
     def __init__(self, places: Places, sample: _Sample, workers: int, device: torch.device) -> None:
         self.searched = _Stopwatch(math.inf, STEPS * STEPS, device)
@@ -132,10 +132,10 @@ def measure(
     workers: int = 2,
     seconds: float = 8.0,
 ) -> StepCost:
-    """Measure the steps of a request for about so many seconds, and as long its predictions.
+    """Measure a request's training steps for about `seconds`, and its predictions for as long.
 
-    images_of_split: of the training split, to know whether decoded images would stay in memory. Raises RequestError of
-    some kind for a request that cannot be made.
+    images_of_split: the size of the training split, which determines whether decoded images would stay in memory.
+    Raises a subclass of RequestError for a request that cannot be run.
     """
     chosen, folder = pick_device(device), Path(tempfile.mkdtemp(prefix="weakloc-measure-"))
     try:
@@ -149,7 +149,7 @@ def measure(
 def _resolve(
     request: Request, places: Places, folder: Path, device: torch.device, threads: int, workers: int
 ) -> tuple[ResolvedRun, str]:
-    """Resolve a request on a sample of its data; also say what that is."""
+    """Resolve a request on a sample of its data; also return a description of the sample."""
     size = _choose_sample_size(request, places)
     try:
         sample, data = _sample_dataset(request, places, size), "its own images"
@@ -158,12 +158,12 @@ def _resolve(
         if "hierarchy" in registry.parse(request.method, request.settings)[0].Config.model_fields:
             hierarchy = str(write_hierarchy(folder, sample.classes))
             request = replace(request, settings={**request.settings, "hierarchy": hierarchy})
-    cache = _SampledCache(Places(folder, places.data_root), sample, workers, device)  # nothing searched before
+    cache = _SampledCache(Places(folder, places.data_root), sample, workers, device)  # without cached proposals
     return resolve_request(request, cache, device=device, threads=threads), data
 
 
 def _choose_sample_size(request: Request, places: Places) -> int:
-    """Choose how many images to look at: some batches, and of region methods, whose batches are small, at least 8."""
+    """Choose the number of images: a few batches, and at least 8 for region methods, whose batches are small."""
     cls, variant = registry.parse(request.method, request.settings)
     settings = {key: value for key, value in request.settings.items() if key in cls.Config.model_fields}
     name = request.data or str(request.protocol.dataset)
@@ -193,7 +193,7 @@ def _generate(name: str, folder: Path, size: int) -> _Sample:
 
 
 def write_hierarchy(folder: Path, classes: Sequence[str]) -> Path:
-    """Write a hierarchy of three levels for classes that have none, as it is given by hierarchy=FILE."""
+    """Write a three-level hierarchy of classes that have none, in the format of hierarchy=FILE."""
     path = folder / "hierarchy.tsv"
     lines = (f"{name}\torder {number // 20}\tfamily {number // 5}" for number, name in enumerate(classes))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -267,9 +267,9 @@ def _time_training(
     workers: int,
     seconds: float,
 ) -> tuple[Span, float, float, float]:
-    """Train until there are enough steps: seconds an image and an epoch, bytes of weights and of the optimiser.
+    """Time enough training steps; return seconds per image and per epoch, and bytes of weights and of the optimiser.
 
-    Nothing is learned: random weights diverge at learning rates that suit trained ones.
+    The learning rate is 0: random weights would diverge at rates that suit pretrained ones.
     """
     changes = {"iterations": STEPS + 2, "lr": 0.0, "lr_steps": (), "warmup_steps": 0, "ema": 0.0}
     config = method.config.model_copy(update=changes)
@@ -292,14 +292,14 @@ def _time_training(
 
 
 def _decode(source: BatchSource, seed: int) -> None:
-    """Load the images of an epoch, so that those that stay in memory are there, as they are in most epochs."""
+    """Load the images of an epoch, so that those kept in memory are there already, as in all epochs but the first."""
     chosen = plan(source.config, len(source.ids), seed, 0)
     for number in range(source.steps):
         source.step(chosen, number)
 
 
 def _find_even_seed(config: Any, images: int, scales: int) -> int:
-    """Find a seed by which the steps that are timed have each scale once, if there are several."""
+    """Find a seed with which the timed steps use each scale once, if there are several."""
     if scales == 1:
         return 0
     wanted = sorted(sizes(config))
@@ -316,7 +316,7 @@ def _time_prediction(
     workers: int,
     seconds: float,
 ) -> tuple[Span, float]:
-    """Predict a few images at a time: seconds an image, and bytes stored of an image."""
+    """Time predictions of a few images at a time; return seconds and stored bytes per image."""
     images = Images(resolved.dataset, budget=0)
     count, most = 2, max(2, getattr(method.config, "batch_size", 2))
     spent, stored, begin = list[float](), 0.0, time.monotonic()
@@ -343,7 +343,7 @@ def _time_prediction(
 
 @contextmanager
 def _watch_memory(device: torch.device) -> Iterator[Any]:
-    """Yield a function that returns the most memory, in MiB, that this process has held since."""
+    """Yield a function that returns the peak memory of this process within the block, in MiB."""
     import torch
 
     reset = Path("/proc/self/clear_refs")

@@ -62,14 +62,14 @@ __all__ = ["Report", "Request", "run"]
 
 
 COSTS = ("seconds", "images_per_second")
-"""What the files of a run say of their making."""
+"""The cost fields of the files that a run writes for each step."""
 
 
 @dataclass(frozen=True)
 class Report:
     """The results of a product of requests, in the order of the requests, and the errors by request.
 
-    refused: the requests whose errors were said before the others began. is_single: whether there is but one.
+    refused: the requests whose errors were reported before the others began. is_single: whether there is only one.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -109,12 +109,12 @@ def run(
     stored: Stored = "take",
     prepared: Callable[[], object] = lambda: None,
 ) -> Report:
-    """Run every request; what several share is trained and predicted once. A request that fails stops no other.
+    """Run every request; shared trainings and predictions are made once. A failing request does not stop the others.
 
-    threads: that compute on a CPU; None: as many as are free, or those of an unfinished training. cache: MiB of decoded
-    images that a training keeps in memory. feature_cache: whether features of frozen nets are kept on disk. datasets:
-    what has been opened and resolved already. stored: what to do with what is stored. prepared: called when that is
-    done.
+    threads: the number that compute on a CPU; None: as many as are free, or those of an unfinished training. cache: MiB
+    of decoded images that a training keeps in memory. feature_cache: whether features of frozen nets are kept on disk.
+    datasets: a cache of datasets and requests resolved before. stored: what to do with stored runs. prepared: called
+    once all requests are prepared, and stored runs reused, refused or deleted.
     """
     from bench.training.device import pick_device
 
@@ -139,7 +139,7 @@ def run(
 def _prepare_all(
     requests: Sequence[Request], datasets: DatasetCache, pool: ThreadPool, options: ExecutionOptions, report: Report
 ) -> list[ResolvedRun]:
-    """Resolve requests, say what they come to, and settle what is stored of them: all of it before anything is made."""
+    """Resolve and announce all requests, and settle whether to reuse their stored runs, before anything is computed."""
 
     def settle(resolved: ResolvedRun) -> str:
         record = _locate_result(resolved, options)
@@ -153,8 +153,8 @@ def _prepare_all(
     settled = []
     for resolved in prepared:
         with _collect_errors(resolved.request, report):
-            if said := process_group.main_first(partial(settle, resolved), lambda _: ""):
-                options.progress.say(said)
+            if message := process_group.main_first(partial(settle, resolved), lambda _: ""):
+                options.progress.say(message)
             settled.append(resolved)
     if settled and report.failed:
         report.refused.update(report.failed)
@@ -168,7 +168,7 @@ def _prepare_able(
 ) -> list[ResolvedRun]:
     """Resolve all requests, then prepare and announce those that can end in a result.
 
-    An obstacle to what is stored already stops nothing.
+    An obstacle to a run that is already stored is ignored.
     """
 
     def resolve_and_try(request: Request) -> ResolvedRun:
@@ -198,7 +198,7 @@ def _prepare_able(
 
 
 def _is_made(resolved: ResolvedRun, options: ExecutionOptions) -> bool:
-    """Whether a run has its result, or all predictions for one, and is not to be made again."""
+    """Whether a run has its result, or all predictions that the result needs, and is not to be made again."""
     if options.stored == "again":
         return False
     return _locate_result(resolved, options).exists() or not _list_missing_kinds(resolved, resolved.kinds, options)
@@ -207,7 +207,7 @@ def _is_made(resolved: ResolvedRun, options: ExecutionOptions) -> bool:
 def _count_down(
     runs: Sequence[ResolvedRun], waiting: Sequence[ResolvedRun], progress: Progress
 ) -> Iterator[ResolvedRun]:
-    """Yield the runs; before each of those that wait, say which one it is and how long all may take."""
+    """Yield the runs; before each one without a result, report its number and how long the rest may take."""
     unmade = {run.predictions.address for run in waiting if run.learns}
     countdown = Countdown(len(runs), len(runs) - len(waiting), len(unmade))
     for run in runs:
@@ -220,7 +220,7 @@ def _count_down(
 
 @contextmanager
 def _collect_errors(request: Request, report: Report) -> Iterator[None]:
-    """Put an error of the block into the report. Raises LostError: without one of its processes nothing can go on."""
+    """Put an error of the block into the report. Lets LostError pass: no run can continue without a lost process."""
     import torch
 
     try:
@@ -235,19 +235,19 @@ def _collect_errors(request: Request, report: Report) -> Iterator[None]:
         report.failed[str(request)] = RunError(f"Not enough memory ({reason}). {advice}")
     except Exception as error:
         if process_group.size() > 1:
-            raise  # the others wait for this process, and learn by its end that they need not
+            raise  # ends this process, for which the others would otherwise wait
         if (line := registry.find_own_line(error)) is not None:
             failure = _describe_failure(error, request, line[0])
             failure.__cause__ = error
             report.failed[str(request)] = failure
         elif report.is_single:
-            raise  # a fault of ours, of which the traceback tells most
+            raise  # a bug of weakloc, which the traceback describes best
         else:
             report.failed[str(request)] = _describe_fault(error)
 
 
 def _describe_failure(error: Exception, request: Request, file: str) -> RunError:
-    """Describe what code of others raised, and what to do."""
+    """Describe an exception from a plugin's code, and what to do."""
     method = request.method.partition(":")[0]
     test = f"python -m bench check --method {method} --plugin {file}"
     return RunError(
@@ -256,7 +256,7 @@ def _describe_failure(error: Exception, request: Request, file: str) -> RunError
 
 
 def _describe_fault(error: Exception) -> RunError:
-    """Describe a fault of ours, with its traceback: it may end no other run."""
+    """Describe a bug of weakloc, with its traceback, as an error that does not end the other runs."""
     trace = "".join(traceback.format_exception(error)).rstrip()
     return RunError(f"{describe_failure(error)}. It is a fault of weakloc; please report it.\n{trace}")
 
@@ -273,10 +273,10 @@ def describe_run(resolved: ResolvedRun) -> str:
 
 
 def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions) -> list[Result]:
-    """Return the result of a run, from the store if it is there; `kinds` are predicted in one pass.
+    """Return the result of a run, from the store if it is there; otherwise predict all `kinds` in one pass.
 
-    Of several processes only the first returns it. Raises RequestError, after predicting, if the ground truth of the
-    split is withheld.
+    Of several processes, only the first returns a result. Raises RequestError, after predicting, if the ground truth of
+    the split is withheld.
     """
     path = _locate_result(resolved, options)
     _require_own_folders(resolved, options.store)
@@ -300,7 +300,7 @@ def _execute(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOpti
 
 
 def _remove_left(resolved: ResolvedRun, options: ExecutionOptions) -> None:
-    """Remove what a process that was killed after its last step has left beside what it made."""
+    """Remove the temporary files of a process that was killed after its last step."""
     from bench.training import checkpoint
 
     folder = options.store.predictions_folder(resolved.predictions.address)
@@ -316,7 +316,7 @@ def _remove_left(resolved: ResolvedRun, options: ExecutionOptions) -> None:
 
 
 def _require_own_folders(resolved: ResolvedRun, store: Store) -> None:
-    """Raise BadFileError if what lies at a run's addresses says that it is of others."""
+    """Raise BadFileError if a folder at one of the run's addresses records a different address."""
     read_own_key(store.predictions_folder(resolved.predictions.address))
     if resolved.training is not None:
         read_own_key(store.training_folder(resolved.training.address))
@@ -329,7 +329,7 @@ def _locate_result(resolved: ResolvedRun, options: ExecutionOptions) -> Path:
 
 
 def _update_supervision(resolved: ResolvedRun, result: Result, options: ExecutionOptions) -> Result:
-    """Record the supervision that is declared now, if it is more than the stored result says."""
+    """Record the supervision declared now, if it exceeds that of the stored result."""
     if SUPERVISION.index(resolved.request.tuned_on) <= SUPERVISION.index(result.tuned_on):
         return result
     updated = result.model_copy(update={"tuned_on": resolved.request.tuned_on})
@@ -412,7 +412,7 @@ def _open_features(
 
 
 def _predict(resolved: ResolvedRun, kinds: Sequence[str], options: ExecutionOptions) -> None:
-    """Predict the kinds that are not stored and write them; parts of a run that was killed are used."""
+    """Predict the kinds that are not stored and write them; the parts of a killed run are reused."""
     folder = options.store.predictions_folder(resolved.predictions.address)
     claim = options.store.claim(
         folder, unless=lambda: not _list_missing_kinds(resolved, kinds, options), progress=options.progress
@@ -498,7 +498,7 @@ def _score(resolved: ResolvedRun, options: ExecutionOptions) -> Result:
 
 
 def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
-    """Return the provenance of a scoring; edits of the code that trained or predicted count, also of prior runs."""
+    """Return the provenance of a scoring, including edits of the code that trained or predicted, also in prior runs."""
     own = provenance.collect_provenance(str(options.device)) | {"processes": process_group.size()}
     own |= {"code": digest(resolved.code)}
     if resolved.training is not None and resolved.training.net is not None:
@@ -508,7 +508,7 @@ def _collect_provenance(resolved: ResolvedRun, options: ExecutionOptions) -> dic
 
 
 def _describe_origin(resolved: ResolvedRun, options: ExecutionOptions) -> dict[str, Any]:
-    """Return the fields of a record that say what predicted, and from what."""
+    """Return the fields of a record that identify the method, its settings and its training."""
     proposals = resolved.proposals(resolved.test)
     return {
         "method": resolved.cls.name,
@@ -555,7 +555,7 @@ def _build_method(resolved: ResolvedRun) -> MapMethod | ProposalMethod:
 
 
 def _select_learner(method: MapMethod | ProposalMethod) -> MapMethod | ProposalMethod:
-    """Return what of a method is trained: all of it, or the base of an attribution."""
+    """Return the part of a method that is trained: the method itself, or the base of an attribution."""
     return method.base if isinstance(method, Attribution) else method
 
 

@@ -1,6 +1,6 @@
-"""What can be known of a run before it trains: whether its data, net, weights, layers and schedule go together.
+"""Checks of a run before it trains: whether its data, net, weights, layers and schedule are compatible.
 
-The method is built without numbers, on torch's device `meta`, and one image is sent through it, so that hours of
+The method is built without values, on torch's device `meta`, and one image is sent through it, so that hours of
 training do not end in an error of the prediction.
 """
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 def find_obstacle(resolved: ResolvedRun) -> BenchError | None:
-    """Return the error that a run would end in, as far as it can be known; of equal runs of a call, it is found once.
+    """Return the error that a run would end in, as far as it can be predicted; equal runs of a call are checked once.
 
-    Weights that have to be downloaded are not.
+    Does not cover weights that have to be downloaded.
     """
     key = (resolved.cls.name, resolved.config.model_dump_json(), id(resolved.train), id(resolved.test), resolved.kinds)
     known = resolved.datasets.obstacles
@@ -43,7 +43,7 @@ def find_obstacle(resolved: ResolvedRun) -> BenchError | None:
 
 
 def count_uncomputed(resolved: ResolvedRun) -> int:
-    """Estimate of how many images the region proposals are still to be computed."""
+    """Estimate the number of images whose region proposals are still to be computed."""
     spec = getattr(resolved.config, "proposals", None)
     if spec is None:
         return 0
@@ -74,7 +74,7 @@ def _find_error(check: Callable[[], None]) -> BenchError | None:
 
 
 def _require_kinds(resolved: ResolvedRun) -> None:
-    """Raise RequestError if a run that a predictor averages has not the kinds that the protocol takes."""
+    """Raise RequestError if a run that a predictor averages lacks one of the kinds that the protocol takes."""
     runs: Sequence[str] = getattr(resolved.config, FIELDS[0], ())
     for run in (Path(run) for run in runs if Path(run).is_dir()):
         if lacking := [kind for kind in resolved.kinds if not locate_predictions(run, kind).exists()]:
@@ -92,7 +92,7 @@ def _require_labels(resolved: ResolvedRun) -> None:
 
 
 def _check_schedule(resolved: ResolvedRun) -> None:
-    """Raise RequestError for a warm-up that is longer than the training would be of all images."""
+    """Raise RequestError for a warm-up longer than a training on all images would be."""
     config, train = cast("TrainedConfig", resolved.config), resolved.train
     labels = cast("Any", effective_labels(train.labels, config.difficult_labels))
     source = MapBatchSource(Images(resolved.dataset, 0), train.ids, labels, config)
@@ -100,9 +100,9 @@ def _check_schedule(resolved: ResolvedRun) -> None:
 
 
 def _rehearse(cls: type[Method], config: Any, task: Task) -> None:
-    """Build a method without numbers and send an image through it; raise its error.
+    """Build a method on the device `meta` and send an image through it; raise its error.
 
-    What a method cannot do without numbers, such as looking at one, tells nothing: it is then done with numbers.
+    An error on `meta` proves nothing, since a method may need actual values: it is then tried on the CPU.
     """
     for device in ("meta", "cpu"):
         try:
@@ -131,7 +131,7 @@ def _describe(error: Exception, cls: type[Method], config: Any) -> RequestError:
 
 
 class _Unsaid(Exception):  # noqa: N818
-    """A pass without numbers that ended where a number was needed."""
+    """Raised when a pass on the device `meta` needs an actual value, so that the rehearsal is inconclusive."""
 
 
 def _try_method(cls: type[Method], config: Any, task: Task, device: str) -> None:

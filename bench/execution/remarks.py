@@ -1,4 +1,4 @@
-"""What a reader of a number has to know of the images behind it: said before a run, and kept in its record."""
+"""Caveats about the data and settings behind a result: reported before a run, and kept in its record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def list_warnings(resolved: ResolvedRun) -> list[str]:
-    """List what sets the result of a run apart, before anything is made."""
+    """List, before a run, the caveats that will apply to its result."""
     truths = ([resolved.train] if resolved.learns else []) + ([] if resolved.withheld else [resolved.test])
     remarks = [
         _describe_withheld(resolved),
@@ -35,7 +35,7 @@ def list_warnings(resolved: ResolvedRun) -> list[str]:
 
 
 def add_remarks(evaluation: Evaluation, resolved: ResolvedRun, kept: list[str]) -> Evaluation:
-    """Add what is known of a run, and of no predictions file. kept: modules edited since its steps were made."""
+    """Add the remarks that only runs have, not files of predictions. kept: modules edited since its steps were made."""
     overlap = count_overlap(resolved)
     departure = describe_departure(resolved.train) if resolved.learns else ""
     sizes = describe_annotations(resolved.dataset, resolved.test, _LOOKED_AT)
@@ -50,14 +50,14 @@ def add_remarks(evaluation: Evaluation, resolved: ResolvedRun, kept: list[str]) 
 
 
 def count_overlap(resolved: ResolvedRun) -> int:
-    """Count the evaluated images that are trained on; 0 where the protocol wants them to be, as CorLoc does."""
+    """Count the evaluated images that are also trained on; 0 if the protocol intends that, as CorLoc does."""
     if not resolved.learns or resolved.bound.record.evaluates_training_split:
         return 0
     return len({*resolved.train.ids} & {*resolved.test.ids})
 
 
 def _describe_unfrozen(resolved: ResolvedRun) -> str:
-    """Say that nothing is frozen; runs of release 0.1 were given the setting all the same, and are found by it."""
+    """Describe a freeze_backbone without effect; it is not refused, since addresses of release 0.1 contain it."""
     is_idle = getattr(resolved.config, "freeze_backbone", False) and resolved.config.weights == "none"  # type: ignore[attr-defined]
     return "freeze_backbone=true has no effect with weights=none: all layers learn" if is_idle else ""
 

@@ -1,4 +1,4 @@
-"""A run as a person asks for it."""
+"""A run as a user requests it."""
 
 from __future__ import annotations
 

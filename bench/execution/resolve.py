@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ResolvedRun:
-    """A request with everything it names. `threads`: threads that compute on a CPU, 0 on a GPU."""
+    """A request with everything that it names resolved. threads: the number that compute on a CPU; 0 on a GPU."""
 
     request: Request
     cls: MethodClass
@@ -44,12 +44,12 @@ class ResolvedRun:
     kinds: tuple[str, ...]
     """Prediction kinds that the protocol scores, the required one first."""
     withheld: MissingDataError | None
-    """Why this split cannot be scored here: its ground truth is kept by others, to whom predictions are sent."""
+    """Why this split cannot be scored here: its ground truth is on an evaluation server, to which predictions go."""
     threads: int
     datasets: DatasetCache
 
     def prepare(self) -> ResolvedRun:
-        """Compute what the addresses depend on: proposals, which may take hours on a large split, and digests.
+        """Compute everything that addresses depend on: digests, and proposals, which may take hours on a large split.
 
         Raises MissingDataError for photographs or weights that are not on disk, and as `proposals`.
         """
@@ -149,7 +149,7 @@ class ResolvedRun:
         return {**self.training_code, **registry.read_method_code(self.cls.name).shipped}
 
     def _address_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a config as addresses hold it: former names, digests of files and prior runs, no proposals."""
+        """Return a config as used in addresses: former names, digests of files and prior runs, no proposals."""
         paths = {key: Path(config[key]) for key in self.config.files() - {"weights", "proposals"} if key in config}
         contents = {key: file_digest(path) for key, path in paths.items() if path.is_file()}
         settings = {key: value for key, value in config.items() if key != "proposals"}
@@ -165,8 +165,8 @@ class ResolvedRun:
 def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.device, threads: int) -> ResolvedRun:
     """Resolve everything that a request names; proposals and digests wait for `ResolvedRun.prepare`.
 
-    Raises RequestError of some kind for what does not exist or does not go together, and for a split without the ground
-    truth that the protocol needs.
+    Raises a subclass of RequestError for parts that do not exist or are incompatible, and for a split without the
+    ground truth that the protocol needs.
     """
     recipe, protocol = datasets.recipe(request), request.protocol
     cls, dataset = recipe.cls, recipe.dataset
@@ -199,7 +199,7 @@ def resolve_request(request: Request, datasets: DatasetCache, *, device: torch.d
 
 
 def _suggest_labels(lacking: RequestError, *, learns: bool) -> RequestError:
-    """Return the error, with what image labels alone are enough for."""
+    """Return the error, extended by how to train on image labels alone if the method learns."""
     how = " To train on image labels alone: --protocol cls, and python -m bench predict RUN for maps and boxes."
     return RequestError(f"{lacking}{how}") if learns else lacking
 
@@ -217,7 +217,7 @@ def weights_digest(weights: str) -> str:
 
 
 def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
-    """Replace `precision=auto` by the precision of the device: addresses hold what is computed."""
+    """Replace `precision=auto` by the device's precision, since addresses contain the value that is used."""
     if getattr(config, "precision", None) != "auto":
         return config
     from bench.training.device import resolve_precision
@@ -226,7 +226,7 @@ def _settle_precision(config: BaseConfig, device: torch.device) -> BaseConfig:
 
 
 def _settle_net(config: BaseConfig) -> BaseConfig:
-    """Leave out pixels per cell that a net of a library has in any case. Raises RequestError."""
+    """Drop a library net's `@STRIDE` suffix, in pixels per cell, if it is the default. Raises RequestError."""
     name, at, stride = str(getattr(config, "net", "")).partition("@")
     if not at or not stride.isdecimal() or name.partition(":")[0] not in registry.LIBRARIES:
         return config
@@ -234,10 +234,10 @@ def _settle_net(config: BaseConfig) -> BaseConfig:
 
 
 def _settle_map_classes(config: BaseConfig, bound: BoundProtocol, *, is_withheld: bool) -> BaseConfig:
-    """Replace `map_classes=auto` by what the protocol looks at: addresses hold what is computed.
+    """Replace `map_classes=auto` by the classes that the protocol uses, since addresses contain the value that is used.
 
-    Where the ground truth is withheld, nobody here knows which classes an image shows, and all are mapped.
-    Raises RequestError for `present` where the protocol looks at every class, and would be told which ones are there.
+    If the ground truth is withheld, the present classes are not known here, and all are mapped.
+    Raises RequestError for `present` under a protocol that uses all classes: it would reveal which ones are present.
     """
     chosen = getattr(config, "map_classes", None)
     if chosen == "present" and not bound.looks_at_present_only:

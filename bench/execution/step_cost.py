@@ -1,4 +1,4 @@
-"""What a training step and a prediction cost, measured on this machine by `measure`, and kept beside the runs."""
+"""The cost of training steps and predictions, measured on this machine by `measure` and stored with the runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FREE = frozenset({
     "momentum", "nms_iou", "positives", "tau", "weight_decay", "weights",
 })
 # fmt: on
-"""Settings that change what is learned and for how long, and not what a step costs."""
+"""Settings that change what is learned, or for how long, but not the cost of a step."""
 
 _DRIFT = 0.15
-"""How far a machine's speed drifts between a few steps and many, as a share."""
+"""The relative drift of a machine's speed between a few steps and many."""
 
 
 class Span(NamedTuple):
-    """A number that is known to be about `middle`, and to lie between `low` and `high`."""
+    """An estimate, `middle`, with its bounds `low` and `high`."""
 
     low: float
     middle: float
@@ -47,7 +47,7 @@ class Span(NamedTuple):
 
 
 def estimate_mean(values: Sequence[float]) -> Span:
-    """Estimate the mean of many values from a few: two standard errors about it, and the drift of a machine.
+    """Estimate the mean of many values from a few; the bounds cover two standard errors and the machine's drift.
 
     >>> estimate_mean([1.0, 1.0])
     Span(low=0.85, middle=1.0, high=1.15)
@@ -60,12 +60,12 @@ def estimate_mean(values: Sequence[float]) -> Span:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What one configuration costs.
+    """The cost of one configuration.
 
-    training, prediction: seconds an image. epoch: seconds for the checkpoint of an epoch. proposals: seconds an image
-    whose region proposals are computed; None where none are. memory_mib: the most that a process held. weights_mib: of
-    the trained weights; checkpoint_mib: of a checkpoint, while it trains. stored_kib: of the predictions of an image.
-    data: what it was measured on.
+    training, prediction: seconds per image. epoch: seconds for the checkpoint of an epoch. proposals: seconds per image
+    for computing region proposals; None if none are computed. memory_mib: peak memory. weights_mib: size of the trained
+    weights. checkpoint_mib: size of a checkpoint during training. stored_kib: size of an image's predictions. data: the
+    images that it was measured on.
     """
 
     training: Span | None
@@ -81,7 +81,7 @@ class StepCost:
 
 
 def compute_cost_key(method: str, settings: Mapping[str, str], dataset: str, kinds: str) -> str:
-    """Compute what configurations of the same cost share. kinds: what is predicted of an image, by its protocol."""
+    """Compute a key that configurations of equal cost share. kinds: the kinds of prediction that the protocol takes."""
     paid = {key: value for key, value in settings.items() if key not in FREE}
     return digest([method, dict(sorted(paid.items())), dataset, kinds])
 

@@ -1,4 +1,4 @@
-"""The threads that compute on a CPU. They are in a training's address: sums in another order round otherwise."""
+"""The threads that compute on a CPU. Their number is part of a training's address: it changes how sums are rounded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from bench.records.store import Store
 
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Variables by which a person, or torchrun, chooses threads."""
+"""Environment variables by which a user, or torchrun, sets the number of threads."""
 
 
 @dataclass(frozen=True)
 class ThreadPool:
-    """Threads that compute on a CPU, 0 on a GPU; is_chosen: by a person, so that no other number will do."""
+    """The number of threads on a CPU, 0 on a GPU; is_chosen: set by the user, so that it must not be changed."""
 
     count: int
     is_chosen: bool
@@ -32,9 +32,9 @@ class ThreadPool:
 
 @contextmanager
 def open_pool(device: torch.device, asked: int | None, progress: Progress) -> Iterator[ThreadPool]:
-    """Set torch's threads during the block: those asked for, or as many as have a processor to themselves.
+    """Set torch's threads during the block: as many as asked for, or one per idle processor.
 
-    Says so if these are fewer than torch would take.
+    Reports the latter if it is fewer than torch would use.
     """
     import torch
 
@@ -61,7 +61,7 @@ def _choose(device: torch.device, asked: int | None, usual: int, progress: Progr
 
 
 def find_begun(resolved: ResolvedRun, pool: ThreadPool, store: Store) -> ResolvedRun:
-    """Return the run with the threads by which it is stored, or else begun; as it is, if threads were chosen."""
+    """Return the run with the number of threads that it was stored or begun with; unchanged if the user set threads."""
     if pool.is_chosen or resolved.training is None:
         return resolved
     keys = {
@@ -81,7 +81,7 @@ def find_begun(resolved: ResolvedRun, pool: ThreadPool, store: Store) -> Resolve
 
 @contextmanager
 def use_threads(resolved: ResolvedRun, pool: ThreadPool, store: Store, progress: Progress) -> Iterator[None]:
-    """During the block, compute an unfinished training with the threads by which it was begun."""
+    """During the block, continue an unfinished training with the number of threads that it was begun with."""
     import torch
 
     training = resolved.training

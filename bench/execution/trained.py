@@ -1,4 +1,4 @@
-"""A trained method taken from the runs folder: found by the address of a run, and put on any photograph."""
+"""A trained method from the runs folder, found by the address of a run and applied to any photographs."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 class TrainedModel:
     """A trained method, ready to predict.
 
-    run: the address of the run's predictions. method: the PyTorch module, in evaluation mode. classes: what it tells
-    apart, in order. proposals: for a proposal method, what finds them. notes: whether its code was edited since.
+    run: the address of the run's predictions. method: the PyTorch module, in evaluation mode. classes: the names of its
+    classes, in order. proposals: for a proposal method, the search or file that gives them. notes: whether its code was
+    edited since.
     """
 
     run: str
@@ -69,10 +70,10 @@ class TrainedModel:
     def predict(
         self, images: PathLike | Sequence[PathLike], *, workers: int = 2, progress: Progress = SILENT
     ) -> PredictedImages:
-        """Predict on photographs (JPEG or PNG), given by their paths, or by the folder that they lie in or below.
+        """Predict on photographs (JPEG or PNG), given by their paths, or by a folder that is searched recursively.
 
-        Images in the folder that are not read are in the notes. Raises MissingDataError, RequestError for photographs
-        that cannot be told apart by name, BadFileError for what is no photograph.
+        The notes list images in the folder that are not read. Raises MissingDataError, RequestError for photographs
+        with the same name, BadFileError for a file that is not a photograph.
         """
         given = list_given(images)
         files, notes = find_photographs(given), describe_left_out(given)
@@ -82,7 +83,7 @@ class TrainedModel:
     def predict_files(
         self, files: Mapping[str, Path], notes: Sequence[str] = (), *, workers: int = 2, progress: Progress = SILENT
     ) -> PredictedImages:
-        """Predict on photographs by id, the path of each; notes: on what is left out. Raises as `predict`."""
+        """Predict on photographs, given as paths by id. notes: about files left out. Raises as `predict`."""
         from bench.training.inputs import Images
         from bench.training.predict import Split, predict
 
@@ -97,8 +98,8 @@ class TrainedModel:
                 self.method, split, kinds, folder, device=self.device, workers=workers, progress=progress
             )
             maps = _read_maps(folder / "parts" / "maps", truth) if "maps" in kinds else {}
-        said = (*self.notes, *notes, *dataset.list_notes())
-        return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, said)
+        remarks = (*self.notes, *notes, *dataset.list_notes())
+        return PredictedImages(self.method.name, self.classes, dataset.files, truth.size, tables, maps, remarks)
 
     def _find_proposals(
         self, dataset: Photographs, truth: GroundTruth, workers: int, progress: Progress
@@ -130,8 +131,8 @@ def load_model(
 ) -> TrainedModel:
     """Load the model of a run, by the address of its result or predictions or a unique prefix.
 
-    proposals: what finds region proposals; None: what the run used. find_classes: returns the classes of a dataset by
-    its name, where no result in the runs folder tells them.
+    proposals: the search or file of region proposals; None: that of the run. find_classes: returns the classes of a
+    dataset by its name, if no result in the runs folder lists them.
     Raises UnknownNameError for the address, RequestError for a run without a model, or whose files are gone.
     """
     from bench.training.device import pick_device
@@ -145,7 +146,7 @@ def load_model(
     results = [one for one in store.list_results() if one.training == key["training"]]
     classes = _read_classes(results, store) or find_classes(key["dataset"])
     prediction = key["config"]
-    if prediction.get("map_classes") == "present":  # nobody knows which classes a photograph shows
+    if prediction.get("map_classes") == "present":  # a photograph without labels has no known classes
         prediction = {**prediction, "map_classes": "all"}
     task = Task(key["dataset"], classes)
     method = load_method(store, key["training"], key["method"], prediction, task)
@@ -159,9 +160,9 @@ def load_method(
 ) -> MapMethod | ProposalMethod:
     """Load a method with the weights of a training, in evaluation mode.
 
-    prediction: its settings of prediction, as addresses hold them.
-    Weights are read without unpickling anything but numbers. Raises RequestError where weights or settings are not
-    kept, or settings name files that are known by digest alone.
+    prediction: its settings of prediction, in the form used in addresses.
+    Weights are read without unpickling anything but numbers. Raises RequestError if weights or settings are not kept,
+    or if settings name files of which only digests are known.
     """
     from bench.training import checkpoint
     from bench.training.loop import build
@@ -181,18 +182,18 @@ def load_method(
     method = build(cls, config, task, key["seed"])
     learner = method.base if isinstance(method, Attribution) else method
     if key["config"].get("weights") != "none":
-        for module in list(learner.modules()):  # what loading the initial weights does beside setting parameters
+        for module in list(learner.modules()):  # the side effects of loading the initial weights
             if isinstance(assume := getattr(module, "assume_pretrained", None), MethodType):
                 assume()
     checkpoint.load_weights(learned, learner, method.config.checkpoint_epoch)
-    method.eval()  # not before: an attribution may fold what was loaded
+    method.eval()  # only now: an attribution may fold the loaded weights
     return method
 
 
 def _describe_edits(
     store: Store, predictions: Path, key: Mapping[str, Any], method: MapMethod | ProposalMethod
 ) -> tuple[str, ...]:
-    """Say which code was edited after a run was made, if any was."""
+    """Return a note on the code that was edited after a run was made; empty if none was."""
     folder = store.training_folder(key["training"])
     trained = read_object(folder / "config.json", "method")
     codes = [registry.read_method_code(name) for name in (trained["method"], key["method"])]
@@ -227,7 +228,7 @@ def _read_classes(results: Sequence[Result], store: Store) -> tuple[str, ...]:
 
 
 def _choose_proposals(method: MapMethod | ProposalMethod, given: str | None, results: Sequence[Result]) -> str | None:
-    """Return what finds the proposals of photographs: what is given, or the search that the run used."""
+    """Return the source of proposals for photographs: the given one, or the search that the run used."""
     if isinstance(method, MapMethod):
         if given is not None:
             raise RequestError(f"--proposals: {method.name} scores no region proposals. Leave it out.")
