@@ -1,6 +1,6 @@
-"""Pictures of a run: the images that it did worst and best on, with what it said of them and what was true.
+"""Pictures of a run: the images it did worst and best on, with its predictions and the ground truth.
 
-Everything is read from what the runs folder keeps; maps that were not kept are made again from the kept weights.
+Everything is read from the runs folder; maps that were not kept are recomputed from the kept weights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS_OF_MAPS = ("maps", "objectness")
 
 @dataclass(frozen=True)
 class Sheet:
-    """The images of a run, by what they are: `Worst`, `Best`."""
+    """Drawn images of a run by title, such as `Worst` and `Best`."""
 
     result: Result
     examples: dict[str, tuple[Example, ...]]
@@ -42,9 +42,9 @@ class Sheet:
 
 
 def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str, Any] = MappingProxyType({})) -> Sheet:
-    """Draw the `number` worst and best images of a stored result; options: those of its dataset.
+    """Draw the `number` worst and best images of a stored result. options: for its dataset.
 
-    Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
+    Raises MissingDataError if predictions, outcomes or ground truth are missing, RequestError if the truth differs.
     """
     evaluated = load_evaluated(kept, places, options)
     return draw_images(kept, places, evaluated, lambda outcomes: choose_images(outcomes, evaluated.truth, number))
@@ -53,7 +53,7 @@ def sheet(kept: StoredResult, places: Places, number: int, options: Mapping[str,
 def draw_images(
     kept: StoredResult, places: Places, evaluated: Evaluated, choose: Callable[[pa.Table], Mapping[str, Sequence[int]]]
 ) -> Sheet:
-    """Draw images of a stored result; choose: from its outcomes to indices of images, by title."""
+    """Draw images of a stored result. choose: maps its outcomes to image indices by title."""
     result, (dataset, truth, found, outcomes) = kept.result, evaluated
     table = pq.read_table(outcomes)
     chosen, values = choose(table), evaluate_images(table, len(truth.ids))
@@ -77,9 +77,9 @@ def draw_images(
 
 
 def choose_images(outcomes: pa.Table, truth: GroundTruth, number: int) -> dict[str, list[int]]:
-    """Return rows of the worst and best images, by title; of the first, where no image is evaluated by itself.
+    """Return the rows of the worst and best images by title, or of the first ones if no image has a value of its own.
 
-    A title that would have no image is left out.
+    Titles without images are left out.
     """
     values = evaluate_images(outcomes, len(truth.ids))
     evaluated = np.flatnonzero(np.isfinite(values))
@@ -110,7 +110,7 @@ def _find_maps(
 
 
 def read_maps(result: Result, store: Store, dataset: Dataset, truth: GroundTruth, rows: Sequence[int]) -> Maps:
-    """Read the maps of some images, as kept, or else recompute them. Raises BenchError where neither works."""
+    """Read the kept maps of some images, or recompute them. Raises BenchError if neither works."""
     from bench.gallery.recompute_maps import recompute_maps
 
     ids, folder = {truth.ids[row] for row in rows}, store.predictions_folder(result.predictions)

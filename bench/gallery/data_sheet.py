@@ -1,4 +1,4 @@
-"""Random photographs of a split, each without and with its ground truth: to look at before anything is measured."""
+"""Random photographs of a split, each with and without its ground truth, to inspect before measuring anything."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from bench.data.dataset import Dataset
 
 TILE, PAIRS = 200, 5
-"""Of the contact sheet as one picture: the larger side of a photograph in pixels, and photographs in a row."""
+"""In the joined picture: the side of a photograph's tile in pixels, and pairs of tiles per row."""
 
 
 @dataclass(frozen=True)
 class SplitSample:
-    """Random photographs of a split. suspects: those that look drawn on; unreadable: those that are no images."""
+    """Random photographs of a split. suspects: ids of those that look drawn on; unreadable: ids of damaged ones."""
 
     dataset: str
     split: str
@@ -39,7 +39,7 @@ class SplitSample:
     unreadable: tuple[str, ...]
 
     def describe_suspects(self, least: int = 1) -> str:
-        """Say which photographs look drawn on; empty if fewer than `least` do."""
+        """Describe which photographs look drawn on; empty if fewer than `least` do."""
         if len(self.suspects) < least:
             return ""
         return (
@@ -115,9 +115,9 @@ def _draw_card(dataset: Dataset, truth: GroundTruth, row: int) -> tuple[Example,
 
 
 def _draw_truth(truth: GroundTruth, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
-    """Draw the objects, and the mask where there is one.
+    """Draw the objects and, if there is one, the mask.
 
-    Raises BadFileError for masks of another size than the image, once those that fit are drawn.
+    Raises BadFileError for masks of another size than the image, after drawing those that fit.
     """
     objects = truth.objects.where(truth.objects.image == row)
     marks = [
@@ -145,7 +145,7 @@ def _list_classes(truth: GroundTruth, row: int) -> str:
 
 
 def join_pictures(examples: Sequence[Example], format: str = "JPEG") -> bytes:
-    """Join the photographs of a sample into one picture: each as it is, and beside it its ground truth."""
+    """Join the photographs of a sample into one picture, each beside its ground truth."""
     from PIL import Image, ImageDraw
 
     rows = -(-len(examples) // PAIRS)

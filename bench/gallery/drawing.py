@@ -1,4 +1,4 @@
-"""Pictures of what was predicted: a photograph with boxes, points, a map or a mask over it, as JPEG."""
+"""Pictures of predictions: a photograph overlaid with boxes, points, a map or a mask, as JPEG."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EMPTY = 208
 
 
 class Mark(NamedTuple):
-    """A box (4,), or a point (2,), in pixels of the image; strong ones have a thick line, named ones a name."""
+    """A box (4,) or a point (2,), in pixels of the image. strong: whether a box has a thick line; name: of a box."""
 
     at: Sequence[float]
     colour: Colour
@@ -47,7 +47,7 @@ def encode_picture(pixels: NDArray[np.uint8], marks: Sequence[Mark] = (), qualit
 
 
 def fit(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
-    """Return the width and height of a picture of an image, whose larger side is `side`.
+    """Return the width and height of an image scaled to a larger side of `side` pixels.
 
     >>> fit(500, 375)
     (320, 240)
@@ -96,7 +96,7 @@ def _encode(image: Drawing, quality: int = 85) -> bytes:
 
 
 def canvas(width: int, height: int) -> NDArray[np.uint8]:
-    """Grey, in the place of a photograph that is not there; a side of 0 is not known."""
+    """Return a grey canvas (H, W, 3) in place of a missing photograph; an unknown side, 0, becomes `SIDE`."""
     return np.full((height or SIDE, width or SIDE, 3), _EMPTY, dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a stored result evaluated: its dataset, ground truth, predictions and outcomes, read from the runs folder."""
+"""The data behind a stored result: its dataset, ground truth, predictions and outcomes, read from the runs folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.records.store import Store
 
 
 class Evaluated(NamedTuple):
-    """What a result evaluated. found: by kind. outcomes: the file of outcomes per image."""
+    """The data behind a result. found: predictions by kind. outcomes: the file of outcomes per image."""
 
     dataset: Dataset
     truth: GroundTruth
@@ -30,9 +30,9 @@ class Evaluated(NamedTuple):
 
 
 def load_evaluated(kept: StoredResult, places: Places, options: Mapping[str, Any] = MappingProxyType({})) -> Evaluated:
-    """Load what a stored result evaluated; options: those of its dataset.
+    """Load the data behind a stored result. options: for its dataset, overriding the recorded ones.
 
-    Raises MissingDataError where predictions, outcomes or truth are not here, RequestError for another truth.
+    Raises MissingDataError if predictions, outcomes or ground truth are missing, RequestError if the truth differs.
     """
     result = kept.result
     outcomes, folder = _locate_files(kept, places)
@@ -52,7 +52,7 @@ def require_truth(result: Result, truth: GroundTruth) -> None:
 
 
 def read_predictions(result: Result, folder: Path, truth: GroundTruth) -> dict[str, ResolvedPredictions]:
-    """Read what a result evaluated, by kind. Raises BadFileError."""
+    """Read the predictions that a result evaluated, by kind. Raises BadFileError."""
     return {
         kind: resolve(read_any(locate_predictions(folder, kind), truth, [kind]), truth)
         for kind in result.predictions_digest
@@ -60,7 +60,7 @@ def read_predictions(result: Result, folder: Path, truth: GroundTruth) -> dict[s
 
 
 def _locate_files(kept: StoredResult, places: Places) -> tuple[Path, Path]:
-    """Outcomes and predictions of a result. Raises MissingDataError."""
+    """Return the outcomes file and the predictions folder of a result. Raises MissingDataError."""
     result = kept.result
     again = f"Run it again: python -m bench show run {result.address} ends with the command."
     if result.method not in registry.methods():

@@ -1,4 +1,4 @@
-"""One image of a run: what was evaluated of it, a line for each class that it shows, and pictures."""
+"""One image of a run: its value, a line for each class that it shows, and pictures."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from bench.gallery.drawing import HIT, MISS, OTHER, TRUTH, Mark, Picture, encode
 from bench.predictions.table import ResolvedPredictions
 
 CLASSES, BOXES = 3, 30
-"""At most so many classes of an image have a picture of their own, and so many boxes of a class are drawn."""
+"""The most classes of an image with a picture of their own, and the most boxes drawn of a class."""
 
 TAU, TOP = 0.7, 200
-"""Cliques of MELM: IoU above which proposals share one, unless a run has its own, and how many are looked at."""
+"""MELM's cliques: the IoU above which proposals share one, unless the run sets it, and the most proposals grouped."""
 
 Maps = Mapping[tuple[str, str], NDArray[np.floating]]
-"""Maps by image and class; of a map that is of no class, the class is empty."""
+"""Maps by image and class; the class is empty if a map is of no class."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image. value: what it was evaluated as, a fraction; None where no image is evaluated by itself."""
+    """The card of an image. value: the mean of its rated outcomes, a fraction; None if it has none."""
 
     image: str
     value: float | None
@@ -40,7 +40,7 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What is known of a run, and of its truth."""
+    """A run and its ground truth. found: predictions by kind. masks: by row. tau: the IoU of MELM's cliques."""
 
     truth: GroundTruth
     found: dict[str, ResolvedPredictions]
@@ -51,9 +51,9 @@ class Run:
 
     @cached_property
     def passed(self) -> dict[tuple[int, int], bool]:
-        """Whether an image and class passed, by their indices, without those that are not evaluated; class -1: any.
+        """Whether each evaluated image and class passed, by their indices; class -1 if outcomes have no class.
 
-        Of detections, the best of an image and class tells; where there is none, it did not pass.
+        For detections, the best one of the image and class decides; without any, it did not pass.
         """
         columns = self.outcomes.column_names
         if not {"hit", "gt_known_loc_error", "top1"} & set(columns):
@@ -69,12 +69,12 @@ class Run:
 
     def _find_best_detections(self) -> dict[tuple[int, int], bool]:
         image, label, score, hit = get_columns(self.outcomes, "image", "label", "score", "hit")
-        worst_first = np.argsort(np.nan_to_num(score, nan=-np.inf), kind="stable")  # what was missed has no score
+        worst_first = np.argsort(np.nan_to_num(score, nan=-np.inf), kind="stable")  # missed objects have no score
         pairs = zip(image[worst_first].tolist(), label[worst_first].tolist(), strict=True)
         return dict(zip(pairs, hit[worst_first].tolist(), strict=True))
 
     def is_hit(self, row: int, label: int) -> bool | None:
-        """Whether an image and class passed, None where that is not evaluated."""
+        """Whether an image and class passed; None if it was not evaluated."""
         return self.passed.get((row, label if self._is_labelled else -1))
 
     @cached_property
@@ -82,7 +82,7 @@ class Run:
         return "label" in self.outcomes.column_names
 
     def select(self, kind: str, row: int, label: int) -> FloatArray | None:
-        """Boxes (n, 4) or points (n, 2) of an image and class, the best first; None of a kind that there is not."""
+        """Return the boxes (n, 4) or points (n, 2) of an image and class, best first; None without that kind."""
         if kind not in self.found:
             return None
         keys, values = self._ordered[kind]
@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def _ordered(self) -> dict[str, tuple[NDArray[np.int64], FloatArray]]:
-        """Keys of image and class, sorted, and the boxes or points of each, the best first; by kind."""
+        """By kind: sorted keys of image and class, and the box or point of each, best first within a key."""
         ordered = {}
         for kind in {"boxes", "points"} & self.found.keys():
             found = self.found[kind]
@@ -103,7 +103,7 @@ class Run:
 
 
 def evaluate_images(outcomes: pa.Table, images: int) -> NDArray[np.float64]:
-    """Return what each of N images (N,) was evaluated as, the mean of its outcomes; NaN: not by itself."""
+    """Return the value (N,) of each image: the mean of its rated outcomes, NaN without any."""
     values = goodness(outcomes)
     known = np.isfinite(values)
     image = get_column(outcomes, "image")[known]
@@ -112,7 +112,7 @@ def evaluate_images(outcomes: pa.Table, images: int) -> NDArray[np.float64]:
 
 
 def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
-    """How good each outcome (n,) is, NaN where it says nothing by itself."""
+    """Rate each outcome (n,), higher is better; NaN if it cannot be rated by itself."""
     columns = {one.name: get_column(outcomes, one.name) for one in outcomes.schema if not pa.types.is_nested(one.type)}
     if "shared" in columns:
         union = columns["true"] + columns["predicted"] - columns["shared"]
@@ -130,7 +130,7 @@ def goodness(outcomes: pa.Table) -> NDArray[np.float64]:
 
 
 def explain_goodness(columns: Collection[str]) -> str:
-    """Explain what an image is evaluated as where its protocol ranks; empty where that is a hit or a share."""
+    """Explain an image's value under a protocol that ranks; empty if the value is simply a hit or a share."""
     return next((text for column, (text, _) in _RANKINGS.items() if column in columns), "")
 
 
@@ -154,28 +154,28 @@ def _rate_objects_of_coco(columns: Columns) -> FloatArray:
 
 
 def _rate_classes(columns: Columns) -> FloatArray:
-    """Rate each class that an image shows: the precision at it in the image's ranking of classes; 0 if not ranked."""
+    """Rate each class that an image shows: the precision at its place in the image's ranking; 0 if not ranked."""
     precision = _compute_precision(columns["image"], columns["score"], columns["positive"])
     return np.where(columns["positive"], np.where(columns["ranked"], precision, 0), np.nan)
 
 
 def _pair(columns: Columns) -> NDArray[np.int64]:
-    """Return a number (n,) for each image and class."""
+    """Return a number (n,) that identifies each row's image and class."""
     image, label = (columns[name].astype(np.int64) for name in ("image", "label"))
     pair: NDArray[np.int64] = image * (label.max(initial=0) + 1) + label
     return pair
 
 
 def _compute_precision(group: NDArray[np.integer], score: FloatArray, hit: NDArray[np.bool_]) -> FloatArray:
-    """Compute the precision (n,) of a group down to each of its rows, by falling score, those without one last.
+    """Compute the precision (n,) of each row's group down to that row, by falling score, rows without one last.
 
-    Rows of the same score, or without one, are taken together: in no order is one of them better.
+    Rows with equal scores, or without one, are tied, and share the precision down to the last of them.
     """
     order = np.lexsort((-score, group))
     groups, scores = group[order], score[order]
     first = np.searchsorted(groups, groups)
     is_tie = (groups[1:] == groups[:-1]) & ((scores[1:] == scores[:-1]) | np.isnan(scores[:-1]))
-    ends = np.flatnonzero(np.append(~is_tie, True))  # of each tie, its last row
+    ends = np.flatnonzero(np.append(~is_tie, True))  # the last row of each tie
     end = ends[np.searchsorted(ends, np.arange(len(order)))] if len(order) else first
     hits = np.cumsum(np.append(0, hit[order]))
     precision = np.empty(len(order))
@@ -196,11 +196,11 @@ _RANKINGS: Mapping[str, tuple[str, Callable[[Columns], FloatArray]]] = {
         _rate_classes,
     ),
 }
-"""By a column of the outcomes of protocols that rank: what an outcome counts with, and how that is computed."""
+"""For protocols that rank, by a column of their outcomes: how an outcome is rated, in words and as a function."""
 
 
 def example(run: Run, row: int, value: float, pixels: NDArray[np.uint8]) -> Example:
-    """Build the card of an image (H, W, 3) or a blank canvas. value: NaN if it has no score of its own."""
+    """Build the card of an image (H, W, 3) or a blank canvas. value: NaN if it has none of its own."""
     shown = np.flatnonzero(run.truth.labels[row] >= ONLY_DIFFICULT).tolist()
     lines = tuple(_line(run, row, label) for label in shown)
     pictures = tuple(_pictures(run, row, shown, pixels))
@@ -211,12 +211,12 @@ def _pictures(run: Run, row: int, shown: list[int], pixels: NDArray[np.uint8]) -
     truth, name = run.truth, run.truth.ids[row]
     objects = truth.objects.where(truth.objects.image == row)
     true = {label: [Mark(box.tolist(), TRUTH) for box in objects.box[objects.label == label]] for label in shown}
-    said = {label: _mark_predictions(run, row, label) for label in shown}
-    marks = [mark for by_class in (true, said) for some in by_class.values() for mark in some]
+    predicted = {label: _mark_predictions(run, row, label) for label in shown}
+    marks = [mark for by_class in (true, predicted) for some in by_class.values() for mark in some]
     yield Picture("truth, and what was said", encode_picture(pixels, marks))
     for label in shown[:CLASSES]:
         if (map := run.maps.get((name, truth.classes[label]))) is not None:
-            marked = encode_picture(overlay_map(pixels, map), [*true[label], *said[label]])
+            marked = encode_picture(overlay_map(pixels, map), [*true[label], *predicted[label]])
             yield Picture(f"map of {truth.classes[label]}", marked)
     if (map := run.maps.get((name, ""))) is not None:
         yield Picture(
@@ -231,7 +231,7 @@ def _pictures(run: Run, row: int, shown: list[int], pixels: NDArray[np.uint8]) -
 
 
 def _cliques(run: Run, row: int, pixels: NDArray[np.uint8]) -> Iterator[Picture]:
-    """Cliques of the class of an image's most probable proposal, a colour each, and that proposal's (MELM, Fig. 6)."""
+    """Draw the cliques, one colour each, of the most probable proposal's class, then that proposal's (MELM, Fig. 6)."""
     from scipy.sparse.csgraph import connected_components
 
     found = run.found["proposals"]
@@ -266,7 +266,7 @@ def _mark_predictions(run: Run, row: int, label: int) -> list[Mark]:
 
 
 def _line(run: Run, row: int, label: int) -> str:
-    """One line of what became of a class of an image."""
+    """Describe in one line how a class of an image was predicted."""
     truth, objects = run.truth, run.truth.objects
     passed = run.is_hit(row, label)
     true = objects.box[(objects.image == row) & (objects.label == label)]
@@ -286,13 +286,13 @@ def _line(run: Run, row: int, label: int) -> str:
 
 
 def _measure_distance(point: FloatArray, boxes: FloatArray) -> float:
-    """Pixels from a point to the nearest pixel of boxes."""
+    """Return the distance in pixels from a point (2,) to the nearest pixel of any box (n, 4)."""
     outside = np.maximum(np.maximum(boxes[:, :2] - point, point - (boxes[:, 2:] - 1)), 0)
     return float(np.hypot(*outside.T).min())
 
 
 def _pixels(run: Run, row: int, label: int) -> Iterator[str]:
-    """How the pixels of a class of an image were found, where masks were evaluated."""
+    """Describe how well the pixels of a class of an image were found, if masks were evaluated."""
     if "shared" not in run.outcomes.column_names:
         return
     columns = {name: get_column(run.outcomes, name) for name in run.outcomes.column_names}

@@ -1,6 +1,6 @@
-"""Small pictures, made once and kept in the cache by content: photographs, and the maps and masks that lie over them.
+"""Small pictures, made once and cached by content: photographs, and the maps and masks that overlay them.
 
-The layers of an image are one PNG, a cell below the other, so that a page loads one file and not one for each run.
+The layers of an image are one PNG, its cells stacked vertically, so that a page loads one file instead of one per run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.data.pixels import read_pixels, resize_nearest, voc_palette
 from bench.gallery.drawing import SIDE, colour_map, encode_picture, fit, scale_map
 
 QUALITY = 75
-"""Of a photograph as JPEG."""
+"""JPEG quality of photographs."""
 
 MASK_SIDE, MAP_SIDE = 160, 64
 """The larger side of a layer's cell in pixels: a browser enlarges it."""
@@ -32,7 +32,7 @@ MASK_SIDE, MAP_SIDE = 160, 64
 _ROWS = b"rows"
 
 _DAMAGE = (OSError, pa.ArrowException, KeyError, TypeError, ValueError)
-"""What reading a damaged file raises."""
+"""The exceptions that reading a damaged file raises."""
 
 Cell = NDArray[np.uint8]
 
@@ -44,7 +44,7 @@ def make_thumbnail(path: Path, cache: Path) -> Path:
 
 
 def make_layers(cells: Sequence[Cell], kind: str, cache: Path) -> Path:
-    """Return the PNG of cells (h, w) of one size, the first on top; kind: `maps` or `masks`."""
+    """Return the PNG of cells (h, w) of one size, the first at the top; kind: `maps` or `masks`."""
     sheet = np.concatenate(cells)
     return _keep(cache / f"{array_digest(sheet)}-{kind}.png", lambda: _encode_layers(sheet, kind))
 
@@ -58,7 +58,7 @@ def _keep(path: Path, make: Callable[[], bytes]) -> Path:
 
 
 def _encode_layers(sheet: Cell, kind: str) -> bytes:
-    """Encode numbers (H, W) with the palette of their kind; of masks, background is transparent."""
+    """Encode stacked cells (H, W) with the palette of their kind; the background of masks is transparent."""
     from PIL import Image
 
     image, out = Image.fromarray(sheet), io.BytesIO()
@@ -84,10 +84,10 @@ def make_map_cell(map: NDArray[np.floating], width: int, height: int) -> Cell:
 
 
 class Cells(Mapping[str, Cell]):
-    """Cells of a file of the cache by name; it is read when one is asked for.
+    """The cells of a cache file by name; the file is read when the first cell is requested.
 
-    In memory they stay compressed: those of hundreds of runs fit. remake: writes the file if it is damaged, was deleted
-    meanwhile, or was replaced by one without some of the names.
+    Cells stay compressed, so that those of hundreds of runs fit into memory. remake: rewrites the file; called if it is
+    damaged, was deleted meanwhile, or was replaced by one that lacks some of the names.
     """
 
     def __init__(self, path: Path, names: Iterable[str], remake: Callable[[], object]) -> None:
@@ -122,9 +122,9 @@ class Cells(Mapping[str, Cell]):
 def keep_cells(
     path: Path, rows: Sequence[int], make: Callable[[Sequence[int]], Iterable[tuple[str, Cell]]]
 ) -> Mapping[str, Cell]:
-    """Return cells by name, from a file of the cache that has those of `rows`, or else is made by `make`.
+    """Return cells by name from a cache file, which is written first if missing, damaged or lacking some of `rows`.
 
-    A damaged file is made again.
+    make: yields the cells of rows, each with its name.
     """
 
     found = _read_known(path)
@@ -152,14 +152,14 @@ def _pack(cells: Iterable[tuple[str, Cell]]) -> pa.Table:
 
 
 class _Known(NamedTuple):
-    """The rows whose cells a file has, and the names of these."""
+    """The rows that a cache file covers, and the names of its cells."""
 
     rows: frozenset[int]
     names: list[str]
 
 
 def _read_known(path: Path) -> _Known | None:
-    """Read what a file of cells has; None if it is not there or is damaged."""
+    """Read which rows and names a cache file has; None if it is missing or damaged."""
     try:
         file = pq.ParquetFile(path)
         rows = frozenset(json.loads(file.schema_arrow.metadata[_ROWS]))

@@ -20,14 +20,14 @@ from bench.records.result import Result
 from bench.tables.numbers import percent
 
 IMAGES = 4
-"""Images that are drawn unless another number is asked for."""
+"""Images drawn by default, and images per row."""
 
 NAMED = 10
-"""Curves with a line in the legend; of more classes, none has."""
+"""The most curves that get a legend; with more, there is none."""
 
 
 class ResultFigure(Figure):
-    """A figure that a notebook shows, even where matplotlib was not told to."""
+    """A figure that notebooks display without any setup of matplotlib."""
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
@@ -38,9 +38,9 @@ class ResultFigure(Figure):
 def plot_result(
     stored: StoredResult, places: Places, *, images: int | None = None, options: Mapping[str, Any]
 ) -> ResultFigure:
-    """Draw a result. images: how many, the worst and the best; None: four, or a note on why they cannot be drawn.
+    """Draw a result. images: how many of the worst and best; None: four, or a note on why they cannot be drawn.
 
-    options: those of its dataset. Raises as `bench.gallery.contact_sheet.sheet` if a number of images is asked for.
+    options: for its dataset. Raises as `bench.gallery.contact_sheet.sheet` does if `images` is a number.
     """
     pictures, note = _draw_images(stored, places, images, options)
     rows = -(-len(pictures) // IMAGES)
@@ -63,7 +63,7 @@ def plot_result(
 def _draw_images(
     stored: StoredResult, places: Places, images: int | None, options: Mapping[str, Any]
 ) -> tuple[list[tuple[str, Example]], str]:
-    """Return examples with what they are, `Worst` or `Best`; else a note."""
+    """Return pairs of a title, `Worst` or `Best`, and an example; and a note if they cannot be drawn."""
     if images == 0:
         return [], ""
     try:

@@ -1,4 +1,4 @@
-"""What a trained model predicts of photographs: tables, maps, documents, and a picture of each photograph."""
+"""A trained model's predictions on photographs: tables, maps, documents, and a picture of each photograph."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLASSES, BOXES, SHOWN = 3, 5, 0.5
-"""Of a picture: classes at most, boxes of a class at most, and the score from which a class that is not best is shown.
-"""
+"""In a picture: the most classes, the most boxes of a class, and the least score of a class other than the best."""
 
 IN_NOTEBOOK = 12
-"""Photographs that a notebook shows."""
+"""The most photographs that a notebook shows."""
 
 Row = Mapping[str, Any]
 
@@ -37,8 +36,8 @@ Row = Mapping[str, Any]
 class PredictedImages:
     """Predictions on N photographs.
 
-    files: path by image id. size: (N, 2), width and height. tables: by kind, `scores`, `points` and `boxes`, as files
-    of predictions have them. maps: (h, w), by image id and class.
+    files: path by image id. size: (N, 2), width and height. tables: by kind (`scores`, `points`, `boxes`), with
+    the columns of prediction files. maps: (h, w), by image id and class.
     """
 
     method: str
@@ -56,7 +55,7 @@ class PredictedImages:
         return make_frame(self.tables[kind].to_pylist(), KINDS[kind])
 
     def list_documents(self) -> list[dict[str, Any]]:
-        """List what is predicted of each photograph as JSON values, the best first."""
+        """List the predictions on each photograph as JSON values, best first."""
         rows = self._rows
         return [
             {
@@ -73,7 +72,7 @@ class PredictedImages:
     def draw(self, image: str) -> bytes:
         """Draw a photograph with boxes and points of the classes that it shows, then the map of each, as JPEG.
 
-        Shown are the class that scores best, and others that score at least a half.
+        The class that scores best is shown, and others that score at least a half.
         """
         if image not in self.files:
             raise UnknownNameError("photograph", image, self.files)
@@ -125,7 +124,7 @@ class PredictedImages:
         return marks + [Mark((row["x"], row["y"]), colour) for row in self._of("points", image, label)]
 
     def _of(self, kind: str, image: str, label: str | None = None) -> Sequence[Row]:
-        """Return the rows of an image, and of a class, the best first; none of a kind that is not predicted."""
+        """Return the rows of an image, or of one class in it, best first; none if the kind was not predicted."""
         if kind not in self.tables:
             return ()
         return [row for row in self._rows[kind][image] if label in (None, row["label"])]

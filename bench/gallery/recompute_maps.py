@@ -1,4 +1,4 @@
-"""Maps of a run made again, from the weights that the runs folder keeps: for pictures, of a few images."""
+"""A run's maps of a few images, recomputed for pictures from the weights in the runs folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recompute_maps(
 ) -> dict[tuple[str, str], NDArray[np.floating]]:
     """Compute maps by image and class for all images of a ground truth; empty for a method without maps.
 
-    Raises RequestError where weights or settings are not kept, or settings name files that are known by digest alone.
+    Raises RequestError if weights or settings were not kept, or settings name files that are known only by digest.
     """
     if result.training is None or not truth.ids:
         return {}
@@ -41,6 +41,6 @@ def recompute_maps(
     method = cast("MapMethod", load_method(store, result.training, result.method, prediction, task))
     with torch.inference_mode():
         split, rows = Split(truth, Images(dataset)), range(len(truth.ids))
-        made = predict_from_maps(method, split, ["maps"], rows, torch.device("cpu"), 0)
-    maps = cast("Drawn", made["maps"])
+        predicted = predict_from_maps(method, split, ["maps"], rows, torch.device("cpu"), 0)
+    maps = cast("Drawn", predicted["maps"])
     return dict(zip(zip(maps.images, maps.labels or (), strict=True), maps.arrays, strict=True))

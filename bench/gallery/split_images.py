@@ -1,4 +1,4 @@
-"""The images of a split, and what each run said of them: from predictions where they are here, else from outcomes."""
+"""The images of a split, with each run's predictions on them, or its outcomes alone where predictions are missing."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from bench.records.result import Result
 from bench.records.store import Store
 
 BOXES, SCORES = 5, 3
-"""Boxes of a class, and classes of an image by score, that a page shows at most."""
+"""The most boxes of a class, and the most classes of an image by score, that a page shows."""
 
 
 SECONDS, SLOW = 5, 1
-"""Maps of a run are recomputed if that takes so many seconds; images a second of a run that nobody timed."""
+"""The most seconds that recomputing a run's maps may take; the images per second assumed of an untimed run."""
 
 _DRAWING = ("bench/data/pixels.py", "bench/gallery", "bench/predictions")
-"""The code that makes cells of maps and masks."""
+"""The code that cells of maps and masks depend on."""
 
 
 class Where(NamedTuple):
-    """The images that results share: a split by its ids, of a dataset with these options, as JSON."""
+    """The images that results share. ids: the digest of the split's ids. options: of the dataset, as JSON."""
 
     dataset: str
     split: str
@@ -53,11 +53,11 @@ class Where(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RunImages:
-    """What a run said of a split.
+    """A run's predictions and outcomes on a split.
 
-    values: (N,), what each image was evaluated as, NaN where none is by itself. chosen: rows by title, `Worst` and
-    `Best`; empty where predictions are not here. masks, maps: cells, by `ROW` and `ROW-CLASS`. state: digest of the
-    files behind all this. describe: returns what it said by row, as JSON.
+    values: (N,), the mean of each image's rated outcomes, NaN without any. chosen: rows by title, `Worst` and `Best`;
+    empty if predictions are missing. masks, maps: cells, by `ROW` and by `ROW-CLASS`. state: digest of the files that
+    all this is read from. describe: makes the value of `said`.
     """
 
     result: Result
@@ -70,13 +70,13 @@ class RunImages:
 
     @cached_property
     def said(self) -> Mapping[int, str]:
-        """What it said by row, as JSON; predictions are read when this is first asked for."""
+        """By row, what `describe_said` returns, as JSON; predictions are read on first access."""
         return self.describe()
 
 
 @dataclass(frozen=True, eq=False)
 class SplitImages:
-    """Images of a split, by rows of its ground truth, and what its runs said of them."""
+    """Images of a split, as rows of its ground truth, and the predictions of runs on them."""
 
     where: Where
     dataset: Dataset
@@ -86,7 +86,7 @@ class SplitImages:
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
-        """Mean over runs (N,) of what an image was evaluated as; NaN where no run's is."""
+        """Mean over runs (N,) of each image's value; NaN if no run has one."""
         values = np.stack([run.values for run in self.runs])
         count = np.isfinite(values).sum(axis=0)
         with np.errstate(invalid="ignore"):
@@ -105,16 +105,16 @@ def list_shown(truth: GroundTruth, row: int) -> list[int]:
 
 
 def list_rows(chosen: Iterable[Mapping[str, Sequence[int]]]) -> list[int]:
-    """List all chosen rows once."""
+    """List every chosen row once."""
     return sorted({row for titles in chosen for some in titles.values() for row in some})
 
 
 def collect_splits(
     known: Sequence[StoredResult], places: Places, number: int, progress: Progress = SILENT
 ) -> Iterator[SplitImages]:
-    """Collect the `number` worst and best images of each run whose predictions are here, by split.
+    """Collect the `number` worst and best images of each run with stored predictions, by split.
 
-    Results whose predictions are not here say what their outcomes say. What cannot be shown is reported, and left out.
+    Results without stored predictions contribute their outcomes. What cannot be shown is reported and left out.
     """
     store = Store(places)
     ordered = sorted(known, key=lambda one: (_find_where(one.result), one.result.address))
@@ -133,7 +133,7 @@ def _find_where(result: Result) -> Where:
 
 
 class _Collector:
-    """Collects one split. Raises BenchError where its dataset or ground truth is not here."""
+    """Collects one split. Raises BenchError if its dataset or ground truth is missing."""
 
     def __init__(self, where: Where, store: Store, number: int, progress: Progress) -> None:
         self.where, self.store, self.number, self.progress = where, store, number, progress
@@ -143,7 +143,7 @@ class _Collector:
         self._shown = [list_shown(self.truth, row) for row in range(len(self.truth.ids))]
 
     def collect(self, group: Sequence[StoredResult]) -> SplitImages:
-        """Choose images of each run here, then read what every run said of all of them."""
+        """Choose images of each run with predictions, then read every run's predictions on all chosen images."""
         runs, chosen = [], dict[str, dict[str, list[int]]]()
         for one in group:
             try:
@@ -160,12 +160,12 @@ class _Collector:
         for one, _ in runs:
             own[one.result.predictions].append(chosen.get(one.result.address, {}))
         with self.progress.task(f"images of {self.where.dataset} {self.where.split}", len(runs), unit="runs") as step:
-            made = []
+            read = []
             for one, found in runs:
                 mapped = list_rows(own[one.result.predictions])
-                made.append(self._read_run(one, found, chosen.get(one.result.address, {}), rows, mapped))
+                read.append(self._read_run(one, found, chosen.get(one.result.address, {}), rows, mapped))
                 step()
-        return SplitImages(self.where, self.dataset, self.truth, tuple(rows), tuple(made))
+        return SplitImages(self.where, self.dataset, self.truth, tuple(rows), tuple(read))
 
     def _read_run(
         self,
@@ -175,7 +175,7 @@ class _Collector:
         rows: Sequence[int],
         mapped: Sequence[int],
     ) -> RunImages:
-        """Read what a run said of all rows; mapped: those whose maps are recomputed, if none were kept."""
+        """Read a run's predictions on `rows`. mapped: the rows whose maps are recomputed if none were kept."""
         values = evaluate_images(outcomes.table, len(self.truth.ids))
         masks = self._keep_masks(one.result) if chosen and "masks" in one.result.predictions_digest else {}
         maps = self._keep_maps(one.result, rows, mapped) if chosen else {}
@@ -184,19 +184,19 @@ class _Collector:
         return RunImages(one.result, values, chosen, masks, maps, state, describe)
 
     def _list_files(self, one: StoredResult) -> list[Any]:
-        """List a record, the digest of its outcomes, and the files of predictions that are here."""
+        """List a record, the digest of its outcomes, and its stored prediction files."""
         files = self._list_predictions(one.result) if self.store.has_predictions(one.result) else []
         return [one.result.model_dump_json(), file_digest(one.record.with_suffix(".parquet")), files]
 
     def _list_predictions(self, result: Result) -> list[Any]:
-        """List the files of predictions, which are others when they are made again at the same address."""
+        """List prediction files with size and time, which differ once they are made again at the same address."""
         files = list_files(self.store.predictions_folder(result.predictions))
         return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
     def _describe(
         self, one: StoredResult, outcomes: Outcomes, values: NDArray[np.float64], rows: Sequence[int], is_here: bool
     ) -> dict[int, str]:
-        """Describe what a run said of each row, as JSON."""
+        """Describe a run's predictions on each row, as JSON."""
         is_drawn = is_here and {"boxes", "points", "scores"} & one.result.predictions_digest.keys()
         run = Run(self.truth, self._read_predictions(one.result) if is_drawn else {}, outcomes.table, {}, {})
         return {row: json.dumps(describe_said(run, row, values[row], self._shown[row])) for row in rows}
@@ -217,7 +217,7 @@ class _Collector:
         return self._keep_cells(result, "masks", MASK_SIDE, [*range(len(self.truth.ids))], make)
 
     def _keep_maps(self, result: Result, rows: Sequence[int], mapped: Sequence[int]) -> Mapping[str, Cell]:
-        """Keep maps of all images where predictions have them, else recomputed ones, where that takes seconds."""
+        """Cache the stored maps of `rows`, or else recomputed ones of `mapped`, if that takes only seconds."""
         folder = self.store.predictions_folder(result.predictions)
         if not any(locate_predictions(folder, kind).is_dir() for kind in KINDS_OF_MAPS):
             rows = mapped
@@ -246,7 +246,7 @@ class _Collector:
             return {}
 
     def measure(self, row: int, array: NDArray[Any]) -> tuple[int, int]:
-        """Return width and height of an image; those of an array (h, w) on it where they are not known."""
+        """Return the width and height of an image, or of an array (h, w) on it where they are unknown."""
         width, height = self.truth.size[row].tolist()
         return width or array.shape[1], height or array.shape[0]
 
@@ -256,20 +256,20 @@ def _read_outcomes(one: StoredResult) -> Outcomes | None:
 
 
 def describe_said(run: Run, row: int, value: float, shown: Sequence[int]) -> dict[str, Any]:
-    """Describe what a run said of an image, with classes as places in `shown`; what it did not say is left out."""
-    truth, said = run.truth, dict[str, Any]()
+    """Describe a run's predictions on an image, with classes as indices into `shown`; empty parts are left out."""
+    truth, described = run.truth, dict[str, Any]()
     hits = {place: hit for place, label in enumerate(shown) if (hit := run.is_hit(row, label)) is not None}
     boxes = [[n, *_round(box)] for n, label in enumerate(shown) for box in _first(run, "boxes", row, label, BOXES)]
     points = [[n, *_round(point)] for n, label in enumerate(shown) for point in _first(run, "points", row, label, 1)]
     if "scores" in run.found and not {"points", "boxes"} & run.found.keys():
-        said["scores"] = _list_scores(run.found["scores"], truth, row)
-    said |= {"hits": hits, "boxes": boxes, "points": points}
-    said["value"] = round(float(value), 3) if np.isfinite(value) else None
-    return {name: part for name, part in said.items() if part not in ([], {}, None)}
+        described["scores"] = _list_scores(run.found["scores"], truth, row)
+    described |= {"hits": hits, "boxes": boxes, "points": points}
+    described["value"] = round(float(value), 3) if np.isfinite(value) else None
+    return {name: part for name, part in described.items() if part not in ([], {}, None)}
 
 
 def _first(run: Run, kind: str, row: int, label: int, number: int) -> list[list[float]]:
-    """List the best boxes or points of an image and class, within twice the image's size."""
+    """List the best boxes or points of an image and class, clipped to twice the image's larger side."""
     found = run.select(kind, row, label)
     if found is None:
         return []
@@ -283,14 +283,14 @@ def _round(numbers: Sequence[float]) -> list[float]:
 
 
 def _list_scores(found: ResolvedPredictions, truth: GroundTruth, row: int) -> list[tuple[str, float]]:
-    """List the classes that score best on an image."""
+    """List the classes that score best on an image, with their scores."""
     mine = np.flatnonzero(found.image == row)
     best = mine[np.argsort(-found.score[mine], kind="stable")][:SCORES].tolist()
     return [(truth.classes[found.label[at]], round(float(found.score[at]), 2)) for at in best]
 
 
 def read_true_mask(truth: GroundTruth, row: int) -> Cell | None:
-    """Read the cell of an image's true mask of classes, where there is one."""
+    """Read an image's true class mask as a cell; None if it has none."""
     if truth.masks is None or not truth.masks.indexed or not truth.masks.files[row]:
         return None
     mask = read_indices(truth.masks.files[row][0])
