@@ -1,10 +1,10 @@
-"""Predictions that are folders: a mask or a map an image. Only one of them is in memory at a time.
+"""Predictions stored as folders of masks or maps, of which one at a time is in memory.
 
 masks: `<image>.png`, indexed (0 background, 1 + the class's index, 255 no answer); or a folder above VOC's own,
 `comp5_<split>_cls` or `comp6_<split>_cls`.
-maps and objectness: `.npy` and `.npz` files as `map_files` lists them, such as `<image>.npy`, one float array (h, w),
-as wsolevaluation writes them. Or our shards, parquet of a row a map: `image`, `label` (of maps), `height`, `width`,
-`map`.
+maps and objectness: `.npy` and `.npz` files as described in `map_files`, such as `<image>.npy`, one float array (h, w),
+as wsolevaluation writes them. Or our shards, parquet with one row per map: `image`, `label` (maps only), `height`,
+`width`, `map`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from bench.predictions.table import FOLDERS, KINDS, About, Predictions, read, wr
 _KINDS_OF = {"*.parquet": ("maps", "objectness"), "*.np[yz]": ("maps", "objectness"), "*.png": ("masks",)}
 _VOC_MASKS = re.compile(r"comp[56]_(.+)_cls", re.ASCII)
 _MOST_NUMBERS = 1 << 26
-"""Numbers of a shard's row group: one that has more is refused before it is read, a few kilobytes can claim them."""
+"""The most numbers in a shard's row group; larger ones are refused unread, since a few kilobytes can claim any size."""
 
 
 def read_folder(folder: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions | None:
-    """Read masks, maps or objectness; None where the folder holds neither parquet, arrays nor `.png` files.
+    """Read masks, maps or objectness; None if the folder has no parquet, array or `.png` files.
 
-    Raises BadFileError where none of `kinds` comes in such files, or none of the files is of an image of the truth.
+    Raises BadFileError if none of `kinds` is stored in such files, or no file belongs to an image of the truth.
     """
     for pattern, possible in _KINDS_OF.items():
         files = list_files(folder, pattern)
@@ -72,7 +72,7 @@ def write_shard(
     half: bool = False,
     double: bool = False,
 ) -> None:
-    """Write maps (h, w), of `labels` if they are `maps`, as one shard, atomically; as float32, float16 or float64."""
+    """Write maps (h, w) as one shard, atomically, in float32, float16 or float64. labels: the classes, if `maps`."""
     number = np.float16 if half else np.float64 if double else np.float32
     columns: dict[str, Any] = {"image": pa.array(images, pa.string())}
     if labels is not None:
@@ -150,9 +150,9 @@ def _check_shard(file: Path) -> None:
 
 
 def _most_numbers(file: Path, shard: pq.ParquetFile) -> int:
-    """Numbers of maps in the largest row group."""
+    """Return the count of numbers in the maps of the largest row group."""
     try:
-        shard.scan_contents(columns=["map"])  # pyarrow dies of metadata that is broken, unless it has been read
+        shard.scan_contents(columns=["map"])  # without this, pyarrow crashes on broken metadata below
     except (pa.ArrowException, OSError) as error:
         raise BadFileError(file, f"not a readable shard ({first_line(error)})") from None
     groups = [shard.metadata.row_group(number) for number in range(shard.metadata.num_row_groups)]

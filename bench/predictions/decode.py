@@ -1,8 +1,8 @@
-"""From what a network gives to what is written: maps to points, boxes and masks, proposal scores to boxes.
+"""Decoding of network outputs into predictions: maps to points, boxes and masks, proposal scores to boxes.
 
-Every convention here is a named rule with its source, because each of them moves the numbers. `cells` says where the
-cells of a map lie, in shares of the image's sides; None: they share the image evenly, as plain resizing has it. A map
-is enlarged once, from where its cells lie: to move its cells to an even grid first would smooth it twice.
+Every convention here is a named rule with its source, because each changes the results. `cells` gives the positions of
+a map's cells, in shares of the image's sides; None: they divide the image evenly, as plain resizing assumes. A map is
+enlarged once, from these positions: resampling it to an even grid first would smooth it twice.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ BoxRule = Literal[
     "mean-components",
     "mean-components-4",
 ]
-"""How a map becomes boxes: what of the foreground they enclose, and what the threshold is a share of.
+"""How a map becomes boxes: which part of the foreground they enclose, and what the threshold is relative to.
 
-largest-component: CAM (Zhou et al. 2016, Sec. 3.2) and ACoL: the largest connected component, 8-connected as the
-  contours of the released evaluations are. all-foreground: the union of the foreground (DANet's released code).
-  every-component: a box each, the largest first, all with the score of the class (for `voc07-corloc-any`).
-Plain: foreground is above `threshold * max`, as CAM's text says. -minmax: above `min + threshold * (max - min)`, as
-  wsolevaluation and others read it; the two differ wherever the minimum is not 0.
-mean: SPN (Sec. 4.3): the cells of the map that reach its mean, enlarged, all of them. mean-components: its released
-  code: the pixels of the enlarged map that reach its mean, a box for every component; -4: 4-connected, as there.
-  None of them has a threshold.
+largest-component: CAM (Zhou et al. 2016, Sec. 3.2) and ACoL: the largest connected component, 8-connected like the
+  contours of the released evaluations. all-foreground: the union of the foreground (DANet's released code).
+  every-component: one box for each, the largest first, all with the score of the class (for `voc07-corloc-any`).
+Without suffix: foreground is above `threshold * max`, as in CAM's text. -minmax: above `min + threshold * (max - min)`,
+  as in wsolevaluation and others; the two differ wherever the minimum is not 0.
+mean: SPN (Sec. 4.3): one box of all the map's cells that reach its mean, enlarged. mean-components: SPN's released
+  code: the pixels of the enlarged map that reach its mean, one box per component; -4: 4-connected, as there.
+  These three have no threshold.
 """
 
 MaskRule = Literal["own-maximum", "common-maximum"]
-"""How maps become a mask: a pixel is of the class whose map is largest there, as a share of a maximum.
+"""How maps become a mask: each pixel gets the class whose map is largest there, relative to a maximum.
 
-own-maximum: that of the map itself, so that every class reaches 1 somewhere (Ahn and Kwak, CVPR 2018, Eq. 1).
-common-maximum: that of all maps of the image, so that classes compete by their responses.
+own-maximum: the maximum of the map itself, so that every class reaches 1 somewhere (Ahn and Kwak, CVPR 2018, Eq. 1).
+common-maximum: the maximum of all maps of the image, so that classes compete by their responses.
 Background is where no share is above the threshold.
 """
 
@@ -71,7 +71,7 @@ def peaks(maps: ArrayLike, width: int, height: int, cells: Cells | None = None) 
 def points_and_boxes(
     maps: ArrayLike, width: int, height: int, *, rule: BoxRule, threshold: float, cells: Cells | None = None
 ) -> tuple[NDArray[np.int64], list[FloatArray]]:
-    """Find both for an image's maps (C, h, w), each enlarged once: `peaks` (C, 2), and the boxes of each class.
+    """Find the `peaks` (C, 2) of an image's maps (C, h, w) and the boxes of each class, enlarging each map once.
 
     Boxes (n, 4), n > 0, enclose the foreground tightly; see `BoxRule`. An empty foreground (a maximum of 0 or less;
     under -minmax a constant map) is the whole image. Raises as `peaks`.
@@ -124,11 +124,11 @@ def compute_mask(shares: Map, classes: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def detections(
     boxes: ArrayLike, scores: ArrayLike, *, nms_iou: float, score_threshold: float, max_detections: int
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Labels (n,), scores (n,) and boxes (n, 4) that are left of proposals (R, 4) or (R, C, 4) scored (R, C).
+    """Reduce proposals (R, 4) or (R, C, 4), scored (R, C), to detections: labels (n,), scores (n,) and boxes (n, 4).
 
-    Scores under `score_threshold` go; then, class by class, every box whose IoU with a better one is above `nms_iou`
-    (greedy non-maximum suppression, Felzenszwalb et al. 2010); then all but the best `max_detections` of the image.
-    Order: score descending, then proposal, then class. Raises RunError for a score that is not a number.
+    Removes scores below `score_threshold`; then, class by class, every box whose IoU with a better one is above
+    `nms_iou` (greedy non-maximum suppression, Felzenszwalb et al. 2010); then all but the best `max_detections` of the
+    image. Order: score descending, then proposal, then class. Raises RunError for a score that is not a number.
     """
     from torch import from_numpy
     from torchvision.ops import nms as suppressed
@@ -149,7 +149,7 @@ def detections(
 
 
 def _enlarge_maps(maps: ArrayLike, width: int, height: int, cells: Cells | None) -> Iterator[Map]:
-    """Each map (height, width), float32."""
+    """Yield each map enlarged to (height, width), float32."""
     small = np.ascontiguousarray(maps, dtype=np.float32)
     if small.ndim != 3 or 0 in small.shape[1:]:
         raise RunError(f"Expected maps (classes, h, w), but the method gave shape {small.shape}.")

@@ -1,6 +1,6 @@
-"""A fully connected CRF (Krähenbühl and Koltun, NIPS 2011) that moves what classes have of a photograph to its edges.
+"""A fully connected CRF (Krähenbühl and Koltun, NIPS 2011) that aligns classes with the edges of a photograph.
 
-The inference is that of the authors, by the optional package pydensecrf2.
+Inference uses the authors' code, in the optional package pydensecrf2.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 HOW_TO_INSTALL = "pip install 'weakloc[crf]' (needs g++)"
 
 _LEAST = 1e-5
-"""No label is less probable than this before the CRF: it could never come back."""
+"""The least probability of a label before the CRF: at 0, it could never recover."""
 
 
 @dataclass(frozen=True)
 class DenseCrf:
-    """Its parameters, in the order of Eq. 3: weight and widths (pixels, grey levels) of appearance, then smoothness."""
+    """Parameters of the CRF, as in Eq. 3: weight and widths (pixels, grey levels) of appearance, then smoothness."""
 
     appearance: float
     appearance_xy: float
@@ -30,7 +30,7 @@ class DenseCrf:
 
 
 def is_installed() -> bool:
-    """Whether the optional package is there."""
+    """Whether the optional package is installed."""
     return find_spec("pydensecrf") is not None
 
 

@@ -1,14 +1,14 @@
 """Predictions in other people's formats: COCO results JSON, and the archive that PASCAL VOC's evaluation server takes.
 
-The server's archive holds what a devkit leaves in `results/VOC<year>` (VOCdevkit 2012, VOCinit.m: `clsrespath`,
-`detrespath`, `seg.clsresdir`), of each task the numbers that VOC gave its competitions:
+The server's archive holds the files that a devkit writes to `results/VOC<year>` (VOCdevkit 2012, VOCinit.m:
+`clsrespath`, `detrespath`, `seg.clsresdir`), with VOC's competition number for each task:
 
-    Main/comp2_cls_test_<class>.txt              a line an image: id and score
-    Main/comp4_det_test_<class>.txt              a line a box: id, score, xmin ymin xmax ymax, from 1 and inclusive
+    Main/comp2_cls_test_<class>.txt              one line per image: id and score
+    Main/comp4_det_test_<class>.txt              one line per box: id, score, xmin ymin xmax ymax, 1-based, inclusive
     Segmentation/comp6_test_cls/<image>.png      indexed, at the image's size, 0 background and 1 ... the classes
 
-Competitions 1, 3 and 5 are the same for who trained on VOC's own data alone. The same predictions always give the same
-bytes.
+Competitions 1, 3 and 5 are the same tasks for methods trained only on VOC's own data. The same predictions always give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from bench.predictions.formats.coco import category_ids
 from bench.predictions.table import ResolvedPredictions
 
 KINDS = {"coco": ("boxes", "segments"), "voc-server": ("boxes", "scores", "masks")}
-"""What has a form in each format."""
+"""The kinds that each format can represent."""
 
 _COMPETITIONS = {"scores": 2, "boxes": 4, "masks": 6}
 
 
 def write_coco(path: Path, found: ResolvedPredictions, truth: GroundTruth) -> None:
-    """Write boxes or segments as COCO results JSON, atomically; a corner may come back other in its last digit.
+    """Write boxes or segments as COCO results JSON, atomically; read back, a corner may differ in its last digit.
 
-    Raises RequestError for ids that are no numbers.
+    Raises RequestError for ids that are not numbers.
     """
     rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in coco_results(found, truth))
     write_text(path, f"[{rows}]\n")
 
 
 def write_voc_server(path: Path, found: ResolvedPredictions, truth: GroundTruth, *, own_data: bool = False) -> None:
-    """Write boxes, scores or masks as the tar that VOC's server takes, gzipped if its name says so, atomically.
+    """Write boxes, scores or masks as a tar for VOC's server, atomically, gzipped if its suffix is `.gz` or `.tgz`.
 
-    own_data: whether VOC's own photographs were all that was learned from. Raises RequestError for another dataset
-    than a year of VOC, and for masks that the server would refuse.
+    own_data: whether the method was trained only on VOC's own photographs. Raises RequestError for datasets other than
+    a year of VOC, and for masks that the server would refuse.
     """
     if (year := re.fullmatch(r"voc(\d{4})", truth.dataset)) is None:
         raise RequestError(f"VOC's server evaluates the years of VOC, but these predictions are on {truth.dataset}.")
@@ -68,9 +68,9 @@ def write_voc_server(path: Path, found: ResolvedPredictions, truth: GroundTruth,
 
 
 def coco_results(found: ResolvedPredictions, truth: GroundTruth) -> list[dict[str, Any]]:
-    """Boxes or segments as COCO results: `image_id` the id's number, `category_id` COCO's own or 1 + the class's index.
+    """Convert boxes or segments to COCO results, with numeric `image_id`, and COCO's `category_id` or 1 + class index.
 
-    Raises RequestError where the ids are no numbers.
+    Raises RequestError if the ids are not numbers.
     """
     categories, numbers = category_ids(truth), _image_numbers(truth)
     shapes: Iterator[dict[str, Any]]
@@ -88,7 +88,7 @@ def coco_results(found: ResolvedPredictions, truth: GroundTruth) -> list[dict[st
 
 
 def voc_files(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> dict[str, str]:
-    """Boxes or scores as VOC's text files, name to content, one for each class; in full precision."""
+    """Convert boxes or scores to VOC's text files, name to content, one for each class, in full precision."""
     lines: dict[str, list[str]] = {name: [] for name in truth.classes}
     numbers = [[score] for score in found.score.tolist()]
     if found.kind == "boxes":
@@ -112,7 +112,7 @@ def _texts(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> 
 
 
 def _masks(found: ResolvedPredictions, truth: GroundTruth, competition: int) -> Iterator[tuple[str, bytes]]:
-    """Each image's mask at the image's size. Raises RequestError for a pixel of no class."""
+    """Yield the name and PNG of each image's mask, at the image's size. Raises RequestError for a pixel of no class."""
     folder = f"Segmentation/comp{competition}_{truth.split.removeprefix('Segmentation/')}_cls"
     for image, mask in zip(found.image.tolist(), found.arrays(), strict=True):
         name, (width, height) = truth.ids[image], map(int, truth.size[image])

@@ -1,7 +1,7 @@
-"""Predictions handed over in memory: written as a file first, so that the rules of files hold for them.
+"""Predictions passed in memory: first written to a file, so that they are checked like files.
 
-A pandas, polars or pyarrow table becomes parquet, a list of COCO results JSON, and what an iterator yields a file of
-its kind, written as it comes:
+A pandas, polars or pyarrow table becomes parquet, a list of COCO results becomes JSON, and the items of an iterator are
+written, as they come, to a file of their kind:
 
     boxes       {"boxes": (n, 4), "labels": (n,), "scores": (n,)}
     points      {"points": (n, 2), "labels": (n,), "scores": (n,)}
@@ -57,13 +57,13 @@ KEYS = {
     "objectness": "objectness",
     "scores": "scores",
 }
-"""Kind to the key of its array in what an iterator yields."""
+"""Kind to the key of its array in the items of an iterator."""
 
 _SHAPES = {"boxes": ("n", "4"), "points": ("n", "2"), "maps": ("n", "h", "w"), "scores": ("n",)}
-"""Shape of the array of a kind with labels."""
+"""The shapes of arrays that come with labels, by kind."""
 
 _TABLES = ("boxes", "points", "proposals", "segments", "scores")
-"""Kinds that a table may hold, those with more columns first."""
+"""The kinds of tables, those with more columns first."""
 
 _AT_ONCE = 1 << 16
 """Rows that are written together."""
@@ -76,7 +76,7 @@ MADE_BY = "unnamed"
 
 
 class Item:
-    """The arrays of one image, checked as they are read; `row` is the first row that they become."""
+    """The arrays of one image, checked as they are read. row: the first row that they are written to."""
 
     def __init__(self, source: str, row: int, item: Any, truth: GroundTruth) -> None:
         self._source, self._row, self._truth = source, row, truth
@@ -92,7 +92,7 @@ class Item:
         raise BadFileError(self._source, rule, row=self._row)
 
     def find_kinds(self) -> list[str]:
-        """Return the kinds that the arrays may be of, best first."""
+        """Return the kinds that the arrays can be read as, best first."""
         return [kind for kind, key in KEYS.items() if key in self._arrays]
 
     def read(self, key: str) -> NDArray[Any]:
@@ -113,7 +113,7 @@ class Item:
         return array
 
     def read_labels(self, count: int) -> NDArray[np.int64]:
-        """Return the indices (n,) of the classes of `count` entries: all classes, where the item has no labels."""
+        """Return the class indices (n,) of `count` entries; all classes in order if the item has no labels."""
         classes = self._truth.classes
         if "labels" not in self._arrays and count == len(classes):
             return np.arange(count)
@@ -135,7 +135,7 @@ class Item:
         """Return labels (n,) and the array (n, ...) of a kind."""
         key, shape = KEYS[kind], _SHAPES[kind]
         array = self.read(key)
-        if not len(array.ravel()):  # no detections; a list of none has one dimension
+        if not len(array.ravel()):  # no detections; an empty list has one dimension
             return np.zeros(0, dtype=np.int64), np.zeros(
                 [0, *(int(side) if side.isdigit() else 1 for side in shape[1:])]
             )
@@ -155,7 +155,7 @@ class _Sink(Protocol):
 
 
 class _TableSink:
-    """Parquet of the kinds stored as tables; its metadata lists the images, those without rows too."""
+    """A parquet file of a kind stored as a table; its metadata lists the images, including those without rows."""
 
     def __init__(self, folder: Path, kind: str, truth: GroundTruth, made_by: str) -> None:
         self._path, self._kind, self._truth, self._made_by = folder / "predictions.parquet", kind, truth, made_by
@@ -197,7 +197,7 @@ class _TableSink:
         self._waiting, self._written = [], self.rows
 
     def close(self) -> Path:
-        """Write what is left, and the images."""
+        """Write the remaining rows, and the list of images."""
         if self._waiting:
             self._flush()
         about = About(self._made_by, self._truth.dataset, self._truth.split, tuple(self._ids))
@@ -242,7 +242,7 @@ class _MapSink:
         self._waiting, self._numbers, self._shards = [], 0, self._shards + 1
 
     def close(self) -> Path:
-        """Write what is left."""
+        """Write the remaining maps."""
         if self._waiting:
             self._flush()
         return self._folder
@@ -281,9 +281,10 @@ def as_file(
     made_by: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Path]:
-    """Yield the path of predictions: as given, or of a file written below `scratch`, which goes with the block.
+    """Yield the path of predictions: as given, or of a file below `scratch` that is deleted after the block.
 
-    Raises BadFileError for what cannot be written; an error of the block about the file names what was given instead.
+    Raises BadFileError for predictions that cannot be written; errors of the block about the file name the given object
+    instead.
     """
     if isinstance(given, str | os.PathLike):
         yield Path(given)
@@ -311,7 +312,7 @@ def _write(
     if isinstance(given, pa.Table) or hasattr(given, "columns") or hasattr(given, "__arrow_c_stream__"):
         return _write_table(folder / "predictions.parquet", given, source, kinds, made_by)
     if isinstance(given, list) and all(isinstance(entry, Mapping) for entry in given):
-        name = re.sub(r"[^\w.+-]", "_", made_by)[:100]  # a path below the folder, whatever somebody calls a method
+        name = re.sub(r"[^\w.+-]", "_", made_by)[:100]  # a safe file name, whatever the method's name
         return _write_coco(folder / f"{name}.json", given, source)
     items = given.items() if isinstance(given, Mapping) else given
     if not isinstance(items, Iterable):
@@ -326,12 +327,12 @@ def _write_table(path: Path, given: Any, source: str, kinds: Sequence[str], made
         table = given if isinstance(given, pa.Table) else pa.table(given)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise BadFileError(source, f"cannot be made a table ({first_line(error)})") from None
-    if b"weakloc" in (table.schema.metadata or {}):  # read from one of our files: it says itself what it is
+    if b"weakloc" in (table.schema.metadata or {}):  # read from one of our files, with its kind in the metadata
         pq.write_table(table, path)
         return path
     complete = [kind for kind in _TABLES if set(KINDS[kind]) <= set(table.column_names)]
     kind = next((kind for kind in complete if kind in kinds), None)
-    write_rows(path, kind, table, About(made_by))  # a table that names no kind is taken as the first accepted
+    write_rows(path, kind, table, About(made_by))  # if kind is None, it is read as the first accepted kind
     return path
 
 

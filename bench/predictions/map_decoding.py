@@ -1,7 +1,7 @@
-"""Maps from anywhere, decoded into what a protocol evaluates: points, boxes or masks, as map methods decode their own.
+"""Decoding of maps from any source into points, boxes or masks, in the same way as for map methods.
 
-Scores are those of a file of class scores, where there is one. Without it a point or box scores what its map has at
-most, and every class that an image has a map of takes part in its mask.
+Scores come from a file of class scores, if given. Without one, the score of a point or box is the maximum of its map,
+and an image's mask uses every class for which the image has a map.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.predictions.decode import BoxRule, MaskRule, compute_mask, compute_sh
 from bench.predictions.table import KINDS, Predictions, ResolvedPredictions, resolve
 
 Decode = Callable[[NDArray[Any], int, int], Iterable[Iterable[float]]]
-"""From a map (h, w), and the width and height of its image, to rows of numbers."""
+"""Converts a map (h, w), given the width and height of its image, to rows of numbers."""
 
 _BY_MAXIMUM = "scored by the maxima of the maps; --scores gives class scores instead"
 _ALL_TAKE_PART = "every class that an image has a map of takes part in its mask; --scores selects them by class scores"
@@ -48,7 +48,7 @@ def decode_boxes(
 ) -> Predictions:
     """Decode each map into the boxes of its class.
 
-    Raises BadFileError for maps that break a rule, RequestError for a map without a class score, where there are any,
+    Raises BadFileError for maps that break a rule, RequestError for a map without a class score if scores are given,
     and for an image whose size is not known.
     """
 
@@ -68,10 +68,10 @@ def decode_masks(
     threshold: float,
     least_score: float,
 ) -> Predictions:
-    """Decode the maps of each image into its mask, one image at a time, whenever the masks are asked for.
+    """Decode the maps of each image into its mask, lazily, one image at a time.
 
-    With scores, classes that score at least `least_score`, and the best one of the image, take part.
-    Raises as `decode_boxes`, and BadFileError for an image whose maps do not follow one another.
+    With scores, a mask uses the classes that score at least `least_score`, and the image's best class.
+    Raises as `decode_boxes`, and BadFileError for an image whose maps are not consecutive.
     """
     maps = resolve(found, truth)
     _require_sizes(truth, maps)
@@ -94,7 +94,7 @@ def decode_masks(
             yield _draw_mask(chosen, truth, image, rule, threshold)
         yield from (np.zeros((1, 1), dtype=np.uint8) for _ in bare)
 
-    bare = np.setdiff1d(np.flatnonzero(maps.covered), images)  # without a map, all of an image is background
+    bare = np.setdiff1d(np.flatnonzero(maps.covered), images)  # an image without maps is all background
     names = [truth.ids[image] for image in [*images.tolist(), *bare.tolist()]]
     note = () if scores is not None else (_ALL_TAKE_PART,)
     table = pa.table({"image": pa.array(names, pa.string())})
@@ -120,7 +120,7 @@ def _decode(
     decode: Decode,
     progress: Progress,
 ) -> Predictions:
-    """Decode each map into rows of a kind that is a table, all with the score of its class."""
+    """Decode each map into rows of a kind that is a table; all rows of a map have the score of its class."""
     maps = resolve(found, truth)
     _require_sizes(truth, maps)
     known = None if scores is None else _find_scores(maps, truth, scores)
@@ -141,7 +141,7 @@ def _decode(
 
 
 def _require_sizes(truth: GroundTruth, maps: ResolvedPredictions) -> None:
-    """Raise RequestError for an image whose size the ground truth does not tell."""
+    """Raise RequestError for an image whose size the ground truth lacks."""
     if not (known := (truth.size[maps.image] > 0).all(axis=1)).all():
         name = truth.ids[maps.image[int(known.argmin())]]
         raise RequestError(f"Maps are decoded at the size of their image, which {truth.dataset} lacks for {name!r}.")

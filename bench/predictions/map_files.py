@@ -1,6 +1,6 @@
-"""Maps as people's scripts write them: `.npy` and `.npz` files, of which nothing is executed.
+"""Maps as users' scripts write them: `.npy` and `.npz` files, read without executing anything in them.
 
-    <image>.npy          (h, w), of the one class that the image shows; or (C, h, w), of every class
+    <image>.npy          (h, w), of the only class present in the image; or (C, h, w), of every class
                          a dict, which np.save pickles: {"keys": (n,), "high_res" or "cam": (n, h, w)}, as the
                          released code of IRN saves it (`high_res` is read if both are there), or
                          {class: (h, w)}, as that of PSA does
@@ -8,8 +8,8 @@
     <image>.npz          the members of such a dict, or one array
     an .npz file         members <image> or <image>_<class>, each an array as above
 
-Classes have the dataset's order, and are named, or counted from 0. A file `classes.txt` in the folder sets another
-order, a class a line; `background` there is a channel that is passed over. Objectness is (h, w), a file an image.
+Classes have the dataset's order, and are given by name, or by number from 0. A file `classes.txt` in the folder sets
+another order, one class per line; a channel named `background` is ignored. Objectness is (h, w), one file per image.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ CLASSES = "classes.txt"
 BACKGROUND = "background"
 
 _OF_KEYS = ("high_res", "cam", "cams", "maps")
-"""Names of the maps beside `keys`, the first of which is read."""
+"""Names of the arrays of maps that may accompany `keys`; the first one present is read."""
 
 _UNNAMED = "arr_0"
-"""What np.savez calls an array that has no name."""
+"""The name that np.savez gives an array without one."""
 
 _LARGEST = 1 << 26
 """Pixels of the largest map that is read."""
 
 _MOST_CLASSES, _LONGEST_NAME = 100_000, 200
-"""Of a list of classes in a pickle: an array of them is as wide as the longest."""
+"""Limits on a list of classes in a pickle, since an array of them is as wide as the longest name."""
 
 _HEADER = 1 << 16
-"""Bytes that may stand before the numbers of a `.npy` file."""
+"""The most bytes before the numbers of a `.npy` file."""
 
 _MOST_BYTES = 8 * _LARGEST + _HEADER
-"""What an archive may unpack to, unless it is larger on the disk."""
+"""The most bytes that an archive may unpack to, unless it is larger than that on the disk."""
 
 _NO_ARRAY = (
     OSError,
@@ -82,17 +82,17 @@ _NO_ARRAY = (
     zlib.error,
     RuntimeError,  # an encrypted archive
 )
-"""What reading a header or an archive may raise: a header is in Python's own syntax."""
+"""The errors that reading a header, which is in Python's syntax, or an archive may raise."""
 
 Stored: TypeAlias = NDArray[Any] | dict[Any, NDArray[Any]]
-"""What a file holds."""
+"""The content of a file."""
 
 Load: TypeAlias = Callable[[str], Stored]
 """Reads a file of a folder, or a member of an archive, by name."""
 
 
 class _Entry(NamedTuple):
-    """A file or member: its name, its image, and the class that its name says; None: its content does."""
+    """A file or member: its name, its image, and the class in its name; None if the content determines the classes."""
 
     name: str
     image: str
@@ -100,7 +100,7 @@ class _Entry(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where maps are: a folder or an archive, how it is opened, and the classes of channels, None for none.
+    """A folder or archive of maps, how to open it, and the class of each channel; None for background.
 
     is_named: whether a file names the channels.
     """
@@ -130,7 +130,7 @@ def read_map_archive(path: Path, truth: GroundTruth) -> Predictions:
 def read_map(path: Path) -> NDArray[np.floating]:
     """Read one map (h, w) of a `.npy` file.
 
-    Raises BadFileError where it is no such file, or not one two-dimensional array of finite numbers.
+    Raises BadFileError unless it is such a file, with one two-dimensional array of finite numbers.
     """
     stored = _load_npy(path)
     stored = stored if isinstance(stored, dict) else _drop_single_axes(stored, 0)
@@ -140,7 +140,7 @@ def read_map(path: Path) -> NDArray[np.floating]:
 
 
 def check_map(file: Path, stored: NDArray[Any], row: int | None) -> NDArray[np.floating]:
-    """Return the map in single precision, or in double if stored so: their 8-bit levels may differ."""
+    """Return the map in single precision, or in double if stored in it, since their 8-bit levels may differ."""
     if not 0 < stored.size <= _LARGEST:
         raise BadFileError(file, f"a map must have 1 to {_LARGEST} numbers, but its shape is {stored.shape}", row=row)
     with np.errstate(over="ignore"):
@@ -174,7 +174,7 @@ def _read_maps(source: _Source, names: Sequence[str], truth: GroundTruth, made_b
 
 
 def _list_notes(source: _Source, others: int, truth: GroundTruth) -> Iterator[str]:
-    """Say how many files are of no image, and which classes have no channel."""
+    """Describe how many files belong to no image, and which classes have no channel."""
     if others:
         yield f"{format_count(others, 'file')} of no image of {truth.dataset} {truth.split}, left unread"
     lacking = [name for label, name in enumerate(truth.classes) if label not in source.channels]
@@ -195,7 +195,7 @@ def _find_entries(source: _Source, names: Sequence[str], truth: GroundTruth) -> 
 
 
 def _parse_name(path: Path, name: str, truth: GroundTruth) -> _Entry | None:
-    """Tell the image, and the class, of a file of a folder or archive; None if it is of none."""
+    """Find the image and the class in the name of a file or member; None if it belongs to no image."""
     stem = name.removesuffix(".npy").removesuffix(".npz")
     if (image := find_image(truth, path / name, stem, None)) is not None:
         return _Entry(name, truth.ids[image], None)
@@ -237,7 +237,7 @@ def _list_maps(source: _Source, entry: _Entry, stored: Stored, truth: GroundTrut
 def _drop_single_axes(stored: NDArray[Any], channels: int) -> NDArray[Any]:
     """Drop the axes of length 1 that frameworks add: (1, C, h, w), (1, 1, h, w), (h, w, 1), and (1, h, w) of a class.
 
-    channels: C, 0 where one map (h, w) is expected.
+    channels: C; 0 if a single map (h, w) is expected.
     """
     while stored.ndim > 3 and len(stored) == 1:
         stored = stored[0]
@@ -336,7 +336,7 @@ def _load_npy(path: Path) -> Stored:
                 start = file.tell()
             if holds_objects:
                 return _load_dict(path, start)
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory follows the file, not what it claims
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)  # memory is bounded by the file's actual size
     except _NO_ARRAY as error:
         raise BadFileError(path, f"not a readable .npy file ({first_line(error)})") from None
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu":
@@ -345,7 +345,7 @@ def _load_npy(path: Path) -> Stored:
 
 
 def _read_header(path: Path, file: IO[bytes], size: int) -> bool:
-    """Read the header of an array, and return whether it holds objects: then a pickle of them follows.
+    """Read the header of an array, and return whether it holds objects, as a pickle after the header.
 
     Raises BadFileError if it claims more numbers than fit the `size` bytes of the file.
     """
@@ -366,7 +366,7 @@ def _load_dict(path: Path, start: int) -> dict[Any, NDArray[Any]]:
     if not isinstance(values, list) or len(values) != 1 or not isinstance(values[0], dict):
         raise BadFileError(path, "an array of objects is read if it is one dict of arrays")
     arrays = {key: _to_array(value) for key, value in values[0].items()}
-    if "keys" in arrays:  # what else there is may be a name, or a size
+    if "keys" in arrays:  # the other entries may be names or sizes, not arrays
         arrays = {key: array for key, array in arrays.items() if array is not None}
     for key, array in arrays.items():
         if array is None or array.dtype.kind not in "fiuU":

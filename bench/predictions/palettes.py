@@ -1,4 +1,4 @@
-"""Masks in another palette than the ground truth's: programs that save fewer colours number them anew."""
+"""Masks with a palette other than the ground truth's: programs that save fewer colours renumber them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Indices = NDArray[np.uint8]
 
 
 def find_palette(truth: GroundTruth) -> Palette | None:
-    """Return the palette of the ground truth's masks; None where they are not indexed, or are not on disk."""
+    """Return the palette of the ground truth's masks; None if they are not indexed, or not on disk."""
     files = truth.masks.files if truth.masks is not None and truth.masks.indexed else ()
     return read_indexed(files[0][0])[1] if files and files[0] and files[0][0].is_file() else None
 
 
 def read_mask(path: Path, wanted: Palette | None) -> Indices:
-    """Read a mask (H, W), by its colours where these are the wanted palette's in another order.
+    """Read a mask (H, W); by colours instead of indices if its palette has the wanted colours in another order.
 
     Raises BadFileError as `read_indices` does.
     """
@@ -33,7 +33,7 @@ def read_mask(path: Path, wanted: Palette | None) -> Indices:
 
 
 def describe_palette(path: Path, wanted: Palette | None) -> str:
-    """Say how a mask is read that has another palette than the wanted one; empty if it has that."""
+    """Describe how a mask is read whose palette is not the wanted one; empty if it is."""
     mask, palette = read_indexed(path)
     if palette is None or wanted is None or not _differs(mask, palette, wanted):
         return ""
@@ -42,7 +42,7 @@ def describe_palette(path: Path, wanted: Palette | None) -> str:
 
 
 def _differs(mask: Indices, palette: Palette, wanted: Palette) -> bool:
-    """Whether indices of a mask stand for other colours; VOC's palette is that of masks without one of their own."""
+    """Whether a mask's indices have other colours than wanted; VOC's palette counts as that of a mask without one."""
     if np.array_equal(palette, wanted) or np.array_equal(palette, np.reshape(voc_palette(), (-1, 3))):
         return False
     used = _list_used(mask)
@@ -50,7 +50,7 @@ def _differs(mask: Indices, palette: Palette, wanted: Palette) -> bool:
 
 
 def _match_colours(mask: Indices, palette: Palette, wanted: Palette) -> Indices | None:
-    """Return the wanted index of each index (256,); None where a colour is none of the wanted."""
+    """Return the wanted index of each index (256,); None if a used colour is not in the wanted palette."""
     index = {tuple(colour): row for row, colour in reversed(list(enumerate(wanted.tolist())))}
     used = _list_used(mask)
     found = [index.get(tuple(colour)) for colour in palette[used].tolist()]

@@ -1,4 +1,4 @@
-"""Prior runs that a method builds on, named in its config: locate their predictions and read those on a split."""
+"""Prior runs that a method builds on, named in its config: locating their predictions, and reading them on a split."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def name_prior_runs(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_steps(store: Store, address: str, kinds: Sequence[str] = ()) -> Iterator[Path]:
-    """List the files that tell the cost and provenance of a run's steps: of its kinds, and of all that it builds on.
+    """List the files with the cost and provenance of a run's steps, including those of the runs that it builds on.
 
     kinds: of predictions; empty: all.
     """

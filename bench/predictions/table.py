@@ -1,7 +1,7 @@
 """Predictions for a split, on disk: the kinds of prediction, their columns, and our own parquet format.
 
-Foreign formats (COCO JSON, VOC text) are in `formats/`, kinds stored as folders in `arrays.py`. Reading never executes
-code: parquet only.
+Other formats (COCO JSON, VOC text) are in `formats/`, kinds stored as folders in `arrays.py`. Reading parquet never
+executes code.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ Arrays = Callable[[], Iterator[NDArray[Any]]]
 """The arrays of a folder's rows, in their order, one in memory at a time."""
 
 MAX_ROWS = 10_000_000
-"""A file with more rows is refused before it is read, unless it is large on the disk, as for the limits below."""
+"""The most rows of a file, beyond which it is not read; like the limits below, it is higher for a large file."""
 
 MAX_BYTES = 3 << 28
-"""A table whose metadata gives a larger unpacked size is refused before it is read."""
+"""The largest unpacked size, by a table's metadata, beyond which it is not read."""
 
 MAX_TEXT_BYTES = 1 << 28
-"""A file with more text in its columns is refused."""
+"""The most bytes of text in a file's columns."""
 
 _COLUMNS = {**KINDS, **FOLDERS}
 _TEXT = ["image", "label", "segment"]
@@ -69,7 +69,7 @@ _KEY = b"weakloc"
 
 @dataclass(frozen=True)
 class About:
-    """Who made predictions, and for which images. An image of `ids` without rows has no detections."""
+    """The origin of predictions, and the images that they cover; an image of `ids` without rows has no detections."""
 
     made_by: str
     dataset: str | None = None
@@ -82,13 +82,13 @@ class About:
 
 
 COUNTED = frozenset({".npy", ".npz", ".parquet", ".png", ".txt"})
-"""Suffixes of files that predictions in a folder consist of."""
+"""Suffixes of the files that belong to predictions in a folder."""
 
 TABLES = frozenset({".csv", ".json", ".gz", ".tsv"})
-"""Suffixes of files that predictions in a folder without any of those consist of."""
+"""Suffixes of the files that belong to predictions in a folder without any of `COUNTED`."""
 
 _LARGEST = 1 << 36
-"""Bytes of a file of a folder."""
+"""The most bytes of a file in a folder of predictions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Predictions:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the file they were read from; of all files of its kinds, if it is a folder. Raises BadFileError."""
+        """Digest of the file they were read from, or of all `COUNTED` or `TABLES` in a folder. Raises BadFileError."""
         path = Path(self.source)
         if not path.is_dir():
             return file_digest(path)
@@ -143,7 +143,7 @@ class ResolvedPredictions:
 
     @cached_property
     def box(self) -> NDArray[np.float64]:
-        """Boxes (n, 4), half-open corners; in memory a corner of all boxes lies together."""
+        """Boxes (n, 4), half-open corners, in column-major order."""
         return np.stack([self.columns[name] for name in ("x1", "y1", "x2", "y2")]).T
 
 
@@ -249,7 +249,7 @@ def resolve(predictions: Predictions, truth: GroundTruth) -> ResolvedPredictions
 
 
 def _read_note(path: Path, file: pq.ParquetFile) -> _Note:
-    """Read the metadata of a file; that of a file written row by row is not in its schema."""
+    """Read the metadata of a file; if written incrementally, it is in the file's metadata instead of its schema."""
     raw = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}.get(_KEY, b"{}")
     try:
         return _Note.model_validate_json(raw)
@@ -290,7 +290,7 @@ def _check_size(path: Path, kind: str, file: pq.FileMetaData) -> None:
 
 def _count_text_bytes(column: pa.ChunkedArray) -> int:
     """Count the bytes of text in a dictionary-encoded column once it is unpacked."""
-    import pyarrow.compute as pc  # a tenth of a second, which no table needs
+    import pyarrow.compute as pc  # takes a tenth of a second to import
 
     lengths = [pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks]
     return sum(pc.sum(length).as_py() or 0 for length in lengths)

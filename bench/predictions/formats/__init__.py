@@ -1,7 +1,7 @@
-"""Predictions in whatever format they are: our parquet, COCO results JSON, a CSV, an archive of maps, or a folder.
+"""Predictions in any supported format: our parquet, COCO results JSON, a CSV, an archive of maps, or a folder.
 
 A folder holds PASCAL VOC's text files, Ultralytics' files, JSON or CSV in parts, masks, maps or our shards. A format is
-recognised by content, never by name; each rule that a file breaks is named with the file and the row, counted from 0.
+recognised by content, never by name; errors give the file, the row, counted from 0, and the broken rule.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bench.predictions.map_files import read_map_archive
 from bench.predictions.table import KINDS, Predictions
 
 _START = 1 << 16
-"""Bytes that tell a format: the header of a CSV may be long."""
+"""Bytes from which the format is recognised: the header of a CSV may be long."""
 
 
 def read_any(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
-    """Read predictions of one of `kinds`, the first of what the file holds.
+    """Read predictions of one of `kinds`, the first that the file holds.
 
     Raises BadFileError, naming file, row and rule.
     """
@@ -36,7 +36,7 @@ def read_any(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Prediction
 
 
 def read_all(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predictions]:
-    """Read what a file or folder holds of `kinds`: one kind, but of a COCO JSON perhaps boxes and segments.
+    """Read the predictions of `kinds` in a file or folder: one kind, except that COCO JSON may have boxes and segments.
 
     Raises BadFileError, naming file, row and rule.
     """

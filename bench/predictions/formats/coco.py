@@ -1,8 +1,8 @@
 """Predictions as COCO results JSON: a list of detections, each with a box, a segment, or both.
 
-`image_id` is the number of the image, or its id as text; `category_id` COCO's own, or of other datasets 1 + the class's
-index. An image without entries has no detections; rows are counted from 0. Entries are decoded by type, some thousand
-at a time; those that break a rule are read once more, one by one, by the code that words what is wrong.
+`image_id` is the number of the image, or its id as text; `category_id` is COCO's own, or 1 + the class's index for
+other datasets. An image without entries has no detections; rows are counted from 0. Entries are decoded by type, a few
+thousand at a time; those that break a rule are read again, one by one, to describe the error.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from bench.predictions.formats.rows import accept, cover_all_images, make_table,
 from bench.predictions.table import MAX_ROWS, About, Predictions
 
 MAX_BYTES = 1 << 30
-"""A gzipped JSON file that unpacks to more is refused: it is held in memory as a whole."""
+"""The most bytes that a gzipped JSON file may unpack to, since all of it is held in memory."""
 
 MAX_COMMAS = 1 << 26
-"""More commas are refused, unless the file is large: each entry that one may stand for takes a hundred bytes."""
+"""The most commas, unless the file is large: each may stand for an entry, which takes a hundred bytes."""
 
 _AT_ONCE = 4096
 """Entries that are decoded together."""
 
 
 class _Entry(msgspec.Struct, gc=False):
-    """A detection as most files have it."""
+    """A detection in its most common form."""
 
     image_id: int
     category_id: int
@@ -53,7 +53,7 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class _RunLengths(msgspec.Struct, gc=False):
-    """A segment as most files have it."""
+    """A segment in its most common form."""
 
     size: tuple[int, int]
     counts: str
@@ -69,7 +69,7 @@ _LARGEST = 1.7e308
 class _Part(NamedTuple):
     """Columns of n entries.
 
-    box: (n, 4). error: what is wrong with the first box that is wrong. segment: n; UNSET where an entry has none.
+    box: (n, 4). error: that of the first invalid box. segment: n; UNSET for an entry without one.
     """
 
     image: NDArray[np.int32]
@@ -82,7 +82,7 @@ class _Part(NamedTuple):
 
 
 def read_coco(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> list[Predictions]:
-    """Boxes and segments, those of `kinds` that every entry has. Raises BadFileError, naming the row."""
+    """Read boxes and segments, if in `kinds` and present in every entry. Raises BadFileError, naming the row."""
     reader = _Reader(path, truth)
     parts = list(reader.read())
     has_segment = [one is not msgspec.UNSET for part in parts for one in part.segment]
@@ -106,7 +106,7 @@ def category_ids(truth: GroundTruth) -> Sequence[int]:
 
 
 def _split(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the first row and the entries of a part, raw, or as Python's reader has them where JSON is not strict."""
+    """Yield the first row and the entries of each part, raw, or decoded by Python if the JSON is not strict."""
     content = _content(path)
     entries: list[Any]
     try:
@@ -128,7 +128,7 @@ def _content(path: Path) -> bytes:
 
 
 def _parse_leniently(path: Path, content: bytes) -> list[Any]:
-    """Parse JSON that may have NaN or text in surrogates, for the message about it."""
+    """Parse JSON that may have NaN or lone surrogates, in order to describe its errors."""
     try:
         entries = json.loads(content) if len(content) <= MAX_BYTES >> 3 else msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:
@@ -139,7 +139,7 @@ def _parse_leniently(path: Path, content: bytes) -> list[Any]:
 
 
 def _advise(content: bytes) -> str:
-    """Say how to write what is no JSON."""
+    """Advise how to write a file that is not JSON."""
     start = content[:4096].lstrip()
     if re.match(rb"\{.*\}\s*\n\s*\{", start):
         return "It has an entry a line: write one list, [{...}, {...}]"
@@ -161,7 +161,7 @@ def _describe_other(document: Any) -> str:
 
 
 class _Reader:
-    """Reads entries, and finds their images and classes by whatever they are called."""
+    """Reads entries, and finds their images and classes by number or name."""
 
     def __init__(self, path: Path, truth: GroundTruth) -> None:
         self._path, self._truth, self.names = path, truth, Names(path, truth)
@@ -174,7 +174,7 @@ class _Reader:
 
     @cached_property
     def _image_numbers(self) -> dict[int | None, int]:
-        """From COCO's number of an image to its index."""
+        """The index of each image by its COCO number."""
         dataset = self._truth.dataset
         try:
             numbers: dict[int | None, int] = {int(name): index for index, name in enumerate(self._truth.ids)}
@@ -189,7 +189,7 @@ class _Reader:
         return numbers
 
     def _read_typed(self, entries: list[Any]) -> _Part | None:
-        """Read entries that have the usual types; None if one has not, or is of no known image or class."""
+        """Read entries of the usual types; None if one has others, or an unknown image or class."""
         if not isinstance(entries[0], msgspec.Raw):
             return None
         try:
@@ -230,7 +230,7 @@ class _Reader:
         return _Part(image, label, score, np.array(boxes), has_box, error, segment)
 
     def _read_pair(self, row: int, entry: Any) -> tuple[int, int]:
-        """Image and class of an entry that has a score, which is a number, and a box or a segment."""
+        """Return the image and class of an entry, after checking that it has a numeric score, and a box or segment."""
         if not isinstance(entry, dict):
             self._refuse(row, f"expected an object, but got {reprlib.repr(entry)}")
         needed = ("image_id", "category_id", *(() if "segmentation" in entry else ("bbox",)), "score")
@@ -252,7 +252,7 @@ class _Reader:
         return [float(value) for value in bbox]
 
     def _find_image(self, row: int, value: Any) -> int:
-        """Find an image by its number, or by what `find_image` takes."""
+        """Find an image by its number, or by any name that `Names.find_image` accepts."""
         if isinstance(value, str):
             return self.names.find_image(value, row)
         found = self._image_numbers.get(_to_integer(value), -1)
@@ -307,7 +307,7 @@ def _join(parts: list[_Part], name: str) -> NDArray[Any]:
 def _read_run_lengths(segments: list[Any], width: NDArray[np.int64], height: NDArray[np.int64]) -> list[bytes] | None:
     """Read segments that are all compressed run lengths of their images' sizes; None if one is not.
 
-    Scoring checks the text, once, of whatever file it comes.
+    The text itself is checked at scoring, whatever file it comes from.
     """
     try:
         decoded = _RUN_LENGTHS.decode(b"[%b]" % b",".join(segments))

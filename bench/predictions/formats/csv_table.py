@@ -1,8 +1,8 @@
-"""Scores, boxes and points as CSV: long, with the columns of the kind; scores also wide, `image` and a column a class.
+"""Scores, boxes and points as CSV: long, with the columns of the kind; scores also wide, with a column per class.
 
-Columns come in any order, under their usual names, between commas, semicolons, tabs or bars. Other columns of a long
-file are passed over, and empty cells of a wide one are scores that are not there. The file speaks for the images that
-it has rows of; rows are counted from 0, below the header.
+Columns come in any order, under their usual names, separated by commas, semicolons, tabs or bars. A wide file also has
+the column `image`; its empty cells are missing scores. Other columns of a long file are ignored. The file covers the
+images that it has rows for; rows are counted from 0, below the header.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from bench.predictions.formats.unrecognised import COLUMNS
 from bench.predictions.table import KINDS, About, Predictions
 
 _LONG = ("boxes", "points", "scores")
-"""Kinds that a long file may hold, those with more columns first."""
+"""The kinds that a long file may hold, those with more columns first."""
 
 _PLACES = tuple("x1 y1 x2 y2 xmin ymin xmax ymax x y left top right bottom w h width height bbox".split())  # noqa: SIM905
-"""Columns of boxes and points: passed over, they would leave the scores of places to count as those of images."""
+"""Columns of boxes and points: if ignored, the scores of locations would be read as those of images."""
 
 Lines = Iterator[tuple[int, list[str]]]
-"""Row and its fields; blank lines are passed over."""
+"""Row and its fields; blank lines are skipped."""
 
 Cells = Iterator[tuple[int, str, str, list[str]]]
-"""Row, image, class and numbers, as the file says them."""
+"""Row, image, class and numbers, as text in the file."""
 
 
 _DELIMITERS = ",;\t|"
@@ -43,20 +43,20 @@ _ALIASES = {
     "label": ("class", "class_name", "category", "category_name", "cls"),
     "score": ("confidence", "conf", "prob", "probability"),
 }
-"""Names of columns, the better ones first, that have one meaning."""
+"""Other names of columns, in order of preference."""
 
 _UNNAMED = re.compile(r"(?:Unnamed: \d+|index)?")
-"""Names of the column that pandas numbers rows in."""
+"""Names of the column of row numbers that pandas writes."""
 
 
 def is_csv(start: bytes, truth: GroundTruth) -> bool:
-    """Whether a file that starts so is a CSV of predictions: a column of its header is the image."""
+    """Whether a file with this start is a CSV of predictions, with a column `image` in its header."""
     first = start.partition(b"\n")[0].decode("utf-8", "replace")
     return any("image" in _name_columns(_split_header(first, mark), truth) for mark in _DELIMITERS if mark in first)
 
 
 def read_csv(path: Path, truth: GroundTruth, kinds: Sequence[str]) -> Predictions:
-    """Read scores, boxes or points, as the header says. Raises BadFileError, naming file, row and rule."""
+    """Read scores, boxes or points, depending on the header. Raises BadFileError, naming file, row and rule."""
     names = Names(path, truth)
     with open_lines(path) as text:
         lines = _split_lines(path, text, truth)
@@ -82,7 +82,7 @@ def _split_header(line: str, delimiter: str) -> list[str]:
 
 
 def _name_columns(header: Sequence[str], truth: GroundTruth) -> list[str]:
-    """Return the names that columns have here, in small letters where they are not classes."""
+    """Return our names of the columns, in lower case unless they are classes."""
     names = [name if name in truth.class_index else name.lower() for name in header]
     for name, others in _ALIASES.items():
         alias = next((other for other in others if names.count(other) == 1), None)
@@ -136,7 +136,7 @@ def _read_long(header: list[str], lines: Lines, kind: str) -> Cells:
 
 
 def _find_classes(path: Path, truth: GroundTruth, header: list[str]) -> dict[int, str]:
-    """Return the class of each column of a wide file of scores. Raises BadFileError for a column that is none's."""
+    """Return the class of each column of a wide file of scores. Raises BadFileError for a column without a class."""
     labels = {fold(name): name for name in truth.classes}
     columns = {at: name for at, name in enumerate(header) if name != "image" and not _UNNAMED.fullmatch(name)}
     classes = {at: name if name in truth.class_index else labels.get(fold(name)) for at, name in columns.items()}

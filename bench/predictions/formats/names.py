@@ -27,7 +27,7 @@ class Names:
         return self._images[name]
 
     def find_label(self, name: str, row: int) -> int:
-        """Return the index of a class, whatever the case of its letters. Raises BadFileError."""
+        """Return the index of a class; see `fold` for the differences that are ignored. Raises BadFileError."""
         if name not in self._labels:
             alike = self._by_fold.get(fold(name), [])
             if len(alike) != 1:
@@ -37,7 +37,7 @@ class Names:
         return self._labels[name]
 
     def list_notes(self) -> Iterator[str]:
-        """Say what is called otherwise, with the first of each."""
+        """Describe the first image and the first class that have other names in the file."""
         for what, found, known in (
             ("image", self._images, self.truth.ids),
             ("class", self._labels, self.truth.classes),
@@ -48,5 +48,5 @@ class Names:
 
 
 def fold(name: str) -> str:
-    """Return what names of classes have in common that differ in case, spaces, `_` and `-` alone."""
+    """Return a key that is equal for class names that differ only in case, spaces, `_` and `-`."""
     return re.sub(r"[\s_-]", "", name).casefold()

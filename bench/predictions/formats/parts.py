@@ -1,4 +1,4 @@
-"""A folder of tables, COCO JSON or CSV, as processes that share the images or the classes write one each."""
+"""A folder of tables, COCO JSON or CSV, written by processes that each handled some of the images or classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.predictions.table import TABLES, Predictions
 
 
 def find_parts(folder: Path) -> list[Path]:
-    """Find the tables of a folder; none where it holds other files, too."""
+    """Find the tables of a folder; none if it also holds other files."""
     files = [path for path in list_files(folder) if path.is_file()]
     return files if all(path.suffix.lower() in TABLES for path in files) else []
 

@@ -1,4 +1,4 @@
-"""What readers of other people's formats share: rows of indices and numbers, made into predictions."""
+"""Helpers of the readers of other formats: rows of indices and numbers, converted to predictions."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from bench.errors import BadFileError, WrongKindError, first_line, format_bytes,
 from bench.predictions.table import KINDS, About, Predictions
 
 MAX_LINES = 5_000_000
-"""A text file of more lines, or of more scores, is refused: it would take minutes. A large one may have more."""
+"""The most lines, or scores, of a text file, since more would take minutes; a large file may have more."""
 
 _LINES_A_BYTE = 1 / 8
-"""Each byte of a file, as it lies on the disk, allows so many lines."""
+"""Lines allowed per byte of the file on the disk."""
 
 MAX_LINE = 1 << 20
 """Characters of the longest line that is read."""
 
 GZIP = b"\x1f\x8b"
-"""What a gzipped file starts with."""
+"""The first bytes of a gzipped file."""
 
 IndexedRow = tuple[int, int, list[float]]
 """Index of the image, index of the class, and numbers."""
 
 
 def accept(path: Path, kind: str, kinds: Sequence[str]) -> None:
-    """Raise WrongKindError where a file of `kind` is none of `kinds`."""
+    """Raise WrongKindError if `kind`, that of the file, is not among `kinds`."""
     if kind not in kinds:
         raise WrongKindError(path, [kind], kinds)
 
@@ -78,14 +78,14 @@ def parse_number(text: str) -> float:
 
 
 def cover_all_images(found: Predictions, truth: GroundTruth) -> Predictions:
-    """Predictions of a format in which an image without rows has none; a note says how many such images there are."""
+    """Return predictions that cover all images, those without rows as having none; a note gives their number."""
     note = describe_uncovered(found, truth)
     notes = (*found.notes, note) if note else found.notes
     return replace(found, about=replace(found.about, ids=truth.ids), notes=notes)
 
 
 def describe_uncovered(found: Predictions, truth: GroundTruth) -> str:
-    """Say how many images have no rows; nothing if all have."""
+    """Describe how many images have no rows; empty if all have some."""
     without, kind = len(truth.ids) - len(found.table["image"].unique()), found.kind
     if not len(found.table):
         return f"the file has no {kind}: all {len(truth.ids)} images count as images without any"
@@ -101,9 +101,9 @@ def make_predictions(
     about: About,
     convert: Callable[[FloatArray], FloatArray] = lambda corners: corners,
 ) -> Predictions:
-    """Rows as predictions of a kind; their numbers are its own columns, after `convert` of a box's corners (n, 4)."""
+    """Convert rows to predictions of a kind; their numbers become its columns, a box's corners (n, 4) by `convert`."""
     most = grow_limit(MAX_LINES, path, _LINES_A_BYTE)
-    image, label, values = array("i"), array("i"), array("d")  # a tenth of what tuples and lists take
+    image, label, values = array("i"), array("i"), array("d")  # a tenth of the memory of tuples and lists
     for number, (of_image, of_class, numbers) in enumerate(rows):
         if number >= most:
             raise BadFileError(path, f"has more than {most} rows; write parquet for as many")

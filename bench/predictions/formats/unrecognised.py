@@ -1,4 +1,4 @@
-"""What a file that no reader takes seems to be, and what to do about it."""
+"""Descriptions of files that no reader accepts: what they seem to be, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = {
 }
 """The header of a CSV of each kind."""
 
-# A pickle is never opened: these lines are for whoever trusts it.
+# A pickle is never opened: this code is for users who trust it.
 _PICKLE = (
     "a pickle, which may run any code and is not opened. Convert it where you trust it: "
     "import pickle, numpy; data = pickle.load(open('{name}', 'rb')); "
@@ -38,7 +38,7 @@ _MAGIC = (
 
 
 def describe_unrecognised(name: str, start: bytes, truth: GroundTruth, kinds: Sequence[str]) -> str:
-    """Say what the file looks like, which formats there are, and the nearest way to one. start: its first bytes."""
+    """Describe what a file looks like, the supported formats, and how to get to one. start: its first bytes."""
     for magic, what in _MAGIC:
         if re.match(magic, start):
             return f"is {what.format(name=name)}"

@@ -1,8 +1,8 @@
-"""Predictions as folders of PASCAL VOC's text files, one a class: `comp3_det_<split>_<class>.txt` and its siblings.
+"""Predictions as folders of PASCAL VOC's text files, one per class: `comp3_det_<split>_<class>.txt` and its siblings.
 
-Competitions 1 and 2 classify, 3 and 4 detect, the even ones with outside data. A line is an image's id and a score, and
-of a detection `xmin ymin xmax ymax`, counted from 1 and inclusive (VOCdevkit, devkit_doc.pdf). An image without lines
-has no detections; rows are counted from 0.
+Competitions 1 and 2 are classification, 3 and 4 detection, the even ones with outside data. A line has an image's id, a
+score and, for detection, `xmin ymin xmax ymax`, 1-based and inclusive (VOCdevkit, devkit_doc.pdf). An image without
+lines has no detections; rows are counted from 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.predictions.formats.rows import (
 from bench.predictions.table import COUNTED, About, Predictions
 
 _TASKS = {"1": "cls", "2": "cls", "3": "det", "4": "det"}
-"""VOC's competitions: 1 and 2 classify, 3 and 4 detect; the even ones with outside data."""
+"""The task of each of VOC's competitions; the even ones allow outside data."""
 
 _VOC_NAME = re.compile(r"comp([1-4])_(cls|det)_(.+)\.txt", re.ASCII)
 _COLUMNS = {"det": ("score", "xmin", "ymin", "xmax", "ymax"), "cls": ("score",)}

@@ -1,7 +1,7 @@
-"""Boxes as a folder of text files, one an image, as Ultralytics writes them: `class cx cy width height confidence`.
+"""Boxes as a folder of text files, one per image, as Ultralytics writes them: `class cx cy width height confidence`.
 
-Classes are numbers from 0, named in order by `classes.txt` in the folder or the one above, a name a line; centres and
-sides are shares of the image. An image without a file has no detections; rows are counted from 0.
+Classes are numbers from 0, named in order by `classes.txt` in the folder or the one above, one name per line; centres
+and sides are shares of the image. An image without a file has no detections; rows are counted from 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLASSES = "classes.txt"
 
 
 def find_yolo_files(folder: Path) -> list[Path]:
-    """Find the files of a folder where the first line of the first is a class number and four shares; else none."""
+    """Find the text files of a folder; none unless the first line of the first is a class number and four shares."""
     files = [file for file in list_files(folder, "*.txt") if file.name != CLASSES]
     for file in files:
         with open_lines(file) as lines:
