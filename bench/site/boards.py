@@ -1,4 +1,4 @@
-"""Leaderboards of a site, as an earlier one kept them: ranking a thousand results takes longer than reading them."""
+"""Leaderboards of a site, kept from the earlier site: ranking a thousand results takes longer than reading them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.tracks.track import Track, list_tracks, read_track
 def recall_boards(known: Sequence[StoredResult], digests: Mapping[str, str], earlier: Earlier) -> list[Board]:
     """Return the leaderboard of each protocol and dataset with results, real data first.
 
-    digests: of each result and the code, by address.
+    digests: by address, of each result together with the code.
     """
     places = {(one.result.protocol, one.result.dataset) for one in known}
     of, boards = {one.result.address: one.result for one in known}, []

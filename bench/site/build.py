@@ -1,8 +1,8 @@
 """The static site of results: every file by its path. The same results give the same bytes.
 
 Pages load only files from the same folder, and are readable without any. To add a page or another file, yield a
-`SiteFile` of it from a function in `PARTS`: its path, what it depends on (`Material.depend_on`, for results and code),
-and how its content is made, which happens only if the earlier site has none that depends on the same.
+`SiteFile` from a function in `PARTS`: its path, what it depends on (`Material.depend_on`, for results and code), and
+how to make its content, which happens only if the earlier site has no such file with the same dependencies.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write(
 ) -> list[Path]:
     """Write the site of these results to a folder, replacing an earlier site, and return the written files.
 
-    pages: those of images, by split; errors, curves: of results, by address; running: trainings in progress. Raises
+    pages: of images, by split; errors, curves: by result address; running: trainings in progress. Raises
     RequestError if the folder holds anything but a site.
     """
     earlier = read_earlier(out)
@@ -111,7 +111,7 @@ def _list_board_files(material: Material) -> Iterator[SiteFile]:
 
 
 def _list_methods(material: Material) -> Iterator[SiteFile]:
-    """List the page of each method, which shows its places among others."""
+    """List the page of each method, which shows its ranks, and so depends on all results that it is ranked with."""
 
     def make(name: str, summary: str) -> str:
         return material.render("method.html", UP, **method.make_values(name, summary, material))
@@ -126,7 +126,7 @@ def _list_methods(material: Material) -> Iterator[SiteFile]:
 
 
 def _list_runs(material: Material) -> Iterator[SiteFile]:
-    """List the page of each run, and the data file by which it is compared, which read the same outcomes."""
+    """List the page of each run, then its data file for comparisons, as both read the same outcomes."""
 
     def make(one: StoredResult, chosen: Any) -> str:
         return material.render("run.html", UP, chosen=chosen, **run.make_values(one, material))
@@ -144,7 +144,7 @@ def _list_runs(material: Material) -> Iterator[SiteFile]:
 
 
 def _list_compared(material: Material) -> Iterator[SiteFile]:
-    """List the page that compares runs, and the file of what can be chosen."""
+    """List the page that compares runs, and the data file of the runs to choose from."""
 
     def make() -> str:
         return material.render("compare.html", "", title="Compare runs")

@@ -1,7 +1,7 @@
-"""The page that compares runs: what it needs of each result, and of all, as data files; `assets/compare.js` shows them.
+"""The page that compares runs: data files of each result, and of all to choose from, for `assets/compare.js`.
 
-Replicates are of the draws that all results on the same images share, so that differences are paired, as those of
-`bench.analysis.compare` are. Numbers are base64 of little-endian integers: fractions of 65534, 65535 where undefined.
+All results on the same images share their bootstrap draws, so that differences are paired, as in
+`bench.analysis.compare`. Numbers are base64 of little-endian integers: multiples of 1/65534, 65535 if undefined.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench.tables.caveats import CAVEATS, ONE_SEED, list_caveats
 PAGE, INDEX = "compare.html", "data/compare.js"
 
 DRAWS = 300
-"""Replicates by class that a page gets; `compare --per-class` draws more."""
+"""Replicates of each class on a page; `compare --per-class` draws more."""
 
 _STEPS, _UNDEFINED = 65534, 65535
 
@@ -57,9 +57,9 @@ def make_index_file(boards: Sequence[Board], known: Sequence[StoredResult]) -> s
 
 
 def _list_seed_draws(boards: Sequence[Board], known: Sequence[StoredResult]) -> Iterator[tuple[str, str]]:
-    """Yield which seeds the replicates of a mean over seeds are of, by `seeds,replicates`.
+    """Yield the seeds drawn for each replicate of a mean over seeds, by `seeds,replicates`.
 
-    They are the draws of `bench.core.bootstrap.average_over_seeds`, which browsers cannot make.
+    They are those of `bench.core.bootstrap.average_over_seeds`, which browsers cannot draw.
     """
     records = {one.result.address: one.record for one in known}
     several = [group for board in boards for group in board.of if len(group) > 1]
@@ -74,7 +74,7 @@ def _list_seed_draws(boards: Sequence[Board], known: Sequence[StoredResult]) -> 
 def make_result_file(one: StoredResult, errors: ErrorAnalysis | None = None, pages: str | None = None) -> str:
     """Make the data file of a result; damaged files beside its record are left out, with a warning.
 
-    pages: the data file of the pages of its images, if there are any.
+    pages: the data file of its split's image pages, if any.
     """
     result = one.result
     data = {
@@ -103,7 +103,7 @@ def _pack_replicates(one: StoredResult) -> Json | None:
 
 
 def _pack_classes(one: StoredResult) -> Json | None:
-    """Pack the first metric that is one of classes, with replicates of each class where outcomes are there."""
+    """Pack the first metric by class, with replicates of each class if outcomes are stored."""
     metric = next(iter(one.result.per_class), None)
     if metric is None:
         return None
@@ -118,7 +118,7 @@ def _draw_classes(one: StoredResult) -> Mapping[str, Mapping[str, FloatArray]] |
 
 
 def _pack_images(one: StoredResult) -> Json | None:
-    """Pack what each image, or class of an image, was evaluated as; None where nothing is by itself."""
+    """Pack the rated outcomes: image, class if any, and value; None if none is rated."""
     if (outcomes := read_outcomes(one.record, one.result)) is None:
         return None
     try:
@@ -142,13 +142,13 @@ def _pack_images(one: StoredResult) -> Json | None:
 
 
 def _list_settings(result: Result) -> list[tuple[str, str]]:
-    """List the settings that `compare` looks at."""
+    """List the settings that `compare` compares."""
     settings = {**result.config, "weights": result.weights, "train split": result.train_split}
     return [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()]
 
 
 def _list_costs(result: Result) -> Iterator[tuple[str, float]]:
-    """Yield what a run took, and how large its net is."""
+    """Yield what a run cost in time and memory, and the size of its net."""
     for name in ("training", "prediction"):
         if name in result.seconds:
             yield f"seconds of {name}", result.seconds[name]

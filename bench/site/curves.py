@@ -1,4 +1,4 @@
-"""Metrics against the overlap, distance or threshold that a protocol fixes: a plot, and a table that says the same."""
+"""Metrics against the overlap, distance or threshold that a protocol fixes: a plot, and a table of the same numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.tables.numbers import percent
 from bench.tables.ranked import SeedGroup
 
 Line = Mapping[float, float | None]
-"""A metric, by values of the switch."""
+"""The value of a metric, by value of the switch."""
 
 
 class DrawnCurves(NamedTuple):
-    """Lines against `label`; plot and table are None without any. is_whole: whether no line lacks its predictions."""
+    """Lines against `label`; plot and table are None without any. is_whole: whether no row lacks its curve."""
 
     label: str
     plot: Plot | None = None
@@ -28,7 +28,7 @@ class DrawnCurves(NamedTuple):
 
 
 def draw_curve(result: Result, curve: Curve | None, *, is_run: bool) -> DrawnCurves | None:
-    """Draw the metrics of a result that move; None where none can. is_run: whether a run has predictions to keep."""
+    """Draw the metrics that change along a result's curve; None if none can. is_run: whether a run could have one."""
     if curve is None:
         switch = find_switch(result)
         return DrawnCurves(switch.label) if switch and is_run else None
@@ -44,7 +44,7 @@ def draw_curve(result: Result, curve: Curve | None, *, is_run: bool) -> DrawnCur
 
 
 def draw_curves(board: Board, curves: Mapping[str, Curve]) -> DrawnCurves | None:
-    """Draw the mean of each row's seeds where all have a curve; None of a protocol without one. curves: by address."""
+    """Draw the mean over each row's seeds if all have a curve; None if the protocol has none. curves: by address."""
     switch = find_switch(board.of[0][0])
     if switch is None:
         return None
@@ -79,7 +79,7 @@ def _name_axis(metric: str, *, higher: bool) -> str:
 
 
 def _find_metric(rows: Sequence[SeedGroup], curves: Sequence[Curve]) -> str | None:
-    """Find the first metric of rows that a curve shows to move."""
+    """Find the first metric of rows that changes along any curve."""
     moved = {name for curve in curves for name in curve.moved}
     return next((name for group in rows for name in group[0].metrics if name in moved), None)
 

@@ -16,10 +16,10 @@ FORMATS: tuple[tuple[str, str, Callable[[Table], str]], ...] = (
     ("JSON", "json", json),
     ("LaTeX", "tex", latex),
 )
-"""Name, ending of the file, and how it is written."""
+"""Name, file ending, and function that writes the table."""
 
 FilePath = Callable[[str], str]
-"""The path of a table's file with an ending."""
+"""From a file ending to the path of a table's file."""
 
 
 def list_downloads(path: FilePath, root: str) -> list[tuple[str, str]]:
@@ -28,7 +28,7 @@ def list_downloads(path: FilePath, root: str) -> list[tuple[str, str]]:
 
 
 def list_table_files(path: FilePath, depends: Any, make: Callable[[], Table]) -> Iterator[SiteFile]:
-    """List the files of a table. depends: as that of a `SiteFile`."""
+    """List the files of a table. depends: as in `SiteFile`."""
 
     def write(render: Callable[[Table], str]) -> str:
         return render(make()) + "\n"

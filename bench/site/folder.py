@@ -1,6 +1,6 @@
-"""The folder of a site: files by their paths, each made only if an earlier site has none that depends on the same.
+"""The folder of a site: files by path, each made only if the earlier site has none with the same dependencies.
 
-It appears whole, in place of an earlier one.
+The folder appears whole, in place of the earlier one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from bench.core.files import atomic_folder, digest, read_json, write_text
 from bench.errors import RequestError
 
 _MARK = ".weakloc-site"
-"""The file that lists the files of a site with their digests, so that the next one may replace it, and what it kept."""
+"""The file with a site's kept values and the digests of its files, by which the next site may reuse or replace them."""
 
 
 @dataclass(frozen=True)
 class SiteFile:
     """A file of a site.
 
-    path: relative to the root. depends: a JSON value, another one wherever the content could be another. make: returns
-    the content, or a file to copy.
+    path: relative to the root. depends: a JSON value that differs whenever the content could. make: returns the
+    content, or a file to copy.
     """
 
     path: str
@@ -34,7 +34,7 @@ class SiteFile:
     make: Callable[[], str | bytes | Path]
 
     def read(self) -> bytes:
-        """Make the content."""
+        """Make the content, as bytes."""
         made = self.make()
         if isinstance(made, Path):
             return made.read_bytes()
@@ -42,7 +42,7 @@ class SiteFile:
 
 
 class _Known(NamedTuple):
-    """What a file depends on and its content, by their digests."""
+    """The digests of a file's dependencies and of its content."""
 
     depends: str
     content: str
@@ -50,9 +50,9 @@ class _Known(NamedTuple):
 
 @dataclass
 class Earlier:
-    """What the site that lies in a folder knows. values: what was kept, by name.
+    """What the earlier site in a folder left: its files, and values that were expensive to make.
 
-    Each with the digests of what it depends on and of itself. kept: what the next site will know of such values.
+    values: by name, [digest of the dependencies, digest of the value, value]. kept: those for the next site.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Earlier:
     kept: dict[str, list[Any]] = field(default_factory=dict)
 
     def recall(self, name: str, depends: Any, make: Callable[[], Any]) -> Any:
-        """Return a JSON value of what it depends on: the one that was kept, or else a new one."""
+        """Return a JSON value: the kept one if its dependencies are the same, else a new one."""
         now = digest(depends)
         known = self.kept.get(name) or self.values.get(name)
         if known is None or known[0] != now:
@@ -71,7 +71,7 @@ class Earlier:
         return known[2]
 
     def take_over(self, path: str, depends: str, fresh: Path) -> bool:
-        """Link a file into the new folder; False if its content would be another, or if somebody has edited it."""
+        """Link a file into the new folder; False if its dependencies changed, or if it was edited or deleted."""
         known = self.files.get(path)
         if known is None or known.depends != depends:
             return False
@@ -87,7 +87,7 @@ class Earlier:
 
 
 def read_earlier(out: Path) -> Earlier:
-    """Read what the site in a folder knows; nothing if there is none. Raises RequestError for a folder of others."""
+    """Read the earlier site in a folder, empty without one. Raises RequestError if the folder must not be replaced."""
     folder = out.resolve()
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{out} is a file: give a folder.")
@@ -106,12 +106,12 @@ def read_earlier(out: Path) -> Earlier:
 
 
 def _read_mark(folder: Path) -> Earlier:
-    """Read the mark of a site, without damaged entries; that of weakloc 0.2 and before is only a list of files."""
+    """Read the mark of a site, without damaged entries; one of weakloc 0.2 or earlier is only a list of files."""
     mark = folder / _MARK
     try:
-        said = read_json(mark)
-        files = {path: _read_known(known) for path, known in said["files"].items()}
-        return Earlier(folder, files, {name: known for name, known in said["values"].items() if _is_whole(known)})
+        content = read_json(mark)
+        files = {path: _read_known(known) for path, known in content["files"].items()}
+        return Earlier(folder, files, {name: known for name, known in content["values"].items() if _is_whole(known)})
     except FileNotFoundError:
         return Earlier(folder)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -120,13 +120,13 @@ def _read_mark(folder: Path) -> Earlier:
 
 
 def _read_known(said: Any) -> _Known:
-    """Read what a mark says of a file; if that is damaged, nothing that a file could be."""
+    """Read a file's entry in a mark; a damaged one becomes an entry that no file matches."""
     whole = isinstance(said, list) and [*map(type, said)] == [str, str]
     return _Known(*said) if whole else _Known("", "")
 
 
 def _is_whole(said: Any) -> bool:
-    """Return whether what a mark says of a value is as it was written."""
+    """Return whether a value's entry in a mark is undamaged."""
     return isinstance(said, list) and len(said) == 3 and said[1] == digest(said[2])
 
 

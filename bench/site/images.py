@@ -1,4 +1,4 @@
-"""Pages of images: what each run said of one, beside the truth, and lists of a split's images to walk along."""
+"""Pages of images, with each run's predictions beside the truth, and lists of a split's images to walk along."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Json = dict[str, Any]
 UP, LIST_UP, IMAGE_UP = "../", "../../", "../../../"
 
 HARDEST = "hardest"
-"""The walk of an address that names none."""
+"""The walk of a page whose address names none."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """An order of a split's images, or of some, as places in its list of images."""
+    """An order of all or some images of a split, as indices into its list of images."""
 
     name: str
     title: str
@@ -76,12 +76,12 @@ class SplitPages:
 
     @cached_property
     def cards(self) -> _CardMaker:
-        """What makes the entries of runs."""
+        """The maker of the entries of runs."""
         return _CardMaker(self.split)
 
     @cached_property
     def thumbnails(self) -> dict[int, Path]:
-        """The small pictures by row; a damaged photograph has none, as a missing one, and is a grey canvas."""
+        """The small pictures by row; a damaged or missing photograph has none and is shown as a grey canvas."""
         made = {}
         for row in self.split.rows:
             with suppress(BenchError):
@@ -92,7 +92,7 @@ class SplitPages:
 
     @cached_property
     def state(self) -> str:
-        """The digest of all but code and photographs that the pages depend on."""
+        """The digest of everything except code and photographs that the pages depend on."""
         where, rows, pictured = self.split.where, self.split.rows, sorted(self.thumbnails)
         truth, runs = self.split.truth.digest, [run.state for run in self.split.runs]
         return digest([self.folder, where, truth, rows, pictured, runs])
@@ -103,11 +103,11 @@ class SplitPages:
         return f"{self.folder}.js"
 
     def find_page(self, walk: str) -> str:
-        """Return the path of the list of a walk."""
+        """Return the path of the page that lists a walk."""
         return f"{self.folder}.html" if walk == HARDEST else f"{self.folder}.{walk}.html"
 
     def find_image(self, row: int, suffix: str = "html") -> str | None:
-        """Return the path of a file of an image; None of one that has no page."""
+        """Return the path of an image's file with a suffix; None if the image has no page."""
         if row not in self._places:
             return None
         return f"{self.folder}/{self.names[self._places[row]]}.{suffix}"
@@ -118,12 +118,12 @@ class SplitPages:
 
 
 def make_split_pages(splits: Sequence[SplitImages], cache: Path) -> list[SplitPages]:
-    """Find a folder for each split; of several with one name, all but the first are called by their ids and options."""
+    """Find a folder for each split; among splits of the same name, the second and later ones are numbered."""
     folders = [images_folder(split.where.dataset, split.where.split) for split in splits]
     counts, made = Counter[str](), []
     for folder, split in zip(folders, splits, strict=True):
         counts[folder] += 1
-        own = folder if counts[folder] == 1 else f"{folder}~{counts[folder]}"  # no name is encoded with ~
+        own = folder if counts[folder] == 1 else f"{folder}~{counts[folder]}"  # an encoded name never contains ~
         made.append(SplitPages(split, own, cache))
     return made
 
@@ -152,9 +152,9 @@ def list_chosen(pages: Sequence[SplitPages], result: Result) -> list[tuple[str, 
 
 
 def list_files(pages: SplitPages, render: Render, code: str) -> Iterator[SiteFile]:
-    """List the files of a split: its lists, and of each image the page, its data and its pictures.
+    """List the files of a split: its data and lists, and the page, data and pictures of each image.
 
-    Nothing of them is made, and no predictions are read, before the content of one is asked for.
+    Nothing is made, and no predictions are read, until the content of one is requested.
     """
     depends = [code, pages.state]
     yield SiteFile(pages.data, depends, partial(_make_split_file, pages))
@@ -225,7 +225,7 @@ class _Image:
 
 
 def _list_walks(split: SplitImages, smallest: FloatArray) -> Iterator[Walk]:
-    """List the walks: hardest first, by size and number of objects where there are boxes, and by class."""
+    """List the walks: hardest first, by size and number of objects if there are boxes, and by class."""
     truth, rows = split.truth, np.array(split.rows, dtype=np.int64)
     rank, values = truth.id_rank[rows], split.values[rows]
     values = np.where(np.isfinite(values), values, 2)
@@ -273,7 +273,7 @@ def _make_list_values(pages: SplitPages, walk: Walk) -> dict[str, Any]:
 
 
 def _name_file(path: str) -> str:
-    """Return a path as it is called from its own folder."""
+    """Return a path relative to its own folder."""
     return path.rpartition("/")[2]
 
 
@@ -294,7 +294,7 @@ def _make_entry(pages: SplitPages, row: int, root: str, values: FloatArray, hash
 
 
 def measure(split: SplitImages, row: int) -> tuple[int, int]:
-    """Return width and height of an image; of one whose size nobody knows, a square."""
+    """Return the width and height of an image; 1 for an unknown one."""
     width, height = split.truth.size[row].tolist()
     return width or 1, height or 1
 
@@ -302,11 +302,11 @@ def measure(split: SplitImages, row: int) -> tuple[int, int]:
 # An image
 
 Layers = dict[str, tuple[Path, int, int, dict[str, int]]]
-"""By kind: the file, width and height of a cell, and the places of cells by `ADDRESS`, or `ADDRESS CLASS` of maps."""
+"""By kind: the file, width and height of a cell, and the indices of cells by `ADDRESS`, or `ADDRESS CLASS` for maps."""
 
 
 def _list_cells(split: SplitImages, row: int) -> dict[str, dict[str, tuple[Mapping[str, Cell], str]]]:
-    """List the cells of an image by kind, of those that there are: where each is, and its name there."""
+    """List the cells of an image by kind and address, each as the mapping that holds it and its name there."""
     named = str(row)
     masks = {run.result.address: (run.masks, named) for run in split.runs if named in run.masks}
     maps = {
@@ -319,7 +319,7 @@ def _list_cells(split: SplitImages, row: int) -> dict[str, dict[str, tuple[Mappi
 
 
 def _stack_layers(pages: SplitPages, row: int) -> Layers:
-    """Stack the maps and masks of an image; the true mask is the first, by the address ``."""
+    """Stack the maps and masks of an image; the true mask comes first, with an empty address."""
     stacked = {}
     for kind, named in _list_cells(pages.split, row).items():
         cells = {key: kept[name] for key, (kept, name) in named.items()}
@@ -330,7 +330,7 @@ def _stack_layers(pages: SplitPages, row: int) -> Layers:
 
 
 def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int, int, dict[str, int]]:
-    """Stack cells of the size of the first: others, where nobody knows the image's size, are of another image."""
+    """Stack the cells of the same size as the first; if the image's size is unknown, others are of another image."""
     first = next(iter(cells.values()))
     fitting = {key: cell for key, cell in cells.items() if cell.shape == first.shape}
     places = {key: place for place, key in enumerate(fitting)}
@@ -338,12 +338,12 @@ def _stack(cells: Mapping[str, Cell], kind: str, cache: Path) -> tuple[Path, int
 
 
 def describe_image(pages: SplitPages, row: int, layers: Layers) -> dict[str, Any]:
-    """Describe an image and what runs said of it, as `assets/images.js` draws it."""
+    """Describe an image and the predictions of runs on it, in the form that `assets/images.js` draws."""
     split = pages.split
     width, height = measure(split, row)
     path = str(pages.find_image(row)).removesuffix(".html")
     places = {kind: layer[3] for kind, layer in layers.items()}
-    runs = {run.result.address: _complete_said(run, row, split, places) for run in split.runs}
+    runs = {run.result.address: _describe_run(run, row, split, places) for run in split.runs}
     described: dict[str, Any] = {
         "id": split.truth.ids[row],
         "page": f"{path}.html",
@@ -357,7 +357,7 @@ def describe_image(pages: SplitPages, row: int, layers: Layers) -> dict[str, Any
             kind: {"file": f"{path}.{kind}.png", "width": wide, "height": high}
             for kind, (_, wide, high, _) in layers.items()
         },
-        "runs": {address: said for address, said in runs.items() if said},
+        "runs": {address: predicted for address, predicted in runs.items() if predicted},
     }
     if (mask := places.get("masks", {}).get("")) is not None:
         described["mask"] = mask
@@ -376,22 +376,22 @@ def _list_truth(split: SplitImages, row: int) -> list[list[Any]]:
     ]
 
 
-def _complete_said(run: RunImages, row: int, split: SplitImages, places: Mapping[str, Mapping[str, int]]) -> Json:
-    """Return what a run said of an image, with the places of its mask and maps among the cells of a kind."""
-    said: Json = json.loads(run.said[row])
+def _describe_run(run: RunImages, row: int, split: SplitImages, places: Mapping[str, Mapping[str, int]]) -> Json:
+    """Describe a run's predictions on an image, with the indices of its mask and maps among the cells of their kind."""
+    predicted: Json = json.loads(run.said[row])
     address = run.result.address
     if (mask := places.get("masks", {}).get(address)) is not None:
-        said["mask"] = mask
+        predicted["mask"] = mask
     if mapped := places.get("maps"):
         labels = enumerate((*split.shown[row], -1))
         keys = [(at if label >= 0 else -1, f"{address} {label}") for at, label in labels]
         if maps := [[at, mapped[key]] for at, key in keys if key in mapped]:
-            said["maps"] = maps
-    return said
+            predicted["maps"] = maps
+    return predicted
 
 
 class _CardMaker:
-    """Makes the entries of runs on the page of an image: names that link to the run, and what became of each class."""
+    """Makes the entries of runs on an image's page: names that link to the run, and the verdict on each class."""
 
     def __init__(self, split: SplitImages) -> None:
         by_protocol: dict[str, list[RunImages]] = {}
@@ -408,7 +408,7 @@ class _CardMaker:
         return _escape('<li data-run="{}"><a href="{}">{}</a>{} ', run.result.address, page, label, seed)
 
     def make(self, data: Mapping[str, Any]) -> list[tuple[str, str, Markup]]:
-        """Make the name, page and entries of each protocol with runs on an image. data: as of `describe_image`."""
+        """Make the name, page and entries of each protocol with runs on an image. data: from `describe_image`."""
         names = [f"{name} " if len(data["classes"]) > 1 else "" for name in data["classes"]]
         words = {
             (str(place), hit): _escape('<span class="{0}">{1}{0}</span>', "hit" if hit else "miss", name)
@@ -433,7 +433,7 @@ def _escape(text: str, *values: object) -> str:
 
 
 def _name_verdict(said: Mapping[str, Any], words: Mapping[tuple[str, bool], str]) -> str:
-    """Name what became of each class, what the image was evaluated as, or which classes scored best; as markup."""
+    """Return as markup the verdict on each class, or else the image's value, and the classes that scored best."""
     parts = [words[pair] for pair in said.get("hits", {}).items()]
     if not parts and "value" in said:
         parts = [f"{100 * said['value']:.1f} %"]
@@ -442,7 +442,7 @@ def _name_verdict(said: Mapping[str, Any], words: Mapping[tuple[str, bool], str]
 
 
 def _has_pictures(runs: Sequence[RunImages]) -> bool:
-    """Whether any of these runs says where something is."""
+    """Whether any of these runs predicts boxes, points or masks."""
     return any({"boxes", "points", "masks"} & run.result.predictions_digest.keys() for run in runs)
 
 
@@ -474,7 +474,7 @@ def _make_image_values(pages: SplitPages, place: int, data: Mapping[str, Any]) -
         "objects": format_count(len(data["truth"]), "object") if data["truth"] else "",
         "smallest": f"{100 * pages.smallest[row]:.1f} %" if data["truth"] else "",
         "value": f"{100 * value:.0f} %" if np.isfinite(value) else "",
-        "runs": format_count(sum("value" in said for said in data["runs"].values()), "run"),
+        "runs": format_count(sum("value" in predicted for predicted in data["runs"].values()), "run"),
         "image": {**data, "runs": {}},
         "picture": f"{pages.names[place]}.jpg" if data["picture"] else "",
         "walk": {"title": walk.title, "page": "../" + _name_file(pages.find_page(HARDEST))},

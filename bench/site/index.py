@@ -57,14 +57,14 @@ def make_values(material: Material) -> dict[str, Any]:
 
 
 def _describe_running(one: RunningTraining) -> tuple[str, list[Plot]]:
-    """Say how far a training in progress is, and draw its losses so far."""
+    """Describe how far a training in progress is, and draw its losses so far."""
     name, epochs = f"{one.method}, seed {one.seed}", f" of {one.epochs}" if one.epochs else ""
     loss = f", loss {one.log[-1]['loss']:.3g}" if one.log and "loss" in one.log[-1] else ""
     return f"{name}: {len(one.log)}{epochs} epochs{loss}", plot_losses(f"Loss of {name}", one.log)
 
 
 def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, str, Plot]]]]:
-    """Draw the first leaderboards of each track that compares methods which learn, the one with most rows first."""
+    """Draw the first leaderboards of each track that compare methods which learn; the track with most rows is first."""
     results = {result.address: result for result in material.results}
     drawn = []
     for track, tables in material.tracks:
@@ -79,9 +79,9 @@ def _draw_tracks(material: Material) -> list[tuple[Track, list[tuple[str, str, s
 
 
 def describe_leader(table: Table, rows: Sequence[SeedGroup]) -> str:
-    """Say which method leads a leaderboard, which share its rank, and how far behind the next and the best floor are.
+    """Describe which method leads a leaderboard, which share its rank, and how far behind the next and best floor are.
 
-    The metric is the first, which ranks. Empty where nothing is ranked, and where no method learns.
+    The metric is the first one, which ranks. Empty if nothing is ranked, or no ranked method learns.
     """
     name = next(iter(rows[0][0].metrics))
     if "rank" not in table.columns:
@@ -115,7 +115,7 @@ def _make_table(title: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Ta
 
 
 def _make_best_row(board: Board) -> Row:
-    """Make the row of a leaderboard's best method, which is neither floor nor ceiling if there is another."""
+    """Make the row of a leaderboard's best method, or of its best row if all are floors or ceilings."""
     place = next((place for place, group in enumerate(board.of) if find_role(group[0]) == "method"), 0)
     best, first = board.of[place], board.table.rows[place]
     results = [result for row in board.of for result in row]

@@ -1,4 +1,4 @@
-"""What a site is made of: results and what is made of all of them, and on what each page of it depends."""
+"""The material of a site: its results and what is derived from all of them, and what each page depends on."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Material:
-    """Results, oldest first, with their leaderboards, and what else is made of them when a page first needs it.
+    """Results, oldest first, with their leaderboards, and what else is derived from them when a page first needs it.
 
-    digests: of each result with the files beside its record, errors: its kinds of errors, curves: metrics against a
-    threshold; by address. pages: those of images, by split. running: trainings in progress. papers: their tables, by
-    name. earlier: the site before.
+    By address: digests, of each result with the files beside its record; errors, its kinds of errors; curves, its
+    metrics against a threshold. pages: of images, by split. running: trainings in progress. papers: their tables, by
+    name. earlier: the previous site.
     """
 
     known: Sequence[StoredResult]
@@ -64,17 +64,17 @@ class Material:
         return [one.result for one in self.known]
 
     def depend_on(self, results: Iterable[Result]) -> list[str]:
-        """Return on what a page of these results depends: them and all code."""
+        """Return the dependencies of a page of these results: them and all code."""
         return [digest_code(), *(self.digests[result.address] for result in results)]
 
     @cached_property
     def protocols(self) -> dict[str, str]:
-        """What each protocol measures, by name."""
+        """The summary of each protocol, by name."""
         return {one.name: one.summary for one in registry.protocols().values()}
 
     @cached_property
     def methods(self) -> dict[str, str]:
-        """What each method is, by name: those of results, and all that are known here."""
+        """The summary of each method, by name: those of results, and all that are known here."""
         methods = dict.fromkeys(sorted({result.method for result in self.results}), "Predictions from elsewhere.")
         return methods | {one.name: one.summary for one in self.listed.values()}
 
@@ -85,17 +85,17 @@ class Material:
 
     @cached_property
     def found(self) -> MatchedTables:
-        """The papers' tables, with what was measured of them."""
+        """The papers' tables, with the measured numbers that match."""
         return MatchedTables(self.known, self.papers)
 
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many numbers each paper's table has, and of how many something was measured."""
+        """How many numbers each paper's table has, how many are measured, and how many only incomparably."""
         return {name: self._count(name) for name in self.papers}
 
     @cached_property
     def reported(self) -> dict[str, str]:
-        """What the papers print of each method and what was measured, as HTML."""
+        """By method, the numbers that papers report beside the measured ones, as HTML."""
         own: defaultdict[str, list[Result]] = defaultdict(list)
         for result in self.results:
             own[result.method].append(result)
@@ -116,7 +116,7 @@ class Material:
         return counted
 
     def depend_on_paper(self, name: str) -> list[str]:
-        """Return on what a paper's table with what was measured of it depends."""
+        """Return the dependencies of a paper's table with its measured numbers."""
         return self.depend_on(result for result in self.results if name in self.list_papers(result.method))
 
     def list_papers(self, method: str) -> list[str]:
@@ -132,19 +132,19 @@ class Material:
         return named
 
     def add_measured(self, paper: str) -> Table:
-        """Return a paper's table with what was measured of it."""
+        """Return a paper's table with its measured numbers."""
         if paper not in self._beside:
             self._beside[paper] = with_measured(*self.found[paper])
         return self._beside[paper]
 
     @cached_property
     def _beside(self) -> dict[str, Table]:
-        """The papers' tables with what was measured, as far as they were needed."""
+        """The results of `add_measured` so far."""
         return {}
 
     @cached_property
     def render(self) -> Callable[..., str]:
-        """As of `make_renderer`."""
+        """The function that `make_renderer` returns."""
         return make_renderer()
 
 
@@ -156,12 +156,12 @@ def gather(
     curves: Mapping[str, Curve],
     earlier: Earlier,
 ) -> Material:
-    """Gather what a site is made of; the leaderboards of the same results come from the earlier site."""
+    """Gather the material of a site; leaderboards of unchanged results come from the earlier site."""
     known = sorted(known, key=lambda one: (one.result.created, one.result.address))
     digests = {one.result.address: _digest_result(one) for one in known}
     tables = recall_boards(known, digests, earlier), recall_tracks(known, digests, earlier)
     material = Material(known, digests, *tables, pages, errors, running, curves, load_tables(), earlier)
-    _ = material.counts, material.reported  # so that the next site knows them, even if this one needs none
+    _ = material.counts, material.reported  # so that the next site has them, even if this one needs none
     return material
 
 
@@ -174,7 +174,7 @@ def _digest_result(one: StoredResult) -> str:
 
 
 def digest_code() -> str:
-    """Compute the digest of all but results that pages depend on: code, methods, protocols, the papers' tables."""
+    """Compute the digest of all that pages depend on except results: code, methods, protocols, papers' tables."""
     return _digest_files(tuple(registry.plugins()), tuple(list_datasets()))
 
 
@@ -187,7 +187,7 @@ def _digest_files(plugins: tuple[Path, ...], datasets: tuple[str, ...]) -> str:
 
 
 def shorten(text: str, most: int = 160) -> str:
-    """Shorten a text to so many letters."""
+    """Shorten a text to at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

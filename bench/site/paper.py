@@ -1,4 +1,4 @@
-"""The page of a paper's table: printed and measured numbers, on one axis and as printed, and plans of the others."""
+"""The page of a paper's table: printed and measured numbers, as a plot and a table, and how to measure the others."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ WIDE = 12
 """A table with more columns is set in small type."""
 
 FEW = 4
-"""Columns that are named one by one."""
+"""The most columns that are named one by one."""
 
 _MOST = 80
-"""Rows of a plot; the table has all."""
+"""The most rows of a plot; the table has all."""
 
 _MOST_MEASURED = 3
-"""Measured numbers of a printed one in a plot, those with the fewest reasons against comparing them."""
+"""The most measured numbers plotted beside a printed one: those with the fewest reasons against comparing them."""
 
 
 def make_values(name: str, material: Material) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def make_values(name: str, material: Material) -> dict[str, Any]:
 
 
 def _list_related(table: ReportedTable, material: Material) -> Iterator[tuple[str, str, str]]:
-    """Yield other protocols of the same kind on real data: name, page, and those of the methods with results."""
+    """Yield other protocols of the same families with results on real data: name, page, and methods of this table."""
     printed = {number.method for number in table.numbers()}
     families = {registry.protocol(name).family for name in table.protocols()}
     for board in material.boards:
@@ -65,13 +65,13 @@ def _list_related(table: ReportedTable, material: Material) -> Iterator[tuple[st
 
 
 def _link(measured: Measured) -> str:
-    """Link to a number's run, or to its method where it is the mean over several."""
+    """Link to a number's run, or to its method if it is the mean over several."""
     first, *others = measured.results
     return UP + (method_page(first.method) if others else run_page(first.address))
 
 
 def _plot_printed(table: ReportedTable, found: Matches) -> Plot | None:
-    """Plot the printed means beside what was measured of them, those of which something was first."""
+    """Plot the printed means beside their measured numbers, those with any first."""
     rows = [row for number in table.numbers() if number.is_mean for row in _list_points(table, found, number)]
     if not rows:
         return None
@@ -83,7 +83,7 @@ def _plot_printed(table: ReportedTable, found: Matches) -> Plot | None:
 
 
 def _list_points(table: ReportedTable, found: Matches, number: Reported) -> Iterator[dict[str, Any]]:
-    """List a printed number with each number that was measured of it, or alone."""
+    """List a printed number with each of its measured numbers, or alone if it has none."""
     column = next(column for column in table.columns if column.key == number.column)
     heads = {column.head for column in table.columns if column.metric is not None and column.class_ is None}
     printed = table.rows[number.row]
@@ -135,25 +135,25 @@ def _link_row(row: Row, table: ReportedTable, links: dict[str, str]) -> Row:
 
 
 def _list_missing(table: ReportedTable, found: Matches) -> list[PlannedCell]:
-    """List the plan of the numbers of which nothing was measured."""
+    """List the plans of the numbers that were not measured."""
     measured = {(row, key) for row, key, _ in found.cells()}
     return [cell for cell in plan_tables([table]).cells if (cell.row, cell.column) not in measured]
 
 
 def _tabulate_plan(missing: Sequence[PlannedCell]) -> Table:
-    """Tabulate what would measure the numbers of each row, or why nothing does."""
+    """Tabulate the command that would measure the numbers of each row, or why none does."""
     groups: defaultdict[tuple[int, str], list[PlannedCell]] = defaultdict(list)
     for cell in missing:
         groups[cell.row, cell.run.command if cell.run else f"Only reported: {cell.reason}."].append(cell)
     rows, seen = [], set[int]()
-    for (row, said), cells in sorted(groups.items(), key=lambda group: group[1][0].run is None):
+    for (row, plan), cells in sorted(groups.items(), key=lambda group: group[1][0].run is None):
         heads = ", ".join(cell.head for cell in cells) if len(cells) <= FEW else f"{len(cells)}\u00a0columns"
         label = Cell(cells[0].label, cells[0].label, extra={} if row in seen else {"id": _anchor(row)})
-        rows.append((label, Cell(heads, heads), Cell(said, said)))
+        rows.append((label, Cell(heads, heads), Cell(plan, plan)))
         seen.add(row)
     return Table("Not measured yet", ("row", "numbers", "what would measure them"), tuple(rows))
 
 
 def _anchor(row: int) -> str:
-    """Return the place on the page of a row's plan."""
+    """Return the id of a row's plan on the page."""
     return f"plan-{row + 1}"

@@ -28,7 +28,7 @@ UP = "../"
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard, best first: its table as `table` prints it, and the results of each row."""
+    """A leaderboard, best first. plain: the table, as the verb `table` prints it. of: the results of each row."""
 
     protocol: str
     dataset: str
@@ -37,7 +37,7 @@ class Board:
 
     @cached_property
     def table(self) -> Table:
-        """The table with more columns, and with links."""
+        """The table with additional columns and with links."""
         table, metric = add_columns(self.plain), next(iter(self.of[0][0].metrics), "")
         column = table.columns.index(metric) if metric in table.columns else 0
         linked = [_link_row(row, group, column) for row, group in zip(table.rows, self.of, strict=True)]
@@ -57,7 +57,7 @@ def list_groups(table: Table, results: Mapping[str, Result]) -> list[SeedGroup]:
 
 
 def _link_row(row: Row, results: SeedGroup, column: int) -> Row:
-    """Link the name to the method, and the first number to its run if there is exactly one; name the results."""
+    """Link the name to the method, and a single result's number to its run; list the results' addresses."""
     cells = list(row)
     if column and len(results) == 1:
         cells[column] = replace(cells[column], link=UP + run_page(results[0].address))

@@ -46,11 +46,11 @@ def data_file(address: str) -> str:
 
 
 _LONGEST = 100
-"""Letters of a name in a file's name: file systems allow 255 in all."""
+"""The most characters of an encoded name before it is cut; file systems allow 255 in a file name."""
 
 
 def encode_name(name: str) -> str:
-    """Make a safe file name, different for different names, also on file systems that take capitals for small letters.
+    """Make a safe file name, distinct for distinct names even on case-insensitive file systems.
 
     >>> encode_name("cam"), encode_name("CAM"), encode_name("a/b")
     ('cam', 'CAM..7', 'a.2f.b')

@@ -1,4 +1,4 @@
-"""Plots as data that a page draws (`assets/plots.js`): values in per cent, names as text; a table says the same."""
+"""Plots as data that a page draws (`assets/plots.js`): values in per cent, names as text; a table has the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.tables.model import Row, Table
 from bench.tables.ranked import SeedGroup, list_values
 
 MOST = 40
-"""Rows of a plot: the best of a leaderboard; its table has all."""
+"""The most rows of a plot: the best of a leaderboard, whose table has all."""
 
 Points = Sequence[tuple[float, float]]
 Intervals = Mapping[str, tuple[float, float]]
@@ -31,7 +31,7 @@ Intervals = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot. kind: a function of plots.js. summary: what it shows, for those who do not see it."""
+    """A plot. kind: a function of plots.js. summary: what it shows, for screen readers."""
 
     kind: str
     title: str
@@ -47,8 +47,8 @@ class Plot:
 def plot_intervals(table: Table, rows: Sequence[SeedGroup], root: str) -> Plot | None:
     """Plot each row's primary metric with its interval, in the order of the table; None without any value.
 
-    rows: the results of each row of the table. root: path from the page to the index. Floors learn nothing; a ceiling
-    saw what is evaluated.
+    rows: the results of each row of the table. root: path from the page to the index. A floor learns nothing; a
+    ceiling saw the evaluated ground truth.
     """
     metric, places = _find_metric(rows), name_first(table, rows)
     shown = [
@@ -72,9 +72,9 @@ def _find_metric(rows: Sequence[SeedGroup]) -> str:
 
 
 def name_first(table: Table, rows: Sequence[SeedGroup]) -> list[tuple[str, Row, SeedGroup]]:
-    """Name the rows of a table that a plot shows, each with its results; namesakes have different marks after it.
+    """Name the rows of a table that a plot shows, each with its results; marks tell equal names apart.
 
-    They are the best of those evaluated as the ranked ones were, if there are any.
+    They are the best of those evaluated like the ranked rows, or of all rows if none is ranked.
     """
     counts = Counter(row[0].text for row in table.rows)
     names = [
@@ -107,9 +107,9 @@ def _describe_row(name: str, row: Row, group: SeedGroup, metric: str, table: Tab
 
 
 def find_role(result: Result) -> str:
-    """Return what a result is to others: a method, a floor, which learns nothing, a ceiling, or tuned on what it sees.
+    """Return the role of a result: a method, a floor, which learns nothing, a ceiling, or tuned on what is evaluated.
 
-    The latter two saw what is evaluated; a ceiling learns nothing either.
+    The last two saw the evaluated ground truth; a ceiling learns nothing either.
     """
     learned = result.training is not None and result.config.get("epochs") != 0
     if result.tuned_on == "test-oracle":
@@ -145,9 +145,9 @@ def average_seeds(values: Iterable[float | None]) -> float | None:
 
 
 def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]:
-    """Plot the primary metric against each cost that two rows or more tell: time to train, to predict, parameters.
+    """Plot the primary metric against each cost that two rows or more have: training time, prediction time, parameters.
 
-    What saw the evaluated ground truth is left out.
+    Results that saw the evaluated ground truth are left out.
     """
     metric = _find_metric(rows)
     costs = {label: [*_list_costs(table, rows, metric, root, find)] for label, find in PLOTTED_COSTS.items()}
@@ -184,7 +184,7 @@ PLOTTED_COSTS: Mapping[str, Callable[[Result], float | None]] = {
     "milliseconds an image of prediction": _find_prediction_time,
     "parameters": lambda result: result.parameters,
 }
-"""What a row may cost, all of which is better the less it is."""
+"""The costs of a row; for each, less is better."""
 
 
 def plot_numbers(title: str, metric: str, values: Mapping[str, float | None], intervals: Intervals) -> Plot | None:
@@ -202,7 +202,7 @@ def plot_numbers(title: str, metric: str, values: Mapping[str, float | None], in
 def plot_errors(table: Table, rows: Sequence[SeedGroup], errors: Mapping[str, ErrorAnalysis]) -> Plot | None:
     """Plot what each kind of error costs, or its share, a bar for each row that was analysed; None without any.
 
-    errors: by the address of a result.
+    errors: by result address.
     """
     bars, cost = [], None
     for name, _, group in name_first(table, rows):
@@ -239,16 +239,16 @@ def plot_lines(
         for name, points in lines.items()
         if points
     ]
-    said = [f"{one['name']} ends at {one['points'][-1][1]:.3g}" for one in series]
+    described = [f"{one['name']} ends at {one['points'][-1][1]:.3g}" for one in series]
     if mark is not None:
         at = {name: dict(points).get(mark) for name, points in lines.items()}
-        said = [f"{name} has {value:.3g} at {mark:g}" for name, value in at.items() if value is not None]
+        described = [f"{name} has {value:.3g} at {mark:g}" for name, value in at.items() if value is not None]
     data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "zero": zero, "mark": mark}
-    return Plot("lines", title, f"{y} over {x}: {', '.join(said)}", data)
+    return Plot("lines", title, f"{y} over {x}: {', '.join(described)}", data)
 
 
 def plot_trend(trend: Trend, verdicts: Sequence[str], intervals: Sequence[tuple[float, float] | None]) -> Plot:
-    """Plot the primary metric over a trend, with dates, revisions, what moved before each point, and its verdict.
+    """Plot the primary metric over a trend, with each point's date, revision, verdict, and changes since the last.
 
     verdicts, intervals: of each point.
     """

@@ -1,4 +1,4 @@
-"""What the papers print of a method, beside what was measured of it."""
+"""The numbers that papers report for a method, beside the measured ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MEASURED = AGAINST.index("measured")
 
 
 def compare_reported(method: str, papers: Sequence[str], found: Mapping[str, tuple[ReportedTable, Matches]]) -> str:
-    """Return what these papers' tables print of a method and what was measured, as an HTML table; empty without any."""
+    """Return a method's numbers in these papers' tables beside measured ones, as an HTML table; empty without any."""
     reported = [row for paper in papers for row in _list_reported(paper, *found[paper], method)]
     reported.sort(key=lambda row: not row[MEASURED].text)
     return str(markup(_make_comparison(reported))) if reported else ""
 
 
 def _list_reported(name: str, table: ReportedTable, found: Matches, method: str) -> Iterator[Row]:
-    """List a paper table's numbers for this method (not per class), each with the measured value."""
+    """List a paper table's numbers for this method (not per class), each with its measured values, if any."""
     heads = {column.key: f"{column.group or ''} {column.head}".strip() for column in table.columns}
     for number in table.numbers():
         if not number.is_mean or number.method is None or number.method.partition(":")[0] != method:

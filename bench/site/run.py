@@ -103,10 +103,10 @@ def draw_losses(one: StoredResult) -> list[Plot]:
 
 
 def plot_losses(title: str, epochs: Sequence[Mapping[str, float]]) -> list[Plot]:
-    """Draw the loss of each epoch and its terms; nothing of less than two."""
+    """Draw the loss of each epoch and its terms; nothing for fewer than two epochs."""
     if len(epochs) < 2:
         return []
     names = [name for name in epochs[0] if name == "loss" or name.startswith("loss/")]
-    names = names[:1] if len(names) == 2 else names  # one term is the whole
+    names = names[:1] if len(names) == 2 else names  # a single term is the whole loss
     lines = {name: [(one["epoch"], one[name]) for one in epochs if math.isfinite(one[name])] for name in names}
     return [plot_lines(title, lines, "epoch", "loss")] if any(lines.values()) else []

@@ -1,6 +1,6 @@
-"""Six photographs for the first page: the truth, and what the leader, a middle one and the floor of a leaderboard said.
+"""Six photographs for the first page: the truth, and the predictions of a leaderboard's leader, middle and floor.
 
-Chosen by a rule: those on which the three differ most, each of another class as long as there are such, then by id.
+They are chosen by a rule: those on which the three differ most, new classes first, ties by id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROLES = ("leader", "middle", "floor")
 
 
 class Three(NamedTuple):
-    """The runs of the leader, a middle one and the floor, and the pages of the images that they saw."""
+    """The runs of the leader, a middle method and the floor, and the pages of the images that they predicted."""
 
     pages: SplitPages
     runs: tuple[RunImages, ...]
@@ -37,9 +37,9 @@ class Three(NamedTuple):
 
 
 def make_strip(material: Material) -> dict[str, Any] | None:
-    """Return the template's values for the first leaderboard whose three said where something is, and had pages.
+    """Return the template's values for the first leaderboard whose three runs predict boxes or points, and have pages.
 
-    The earlier site has them, unless results or images are others: they need predictions.
+    Making them needs predictions, so they come from the earlier site unless results or images have changed.
     """
     depends = [material.depend_on(material.results), *(pages.state for pages in material.pages)]
     kept: dict[str, Any] | None = material.earlier.recall("strip", depends, partial(_make_strip, material))
@@ -66,7 +66,7 @@ def _make_strip(material: Material) -> dict[str, Any] | None:
 
 
 def _find_threes(material: Material) -> Iterator[tuple[str, Three]]:
-    """Find the three of each leaderboard, with the name of its track, in the order of the first page."""
+    """Find the three runs of each leaderboard, with the name of its track, in the order of the first page."""
     results = {result.address: result for result in material.results}
     for track, tables in material.tracks:
         for table in tables:
@@ -80,7 +80,7 @@ def _find_threes(material: Material) -> Iterator[tuple[str, Three]]:
 
 
 def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three | None:
-    """Find the first seed of each named row whose points or boxes are here; None unless there is one of each."""
+    """Find the first seed of each named row with stored points or boxes; None unless every row has one."""
     here = {
         run.result.address: run
         for run in pages.split.runs
@@ -92,7 +92,7 @@ def look_up(pages: SplitPages, rows: Sequence[tuple[str, SeedGroup]]) -> Three |
 
 
 def choose_rows(three: Three) -> list[int]:
-    """Choose the rows on which the three differ most, each of another class first; none on which they do not."""
+    """Choose the images on which the three differ most, new classes first; none on which they all agree."""
     split = three.pages.split
     rows = np.array(sorted(three.pages.thumbnails), np.int64)
     values = np.stack([run.values[rows] for run in three.runs])
@@ -129,13 +129,13 @@ def draw(three: Three, row: int) -> dict[str, Any]:
 
 
 def _name_verdict(value: float) -> str:
-    """Name what an image was evaluated as: hit, miss, or the share of its classes."""
+    """Name an image's value: hit, miss, or the share of its classes that hit."""
     return {1.0: "hit", 0.0: "miss"}.get(value, f"{100 * value:.0f} %")
 
 
 def _list_marks(run: RunImages, row: int) -> list[list[float]]:
     """List the best box, or the centre of the best point's pixel, of each class."""
-    said = json.loads(run.said[row])
-    points = [[at, x + 0.5, y + 0.5] for at, x, y in said.get("points", ())]
-    best = {mark[0]: mark[1:] for mark in reversed([*said.get("boxes", ()), *points])}
+    predicted = json.loads(run.said[row])
+    points = [[at, x + 0.5, y + 0.5] for at, x, y in predicted.get("points", ())]
+    best = {mark[0]: mark[1:] for mark in reversed([*predicted.get("boxes", ()), *points])}
     return [*best.values()]

@@ -1,4 +1,4 @@
-"""Results over revisions: of each point what the gate says, had the point before been its baseline."""
+"""Results over revisions, each with the gate's verdict against the one before as its baseline."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def draw_trends(known: Sequence[StoredResult]) -> Iterator[tuple[Trend, Plot, Ta
 
 
 def _find_interval(point: Point, stored: Mapping[str, StoredResult]) -> tuple[float, float] | None:
-    """Find the interval of a point's first metric, as leaderboards have it."""
+    """Find the interval of a point's first metric, as leaderboards show it."""
     metric, value = next(iter(point.values.items()))
-    several = point.results if len(point.results) > 1 else ()  # of one result the interval is recorded
+    several = point.results if len(point.results) > 1 else ()  # the interval of a single result is recorded
     draws = {one.address: read_replicates(stored[one.address].record) for one in several}
     return None if value is None else find_interval(point.results, metric, value, draws)
 
 
 def check_points(trend: Trend, stored: Mapping[str, StoredResult]) -> list[str]:
-    """Return the gate's verdict on each point; empty where settings differ from the point before, or no seed is its."""
+    """Return the gate's verdict on each point; empty if settings differ from the point before, or no seed is shared."""
     verdicts = [""]
     for before, point in pairwise(trend.points):
         old, new = ([stored[one.address] for one in each.results] for each in (before, point))
@@ -48,5 +48,5 @@ def check_points(trend: Trend, stored: Mapping[str, StoredResult]) -> list[str]:
 def _add_verdicts(table: Table, verdicts: Sequence[str]) -> Table:
     if not any(verdicts):
         return table
-    rows = tuple((*row, Cell(said, said)) for row, said in zip(table.rows, verdicts, strict=True))
+    rows = tuple((*row, Cell(verdict, verdict)) for row, verdict in zip(table.rows, verdicts, strict=True))
     return replace(table, columns=(*table.columns, "gate"), rows=rows, remarks=(*table.remarks, REMARK))

@@ -1,4 +1,4 @@
-// Rows of leaderboards and of runs are chosen by check boxes; a bar at the page's foot leads to their comparison.
+// Check boxes choose rows of leaderboards and runs; a bar at the bottom of the page links to their comparison.
 "use strict";
 {
   const MOST = 6;
@@ -15,7 +15,7 @@
 
   function choose(some) {
     chosen = some.filter((results) => boxes.some((one) => one.results === results));
-    for (const { box, results } of boxes) box.checked = chosen.includes(results); // a run may stand in two tables
+    for (const { box, results } of boxes) box.checked = chosen.includes(results); // a run may be in two tables
     const names = chosen.map((results, at) => `${"ABCDEF"[at]} ${boxes.find((one) => one.results === results).name}`);
     bar.hidden = !chosen.length;
     link.hidden = chosen.length < 2 || chosen.length > MOST;
@@ -34,7 +34,7 @@
   for (const row of document.querySelectorAll("tr[data-results]")) {
     const box = document.createElement("input"), name = (row.cells[0].querySelector("a") ?? row.cells[0]).textContent.trim(), { results } = row.dataset;
     box.type = "checkbox";
-    box.autocomplete = "off"; // the address says what is chosen
+    box.autocomplete = "off"; // the address holds the choice
     box.setAttribute("aria-label", `Choose ${name} to compare`);
     box.addEventListener("change", () => chooseAndKeep(box.checked ? [...chosen, results] : chosen.filter((one) => one !== results)));
     row.cells[0].prepend(box, " ");

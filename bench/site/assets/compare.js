@@ -6,7 +6,7 @@
   const ROUNDING = 1e-12, SAME = 1e-4, LEVEL = 0.95, FEW = 10, WALK = 200;
   const [picker, verdict, found] = ["#picker", "#verdict", "#comparison"].map((name) => document.querySelector(name));
 
-  // Numbers, as bench/site/compare_page.py packs them, and bench/core/bootstrap.py treats them.
+  // Numbers, packed as in bench/site/compare_page.py and treated as in bench/core/bootstrap.py.
 
   function decode(text, Kind) {
     return new Kind(Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer);
@@ -32,7 +32,7 @@
     });
   }
 
-  function quantile(sorted, share) { // Weibull's, as numpy has it
+  function quantile(sorted, share) { // as numpy's method "weibull"
     const place = Math.min(Math.max(share * (sorted.length + 1) - 1, 0), sorted.length - 1), low = Math.floor(place);
     return sorted[low] + (place - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
   }
@@ -91,14 +91,14 @@
     return make("div", { className: "table", tabIndex: 0 }, table);
   }
 
-  // Sides: each the results of one or more seeds, of which the mean is compared.
+  // Sides: each is the results of one or more seeds, whose mean is compared.
 
-  function readNames() { // of results, `a` first
+  function readNames() { // addresses of each side's results, `a` first
     const kept = new URLSearchParams(location.hash.slice(1));
     return [...LETTERS.toLowerCase()].map((letter) => kept.get(letter)).filter((addresses) => addresses?.replaceAll(",", ""));
   }
 
-  function findUnknown({ boards }) { // the first address of which the site has no result
+  function findUnknown({ boards }) { // the first address without a result on this site
     const known = new Set(boards.flatMap(({ rows }) => rows.flatMap(([, results]) => results.map(([address]) => address))));
     return readNames().flatMap((addresses) => addresses.split(",")).filter(Boolean).find((address) => !known.has(address));
   }
@@ -108,7 +108,7 @@
     const named = readNames();
     return Promise.all(named.map(async (addresses, at) => {
       const runs = await Promise.all(addresses.split(",").filter(Boolean).map((address) => weakloc.load(locate(address))));
-      const full = labels.get(runs[0].address) ?? runs[0].label; // a method, and settings where rows of it differ
+      const full = labels.get(runs[0].address) ?? runs[0].label; // a method, with the settings that tell its rows apart
       return { runs, letter: LETTERS[at], full, label: full.split(" [")[0], first: runs[0] };
     }));
   }
@@ -141,7 +141,7 @@
     return `other conventions: ${moved.map((name) => `${name} ${theirs.get(name) ?? "none"}, not ${ours.get(name) ?? "none"}`).join(", ")}`;
   }
 
-  // What a page shows of them.
+  // The parts of a comparison.
 
   function compareMetrics(one, other, seeds) {
     const values = (side, name) => side.runs.map((run) => run.metrics.find((metric) => metric[0] === name)?.[1] ?? null);
@@ -232,7 +232,7 @@
     ];
   }
 
-  // Images: what each was evaluated as, by itself.
+  // Images: the value of each by itself.
 
   function readImages(side) {
     if (!side.runs.every((run) => run.images)) return null;
@@ -284,7 +284,7 @@
       image, place: split ? split.rows.indexOf(image) : -1, values: [value, values[1].get(image)], difference: value - values[1].get(image),
     }));
     const [a, b] = pair.map(({ letter }) => letter);
-    // Of images that differ as much, those with pictures come first.
+    // Among images with equal differences, those with pictures come first.
     const order = (sign) => (x, y) => sign * (y.difference - x.difference) || (y.place >= 0) - (x.place >= 0) || x.image - y.image;
     const better = both.filter(({ difference }) => difference > SAME).sort(order(1));
     const worse = both.filter(({ difference }) => difference < -SAME).sort(order(-1));
@@ -315,7 +315,7 @@
     return part;
   }
 
-  // The page of an image leads along the list that it was found in, and back to this page.
+  // The page of an image walks along the list that links to it, and links back to this page.
   function nameImage(one, pair, split, pictured) {
     const { image, place } = one, at = pictured.indexOf(one);
     if (place < 0) return `image ${image + 1}`;
@@ -389,7 +389,7 @@
     return [make("h2", {}, "Cost"), makeTable("Time and size, the less the better; machines, and what else ran on them, may differ", columns, rows)];
   }
 
-  function explainMixture({ letter, runs: [first, ...others] }) { // seeds of one row can be averaged, and nothing else
+  function explainMixture({ letter, runs: [first, ...others] }) { // only seeds of one row can be averaged
     const settings = (run) => JSON.stringify([run.label, run.settings]);
     const mixed = others.some((run) => settings(run) !== settings(first) || listUnlike(first, run).length)
       || new Set([first, ...others].map((run) => run.seed)).size <= others.length;
@@ -421,7 +421,7 @@
 
   // Choosing: a leaderboard, and rows or runs of it.
 
-  let said = null; // what the picker made of the address
+  let said = null; // the address as the picker set it
 
   function listChoices(board) {
     return board.rows.flatMap(([label, results]) => {
@@ -487,7 +487,7 @@
     const index = await weakloc.load("data/compare.js");
     if (location.hash !== said || !picker.children.length) picker.replaceChildren(makePicker(index));
     try {
-      restores.length = 0; // the tables that were here are gone
+      restores.length = 0; // the previous tables are gone
       const unknown = findUnknown(index);
       if (unknown !== undefined) throw new Error(`There is no result ${unknown.length > 40 ? `${unknown.slice(0, 40)}…` : unknown} on this site.`);
       const sides = await readSides(index);
@@ -496,7 +496,7 @@
       const { verdicts, parts } = sides.length < 2 ? { verdicts: [make("p", {}, HINT)], parts: [] } : showComparison(sides, index, split);
       verdict.replaceChildren(...verdicts);
       found.replaceChildren(...parts);
-      rows = undefined; // what is searched
+      rows = undefined; // so that the search lists the new rows
       restore();
     } catch (error) {
       if (mine !== latest) return;

@@ -1,4 +1,4 @@
-// Loads data files, which are scripts: `await weakloc.load("data/NAME.js")`, by their paths from the root of the site.
+// Loads data files, which are scripts, by their paths from the site's root: `await weakloc.load("data/NAME.js")`.
 "use strict";
 
 const weakloc = { data: {}, root: new URL(".", document.currentScript.src), loading: new Map() };

@@ -1,19 +1,19 @@
 // Draws what runs predicted for images. For other pages, after data.js:
 //
 //   const split = await weakloc.load(PATH);          what `bench.site.images.find_data(material.pages, result)` returns
-//   const at = split.rows.indexOf(ROW);              ROW as in the outcomes' column `image`; -1: has no page
+//   const at = split.rows.indexOf(ROW);              ROW as in the outcomes' column `image`; -1: no page
 //   const image = await weakloc.load(split.images[at]);
 //   element.append(weakloc.drawTruth(image), weakloc.drawSaid(image, ADDRESS, LABEL));    and a link to image.page
 //
-// Both return a <div class="said"> of pictures as SVG: of drawSaid the photograph with boxes, points or mask, then a
-// picture for each map. weakloc.isDrawn(image, ADDRESS) tells whether there is anything to draw.
+// Both return a <div class="said"> of SVG pictures. Those of drawSaid are the photograph with boxes, points or mask,
+// then each map. weakloc.isDrawn(image, ADDRESS) returns whether there is anything to draw.
 //
 // The data of an image: { id, page, picture ("" where there is no photograph), width, height, radius (of points' marks),
 // classes: [NAME], truth: [[CLASS, DIFFICULT, x1, y1, x2, y2]], mask: CELL (the true one),
 // layers: { masks: {file, width, height}, maps },
 // runs: { ADDRESS: { value, hits: {CLASS: true}, boxes: [[CLASS, x1, y1, x2, y2]], best first in each class,
-// points: [[CLASS, x, y]], scores: [[NAME, SCORE]], mask: CELL, maps: [[CLASS, CELL]] } } }. CLASS is a place in
-// `classes`; -1: of no class. A layer is a file of cells one below the other, and CELL the place in it.
+// points: [[CLASS, x, y]], scores: [[NAME, SCORE]], mask: CELL, maps: [[CLASS, CELL]] } } }. CLASS is an index into
+// `classes`; -1: of no class. A layer is a file of vertically stacked cells, and CELL an index into it.
 "use strict";
 
 {
@@ -112,7 +112,7 @@
   // Whether what a run predicted for an image can be drawn.
   weakloc.isDrawn = (image, address) => ["boxes", "points", "mask", "maps"].some((kind) => kind in (image.runs[address] ?? {}));
 
-  // The page of an image: each run's card is drawn when it comes near the window.
+  // The page of an image: each run's card is drawn when it nears the window.
 
   const nav = document.querySelector("nav.walk");
 
@@ -138,7 +138,7 @@
     cards.forEach((card) => observer.observe(card));
   }
 
-  // `runs` in the address: only these are shown, larger.
+  // If the address names `runs`, only these are shown, and larger.
   function showRuns() {
     const runs = getHash().get("runs")?.split(",").filter(Boolean) ?? [];
     const cards = [...document.querySelectorAll(".cards li")];
@@ -155,7 +155,7 @@
     all.querySelector("a").href = `#${rest.size ? rest : "walk=hardest"}`;
   }
 
-  // A walk is one of the split's by name, or rows that a comparison lists, in its order.
+  // A walk is one of the split's, by name, or the rows of a comparison in its order.
   function findWalk(split, kept) {
     const asked = kept.get("walk") ?? "";
     if (Object.hasOwn(split.walks, asked)) return split.walks[asked];
@@ -163,7 +163,7 @@
     return { title: "comparison", page: `compare.html#${kept.get("back") ?? ""}`, images };
   }
 
-  // The order of a walk stands in the address, and is kept from image to image.
+  // The address holds the walk, and passes it on from image to image.
   async function showWalk() {
     const kept = getHash(), split = await weakloc.load(nav.dataset.split);
     const image = Number(nav.dataset.image), asked = findWalk(split, kept);
@@ -180,7 +180,7 @@
     }
   }
 
-  let walked; // when the links are those of the address's walk
+  let walked; // resolves once the links follow the address's walk
 
   function showAddress() {
     showRuns();

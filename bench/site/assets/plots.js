@@ -1,4 +1,4 @@
-// Draws the plots of a page from the data beside them, with Observable Plot (plot.js); tables say the same.
+// Draws the plots of a page from the data beside them, with Observable Plot (plot.js); tables have the same numbers.
 "use strict";
 
 const SHORT = 34, LONG = 160;
@@ -7,7 +7,7 @@ function shorten(name, most = SHORT) {
   return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }
 
-function whole(name) { // as a tip shows it
+function whole(name) { // as a tooltip shows it
   return shorten(name, LONG);
 }
 
@@ -36,7 +36,7 @@ function describe(row) {
   return [`${whole(row.name)}${role}`, `${row.value.toFixed(1)}${interval}${rank}`, ...(row.notes ?? []).map(whole)].join("\n");
 }
 
-// A row has its name beside it or, where that leaves no room, above it: then marks are this much lower than its middle.
+// A row's name is beside it or, if that leaves no room, above it: then marks are this much below the row's middle.
 function lower(width) {
   return isNarrow(width) ? 9 : 0;
 }
@@ -254,7 +254,7 @@ function errors(data, width) {
 
 const PRINTED = "var(--c1)", MEASURED = "var(--c0)", UNLIKE = "var(--soft)";
 
-// Printed numbers, each with what was measured of it; one that was measured otherwise is hollow.
+// Printed numbers, each with its measured number; those that are not comparable are hollow.
 function printed(data, width) {
   const rows = data.rows.map((row, at) => ({ ...row, key: `${row.name}\u0000${at}` }));
   const measured = rows.filter((row) => row.value !== null);
@@ -290,7 +290,7 @@ function printed(data, width) {
 
 const DRAW = { printed, differences, errors, lines, trend, intervals, classes, costs };
 
-// Names a plot and its links for those who do not see it; a link that repeats another, as a dot its label's, is passed over.
+// Labels a plot and its links for screen readers; they skip a link that repeats another, as a dot repeats its label's.
 function nameDrawing(svg, summary) {
   const links = [...svg.querySelectorAll("a")];
   svg.setAttribute("role", links.length ? "group" : "img");
@@ -310,12 +310,12 @@ function draw(figure) {
   if (!figure.querySelector(".save")) offerSaving(figure);
   const room = figure.querySelector(".drawn"), isWide = Number(drawn.getAttribute("width")) > Math.max(280, figure.clientWidth);
   room.classList.toggle("scrolls", isWide);
-  if (isWide) room.tabIndex = 0; // to be scrolled by keyboard
+  if (isWide) room.tabIndex = 0; // so that the keyboard can scroll it
   else room.removeAttribute("tabindex");
   room.replaceChildren(...(drawn.key ? [legend(drawn.key)] : []), drawn);
 }
 
-// A plot is drawn when it comes near the window, so that a long page can be read at once; and again at another width.
+// A plot is drawn when it nears the window, so that a long page is readable at once, and again if the width changes.
 const drawn = new Set();
 const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -336,7 +336,7 @@ addEventListener("resize", () => {
 });
 addEventListener("beforeprint", () => document.querySelectorAll("figure.plot").forEach(draw));
 
-// Makes a figure that scripts add to a page, as templates/parts.html has it.
+// Makes a figure for scripts to add to a page, with the markup of templates/parts.html.
 function addPlot(kind, title, summary, data) {
   const figure = document.createElement("figure"), said = document.createElement("figcaption");
   const room = document.createElement("div"), held = document.createElement("script");

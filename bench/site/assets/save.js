@@ -1,9 +1,9 @@
-// Saves a plot as a file that needs nothing else: drawn anew at one width, in light colours on white, with its title.
+// Saves a plot as a self-contained file: drawn anew at a fixed width, in light colours on white, with its title.
 "use strict";
 
 const SAVED_WIDTH = 800, SCALE = 2;
 
-// Puts the colours of the light page where variables stand.
+// Replaces variables by the colours of the light page.
 function resolveColours(text) {
   const probe = document.createElement("span");
   probe.style.colorScheme = "light";
@@ -36,14 +36,14 @@ function makePicture(figure) {
     outer.append(make("text", { x, y: 42, fill: colour }, mark), make("text", { ...ink, x: x + 16, y: 42 }, words));
     x += 36 + 6.5 * words.length;
   }
-  drawn.querySelector("style").remove(); // of a plot on a page
+  drawn.querySelector("style").remove(); // for a plot on a page
   for (const link of drawn.querySelectorAll("a")) link.replaceWith(...link.childNodes);
   for (const [name, value] of Object.entries({ x: 8, y: top, overflow: "visible", color: "var(--ink)", "font-size": 12 })) {
     drawn.setAttribute(name, value);
   }
   outer.append(drawn);
   const text = resolveColours(new XMLSerializer().serializeToString(outer));
-  // XML has no control characters.
+  // XML allows no control characters.
   return { title, width, height, text: text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd") };
 }
 

@@ -1,9 +1,9 @@
-// Tables are sorted by their heads, rows are searched from the page's head, and leaderboards filtered by their columns.
+// Sorts tables by their column heads, searches rows from the page's header, and filters leaderboards by column.
 "use strict";
 
 const NUMBER = /^[-+]?\d+(\.\d+)?(?=$|[\s[(])/;
 
-// What is searched, filtered, sorted and chosen stands in the page's address, so that a link to it restores the same.
+// The page's address holds what is searched, filtered, sorted and chosen, so that a link to it restores the same.
 const address = {
   kept: new URLSearchParams(),
   read() { // a hash without "=" is a place on the page
@@ -27,7 +27,7 @@ function sort(table, head, column, up) {
       return { row, text, number: NUMBER.test(text) ? Number.parseFloat(text) : Number.NaN };
     });
     rows.sort((a, b) => {
-      if (!a.text || !b.text) return !a.text - !b.text; // what nobody measured is last, whichever way
+      if (!a.text || !b.text) return !a.text - !b.text; // empty cells come last, whichever way
       const numbers = !Number.isNaN(a.number) && !Number.isNaN(b.number);
       const order = numbers ? a.number - b.number : a.text < b.text ? -1 : a.text > b.text ? 1 : 0;
       return up ? order : -order;
@@ -36,10 +36,10 @@ function sort(table, head, column, up) {
   }
 }
 
-const restores = []; // functions that bring a part of the page to what the address says
+const restores = []; // functions that restore a part of the page from the address
 
 function sortable(table, number) {
-  if (table.querySelector("tr.measured")) return; // what stands beneath a row belongs to it
+  if (table.querySelector("tr.measured")) return; // the rows beneath a row belong to it
   const key = `${number}.sort`;
   [...table.tHead.rows[table.tHead.rows.length - 1].cells].forEach((head, column) => {
     if ("fixed" in head.dataset) return;
@@ -60,7 +60,7 @@ function sortable(table, number) {
   });
 }
 
-const chosen = new Map(); // column's cells by row, to the text that is asked for
+const chosen = new Map(); // by select: the column that it filters, and the text to show
 
 function filterable(table) {
   const bar = document.createElement("div"), number = tables.indexOf(table) + 1;
@@ -71,7 +71,7 @@ function filterable(table) {
     if (!head.classList.contains("word") || texts.length < 2 || texts.length > 30) return;
     const select = document.createElement("select");
     select.setAttribute("aria-label", name);
-    select.autocomplete = "off"; // the address says what is chosen
+    select.autocomplete = "off"; // the address holds the choice
     select.append(new Option("all", ""), ...texts.map((text) => new Option(text.slice(0, 60) || "none", `=${text}`)));
     select.addEventListener("change", () => {
       chosen.set(select, { table, column, text: select.value });
@@ -97,7 +97,7 @@ let rows;
 function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   const filters = [...chosen.values()].filter(({ text }) => text);
-  if (!rows && !words.length && !filters.length) return; // as the page came
+  if (!rows && !words.length && !filters.length) return; // as the page was loaded
   rows ??= [...document.querySelectorAll("main li:not(.strip li), main tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
   let shown = 0;
   for (const [row, text] of rows) {
