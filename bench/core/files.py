@@ -1,4 +1,4 @@
-"""Atomic file writes, digests of what determines a number, and the folders that a run uses."""
+"""Atomic file writes, digests of files and values, and the folders that a run uses."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ LIKENESS = ("net", "input_size", "scales", "freeze_backbone", "base", "test_crop
 
 @dataclass(frozen=True)
 class RunForecast:
-    """What a run would do.
+    """The forecast of a run.
 
     training: None for a method that does not learn. images: the number of images of each step to do. seconds: the time
     of these steps; None if no record of a similar run has it. like: the address of the result whose speed and memory

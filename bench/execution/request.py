@@ -27,7 +27,7 @@ class Request:
     recipe: Literal["paper"] | None = None
     """A recipe of the method, asked for by name."""
     entry: str | None = None
-    """What a track calls it, where that is not the method's name."""
+    """The method's name in a track, if it differs."""
 
     def __str__(self) -> str:
         return f"{self.entry or self.method} under {self.protocol.name}, seed {self.seed}"

@@ -136,7 +136,7 @@ class ResolvedRun:
 
     @cached_property
     def training_code(self) -> dict[str, str]:
-        """The digest of each module of ours whose code trains."""
+        """The digest of each of our modules that is used in training."""
         if not self.learns:
             return {}
         net = getattr(self.config, "net", None)
@@ -145,7 +145,7 @@ class ResolvedRun:
 
     @cached_property
     def code(self) -> dict[str, str]:
-        """The digest of each module of ours whose code trains or predicts."""
+        """The digest of each of our modules that is used in training or prediction."""
         return {**self.training_code, **registry.read_method_code(self.cls.name).shipped}
 
     def _address_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _suggest_labels(lacking: RequestError, *, learns: bool) -> RequestError:
 
 
 def weights_digest(weights: str) -> str:
-    """Return what identifies initial weights in an address: a file's digest; `imagenet` and `none` as they are.
+    """Return the identifier of initial weights in addresses: a file's digest, or `imagenet` or `none` unchanged.
 
     Raises MissingDataError for a file that is not there.
     """

@@ -25,12 +25,12 @@ class View:
 
     @property
     def rows(self) -> Cells:
-        """Where the rows lie."""
+        """The positions of the rows."""
         return self.cells or spread_evenly(self.maps.shape[2])
 
     @property
     def columns(self) -> Cells:
-        """Where the columns lie."""
+        """The positions of the columns."""
         cells, count = self.cells or spread_evenly(self.maps.shape[3]), self.maps.shape[3]
         return cells.mirror(count) if self.is_mirrored else cells
 

@@ -1,4 +1,4 @@
-"""What a method costs on any machine: its parameters, and the floating-point operations of an image."""
+"""The machine-independent cost of a method: its parameters, and the floating-point operations per image."""
 
 from __future__ import annotations
 

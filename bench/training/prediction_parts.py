@@ -54,7 +54,7 @@ Made = Mapping[str, pa.Table | Drawn]
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of predictions in `folder`; `about` goes into the shards."""
+    """The parts of predictions in `folder`. about: metadata of the shards."""
 
     folder: Path
     about: About

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate of a training of so many steps and epochs. Raises RequestError for too long a warm-up."""
+    """The learning rate over a training's steps. Raises RequestError for a warm-up at least as long as the training."""
 
     config: TrainedConfig
     steps: int
