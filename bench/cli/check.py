@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 ON_NETS = ("cam", "wsddn")
-"""Methods that a net is checked with: one with maps of images, one with vectors of regions."""
+"""Methods to check a net with: one that uses maps of images, one that uses vectors of regions."""
 
 
 @click.command("check", epilog=options.example("check --method cam --net timm:resnet18"))

@@ -48,7 +48,7 @@ resource_option = click.option(
     help="Override a resource of the profile, such as memory=64G; can be repeated or comma-separated.",
 )
 STATES = ("waiting", "running", "done", "failed", "cancelled")
-"""In the order in which they are counted."""
+"""In the order in which counts are printed."""
 
 
 def require_profile(verb: options.Verb) -> options.Verb:
@@ -145,7 +145,7 @@ def submit(
 
 
 def _locate_cells(table: RequestedTable, requests: Sequence[Request]) -> SubmittedTable:
-    """Say which of the requests that are sent each cell of a table has."""
+    """Map each cell of a table to those of its requests that are submitted, by index."""
     from slurm.submission import SubmittedCell, SubmittedTable
 
     cells = (
@@ -392,7 +392,7 @@ def _describe_table(submission: Submission, jobs: Sequence[JobStatus]) -> Submit
 
 
 def _format_cells(submission: Submission, jobs: Sequence[JobStatus]) -> list[str]:
-    """Say how far the cells of the submission's table are: `melm-2: 3 of 5 cells measured, 1 running`."""
+    """Format the progress of the submission's table: `melm-2: 3 of 5 cells measured, 1 running`."""
     if submission.table is None:
         return []
     from slurm.cells import STATES as CELL_STATES
@@ -405,7 +405,7 @@ def _format_cells(submission: Submission, jobs: Sequence[JobStatus]) -> list[str
 
 
 def _format_progress(job: JobStatus) -> str:
-    """Return why a job failed or waits, or how far it is."""
+    """Return why a job failed or waits, or its progress."""
     restarts = f"Restarted: {' '.join(job.restarts)} " if job.restarts else ""
     if job.progress is None:
         return restarts + job.reason.partition("\n")[0]

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 PAGES = (".html", ".htm")
 PICTURES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
-"""Suffixes of a sheet's file: a page, or a picture in this format."""
+"""Suffixes of a sheet's file: those of a page, or of a picture with its format."""
 
 LAYOUTS = ("voc", "coco", "folder", "csv")
-"""Those of `bench.data.description.Layout`."""
+"""The layouts of `bench.data.description.Layout`."""
 
 SUSPICIOUS = 2
-"""`data check` reports this many suspects of a split: one of twelve may be a photograph of neon letters."""
+"""Least number of suspects that `data check` reports of a split: one of twelve may be a photograph of neon letters."""
 
 
 _dataset = click.option(
@@ -107,7 +107,7 @@ def check(names: tuple[str, ...], contents: bool, images: int, places: Places, a
 
 
 def _draw_splits(inventory: DatasetCheck, places: Places, images: int, progress: Progress) -> DataSheetDocument | None:
-    """Write the sheet of a dataset; None if there are no photographs, or none are asked for."""
+    """Write the sheet of a dataset; None if there are no photographs, or none are requested."""
     from bench.data.datasets import open_dataset
     from bench.gallery.data_sheet import draw_samples
 
@@ -407,7 +407,7 @@ def _format_recalls(recalls: list[Recall]) -> str:
 
 
 def _format_missing(inventories: list[DatasetCheck]) -> list[str]:
-    """Format the datasets that are missing, those for the same reason together."""
+    """Format the missing datasets, with those of the same reason together."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for one in (one for one in inventories if one.missing):
         by_reason[one.missing.removeprefix(f"{one.name} ")].append(one.name)
@@ -428,8 +428,8 @@ def _format_inventory(inventory: DatasetCheck, sheet: DataSheetDocument | None) 
         for split in inventory.splits
     ]
     digests = [f"contents of {split.name}: {split.contents}" for split in inventory.splits if split.contents]
-    said = [*inventory.notes, *(one.describe() for one in inventory.left_out)]
-    notes = [*(f"note: {note}" for note in said), *(_format_notes(sheet) if sheet else ())]
+    remarks = [*inventory.notes, *(one.describe() for one in inventory.left_out)]
+    notes = [*(f"note: {remark}" for remark in remarks), *(_format_notes(sheet) if sheet else ())]
     lines = [inventory.name, align_columns([heads, *rows]), *digests, *notes]
     if inventory.left_out:
         lines.append(f"{format_count(count_files(inventory.left_out), 'file')} left out: see the notes")

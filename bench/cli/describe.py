@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from bench.scoring.protocol import Record
 
 OPEN = "* the paper leaves this open, or its released code differs: the default is our reading"
-"""What the star before a setting's help says."""
+"""The meaning of the star before a setting's help."""
 
 COLUMNS = ("paper", "released")
-"""Whose values stand beside the defaults: those of the recipe `paper`, and of the variant `released`."""
+"""Columns beside the defaults: the values of the recipe `paper`, and those of the variant `released`."""
 
 
 def describe_method(cls: MethodClass, variant: str | None) -> MethodDocument:
@@ -100,7 +100,7 @@ def format_method(method: MethodDocument) -> str:
 
 
 def _format_paper_recipe(method: MethodDocument) -> list[str]:
-    """Format the sources of the recipe `paper`, or why there is none."""
+    """Format the sources of the recipe `paper`, or the reason why there is none."""
     if "paper" not in method:
         return []
     recipe = method["paper"]
@@ -173,7 +173,7 @@ def format_protocol(protocol: ProtocolDocument) -> str:
 
 
 def describe_dataset(name: str, places: Places) -> DatasetDocument:
-    """Describe a dataset: classes, splits and recipe, or where it was looked for and how to get it."""
+    """Describe a dataset: classes, splits and recipe, or, if it is missing, where it was sought and how to get it."""
     from bench.data.datasets import list_datasets, open_dataset
     from bench.errors import MissingDataError
 

@@ -13,7 +13,7 @@ Fractions = Mapping[str, float | None]
 
 
 class AuditSettingDocument(TypedDict):
-    """One convention moved: the metrics, their differences from the protocol's own, and ranges over tie orders."""
+    """One changed convention: metrics, their differences from the protocol's own, and ranges over tie orders."""
 
     switch: str | None
     value: Any
@@ -73,7 +73,7 @@ class DoctorCheckDocument(TypedDict):
 
 
 class ReadinessDocument(TypedDict):
-    """Whether a protocol can be run on a dataset, or files be scored; `reason` says why it cannot be run."""
+    """Whether a protocol can be run on a dataset, and whether files can be scored. reason: why it cannot be run."""
 
     protocol: str
     dataset: str
@@ -135,7 +135,7 @@ class PlanDocument(TypedDict):
 
 
 class CostDocument(TypedDict):
-    """What a planned run takes: seconds with their range, `low`, `middle` and `high`; `source` says what tells.
+    """The cost of a planned run. seconds: a range, `low`, `middle` and `high`. source: where the estimate comes from.
 
     not_measured: why `--measure` could not measure it; empty if it did, or was not given.
     """
@@ -181,9 +181,9 @@ class PlannedCellDocument(TypedDict):
 
 
 class TablePlanDocument(TypedDict):
-    """`plan`; `seconds`: of all that is known, each training once; `unknown`: the runs of which nothing tells.
+    """`plan`. seconds: the known total, each training counted once. unknown: the number of runs of unknown time.
 
-    `gpu_seconds`: on a GPU, by counting operations; None if some were not counted.
+    gpu_seconds: on a GPU, by counting operations; None if any count is unknown.
     """
 
     tables: list[str]
@@ -199,7 +199,7 @@ class TablePlanDocument(TypedDict):
 
 
 class TableCellDocument(TypedDict):
-    """A cell of a paper's table that a submission measures, and how far it is."""
+    """A cell of a paper's table that a submission measures, and its state."""
 
     row: int
     column: str
@@ -298,7 +298,7 @@ class DifferenceDocument(TypedDict):
 
 
 class CompareDocument(TypedDict):
-    """`compare`; `unlike` says how the two were evaluated differently, `settings` those in which they differ."""
+    """`compare`. unlike: how the two were evaluated differently. settings: those in which they differ."""
 
     verdict: str
     a: ComparedResultDocument
@@ -341,7 +341,7 @@ class AcceptDocument(TypedDict):
 
 
 class TrendPointDocument(TypedDict):
-    """The results of one revision; `change` is that of the primary metric since the point before."""
+    """The results of one revision. change: that of the primary metric since the previous point."""
 
     created: str
     revision: str | None
@@ -402,9 +402,9 @@ class InitDocument(TypedDict):
 
 
 class DataSheetDocument(TypedDict):
-    """`data look`, and of each dataset that `data check` finds: a sheet of photographs.
+    """A sheet of photographs: of `data look`, and of each dataset that `data check` finds.
 
-    suspects: by split, the photographs that look drawn on. unreadable: by split, those that are no images. notes:
+    suspects: by split, the photographs that look drawn on. unreadable: by split, the files that are not images. notes:
     what was left out, and why.
     """
 
@@ -485,7 +485,7 @@ class FieldDocument(TypedDict):
 
 
 class PaperRecipeDocument(TypedDict):
-    """The recipe `paper` of a method; `on` has what it has otherwise on a dataset; `missing`: why there is none."""
+    """The recipe `paper` of a method. on: what differs on a dataset, by its name. missing: why there is none."""
 
     paper: NotRequired[str]
     notes: NotRequired[Sequence[str]]
@@ -528,7 +528,7 @@ class ConventionDocument(TypedDict):
 
 
 class ProtocolDocument(NamedDocument):
-    """`show PROTOCOL`; `dataset` is null where it takes any."""
+    """`show PROTOCOL`. dataset: null if it takes any."""
 
     family: str
     dataset: str | None
@@ -544,7 +544,7 @@ class ProtocolDocument(NamedDocument):
 
 
 class DatasetDocument(NamedDocument):
-    """`show DATASET`; `missing` says where it was looked for, in place of the rest."""
+    """`show DATASET`. missing: where it was looked for, in place of the other fields."""
 
     missing: NotRequired[str]
     classes: NotRequired[list[str]]
@@ -559,7 +559,7 @@ class EntryDocument(NamedDocument):
 
 
 class NetDocument(NamedDocument):
-    """`show NET`, and one entry of `list nets`: `weights` says where ImageNet weights come from."""
+    """`show NET`, and one entry of `list nets`. weights: where ImageNet weights come from."""
 
     pixels_per_cell: int
     channels: int
@@ -628,7 +628,7 @@ class ErrorKindDocument(TypedDict):
 
 
 class ErrorAnalysisDocument(TypedDict):
-    """The errors of one evaluation; `cost` is the metric that `value` is of, null where it is a share."""
+    """The errors of one evaluation. cost: the metric in which `value` is measured, null if it is a share."""
 
     name: str
     protocol: str
@@ -659,7 +659,7 @@ class WrittenDocument(TypedDict):
 
 
 class TrialDocument(TypedDict):
-    """One trial of a search; `error` says why it has no result."""
+    """One trial of a search. error: why it has no result."""
 
     number: int
     settings: dict[str, Any]
@@ -690,7 +690,7 @@ class TuneDocument(TypedDict):
 
 
 class PredictedImageDocument(TypedDict):
-    """What is predicted of a photograph, the best first; points and boxes have label, score and pixels."""
+    """The predictions for a photograph, best first; points and boxes have label, score and pixels."""
 
     image: str
     file: str
@@ -744,7 +744,7 @@ class TablesDocument(TypedDict):
 
 
 class RunForecastDocument(TypedDict):
-    """What one run would do, as `bench.execution.forecast.RunForecast` says."""
+    """What one run would do: `bench.execution.forecast.RunForecast` as JSON."""
 
     run: str
     training: str | None
@@ -786,7 +786,7 @@ class DiskUseDocument(TypedDict):
 
 
 class PruneDocument(TypedDict):
-    """`runs prune`: what was deleted, or would be, and what was kept although it is old enough."""
+    """`runs prune`: what was deleted, or would be, and what was kept though old enough to delete."""
 
     dry_run: bool
     bytes: int

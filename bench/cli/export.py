@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Source(NamedTuple):
-    """Predictions to export: the folder of a run (`of_run`), or any file or folder, and the split that they are on."""
+    """Predictions to export: the folder of a run (`of_run`), or any file or folder; and the split that they cover."""
 
     path: Path
     protocol: Record

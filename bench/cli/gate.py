@@ -1,4 +1,4 @@
-"""`gate` and `trend`: results checked against accepted baselines, and followed over revisions."""
+"""`gate` and `trend`: check results against accepted baselines, and follow them over revisions."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _check_names(results: Sequence[Result], methods: Sequence[str], protocols: S
 
 
 def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) -> list[StoredResult]:
-    """Return all results but trials of `tune`, or those named. Raises RequestError if there are none."""
+    """Return all results except trials of `tune`, or the named ones. Raises RequestError if there are none."""
     from bench.records.collection import find_result, list_results, require_replicates
     from bench.tables.trials import leave_out_trials
 
@@ -220,7 +220,7 @@ def _select_results(addresses: tuple[str, ...], places: Places, measured: Path) 
 
 
 def _list_latest(known: Sequence[StoredResult]) -> list[StoredResult]:
-    """Return the latest results, those that `gate` compares."""
+    """Return the latest results, which are those that `gate` compares."""
     from bench.analysis.baselines import select_latest
 
     stored = {one.result.address: one for one in known}

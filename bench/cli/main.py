@@ -139,7 +139,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _print_warnings() -> Iterator[None]:
-    """Print what was left out as a note, once."""
+    """Print each warning about what was left out as a note, once."""
 
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any, **more: Any

@@ -59,7 +59,7 @@ def is_of_others(name: str) -> bool:
 
 
 def describe_net(name: str) -> NetDocument:
-    """Describe a net; one of others is built to do so. Raises RequestError for one that cannot be."""
+    """Describe a net; a third-party net is built for that. Raises RequestError if it cannot be."""
     if name not in NETS:
         net = registry.find_net(name)
         known = net.torchvision or net.package or net.imagenet
@@ -94,7 +94,7 @@ def format_net(net: NetDocument) -> str:
 
 
 def format_nets() -> str:
-    """Format all nets as a table, with a line about those of libraries."""
+    """Format all nets as a table, followed by a line about nets of libraries."""
     rows = [(name, str(net.stride), str(net.channels), net.summary, WEIGHTS[net.weights]) for name, net in NETS.items()]
     rows += [(name, "", "", listed.summary, listed.origin) for name, listed in registry.nets().items()]
     return f"{align_columns([('net', 'pixels per cell', 'channels', '', ''), *rows])}\n\n{LIBRARIES}"

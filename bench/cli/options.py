@@ -41,7 +41,7 @@ def make_completer(*kinds: str) -> Callable[[click.Context, click.Parameter, str
 
 
 def _list_names(kind: str, given: Mapping[str, Any], last: str) -> Iterable[str]:
-    """List the names of a kind; the other options that were given say of what."""
+    """List the names of a kind, narrowed down by the other given options."""
     from bench import registry
     from bench.cli.nets import NETS
     from bench.data.datasets import list_datasets
@@ -273,11 +273,11 @@ _READERS = ("list", "show", "table", "compare", "trend", "report")
 """Verbs that show results of the runs folder beside published ones."""
 
 _USERS = ("gate", "sync", "du", "prune")
-"""Verbs that say yes to what is in the runs folder, and would to nothing."""
+"""Verbs that succeed if nothing in the runs folder is wrong, and so would if the folder were missing."""
 
 
 def _notice_absence(runs: Path, data_root: Path | None) -> None:
-    """Say that a folder that was named is absent; raise MissingDataError where nothing is done without it."""
+    """Report a given folder that does not exist; raise MissingDataError for a verb that can do nothing without it."""
     from click.core import ParameterSource
 
     from bench.errors import MissingDataError

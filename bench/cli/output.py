@@ -26,7 +26,7 @@ def emit(document: Mapping[str, Any]) -> None:
 
 
 def name_program(text: str = "python -m bench") -> str:
-    """Return a text whose commands are called as this one was: `weakloc run` for the script of that name."""
+    """Return a text with commands as this one was called: `weakloc run` if called by the script of that name."""
     return text.replace("python -m bench", "weakloc") if Path(sys.argv[0]).stem == "weakloc" else text
 
 

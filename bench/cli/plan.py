@@ -96,7 +96,7 @@ def _format_counts(costed: CostedPlan) -> str:
 
 
 def _list_tables(costed: CostedPlan) -> Iterator[tuple[str, ...]]:
-    """List what each table needs, as if it had its runs to itself."""
+    """List what each table needs, as if it shared no runs."""
     for name in costed.plan.tables:
         cells = [cell for cell in costed.plan.cells if cell.table == name]
         counts = Counter(cell.state for cell in cells)
@@ -147,7 +147,7 @@ def format_span(span: Span) -> str:
 
 
 def _list_reported(costed: CostedPlan) -> Iterator[str]:
-    """List why numbers are only reported, those of one reason together."""
+    """List why numbers are only reported, with those of the same reason together."""
     cells: dict[str, list[PlannedCell]] = {}
     for cell in costed.plan.cells:
         if cell.reason:
@@ -173,7 +173,7 @@ def _list_notes(costed: CostedPlan) -> Iterator[str]:
 
 
 def _format_total(costed: CostedPlan) -> str:
-    """Format the time of all runs, as far as it is known, and that of their arithmetic on a GPU."""
+    """Format the time of all runs, as far as known, and that of their operations on a GPU."""
     from bench.tables.operations import GPU
 
     unknown, count, gpu = len(costed.unknown), len(costed.runs), costed.gpu_seconds

@@ -1,4 +1,4 @@
-"""`predict`: the model of a run, put on photographs."""
+"""`predict`: apply the model of a run to photographs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.core.files import Places
 
 SHOWN = 3
-"""Classes in the line of a photograph."""
+"""Number of classes in the line of a photograph."""
 
 
 @click.command("predict", epilog=options.example("predict 4f2a90 photographs --out predictions"))
@@ -58,15 +58,15 @@ def predict(
 
     model = load_model(run, places=places, **chosen)
     documents: list[dict[str, Any]] = []
-    said = set[str]()
+    printed = set[str]()
     for predicted in predict_on(model, images, out, workers=workers, progress=make_reporter()):
         for note in predicted.notes:
-            if note not in said:
+            if note not in printed:
                 say(f"note: {note}")
-            said.add(note)
-        documents += (made := predicted.list_documents())
+            printed.add(note)
+        documents += (batch := predicted.list_documents())
         if not as_json:
-            echo("\n".join(map(_format_image, made)))
+            echo("\n".join(map(_format_image, batch)))
     if out is not None:
         say(f"Wrote {out}")
     if as_json:

@@ -1,4 +1,4 @@
-"""The options that say which runs are meant, and the requests that they come to; of `run` and `submit`."""
+"""The options of `run` and `submit` that select runs, and the requests that they stand for."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ cells = options.combine(
     ),
     click.option("--columns", metavar="COLUMN", help="Only these columns of the table, by head or key.", **_NAMES),
 )
-"""Which numbers of a paper's table are meant."""
+"""Options that select numbers of a paper's table."""
 
 changes = options.combine(settings, weights, splits)
-"""What a try-out of a paper's table has otherwise."""
+"""Options by which a try-out departs from a paper's table."""
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 threads = click.option(
@@ -117,7 +117,7 @@ means = options.combine(
         help="Keep the features of frozen nets in runs/cache/features. It saves time and changes no result.",
     ),
 )
-"""How runs compute."""
+"""Options that control how runs compute."""
 
 
 _STORED = options.combine(
@@ -129,7 +129,7 @@ _STORED = options.combine(
 
 
 def stored(verb: Verb) -> Verb:
-    """Add the options that say what to do with what is stored; the verb gets them as `stored`."""
+    """Add the options for what to do with stored items; the verb receives them as `stored`."""
 
     @functools.wraps(verb)
     def with_stored(*, again: bool, keep: bool, **rest: Any) -> Any:
@@ -141,10 +141,10 @@ def stored(verb: Verb) -> Verb:
 
 
 def requests(verb: Verb) -> Verb:
-    """Add the options of a product of runs, or of those of a paper's table.
+    """Add the options of a product of runs, or of the runs of a paper's table.
 
-    The verb gets them as `requests`, what was opened as `datasets`, `track` as it was given, and of a table the cells
-    that they measure as `table`.
+    The verb receives the runs as `requests`, the opened datasets as `datasets`, `track` as given, and for a table the
+    cells that the requests measure as `table`.
     """
 
     @functools.wraps(verb)
@@ -166,7 +166,7 @@ def requests(verb: Verb) -> Verb:
 
 
 def _require_names(asked: Asked, table: str | None, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
-    """Raise UsageError where it is not said what to run."""
+    """Raise UsageError if the options do not name what to run."""
     context = click.get_current_context()
     if table is None and (rows or columns):
         raise click.UsageError("--rows and --columns are of a --table", context)
@@ -176,7 +176,7 @@ def _require_names(asked: Asked, table: str | None, rows: tuple[str, ...], colum
 
 
 def make_changes(given: dict[str, Any]) -> Changes:
-    """Take the options of `changes` out of those that were given."""
+    """Remove the options of `changes` from the given ones, and return them."""
     from bench.tables.plan import Changes
 
     settings, weights = given.pop("settings"), given.pop("weights")
@@ -190,6 +190,6 @@ def make_changes(given: dict[str, Any]) -> Changes:
 
 
 def _note(text: str) -> None:
-    """Say a note once, not in every process."""
+    """Print a note in one process only."""
     if not is_follower():
         say(text)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EVERY_S = 2.0
-"""Seconds between two looks at the runs folder."""
+"""Seconds between two checks of the runs folder."""
 
 
 @click.command("report", epilog=options.example("report --out site"))
@@ -98,7 +98,7 @@ def report(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Collect no cycles: a site has next to none, and looking for them takes a sixth of the time to update one."""
+    """Disable garbage collection: a site has hardly any cycles, and the search takes a sixth of an update's time."""
     gc.disable()
     try:
         yield
@@ -107,9 +107,9 @@ def _without_collections() -> Iterator[None]:
 
 
 def _rebuild(build: Callable[[], None], seen: State, places: Places, measured: Path) -> None:
-    """Build again whenever a result, or the log of a training, is another than was seen, until Ctrl-C.
+    """Rebuild whenever a result, or the log of a training, differs from the last seen state, until Ctrl-C.
 
-    What is wrong with a build is printed, and the next change may mend it.
+    Errors of a build are printed; the next change may fix them.
     """
     from bench.records.running import read_state
 
@@ -138,9 +138,9 @@ def _recall_each(
     can_make: Callable[[StoredResult, Places], bool],
     recall: Callable[[StoredResult, Places], T | None],
 ) -> dict[str, T]:
-    """Make something of each result of which that can be done here, or recall it, by address.
+    """Make `what` of each result for which it can be made here, or recall it from the cache; by address.
 
-    What cannot be made after all is left out, with a note.
+    If making it fails nevertheless, the result is left out with a note.
     """
     from bench.cli.progress import make_reporter
 
@@ -164,7 +164,7 @@ def _say_nothing(what: str, places: Places) -> None:
 
 
 def _collect_images(known: list[StoredResult], places: Places, number: int) -> list[SplitPages]:
-    """Collect the images of runs whose predictions are here; print why others of this machine cannot be shown."""
+    """Collect the images of runs whose predictions are here; print why other runs of this machine cannot be shown."""
     from bench.cli.progress import make_reporter
     from bench.gallery.split_images import collect_splits
     from bench.site.images import make_split_pages

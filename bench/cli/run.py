@@ -90,7 +90,7 @@ def run(
 
 
 def _list_recipes(requests: Sequence[Request], datasets: DatasetCache) -> list[str]:
-    """Describe each recipe once, but those that cannot be; what is wrong with these is said with the runs."""
+    """Describe each recipe once; skip those with errors, which are reported with the runs."""
     texts = []
     for request in requests:
         with suppress(BenchError):
@@ -99,7 +99,7 @@ def _list_recipes(requests: Sequence[Request], datasets: DatasetCache) -> list[s
 
 
 def _describe_recipe(recipe: ResolvedRecipe) -> str:
-    """List the settings of a run that are no defaults by what set them; nothing where all are."""
+    """List the settings of a run that are not defaults, by what set them; empty if all are defaults."""
     cls, variant = recipe.cls, recipe.variant
     by_origin: defaultdict[str, list[str]] = defaultdict(list)
     for key, setting in recipe.settings.items():
@@ -111,7 +111,7 @@ def _describe_recipe(recipe: ResolvedRecipe) -> str:
 
 
 def _print_forecasts(forecasts: Sequence[RunForecast], *, as_json: bool) -> int:
-    """Print what runs would do; return the exit code of those that would fail."""
+    """Print what runs would do; return the exit code 2 if any would fail, else 0."""
     if as_json:
         document: DryRunDocument = {"runs": [cast(RunForecastDocument, asdict(one)) for one in forecasts]}
         emit(document)

@@ -1,4 +1,4 @@
-"""`runs`: what the runs folder takes on the disk, and deleting old parts of it."""
+"""`runs`: the disk space of the runs folder, and deleting old parts of it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def prune(
 
 
 def _list_kept(keep: Sequence[str], places: Places, results: Path) -> list[Result]:
-    """Return the results whose trainings and predictions stay. Raises RequestError if there are none of a kind."""
+    """Return the results whose trainings and predictions stay. Raises RequestError if a kind has none."""
     from bench.records.result import list_records, read_result
     from bench.verbs.results import MEASURED
 

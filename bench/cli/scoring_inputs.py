@@ -26,7 +26,7 @@ _DECODING = {
 
 
 def _decoding(verb: Verb) -> Verb:
-    """Add the options that decode maps to a verb, which receives those that are given as `decoding`."""
+    """Add the options for decoding maps to a verb, which receives the given ones as `decoding`."""
 
     @functools.wraps(verb)
     def with_decoding(*arguments: Any, **rest: Any) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LISTS = ("methods", "protocols", "datasets", "nets", "tracks", "tables", "runs", "submissions")
 
 UNVERIFIED = "(unverified)"
-"""Mark in the line of a method that was compared with no other implementation."""
+"""Mark in the line of a method that was not compared with another implementation."""
 
 Document = TypeVar("Document")
 
@@ -125,7 +125,7 @@ def show(
 
 
 def _take_file(name: str) -> str:
-    """Return a name; that of the dataset, protocol or track in a TOML file. Raises BadFileError for another file."""
+    """Return a name, or that of the dataset, protocol or track in a TOML file. Raises BadFileError for others."""
     path = Path(name)
     if path.suffix != ".toml" or not path.is_file():
         return name
@@ -143,7 +143,7 @@ def _take_file(name: str) -> str:
 
 
 def _show_thing(name: str, places: Places, as_json: bool) -> None:
-    """Show what has a name. Raises UnknownNameError."""
+    """Show whatever has this name. Raises UnknownNameError."""
     from bench.data.datasets import list_datasets
     from bench.tracks.track import list_tracks
 
@@ -278,7 +278,7 @@ def _format_runs(known: Sequence[StoredResult], measured: Path) -> Iterator[tupl
 
 
 def _is_published(stored: StoredResult, measured: Path) -> bool:
-    """Return whether a result is a published one rather than one of the runs folder."""
+    """Return whether a result is published rather than in the runs folder."""
     return stored.record.is_relative_to(measured)
 
 

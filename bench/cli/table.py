@@ -129,7 +129,7 @@ def publish(
 
 
 def _publish_each(reviewed: Sequence[StoredResult], store: Store, into: Path, allow_dirty: bool) -> Iterator[Path]:
-    """Publish results and yield the files; where one fails, say how many were published before it."""
+    """Publish results and yield the files; if one fails, report how many were published before it."""
     for number, stored in enumerate(reviewed):
         try:
             yield from store.publish(stored, into, allow_dirty=allow_dirty)
@@ -147,14 +147,14 @@ def format_leaderboards(track: str, protocols: Sequence[str], places: Places) ->
 
 
 def format_paper_table(name: str, data: str | None, results: Sequence[StoredResult]) -> str:
-    """Format a paper's table as text, with these results alone; data: that on which it was tried out."""
+    """Format a paper's table as text, with these results only; data: the dataset of a try-out."""
     from bench.tables.leaderboards import paper_table
 
     return _format_tables([paper_table(name, results, data)], "text", widen=False)
 
 
 def _format_tables(tables: Sequence[Table], format_: str, *, widen: bool, costs: bool = False) -> str:
-    """Format tables; `widen`: with more columns, or those of costs, which CSV has anyway."""
+    """Format tables; widen: with further columns, or those of costs, which CSV has anyway."""
     from bench.tables.leaderboard import add_columns
     from bench.tables.render import FORMATS
 

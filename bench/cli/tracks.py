@@ -21,7 +21,7 @@ def list_entries() -> list[EntryDocument]:
 
 
 def describe_track(name: str) -> TrackDocument:
-    """Describe a track: what all its methods share, then its groups and methods."""
+    """Describe a track: the settings shared by all its methods, then its groups and methods."""
     from bench.tracks.track import find_track, read_track
 
     track = read_track(name)
@@ -50,7 +50,7 @@ def _describe_entry(track: Track, name: str) -> TrackEntryDocument:
 
 
 def format_track(track: TrackDocument) -> str:
-    """Format a track as text: what all share, groups with their protocols, then methods and how they were set."""
+    """Format a track as text: shared settings, groups with their protocols, then methods and how they were tuned."""
     shared = [
         ("data", " ".join(filter(None, [track["dataset"], format_settings(track["data_options"])]))),
         ("trains on", track["train_split"]),

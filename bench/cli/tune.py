@@ -121,7 +121,7 @@ def tune(
 def _refuse_hopeless(
     plans: Sequence[SearchPlan], datasets: DatasetCache, means: Mapping[str, Any]
 ) -> tuple[list[SearchPlan], bool]:
-    """Return the searches whose trials can end in a score, and whether there are others; say why these cannot.
+    """Return the searches whose trials can end in a score, and whether there are others; print why these cannot.
 
     Raises the error if there is one search, and it is hopeless.
     """
@@ -136,7 +136,7 @@ def _refuse_hopeless(
 
 
 def _select_methods(track: Track, names: Sequence[str], by: Criterion, datasets: DatasetCache) -> list[str]:
-    """Return the named methods, each once; `all` are those that have something to tune."""
+    """Return the named methods, each once; `all` stands for those with something to tune."""
     from bench.tracks.selection import ALL
     from bench.tracks.tune import list_tunable
 
@@ -183,7 +183,7 @@ def _collect_searches(
     destination: tuple[str, str | None, Mapping[str, str]],
     means: Mapping[str, Any],
 ) -> Iterator[tuple[SearchPlan, list[Trial]]]:
-    """Submit trials that were not submitted yet; yield the searches whose trials have all ended."""
+    """Submit trials not submitted yet; yield the searches whose trials have all ended."""
     from slurm.profile import read_profile
     from slurm.trials import find_trials, submit_trials
 
@@ -215,7 +215,7 @@ def _advise(trials: SubmittedTrials) -> str:
 
 
 def _finish_search(path: Path, plan: SearchPlan, trials: Sequence[Trial], *, is_dry: bool) -> Trial | None:
-    """Write the winner's settings into the track file; return the winner, or None, and say so, if there is none."""
+    """Write the winner's settings into the track file; return the winner; if there is none, print so."""
     from bench.tracks.tune import choose_winner, write_winner
 
     winner = choose_winner(plan, trials)
