@@ -1,1 +1,1 @@
-"""Scoring families: predictions and truth to numbers, one file each."""
+"""Scoring families, one file each: they turn predictions and ground truth into metrics."""

@@ -33,7 +33,7 @@ class Conventions(protocol.Conventions):
     ap: Literal["11-point", "area", "non-interpolated"]
     """The form of average precision: 11 recalls, the area under the envelope, or the mean precision at the hits."""
     difficult_only: Literal["ignore", "negative", "positive"]
-    """What an image is for a class of which all its objects are difficult."""
+    """What an image counts as for a class whose objects in it are all difficult."""
     missing_score: Literal["last", "never"]
     """An image without a score: ranked below every score, or never retrieved. It is never decided positive."""
     decision: Literal["threshold", "top"]
@@ -41,7 +41,7 @@ class Conventions(protocol.Conventions):
     threshold: float = Field(examples=[0.0, 0.5])
     """A class is decided present when its score is above this."""
     top: int = Field(ge=1, examples=[1, 3, 5])
-    """Or when it is among so many best of its image."""
+    """Or when it is among this many best classes of its image."""
     macro_f1: Literal["mean-of-f1", "f1-of-means"]
     """F1 over classes: the mean of each class's, or the harmonic mean of P_C and R_C."""
 
@@ -92,7 +92,7 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
 
 
 def _decide(truth: GroundTruth, scores: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
-    """Which classes (N, C) are decided present; of equal scores the first class is the better."""
+    """Decide which classes (N, C) are present; among equal scores, the first class is the better."""
     if conventions.decision == "threshold":
         return scores > conventions.threshold
     best = np.argsort(-scores, axis=1, kind="stable")[:, : conventions.top]

@@ -1,7 +1,7 @@
 """Detection as in COCO: average precision and recall over IoU .50 ... .95, sizes, and numbers of detections.
 
-101 recall points, 10 IoUs, 100 detections an image and class, crowd regions ignored. Numbers are pycocotools' to the
-last bit; a class without objects is undefined, and no detections at all score 0.
+101 recall points, 10 IoUs, 100 detections per image and class, crowd regions ignored. Metrics equal pycocotools' to
+the last bit; a class without objects is undefined, and no detections at all score 0.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ class Conventions(protocol.Conventions):
     """The switches of COCO's detection."""
 
     region: Literal["box", "mask"]
-    """What overlaps: boxes, or segments."""
+    """Whether overlaps are those of boxes or of segments."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """All twelve metrics, by class. Outcomes: detections and objects in ranking order.
+    """Compute all twelve metrics, by class. Outcomes: detections and objects in ranking order.
 
-    A detection is a `hit` or `ignored`, in each range of sizes, at the IoUs whose bits are set; its `place` is that in
-    its image and class. An object has no score, is ignored, and `wanted` in the ranges of sizes whose bits are set.
-    Raises RequestError for predictions or a truth without what `region` asks for, and for broken run lengths.
+    A detection is `hit` or `ignored`, in each size range, at the IoUs whose bits are set; `place` is its rank in its
+    image and class. An object has no score, is ignored, and is `wanted` in the size ranges whose bits are set. Raises
+    RequestError if predictions or truth lack what `region` needs, and for broken run lengths.
     """
     kind = "segments" if conventions.region == "mask" else "boxes"
     if kind not in predictions:
@@ -153,8 +153,8 @@ def _average_precision(
 ) -> FloatArray:
     """Average precision (IoUs, B) of one class: rows (n,) in ranking order, `hit` and `ignored` as bits; draws: (N, B).
 
-    The mean over the recall points of the best precision at that recall or more, which is always one at a hit. Rows
-    that miss at every IoU are counted together, between one row that does not and the next.
+    The mean over the recall points of the best precision at that recall or more, which always occurs at a hit. Rows
+    that miss at every IoU are counted together, between consecutive rows that do not.
     """
     from scipy.sparse import csr_array
 
@@ -174,7 +174,7 @@ def _average_precision(
 
 
 def _interpolate(true: FloatArray, found: FloatArray, positives: FloatArray) -> FloatArray:
-    """Mean (B,) over the recall points of the best precision, from `true` of `found` (h, B) at each hit."""
+    """Mean (B,) of the best precision over the recall points, from `true` among `found` (h, B) at each hit."""
     precision = np.divide(true, found, out=np.zeros_like(true), where=found > 0)
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     recall = true / np.maximum(positives, 1)
@@ -212,7 +212,7 @@ def rank_hits(outcomes: pa.Table, classes: int) -> RankedHits:
 def _matches(truth: GroundTruth, found: ResolvedPredictions, masks: Masks | None) -> Matches:
     if masks is not None:
         return match(truth, found, mask_sizes(masks[0]), mask_overlaps(truth, *masks))
-    with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
+    with np.errstate(over="ignore", invalid="ignore"):  # a file may have corners of any size
         size = to_coco(found.box)[:, 2:].prod(axis=1)
     return match(truth, found, size, box_overlaps(truth, found))
 
@@ -237,7 +237,7 @@ _OBJECT_MASKS: WeakKeyDictionary[GroundTruth, list[Any]] = WeakKeyDictionary()
 
 
 def _check_masks(truth: GroundTruth, image: Integers, segments: Sequence[bytes]) -> list[Any]:
-    """Make run lengths of their images' sizes. Raises RequestError where they are not."""
+    """Make hotcoco's run lengths. Raises RequestError for one that is broken or does not fit its image."""
     width, height = truth.size[image].T.astype(np.int64)
     for row in np.flatnonzero(~are_rles(segments, width * height)).tolist():
         try:

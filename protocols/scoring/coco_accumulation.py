@@ -17,7 +17,7 @@ from protocols.scoring.coco_matching import EVERY_IOU, IOUS, SIZES, Flags, Integ
 
 RECALL_POINTS = np.linspace(0, 1, 101)
 _EPSILON = np.spacing(1)
-"""What pycocotools adds to the number of detections before it divides by it."""
+"""Added to the number of detections before dividing by it, as in pycocotools."""
 
 
 def count_positives(outcomes: pa.Table, classes: int) -> Integers:
@@ -29,7 +29,7 @@ def count_positives(outcomes: pa.Table, classes: int) -> Integers:
 def accumulate_precision(outcomes: pa.Table, positives: Integers) -> FloatArray:
     """Precision (sizes, IoUs, recall points, C): the best at this recall or more; NaN for a class without objects.
 
-    positives: (sizes, C). The best precision is always one at a hit, so that only hits are looked at.
+    positives: (sizes, C). The best precision always occurs at a hit, so only hits are looked at.
     """
     label = get_column(outcomes, "label")
     hit, ignored = (get_columns(outcomes, *(f"{what}_{name}" for name in SIZES)) for what in ("hit", "ignored"))
@@ -51,7 +51,7 @@ def accumulate_precision(outcomes: pa.Table, positives: Integers) -> FloatArray:
 
 
 def accumulate_recall(outcomes: pa.Table, positives: Integers, most: Sequence[int]) -> FloatArray:
-    """Recall (M, sizes, IoUs, C) with each of `most` (M,) detections an image and class; NaN as in precision."""
+    """Recall (M, sizes, IoUs, C) with each of `most` (M,) detections per image and class; NaN as in precision."""
     label, place = get_columns(outcomes, "label", "place")
     recall = np.zeros((len(most), len(SIZES), len(IOUS), positives.shape[1]))
     for size, name in enumerate(SIZES):

@@ -1,9 +1,9 @@
 """COCO's matching: which detections find an object, at ten IoUs and in four ranges of size, all images at once.
 
-In each image and class the detections choose in the order of their scores, 100 of them at most: of the objects that
-are free and overlap enough the nearest, one to be found before one to be ignored, the last of equals. Crowd regions and
-objects out of the range of sizes are ignored, and so is who finds them; so is a detection that finds nothing and is
-itself out of the range. Any number may find a crowd region (pycocotools, `COCOeval.evaluateImg`).
+In each image and class, up to 100 detections choose in the order of their scores, each among the free objects that it
+overlaps enough: objects to be found before those to be ignored, then the largest overlap, then the last of equals.
+Crowd regions and objects outside the size range are ignored, and so are detections that find them, or that find nothing
+and are themselves outside the range. Any number may find a crowd region (pycocotools, `COCOeval.evaluateImg`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _BIT = (1 << np.arange(len(IOUS))).astype(np.uint16)
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Square pixels of an object or a detection, both ends included."""
 MOST = 100
-"""Detections of an image and class that count."""
+"""The most detections of an image and class that count."""
 
 _PAIRS = 1 << 18
-"""Detections with objects looked at in one go: bounds memory, not results."""
+"""Pairs of a detection and an object processed at once: limits memory, does not change results."""
 
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.integer]
 Overlaps = Callable[[Integers, Integers], FloatArray]
-"""From rows of detections (p,) and objects (p,) to their overlaps (p,). A group, one class in one image, comes whole:
+"""From rows of detections (p,) and objects (p,) to their overlaps (p,). A group, a class in an image, is passed whole:
 its first detection with each of its objects, then its second with the same objects ..."""
 
 
@@ -47,9 +47,9 @@ class Things(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """What became of n detections. place: (n,), in image and class, from 0. hit, ignored: (n, sizes), a bit an IoU.
+    """Matches of n detections. place: (n,), rank in image and class, from 0. hit, ignored: (n, sizes), a bit per IoU.
 
-    thing: (n,), the object that it found at the first IoU, of any size; -1 if none.
+    thing: (n,), the object that each found at the first IoU, of any size; -1 if none.
     """
 
     place: Integers
@@ -66,7 +66,7 @@ def collect_things(truth: GroundTruth) -> Things:
 
 
 def is_outside(size: FloatArray) -> Flags:
-    """Which sizes (n,) are out of each range (n, sizes)."""
+    """Return which sizes (n,) lie outside each range, (n, sizes)."""
     low, high = np.array(list(SIZES.values())).T
     return np.asarray((size[:, None] < low) | (size[:, None] > high))
 
@@ -93,7 +93,7 @@ def match(truth: GroundTruth, found: ResolvedPredictions, size: FloatArray, over
 def _choose(
     row: Integers, thing: Integers, overlap: FloatArray, things: Things, matches: Matches, taken: Flags
 ) -> None:
-    """Match the detections of one rank at once, as they are of different groups; pairs by row, best last."""
+    """Match all detections of one rank at once, as they are of different groups. Pairs are sorted by row, best last."""
     free = (overlap[:, None, None] >= IOUS) & ~taken[thing]
     rank = np.arange(1, len(row) + 1)[:, None] + len(row) * things.wanted[thing]
     wish = np.where(free, rank[:, :, None], 0)
@@ -110,12 +110,12 @@ def _choose(
 
 
 def box_overlaps(truth: GroundTruth, found: ResolvedPredictions) -> Overlaps:
-    """IoU of boxes, as from `x, y, width, height` to the last bit; of a crowd region the share of the detection."""
+    """IoU of boxes as from `x, y, width, height`, to the last bit; for a crowd region, intersection over detection."""
     mine, theirs, crowd = to_coco(found.box), to_coco(truth.objects.box), collect_things(truth).crowd
 
     def overlaps(row: Integers, thing: Integers) -> FloatArray:
         a, b = mine[row], theirs[thing]
-        with np.errstate(over="ignore", invalid="ignore"):  # corners may be as large as a file pleases
+        with np.errstate(over="ignore", invalid="ignore"):  # a file may have corners of any size
             sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
             shared = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0.0)
             own = a[:, 2:].prod(axis=1)
@@ -126,14 +126,14 @@ def box_overlaps(truth: GroundTruth, found: ResolvedPredictions) -> Overlaps:
 
 
 def mask_sizes(masks: list[Any]) -> FloatArray:
-    """Square pixels (n,) of masks, run lengths as hotcoco takes them."""
+    """Return the areas (n,), in square pixels, of masks given as hotcoco's run lengths."""
     from hotcoco import mask
 
     return np.asarray(mask.area(masks), dtype=np.float64).reshape(-1)
 
 
 def mask_overlaps(truth: GroundTruth, mine: list[Any], theirs: list[Any]) -> Overlaps:
-    """IoU of masks, run lengths as hotcoco takes them; of a crowd region the share of the detection."""
+    """IoU of masks given as hotcoco's run lengths; for a crowd region, intersection over detection."""
     from hotcoco import mask
 
     crowd, o = collect_things(truth).crowd, truth.objects
@@ -151,7 +151,7 @@ def mask_overlaps(truth: GroundTruth, mine: list[Any], theirs: list[Any]) -> Ove
 
 
 def _group_pairs(key: Integers, thing_key: Integers, keep: Flags) -> Iterator[tuple[Integers, Integers]]:
-    """Rows of detections to keep with all objects of the same key, about `_PAIRS` at once, never cut within a key."""
+    """Yield kept detections paired with all objects of the same key, about `_PAIRS` at once, never splitting a key."""
     by_key = np.argsort(thing_key, kind="stable")
     first, last = (np.searchsorted(thing_key[by_key], key, side=side) for side in ("left", "right"))
     rows = np.flatnonzero(keep & (last > first))

@@ -1,6 +1,6 @@
 """Correct localization: is the best box of a present class on an object of that class?
 
-For each image and positive class, the top-scored box (or any of the boxes) is held against every object of the class.
+For each image and positive class, the top-scored box (or any of the boxes) is compared with every object of the class.
 CorLoc is the share of images that pass, by class, mean over classes (Deselaers et al., IJCV 2012).
 """
 
@@ -33,7 +33,7 @@ class Conventions(protocol.Conventions):
     """The switches of correct localization."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
-    """The overlap that an object is found from."""
+    """The overlap from which an object counts as found."""
     iou_compare: Literal[">", ">="]
     """Whether an overlap of exactly the threshold is enough."""
     boxes: Literal["top", "any"]
@@ -41,7 +41,7 @@ class Conventions(protocol.Conventions):
     difficult_objects: Literal["count", "ignore"]
     """Whether a box may hit a difficult object."""
     difficult_only_images: Literal["count", "skip"]
-    """Whether an image counts for a class of which all its objects are difficult."""
+    """Whether an image counts for a class whose objects in it are all difficult."""
     mean_over: Literal["classes", "images"]
     """The mean of the classes' shares, or the share of all pairs of image and class."""
     plus_one: bool
@@ -79,7 +79,7 @@ def localize_classes(
 def _list_pairs(
     truth: GroundTruth, conventions: Conventions
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
-    """List n images (n,) and classes (n,) to localize, and the place among them of every pair, -1 of others."""
+    """List the images (n,) and classes (n,) to localize, and the index of every pair among them, -1 for others."""
     least = ONLY_DIFFICULT if conventions.difficult_only_images == "count" else PRESENT
     image, label = (index.astype(np.int32) for index in np.nonzero(truth.labels >= least))
     position = np.full(truth.labels.size, -1, dtype=np.int64)
@@ -100,7 +100,7 @@ def summarise(
 
 
 def _select_rows(pair: NDArray[np.int64], scores: NDArray[np.float64], boxes: str) -> NDArray[np.int64]:
-    """Rows to evaluate: of each pair (-1: none that is asked for) the best, the first of equals; or all."""
+    """Select the rows to evaluate: of each pair (-1: not to localize) the best, the first of equals; or all."""
     rows = np.flatnonzero(pair >= 0)
     if boxes == "any":
         return rows

@@ -30,14 +30,14 @@ VERSION = 1
 NEEDS: Need = "boxes"
 METRICS = {"mAP_11pt": True, "mAP_area": True}
 RECALLS = {"exact": None, "voc_eval": np.arange(0.0, 1.1, 0.1)}
-"""The recalls that average precision is read at, None for tenths."""
+"""The recalls at which average precision is read; None: tenths."""
 
 
 class Conventions(protocol.Conventions):
     """The switches of detection."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
-    """The overlap that an object is found from."""
+    """The overlap from which an object counts as found."""
     iou_compare: Literal[">=", ">"]
     """Whether an overlap of exactly the threshold is enough."""
     difficult: Literal["ignore", "count", "remove"]
@@ -49,7 +49,7 @@ class Conventions(protocol.Conventions):
     ties: Literal["stable", "argsort"]
     """Equal scores: by image id, then file order; or as an unstable sort leaves them."""
     recalls: Literal["exact", "voc_eval"] = "exact"
-    """The recalls of the 11-point form: tenths; or voc_eval's steps in floating point, three of which are more."""
+    """The recalls of the 11-point form: tenths; or voc_eval's floating-point steps, three of which are larger."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
@@ -98,9 +98,9 @@ def match_detections(
 
 
 class _Matches(NamedTuple):
-    """Detections (n,) and objects (m,). counted: rows in ranking order, without the ignored.
+    """Detections (n,) and objects (m,). counted: rows of detections in ranking order, without the ignored.
 
-    which: the object of its class that a detection overlaps most, -1 without one; reaches: whether by the threshold.
+    which: the object of its class that a detection overlaps most, -1 if none; reaches: whether by the threshold.
     """
 
     score: FloatArray
@@ -155,7 +155,7 @@ def _objects(truth: GroundTruth, conventions: Conventions) -> Objects:
 
 
 def _is_ignored(objects: Objects, conventions: Conventions) -> NDArray[np.bool_]:
-    """Objects (M,) that nobody has to find, and whose detections do not count."""
+    """Return which objects (M,) need not be found; detections on them do not count."""
     return objects.difficult & (conventions.difficult == "ignore")
 
 
@@ -166,8 +166,8 @@ def _round(found: ResolvedPredictions, conventions: Conventions) -> tuple[FloatA
 
 
 def round_as_printed(values: FloatArray, places: int) -> FloatArray:
-    """Values as `%.<places>f` prints them; `np.round` takes many that end in 5, such as .0025, the other way."""
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers may be as large as a file pleases
+    """Round values as `%.<places>f` does; `np.round` rounds many that end in 5, such as .0025, the other way."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a file may have numbers of any size
         scaled = values * 10.0**places
         near = np.abs(scaled % 1 - 0.5) <= np.spacing(np.abs(scaled))
     rounded = np.where(np.isinf(scaled), values, np.rint(scaled) / 10.0**places)

@@ -1,7 +1,7 @@
 """Object Energy: how much of an objectness map lies on objects.
 
 The map, enlarged to the image and made to sum to 1, is summed over the union of all objects' boxes; mean over images
-(SPN, Section 4.1). Of scored boxes, a pixel's energy is the sum of the scores of the boxes that cover its centre.
+(SPN, Section 4.1). For scored boxes, a pixel's energy is the sum of the scores of the boxes that cover its centre.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Conventions(protocol.Conventions):
     """The switches of Object Energy."""
 
     difficult_objects: Literal["count", "ignore"]
-    """Whether energy on a difficult object is on an object."""
+    """Whether energy on a difficult object counts as on an object."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Evaluate each image that has objects. Outcomes: one row each, its `energy`; 0 where a map has none at all.
+    """Evaluate each image that has objects. Outcomes: one row each, its `energy`; 0 if its map has none at all.
 
     Raises RequestError for energy below 0.
     """
@@ -84,7 +84,7 @@ def _energies(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions]
 
 
 def _sum_covering(boxes: FloatArray, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Sum (H, W) of the values (n,) of the boxes (n, 4) that cover each pixel's centre."""
+    """Sum for each pixel (H, W) the values (n,) of the boxes (n, 4) that cover its centre."""
     height, width = shape
     bounds = _bounds(boxes, shape)
     kept = (bounds[:, 2:] > bounds[:, :2]).all(axis=1)

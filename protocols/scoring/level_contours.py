@@ -80,7 +80,7 @@ def _fill_holes(grey: Grey, width: int, height: int) -> Grey:
     )
     ring = np.zeros_like(padded)
     y, x = padded.shape[0] - height - 1, padded.shape[1] - width - 1
-    # Corners are no part of it: a hole is 4-connected.
+    # Corners are not part of the ring: a hole is 4-connected.
     top, left = slice(1, y + 1), slice(1, x + 1)
     sides = across[:y, left], across[height + 1 :, left], down[top, :x], down[top, width + 1 :]
     ring[1:-height, 1:-width] = np.minimum.reduce(sides)
@@ -97,7 +97,7 @@ def _crop(padded: Grey, width: int, height: int) -> Grey:
 
 
 def trace_levels(grey: Grey, levels: Sequence[int]) -> Contours:
-    """Trace the contours of what is above each level; where nothing is, there is one box of no size at the origin."""
+    """Trace the contours of the foreground at each level; a level without any has one empty box at the origin."""
     import cv2
 
     contours: list[Any] = []

@@ -38,7 +38,7 @@ class Conventions(protocol.Conventions):
     """The switches of localization."""
 
     iou_threshold: float = Field(gt=0, le=1, examples=[0.3, 0.5, 0.7])
-    """The overlap that an object is found from."""
+    """The overlap from which an object counts as found."""
     iou_compare: Literal[">=", ">"]
     """Whether an overlap of exactly the threshold is enough."""
     plus_one: bool
@@ -78,7 +78,7 @@ def localize_classes(
 ) -> LocalizedClasses:
     """Return the best box of the class that each image shows, for an analysis of errors in top-1 localization.
 
-    Of several classes it is the one that scores best, if that is one of them, else the first.
+    If the image shows several classes, the one that scores best of all classes if it is among them, else the first.
     """
     boxes = predictions["boxes"]
     outcomes = score(truth, predictions, conventions).outcomes
@@ -130,7 +130,7 @@ def _places(
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Compute the rank of each class score in its image, and the rank of the class of each best box."""
     place = rank_within_images(classes.image, classes.label, classes.score)
-    box_place = np.full(len(best), np.iinfo(np.int64).max)  # a class without a score is in nobody's first k
+    box_place = np.full(len(best), np.iinfo(np.int64).max)  # a class without a score is never among the first k
     asked, scored = truth.pair(boxes.image[best], boxes.label[best]), truth.pair(classes.image, classes.label)
     _, mine, theirs = np.intersect1d(asked, scored, assume_unique=True, return_indices=True)
     box_place[mine] = place[theirs]

@@ -33,7 +33,7 @@ PRESENT_ONLY = True
 METRICS = {"MaxBoxAcc": True, "MaxBoxAccV2": True, "BoxAcc": True, "BoxAccV2": True}
 
 SIDE = 224
-"""Pixels a side of what maps and truth are scaled to."""
+"""The side, in pixels, to which maps and truth are scaled."""
 
 TAUS = np.arange(0, 1, 0.001)
 _IOUS = (0.3, 0.5, 0.7)
@@ -45,8 +45,8 @@ class Conventions(protocol.Conventions):
     """The switches of MaxBoxAcc."""
 
     box_ends: Literal["tight", "wsolevaluation"]
-    """wsolevaluation's boxes end a pixel after the last of the foreground, but for the map's last, and areas count both
-    ends, as they do for truth boxes; tight ones enclose the foreground, and a truth box ends where it ends."""
+    """wsolevaluation: boxes end one pixel past the foreground, except at the map's last pixel, and areas count both end
+    pixels, of truth boxes too. tight: boxes enclose exactly the foreground, and truth boxes keep their ends."""
     fixed_threshold: float = Field(ge=0, lt=1, examples=[0.1, 0.2, 0.3, 0.5])
     """The tau of BoxAcc and BoxAccV2, chosen without the evaluated images."""
 
@@ -54,7 +54,7 @@ class Conventions(protocol.Conventions):
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Evaluate each image that has boxes. Outcomes: one row each, `hits` a bit for each curve and threshold.
 
-    Raises RequestError where the sizes of the images are not known.
+    Raises RequestError if image sizes are not known.
     """
     objects = truth.objects
     of = np.searchsorted(objects.image, np.arange(len(truth.ids) + 1))
@@ -76,7 +76,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
 def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
-    """Each share of images (B,)."""
+    """Compute each metric (B,), a share of images."""
     image = get_column(outcomes, "image")
     packed = np.frombuffer(b"".join(outcomes["hits"].to_pylist()), dtype=np.uint8)
     packed = packed.reshape(len(image), _CURVES * len(TAUS) // 8)
@@ -106,7 +106,7 @@ def _describe_best(hits: NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def maps_of_shown(truth: GroundTruth, maps: ResolvedPredictions) -> Iterator[tuple[int, NDArray[np.floating]]]:
-    """Each image and the map of a class that it shows, one in memory at a time."""
+    """Yield the maps of classes that images show, each with its image, one in memory at a time."""
     for image, label, found in zip(maps.image.tolist(), maps.label.tolist(), maps.arrays(), strict=True):
         if truth.labels[image, label] == PRESENT:
             yield image, found
@@ -116,7 +116,7 @@ def scale_map(found: NDArray[np.floating]) -> FloatArray:
     """Resize a map (h, w) to 224 x 224 and rescale it to 0 ... 1; a constant map becomes 0."""
     import cv2
 
-    if found.min() == found.max():  # asked of the small map: enlarging rounds a constant unevenly
+    if found.min() == found.max():  # tested before enlarging, which rounds a constant unevenly
         return np.zeros((SIDE, SIDE))
     large = found.astype(np.float64)
     if large.shape != (SIDE, SIDE):
@@ -128,7 +128,7 @@ def scale_map(found: NDArray[np.floating]) -> FloatArray:
 
 
 def _scale_boxes(boxes: FloatArray, size: NDArray[np.int32], conventions: Conventions) -> FloatArray:
-    """Truth boxes (n, 4) at 224 x 224, truncated to whole pixels."""
+    """Scale truth boxes (n, 4) to 224 x 224, truncated to whole pixels."""
     whole = np.trunc(boxes * SIDE / np.tile(size.astype(np.float64), 2))
     return whole + ([0, 0, 1, 1] if conventions.box_ends == "wsolevaluation" else 0)
 
@@ -136,9 +136,9 @@ def _scale_boxes(boxes: FloatArray, size: NDArray[np.int32], conventions: Conven
 def _hits(found: FloatArray, truth_boxes: FloatArray, conventions: Conventions) -> NDArray[np.bool_]:
     """Whether each curve hits at each threshold (_CURVES, 1000).
 
-    Of 1,000 thresholds an 8-bit map has at most 256 different foregrounds, and each is looked at once, without contours
-    so small that they hit nothing. Where the largest of those that are left hits, but one of the small ones may be
-    larger, or contours of the same size differ, all contours are looked at.
+    At 1,000 thresholds an 8-bit map has at most 256 different foregrounds; each is evaluated once, without contours too
+    small to hit anything. If the largest remaining contour hits but a removed one may be larger, or if contours of the
+    same size differ, all contours are evaluated.
     """
     grey = (found * 255).astype(np.uint8)
     values = np.flatnonzero(np.bincount(grey.ravel(), minlength=256))
@@ -157,7 +157,7 @@ def _hits_of_levels(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether each curve hits at each level (_CURVES, L), and where that depends on contours that were removed (L,).
 
-    removed: the area that those may have; -1 if all are there.
+    removed: the largest area that those may have; -1 if none were removed.
     """
     contours = trace_levels(grey, levels.tolist())
     boxes, first = contours.box, contours.first

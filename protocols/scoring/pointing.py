@@ -33,7 +33,7 @@ METRICS = {"accuracy": True, "accuracy_difficult": True}
 
 
 class Tolerance(protocol.Conventions):
-    """The switches that say what a point hits."""
+    """The switches that decide what a point hits."""
 
     tolerance: float = Field(ge=0, le=1_000_000, examples=[0.0, 15.0, 18.0])
     """Pixels of the original image."""
@@ -96,7 +96,7 @@ def summarise(
 
 
 def find_peaks(truth: GroundTruth, maps: ResolvedPredictions) -> ResolvedPredictions:
-    """Points from score maps: each the maximum of its map enlarged to its image, which is its score too."""
+    """Find the point of each score map: the peak of the map enlarged to its image. Its score is the map's maximum."""
     size = truth.size[maps.image]
     found = [(*peak(one, *map(int, size[row])), float(one.max())) for row, one in enumerate(maps.arrays())]
     x, y, value = np.array(found, dtype=np.float64).reshape(-1, 3).T
@@ -141,7 +141,7 @@ def _mask_distance(
         raise RequestError(f"{truth.dataset} has no masks of its objects, which box_region = mask asks for.")
     reach = ceil(conventions.tolerance) + 1
     distance = np.full(len(objects), np.inf)
-    for row in np.flatnonzero(from_box <= reach + 1):  # a mask may stand a pixel out of its box
+    for row in np.flatnonzero(from_box <= reach + 1):  # a mask may extend a pixel beyond its box
         x, y = np.floor(point[row]).astype(int)
         mask = to_mask(objects.segment[row], *map(int, truth.size[objects.image[row]]))
         top, left = max(y - reach, 0), max(x - reach, 0)
@@ -157,7 +157,7 @@ def _length(gap: FloatArray, conventions: Tolerance) -> FloatArray:
 
 
 def _difficult_subset(truth: GroundTruth, conventions: Conventions) -> NDArray[np.bool_]:
-    """Image and class (N, C): small in the image, and not alone in it."""
+    """Return which classes (N, C) are small in their image, and not alone in it."""
     least = PRESENT if conventions.subset_distractor == "non-difficult" else ONLY_DIFFICULT
     distractors = truth.labels >= least
     accompanied = distractors.sum(axis=1, keepdims=True) - distractors > 0
@@ -166,7 +166,7 @@ def _difficult_subset(truth: GroundTruth, conventions: Conventions) -> NDArray[n
 
 
 def _compute_union_areas(truth: GroundTruth, limit: FloatArray) -> FloatArray:
-    """Union area (N, C) of all boxes of a class in an image; their sum where that is under the limit (N, 1) already."""
+    """Union area (N, C) of all boxes of a class in an image, or the sum of areas if already under `limit` (N, 1)."""
     objects = truth.objects
     covered = np.zeros(truth.labels.shape)
     np.add.at(covered, (objects.image, objects.label), area(objects.box))

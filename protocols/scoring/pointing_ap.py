@@ -1,7 +1,7 @@
 """Pointing with prediction: a point and a score for each image and class, judged by average precision.
 
 A point is a true positive if it falls on an object of its class, boxes grown by a tolerance, and a false one if it
-falls elsewhere or the class is absent (Oquab et al., CVPR 2015, Section 4). One point an image and class, so that the
+falls elsewhere or the class is absent (Oquab et al., CVPR 2015, Section 4). With one point per image and class, the
 positives are the images that show the class.
 """
 
@@ -34,11 +34,11 @@ class Conventions(Tolerance):
     ap: Literal["11-point", "area", "non-interpolated"]
     """The form of average precision: 11 recalls, the area under the envelope, or the mean precision at the hits."""
     difficult_only: Literal["ignore", "negative", "positive"]
-    """What an image is for a class of which all its objects are difficult."""
+    """What an image counts as for a class whose objects in it are all difficult."""
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Evaluate every point. Outcomes: the counted ones in ranking order, `hit` where true, then what was `missed`."""
+    """Evaluate every point. Outcomes: the counted ones in ranking order, `hit` where true, then `missed` positives."""
     points = predictions["points"]
     shown = truth.labels[points.image, points.label]
     hit = hits(truth, points, conventions) & (shown >= _get_least_label(conventions))

@@ -1,8 +1,8 @@
 """PxAP: average precision of pixels, of a score map against masks, over all images of a split together.
 
-Choe et al., CVPR 2020, as their released wsolevaluation computes it: maps and masks at 224 x 224, a pixel found where
+Choe et al., CVPR 2020, as their released wsolevaluation computes it: maps and masks at 224 x 224, a pixel is found if
 its score is at least tau = 0, .001 ... .999, 1, not quantised; the sum over thresholds of the step in recall times the
-precision. Ignored regions, minus the foreground, count for nothing.
+precision. Ignored regions, minus the foreground, do not count.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Conventions(protocol.Conventions):
 
 
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
-    """Count pixels. Outcomes: a row an image, `object` and `other` its pixels at each threshold.
+    """Count pixels. Outcomes: a row per image, `object` and `other` its pixels at each threshold.
 
-    An image without a map has one of zeros. Raises RequestError where the truth has no masks of objects.
+    A missing map counts as zeros. Raises RequestError if the truth has no masks of objects.
     """
     masks = truth.masks
     if masks is None or masks.indexed:
@@ -65,7 +65,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
     for part, name in enumerate(("object", "other")):
         columns[name] = pa.FixedSizeListArray.from_arrays(counts[:, part].ravel(), len(_EDGES))
     pixels = {f"{name}_pixels": int(counts[:, part].sum()) for part, name in enumerate(("object", "other"))}
-    is_noted = partial and not beyond and conventions.stretch == "map"  # scores beyond are no scaled ones
+    is_noted = partial and not beyond and conventions.stretch == "map"  # scores beyond 0 ... 1 are raw ones
     notes = (_describe_stretch(partial, int(answered.sum())),) if is_noted else ()
     return FamilyScore(pa.table(columns), {**pixels, "images_without_map": int((~answered).sum())}, notes)
 
@@ -102,7 +102,7 @@ def _resize_scores(found: NDArray[np.floating], image: str) -> FloatArray:
 
 
 def _count(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
-    """Pixels (2, 1001) of objects and of the rest whose score is at a threshold and under the next one."""
+    """Count the pixels (2, 1001) of objects and of the rest whose score is from each threshold to below the next."""
     object_, ignored = _regions(masks, image)
     part = (~object_).astype(np.int32)
     if ignored is not None:
@@ -113,7 +113,7 @@ def _count(found: FloatArray, masks: Masks, image: int) -> NDArray[np.int64]:
 
 
 def _find_thresholds(found: FloatArray) -> NDArray[np.int32]:
-    """Return the last threshold that each score reaches; only near one is it looked up, as rounding decides there."""
+    """Return the last threshold that each score reaches; it is looked up only near one, where rounding decides."""
     scaled = found * (len(_EDGES) - 1)
     scaled -= _ROUNDING
     at = scaled.astype(np.int32)

@@ -1,8 +1,8 @@
 """Localization randomness: how far the proposals that a method believes in are from the objects, and from each other.
 
-Of an image and a class that it shows, with the proposals' probabilities p(h) made to sum to 1: the localization
+For an image and a class that it shows, with the proposals' probabilities p(h) made to sum to 1: the localization
 accuracy is the sum of p(h) IoU(h, nearest object), and the localization variance the sum of p(h) (IoU - accuracy)^2
-(MELM, Figure 8). No code of it was released: what is averaged is a switch.
+(MELM, Figure 8). Its code was not released, so what is averaged is a switch.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _moments(
     largest = np.zeros(pairs)
     np.maximum.at(largest, row, probability)
     share = np.divide(probability, largest[row], out=np.zeros_like(probability), where=largest[row] > 0)
-    mass = _sums(row, share, pairs)  # of shares of the largest: a sum of huge numbers would be infinite
+    mass = _sums(row, share, pairs)  # of shares of the largest, as a sum of huge numbers would be infinite
     share /= np.where(mass > 0, mass, 1.0)[row]
     accuracy = _sums(row, share * overlap, pairs)
     return mass, accuracy, _sums(row, share * (overlap - accuracy[row]) ** 2, pairs)
@@ -111,7 +111,7 @@ def _weight(
     pair: NDArray[np.int64],
     conventions: Conventions,
 ) -> FloatArray:
-    """How much each pair (P,) counts in the means."""
+    """Return the weight of each pair (P,) in the means."""
     if conventions.mean_over == "pairs":
         return np.ones(len(image))
     if conventions.mean_over == "images":

@@ -1,8 +1,8 @@
 """Segmentation: intersection over union of each class, over all pixels of the split, and their mean.
 
-There is one confusion matrix for the whole split, never a mean over images. Background is a class. Pixels of which
-the truth says nothing (255) do not count; a pixel without an answer (255) is a miss of its class (PASCAL VOC,
-VOCevalseg.m). A prediction of another size is resized to the truth's, to the nearest pixel.
+There is one confusion matrix for the whole split, never a mean over images. Background is a class. Pixels that
+the truth leaves open (255) do not count; a pixel without a predicted class (255) is a miss of its class (PASCAL VOC,
+VOCevalseg.m). A prediction of another size than the truth is resized to it by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ VERSION = 1
 NEEDS: Need = "class masks"
 METRICS = {"mIoU": True}
 SILENT = 255
-"""What a pixel has that says nothing."""
+"""The value of a pixel without a class."""
 
 _EXACT = 1 << 24
-"""Pixels that OpenCV counts at once: its histograms are single precision."""
+"""The most pixels that OpenCV may count at once: its histograms are single precision."""
 
 Mask = NDArray[np.uint8]
 Integers = NDArray[np.integer]
@@ -47,7 +47,7 @@ class Conventions(protocol.Conventions):
 def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], conventions: Conventions) -> FamilyScore:
     """Count pixels. Outcomes: a row for each image and class in it: pixels `true`, `predicted`, and `shared`.
 
-    Raises RequestError where the truth has no class masks, BadFileError for a mask with classes that there are not.
+    Raises RequestError if the truth has no class masks, BadFileError for a mask with unknown classes.
     """
     if truth.masks is None or not truth.masks.indexed:
         raise RequestError(f"{truth.dataset} {truth.split} has no class masks; its lists of images with masks do.")
@@ -69,7 +69,7 @@ def score(truth: GroundTruth, predictions: Mapping[str, ResolvedPredictions], co
 def summarise(
     outcomes: pa.Table, classes: tuple[str, ...], conventions: Conventions, weights: NDArray[np.float64]
 ) -> Replicates:
-    """Intersection over union by class (B, 1 + C), background first; undefined where no pixel is of it."""
+    """Intersection over union by class (B, 1 + C), background first; undefined for a class without pixels."""
     image, label = get_columns(outcomes, "image", "label")
     true, predicted, shared = (
         _pixels(weights, image, label, get_column(outcomes, name), len(classes))
@@ -89,7 +89,7 @@ def _pixels(weights: FloatArray, image: Integers, label: Integers, pixels: Integ
 
 
 def _count(true: Mask, mask: Mask, names: int) -> Integers:
-    """Pixels (3, names) of each class: of the truth, of the prediction, of both; where the truth says something."""
+    """Count the pixels (3, names) of each class in the truth, the prediction and both, where the truth has a class."""
     import cv2
 
     height, width = true.shape
@@ -110,7 +110,7 @@ def _read_true(masks: Masks, image: int, names: int) -> Mask:
 
 
 def _check(file: Path | str, mask: Mask, names: int) -> Mask:
-    """Read the mask. Raises BadFileError if a pixel is of no class."""
+    """Return the mask. Raises BadFileError if a pixel is of no class."""
     if (wrong := (mask >= names) & (mask != SILENT)).any():
         raise BadFileError(file, f"a pixel must be 0 ... {names - 1} or {SILENT}, but one is {mask[wrong][0]}")
     return mask

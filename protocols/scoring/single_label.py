@@ -1,7 +1,7 @@
 """Single-label classification: is the image's class among the best of its scores?
 
-`accuracy` is the share of images whose class is the best one, and the errors the shares of images whose class is not
-among the best one or five.
+`accuracy` is the share of images whose class is the best one; the errors are the shares of images whose class is not
+the best one, or not among the best five.
 """
 
 from __future__ import annotations
