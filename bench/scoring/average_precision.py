@@ -63,7 +63,7 @@ class AveragePrecision(NamedTuple):
     non_interpolated: FloatArray
 
     def select(self, name: str) -> FloatArray:
-        """Return the form that a switch names: `11-point`, `area`, or `non-interpolated`."""
+        """Return the form named by a protocol's switch: `11-point`, `area`, or `non-interpolated`."""
         return {"11-point": self.eleven_point, "area": self.area, "non-interpolated": self.non_interpolated}[name]
 
 
@@ -154,7 +154,7 @@ def _count_misses_between(image: Integers, hit: Flags, rows: Integers, draws: Fl
 
 
 def _count_needed(positives: FloatArray, recalls: FloatArray | None) -> FloatArray:
-    """Count the hits (k, B) with which each recall is reached, of positives (B,)."""
+    """Count the hits (k, B) needed to reach each recall with positives (B,)."""
     if recalls is None:
         return np.asarray(np.ceil(np.arange(11)[:, None] * positives / 10))
     total, recall = np.maximum(positives, 1), recalls[:, None]
@@ -165,7 +165,7 @@ def _count_needed(positives: FloatArray, recalls: FloatArray | None) -> FloatArr
 
 
 def _sum_at_recalls(true: FloatArray, envelope: FloatArray, needed: FloatArray) -> FloatArray:
-    """Sum (B,) over the recalls the best precision from where there are `needed` (k, B) hits; 0 if nowhere.
+    """Sum, over the recalls, the best precision from the rank on that has `needed` (k, B) hits, or 0 if none has: (B,).
 
     Hits (h, B) never decrease, so the first row that reaches k is found by bisection, for all k and replicates at once.
     """

@@ -1,18 +1,18 @@
-"""What is wrong with the box that localizes a class: it shows a part, a group, the surroundings, or something else.
+"""Kinds of errors of the box that localizes a class: it covers a part, a group, the surroundings, or something else.
 
-A box that a protocol does not accept has the first of these kinds that fits. A share is that of the area of a box that
-lies in an object, or of an object that lies in the box; objects are those of the class in the image.
+A box that a protocol does not accept has the first of these kinds that fits. "Inside" means that a share of at least
+INSIDE of the area lies in the other; objects are those of the class in the image.
 
-    wrong class  where a protocol asks for the class too: it is of a class that the image does not show
-    group        at least two objects lie in it by a share of INSIDE each
-    part         it lies in an object by INSIDE: a head, a wheel
-    context      an object lies in it by INSIDE: it has the surroundings too
+    wrong class  if the protocol also asks for the class: it is of a class that is not present in the image
+    group        at least two objects are inside it
+    part         it is inside an object: a head, a wheel
+    context      an object is inside it: it includes the surroundings
     missed       its overlap (intersection over union) with every object is below `BACKGROUND`, or there is no box
     loose        any other: it overlaps an object, but too little
 
 Part, context and missed are as in Cinbis et al. (TPAMI 2017, "hypothesis in ground truth", "ground truth in
-hypothesis", "no overlap"), where a box has to lie inside entirely. A box and an object that lie in each other by INSIDE
-overlap by more than .5, so that at that threshold no box is both part and context.
+hypothesis", "no overlap"), who require all of the area to be inside. A box and an object that are inside each other
+overlap by more than .5, so at that threshold no box is both part and context.
 
 Shapes: n boxes, m objects, B replicates, C classes; see docs/conventions.md.
 """
@@ -35,7 +35,7 @@ INSIDE = 0.7
 KINDS = ("correct", "wrong class", "group", "part", "context", "missed", "loose")
 
 SIZES = {"small": 0.0, "medium": 0.1, "large": 0.4}
-"""From which share of its image on the largest object of a class is of a size."""
+"""The least share of its image that the largest object of a class must cover for each size."""
 
 Integers = NDArray[np.integer]
 Flags = NDArray[np.bool_]
@@ -43,9 +43,9 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class LocalizedClasses:
-    """What a protocol made of the box of each of n pairs of an image and a class that it shows.
+    """A protocol's verdicts on the boxes of n pairs of an image and a class present in it.
 
-    image, label: (n,). box: (n, 4), NaN where there is none. correct, wrong_class: (n,). by_class: whether the protocol
+    image, label: (n,). box: (n, 4), NaN if there is none. correct, wrong_class: (n,). by_class: whether the protocol
     takes the mean over classes.
     """
 
@@ -88,7 +88,7 @@ class BoxErrors:
 
     @cached_property
     def objects(self) -> Integers:
-        """How many objects (n,) there are of the class in the image."""
+        """The number of objects (n,) of the class in the image."""
         return np.bincount(self._pairs[0], minlength=len(self.localized.image))
 
     @cached_property
@@ -103,7 +103,7 @@ class BoxErrors:
 
     @cached_property
     def _pairs(self) -> tuple[Integers, Integers]:
-        """Rows of boxes with each object of their class in their image, (p,) and (p,)."""
+        """All pairs of a box and an object of its class in its image, as rows (p,) and objects (p,)."""
         a, objects = self.localized, self.localized.truth.objects
         key, object_key = (a.truth.pair(rows.image, rows.label) for rows in (a, objects))
         by_key = np.argsort(object_key, kind="stable")
@@ -112,7 +112,10 @@ class BoxErrors:
         return row, by_key[np.arange(len(row)) - np.repeat(np.cumsum(last - first) - last, last - first)]
 
     def compute_shares(self, weights: FloatArray, keep: Flags | None = None) -> dict[str, FloatArray]:
-        """Share of each kind under weights (B, N): (B, C), or (B,) over all pairs. keep (n,): among these."""
+        """Compute the share of each kind under weights (B, N): (B, C), or (B,) over all pairs.
+
+        keep: (n,), the pairs to include; None: all.
+        """
         a, classes = self.localized, len(self.localized.truth.classes)
         keep = np.ones(len(a.image), dtype=np.bool_) if keep is None else keep
         every = count_by_class(weights, a.image, a.label, classes, keep)

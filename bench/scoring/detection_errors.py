@@ -1,7 +1,7 @@
-"""Errors of detections by their kind, and what each kind costs in average precision (Bolya et al., ECCV 2020: TIDE).
+"""Errors of detections by kind, and the cost of each kind in average precision (Bolya et al., ECCV 2020: TIDE).
 
 A false detection has the first of these kinds that fits. Overlaps are with objects that have to be found; T is the
-protocol's threshold, `BACKGROUND` what hardly touches an object.
+protocol's threshold, and overlaps below `BACKGROUND` are negligible.
 
     localization    it overlaps an object of its class by at least BACKGROUND, but not by more than T
     classification  it overlaps an object of another class by T
@@ -9,10 +9,10 @@ protocol's threshold, `BACKGROUND` what hardly touches an object.
     background      it overlaps no object by more than BACKGROUND
     both            any other: it overlaps an object of another class, but not by T
 
-An object that nobody found, and that no error of localization or classification is about, is missed. To correct a kind
-is to give those errors of localization and classification their object's class and place, of several about one object
-the best alone, unless it is found already; to delete all other false detections of the kind; and not to ask for missed
-objects. Released code (tidecv 1.0.1) does the same, and counts a falling precision as 0.
+An object is missed if no detection found it, and no localization or classification error is on it. Correcting a kind
+means, for localization and classification errors, to give the best error on each object that is not found yet that
+object's class and box, and to delete the others; for the other kinds, to delete the false detections; for missed
+objects, not to count them. Released code (tidecv 1.0.1) does the same, and counts a falling precision as 0.
 
 Shapes: n detections, m objects, B replicates, C classes; see docs/conventions.md.
 """
@@ -41,7 +41,7 @@ FALSE = ("classification", "localization", "both", "duplicate", "background")
 KINDS = (*FALSE, "missed")
 
 ORACLES = ("no false detection", "no missed object")
-"""Corrections of a whole side: every false detection is deleted, or no object is asked for that was not found."""
+"""Corrections of all errors of a side: every false detection is deleted, or objects not found are not counted."""
 
 _CORRECT = -1
 
@@ -51,10 +51,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class MatchedDetections:
-    """What a protocol made of n detections; without those that it ignores. objects: the m that have to be found.
+    """A protocol's matching of n detections, without those that it ignores, with the m objects that have to be found.
 
-    image, label, score: (n,). box: (n, 4). found: (n,), the object that a true detection found, -1 of a false one.
-    form, recalls: how the protocol reads average precision.
+    image, label, score: (n,). box: (n, 4). found: (n,), the object that a true detection found; -1 for a false one.
+    form, recalls: how the protocol computes average precision.
     """
 
     truth: GroundTruth
@@ -79,7 +79,7 @@ class DetectionErrors:
 
     @cached_property
     def kind(self) -> Integers:
-        """Index into `FALSE` (n,); -1 of a true detection."""
+        """Index into `FALSE` (n,); -1 for a true detection."""
         m = self.matched
         reaches = COMPARE[m.iou_compare]
         of_class, of_others = self._overlap_of_class[0], self._overlap_of_others[0]
@@ -94,13 +94,13 @@ class DetectionErrors:
 
     @cached_property
     def about(self) -> Integers:
-        """The object (n,) that an error of localization or classification is about; -1 of all others."""
+        """The object (n,) of each localization or classification error; -1 for other detections."""
         is_place, is_class = (self.kind == FALSE.index(name) for name in ("localization", "classification"))
         return np.select([is_place, is_class], [self._overlap_of_class[1], self._overlap_of_others[1]], -1)
 
     @cached_property
     def missed(self) -> Flags:
-        """Objects (m,) that nobody found, and that no error is about."""
+        """Objects (m,) that no detection found, and that no localization or classification error is on."""
         missed = np.ones(len(self.matched.objects), dtype=np.bool_)
         for objects in (self.matched.found, self.about):
             missed[objects[objects >= 0]] = False
@@ -108,7 +108,7 @@ class DetectionErrors:
 
     @cached_property
     def _corrected(self) -> Flags:
-        """Errors (n,) that would be true if corrected: of those about an object that nobody found the best."""
+        """Errors (n,) that become true when corrected: the best one on each object that no detection found."""
         open_ = np.append(np.ones(len(self.matched.objects), dtype=np.bool_), False)
         open_[self.matched.found[self.matched.found >= 0]] = False
         rows = np.flatnonzero((self.about >= 0) & open_[self.about])
@@ -145,7 +145,7 @@ class DetectionErrors:
         return {**dict(zip(FALSE, false, strict=True)), "missed": int(self.missed.sum())}
 
     def compute_precision(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """Average precision (B, C) under weights (B, N): as it is (an empty name), and with each kind corrected."""
+        """Compute average precision (B, C) under weights (B, N), as is (empty name) and with each kind corrected."""
         m = self.matched
         everything = np.ones(len(m.image), dtype=np.bool_)
         found = np.zeros(len(m.objects), dtype=np.bool_)
@@ -170,9 +170,9 @@ class DetectionErrors:
         label: Integers | None = None,
         asked: Flags | None = None,
     ) -> FloatArray:
-        """Average precision (B, C) of the detections to keep, some of them true; asked (m,): objects to find.
+        """Compute the average precision (B, C) of the detections in `keep`, of which those in `true` are true.
 
-        A class with objects of which none is asked for has 0.
+        asked: (m,), the objects to find; None: all. A class with objects of which none are asked for has 0.
         """
         m, classes = self.matched, len(self.matched.truth.classes)
         label = m.label if label is None else label

@@ -46,16 +46,16 @@ class Conventions(BaseModel):
 
 
 LATER = {"recalls": "exact", "stretch": "map"}
-"""Switches that came after results were published, and what had been done until then: of that, nothing is recorded."""
+"""Switches added after results were published, with the value used before, which is left out of records and digests."""
 
 
 def dump_conventions(conventions: Conventions) -> dict[str, Any]:
-    """Return the switches as records and digests have them."""
+    """Return the switches in the form used in records and digests."""
     return drop_later(conventions.model_dump(mode="json"))
 
 
 def drop_later(conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the switches of `LATER` that have the value of before."""
+    """Drop the switches of `LATER` that have their former value."""
     return {key: value for key, value in conventions.items() if (key, value) not in LATER.items()}
 
 
@@ -65,7 +65,7 @@ COMPARE: dict[str, np.ufunc] = {">": np.greater, ">=": np.greater_equal, "<": np
 
 @dataclass(frozen=True, eq=False)
 class FamilyScore:
-    """What a family computes from predictions.
+    """The output of a family for a set of predictions.
 
     outcomes: a table whose rows each belong to one image (column `image`, an index into the ground truth's ids); enough
     to recompute every metric on resampled images. counts: pairs, difficult-only images, and so on. notes: remarks for
@@ -83,11 +83,11 @@ class FamilyScore:
 class Family(Interface):
     """A scoring family: a module of `protocols/scoring/`, its `VERSION` raised by hand when its numbers change.
 
-    A family that looks only at the classes that an image shows has `PRESENT_ONLY = True`: maps of others need not be
-    computed, and what is predicted of them must change no metric. One says what ground truth it looks at by `NEEDS`: it
-    is given no images that lack it, and on datasets of one's own no other ground truth is part of its results. A family
-    whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
-    `bench.scoring.average_precision.RankedHits` that precision-recall curves are drawn from. One whose errors can be
+    A family that uses only the classes present in an image has `PRESENT_ONLY = True`: maps of other classes need not be
+    computed, and predictions of them must change no metric. `NEEDS` declares the ground truth that a family uses: it is
+    given no images without it, and on users' own datasets no other ground truth is part of its results' digests. A
+    family whose outcomes are rankings also has `rank_hits(outcomes, classes)`, which returns the
+    `bench.scoring.average_precision.RankedHits` from which precision-recall curves are drawn. One whose errors can be
     analysed has `match_detections(truth, predictions, conventions, metric)`, which returns
     `bench.scoring.detection_errors.MatchedDetections`, or `localize_classes(truth, predictions, conventions)`, which
     returns `bench.scoring.box_errors.LocalizedClasses`.
@@ -177,7 +177,7 @@ Need = Literal["labels", "boxes", "class masks", "object masks"]
 
 
 def _lack_boxes(truth: GroundTruth) -> NDArray[np.bool_]:
-    """Return the images (N,) that show a class without a box of it."""
+    """Return which images (N,) have a class without any box of it."""
     boxed = np.zeros(truth.labels.shape, dtype=np.bool_)
     boxed[truth.objects.image, truth.objects.label] = True
     return np.asarray(((truth.labels == PRESENT) & ~boxed).any(axis=1))
@@ -200,7 +200,7 @@ _PARTS: dict[Need, Part] = {"labels": "labels", "boxes": "boxes", "class masks":
 
 @dataclass(frozen=True, eq=False)
 class BoundProtocol:
-    """A record with its family and its validated switches: what scoring needs."""
+    """A record with its family and its validated switches, ready for scoring."""
 
     record: Record
     family: Family
@@ -225,11 +225,11 @@ class BoundProtocol:
 
     @property
     def looks_at_present_only(self) -> bool:
-        """Whether it looks only at predictions of the classes that an image shows."""
+        """Whether it uses only predictions of the classes present in an image."""
         return bool(getattr(self.family, "PRESENT_ONLY", False))
 
     def find_mismatch(self, result: Result) -> str:
-        """Say why a result that names this protocol is none of it: another family, other directions; empty if it is."""
+        """Describe how a result that names this protocol differs in family or metric direction; empty if it agrees."""
         family = self.record.family
         if result.family != family:
             return f"of family {result.family}, but {result.protocol} is of {family}"
@@ -237,9 +237,9 @@ class BoundProtocol:
         return f"higher_is_better of {other[0]} is not that of {family}" if other else ""
 
     def find_missing_truth(self, dataset: Dataset, truth: GroundTruth) -> RequestError | None:
-        """Return the error that says which ground truth a split lacks and where to get it; None if it has what we need.
+        """Return an error about the needed ground truth that a split lacks, and where to get it; None if it lacks none.
 
-        An image needs a box for each of its classes, and some image a class.
+        Needed boxes are at least one for each class of each image; at least one image needs a label.
         """
         needs: Need = getattr(self.family, "NEEDS", "labels")
         if needs in ("labels", "boxes") and len(truth.ids) and not (truth.labels != ABSENT).any():
@@ -252,10 +252,10 @@ class BoundProtocol:
         return RequestError(f"{rule}. {dataset.suggest_truth(needs)}.")
 
     def digest_truth(self, truth: GroundTruth) -> str:
-        """Digest of the ground truth that a result was made with.
+        """Compute the digest of the ground truth behind a result.
 
-        Of a dataset of one's own it is what the family looks at: boxes that are added change no result of labels. Of
-        others it is all that there is, since their results have always had that.
+        For a user's own dataset it covers only what the family uses, so that adding boxes does not affect results on
+        labels. For others it covers everything, as it has in all their existing results.
         """
         needs: Need | None = getattr(self.family, "NEEDS", None)
         if truth.dataset in DATASETS or needs is None:

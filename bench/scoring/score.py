@@ -28,7 +28,7 @@ _SHOWN = 5
 """Names in a message before the rest is only counted."""
 
 _FEW_IMAGES = 5
-"""Images of a class below which its intervals cover too rarely, and so those of means (docs/intervals.md)."""
+"""Images of a class below which intervals for it, and for means, have too low a coverage (docs/intervals.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def summarise_outcomes(
 
 
 def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predictions: str) -> str:
-    """Compute the address of the result of scoring `predictions` (their digest, or the address of our own)."""
+    """Compute the address of the result of scoring `predictions`: their digest, or the address of a run's."""
     digests = protocol.digest(truth.classes), protocol.digest_truth(truth)
     return compute_address(predictions, protocol.record.name, *digests)
 
@@ -114,8 +114,8 @@ def compute_result_address(protocol: BoundProtocol, truth: GroundTruth, predicti
 def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluation, **origin: Any) -> Result:
     """Make the record of an evaluation. origin: fields about the predictions, at least `method` and `predictions`.
 
-    `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks every result so, and
-    what is not the published split of its name counts as part of it.
+    `predictions` is their digest. A protocol whose metrics are tuned on the evaluated images marks all its results
+    accordingly; a split that differs from the published one of its name counts as partial.
     """
     departure = describe_departure(truth)
     remarks = filter(None, [departure, describe_conventions(protocol.record)])
@@ -147,7 +147,7 @@ def make_result(protocol: BoundProtocol, truth: GroundTruth, evaluation: Evaluat
 
 
 def describe_conventions(record: Record) -> str:
-    """Say in which conventions a protocol was changed; empty if in none."""
+    """Describe which conventions of a protocol were changed; empty if none."""
     changes = [
         f"{key} {json.dumps(record.conventions[key])}, not {json.dumps(own)}" for key, own in record.changed.items()
     ]
@@ -183,7 +183,7 @@ def _describe_missing(truth: GroundTruth, resolved: ResolvedPredictions) -> str:
 
 
 def _count_oddities(kinds: Mapping[str, ResolvedPredictions]) -> dict[str, int]:
-    """Count what is odd but kept, such as images without predictions and inverted boxes; zeros are left out."""
+    """Count oddities that are kept, such as images without predictions and inverted boxes; zeros are left out."""
     missing = {"missing_images": max(int((~resolved.covered).sum()) for resolved in kinds.values())}
     odd = {name: count for resolved in kinds.values() for name, count in resolved.counts.items()}
     return {name: count for name, count in {**missing, **odd}.items() if count}
@@ -201,7 +201,7 @@ def _collect_notes(truth: GroundTruth, kinds: Mapping[str, ResolvedPredictions])
 
 
 def _describe_odd_units(boxes: ResolvedPredictions) -> str:
-    """Say that boxes look like shares of their images, or like no corners; empty if they do not."""
+    """Describe that boxes look like shares of their images, or are not corners; empty if they look right."""
     if len(boxes.box) and boxes.counts.get("inverted_boxes") == len(boxes.box):
         return "all boxes are inverted: are these widths and heights, or corners in another order? x1, y1, x2, y2 count"
     if not len(boxes.box) or np.abs(boxes.box).max() > 2:
@@ -215,7 +215,7 @@ def _describe_absent(
     metric: str,
     per_class: Mapping[str, Mapping[str, float | None]],
 ) -> list[str]:
-    """Say how many predictions are of classes for which the first metric is undefined."""
+    """Describe how many predictions are of classes for which the first metric is undefined."""
     values = per_class.get(metric, {})
     absent = [truth.class_index[name] for name, value in values.items() if value is None and name in truth.class_index]
     rows = sum(int(np.isin(resolved.label, absent).sum()) for resolved in kinds.values() if "score" in resolved.columns)
