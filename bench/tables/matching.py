@@ -178,9 +178,9 @@ def _reasons(number: Reported, result: Result, bound: BoundProtocol) -> list[str
     if result.training is not None and not result.config.get("epochs", 1):
         reasons.append("not trained: epochs=0")
     if number.method == result.method and result.variant not in AS_PRINTED and not number.setting:
-        reasons.append(f"variant {result.variant}: the paper's is not said")
+        reasons.append(f"variant {result.variant}: the paper names none")
     if net is not None and net != number.net:
-        reasons.append(f"net {net}, not {number.net}" if number.net else f"net {net}: the paper's is not said")
+        reasons.append(f"net {net}, not {number.net}" if number.net else f"net {net}: the paper names none")
     return reasons
 
 

@@ -74,7 +74,7 @@ def test_where_a_paper_names_no_variant_another_than_the_papers_is_marked() -> N
         for variant, value in (("paper", 0.5), ("released", 0.6))
     ]
     names = {one.value: one.reasons for _, key, one in found("melm-4", made[1:]).cells() if key == "corloc"}
-    assert set(names[0.6]) >= {"variant released: the paper's is not said"}
+    assert set(names[0.6]) >= {"variant released: the paper names none"}
     both = {one.value for row, _, one in found("melm-4", made).cells() if not one.reasons}
     assert both == {0.5}
 
