@@ -1,6 +1,6 @@
-"""Live curves: trainings in progress as MLflow runs of their own, which go when the training is done.
+"""Live curves: trainings in progress as separate MLflow runs, which are deleted when the training is done.
 
-`tracking` mirrors what is finished, each result with the whole curve of its training.
+`mirror` mirrors finished results, each with the whole curve of its training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRAINING = "weakloc.in_progress"
 
 
 def follow(places: Places, uri: str | None = None) -> list[str]:
-    """Bring the curves of trainings in progress up to date, and remove those of others; addresses of what goes on.
+    """Update the curves of trainings in progress, and delete those of finished ones; return the former's addresses.
 
     `uri` as for `sync`. Raises RunError for a store that cannot be used, BadFileError for a damaged log.
     """
@@ -48,7 +48,7 @@ def _begin_run(client: MlflowClient, into: str, training: Path) -> str:
 
 
 def _add(client: MlflowClient, run: str, log: Path, epochs: int) -> None:
-    """Add the epochs after so many that are there; a checkpoint may lie before the last that was seen."""
+    """Add the epochs after the first `epochs`, already there; after a resume, the log may end before them."""
     import time
 
     from mlflow.entities import Metric

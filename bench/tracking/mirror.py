@@ -1,7 +1,7 @@
 """The MLflow mirror: every finished run once, with metrics per epoch, parameters and result files.
 
-Nothing is ever read back from it: delete the store, and `sync` makes it again. The key is the result's address, kept
-in a tag. MLflow says FINISHED of a run when all of it is there; what a killed `sync` left behind is made anew.
+Nothing is ever read back from it: if the store is deleted, `sync` makes it again. Runs are identified by the result's
+address, in a tag. A run has the status FINISHED only once it is complete; the remains of a killed `sync` are replaced.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ ADDRESS = "weakloc.address"
 """The tag that holds a result's address."""
 
 SYNC = "weakloc.sync"
-"""The tag that says whose sync began a run, and when, in seconds since the epoch."""
+"""The tag with the owner of the sync that began a run, and when, in seconds since the epoch."""
 
 _ABANDONED_S = 3600.0
 
 MOST_NAMED = 4
-"""At most so many settings are in the name of a run."""
+"""The most settings in the name of a run."""
 
 BATCH, PARAMS, VALUE = 1000, 100, 5000
-"""MLflow's limits: metrics and parameters a batch; characters of a value that every store takes."""
+"""MLflow's limits: metrics and parameters per batch; characters of a value that every store accepts."""
 
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync did, by result address; failed: to the reason, one line. uri: without a password."""
+    """The outcome of a sync, by result address. failed: the reason for each, in one line. uri: without a password."""
 
     uri: str
     added: tuple[str, ...] = ()
@@ -67,18 +67,18 @@ class SyncReport:
 
     @property
     def how_to_look(self) -> str:
-        """Say how one looks at the store."""
+        """Describe how to view the store."""
         if self.uri.startswith("http"):
             return f"Look at it in a browser: {self.uri}"
         return f"Look at it in a browser: mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
 
 def sync(places: Places, uri: str | None = None, progress: Progress = SILENT) -> SyncReport:
-    """Mirror every finished run of the runs folder that the store does not hold; the same again adds nothing.
+    """Mirror every finished run of the runs folder that the store lacks; a repeated call adds nothing.
 
-    `uri`: else MLFLOW_TRACKING_URI, else SQLite beside the runs. One process at a time does this: MLflow's own set-up
-    of a fresh store breaks when several begin it at once. Raises RunError for a store that cannot be used; a record
-    that cannot be mirrored is reported and stops nothing.
+    uri: by default MLFLOW_TRACKING_URI, else SQLite in the runs folder. Only one process at a time does this: MLflow's
+    set-up of a new store breaks if several begin it at once. Raises RunError for a store that cannot be used; a record
+    that cannot be mirrored is reported and does not stop the others.
     """
     runs = places.runs.resolve()
     uri = _uri(uri, runs)
@@ -122,14 +122,14 @@ def _mirror(store: Store, client: MlflowClient, records: Sequence[Path], progres
 
 
 def describe_owner(runs: Path) -> str:
-    """Return the name of who syncs: of one runs folder, one process at a time."""
+    """Return the name of the sync's owner: host and runs folder, of which one process at a time syncs."""
     return f"{socket.gethostname()}:{runs}"
 
 
 def _list_there(client: MlflowClient, ours: set[str], owner: str) -> set[str]:
-    """List addresses of the results that are there, or that others are adding; half of it is deleted where it is ours.
+    """List the results that are in the store, or being added by other owners; delete our own incomplete runs.
 
-    What others left half done is deleted after an hour: nobody can ask them.
+    Incomplete runs of other owners are deleted after an hour, since whether they are alive is not known.
     """
     experiments = [each.experiment_id for each in pages(client.search_experiments)]
     runs = pages(client.search_runs, experiments, f"tags.`{ADDRESS}` != ''") if experiments else iter(())
@@ -149,7 +149,7 @@ def _list_there(client: MlflowClient, ours: set[str], owner: str) -> set[str]:
 
 
 def _keep_one(client: MlflowClient, run: str, into: str, address: str) -> None:
-    """Delete a finished run if another sync has finished one of the same result meanwhile, which stays."""
+    """Delete a finished run if another sync has meanwhile finished one of the same result, with a lower id."""
     query = f"tags.`{ADDRESS}` = '{address}' and attributes.status = 'FINISHED'"
     if run != min(each.info.run_id for each in pages(client.search_runs, [into], query)):
         client.delete_run(run)
@@ -192,7 +192,7 @@ def _name(result: Result) -> str:
 
 
 def _describe_dataset(result: Result) -> DatasetInput:
-    """Describe the evaluated images as MLflow lists datasets, by the digest of their ground truth."""
+    """Describe the evaluated images as an MLflow dataset, by the digest of their ground truth."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     split = {"dataset": result.dataset, "split": result.split, "images": result.images}
@@ -219,7 +219,7 @@ def _metrics(result: Result, log: Path | None, when: int) -> list[Metric]:
 
 
 def curves(log: Path) -> list[tuple[str, float, int]]:
-    """Every number of every line of a training's log, with its epoch. Raises BadFileError."""
+    """Return every number in a training's log, with its epoch. Raises BadFileError."""
     points = []
     for row, line in enumerate(log.read_text(encoding="utf-8").splitlines()):
         try:
@@ -232,7 +232,7 @@ def curves(log: Path) -> list[tuple[str, float, int]]:
 
 
 def _tags(result: Result) -> dict[str, str]:
-    """Return the tags that runs are filtered by."""
+    """Return the tags by which runs can be filtered."""
     names = "method variant protocol dataset split train_split seed digest truth_digest partial tuned_on training"
     tags: dict[str, Any] = {f"weakloc.{name}": getattr(result, name) for name in names.split()}
     tags |= {
@@ -262,7 +262,7 @@ def experiment(client: MlflowClient, name: str, runs: Path) -> str:
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    """Everything that one of the client's searches finds, page by page."""
+    """Yield all that one of the client's searches finds, page by page."""
     page = search(*arguments)
     yield from page
     while page.token:
@@ -271,7 +271,7 @@ def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
 
 
 def _milliseconds(result: Result, record: Path) -> int:
-    """When a result was made: as it says itself, or else as its file does."""
+    """Return when a result was made: by its record, or else by its file's modification time."""
     try:
         return round(datetime.fromisoformat(result.created).timestamp() * 1000)
     except (ValueError, OverflowError):
@@ -285,7 +285,7 @@ def _text(value: Any) -> str:
 
 def _client(uri: str) -> MlflowClient:
     """Connect to a store and check that it answers. Raises RunError."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow tells its makers of each call otherwise
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # or MLflow reports each call to its makers
     try:
         _knock(uri)
         return _open_client(uri)
@@ -298,14 +298,14 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _knock(uri: str) -> None:
-    """Ask a store whether it is there, where MLflow would try again for minutes. Raises OSError, sqlite3.Error."""
+    """Check that a store answers; MLflow itself would retry for minutes. Raises OSError, sqlite3.Error."""
     if path := _sqlite_file(uri):
         with closing(sqlite3.connect(path)) as database:
             database.execute("pragma schema_version")
     elif uri.startswith("http"):
         parts = urlsplit(uri)
         server = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
-        with suppress(urllib.error.HTTPError):  # whatever it says, also that it wants a password, it is there
+        with suppress(urllib.error.HTTPError):  # any answer will do, even a request for a password
             urllib.request.urlopen(server, timeout=10).close()
 
 
@@ -338,7 +338,7 @@ def _hold_lock(path: Path, progress: Progress) -> Iterator[None]:
     """Hold a lock that the kernel releases when its process ends, however it ends. Raises RunError."""
     lock = FileLock(path)
     try:
-        path.touch()  # an absent folder is a mistake, which filelock would hide by making it
+        path.touch()  # fails for a missing folder, which filelock would silently create
         lock.acquire(blocking=False)
     except Timeout:
         progress.say("Waiting for another sync.")
@@ -353,7 +353,7 @@ def _hold_lock(path: Path, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """MLflow logs each step of a new store's set-up, and uses what its own dependencies deprecate: not our reader's."""
+    """Suppress MLflow's log of a new store's set-up, and its deprecation warnings, which do not concern our users."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
