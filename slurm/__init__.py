@@ -1,1 +1,1 @@
-"""What `submit`, `status`, `collect`, `cancel` and `resubmit` do: a product of runs, on a cluster or here."""
+"""The implementation of `submit`, `status`, `collect`, `cancel` and `resubmit`: runs on a cluster or this machine."""

@@ -20,7 +20,7 @@ class Attempt:
     """One attempt at a job.
 
     task: the scheduler's id. number: how often the task was started before. end: why it was stopped, if known.
-    step: the step it was at then, and where that had started.
+    step: the step it was at when stopped, and where that step had started.
     """
 
     task: str
@@ -33,7 +33,7 @@ def read_attempts(folder: Path) -> Sequence[Attempt]:
     """Read the attempts of a job so far, from its folder."""
     path = folder / "lives.json"
     with name_damage(path):
-        return [Attempt(**said) for said in read_json(path)] if path.exists() else []
+        return [Attempt(**fields) for fields in read_json(path)] if path.exists() else []
 
 
 def get_current_attempt() -> Attempt:
@@ -44,7 +44,7 @@ def get_current_attempt() -> Attempt:
 
 
 def begin(folder: Path) -> None:
-    """Record that an attempt at a job begins."""
+    """Record the beginning of an attempt at a job."""
     _write(folder, [*read_attempts(folder), get_current_attempt()])
 
 
@@ -54,8 +54,8 @@ def stop(folder: Path, why: str) -> bool:
     if not _is_this(last):
         return False
     progress = folder / "progress.json"
-    said = read_json(progress) if progress.exists() else {"title": "its beginning", "start": 0}
-    last = replace(last, end=why, step="{title} from {start}".format(**said))
+    state = read_json(progress) if progress.exists() else {"title": "its beginning", "start": 0}
+    last = replace(last, end=why, step="{title} from {start}".format(**state))
     _write(folder, [*before[1:], last])
     return why == OUT_OF_TIME and replace(before[-1], number=last.number) == last
 

@@ -1,4 +1,4 @@
-"""How far the cells of a paper's table are that was submitted."""
+"""The progress of the cells of a paper's table that was submitted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slurm.status import JobStatus
 from slurm.submission import Submission, SubmittedCell
 
 CellState = Literal["measured", "running", "waiting", "failed", "cancelled", "refused"]
-"""Of a cell: measured if all its runs have a result, refused if none of them could be sent."""
+"""The state of a cell: measured if all its runs have a result, refused if none of them could be submitted."""
 
 STATES: tuple[CellState, ...] = ("measured", "running", "waiting", "failed", "cancelled", "refused")
 """In the order in which they are counted."""
@@ -28,7 +28,7 @@ def find_cells(submission: Submission, jobs: Sequence[JobStatus]) -> list[tuple[
 
 
 def _choose(states: set[str]) -> CellState:
-    """Choose what to say of a cell whose runs are in these states; a job that is done without a result has failed."""
+    """Choose the state of a cell from those of its runs; a job that is done without a result counts as failed."""
     if not states:
         return "refused"
     if "done" in states:

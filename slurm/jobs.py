@@ -1,4 +1,4 @@
-"""Sending jobs out: for the first time, and again those that failed."""
+"""Sending jobs out for the first time, and sending failed ones again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from slurm.submission import Submission, refuse_other_plugins
 
 
 def send(submission: Submission, arrays: Sequence[Array], cluster: str, profile: str) -> None:
-    """Send jobs out. Raises RequestError where the cluster's commands are missing, RunError where it refuses."""
+    """Send jobs out. Raises RequestError if the cluster's commands are missing, RunError if it refuses."""
     CLUSTERS[cluster].need()
     CLUSTERS[cluster].submit(submission.attempt(cluster, profile, arrays))
 
 
 def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
-    """Send out again what failed or was cancelled; its numbers.
+    """Send failed and cancelled jobs out again; return their numbers.
 
-    Raises as `send`, and RequestError when nothing failed.
+    Raises as `send`, and RequestError if none failed.
     """
     CLUSTERS[cluster].need()
     refuse_other_plugins(submission)
@@ -38,8 +38,8 @@ def resend(submission: Submission, profile: Profile, cluster: str) -> list[int]:
 
 
 def last_means(submission: Submission) -> tuple[str, str]:
-    """Cluster and profile of the last attempt. Raises RequestError without one."""
-    said = [read_json(path) for path in submission.attempts() if not path.name.endswith(".ids.json")]
-    if not said:
+    """Return cluster and profile of the last attempt. Raises RequestError without one."""
+    attempts = [read_json(path) for path in submission.attempts() if not path.name.endswith(".ids.json")]
+    if not attempts:
         raise RequestError(f"{submission.folder.name} was never sent out: submit again.")
-    return said[-1]["cluster"], said[-1]["profile"]
+    return attempts[-1]["cluster"], attempts[-1]["profile"]

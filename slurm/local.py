@@ -1,4 +1,4 @@
-"""This machine as a cluster: submitit's local executor, out of reach of the terminal. `scheduler` is its sibling."""
+"""This machine as a cluster: submitit's local executor, detached from the terminal. `scheduler` is its sibling."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from slurm.submission import Sent, submit_ids
 from slurm.worker import ArrayTask
 
 _NEVER = 60 * 24 * 3650
-"""Minutes: a process works through many tasks, whose limits are not its own."""
+"""A time limit in minutes that is never reached: a process runs many tasks, whose limits do not apply to it."""
 
 
 def need() -> None:
-    """Nothing is missing on this machine."""
+    """Require nothing: this machine needs no further commands."""
 
 
 def scripts(attempt: Path, arrays: Sequence[Array]) -> list[str]:
-    """Nothing is handed to a scheduler."""
+    """Return no scripts: there is no scheduler."""
     return []
 
 
 def submit(attempt: Path) -> None:
-    """Start the processes of an attempt in a session of their own, which outlives the terminal. Raises RunError."""
+    """Start the processes of an attempt in a separate session, which outlives the terminal. Raises RunError."""
     attempt.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(registry.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with (attempt / "processes.log").open("ab") as log:
@@ -57,14 +57,14 @@ def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
 
 
 def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
-    """Nothing: a job waits for those before it."""
+    """Return no reasons: a job only waits for those before it."""
     return {}
 
 
 def cancel(sent: Iterable[Sent]) -> None:
-    """End processes, and what they started, at once: what is on disk is whole.
+    """Kill processes, and those that they started, at once: files on disk are always whole.
 
-    Raises RunError, before any is ended, for those of another machine or container.
+    Raises RunError, before killing any, if one is on another machine or in another container.
     """
     holders = [*map(_holder, sent)]
     for holder in holders:
@@ -81,7 +81,7 @@ def _holder(sent: Sent) -> Holder:
 
 
 def _start(attempt: Path) -> None:
-    """Deal the tasks of an attempt to as many processes as may run at a time."""
+    """Distribute the tasks of an attempt to as many processes as may run at a time."""
     from submitit.local.local import LocalExecutor
 
     arrays = read_json(attempt.with_suffix(".json"))["arrays"]

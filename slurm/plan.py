@@ -1,4 +1,4 @@
-"""The plan: a job a distinct training, with all that is predicted and scored from it; jobs dealt to tasks of arrays."""
+"""The plan: one job per distinct training, with all its predictions and scores; jobs distributed to tasks of arrays."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """What a request learns from: equal keys, equal trainings. Without learning, the key is of what predicts.
+    """The training of a request: equal keys mean equal trainings. Without learning, the key identifies the predictor.
 
-    method: whose training it is; an attribution's is its base's.
+    method: the method that is trained; for an attribution, its base.
     """
 
     method: str
@@ -31,7 +31,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Job:
-    """Requests, by index, that share one training; or that share what predicts, and learn nothing."""
+    """Requests, by index, that share one training; or, without learning, one predictor."""
 
     method: str
     learns: bool
@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Array:
-    """Tasks that ask for the same, each of them the jobs, by index, that it works through."""
+    """Tasks with the same resources; each task is the jobs, by index, that it runs."""
 
     resources: Resources
     tasks: tuple[tuple[int, ...], ...]
@@ -49,9 +49,9 @@ class Array:
 def plan_trainings(
     requests: Sequence[Request], datasets: DatasetCache, threads: int | None
 ) -> tuple[list[Request], list[Training], dict[str, BenchError]]:
-    """Return the requests that can run, what each trains on, and what is wrong with the others.
+    """Return the requests that can run, the training of each, and the errors of the others.
 
-    Equal keys come from all that determines a training's address; images and proposals are not read.
+    Keys are computed from everything that determines a training's address, without reading images or proposals.
     """
     import torch
 
@@ -81,7 +81,7 @@ def plan_trainings(
 
 
 def make_jobs(trainings: Sequence[Training]) -> list[Job]:
-    """One job a distinct training, in the order of the requests.
+    """Make one job per distinct training, in the order of the requests.
 
     >>> make_jobs([Training("cam", "a", True), Training("acol", "b", True), Training("cam", "a", True)])
     [Job(method='cam', learns=True, requests=(0, 2)), Job(method='acol', learns=True, requests=(1,))]
@@ -93,7 +93,7 @@ def make_jobs(trainings: Sequence[Training]) -> list[Job]:
 
 
 def make_arrays(jobs: Sequence[Job], chosen: Sequence[int], profile: Profile) -> list[Array]:
-    """Group the chosen jobs with equal resources into arrays, packed as the profile says."""
+    """Group the chosen jobs with equal resources into arrays, packed into tasks by the profile's `pack`."""
     groups: defaultdict[tuple[Resources, int], list[int]] = defaultdict(list)
     for number in chosen:
         resources = profile.resources(jobs[number].method)

@@ -1,4 +1,4 @@
-"""What a job asks a cluster for: a profile, one TOML file, with other values for some methods.
+"""The resources that a job requests from a cluster: a profile, one TOML file, with other values for some methods.
 
 partition = "gpu"
 time = "8:00:00"
@@ -36,7 +36,7 @@ _LONG_NAMES = {
 
 
 def _check_option(line: str) -> str:
-    """Refuse what sbatch would not read as one option, and what would be a second line of its script."""
+    """Raise ValueError for text that is not one option of sbatch, or that would add a line to its script."""
     if "\n" in line or not _OPTION.fullmatch(line.strip()):
         short = re.fullmatch(r"-([A-Za-z])\s*=?\s*(\S+)", line.strip().removeprefix("#SBATCH").strip())
         name = _LONG_NAMES.get(short[1]) if short else None
@@ -51,7 +51,7 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 
 class Resources(BaseModel):
-    """What one task of an array gets, and how jobs are dealt to tasks; without a value, what the cluster gives."""
+    """The resources of one task of an array, by default the cluster's, and the distribution of jobs to tasks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -93,7 +93,7 @@ class Resources(BaseModel):
 
 @dataclass(frozen=True)
 class Profile:
-    """Values of a profile's file, those of some methods, and what the user says, which wins."""
+    """Values of a profile's file, those for some methods, and those given by the user, which override both."""
 
     origin: str
     values: Mapping[str, Any]
@@ -113,7 +113,7 @@ class Profile:
 def read_profile(name: str, given: Mapping[str, Any]) -> Profile:
     """Read a built-in profile by name, or any profile by the path of its .toml file; `given` overrides it.
 
-    Raises UnknownNameError for a profile, key or method that is not there; BadFileError for what is no TOML.
+    Raises UnknownNameError for an unknown profile, key or method; BadFileError for a file that is not TOML.
     """
     known = {path.stem: path for path in PROFILES.glob("*.toml")}
     path = Path(name) if name.endswith(".toml") else known.get(name)

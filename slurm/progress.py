@@ -1,4 +1,4 @@
-"""Progress of a job that nobody watches: a file that says how far it is, and a log."""
+"""Progress of an unattended job: a file with its present state, and a log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from bench.core.progress import Step
 
 EVERY = 2.0
-"""Seconds between two writings."""
+"""Seconds between two updates of the file."""
 
 
 class Written:
-    """A progress that writes `progress.json` and appends to `log.txt` in a folder."""
+    """A `Progress` that writes `progress.json` and appends to `log.txt` in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,8 +32,8 @@ class Written:
 
         def write(now: float) -> None:
             left = (total - counted) * (now - begin) / (counted - start) if counted > start else None
-            said = {"title": title, "start": start, "counted": counted, "total": total, "unit": unit, "left": left}
-            write_json(self._folder / "progress.json", said)
+            state = {"title": title, "start": start, "counted": counted, "total": total, "unit": unit, "left": left}
+            write_json(self._folder / "progress.json", state)
 
         def step(done: int = 1, **figures: float) -> None:
             nonlocal counted, spoke

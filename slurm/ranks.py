@@ -8,18 +8,18 @@ import random
 from slurm.attempts import get_current_attempt
 
 PORTS = range(20_000, 32_000)
-"""Below those that Linux gives to whoever asks for any."""
+"""Ports below the range from which Linux assigns arbitrary ones."""
 
 
 def size() -> int:
-    """How many processes this task has."""
+    """Return the number of processes of this task."""
     from submitit import JobEnvironment
 
     return int(JobEnvironment().num_tasks)
 
 
 def meet(number: int) -> None:
-    """Set torchrun's variables: the processes that share this job, and a port of its own for each attempt."""
+    """Set torchrun's variables for the processes that share this job, with a separate port for each attempt."""
     from submitit.helpers import TorchDistributedEnvironment
 
     if size() == 1:

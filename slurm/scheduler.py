@@ -1,4 +1,4 @@
-"""SLURM as a cluster: submitit's SLURM executor, an array for what asks for the same. `local` is its sibling."""
+"""SLURM as a cluster: submitit's SLURM executor, one array per set of resources. `local` is its sibling."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmExecutor
 
 TIMEOUTS = 1000
-"""How often a task is sent out again that was told to stop: it goes on from its checkpoint."""
+"""How often a task that was told to stop is sent out again, to continue from its checkpoint."""
 
 WARNING = 90
-"""Seconds before its time limit at which a task is told to stop, or a quarter of the limit where that is less."""
+"""Seconds before its time limit at which a task is told to stop; a quarter of the limit if that is less."""
 
 _ALIVE = {"PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "COMPLETING", "CONFIGURING", "SUSPENDED"}
 _REASONS = {
@@ -56,23 +56,23 @@ _WAITS = {
     "AssocGrpCpuLimit": "Its account has reached a limit ({}).",
     "QOSMaxJobsPerUserLimit": "You have as many jobs as the queue allows ({}).",
 }
-"""Reasons of squeue that somebody has to act upon, in words; others, such as Priority, pass by themselves."""
+"""Descriptions of squeue's reasons that need a user's action; others, such as Priority, resolve by themselves."""
 
 
 class SlurmTask(worker.ArrayTask):
-    """A task that can ask SLURM."""
+    """A task that can query SLURM."""
 
     def cause(self) -> str:
-        """Preempted, if SLURM says so; or else its time is over, or somebody requeued it."""
+        """Return why SLURM ends this task: preempted, or told to stop (requeued, say), or out of time."""
         job = os.environ["SLURM_JOB_ID"]
-        told = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=False).stdout
-        if "PreemptTime=" in told and "PreemptTime=None" not in told:
+        shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=False).stdout
+        if "PreemptTime=" in shown and "PreemptTime=None" not in shown:
             return PREEMPTED
-        return TOLD if _has_time_left(told) else OUT_OF_TIME
+        return TOLD if _has_time_left(shown) else OUT_OF_TIME
 
 
 def need() -> None:
-    """Raise RequestError unless there is a SLURM to submit to."""
+    """Raise RequestError unless SLURM's commands are available."""
     if absent := [command for command in ("sbatch", "srun") if shutil.which(command) is None]:
         raise RequestError(
             f"No {' and no '.join(absent)} on this machine: submit where SLURM's commands are, look at the plan with "
@@ -92,7 +92,7 @@ def scripts(attempt: Path, arrays: Sequence[Array]) -> list[str]:
 
 
 def submit(attempt: Path) -> None:
-    """Hand the arrays of an attempt to sbatch. Raises RunError with what it said."""
+    """Submit the arrays of an attempt by sbatch. Raises RunError with its message."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     sent: list[Sent] = []
@@ -108,23 +108,23 @@ def submit(attempt: Path) -> None:
 
 
 def _describe_refusal(attempt: Path, taken: int, reason: str) -> str:
-    """Say what sbatch said, how much of the submission it took before, and what sends the rest."""
+    """Describe sbatch's error, how much of the submission it took before, and how to send the rest."""
     name = attempt.parent.parent.name
-    said = "; ".join(filter(None, (line.strip() for line in reason.splitlines()))) or "it said nothing"
+    message = "; ".join(filter(None, (line.strip() for line in reason.splitlines()))) or "it said nothing"
     arrays = read_json(attempt.with_suffix(".json"))["arrays"]
     tasks = sum(len(array["tasks"]) for array in arrays)
     return (
-        f"sbatch refused: {said}. Submission {name} is written, and {taken} of its {format_count(tasks, 'task')} were "
-        f"taken: `resubmit {name}` sends the rest, with --resource pack=N as fewer tasks of N jobs each. Do not submit "
-        "again: it would compute the same twice."
+        f"sbatch refused: {message}. Submission {name} is written, and {taken} of its {format_count(tasks, 'task')} "
+        f"were taken: `resubmit {name}` sends the rest, with --resource pack=N as fewer tasks of N jobs each. Do not "
+        "submit again: it would compute the same twice."
     )
 
 
 def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
-    """Return why each attempt of a task ended, by id, in order; nothing for one that is running.
+    """Return why each attempt of a task ended, by id, in order; empty for one that is running.
 
-    Of what neither the queue nor accounting knows, nothing is said: it may be that accounting is late. Without
-    accounting, what the queue does not know has ended. Raises RunError where the queue cannot be asked.
+    Tasks that neither the queue nor accounting knows are left out, since accounting may be late. Without accounting,
+    tasks that are not in the queue have ended. Raises RunError if the queue cannot be queried.
     """
     ids = sorted({one.id for one in sent})
     queued = _list_queued()
@@ -134,7 +134,7 @@ def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
         return {name: [str(error)] for name in ids if name not in queued}
     found = {}
     for name, past in states.items():
-        if name in queued and past[-1] not in _ALIVE:  # accounting does not know yet that it was sent out again
+        if name in queued and past[-1] not in _ALIVE:  # sent out again, which accounting does not know yet
             past = [*past, "PENDING"]
         unknown = f"SLURM says {{}}: see attempts/*/{name}_0_log.err."
         found[name] = ["" if state in _ALIVE else _REASONS.get(state, unknown.format(state)) for state in past]
@@ -142,14 +142,14 @@ def find_end_reasons(sent: Iterable[Sent]) -> dict[str, list[str]]:
 
 
 def cancel(sent: Iterable[Sent]) -> None:
-    """Cancel tasks. Raises RunError with what scancel said."""
+    """Cancel tasks. Raises RunError with scancel's message."""
     done = subprocess.run(["scancel", *sorted({one.id for one in sent})], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RunError(f"scancel refused: {done.stderr.strip()}")
 
 
 def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
-    """Return why tasks wait that will not run until somebody acts, by id. Raises RunError as `find_end_reasons`."""
+    """Return the reasons, by id, of tasks that wait for a user's action. Raises RunError as `find_end_reasons`."""
     queued = _list_queued()
     found = {}
     for name in {one.id for one in sent} & queued.keys():
@@ -159,14 +159,14 @@ def find_waiting_reasons(sent: Iterable[Sent]) -> dict[str, str]:
     return found
 
 
-def _has_time_left(told: str) -> bool:
-    """Return whether `scontrol show job` puts the end of a job far after now."""
-    end = re.search(r"\bEndTime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", told)
+def _has_time_left(shown: str) -> bool:
+    """Return whether the end of a job, as in the output of `scontrol show job`, is well after now."""
+    end = re.search(r"\bEndTime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", shown)
     return end is not None and (datetime.fromisoformat(end[1]) - datetime.now()).total_seconds() > 2 * WARNING
 
 
 def _list_queued() -> dict[str, str]:
-    """List the jobs that wait or run, each with the reason for which it waits. Raises RunError."""
+    """List the jobs in the queue, each with the reason why it waits. Raises RunError."""
     lines = _answer(
         ["squeue", "--me", "--noheader", "--array", "--format=%i|%r"], "nobody knows what runs"
     ).splitlines()
@@ -207,7 +207,7 @@ def _executor(attempt: Path, resources: Resources) -> SlurmExecutor:
     from submitit.slurm import slurm
 
     class Anywhere(slurm.SlurmExecutor):  # type: ignore[misc, unused-ignore]
-        """That which does not look for srun: `need` does, and a plan needs none."""
+        """An executor that does not require srun: `need` checks for it, and a plan can do without."""
 
         @classmethod
         def affinity(cls) -> int:
@@ -219,7 +219,7 @@ def _executor(attempt: Path, resources: Resources) -> SlurmExecutor:
 
 
 def _parameters(attempt: Path, resources: Resources) -> dict[str, Any]:
-    """Resources by submitit's names; keys without a value stay away."""
+    """Return the resources under submitit's names, without those that have no value."""
     wanted = {
         "job_name": f"weakloc-{attempt.parent.parent.name}",
         "time": resources.minutes,

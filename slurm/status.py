@@ -21,9 +21,9 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How one job is; `progress` as its file says while it runs, `reason` if it failed or waits for a known cause.
+    """The status of one job. progress: that of its file, while it runs. reason: why it failed or waits, if known.
 
-    restarts: why it had to be begun again, each time.
+    restarts: why it had to be started again, each time.
     """
 
     number: int
@@ -34,7 +34,7 @@ class JobStatus:
 
 
 def statuses(submission: Submission) -> list[JobStatus]:
-    """How every job is, in order."""
+    """Return the status of every job, in order."""
     sent, numbers = submission.list_sent(), range(len(submission.jobs))
     asked = [number for number in numbers if number in sent and _has_to_be_asked(submission, number)]
     ends, waits = _read_reasons(sent[number] for number in asked)
@@ -42,7 +42,7 @@ def statuses(submission: Submission) -> list[JobStatus]:
 
 
 def cancel(submission: Submission) -> list[int]:
-    """End what has not ended; the jobs that this cancelled."""
+    """Cancel the jobs that have not ended; return their numbers."""
     sent = submission.list_sent()
     live = [one.number for one in statuses(submission) if one.state in ("waiting", "running")]
     for cluster, tasks in _by_cluster(sent[number] for number in live if number in sent).items():
@@ -54,7 +54,7 @@ def cancel(submission: Submission) -> list[int]:
 
 
 def _has_to_be_asked(submission: Submission, number: int) -> bool:
-    """Whether the files of a job do not say all: it has not ended, or an attempt ended without a reason."""
+    """Whether the files of a job do not suffice: it has not ended, or an attempt ended without a reason."""
     past = read_attempts(submission.job_folder(number))[:-1]
     return submission.outcome(number) is None or not all(attempt.end for attempt in past)
 
@@ -62,7 +62,7 @@ def _has_to_be_asked(submission: Submission, number: int) -> bool:
 def _status(
     submission: Submission, number: int, sent: Sent | None, ends: dict[str, list[str]], waits: dict[str, str]
 ) -> JobStatus:
-    outcome = submission.outcome(number)  # read after the cluster was asked: who ended has said so by then
+    outcome = submission.outcome(number)  # read after querying the cluster: jobs that ended have recorded it by then
     restarts = () if sent is None else _restarts(submission, number, sent.id, ends)
     if outcome is not None:
         failed = "; ".join(f"{name}: {why}" if name else why for name, why in outcome["failed"].items())
@@ -83,7 +83,7 @@ def _find_end_state(reason: str) -> State:
 
 
 def _restarts(submission: Submission, number: int, task: str, ends: dict[str, list[str]]) -> tuple[str, ...]:
-    """Return why each attempt of a job in its present task ended, but for the last."""
+    """Return why each attempt of a job in its present task ended, except the last."""
     past = [attempt for attempt in read_attempts(submission.job_folder(number)) if attempt.task == task]
     end_reasons = ends.get(task, [])
     return tuple(
@@ -93,14 +93,14 @@ def _restarts(submission: Submission, number: int, task: str, ends: dict[str, li
 
 
 def _choose_reason(told: str, scheduler: str) -> str:
-    """Choose between what an attempt could tell and what the scheduler says: an attempt may only know that it ended."""
+    """Choose between the reasons of an attempt and of the scheduler; an attempt may only know that it ended."""
     return scheduler if scheduler and told in ("", TOLD) else told or "Unknown reason."
 
 
 def _read_reasons(sent: Iterable[Sent]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return why the attempts of tasks ended, and why tasks wait, by id.
 
-    Under no id: why a cluster could not be asked.
+    Under the empty id: why a cluster could not be queried.
     """
     ends: dict[str, list[str]] = {}
     waits: dict[str, str] = {}

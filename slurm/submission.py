@@ -1,8 +1,8 @@
-"""The record of a submission, a folder of small JSON files under the runs folder, each written whole.
+"""The record of a submission, a folder of small JSON files under the runs folder, each written atomically.
 
 submissions/<name>/
-  submission.json      what was asked: requests and jobs, where data and runs are
-  attempts/<n>.json    a time that jobs were sent out: cluster, profile, the code's digest, arrays
+  submission.json      the requests and jobs, and where data and runs are
+  attempts/<n>.json    one sending of jobs: cluster, profile, the code's digest, arrays
   attempts/<n>.ids.json   the scheduler's ids of its tasks
   attempts/<n>/        pickles and logs of submitit
   jobs/<n>/            progress.json, log.txt and lease/ while a job runs, then outcome.json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """How every job of a submission runs, as the options of `run` say it."""
+    """How every job of a submission runs: the options of `run`."""
 
     device: str
     workers: int
@@ -44,7 +44,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Sent:
-    """A task that the cluster took: its id there, its jobs, and on this machine its process."""
+    """A task that the cluster accepted: its id there, its jobs and, if it is on this machine, its process."""
 
     cluster: str
     id: str
@@ -65,7 +65,7 @@ class SubmittedCell:
 
 @dataclass(frozen=True)
 class SubmittedTable:
-    """The paper's table whose runs were asked for. data: that of a try-out."""
+    """The paper's table whose runs were submitted. data: the dataset of a try-out."""
 
     name: str
     data: str | None
@@ -74,7 +74,7 @@ class SubmittedTable:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was asked."""
+    """A submission: its requests and jobs, and how and where they run."""
 
     folder: Path
     places: Places
@@ -86,11 +86,11 @@ class Submission:
     table: SubmittedTable | None = None
 
     def job_folder(self, number: int) -> Path:
-        """Where a job says how it is."""
+        """Return the folder in which a job records its state."""
         return self.folder / "jobs" / str(number)
 
     def outcome(self, number: int) -> dict[str, Any] | None:
-        """How a job ended; None if it did not."""
+        """Return how a job ended; None if it has not."""
         path = self.job_folder(number) / "outcome.json"
         if not path.exists():
             return None
@@ -99,11 +99,11 @@ class Submission:
             return {"results": [*map(str, list(outcome["results"]))], "failed": dict(outcome["failed"])}
 
     def end(self, number: int, *, results: Sequence[str] = (), failed: Mapping[str, str]) -> None:
-        """Say how a job ended: addresses of its results, and what failed, by request."""
+        """Record how a job ended: addresses of its results, and errors by request."""
         write_json(self.job_folder(number) / "outcome.json", {"results": list(results), "failed": dict(failed)})
 
     def addresses(self) -> dict[int, str]:
-        """Addresses of the results there are, by request, in the order of the requests."""
+        """Return the addresses of existing results, by request, in the order of the requests."""
         found: dict[int, str] = {}
         for number, job in enumerate(self.jobs):
             if (outcome := self.outcome(number)) and "" not in outcome["failed"]:
@@ -113,7 +113,7 @@ class Submission:
         return dict(sorted(found.items()))
 
     def list_logs(self, number: int) -> list[Path]:
-        """List the log of a job and its traceback, as far as they exist; if neither does, what its task printed."""
+        """List the log of a job and its traceback, if they exist; if neither does, the output of its task."""
         own = [path for name in ("log.txt", "traceback.txt") if (path := self.job_folder(number) / name).is_file()]
         if own or (sent := self.list_sent().get(number)) is None:
             return own
@@ -129,20 +129,20 @@ class Submission:
         from bench.execution.resolve import Request
         from bench.scoring.protocol import Record
 
-        said = [self.requests[number] for number in job.requests]
-        return [Request(**{**one, "protocol": Record.model_validate(one["protocol"])}) for one in said]
+        stored = [self.requests[number] for number in job.requests]
+        return [Request(**{**fields, "protocol": Record.model_validate(fields["protocol"])}) for fields in stored]
 
     def name_request(self, number: int) -> str:
-        """Name a request for people."""
-        said = self.requests[number]
-        return f"{said['method']} under {said['protocol']['name']}, seed {said['seed']}"
+        """Name a request in messages."""
+        request = self.requests[number]
+        return f"{request['method']} under {request['protocol']['name']}, seed {request['seed']}"
 
     def attempts(self) -> list[Path]:
         """List the files of each sending of jobs, in order."""
         return sorted((self.folder / "attempts").glob("[0-9]*.json"), key=lambda path: path.name.split(".")[0].zfill(9))
 
     def list_sent(self) -> dict[int, Sent]:
-        """Where every job is, by its last attempt."""
+        """Return the task of every job in its last attempt, by number."""
         found = {}
         for path in self.attempts():
             if path.name.endswith(".ids.json"):
@@ -153,7 +153,7 @@ class Submission:
         return found
 
     def attempt(self, cluster: str, profile: str, arrays: Sequence[Array]) -> Path:
-        """Write down that jobs are about to be sent out; the attempt's folder."""
+        """Record that jobs are about to be sent out; return the attempt's folder."""
         number = sum(not path.name.endswith(".ids.json") for path in self.attempts()) + 1
         folder = self.folder / "attempts" / str(number)
         tasks = [{"resources": one.resources.model_dump(mode="json"), "tasks": one.tasks} for one in arrays]
@@ -165,7 +165,7 @@ class Submission:
 
 
 def submit_ids(attempt: Path, sent: Sequence[Sent]) -> None:
-    """Write down what the cluster took of an attempt."""
+    """Record the tasks of an attempt that the cluster accepted."""
     write_json(attempt.with_suffix(".ids.json"), [asdict(one) for one in sent])
 
 
@@ -176,7 +176,7 @@ def create(
     means: Means,
     table: SubmittedTable | None = None,
 ) -> Submission:
-    """Create a submission and write it down."""
+    """Create a submission and write it to disk."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     folder = places.runs.resolve() / "submissions" / name
     write_json(
@@ -198,22 +198,22 @@ def read(folder: Path) -> Submission:
     """Read a submission from its folder. Raises BadFileError."""
     path = folder / "submission.json"
     with name_damage(path):
-        said = read_json(path)
+        content = read_json(path)
         return Submission(
             folder=folder,
-            places=Places(folder.parent.parent, said["data_root"] and Path(said["data_root"])),
-            cwd=Path(said["cwd"]),
-            means=Means(**said["means"]),
-            plugins=said["plugins"],
-            requests=said["requests"],
-            jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in said["jobs"]],
-            table=_read_table(said["table"]) if "table" in said else None,
+            places=Places(folder.parent.parent, content["data_root"] and Path(content["data_root"])),
+            cwd=Path(content["cwd"]),
+            means=Means(**content["means"]),
+            plugins=content["plugins"],
+            requests=content["requests"],
+            jobs=[Job(job["method"], job["learns"], tuple(job["requests"])) for job in content["jobs"]],
+            table=_read_table(content["table"]) if "table" in content else None,
         )
 
 
-def _read_table(said: Mapping[str, Any]) -> SubmittedTable:
-    cells = tuple(SubmittedCell(**{**cell, "requests": tuple(cell["requests"])}) for cell in said["cells"])
-    return SubmittedTable(said["name"], said["data"], cells)
+def _read_table(content: Mapping[str, Any]) -> SubmittedTable:
+    cells = tuple(SubmittedCell(**{**cell, "requests": tuple(cell["requests"])}) for cell in content["cells"])
+    return SubmittedTable(content["name"], content["data"], cells)
 
 
 def list_submissions(places: Places) -> list[Submission]:
@@ -253,7 +253,7 @@ def _digest() -> str:
 
 
 def refuse_other_code(submission: Submission, attempt: Path) -> None:
-    """Raise RunError unless the code, and the plugins, are what was submitted."""
+    """Raise RunError unless the code and the plugins are the same as when submitted."""
     meant = read_json(attempt.with_suffix(".json"))["code"]
     if meant["digest"] != _digest():
         raise RunError(
@@ -264,7 +264,7 @@ def refuse_other_code(submission: Submission, attempt: Path) -> None:
 
 
 def refuse_other_plugins(submission: Submission) -> None:
-    """Raise RunError unless the plugins are what was submitted: edited ones have other results."""
+    """Raise RunError unless the plugins are the same as when submitted: edited ones would have other results."""
     for path, digest in submission.plugins.items():
         if not Path(path).is_file() or file_digest(Path(path)) != digest:
             raise RunError(f"The plugin {path} is not what was submitted. Bring it back, or submit again.")
@@ -276,7 +276,7 @@ def _revision(code: Mapping[str, Any]) -> str:
 
 
 def _sources() -> Iterator[Path]:
-    """List the files of the code; a track's settings are in the requests, and `tune` writes its file meanwhile."""
+    """List the code's files, except tracks: their settings are in the requests, and `tune` may edit them meanwhile."""
     tracks = registry.ROOT / "bench" / "tracks"
     for folder in ("bench", "methods", "protocols", "slurm"):
         files = (path for end in ("py", "toml") for path in (registry.ROOT / folder).rglob(f"*.{end}"))

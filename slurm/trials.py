@@ -1,4 +1,4 @@
-"""Trials of a search on a cluster: each is a job of its own, found again by its request."""
+"""Trials of a search on a cluster: each is a separate job, identified by its request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SubmittedTrials:
     """The trials of a search that were submitted, by number.
 
-    ended: those with a result, or an error of their own. waiting: those not done. lost: why a job ended without either.
+    ended: those with a result or an error. waiting: those not done. lost: why jobs ended without a result or an error.
     """
 
     ended: dict[int, Trial] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class SubmittedTrials:
 def submit_trials(
     requests: Sequence[Request], datasets: DatasetCache, cluster: str, profile: Profile, means: Mapping[str, Any]
 ) -> str:
-    """Submit trials, a job each; return the name of the submission. Raises as `send`."""
+    """Submit trials, one job each; return the name of the submission. Raises as `send`."""
     methods = [datasets.method(request.method, request.settings)[0].name for request in requests]
     jobs = [Job(method, learns=True, requests=(number,)) for number, method in enumerate(methods)]
     submission = create(requests, jobs, datasets.places, Means(**means))
@@ -71,7 +71,7 @@ def _list_jobs(places: Places) -> Iterator[tuple[Submission, JobStatus]]:
 def _add_trial(
     found: SubmittedTrials, plan: SearchPlan, number: int, submission: Submission, status: JobStatus
 ) -> bool:
-    """Add what became of a trial's job; return False if its result was deleted, so that it has to be run again."""
+    """Add the state of a trial's job; return False if its result was deleted, so that it has to be run again."""
     outcome = submission.outcome(status.number)
     if status.state in ("waiting", "running"):
         found.waiting.add(number)

@@ -1,4 +1,4 @@
-"""What runs on the cluster: a task works through its jobs, each in a child process, so that none stops another."""
+"""The code that runs on the cluster: a task runs its jobs one by one, each in a child process, isolated from others."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from bench.execution.pipeline import Report
 
 SIGNALS = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
-"""What a cluster sends to every process of a task; submitit answers in the task's own, once for all of them."""
+"""Signals that a cluster sends to every process of a task; submitit handles them in the main one, for all of them."""
 
 PATIENCE = 10.0
-"""Seconds that a child has to give back what it holds."""
+"""Seconds that a child has to release what it holds."""
 
 LOOK = 5.0
-"""Seconds between two looks for what another process of a job has said."""
+"""Seconds between two checks for an outcome that another process of the job has recorded."""
 
 SHUTDOWN_GRACE_S = 300.0
-"""Seconds that a cluster which told a job to stop has to end its task, before the job counts as failed."""
+"""Seconds that a cluster has to end a task that it told to stop, before the job counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ArrayTask:
     jobs: tuple[int, ...]
 
     def __call__(self) -> None:
-        """Work through the jobs that have not ended; one whose process dies is failed, and the next gets a new one."""
+        """Run the jobs that have not ended; a job whose process dies fails, and the next one gets a new process."""
         submission = read(self.attempt.parent.parent)
         os.chdir(submission.cwd)
         waiting: Sequence[int] = [number for number in self.jobs if submission.outcome(number) is None]
@@ -72,11 +72,11 @@ class ArrayTask:
         return DelayedSubmission(self)
 
     def cause(self) -> str:
-        """Why the cluster ends this task."""
+        """Return why the cluster ends this task."""
         return attempts.TOLD
 
     def _run_jobs(self, submission: Submission, waiting: Sequence[int]) -> Sequence[int]:
-        """Work through jobs in one child; those that are left when it dies."""
+        """Run jobs in one child process; return those left if it dies."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_child) as child:
             for place, number in enumerate(waiting):
@@ -94,7 +94,7 @@ class ArrayTask:
 
 
 def _error(working: Future[None], submission: Submission, number: int) -> BaseException | None:
-    """Return the error that a job raised here; no process waits for one that has reported failure."""
+    """Return the error of a job in this process; end it as soon as another process has reported the job's failure."""
     while True:
         try:
             return working.exception(timeout=None if ranks.size() == 1 else LOOK)
@@ -105,7 +105,7 @@ def _error(working: Future[None], submission: Submission, number: int) -> BaseEx
 
 
 def _listen(submission: Submission, number: int, *, lost: bool) -> None:
-    """Wait for what ends the whole task, and for the one of several processes that knows why the job ended."""
+    """Wait for the cluster to end the whole task, or for another process to report why the job ended."""
     for _ in range(1 if ranks.size() == 1 else 60 if lost else 15):
         if attempts.was_stopped(submission.job_folder(number)):
             time.sleep(SHUTDOWN_GRACE_S)
@@ -116,7 +116,7 @@ def _listen(submission: Submission, number: int, *, lost: bool) -> None:
 
 @contextmanager
 def _hold_signals() -> Iterator[None]:
-    """Hold signals back: a child that starts now is born with them held back."""
+    """Block signals, so that a child that starts now has them blocked from the beginning."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -125,14 +125,14 @@ def _hold_signals() -> Iterator[None]:
 
 
 def _prepare_child() -> None:
-    """In the child: let signals pass by, but for the first SIGTERM; those that it starts itself keep their own ways."""
+    """In the child: ignore signals, except the first SIGTERM; processes that it starts are not affected."""
     for one in SIGNALS:
         signal.signal(one, _interrupt if one == signal.SIGTERM else _pass)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _pass(*_: object) -> None:
-    """Nothing."""
+    """Ignore a signal."""
 
 
 def _interrupt(*_: object) -> None:
@@ -141,7 +141,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _stop(child: multiprocessing.process.BaseProcess) -> None:
-    """End a child: a training writes a checkpoint, and what it holds it gives back, if there is time."""
+    """End a child, leaving it time to write a checkpoint and release what it holds."""
     for one, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGINT, 1.0), (signal.SIGKILL, None)):
         if child.pid is not None and child.is_alive():
             with suppress(ProcessLookupError):  # it ended in between
@@ -150,7 +150,7 @@ def _stop(child: multiprocessing.process.BaseProcess) -> None:
 
 
 def work(attempt: Path, number: int) -> None:
-    """Run a job of an attempt to its outcome; interrupted, the process ends. Raises what is no BenchError."""
+    """Run a job of an attempt to its outcome; ends the process if interrupted. Raises any error but BenchError."""
     ranks.meet(number)
     try:
         _work(attempt, number)
@@ -193,7 +193,7 @@ def _work(attempt: Path, number: int) -> None:
 
 
 def _report(submission: Submission, number: int, progress: Progress) -> Report:
-    """Run the requests of a job; what is to be made again is deleted by the first attempt only."""
+    """Run the requests of a job; with `again`, only the first attempt deletes what is stored."""
     from bench.execution.pipeline import run
 
     submission.use_plugins()
@@ -214,8 +214,8 @@ def _report(submission: Submission, number: int, progress: Progress) -> Report:
 
 
 def _tell(submission: Submission, number: int, error: BaseException) -> None:
-    """Write down an exception: a line, and the traceback from the child beside it."""
+    """Record an exception as the job's outcome, in one line, and the child's traceback in a file."""
     write_text(submission.job_folder(number) / "traceback.txt", f"{error.__cause__ or ''}\n{error!r}\n")
     died = "Its process was killed (out of memory?)."
-    said = died if isinstance(error, BrokenProcessPool) else f"{type(error).__name__}: {error}"
-    submission.end(number, failed={"": said.partition("\n")[0]})
+    message = died if isinstance(error, BrokenProcessPool) else f"{type(error).__name__}: {error}"
+    submission.end(number, failed={"": message.partition("\n")[0]})

@@ -1,1 +1,1 @@
-"""What maintainers run; not installed."""
+"""Programs for maintainers, which are not installed."""

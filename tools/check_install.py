@@ -29,12 +29,12 @@ from bench import registry
 from bench.errors import RequestError
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
-"""The versions of Python that weakloc is for; the oldest first."""
+"""The versions of Python that weakloc supports, the oldest first."""
 
 SHAPES = ("--data", "shapes", "--data-option", "train=8,val=4,test=8")
 RUN = ("--protocol", "voc07-point", *SHAPES, "--device", "cpu", "--threads", "1", "--workers", "0")
 ELSEWHERE = Path("/")
-"""Where nothing of a checkout lies."""
+"""A folder outside any checkout."""
 
 PATIENCE_S = 300
 """How long a submitted job may take."""
@@ -99,7 +99,7 @@ def submit(here: Environment) -> None:
 
 
 def publish(here: Environment) -> None:
-    """Publish a result and accept a baseline: refused without a folder of one's own."""
+    """Publish a result and accept a baseline, which are refused without a folder of the user's own."""
     own_runs = (run for run in here.read("list", "runs")["runs"] if "published" not in run)
     address = next(run["address"] for run in own_runs if run["tuned_on"] != "unknown")
     own = here.runs / "published"
@@ -157,7 +157,7 @@ def _run_here(*command: str) -> str:
 
 
 def find_pythons(*, lowest: bool) -> list[str]:
-    """List the versions whose interpreters are here, or the oldest of them; say which are not."""
+    """List the versions whose interpreters are installed, or the oldest of them; report those that are not."""
     here = []
     for version in VERSIONS:
         found = subprocess.run(
@@ -171,7 +171,7 @@ def find_pythons(*, lowest: bool) -> list[str]:
 
 
 def check_python(wheel: Path, place: Path, python: str, lowest: bool, tests: Sequence[str]) -> bool:
-    """Install on a Python and take every step up to one that fails; return whether none does."""
+    """Install on a Python and take each step until one fails; return whether all succeed."""
     folder = place / f"{Path(python).name}-{'lowest' if lowest else 'newest'}"
     shutil.rmtree(folder, ignore_errors=True)
     here = Environment(folder / "venv", folder / "runs")

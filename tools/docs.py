@@ -1,6 +1,6 @@
-"""The parts of `docs/` made of protocols, recipes, tracks and published results: `python -m tools.docs` renews them.
+"""The parts of `docs/` generated from protocols, recipes, tracks and published results, by `python -m tools.docs`.
 
-A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; what is between them is made here.
+A page marks such a part by `<!-- made: WHAT -->` and `<!-- end -->`; the text between them is generated here.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ CLAIMS = (
     ("ACoL: erasing extends boxes", "voc07-corloc", "acol", "cam"),
     ("DANet: divergence extends boxes", "voc07-corloc", "danet", "cam"),
 )
-"""What papers say, and what of a track would show it: the first method above the second."""
+"""Claims of papers that a track could confirm: that the first method is above the second."""
 
 
 def _list_sides(name: str) -> Sides:
@@ -244,7 +244,7 @@ def _compare_with(track: str, protocol: str, floor: str) -> str:
 
 
 def _tabulate_claims(track: str) -> str:
-    """Tabulate what papers say and a track could show, by the first metric of a protocol."""
+    """Tabulate the claims of papers that a track could confirm, by the first metric of a protocol."""
     sides, rows = _list_sides(track), []
     for claim, protocol, a, b in CLAIMS:
         if (protocol, a) in sides and (protocol, b) in sides:
@@ -263,7 +263,7 @@ def _describe_difference(line: Difference) -> tuple[str, str, str]:
 
 
 def _tabulate_seconds(track: str) -> str:
-    """Tabulate what one seed of each method of a track took, by its published results."""
+    """Tabulate the cost of one seed of each method of a track, by its published results."""
     costs: dict[str, list[Result]] = {}
     for (_, entry), side in _list_sides(track).items():
         costs.setdefault(entry, []).extend(one.result for one in side)

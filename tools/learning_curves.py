@@ -2,9 +2,9 @@
 
     python -m tools.learning_curves --data-root DATA --runs RUNS --weights squeezenet_v1_0_imagenet.npz
 
-Each method is trained on cached features twice, as they are and standardised, and evaluated after some epochs. As the
-cache changes no result, the first curve is also that of a training without it. At the end, when nothing else should
-run, an epoch of each is timed, the first without the cache. Writes `docs/learning-curves.json`, and a picture of it.
+Each method is trained on cached features twice, unchanged and standardised, and evaluated after some epochs. As the
+cache changes no result, the first curve also holds for a training without it. At the end, when nothing else should run,
+an epoch of each is timed, the first without the cache. Writes `docs/learning-curves.json`, and a plot of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.records.store import Store
 DOCS = registry.ROOT / "docs"
 EPOCHS = (1, 2, 4, 8, 12)
 TIMED = 99
-"""The seed of the trainings that are timed: no other has been trained already."""
+"""The seed of the timed trainings, which none of the others has used."""
 COMMON = {"net": "squeezenet", "freeze_backbone": "true", "epochs": str(EPOCHS[-1]), "lr_drop": "1"}
 REGIONS = {"input_size": "480", "head_lr_multiplier": "1"}
 MAPS = {"input_size": "320"}
@@ -38,7 +38,7 @@ METHODS: dict[str, dict[str, str]] = {
     "cam": {**MAPS, "lr": "0.001"},
     "weldon": {**MAPS, "lr": "0.0003"},
 }
-"""The settings of docs/measured.md, but for WSDDN's released temperature, and a quarter of OICR's rate there."""
+"""The settings of docs/measured.md, except WSDDN's released temperature, and a quarter of OICR's rate there."""
 
 
 @click.command()
@@ -82,7 +82,7 @@ def measure_values(places: Places, request: Request) -> list[float]:
 
 
 def time_epoch(places: Places, request: Request, *, is_cached: bool) -> float:
-    """Train for an epoch; return its seconds, without those in which features are stored."""
+    """Train for an epoch; return its seconds, without the time for storing features."""
     from bench.training.device import pick_device
 
     once = replace(request, seed=TIMED, settings={**request.settings, "epochs": "1"})

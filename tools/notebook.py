@@ -1,6 +1,6 @@
-"""`docs/python.ipynb`, the notebook of `docs/python.md`: `python -m tools.notebook` writes it anew.
+"""`docs/python.ipynb`, the notebook of `docs/python.md`: `python -m tools.notebook` regenerates it.
 
-Its code cells are the page's Python blocks, all else is text; what a cell printed is left out.
+Its code cells are the page's Python blocks, all else is text; the output of cells is left out.
 """
 
 from __future__ import annotations

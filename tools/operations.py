@@ -1,8 +1,8 @@
-"""Make `methods/recipes/operations.toml`, from which `plan` has GPU hours: `python -m tools.operations`.
+"""Make `methods/recipes/operations.toml`, from which `plan` computes GPU hours: `python -m tools.operations`.
 
-Counted is a training step and a forward pass of each method, net and size that the papers' tables need. Region methods
-are counted at small sizes, from which larger ones follow: convolutions go with the area, the rest with the proposals.
-What is in the file is not counted again: delete it after a change of a net.
+It counts a training step and a forward pass of each method, net and size in the papers' tables. Region methods are
+counted at small sizes and extrapolated: convolutions scale with the area, the rest with the number of proposals.
+Entries of the file are not counted again: delete it after changing a net.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CLASSES = tuple(f"class {number}" for number in range(20))
 
 
 def count_all() -> dict[str, tuple[float, float]]:
-    """Count the operations of every configuration that the papers' tables need; those that are counted stay."""
+    """Count the operations of every configuration in the papers' tables, except those counted already."""
     known = read_toml(FILE) if FILE.is_file() else {}
     found: dict[str, tuple[float, float]] = {}
     for run in make_plan([]).runs:
@@ -50,7 +50,7 @@ def count_all() -> dict[str, tuple[float, float]]:
 
 
 def _count(run: PlannedRun) -> tuple[float, float]:
-    """Count those of a run's training step and forward pass."""
+    """Count the operations of a run's training step and forward pass."""
     settings: dict[str, Any] = {key: value for key, value in run.settings if key != "crf"}
     cls, variant = registry.parse(run.method, settings)
     if "hierarchy" in cls.Config.model_fields:
@@ -58,7 +58,7 @@ def _count(run: PlannedRun) -> tuple[float, float]:
     if settings.get("net") in FROM_FILES:
         settings["weights"] = "none"
     if settings.get("freeze_backbone") == "true":
-        settings["feature_precision"] = "float32"  # features by random weights are out of the range of half precision
+        settings["feature_precision"] = "float32"  # random weights give features beyond half precision
     settled = registry.settle(cls, variant, dataset=run.dataset, recipe={}, settings=settings, paper=bool(run.recipe))
     config = registry.make_config(cls, settled)
     learner: Any = cls.Base if issubclass(cls, Attribution) else cls
@@ -78,12 +78,12 @@ def _count_images(cls: Any, config: Any, side: int) -> tuple[float, float]:
     labels = torch.ones((2, len(_CLASSES)), device="meta")
     try:
         return _count_step(method, (images, labels), 2)
-    except (NotImplementedError, RuntimeError):  # what looks at numbers is counted with numbers
+    except (NotImplementedError, RuntimeError):  # a method that needs actual values is counted on the CPU
         return _count_step(_build(cls, config, "cpu"), (torch.rand((2, 3, side, side)), torch.ones((2, 20))), 2)
 
 
 def _count_regions(cls: Any, config: Any) -> tuple[float, float]:
-    """Solve for what goes with the area, and with the proposals, from steps at small sizes."""
+    """Solve for the parts that scale with the area and with the proposals, from steps at small sizes."""
     method = _build(cls, config, "cpu")
     small, large, more = (_count_small(method, side, regions) for side, regions in ((128, 32), (256, 32), (128, 96)))
     area = sum(side**2 for side in sizes(config)) / len(sizes(config)) * 0.75  # photographs are 4:3

@@ -1,4 +1,4 @@
-"""Make `methods/recipes/variants.toml`, which `plan` reads in place of the methods: `python -m tools.variants`."""
+"""Make `methods/recipes/variants.toml`, which `plan` reads instead of the methods: `python -m tools.variants`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = """\
 
 
 def make_variants() -> str:
-    """Make the file: which of the tables' settings only predict, and what the variants of the tables train by."""
+    """Make the file: the tables' settings that affect only predictions, and the training settings of their variants."""
     named = _list_named()
     lines = [HEAD, "[all]", f"prediction = {_list_prediction_settings({*named})!r}".replace("'", '"')]
     for method, variants in sorted(named.items()):
@@ -31,7 +31,7 @@ def make_variants() -> str:
 
 
 def _list_named() -> dict[str, set[str]]:
-    """List the methods of the tables that are here, each with the variants named there and its default one."""
+    """List the tables' methods that are implemented here, each with the variants named there and its default one."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name in reported_tables():
         for number in load_table(name).numbers():
@@ -42,7 +42,7 @@ def _list_named() -> dict[str, set[str]]:
 
 
 def _list_prediction_settings(methods: set[str]) -> list[str]:
-    """List the settings that tables and recipes set of these methods, and that train nothing."""
+    """List the settings in tables and recipes of these methods that do not affect training."""
     printed = {key for name in reported_tables() for number in load_table(name).numbers() for key in number.setting}
     recipes = {key for method in methods & {*read_recipes()} for key in read_recipes()[method].settings}
     classes = [registry.method(method) for method in methods]
