@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         score,
         table,
     )
-else:  # a type checker would take every name for one of ours
+else:  # a type checker would take any name for an attribute of this package
 
     def __getattr__(name):
         if name not in __all__:

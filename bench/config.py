@@ -49,11 +49,11 @@ def training(
 ) -> Any:
     """Declare a setting that determines the trained weights: changing it retrains.
 
-    file: it may name a file, whose content then counts, and whose folder no record tells. later: it came when there
-    were trainings, which its default describes: they keep their address, and the default must never change. before:
-    the value that describes those trainings, where it is not the default. requires: a setting, or property of the
-    settings, without which this one has no effect, and then no part in an address. needs: what it needs to have an
-    effect, as `list_idle` reads it. search: what `bench tune` draws its value from.
+    file: its value may be a file, whose content is then part of addresses, and whose folder is left out of records.
+    later: it was added after trainings existed, which its default describes: they keep their address, so the default
+    must never change. before: the value that describes those trainings, if it is not the default. requires: a setting,
+    or property of the settings, without which this one has no effect and is left out of addresses. needs: what it needs
+    to have an effect, in the syntax of `list_idle`. search: what `bench tune` draws its value from.
     """
     extra = _describe("training", file, default if later else before, requires=requires, needs=needs, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
@@ -72,8 +72,8 @@ def prediction(
 ) -> Any:
     """Declare a setting that only changes what trained weights predict; file, needs and search: as for `training`.
 
-    before: what predictions that were made before there was this setting had: with it they keep their address.
-    changes: the one kind of prediction that it changes, if it is one.
+    before: the value that describes predictions made before this setting existed, which so keep their address.
+    changes: the kind of prediction that it changes, if it is only one.
     """
     extra = _describe("prediction", file, before, needs=needs, changes=changes, search=search)
     return Field(default, description=text, json_schema_extra=extra, **rules)
@@ -152,7 +152,7 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return a setting that is read by its former name."""
+            """Return a setting by its former name."""
             new = RENAMED.get(name)
             return getattr(self, new) if new in type(self).model_fields else super().__getattr__(name)
 
@@ -163,7 +163,7 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         return self.model_dump(mode="json", include=mine)
 
     def select_addressed(self, stage: Literal["training", "prediction"]) -> dict[str, Any]:
-        """Return the settings of a stage that enter an address: not those that older addresses imply."""
+        """Return the settings of a stage that are part of addresses, without those with the value that these imply."""
         implied = self.list_implied()
         return {
             key: value
@@ -172,16 +172,17 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
         }
 
     def _has_effect(self, key: str) -> bool:
-        """Whether a setting has an effect, or is older than this rule, so that addresses have it in any case."""
+        """Whether a setting has an effect, or is older than this rule, so that it is part of addresses in any case."""
         extra = _read_extra(type(self).model_fields[key])
         need = extra.get("requires") or (extra.get("needs") if "before" in extra else None)
         return need is None or meets(self, str(need))
 
     def list_idle(self) -> dict[str, str]:
-        """List the settings that have no effect beside the others, and what they would need.
+        """List the settings that have no effect in combination with the others, with the condition that each needs.
 
-        A need is a setting or property that is true, `crf`, or has one of some values, `schedule=cosine|poly`; with an
-        exclamation mark, one that is not so. Needs are joined by `and` and, less closely, by `or`.
+        A condition is a setting or property that must be true, `crf`, or have one of several values,
+        `schedule=cosine|poly`; an exclamation mark negates it. Conditions are joined by `and`, which binds closer, and
+        `or`.
         """
         extras = {key: _read_extra(info) for key, info in type(self).model_fields.items()}
         needs = {key: str(extra.get("needs") or extra.get("requires", "")) for key, extra in extras.items()}
@@ -189,13 +190,13 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
 
     @classmethod
     def list_implied(cls) -> dict[str, Any]:
-        """Return the value that an address without it implies, of each setting that is younger than addresses."""
+        """Return, for each setting added after addresses existed, the value that an address without it implies."""
         extras = {key: _read_extra(info) for key, info in cls.model_fields.items()}
         return {key: extra["before"] for key, extra in extras.items() if "before" in extra}
 
     @classmethod
     def list_searches(cls, stage: Literal["training", "prediction"], kind: str | None = None) -> dict[str, Search]:
-        """Return what `bench tune` draws from, by setting, sorted; kind: by those that change such predictions."""
+        """Return what `bench tune` draws from, by setting, sorted. kind: only settings that change this kind."""
         extras = {key: _read_extra(info) for key, info in sorted(cls.model_fields.items())}
         return {
             key: cast("Search", extra["search"])
@@ -205,7 +206,7 @@ class BaseConfig(BaseModel, metaclass=_RenamingMeta):
 
     @classmethod
     def files(cls) -> set[str]:
-        """Names of the fields that may name a file."""
+        """Return the names of the fields whose value may be a file."""
         return {key for key, info in cls.model_fields.items() if _read_extra(info).get("file")}
 
 
@@ -359,9 +360,9 @@ class FrozenConfig(TrainedConfig):
 
     @property
     def freezes_features(self) -> bool:
-        """Whether the layers that give features may all be frozen: not if no weights are pretrained, or a layer is new.
+        """Whether all layers that compute features may be frozen: not without pretrained weights, or with a new layer.
 
-        Weights from a file may have that of `roi_head=fc`.
+        A file of weights may contain the layers of `roi_head=fc`, which are new otherwise.
         """
         is_new = getattr(self, "roi_head", "own") == "fc" and self.weights == "imagenet"
         return self.freeze_backbone and self.weights != "none" and not is_new

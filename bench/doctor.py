@@ -1,4 +1,4 @@
-"""What works on this machine, one check a line, each with what to do where it does not."""
+"""Checks of what works on this machine, each with what to do if it does not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.records.result import SYNTHETIC
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """One thing: whether it works, what was found, what to do; `needed` if nothing works without it."""
+    """One check: whether it works, what was found, and what to do. needed: whether nothing works without it."""
 
     name: str
     ok: bool
@@ -35,14 +35,14 @@ class MachineCheck:
 
 
 def examine(places: Places) -> Iterator[MachineCheck]:
-    """Every check, as it is made."""
+    """Make and yield every check."""
     yield MachineCheck("python", True, platform.python_version(), needed=True)
     yield from _torch()
     yield _selective_search()
     yield _runs(places.runs)
     yield _feature_cache(places)
     for name in DATASETS:
-        if name not in SYNTHETIC:  # made on first use: always there
+        if name not in SYNTHETIC:  # generated on first use, so always available
             yield _dataset(name, places)
     yield from _scheduler()
     yield _tracking()
@@ -100,23 +100,23 @@ def _dataset(name: str, places: Places) -> MachineCheck:
 
 
 def _scheduler() -> Iterator[MachineCheck]:
-    """SLURM, and whether it keeps account of how jobs ended."""
+    """Check SLURM, and whether its accounting records how jobs ended."""
     if shutil.which("sbatch") is None:
         yield MachineCheck("slurm", False, "no sbatch", "Submit where SLURM's commands are, or with --cluster local.")
         return
-    there, said = _run_command("sinfo", "--noheader", "--format=%R %D")
-    found = ", ".join(f"{line.replace(' ', ' of ')} nodes" for line in said.splitlines()) if there else said
+    there, output = _run_command("sinfo", "--noheader", "--format=%R %D")
+    found = ", ".join(f"{line.replace(' ', ' of ')} nodes" for line in output.splitlines()) if there else output
     yield MachineCheck(
         "slurm", there, found, "" if there else "Is its controller up? SLURM_CONF may name its configuration."
     )
     if there:
-        kept, said = _run_command("sacct", "--noheader", "--allocations", "--format=JobID")
+        kept, output = _run_command("sacct", "--noheader", "--allocations", "--format=JobID")
         advice = "" if kept else "Without it `status` cannot say why a job died: ask for slurmdbd."
-        yield MachineCheck("accounting", kept, "sacct answers" if kept else said, advice)
+        yield MachineCheck("accounting", kept, "sacct answers" if kept else output, advice)
 
 
 def _run_command(*command: str) -> tuple[bool, str]:
-    """Whether a command ends well, and what it says."""
+    """Return whether a command succeeds, and its output, or the first line of its error."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -138,7 +138,7 @@ def _answers(uri: str) -> bool:
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=3).close()
     except urllib.error.HTTPError:
-        return True  # whatever it says, it is there
+        return True  # any answer will do
     except (OSError, ValueError):
         return False
     return True

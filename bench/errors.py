@@ -6,7 +6,7 @@ BenchError
 │   ├── MissingDataError    something is not on disk; gives the path searched and how to get it
 │   └── BadFileError        a file breaks a rule; names the file, the row and the rule
 │       ├── WrongKindError     a file holds another kind of prediction than expected
-│       └── UnknownImageError  a file speaks of an image that the split does not have
+│       └── UnknownImageError  a file names an image that the split does not have
 └── RunError                the request was right, and something failed                    exit 3
     ├── BusyError           another live process holds the claim
     ├── DivergedError       the loss is no longer finite
@@ -37,7 +37,7 @@ class RequestError(BenchError):
 class UnknownNameError(RequestError):
     """A name that does not exist: `UnknownNameError("method", "mlem", ["acol", "melm"])`.
 
-    The message lists the first known names; fewer of them where `hint` gives a command that lists all.
+    The message lists the first known names; fewer of them if `hint` gives a command that lists all.
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
@@ -57,7 +57,7 @@ def format_names(names: Sequence[str], most: int = 5) -> str:
 
 
 def group_errors(failed: Mapping[str, BenchError], most: int = 3) -> list[str]:
-    """Describe the errors of runs, by name, each once, with the first of the runs that it is of.
+    """Describe the errors of runs, given by name, each once, with the first `most` runs that have it.
 
     >>> group_errors({"a": BenchError("no"), "b": BenchError("yes"), "c": BenchError("no")})
     ['a; c: no', 'b: yes']
@@ -98,7 +98,7 @@ class WrongKindError(BadFileError):
 
 
 class UnknownImageError(BadFileError):
-    """A file that speaks of an image, called `image` there, that the ground truth does not have."""
+    """A file that names an image, `image`, that the ground truth does not have."""
 
     def __init__(self, file: Path | str, rule: str, image: str, *, row: int | str | None = None) -> None:
         self.image = image
@@ -159,7 +159,7 @@ def describe_os_error(error: OSError) -> str:
 
 
 def _describe_room(path: Path) -> str:
-    """Say how much is free on the disk of a path, which may not exist; nothing where it cannot be told."""
+    """Describe how much is free on the disk of a path, which may not exist; empty if that is not known."""
     import shutil
 
     folder = next((above for above in path.absolute().parents if above.is_dir()), path)
@@ -175,7 +175,7 @@ def first_line(error: BaseException) -> str:
 
 
 class LeftOutWarning(UserWarning):
-    """Files that cannot be believed were left out of what is shown."""
+    """Files that are damaged were left out of what is shown."""
 
 
 class RunError(BenchError):

@@ -1,4 +1,4 @@
-"""What a method is. It owns its network, its loss and its prediction; the harness owns data, optimisation and files.
+"""The interface of methods. A method owns its network, loss and prediction; the harness owns data, training and files.
 
 A method is one file `methods/<name>.py` with one subclass of `MapMethod`, `ProposalMethod` or `Predictor`, and its
 `Config`; or of `Attribution`, which explains what another method has learned. Images come as float32 RGB in [0, 1]; a
@@ -44,17 +44,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Task:
-    """What a method learns: the classes, in the dataset's order."""
+    """The task of a method: the classes to learn, in the dataset's order."""
 
     dataset: str
     classes: tuple[str, ...]
 
 
 class Maps(NamedTuple):
-    """What a map method gives: scores (B, C) and maps (B, C, h, w), which need not be normalised.
+    """The output of a map method: scores (B, C) and maps (B, C, h, w), which need not be normalised.
 
-    objectness: (B, h, w), at least 0, of a method that has such a map and says so in its `kinds`. cells: where the
-    maps' cells lie, in pixels of the images; None: they share the image evenly.
+    objectness: (B, h, w), at least 0, from a method that lists it in its `kinds`. cells: where the maps' cells lie, in
+    pixels of the images; None: they divide the image evenly.
     """
 
     scores: Tensor
@@ -64,7 +64,7 @@ class Maps(NamedTuple):
 
 
 class Predictor(ABC):
-    """A method that learns nothing: it predicts from the images' sizes, or from their proposals."""
+    """A method that does not learn: it predicts from the images' sizes, or from their proposals."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -89,7 +89,7 @@ class Predictor(ABC):
 
 
 class FrozenNet(Protocol):
-    """The part of a method that does not learn, whose output the harness may compute once an image and view.
+    """The part of a method that does not learn, whose output the harness may compute only once per image and view.
 
     B images, R regions, K channels of an output; an output is (R, K) or (1, K) or (1, K, h, w), float32.
     """
@@ -104,18 +104,18 @@ class FrozenNet(Protocol):
 
     @property
     def takes_boxes(self) -> bool:
-        """Whether the output is one of regions."""
+        """Whether the output is computed from regions."""
 
     def digest(self) -> str:
-        """Compute the digest of all that the output is computed by."""
+        """Compute the digest of everything that determines the output."""
 
     def extract(self, image: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
-        """Compute the outputs of image (1, 3, H, W), of boxes (R, 4) in its pixels, before they are standardised."""
+        """Compute the outputs, not yet standardised, of an image (1, 3, H, W), or of boxes (R, 4) in its pixels."""
 
     def provide(
         self, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None
     ) -> AbstractContextManager[None]:
-        """Return a context in which the outputs of these very images are not computed, but given."""
+        """Return a context in which the net returns these features for exactly these images, without computing them."""
 
     def standardise(self, means: Sequence[Tensor], stds: Sequence[Tensor]) -> None:
         """Set the statistics (K,) of each output's channels."""
@@ -136,7 +136,7 @@ class Method(nn.Module, ABC):
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of prediction it can make."""
     progress: float = 0.0
-    """Share of the training's steps that is done, which the harness sets before each step."""
+    """Share of the training's steps that are done, set by the harness before each step."""
 
     def __init__(self, config: TrainedConfig, task: Task) -> None:
         super().__init__()
@@ -151,17 +151,17 @@ class Method(nn.Module, ABC):
         return None
 
     def alters_images(self) -> bool:
-        """Return whether `forward` or `loss` change the images, so that features of them as they are serve nothing."""
+        """Return whether `forward` or `loss` change the images, so that features of the unchanged ones are useless."""
         return False
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return parameters by the name under which the log has the norm of their gradient, averaged over an epoch."""
+        """Return groups of parameters by name, whose gradient norms, averaged over an epoch, are logged."""
         former = getattr(self, "watched", None)  # the name of this hook in release 0.1
         return former() if callable(former) else {}
 
 
 class MapMethod(Method):
-    """A method that gives a score and a map for every class."""
+    """A method that computes a score and a map for every class."""
 
     kinds: ClassVar[tuple[str, ...]] = ("scores", "points", "boxes", "maps", "masks")
 
@@ -173,18 +173,17 @@ class MapMethod(Method):
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return named terms, which the harness sums; labels (B, C) in {+1, 0, -1}, 0 masked out of the loss.
 
-        A term is a mean over the images, or computed from rows passed through
-        `bench.training.collectives.all_gather`:
-        then several processes that share a batch learn as one.
+        A term must be a mean over the images, or computed from rows passed through
+        `bench.training.collectives.all_gather`, so that several processes that share a batch learn like one.
         """
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return class scores as written to prediction files; the sigmoid unless a method says otherwise."""
+        """Return class scores as written to prediction files; by default the sigmoid."""
         return scores.sigmoid()
 
 
 class AttributionConfig(BaseConfig):
-    """What an attribution is set by, beside all that its base is."""
+    """The settings of an attribution, in addition to those of its base."""
 
     base: str = training("classifier", "method whose net is trained as it is by itself, and explained")
     map_classes: Literal["auto", "all", "present"] = prediction(
@@ -196,18 +195,18 @@ class AttributionConfig(BaseConfig):
 
 
 class Attribution(MapMethod):
-    """Explains a trained classifier, its base, which it shares with all that explain it: scores and training are its.
+    """Explains a trained map method, its base; scores and training are the base's, shared by all its attributions.
 
-    The registry hands it out `on` a base. Its maps are computed in float32, one class after the other.
+    The registry returns it bound to a base by `on`. Its maps are computed in float32, one class after the other.
     """
 
     Base: ClassVar[type[MapMethod]]
     Own: ClassVar[type[AttributionConfig]] = AttributionConfig
-    """Its own settings, all but `base` of prediction; its `Config` has them beside those of the base."""
+    """Its own settings, all of prediction except `base`; its `Config` has them in addition to those of the base."""
 
     @classmethod
     def on(cls, base: type[MapMethod]) -> type[Attribution]:
-        """Bind this attribution to a base, with the base's settings, recipes and variants beside its own."""
+        """Bind this attribution to a base, with the base's settings, recipes and variants in addition to its own."""
         named: Any = (str, training(base.name, str(cls.Own.model_fields["base"].description)))
         recipes = {name: {**base.recipes.get(name, {}), **own} for name, own in cls.recipes.items()}
         shared: dict[str, Any] = {
@@ -221,7 +220,7 @@ class Attribution(MapMethod):
     def __init__(self, config: TrainedConfig, task: Task) -> None:
         super().__init__(config, task)
         self.base = self.Base(config, task)
-        for layer in self.base.modules():  # whoever looks between two layers must find what the first one gave
+        for layer in self.base.modules():  # an in-place layer would overwrite the output that is read before it
             if isinstance(getattr(layer, "inplace", None), bool):
                 layer.inplace = False  # type: ignore[assignment]
 
@@ -233,7 +232,7 @@ class Attribution(MapMethod):
         """
 
     def forward(self, images: Tensor, classes: Sequence[int] | None = None) -> Maps:
-        """Return the base's scores (B, C), and maps (B, C, h, w), which are 0 for all but these classes, if given."""
+        """Return the base's scores (B, C), and maps (B, C, h, w), which are 0 for all but `classes`, if given."""
         scores = self.base(images).scores
         asked = range(len(self.task.classes)) if classes is None else classes
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
@@ -245,11 +244,11 @@ class Attribution(MapMethod):
         return Maps(scores, every, cells=self.find_cells())
 
     def find_cells(self) -> Cells | None:
-        """Return where the maps' cells lie, in pixels of the images; None: they share the image evenly."""
+        """Return where the maps' cells lie, in pixels of the images; None: they divide the image evenly."""
         return None
 
     def explain_each(self, images: Tensor, labels: Sequence[Tensor]) -> list[Tensor]:
-        """Call `explain` for each of `labels`. Override it if one pass over the images serves all of them."""
+        """Call `explain` for each of `labels`. Override this if one pass over the images suffices for all of them."""
         return [self.explain(images.detach().clone(), classes) for classes in labels]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -272,7 +271,7 @@ class Attribution(MapMethod):
 class ProposalMethod(Method):
     """A method that scores the region proposals of one image at a time.
 
-    One whose config has `box_scores`, and not 0, is given them as (R, 5), each with its own score last.
+    If its config has `box_scores`, and not 0, proposals are (R, 5), with their own scores in the last column.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores", "proposals")

@@ -1,4 +1,4 @@
-"""Results and tables as Python has them: frozen records that show themselves in a notebook, plot, and become frames."""
+"""Results and tables in Python: frozen records that a notebook displays, and that can become plots and frames."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class TableList(tuple[Table, ...]):
 
 
 class ForecastList(tuple["RunForecast", ...]):
-    """What runs would do (`bench.execution.forecast.RunForecast`), as an immutable sequence."""
+    """Forecasts of runs (`bench.execution.forecast.RunForecast`), as an immutable sequence."""
 
     __slots__ = ()
 

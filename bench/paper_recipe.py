@@ -16,7 +16,7 @@ FILE = Path(__file__).resolve().parent.parent / "methods" / "recipes" / "paper.t
 
 @dataclass(frozen=True)
 class SourcedValue:
-    """A value and where it is from. is_open: the papers leave it open, and `source` says whose value it is."""
+    """A value and its source. is_open: whether the papers leave it open, so that `source` is another's choice."""
 
     value: Any
     source: str
@@ -28,7 +28,7 @@ Settings = dict[str, SourcedValue]
 
 @dataclass(frozen=True)
 class PaperRecipe:
-    """The recipe of a method. `on`: what it has otherwise on a dataset. `notes`: what no setting can say."""
+    """The recipe of a method. on: settings that differ on a dataset. notes: what settings cannot express."""
 
     paper: str
     settings: Settings
@@ -68,7 +68,7 @@ def read_recipes(path: Path = FILE) -> dict[str, PaperRecipe]:
 
 
 def read_reasons(path: Path = FILE) -> dict[str, str]:
-    """Read why methods have no recipe."""
+    """Read the reasons why some methods have no recipe."""
     return dict(_read(path)["without"])
 
 

@@ -39,8 +39,8 @@ def settle(
 ) -> dict[str, ResolvedSetting]:
     """Return the value of every config field; later layers override earlier ones:
 
-    default, the dataset's recipe (fields this method has), method's recipe for the dataset, its recipe `paper` if it is
-    asked for, variant, user.
+    default, the dataset's recipe (only fields of this method), the method's recipe for the dataset, its recipe `paper`
+    if requested, variant, user.
     Raises UnknownNameError for a field or variant that the method does not have, and RequestError for a setting that
     its kind of method cannot have, for one given under both its former and its present name, and for a method without a
     recipe `paper`.
@@ -89,7 +89,7 @@ def configure(
 
 
 def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> BaseConfig:
-    """Build and check a config; strings are read as the field's type, tuples as `480+576`.
+    """Build and check a config; strings are converted to the field's type, `480+576` to a tuple.
 
     Raises RequestError naming the setting, its value and what is allowed.
     """
@@ -110,9 +110,9 @@ def make_config(cls: MethodClass, settings: Mapping[str, ResolvedSetting]) -> Ba
 
 
 def refuse_idle(cls: MethodClass, config: BaseConfig, settings: Mapping[str, ResolvedSetting]) -> None:
-    """Raise RequestError for a setting of the user that has no effect beside the others, whoever set these.
+    """Raise RequestError for a user's setting that has no effect in combination with the others, whatever their origin.
 
-    One that has its default, or what it was before it could be set, says nothing else than its absence.
+    A setting with its default, or with its value from before it could be set, is the same as none, and is allowed.
     """
     implied = config.list_implied()
     for key, need in config.list_idle().items():

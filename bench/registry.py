@@ -1,8 +1,8 @@
-"""Names to methods, protocols and datasets: those of this repository, of entry points, and of plugin files.
+"""Methods, protocols and datasets by name: those of this repository, of entry points, and of plugin files.
 
-Listing reads one line of each file and imports nothing of it. An entry point of the group `bench.methods` names a
-module that holds a method; one of `bench.protocols` names a package whose `*.toml` files are protocols; one of
-`bench.datasets` names a module that opens a dataset (see `bench.data`).
+Listing reads one line of each file and imports none. An entry point of the group `bench.methods` names a module that
+holds a method; one of `bench.protocols` names a package whose `*.toml` files are protocols; one of `bench.datasets`
+names a module that opens a dataset (see `bench.data`).
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ _Found = TypeVar("_Found")
 ROOT = Path(__file__).resolve().parent.parent
 
 _PLUGINS: dict[Literal["method", "protocol", "net"], dict[str, Path]] = {"method": {}, "protocol": {}, "net": {}}
-"""Name to file of every `--plugin`, but for datasets, which `bench.data.datasets` keeps."""
+"""Name to file of every `--plugin`, except datasets, which `bench.data.datasets` keeps."""
 
 _LOADED: dict[Path, str] = {}
-"""The digest of each file of code when this process first asked for it, which is what it computes by."""
+"""The digest of each code file when this process first requested it: the code that the process runs."""
 
 LIBRARIES = ("timm", "torchvision")
-"""Packages whose nets are called by their name and a colon."""
+"""Packages whose nets are named with the package's name and a colon in front."""
 
 
 @dataclass(frozen=True)
 class Code:
     """The code of a method or net.
 
-    own: what identifies code of others in an address; None without any. shipped: the digest of each module of ours.
+    own: the digest or version of others' code, which is part of addresses; None without any. shipped: the digest of
+    each of our modules.
     """
 
     own: str | None
@@ -66,7 +67,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Listed:
-    """A name and its line; `origin` is the file, `module` what to import (None: load the file itself)."""
+    """A name and its summary line. origin: the file. module: what to import (None: load the file itself)."""
 
     name: str
     summary: str
@@ -144,9 +145,9 @@ def parse(text: str, settings: Mapping[str, Any] | None = None) -> tuple[MethodC
 
 
 def check_settings(where: str, names: Iterable[str], cls: MethodClass) -> None:
-    """Check settings of which a method takes those that it has: another method must have each of the others.
+    """Check settings of which a method uses only those that it has; each of the others must exist in another method.
 
-    Raises UnknownNameError, naming where they stand and what was meant.
+    Raises UnknownNameError, naming where the setting is given, and similar names.
     """
     if not (others := {*names} - cls.Config.model_fields.keys() - _list_loaded_settings()):
         return
@@ -176,9 +177,9 @@ def _list_all_settings() -> set[str]:
 
 
 def check_name(text: str) -> None:
-    """Raise UnknownNameError for a method, or a variant, that nobody has; torch is not imported to find out.
+    """Raise UnknownNameError for a method or variant that does not exist, without importing torch.
 
-    A method whose file does not list its variants one by one is not asked for them.
+    Variants are not checked if the method's file computes them.
     """
     name, colon, variant = text.partition(":")
     listed = _find_listed(name)
@@ -208,7 +209,7 @@ def default_variant(name: str) -> str | None:
 
 
 def _variants(path: Path, written: int) -> tuple[str, ...]:
-    """Those of a file as it was `written` at a time."""
+    """Return the variants in a file. written: its modification time, the key of the cache."""
     value = _assigned_value(path, written, "variants")
     if not isinstance(value, ast.Dict):
         return ()
@@ -218,7 +219,7 @@ def _variants(path: Path, written: int) -> tuple[str, ...]:
 
 @functools.cache
 def _assigned_value(path: Path, written: int, name: str) -> ast.expr | None:
-    """Return what a file, as it was `written` at a time, assigns to a name; None if it does not, or more than once."""
+    """Return the value that a file assigns to a name; None if none or several. written: as in `_variants`."""
     assignments = [node for node in ast.walk(_parse(path, written)) if isinstance(node, ast.AnnAssign | ast.Assign)]
     values = [node.value for node in assignments if _sets(node, name)]
     return values[0] if len(values) == 1 else None
@@ -255,7 +256,7 @@ def bind(record: Record) -> BoundProtocol:
 
 
 def nets() -> dict[str, Listed]:
-    """Every net of others, by name: those of entry points of the group `bench.nets`, and of plugin files."""
+    """Return every external net, by name: those of entry points of the group `bench.nets`, and of plugin files."""
     found: dict[str, Listed] = {}
     for entry in _entry_points("bench.nets"):
         spec = _spec(entry.module)
@@ -264,33 +265,33 @@ def nets() -> dict[str, Listed]:
 
 
 def net(name: str) -> object:
-    """Import the `NET` of a module of others. Raises UnknownNameError, BadFileError."""
+    """Import the `NET` of an external module. Raises UnknownNameError, BadFileError."""
     listed = _find("net", name, nets(), "python -m bench list nets")
     return getattr(_load(listed), "NET", None)
 
 
 def find_net(name: str) -> Any:
-    """Import `methods.nets`, which loads torch, and find any net by name; raises as its `find_net`."""
+    """Import `methods.nets`, which loads torch, and find any net by name. Raises as `methods.nets.find_net`."""
     return _import("methods.nets").find_net(name)
 
 
 def without_weights() -> AbstractContextManager[None]:
-    """Return a context in which nets are built without their weights, if these can be had; see `methods.nets`."""
+    """Return a context in which nets are built without downloading or loading weights; see `methods.nets`."""
     return cast("AbstractContextManager[None]", _import("methods.nets").without_weights())
 
 
 def find_download(net: str) -> str:
-    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here. Raises as `find_net`."""
+    """Return the source of a net's ImageNet weights if they need to be downloaded, else "". Raises as `find_net`."""
     return str(_import("methods.nets").find_download(net))
 
 
 def read_method_code(name: str) -> Code:
-    """Digest a method's file and what it imports beside it. Raises UnknownNameError."""
+    """Digest a method's file and the files beside it that it imports. Raises UnknownNameError."""
     return _read_code(_find_listed(name))
 
 
 def read_net_code(name: str) -> Code:
-    """Digest what makes a net: its file, of a library its version, and what loads its weights.
+    """Digest the code of a net: its file, or its library's version, and the modules that load its weights.
 
     Raises UnknownNameError, and RequestError for a library that is not installed.
     """
@@ -306,7 +307,7 @@ def read_net_code(name: str) -> Code:
 
 
 def list_edited_since() -> list[str]:
-    """List the files that were edited after this process loaded them: it computes by what they were."""
+    """List the files that were edited after this process loaded them: it still runs their former code."""
     return sorted(str(path) for path, before in _LOADED.items() if path.exists() and digest_source(path) != before)
 
 
@@ -319,16 +320,16 @@ def _read_code(listed: Listed) -> Code:
 
 
 def _read_shipped(*modules: str) -> dict[str, str]:
-    """Digest modules of ours and what they import of ours."""
+    """Digest modules of ours, and those of ours that they import."""
     files = {name: path for module in modules for name, path in trace_imports(module, _find_shipped).items()}
     return {name: _digest_loaded(path) for name, path in sorted(files.items())}
 
 
 def _trace_code(listed: Listed) -> dict[str, Path]:
-    """Return the files of a method or net by module: its own, what it imports beside it, and what it imports of ours.
+    """Return the files of a method or net by module: its own, those beside it that it imports, and imports of ours.
 
-    Beside a plugin file are its folder and those that Python is told to import from; beside a module of a package, the
-    package.
+    "Beside" a plugin file means in its folder, or in folders that the user added to Python's path; beside a module of a
+    package, in that package.
     """
     path = Path(listed.origin)
     if listed.module and listed.module.startswith("methods."):
@@ -351,7 +352,7 @@ def _trace_code(listed: Listed) -> dict[str, Path]:
 
 
 def _find_shipped(module: str) -> Path | None:
-    """Return the file of a module of ours; None for the catalogue of nets, each of which is traced by itself."""
+    """Return the file of one of our modules; None for the catalogue of nets, each of which is traced separately."""
     if not module.startswith("methods.") or module == "methods.nets":
         return None
     return find_module(module, [ROOT])
@@ -362,7 +363,7 @@ def _is_shipped(path: Path) -> bool:
 
 
 def _list_local_folders() -> list[Path]:
-    """Return the folders that Python imports from, without ours, the standard library's and those of packages."""
+    """Return the folders of Python's path, except ours, the standard library's and those of installed packages."""
     standard = Path(sysconfig.get_path("stdlib")).resolve()
     folders = [Path(folder or ".").resolve() for folder in sys.path]
     return [
@@ -380,7 +381,7 @@ def _digest_loaded(path: Path) -> str:
 
 
 def _read_version(library: str) -> str:
-    """Return the version of a library without the mark of how it was built. Raises RequestError if it is not there."""
+    """Return a library's version without its build suffix. Raises RequestError if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -396,7 +397,7 @@ def refuse_installed(path: Path, how: str) -> None:
 
 
 def use_plugin(path: Path) -> None:
-    """Add a method or net (`.py`) or a protocol (`.toml`) of the user's own, named as its file; or a dataset (`.toml`).
+    """Add a user's own method or net (`.py`) or protocol (`.toml`), named after its file; or a dataset (`.toml`).
 
     A Python file that sets `NET` is a net, a TOML file with a key `layout` a dataset. Raises MissingDataError,
     RequestError for another kind of file, and for a name that is taken; BadFileError for a dataset's file that breaks a
@@ -424,7 +425,7 @@ def use_plugin(path: Path) -> None:
 
 
 def _forget_edited(listed: Listed) -> None:
-    """Have a plugin imported anew, with what it imports beside it, if a file of theirs was edited since."""
+    """Make the next import of a plugin, and of the files beside it, load them again if one was edited since."""
     files = {path for path in _trace_code(listed).values() if not _is_shipped(path)}
     if any(path in _LOADED and _LOADED[path] != digest_source(path) for path in files):
         for path in files:
@@ -440,18 +441,18 @@ def plugins() -> list[Path]:
 
 
 def _find_kind(path: Path) -> Literal["method", "protocol", "net"]:
-    """Tell a plugin's kind: a Python file that sets NET defines a net."""
+    """Return a plugin's kind: a Python file that sets NET defines a net."""
     if path.suffix == ".toml":
         return "protocol"
     try:
         is_net = _assigned_value(path, path.stat().st_mtime_ns, "NET") is not None
     except (SyntaxError, ValueError):
-        return "method"  # importing it says what is wrong with it
+        return "method"  # importing it reports the error
     return "net" if is_net else "method"
 
 
 def read_keys(path: Path) -> frozenset[str]:
-    """Read the top-level keys of a TOML file, which tell what it describes. Raises BadFileError."""
+    """Read the top-level keys of a TOML file, from which its kind is recognised. Raises BadFileError."""
     return frozenset(read_toml(path))
 
 
@@ -459,7 +460,7 @@ def _describes_dataset(path: Path) -> bool:
     try:
         return "layout" in read_keys(path)
     except BadFileError:
-        return False  # reading it as a protocol says what is wrong with it
+        return False  # reading it as a protocol reports the error
 
 
 def _bind_to_base(cls: MethodClass, base: str | None) -> MethodClass:
@@ -482,7 +483,7 @@ def _name(path: Path) -> str:
 
 
 def _files(folder: Path, suffix: str) -> tuple[Path, ...]:
-    """Files of a folder that may be listed: layers, nets and the like are folders, `__init__` is nobody's name."""
+    """List the files of a folder that define something by name: not subfolders, nor files such as `__init__.py`."""
     return _list_files(folder, suffix, folder.stat().st_mtime_ns)
 
 
@@ -518,7 +519,7 @@ def _list_method(name: str, path: Path | None, module: str | None) -> Listed:
 
 @functools.cache
 def _parse(path: Path, _written: int) -> ast.Module:
-    """Parse a file once, as it was written at a time. Raises SyntaxError, ValueError."""
+    """Parse a file, cached by its modification time. Raises SyntaxError, ValueError."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -549,7 +550,7 @@ def _entry_points(group: str) -> tuple[Any, ...]:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """Where a module is, without importing its parents as `importlib.util.find_spec` would."""
+    """Locate a module, without importing its parents as `importlib.util.find_spec` would."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
     for part in rest:
@@ -578,7 +579,7 @@ def _load(listed: Listed) -> ModuleType:
 
 
 def describe_import_error(error: BaseException, files: Iterable[str]) -> str:
-    """Say that a file of somebody's own cannot be imported: what it, or what it imports, raised, and what to do."""
+    """Describe why a user's file cannot be imported: the exception, from it or from its imports, and what to do."""
     advice = "Correct it, and run the same command again"
     if isinstance(error, ModuleNotFoundError) and error.name:
         advice = f"Install {error.name.partition('.')[0]}, or put it beside the file"
@@ -586,14 +587,14 @@ def describe_import_error(error: BaseException, files: Iterable[str]) -> str:
 
 
 def find_own_line(error: BaseException) -> tuple[str, int] | None:
-    """Return the file and line of the last frame of an exception that is in code of others, if there is one."""
+    """Return the file and line of an exception's last frame in external code, if it has any."""
     listed = [Path(one.origin) for one in (*methods().values(), *nets().values())]
     own = [str(path) for path in (*_LOADED, *listed) if not _is_shipped(path)]
     return find_line(error, own) if own else None
 
 
 def describe_own_failure(error: BaseException) -> str:
-    """Describe an exception, with the line of code of others that it passed last."""
+    """Describe an exception, with the last line of external code that it passed."""
     line = find_own_line(error)
     return describe_failure(error, [line[0]] if line else ())
 
@@ -615,7 +616,7 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]  # half of it: who asks again gets the same error
+        del sys.modules[name]  # only partly loaded: a further import must raise the same error
         raise
     for helper, file in helpers.items():
         if helper in sys.modules and sys.modules[helper].__file__ != str(file):
@@ -625,15 +626,15 @@ def _load_file(path: Path) -> ModuleType:
 
 
 class _FreshLoader(SourceFileLoader):
-    """Compiles the file as it is: what Python keeps compiled may be of an edit in the same second."""
+    """Compiles the file anew: Python's cached bytecode may be outdated by an edit in the same second."""
 
     def path_stats(self, path: Any) -> Any:
-        """Raise OSError, upon which nothing compiled is read."""
+        """Raise OSError, so that no cached bytecode is read."""
         raise OSError
 
 
 def _list_helpers(path: Path) -> dict[str, Path]:
-    """Return the files, by module, of what a plugin file imports beside it."""
+    """Return the files beside a plugin file that it imports, by module."""
     files = _trace_code(Listed(path.stem, "", str(path)))
     return {module: file for module, file in files.items() if file != path and not _is_shipped(file)}
 
