@@ -1,4 +1,4 @@
-"""The clauses of the contract. Each yields what is wrong, in words that the method's author can act on."""
+"""The clauses of the contract. Each yields what is wrong, in terms that the method's author can act on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Clause = Callable[[Subject], Iterator[str]]
 _COLUMNS = {**KINDS, **FOLDERS}
 
 STEPS = 24
-"""Steps on two images in which the loss has to fall."""
+"""Steps on two images within which the loss has to fall."""
 
 
 def summary(subject: Subject) -> Iterator[str]:
@@ -49,7 +49,7 @@ def fields(subject: Subject) -> Iterator[str]:
 
 
 def builds(subject: Subject) -> Iterator[str]:
-    """Every variant constructs, on a net that was asked for the one that is checked; every recipe is allowed."""
+    """Check that every variant can be built, or only the checked one if the user chose a net, and recipes are valid."""
     cls = subject.cls
     if cls.default_variant is not None and cls.default_variant not in cls.variants:
         yield f"its default variant {cls.default_variant!r} is none of its variants"
@@ -65,7 +65,7 @@ def builds(subject: Subject) -> Iterator[str]:
 
 
 def map_shapes(subject: Subject) -> Iterator[str]:
-    """Scores (B, C) and maps (B, C, h, w), finite."""
+    """Check that scores (B, C) and maps (B, C, h, w) have these shapes and are finite."""
     import torch
 
     method, classes = subject.build_method().eval(), len(subject.dataset.classes)
@@ -84,7 +84,7 @@ def map_shapes(subject: Subject) -> Iterator[str]:
 
 
 def proposal_shapes(subject: Subject) -> Iterator[str]:
-    """Scores (R, C), finite and at least 0, of all proposals and of one."""
+    """Check that scores (R, C), of all proposals and of a single one, are finite and at least 0."""
     import torch
 
     method, classes = subject.build_method().eval(), len(subject.dataset.classes)
@@ -99,7 +99,7 @@ def proposal_shapes(subject: Subject) -> Iterator[str]:
 
 
 def accepts_one_image(subject: Subject) -> Iterator[str]:
-    """One image gives a loss, and its own scores."""
+    """Check that a single image has a loss, and the same scores as in a batch."""
     import torch
 
     method = subject.build_method()
@@ -113,7 +113,7 @@ def accepts_one_image(subject: Subject) -> Iterator[str]:
 
 
 def order(subject: Subject) -> Iterator[str]:
-    """Permuted proposals permute the scores."""
+    """Check that permuting proposals permutes their scores."""
     import torch
 
     method = subject.build_method().eval()
@@ -126,7 +126,7 @@ def order(subject: Subject) -> Iterator[str]:
 
 
 def loss(subject: Subject) -> Iterator[str]:
-    """Named finite terms, others for other labels; finite too without a known label, and of one proposal."""
+    """Check that terms are named, finite also without known labels or with one proposal, and depend on the labels."""
     method = subject.build_method()
     example = subject.examples(method, 2)[0]
     place = 2 if isinstance(method, ProposalMethod) else 1
@@ -196,13 +196,13 @@ def learns(subject: Subject) -> Iterator[str]:
 
 
 def predicts(subject: Subject) -> Iterator[str]:
-    """Every kind that it claims, right in columns, names and values."""
+    """Check the columns, names and values of every kind that it claims."""
     truth = subject.ground_truth(4)
     yield from _odd_tables(subject, subject.predict_images(subject.build_method(), truth), truth)
 
 
 def accepts_any_size(subject: Subject) -> Iterator[str]:
-    """Images of odd sizes; where it looks at proposals, one and none."""
+    """Check predictions on images of odd sizes and, if it uses proposals, with one proposal and with none."""
     odd = OddImages(subject.folder / "odd", subject.dataset.classes)
     truth, proposals = odd.ground_truth("odd"), odd.proposals() if subject.needs_proposals else None
     tables = subject.predict_images(subject.build_method(), truth, dataset=odd, proposals=proposals)
@@ -251,7 +251,7 @@ def _find_differing(first: Mapping[str, pa.Table], second: Mapping[str, pa.Table
 
 
 def loads(subject: Subject) -> Iterator[str]:
-    """Check that the file of weights holds everything that was learned."""
+    """Check that the weights file contains everything that was learned."""
     truth, other = subject.ground_truth(2), subject.build_method(seed=1, epochs=2)
     trained = subject.predict_images(subject.once, truth)
     checkpoint.load_weights(subject.folder / "once", other)
@@ -266,7 +266,7 @@ def gpu(subject: Subject) -> Iterator[str]:
 
 
 def ignores_truth(subject: Subject) -> Iterator[str]:
-    """Check that predictions repeat, and unless it uses them do not change when labels and objects are hidden."""
+    """Check that predictions repeat and, unless `uses_truth`, do not change when labels and objects are hidden."""
     method, truth = subject.build_method(), subject.ground_truth(4)
     hidden = replace(truth, labels=np.full_like(truth.labels, ABSENT), objects=empty_objects())
     tables = subject.predict_images(method, truth)

@@ -1,4 +1,4 @@
-"""The contract in a process of its own: what crashes that, such as a fault of a library, is a clause that fails."""
+"""The contract in a separate process, so that a crash, such as one in a library, is only a failed clause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.errors import BenchError
 
 
 def check_isolated(name: str, places: Places, progress: Progress = SILENT, *, net: str | None = None) -> list[Finding]:
-    """Hold a method against the contract as `check_method`, in other processes; raises as that."""
+    """Check a method against the contract in separate processes. Raises as `check_method`."""
     clauses, findings = list_clauses(name), list[Finding]()
     with progress.task(f"Checking {name}", len(clauses), unit="clauses") as step:
         while len(findings) < len(clauses):
@@ -29,7 +29,7 @@ def check_isolated(name: str, places: Places, progress: Progress = SILENT, *, ne
 def _examine_until_crash(
     name: str, places: Places, net: str | None, clauses: Sequence[str], known: tuple[Finding, ...]
 ) -> Iterator[Finding]:
-    """Yield what holds of the clauses that are not known, up to the one that the process does not survive."""
+    """Yield the findings of the clauses after the known ones, up to one that crashes the process."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_send_findings, args=(sender, registry.plugins(), name, places, net, known))
@@ -60,7 +60,7 @@ def _send_findings(
     net: str | None,
     known: tuple[Finding, ...],
 ) -> None:
-    """In the child: send what holds of each clause, or the error that ends it."""
+    """In the child: send the finding of each clause, or the error that ends the checks."""
     try:
         for plugin in plugins:
             registry.use_plugin(plugin)

@@ -1,4 +1,4 @@
-"""A method under examination, with the images, proposals and trainings that its clauses are held against."""
+"""A method under examination, with the images, proposals and trainings that the clauses check it on."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ SIDE = 64
 """Pixels of the generated images, and of the input."""
 
 ODD = {"tall": (20, 160), "wide": (160, 20), "tiny": (3, 3), "bare": (48, 32)}
-"""Width and height of images that real datasets have too; `wide` has one proposal, `bare` none."""
+"""Width and height of images such as occur in real datasets; `wide` has one proposal, `bare` none."""
 
 
 class Caught:
-    """Keeps what a block raises: a method's own code may raise anything, and all of it is reported."""
+    """Keeps the exception of a block: a method's own code may raise anything, and all of it is reported."""
 
     error: Exception | None = None
 
@@ -60,7 +60,7 @@ class Caught:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A method, and where it is tried; `folder` is its own. `settings` are those that the user chose."""
+    """A method, and what it is checked on. folder: its own. settings: those chosen by the user."""
 
     cls: MethodClass
     variant: str | None
@@ -71,12 +71,12 @@ class Subject:
 
     @property
     def listing(self) -> registry.Listed:
-        """Its name, line and file."""
+        """Its name, summary line and file."""
         return registry.methods()[self.cls.name]
 
     @property
     def needs_proposals(self) -> bool:
-        """Whether it looks at proposals."""
+        """Whether it uses proposals."""
         return "proposals" in self.cls.Config.model_fields
 
     def describe_error(self, error: Exception) -> str:
@@ -115,7 +115,7 @@ class Subject:
         return loop.build(cls, cast("TrainedConfig", config), Task("shapes", self.dataset.classes), seed)
 
     def build_frozen(self) -> Any:
-        """Build the method on a frozen net, whose weights are random; None if it does not say what it freezes."""
+        """Build the method on a frozen net with random weights; None if it does not declare a frozen part."""
         if "freeze_backbone" not in self.cls.Config.model_fields:
             return None
         method = self.build_method(freeze_backbone=True)
@@ -125,7 +125,7 @@ class Subject:
         return method if method.frozen_net() is not None else None
 
     def prior_run_settings(self, truth: GroundTruth) -> dict[str, Any]:
-        """Return settings that name a prior run: one that found every class in the upper left quarter of each image."""
+        """Return settings with a prior run, which predicted every class in the upper left quarter of each image."""
         folder = self.folder / f"earlier-{array_digest(truth.ids)}"
         if not folder.exists():
             image, label = (np.repeat(truth.ids, len(truth.classes)), np.tile(truth.classes, len(truth.ids)))
@@ -144,13 +144,13 @@ class Subject:
         return whole.subset(whole.ids[:images], split="train")
 
     def proposals(self, truth: GroundTruth) -> Proposals | None:
-        """Boxes between the quarters of each image, for a method that looks at any."""
+        """Return the boxes between the quarters of each image; None for a method that uses no proposals."""
         if not self.needs_proposals:
             return None
         return Proposals.from_arrays(truth.ids, [between_quarters(*size) for size in truth.size])
 
     def examples(self, method: Any, images: int) -> list[tuple[Tensor, ...]]:
-        """Return the arguments of `loss` that the harness makes of the first images."""
+        """Return the arguments of `loss` that the harness makes from the first images."""
         truth = self.ground_truth(images)
         source, _ = make_batch_source(method.config, Images(self.dataset), truth, self.proposals(truth))
         examples = [example.arguments for example in source.step(plan(method.config, images, seed=0, epoch=0), 0)]
@@ -177,9 +177,9 @@ class Subject:
         return self.train_method("once", 4, 2)
 
     def predict_images(self, method: Any, truth: GroundTruth, **given: Any) -> dict[str, pa.Table]:
-        """Tables of what it claims and can be written; `given`: another dataset or other proposals than ours.
+        """Predict the kinds that the method claims, as tables. given: `dataset` or `proposals` to use instead of ours.
 
-        Of a kind that is a folder, what each array is of, and its digest.
+        Kinds that are folders become tables of their index columns and the digest of each array.
         """
         proposals = given.get("proposals", self.proposals(truth))
         if isinstance(method, Predictor):
@@ -199,13 +199,13 @@ class Subject:
 
 
 def _arrays(found: Predictions) -> pa.Table:
-    """Whose the arrays of a folder are, and their digests."""
+    """Return the index columns of a folder's arrays, with their digests."""
     arrays = found.arrays() if found.arrays is not None else ()
     return found.table.append_column("digest", [[array_digest(one) for one in arrays]])
 
 
 def between_quarters(width: int, height: int) -> NDArray[np.float32]:
-    """Boxes (100, 4): every rectangle whose sides lie on quarters of an image."""
+    """Return the boxes (100, 4) whose sides all lie on quarters of an image."""
     spans = list(combinations(np.linspace(0, 1, 5), 2))
     boxes = [(x1, y1, x2, y2) for (x1, x2), (y1, y2) in product(spans, repeat=2)]
     return np.array(boxes, dtype=np.float32) * np.array([width, height] * 2, dtype=np.float32)
@@ -226,7 +226,7 @@ class OddImages(Dataset):
             Image.fromarray(pixels).save(self.image_path(name))
 
     def splits(self) -> tuple[str, ...]:
-        """One list of all."""
+        """Return a single list of all images."""
         return ("odd",)
 
     def ground_truth(self, split: str) -> GroundTruth:
@@ -243,6 +243,6 @@ class OddImages(Dataset):
         return self.folder / f"{image}.png"
 
     def proposals(self) -> Proposals:
-        """Boxes between the quarters, but one for `wide` and none for `bare`."""
+        """Return the boxes between the quarters, but only one for `wide` and none for `bare`."""
         boxes = {name: between_quarters(*size) for name, size in ODD.items()}
         return Proposals.from_arrays(tuple(ODD), [boxes["tall"], boxes["wide"][:1], boxes["tiny"], boxes["bare"][:0]])

@@ -1,4 +1,4 @@
-"""Which clauses the contract has for which kind of method, and how one is held against them."""
+"""The contract's clauses for each kind of method, and how a method is checked against them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _CLAUSES: dict[type, Clauses] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A clause, and whether a method keeps it; `detail` says what is wrong, or why it was skipped."""
+    """A clause, and whether a method satisfies it. detail: what is wrong, or why the clause was skipped."""
 
     name: str
     status: Literal["ok", "failed", "skipped"]
@@ -72,16 +72,16 @@ class Finding:
 
 
 def has_passed(findings: Sequence[Finding]) -> bool:
-    """Whether something was checked, and nothing failed."""
+    """Whether at least one clause was checked, and none failed."""
     statuses = {finding.status for finding in findings}
     return "ok" in statuses and "failed" not in statuses
 
 
 def check_method(name: str, places: Places, progress: Progress = SILENT, *, net: str | None = None) -> list[Finding]:
-    """Hold a method, or one variant of it, against every clause of its kind, on a net if one is given.
+    """Check a method, or one variant of it, against every clause of its kind, on a net if one is given.
 
-    Raises UnknownNameError, BadFileError for a file that is not one method, RequestError for a method of no kind;
-    whatever else its code raises is a finding.
+    Raises UnknownNameError, BadFileError for a file that is not one method, RequestError for a method of no known kind;
+    any other exception of its code is a finding.
     """
     clauses = list_clauses(name)
     with progress.task(f"Checking {name}", len(clauses), unit="clauses") as step:
@@ -98,7 +98,7 @@ def list_clauses(name: str) -> list[str]:
 
 
 def examine(name: str, places: Places, *, net: str | None = None, known: Sequence[Finding] = ()) -> Iterator[Finding]:
-    """Yield what holds of each clause, in order, but for the first ones, of which it is known."""
+    """Yield the finding of each clause, in order, after those that are known."""
     cls, variant = registry.parse(name)
     dataset = open_dataset("shapes", places, {"train": 4, "val": 4, "test": 4, "size": SIDE})
     findings = [*known]
