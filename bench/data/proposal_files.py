@@ -96,7 +96,7 @@ def read_present(path: Path, ids: Sequence[str]) -> dict[str, Rows]:
     """Do the same as `find_present`, in this process."""
     content = READERS[path.suffix][0](path)
     if content.names is None:
-        raise BadFileError(path, "a list without ids cannot be one of several files: nothing tells which images it is of")
+        raise BadFileError(path, "a list without ids cannot be one of several files: its images are unknown")
     return {"present": np.array([row is not None for row in _find_all(path, content, ids)], dtype=np.float64)}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from record_cases import RECORD
 
 from bench.core.files import file_digest, path_below, read_json
 from bench.core.toml import read_toml
@@ -17,10 +18,11 @@ from bench.data.lists import read_lines
 from bench.data.voc import parse_xml, read_ids
 from bench.errors import BadFileError
 from bench.records.outcomes import read_outcomes
-from bench.records.result import read_record
+from bench.records.result import Result, read_record
 
 READERS: tuple[Callable[[Path], Any], ...] = (
-    file_digest, read_json, read_toml, read_document, read_lines, parse_xml, read_ids, read_record, read_outcomes,
+    file_digest, read_json, read_toml, read_document, read_lines, parse_xml, read_ids, read_record,
+    lambda path: read_outcomes(path, Result(**RECORD, address="a", method="m", metrics={}, higher_is_better={})),
     lambda path: list(read_records(path)),
 )  # fmt: skip
 

@@ -27,7 +27,9 @@ NOW = time.time()
 
 
 def make(method: str, **more: Any) -> Result:
-    return Result(**{**RECORD, "address": "r", "method": method, "metrics": {}, "higher_is_better": {}, **more})
+    return Result(
+        **{**RECORD, "address": "r", "method": method, "metrics": {"x": 0.5}, "higher_is_better": {"x": True}, **more}
+    )
 
 
 def write(path: Path, size: int, days: float) -> None:
