@@ -78,7 +78,8 @@ def test_a_page_gets_what_compare_computes_from(known: list[StoredResult]) -> No
 
 
 def test_a_mean_over_seeds_is_drawn_as_everywhere(known: list[StoredResult]) -> None:
-    seeds = [one for one in known if (one.result.method, one.result.split) == ("oicr", "train_subset")]
+    wanted = ("oicr", "train_subset", "squeezenet")
+    seeds = [one for one in known if (one.result.method, one.result.split, one.result.config["net"]) == wanted]
     board = make_board("voc07-corloc", "voc2007", seeds)
     index = load(make_index_file([board], seeds))
     label, results = index["boards"][0]["rows"][0]
