@@ -16,10 +16,10 @@ def ap_ranking_loss(scores: Tensor, labels: Tensor, *, pairs: Pairs = "sum") -> 
     y is a ranking of the batch's images and y* a correct one. s(y) is the sum, over pairs of a positive and a negative
     image, of their score difference, negated if y ranks the negative first (Eq. 12); `mean` divides it by the number
     of pairs, as Yue et al. do.
-    scores: (B, C). labels: (B, C) in {+1, 0, -1}; 0 is left out, as are classes without both kinds of images.
+    scores: (B, C). labels: (B, C) in {+1, 0, -1}; 0 is left out, as are classes without both positives and negatives.
 
-    The scores are already pooled over regions: the choice of regions decouples from the ranking (Proposition 1) only
-    if s_w pools as many highest as lowest regions, k+ = k-.
+    The scores are already pooled over regions. The choice of regions is independent of the ranking (Proposition 1) only
+    if s_w pools equally many highest and lowest regions, k+ = k-.
 
     >>> ap_ranking_loss(torch.tensor([[9.0], [-9.0]]), torch.tensor([[1], [-1]]))
     tensor(0.)
@@ -48,9 +48,9 @@ def find_worst_ranking(difference: Tensor, weight: float) -> Tensor:
 
     The result is (N, P) bool: whether negative j is ranked before positive i.
 
-    difference: (N, P), scores of positives minus those of negatives, both in descending order, which every optimal y
-    keeps. The rank of each negative can then be chosen independently: moving the j-th negative above the i-th positive
-    lowers the precision at that positive by i/(i+j-1) - i/(i+j).
+    difference: (N, P), scores of positives minus scores of negatives, each in descending order. Every optimal y keeps
+    these orders, so the rank of each negative can be chosen independently: moving the j-th negative above the i-th
+    positive lowers the precision at that positive by i/(i+j-1) - i/(i+j).
     """
     negatives, positives = difference.shape
     j = torch.arange(1, negatives + 1, device=difference.device, dtype=difference.dtype)[:, None]

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def drop_by_attention(features: Tensor, drop_rate: float, threshold: float) -> Tensor:
-    """Multiply features (B, K, h, w) by a drop mask or an importance map, one of both for the whole batch.
+    """Multiply features (B, K, h, w) by a drop mask or an importance map, the same kind for the whole batch.
 
-    Both come from the attention, the mean over the channels. The drop mask, taken with probability `drop_rate`, is 0
-    where the attention is at least `threshold` times its maximum over the image; the importance map is its sigmoid.
-    Drawn by torch's generator. Where the maximum is not above 0, as standardised features may have it, nothing is
-    dropped.
+    Both are computed from the attention, the mean over the channels. The drop mask, used with probability `drop_rate`
+    (torch's generator), is 0 where the attention is at least `threshold` times its maximum over the image; the
+    importance map is the sigmoid of the attention. Images whose maximum is not positive, which happens with
+    standardised features, are left unchanged by the drop mask.
 
     >>> drop_by_attention(torch.tensor([[[[1.0, 4.0, 5.0]]]]), drop_rate=1.0, threshold=0.8)
     tensor([[[[1., 0., 0.]]]])

@@ -20,7 +20,7 @@ from methods.nets.backbone import Backbone
 
 
 class Scores(nn.Module):
-    """A map method as captum needs a net: it returns only scores (B, C), in float32."""
+    """A map method wrapped for captum: it returns only scores (B, C), in float32."""
 
     def __init__(self, method: MapMethod) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ def get_layer(base: MapMethod, name: str) -> nn.Module:
 
 
 def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
-    """Find where the cells of a layer of our nets lie, in pixels; None for other nets, which do not say.
+    """Find the positions, in pixels, of a layer's cells; None for methods without a `Backbone`.
 
-    Layers above the trunk keep the cells of its last one.
+    Layers above the trunk have the cells of the trunk's last layer.
     """
     backbone = getattr(base, "backbone", None)
     if not isinstance(backbone, Backbone):
@@ -54,10 +54,10 @@ def find_layer_cells(base: MapMethod, name: str) -> Cells | None:
 
 
 def require_classifier(base: MapMethod, who: str) -> Classifier:
-    """Return the base as a classifier that has a rule for each layer.
+    """Return the base as a classifier whose layers all have a rule.
 
-    Raises RequestError for another base, for nets with attention or other activations than ReLU, and for residual nets,
-    whose sums belong to no layer.
+    Raises RequestError for other bases, for nets with attention or activations other than ReLU, and for residual nets,
+    whose sums are outside any layer.
     """
     if not isinstance(base, Classifier):
         raise RequestError(
@@ -75,7 +75,7 @@ class LayerwiseAttribution(Attribution):
     """An attribution that passes evidence down a classifier, layer by layer."""
 
     def train(self, mode: bool = True) -> LayerwiseAttribution:
-        """Set the mode; in evaluation the layer above a frozen net takes its features as they are."""
+        """Set the mode; evaluation folds the standardisation of frozen features into the layer above."""
         super().train(mode)
         if not mode:
             require_classifier(self.base, self.name).fold_standardisation()
@@ -103,9 +103,9 @@ class PixelConfig(AttributionConfig):
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {"published": {"blur": 0.02, "shorter_side": 224}}
-"""The variant that does as TorchRay did for the published pointing numbers (VOC07 test: gradient 76.3, deconv 67.5).
+"""The variant with TorchRay's settings for the published pointing accuracies (VOC07 test: gradient 76.3, deconv 67.5).
 
-Its VGG16 slides the fully connected layers over larger images, and ours pools them to the grid of 224 x 224.
+TorchRay's VGG16 slides the fully connected layers over larger images; ours pools their features to the 224 x 224 grid.
 """
 
 
@@ -131,7 +131,7 @@ class PixelAttribution(Attribution):
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
-    """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels, cut off at 4 sigma; the border holds beyond itself."""
+    """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels, cut off at 4 sigma, with replicated borders."""
     reach = math.ceil(4 * sigma)
     steps = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
     kernel = (-(steps**2) / (2 * sigma**2)).softmax(dim=0)

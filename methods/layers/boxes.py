@@ -24,9 +24,9 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def canonical_order(boxes: Tensor) -> Tensor:
-    """Return indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2, and further columns if there are any.
+    """Return indices (R,) that sort boxes (R, 4) by x1, then y1, x2, y2, and any further columns.
 
-    The sorted boxes are the same for every permutation of them.
+    The sorted boxes do not depend on the order of the input.
     """
     order = torch.arange(len(boxes), device=boxes.device)
     for column in reversed(range(boxes.shape[1])):
@@ -39,7 +39,7 @@ def select_best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
 
     Equal scores are ordered by the boxes' coordinates.
 
-    boxes: (R, 4). If R <= top, all are returned. Only boxes that may be among the best are sorted.
+    boxes: (R, 4). If R <= top, all are returned. Only boxes that can be among the best are sorted.
     """
     order, top = canonical_order(boxes), min(top, len(boxes))
     scores = scores[..., order]
@@ -47,7 +47,7 @@ def select_best(boxes: Tensor, scores: Tensor, top: int) -> Tensor:
         return scores[..., :0].long()
     value, eligible = scores.topk(min(top + 1, len(boxes)))
     last = value[..., top - 1 : top]
-    if (value[..., top:] == last).any():  # topk does not specify which of the equal ones it takes
+    if (value[..., top:] == last).any():  # topk does not specify which of equal values it returns
         eligible = scores.topk(int((scores >= last).sum(dim=-1).max())).indices
     eligible = eligible.sort(dim=-1).values
     rank = scores.gather(-1, eligible).argsort(dim=-1, descending=True, stable=True)[..., :top]

@@ -24,9 +24,9 @@ class Cliques(NamedTuple):
 def partition(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 200) -> Cliques:
     """Partition the `top` proposals by score into the connected components of IoU > tau (Eq. 2).
 
-    boxes: (R, 4). scores: (..., R); each row is partitioned separately. The paper grows the clique of the best
-    remaining proposal by every proposal that overlaps any member, to closure, which gives the component. Equal scores,
-    also at rank `top`, are ordered by the boxes' coordinates, so the order of the proposals does not matter.
+    boxes: (R, 4). scores: (..., R); each row is partitioned separately. The paper starts a clique with the best
+    remaining proposal and adds proposals that overlap any member until none is left, which gives the component. Equal
+    scores, also at rank `top`, are ordered by the boxes' coordinates, so the order of the proposals does not matter.
     """
     members = select_best(boxes, scores, top)
     selected = boxes[members]
@@ -36,10 +36,11 @@ def partition(boxes: Tensor, scores: Tensor, *, tau: float = 0.7, top: int = 200
 def connected_components(linked: Tensor) -> Tensor:
     """Compute connected components of symmetric graphs (..., n, n), bool.
 
-    Each node is given the first node of its component.
+    The result (..., n) holds, for each node, the first node of its component.
 
-    In each round every node, and the node its label points to, takes the smallest label of its neighbours, and labels
-    are followed once, so a few rounds suffice for any n. Only edges are visited, and all graphs are processed as one.
+    In each round every node, and the node its label points to, takes the smallest label among its neighbours; then each
+    label is replaced by the label it points to. A few rounds thus suffice for any n. Only edges are visited, and all
+    graphs are processed as one.
 
     >>> connected_components(torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]]).bool())
     tensor([0, 1, 0])
@@ -62,8 +63,8 @@ def partition_complete_linkage(
 ) -> Cliques:
     """Partition the `top` proposals by score (R,) as MELM's released code does; boxes (R, 4), members in given order.
 
-    In order, each member without a clique starts one. Those of the next `window - 1` members join it that overlap every
-    member so far with IoU >= tau; they leave the clique that they were in.
+    In order, each member without a clique starts one. Any of the next `window - 1` members that overlaps all of the
+    clique's members so far with IoU >= tau joins the clique and leaves its earlier one.
     """
     members = select_best(boxes, scores, top).sort().values
     selected = boxes[members]
@@ -77,7 +78,7 @@ def partition_complete_linkage(
 def partition_around_best(boxes: Tensor, scores: Tensor, *, tau: float, top: int) -> Cliques:
     """Partition the `top` proposals by score (R,) around the best ones, as C-MIL does (Wan et al., CVPR 2019).
 
-    The best of the remaining boxes (R, 4) takes all that overlap it with IoU >= tau, and so on.
+    The best remaining box (R, 4) and all remaining boxes with IoU >= tau to it form a clique, and so on.
     """
     members = select_best(boxes, scores, top)
     selected, numbers = boxes[members], torch.arange(len(members), device=boxes.device)
@@ -97,9 +98,9 @@ def _join_window(linked: Tensor, window: int) -> Tensor:
 
 
 def _find_starts(taken: Tensor) -> Tensor:
-    """Find which of n members start a clique (n,): those not taken by an earlier one that does; taken: (n, n), by row.
+    """Find which of n members (n,) start a clique: those that no earlier start takes. taken: (n, n), by row.
 
-    Each round settles at least the next member, and in practice most of them.
+    Each round settles at least one more member, and in practice most of them.
     """
     starts = torch.ones(len(taken), dtype=torch.bool, device=taken.device)
     while True:

@@ -14,10 +14,10 @@ BLOCK = 256
 
 
 def highest_cluster(scores: Tensor, clusters: int = 3) -> Tensor:
-    """Return which of scores (n,) are in the highest of the k-means clusters (n,), bool; equal scores stay together.
+    """Return which of scores (n,) are in the highest k-means cluster, (n,) bool; equal scores stay together.
 
-    It is exact: in one dimension the clusters of least squared error are runs of sorted values, found by dynamic
-    programming. With fewer distinct scores than clusters, each score is its own cluster.
+    It is exact: in one dimension, clusters of least squared error are runs of sorted values, found by dynamic
+    programming. With fewer distinct scores than clusters, each distinct score is its own cluster.
 
     >>> highest_cluster(torch.tensor([0.9, 0.1, 0.8, 0.5]), clusters=3)
     tensor([ True, False,  True, False])
@@ -43,9 +43,9 @@ def _squared_error(moments: Tensor) -> Tensor:
 def find_centres(boxes: Tensor, scores: Tensor, *, overlap: float, most: int, spare: int) -> tuple[Tensor, Tensor]:
     """Find at most `most` centres among boxes (n, 4), n > 0: their indices (k,), best first, and worth (k,).
 
-    Boxes with IoU > overlap are linked. The box with most links (among equals the best by scores (n,), then the first)
-    is a centre, worth the best score of the boxes linked to it. It is removed together with them, and so on until at
-    most `spare` boxes are left.
+    Boxes with IoU > overlap are linked. The box with the most links (ties: the highest of scores (n,), then the first)
+    becomes a centre, worth the highest score among itself and its linked boxes, which are all removed. This repeats
+    until at most `spare` boxes are left.
     """
     order = scores.argsort(descending=True, stable=True)
     ranked, own = boxes[order], torch.eye(len(boxes), dtype=torch.bool, device=boxes.device)
@@ -65,7 +65,7 @@ def cluster_seeds(
 ) -> tuple[Seeds, Tensor]:
     """Find the centres of each class in `labels` (S,), by scores (R, Y), and their worth.
 
-    Classes choose in order, each among the proposals that are not yet a centre; once none is left, a class gets none.
+    Classes choose in order among the proposals that are not yet centres; once none is left, later classes get none.
     """
     free = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     chosen, classes, worth = [labels[:0]], [labels[:0]], [scores[:0, 0]]

@@ -10,11 +10,11 @@ from torch.nn.functional import gumbel_softmax, max_pool2d
 
 
 class ConcreteDropBlock(nn.Module):
-    """Drop blocks of pooled regions (R, K, s, s) in training, where it raises the loss most; scale up what is left.
+    """Drop blocks of pooled regions (R, K, s, s) in training, where it raises the loss most; scale up the rest.
 
     A residual block of convolutions predicts for each cell the probability that a block around it is dropped, up to
-    rate / block^2, as in DropBlock. Cells are drawn by the Gumbel softmax, straight through. Its gradient is reversed,
-    and multiplied by `adversary`: the net learns to raise what the others lower.
+    rate / block^2, as in DropBlock. Cells are drawn by the straight-through Gumbel softmax. The net's gradient is
+    reversed and multiplied by `adversary`, so it learns to raise the loss that the other layers lower.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class ConcreteDropBlock(nn.Module):
         self.shortcut = _make_convolution(channels, 1, 1)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Compute regions (R, K, s, s) without their dropped blocks; in evaluation mode they are returned."""
+        """Drop blocks of regions (R, K, s, s) in training mode; return the regions unchanged in evaluation mode."""
         if not self.training:
             return regions
         kept: Tensor = _Reverse.apply(1 - self.enlarge(self.draw(regions.detach())), self.adversary)
@@ -51,7 +51,7 @@ class ConcreteDropBlock(nn.Module):
 
 
 class _Reverse(torch.autograd.Function):
-    """Pass values on, and gradients reversed and multiplied by a factor."""
+    """Identity whose backward pass reverses gradients and multiplies them by a factor."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:

@@ -9,9 +9,9 @@ Continuation = Literal["log", "linear", "pieces", "sigmoid", "exp"]
 
 
 def compute_lambda(progress: float, continuation: Continuation) -> float:
-    """Compute lambda from the share of the training that is done, both in [0, 1].
+    """Compute lambda from the completed share of the training, both in [0, 1].
 
-    The released code has these functions of the epoch, out of 20.
+    The released code uses these functions of the epoch, out of 20.
 
     >>> [round(compute_lambda(done, "log"), 2) for done in (0.0, 0.05, 0.5, 1.0)]
     [0.0, 0.61, 0.91, 1.0]

@@ -11,7 +11,7 @@ def pairwise_cosine(maps: Tensor) -> Tensor:
 
     A map of zeros has similarity 0 to every other.
 
-    With unit vectors u_k it is (|sum_k u_k|^2 - sum_k |u_k|^2) / 2, so no pair is formed explicitly.
+    For unit vectors u_k the sum is (|sum_k u_k|^2 - sum_k |u_k|^2) / 2, so no pair is formed explicitly.
 
     >>> pairwise_cosine(torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]], [[0.0, 3.0]]]))
     tensor(1.)

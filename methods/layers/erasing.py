@@ -20,15 +20,15 @@ def min_max(maps: Tensor) -> Tensor:
 def compute_attention(maps: Tensor, chosen: Tensor) -> Tensor:
     """Compute the maximum (B, h, w) of the normalised maps (B, C, h, w) of the chosen classes (B, C) bool.
 
-    It is 0 if no class is chosen.
+    The result is 0 if no class is chosen.
     """
     return (min_max(maps) * chosen[:, :, None, None]).amax(dim=1)
 
 
 def erase(features: Tensor, attention: Tensor, delta: float, *, inclusive: bool = False) -> Tensor:
-    """Set features (B, K, h, w) to 0 where attention (B, h', w') is above delta, or with `inclusive` equal to it.
+    """Set features (B, K, h, w) to 0 where attention (B, h', w') is above delta (with `inclusive`, at least delta).
 
-    The mask is detached, so the loss on the remaining features has no gradient by the attention.
+    The mask is detached, so no gradient of the loss on the remaining features reaches the attention.
     """
     mask = attention.detach()[:, None]
     if mask.shape[2:] != features.shape[2:]:

@@ -27,7 +27,7 @@ MAPPED_AT = {"googlenet": "backbone.trunk.4"}
 """Saliency layers of the authors' code for nets other than VGG16: GoogLeNet at pool2, 28 x 28 cells of 224 pixels."""
 
 SMALLEST = 1e-30
-"""Excitation below this counts as none; its mass is lost."""
+"""Excitation below this counts as zero; its mass is lost."""
 
 
 class ExcitationConfig(AttributionConfig):
@@ -58,7 +58,7 @@ class Excitation(LayerwiseAttribution):
 
     @abstractmethod
     def compute_mass(self, trace: Trace) -> Tensor:
-        """Compute the mass (B, h, w) at the saliency layer, from a pass that recorded the outputs of `layers`."""
+        """Compute the mass (B, h, w) at the saliency layer from a pass that recorded the outputs of `layers`."""
 
     def find_cells(self) -> Cells | None:
         """Return where the saliency layer's cells lie."""
@@ -80,7 +80,7 @@ class Excitation(LayerwiseAttribution):
 
     @contextmanager
     def trace_mass(self, images: Tensor, labels: Tensor, *layers: str) -> Iterator[Trace]:
-        """Run images forward, recording these layers of the base, so that class mass can be traced back to them."""
+        """Run images forward and record the outputs of `layers`, so that class mass can be traced back to them."""
         with ExitStack() as hooks:
             trace = Trace()
             for layer in self.base.modules():
@@ -97,7 +97,7 @@ class Excitation(LayerwiseAttribution):
 
 @dataclass(eq=False)
 class Trace:
-    """A pass through a net whose gradients are mass."""
+    """A pass through a net in which the gradients are mass."""
 
     kept: dict[str, Tensor] = field(default_factory=dict)
     negated: bool = False
@@ -112,7 +112,7 @@ class Trace:
     def propagate(self, to: str, *, start: tuple[str, Tensor] | None = None, negated: bool = False) -> Tensor:
         """Compute the mass at the output of a layer, from 1 at each image's class, or from mass at a layer above.
 
-        negated: as if the weights of the class layer had the other sign. Raises RequestError.
+        negated: flip the sign of the class layer's weights. Raises RequestError.
         """
         above, mass = (self.kept[start[0]], start[1]) if start else (self.scores, self.mass)
         self.negated = negated
@@ -124,7 +124,7 @@ class Trace:
         return found
 
     def release(self) -> None:
-        """Release the pass, whose features a reference cycle with this trace would keep until garbage collection."""
+        """Release the pass; a reference cycle with this trace would keep its features until garbage collection."""
         self.kept.clear()
         self.scores = self.mass = self.scores.detach()
 
@@ -137,7 +137,7 @@ class Trace:
         return keep_output
 
     def hook(self, layer: nn.Module, *, top: bool) -> Callable[[nn.Module, Any, Tensor], Tensor] | None:
-        """Return a hook that turns a layer's gradient into mass; None if its own gradient already is."""
+        """Return a hook that turns a layer's gradient into mass; None if its own gradient already is mass."""
         if isinstance(layer, NORMALISING):
             return lambda _, given, out: _Handed.apply(given[0], out)
         if isinstance(layer, Summing):
@@ -150,7 +150,7 @@ class Trace:
 
 
 def _excitation(layer: Summing, given: Tensor, sign: float) -> Tensor:
-    """Compute what non-negative inputs contribute to a layer's outputs through its positive weights."""
+    """Compute the contribution of non-negative inputs to a layer's outputs through its positive weights."""
     if isinstance(layer, Averaging):
         mean: Tensor = layer.forward(given)  # not a call, which would run the hooks again
         return mean
@@ -162,7 +162,7 @@ def _excitation(layer: Summing, given: Tensor, sign: float) -> Tensor:
 
 
 class _Shared(torch.autograd.Function):
-    """Identity on a layer's output; backward, an output's mass is shared among its inputs."""
+    """Identity on a layer's output whose backward pass shares each output's mass among its inputs."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, out: Tensor, excitation: Callable[[Tensor], Tensor]) -> Tensor:
@@ -181,7 +181,7 @@ class _Shared(torch.autograd.Function):
 
 
 class _Handed(torch.autograd.Function):
-    """Identity on a layer's output; backward, mass stays in its place."""
+    """Identity on a layer's output whose backward pass leaves mass in place."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, out: Tensor) -> Tensor:

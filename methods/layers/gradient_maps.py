@@ -1,4 +1,4 @@
-"""Maps of a layer's features and of the gradient of a score by them: what came after Grad-CAM.
+"""Maps from a layer's features and the gradient of a score with respect to them: successors of Grad-CAM.
 
 Shapes: B images, K channels; see docs/conventions.md.
 """
@@ -14,11 +14,11 @@ from methods.grad_cam import GradCam
 
 
 class GradientMaps(GradCam):
-    """Grad-CAM with another rule by which features and their gradient become a map."""
+    """Grad-CAM with another rule for combining features and their gradient into a map."""
 
     @abstractmethod
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Compute maps (B, h, w) from features (B, K, h, w) and the gradient of the scores by them."""
+        """Compute maps (B, h, w) from features (B, K, h, w) and the gradient of the scores with respect to them."""
 
     def _weight(self, features: Tensor, scores: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(scores.sum(), features, retain_graph=True)

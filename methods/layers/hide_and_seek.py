@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def hide_patches(images: Tensor, sides: Sequence[int], probability: float, fill: Tensor) -> Tensor:
-    """Hide patches of images (B, 3, H, W) by the colour `fill` (3, 1, 1), at random by torch's generator.
+    """Hide random patches of images (B, 3, H, W) with the colour `fill` (3, 1, 1), using torch's generator.
 
-    Each image draws its patch size in pixels from `sides` (0: nothing is hidden); each patch of the grid that starts in
-    the upper left corner is hidden with this probability.
+    Each image draws its patch size in pixels from `sides` (0: nothing is hidden). Each patch of a grid that starts in
+    the upper left corner is hidden with `probability`.
     """
     choices = torch.randint(len(sides), (len(images),)).tolist()
     masks = [_draw_mask(images.shape[2:], sides[choice], probability) for choice in choices]

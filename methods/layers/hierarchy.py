@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Level:
-    """One level: its names, and for each class of the dataset the index of its name (C,)."""
+    """A level: its names, and for each dataset class the index of its name (C,)."""
 
     names: tuple[str, ...]
     of_class: tuple[int, ...]
 
     def labels(self, labels: Tensor) -> Tensor:
-        """Compute labels (B, n) of the level from those of the classes (B, C), both in {+1, 0, -1}.
+        """Compute the level's labels (B, n) from class labels (B, C), both in {+1, 0, -1}.
 
         A name is present if any of its classes is, absent if all are absent, and unknown otherwise.
         """
@@ -27,19 +27,19 @@ class Level:
         return lowest.scatter_reduce(1, self.index(every).expand_as(labels), labels, "amax")
 
     def expand_to_classes(self, values: Tensor) -> Tensor:
-        """Return for each class (B, C, ...) the value of its name, from values (B, n, ...) of the names."""
+        """Give each class the value of its name: (B, C, ...) from values (B, n, ...)."""
         return values[:, list(self.of_class)]
 
     def index(self, classes: Tensor) -> Tensor:
-        """Return the index of the name of each class, given by its own index."""
+        """Return the index of each class's name; classes are given by index."""
         return torch.tensor(self.of_class, device=classes.device)[classes]
 
 
 def build_hierarchy(classes: Sequence[str], ancestors: Mapping[str, Sequence[str]]) -> tuple[Level, ...]:
-    """Build the levels from coarse to fine, the classes last; ancestors: those of each class, from coarse to fine.
+    """Build the levels, coarse to fine, with the classes last; ancestors: of each class, coarse to fine.
 
     Names are in the order of their first class. Raises ValueError, with a message for the user, if a class has no
-    ancestors or a different number of them than the first class, or if a name is below two others.
+    ancestors or not as many as the first class, or if a name has two parents.
     """
     if missing := [name for name in classes if name not in ancestors]:
         raise ValueError(f"has no entry for {len(missing)} of {len(classes)} classes (first: {missing[0]})")

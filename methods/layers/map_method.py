@@ -36,7 +36,7 @@ class ImageMethod(MapMethod):
     """A map method on a backbone, trained with the classification loss of its config."""
 
     output_of_backbone: ClassVar[Output] = "features"
-    """What the method takes of its backbone, and could be cached."""
+    """The backbone output that the method uses, which can be cached."""
     config: ImageConfig
 
     def __init__(self, config: ImageConfig, task: Task, roi_head: RoiHead | None = None) -> None:
@@ -54,7 +54,7 @@ class ImageMethod(MapMethod):
             )
 
     def _require_stages(self) -> None:
-        """Raise RequestError for a net of fewer stages than the method takes."""
+        """Raise RequestError if the net has fewer stages than the method uses."""
         needed, there = self.count_stages(), len(self.backbone.stage_paths)
         if there < needed:
             raise RequestError(
@@ -63,16 +63,16 @@ class ImageMethod(MapMethod):
             )
 
     def count_stages(self) -> int:
-        """Return how many stages the method takes, if its output of the backbone is `stages`: the last ones."""
+        """Return how many of the last stages the method uses, if `output_of_backbone` is `stages`."""
         return 3
 
     def assume_pretrained(self) -> None:
-        """Become the method that initial weights from a file would make, without them: learned ones are loaded."""
+        """Set the method up as if initial weights had been read from a file; learned weights are loaded later."""
         self.backbone.assume_pretrained()
         self._freeze()
 
     def frozen_net(self) -> Backbone | None:
-        """Return the backbone, if all that the maps are computed from is frozen."""
+        """Return the backbone if everything that the maps are computed from is frozen, else None."""
         return self.backbone if self.backbone.frozen else None
 
     def train(self, mode: bool = True) -> ImageMethod:
@@ -129,7 +129,7 @@ class PooledMaps(ImageMethod):
         """Pool maps (B, C, h, w) to scores (B, C); adding a constant to a map must add it to the score."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute the features (B, K, h, w) that neck and maps take."""
+        """Compute the features (B, K, h, w) that are the input of the neck and maps."""
         return self.backbone.features(images)
 
     def forward(self, images: Tensor) -> Maps:

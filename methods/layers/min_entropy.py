@@ -16,8 +16,8 @@ Kernel = Literal["iou", "printed"]
 def clique_scores(scores: Tensor, clique: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the mean score of each clique, the exponent of Eq. 4.
 
-    scores: (n, Y) of the members. clique: (n,) as `Cliques.clique`. Returns the cliques' names (K,), ascending, and
-    their means (K, Y).
+    scores: (n, Y) of the members. clique: (n,) as `Cliques.clique`. Returns the distinct values of `clique` (K,),
+    ascending, and the cliques' means (K, Y).
     """
     names = torch.unique(clique)
     belongs = (clique == names[:, None]).to(scores.dtype)
@@ -27,7 +27,7 @@ def clique_scores(scores: Tensor, clique: Tensor) -> tuple[Tensor, Tensor]:
 def joint_log_softmax(scores: Tensor) -> Tensor:
     """Compute log p(y, Hc) (K, Y) of Eq. 4 from mean scores (K, Y): one softmax over all cliques and classes.
 
-    If each proposal is its own clique, it is log p(y, h), as differentiated in Eq. 18.
+    If each proposal is its own clique, this is log p(y, h), as differentiated in Eq. 18.
 
     >>> joint_log_softmax(torch.zeros(2, 2)).exp()
     tensor([[0.2500, 0.2500],
@@ -49,7 +49,7 @@ def global_entropy(means: Tensor) -> Tensor:
 def absence(log_p: Tensor) -> Tensor:
     """Compute -sum_h log(1 - p(y, h)) (Y,), the second term of Eq. 7, from log p (R, Y).
 
-    p is kept below 1 by the precision of its type: a single proposal of a single class has p = 1.
+    p is kept below 1 by its type's machine epsilon, because a single proposal of a single class has p = 1.
     """
     limit = -torch.finfo(log_p.dtype).eps
     return -torch.log(-torch.expm1(log_p.clamp(max=limit))).sum(dim=0)
@@ -70,7 +70,7 @@ def soft_labels(p: Tensor, overlap: Tensor, inside: Tensor, *, a: float, kernel:
 
     p: (S, R), probability of seed s's class at proposal h. overlap: (S, R), IoU with the seed h*. inside: (S, R) bool,
     whether h is in the seed's neighbourhood. `printed` is Eq. 10 as printed, which gives every h the same label; `iou`
-    multiplies it by g(h, h*), so labels fall with the overlap, as the text after Eq. 11 says.
+    multiplies it by g(h, h*), so that labels decrease with the overlap, as described after Eq. 11.
     """
     g = gaussian_kernel(overlap, a) * inside
     return (neighbourhood_mean(p, g)[:, None] * (g if kernel == "iou" else inside)).detach()
@@ -84,7 +84,7 @@ def local_entropy(log_p: Tensor, labels: Tensor) -> Tensor:
 def entropy_around(log_p: Tensor, overlap: Tensor, *, radius: float, a: float, kernel: Kernel = "iou") -> Tensor:
     """Compute E of Eq. 9 (n,) with each proposal of a clique as h*, from log p(y, h) (n,) and overlaps (n, n).
 
-    Eq. 8 taken literally is its arg min. E is least for p near 1, and for p near 0 as well.
+    Eq. 8, taken literally, is the arg min of this E, which is smallest for p near 1 but also for p near 0.
     """
     labels = soft_labels(log_p.exp().expand_as(overlap), overlap, overlap >= radius, a=a, kernel=kernel)
     return local_entropy(log_p, labels)

@@ -11,7 +11,7 @@ from torch.distributions import Beta
 
 
 class Mix(NamedTuple):
-    """Images (B, 3, H, W) with a pasted rectangle, the image (B,) int64 that each took it from, and the share kept."""
+    """Images (B, 3, H, W) with a pasted rectangle, the indices (B,) int64 of the source images, and the share kept."""
 
     images: Tensor
     source: Tensor
@@ -19,10 +19,11 @@ class Mix(NamedTuple):
 
 
 def cut_and_mix(images: Tensor, beta: float) -> Mix:
-    """Paste the same rectangle of permuted images into images (B, 3, H, W), drawn by torch's generator.
+    """Paste a rectangle, the same for the whole batch, from permuted images into images (B, 3, H, W).
 
-    Its sides are sqrt(1 - lambda) of the image's, lambda from Beta(beta, beta), and its centre is a pixel drawn evenly;
-    what lies outside is cut off (Eq. 2). The share kept is 1 minus its area, as it came out.
+    Its sides are sqrt(1 - lambda) of the image's, with lambda from Beta(beta, beta), and its centre is a uniformly
+    drawn pixel (torch's generator); parts outside the image are cut off (Eq. 2). The share kept is 1 minus the share
+    actually pasted.
     """
     source = torch.randperm(len(images))
     rows, columns = draw_rectangle((images.shape[2], images.shape[3]), float(Beta(beta, beta).sample()))
@@ -33,7 +34,7 @@ def cut_and_mix(images: Tensor, beta: float) -> Mix:
 
 
 def draw_rectangle(size: tuple[int, int], kept: float) -> tuple[slice, slice]:
-    """Draw the rows and columns of a rectangle in an image of this size (H, W), of which it should leave a share."""
+    """Draw the rows and columns of a rectangle that leaves a share `kept` of an image of size (H, W) uncovered."""
     slices = []
     for side in size:
         half, centre = int(side * sqrt(1 - kept)) // 2, int(torch.randint(side, ()))

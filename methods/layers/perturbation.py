@@ -1,4 +1,4 @@
-"""Attributions by what a net says of changed images. A change depends on its image alone, not on those beside it.
+"""Attributions from a net's scores of changed images. A change depends on its image alone, not on the batch.
 
 Shapes: B images, C classes of the task, c of them explained, N changed images; see docs/conventions.md.
 """
@@ -16,7 +16,7 @@ from bench.method import Attribution, MapMethod
 
 
 class Perturbation(Attribution):
-    """An attribution that compares scores of changed images, each of which serves all classes."""
+    """An attribution that compares scores of changed images; the same images serve all classes."""
 
     @abstractmethod
     def explain_image(self, image: Tensor, classes: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Perturbation(Attribution):
         return self.base(zero + (image - zero) * masks).scores  # type: ignore[no-any-return]
 
     def split_batches(self, count: int) -> Iterator[range]:
-        """Split this many images into batches for the net."""
+        """Split `count` images into batches for the net."""
         return (
             range(first, min(first + self.config.batch_size, count))
             for first in range(0, count, self.config.batch_size)
@@ -47,12 +47,12 @@ class Perturbation(Attribution):
 
 
 def find_zero(base: MapMethod) -> Tensor:
-    """Find the colour (3, 1, 1) that is 0 to a net: the mean that our nets subtract; black for others."""
+    """Find the colour (3, 1, 1) that a net sees as 0: the mean that our nets subtract, or black for other nets."""
     mean = getattr(getattr(base, "backbone", None), "mean", None)
     return mean if isinstance(mean, Tensor) else torch.zeros(3, 1, 1, device=next(base.parameters()).device)
 
 
 def make_generator(image: Tensor) -> torch.Generator:
-    """Make a generator from the pixels of an image (3, H, W): whoever asks again, in any batch, draws the same."""
+    """Make a generator seeded by the pixels of an image (3, H, W), so that draws do not depend on the batch."""
     pixels = (image * 255).round().byte().cpu().numpy()
     return torch.Generator().manual_seed(int(array_digest(pixels)[:15], 16))

@@ -12,7 +12,7 @@ def pool_negative_evidence(
 ) -> Tensor:
     """Pool maps (B, C, h, w) to scores (B, C): the mean of the k+ highest plus the k- lowest regions (Eq. 9-11).
 
-    k >= 1 is a number of regions, capped at all of them; 0 < k < 1 is a fraction of them. k- = 0 gives the mean of the
+    k >= 1 is a number of regions, capped at their total; 0 < k < 1 is a fraction of them. k- = 0 gives the mean of the
     highest regions only. halve: divide the sum by 2, as in Eq. 11, if k- > 0. alpha: weight of the lowest (WILDCAT).
 
     >>> import torch

@@ -18,7 +18,7 @@ class Seeds(NamedTuple):
 
 
 def select_best_per_class(scores: Tensor, labels: Tensor) -> Seeds:
-    """Select the best proposal of each class in `labels` (S,) by scores (R, Y), the first if several are equal."""
+    """Select the best proposal of each class in `labels` (S,) by scores (R, Y), the first in case of a tie."""
     return Seeds(scores[:, labels].argmax(dim=0), labels)
 
 
@@ -28,7 +28,7 @@ def concat_seeds(seeds: list[Seeds]) -> Seeds:
 
 
 class Assignment(NamedTuple):
-    """The seed of largest overlap of each proposal, the first if several are equal.
+    """The seed that each proposal overlaps most, the first in case of a tie.
 
     overlap: (S, R), IoU with every seed. mine: (S, R) bool, one True per column.
     """
@@ -38,14 +38,14 @@ class Assignment(NamedTuple):
 
 
 def assign(boxes: Tensor, seeds: Seeds) -> Assignment:
-    """Assign each of boxes (R, 4) to the seed of largest overlap."""
+    """Assign each of boxes (R, 4) to the seed that it overlaps most."""
     overlap = iou(boxes[seeds.proposal], boxes)
     numbers = torch.arange(len(overlap), device=boxes.device)
     return Assignment(overlap, numbers[:, None] == overlap.argmax(dim=0))
 
 
 def select_distinct_best(scores: Tensor, labels: Tensor) -> Seeds:
-    """Select the best proposal of each class, none for two classes (OICR's released code); scores are at least 0.
+    """Select a different best proposal for each class (OICR's released code); scores are at least 0.
 
     Classes choose in order, and a chosen proposal scores 0 for later classes. With fewer proposals than classes, the
     last classes share one.

@@ -1,4 +1,4 @@
-"""Base of OICR, PCL, MIST, C-MIL: WSDDN's two streams, and refinements that learn from the scores of the one before."""
+"""Base of OICR, PCL, MIST, C-MIL: WSDDN's two streams, and refinements that each learn from the previous scores."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class RefinedMethod(RegionMethod):
 
     @abstractmethod
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """Compute the loss of one refinement, log p (R, Y + 1), background last.
+        """Compute the loss of one refinement from its log p (R, Y + 1), background last.
 
-        scores: (R, Y), of the one before, a constant. classes: the present ones (S,), S > 0, columns of both.
+        scores: (R, Y), detached, of the previous step. classes: columns (S,) of the present classes in both, S > 0.
         """
 
     def score(self, features: Tensor) -> Tensor:
@@ -63,13 +63,13 @@ class RefinedMethod(RegionMethod):
         return p[:, : len(self.task.classes)]
 
     def pick(self, layers: nn.ModuleList) -> list[nn.Module]:
-        """Return those of the refinements' layers that predict."""
+        """Return the refinement layers used for prediction."""
         return list(layers) if self.config.readout == "mean" else [layers[int(self.config.readout[1:]) - 1]]
 
     def terms(self, features: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the binary log loss, and the sum over the refinements.
+        """Compute the binary log loss and the sum of the refinement losses.
 
-        Without a present class there is nothing to refine.
+        Without a present class, the refinement losses are 0.
         """
         known = labels != 0
         labels = labels[known]
@@ -86,7 +86,7 @@ class RefinedMethod(RegionMethod):
     def classify(self, features: Tensor, boxes: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the log scores (R, Y) that the first refinement learns from, and the loss (Y,) of each known class.
 
-        labels: (Y,) in {+1, -1}, those of the known classes (C,) bool.
+        known: (C,) bool. labels: (Y,) in {+1, -1}, of the known classes.
         """
         streams = self.recognition(features)[:, known].float(), self.detection(features)[:, known].float()
         log_scores = two_stream_log_scores(*streams)
@@ -95,12 +95,12 @@ class RefinedMethod(RegionMethod):
     def refinement_terms(
         self, pairs: list[tuple[Tensor, Tensor]], features: Tensor, boxes: Tensor, known: Tensor, classes: Tensor
     ) -> dict[str, Tensor]:
-        """Compute the terms of the refinements, each given as a pair of `scores` and `log_p` of `refine`.
+        """Compute the loss terms of the refinements from their pairs of `scores` and `log_p`, as in `refine`.
 
-        known: (C,) bool, the Y classes that these have. classes: as in `refine`.
+        known: (C,) bool, the Y classes in these pairs. classes: as in `refine`.
         """
         return {"refinement": self.weigh([self.refine(after, before, boxes, classes) for before, after in pairs])}
 
     def weigh(self, losses: list[Tensor]) -> Tensor:
-        """Compute the sum of the refinements' losses; the first one has its factor."""
+        """Sum the refinement losses; the first is multiplied by `first`."""
         return self.config.first * losses[0] + sum(losses[1:])

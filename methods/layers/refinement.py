@@ -17,7 +17,7 @@ COUNTED = 1e-12
 class Targets(NamedTuple):
     """Targets of a refinement for each proposal.
 
-    seed: (R,) int64, the seed of largest overlap, the first if several are equal. label: (R,) int64, a column of log p.
+    seed: (R,) int64, the seed of largest overlap, the first in case of a tie. label: (R,) int64, a column of log p.
     weight: (R,), at least 0; 0 leaves the proposal out of the loss.
     """
 
@@ -31,8 +31,8 @@ def assign_targets(
 ) -> Targets:
     """Assign targets to boxes (R, 4) from at least one seed; worth (S,) are the seeds' scores.
 
-    A box with IoU >= foreground with its seed takes the seed's class, otherwise the column `background`; with
-    IoU < ignored its weight is 0. The weight is the seed's score, for background too.
+    A box takes the class of the seed it overlaps most if IoU >= foreground, otherwise the column `background`. Its
+    weight is the seed's score, also for background, or 0 if IoU < ignored.
     """
     overlap, seed = iou(boxes[seeds.proposal], boxes).max(dim=0)
     label = torch.where(overlap >= foreground, seeds.label[seed], background)
@@ -45,16 +45,16 @@ def count_weighted(weight: Tensor) -> Tensor:
 
 
 def refinement_loss(log_p: Tensor, learned: Targets) -> Tensor:
-    """Compute OICR's loss -sum_r w_r log p_r / #{w_r > 0} from log p (R, Y + 1), where p_r is that of r's label."""
+    """Compute OICR's loss -sum_r w_r log p_r / #{w_r > 0} from log p (R, Y + 1); p_r belongs to r's label."""
     mine = log_p.gather(1, learned.label[:, None])[:, 0]
     return -(learned.weight * mine).sum() / count_weighted(learned.weight)
 
 
 def cluster_loss(log_p: Tensor, learned: Targets, seeds: Seeds, *, background: int) -> Tensor:
-    """Compute PCL's loss, not normalised: -M w log(mean p) for a cluster of M proposals; background as in OICR.
+    """Compute PCL's unnormalised loss: -M w log(mean p) for a cluster of M proposals; background as in OICR.
 
-    log_p: (R, Y + 1). w is the weight of the cluster's proposals. A cluster has the proposals that took its seed's
-    label; an empty one adds nothing.
+    log_p: (R, Y + 1). w is the weight of the cluster's proposals. A cluster consists of the proposals that took its
+    seed's label; an empty one adds nothing.
     """
     numbers = torch.arange(len(seeds.label), device=log_p.device)
     inside = (learned.seed == numbers[:, None]) & (learned.label != background)

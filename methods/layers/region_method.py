@@ -18,7 +18,7 @@ class RegionNet(ProposalMethod):
     """Scores from the features of regions.
 
     `score` receives regions sorted by their coordinates, so permuting an image's proposals permutes the scores and
-    changes nothing else, to the last bit.
+    changes nothing else, bit for bit.
     """
 
     config: ProposalConfig
@@ -34,7 +34,7 @@ class RegionNet(ProposalMethod):
             self.backbone.freeze("regions", standardise=standardise, rounded=rounded)
 
     def assume_pretrained(self) -> None:
-        """Become the method that initial weights from a file would make, without them."""
+        """Set the method up as if initial weights had been read from a file."""
         self.backbone.assume_pretrained()
         self._freeze()
 
@@ -45,7 +45,7 @@ class RegionNet(ProposalMethod):
     def train(self, mode: bool = True) -> RegionNet:
         """Set the mode; pretrained batch normalisation keeps its statistics, because a batch is one image.
 
-        A frozen backbone that can be cached is without dropout too.
+        A frozen backbone whose output can be cached also has no dropout.
         """
         super().train(mode)
         if self.backbone.frozen and self.backbone.rounds:
@@ -63,15 +63,15 @@ class RegionNet(ProposalMethod):
         return self.score(self.features(image, proposals[order]))[order.argsort()]
 
     def frozen_net(self) -> Backbone | None:
-        """Return the backbone, if all that makes a region a vector is frozen."""
+        """Return the backbone if everything that computes region vectors is frozen, else None."""
         return self.backbone if self.backbone.frozen else None
 
     def alters_images(self) -> bool:
-        """Return whether features depend on more than images and proposals: on the scores of `box_scores`."""
+        """Return whether features also depend on the proposals' own scores (`box_scores`)."""
         return bool(getattr(self.config, "box_scores", 0))
 
     def features(self, image: Tensor, proposals: Tensor) -> Tensor:
-        """Compute features (R, D) of proposals (R, 4); of (R, 5), whose own scores weight them by `box_scores`."""
+        """Compute features (R, D) of proposals (R, 4); scores in a fifth column weight the features by `box_scores`."""
         box_scores = proposals[:, 4:]
         weight = 1 + self.config.box_scores * box_scores[:, 0] if box_scores.shape[1] else None  # type: ignore[attr-defined]
         return self.backbone.regions(image, proposals[:, :4], weight).float()

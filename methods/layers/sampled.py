@@ -1,7 +1,7 @@
 """Loss of a localization branch in the released codes of MELM and C-MIL: a sample of proposals with hard labels.
 
-In MELM it replaces the paper's soft labels: proposals near a seed are objects, those farther off are background, and
-those in between or far away are left out.
+In MELM it replaces the paper's soft labels: proposals with high overlap with a seed are objects, those with low overlap
+are background, and those with medium or almost no overlap are left out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ OBJECTS, BACKGROUND = 32, 96
 """Maximum number of objects and of background proposals in a sample."""
 
 NEAR, CLOSE, FAR = 0.6, 0.4, 0.1
-"""Objects overlap their seed by IoU >= NEAR, background by FAR <= IoU < CLOSE."""
+"""IoU with the nearest seed: objects have IoU >= NEAR, background FAR <= IoU < CLOSE."""
 
 CERTAIN = 1e-5
 """Added to p before its logarithm."""
 
 
 def draw_sample(overlap: Tensor, near: float = NEAR, close: float = CLOSE, far: float = FAR) -> tuple[Tensor, Tensor]:
-    """Draw indices of objects and of background, by torch's generator, given overlaps with the nearest seed (R,).
+    """Draw indices of objects and background (torch's generator) from overlaps (R,) with the nearest seed.
 
     If no proposal has far <= IoU < close, background is drawn from all with IoU < close.
     """
@@ -40,7 +40,7 @@ def _draw(mask: Tensor, most: int) -> Tensor:
 def sampled_loss(
     log_p: Tensor, boxes: Tensor, seeds: Seeds, near: float = NEAR, close: float = CLOSE, far: float = FAR
 ) -> Tensor:
-    """Compute the mean cross entropy of a sample of boxes (R, 4) with the class of their nearest seed.
+    """Compute the mean cross entropy of a sample of boxes (R, 4): the nearest seed's class, or background.
 
     log_p: (R, Y + 1), background last. near, close, far: as in `draw_sample`. A seed with non-zero area is itself an
     object, so the sample is never empty.

@@ -12,11 +12,11 @@ from methods.layers.pseudo import Seeds
 def spread_seeds(
     boxes: Tensor, scores: Tensor, labels: Tensor, *, share: float, apart: float, all_better: bool = False
 ) -> Seeds:
-    """Select, for each class in `labels` (S,), those of its best proposals that overlap no better seed of it.
+    """Select, for each class in `labels` (S,), the best proposals that do not overlap a better seed of the class.
 
-    Its best proposals are a share of boxes (R, 4), at least one, by scores (R, Y), the first ones if several are equal.
-    From the best one on, each is a seed whose IoU with all seeds before is below `apart`; with `all_better`, whose IoU
-    with all better proposals is.
+    Candidates are a `share` of boxes (R, 4), at least one, with the best scores (R, Y); ties go to the first. From the
+    best one on, a candidate becomes a seed if its IoU with all earlier seeds is below `apart`; with `all_better`, if
+    its IoU with all better candidates is.
 
     >>> boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 3], [8, 8, 12, 12], [0, 0, 2, 2]])
     >>> spread_seeds(boxes, torch.tensor([[0.9], [0.8], [0.7], [0.1]]), torch.tensor([0]), share=0.75, apart=0.2)
@@ -32,12 +32,12 @@ def spread_seeds(
 
 
 def _apart_from_all(distant: Tensor) -> Tensor:
-    """Return which of n proposals, best first, are distant from all before (n,); distant: (n, n) bool."""
+    """Return which of n proposals (n,), best first, are distant from all earlier ones; distant: (n, n) bool."""
     return ~(~distant).tril(diagonal=-1).any(dim=1)
 
 
 def _apart_from_chosen(distant: Tensor) -> Tensor:
-    """Return the indices (S,) of proposals, best first, that are distant from all chosen before."""
+    """Return the indices (S,) of proposals, best first, that are distant from all chosen earlier."""
     free, chosen = torch.ones_like(distant[0]), []
     while free.any():
         chosen.append(free.int().argmax())

@@ -1,4 +1,4 @@
-"""Masks with smooth edges, and images that they leave sharp or blur (Fong et al., ICCV 2019, Sec. 3).
+"""Masks with smooth edges, and the blurred or faded levels of an image that they mix (Fong et al., ICCV 2019, Sec. 3).
 
 Shapes: K masks, L levels; see docs/conventions.md.
 """
@@ -24,8 +24,9 @@ BLUR = 20.0
 class SmoothMask:
     """A mask m(u) = smax_v k(u - v) p(v) from values p in [0, 1] on a grid of every `step` pixels.
 
-    k(z) = exp(-2 max(0, |z|/sigma - 1/2)^2) of the grid's points around u, and smax the mean weighted by a softmax:
-    where a value is 1, the mask is about 1 within sigma/2, and falls off smoothly. It has a margin of sigma pixels.
+    v runs over the grid points around u, k(z) = exp(-2 max(0, |z|/sigma - 1/2)^2), and smax is the mean weighted by a
+    softmax. Around a value of 1, the mask is about 1 within sigma/2 and then falls off smoothly. The mask has a
+    margin of sigma pixels.
     """
 
     size: tuple[int, int]
@@ -39,7 +40,7 @@ class SmoothMask:
         return math.ceil(height / self.step), math.ceil(width / self.step)
 
     def enlarge(self, values: Tensor) -> Tensor:
-        """Compute masks with their margins, (K, H', W'), of values (K, h, w)."""
+        """Compute masks (K, H', W'), with their margins, from values (K, h, w)."""
         kernel = self._compute_kernel().to(values)
         padding = 1 + math.ceil(2 * self.sigma / self.step)
         beyond = padding - self.radius
@@ -58,20 +59,20 @@ class SmoothMask:
 
     @property
     def radius(self) -> int:
-        """How many of the grid's points count on each side of a pixel."""
+        """Number of grid points used on each side of a pixel."""
         return 1 + math.ceil(self.sigma / self.step)
 
     def _compute_kernel(self) -> Tensor:
-        """Compute k (step^2, neighbours) of each pixel of a cell at the points around it."""
+        """Compute k (step^2, neighbours) from each pixel of a cell to the grid points around it."""
         first = self.step * (1 + math.ceil(2 * self.sigma / self.step)) - self.sigma
         points = self.step * torch.arange(2 * self.radius + 1, dtype=torch.float64)
-        offset = torch.arange(self.step)[:, None] + first - points  # of one axis: (step, neighbours of a row)
+        offset = torch.arange(self.step)[:, None] + first - points  # along one axis: (step, neighbours of a row)
         distance = torch.hypot(offset[:, None, :, None], offset[None, :, None, :]) / self.sigma
         return torch.exp(-2 * (distance - 0.5).clamp(min=0) ** 2).flatten(2).flatten(0, 1)
 
 
 def penalise_area(masks: Tensor, areas: Tensor) -> Tensor:
-    """Compute how far masks (K, H', W') are from being 1 on a share (K,) of their pixels and 0 elsewhere, (K,)."""
+    """Compute the mean squared difference (K,) of masks (K, H', W') from the nearest binary masks of shares `areas`."""
     ranked = masks.flatten(1).sort(dim=1, stable=True).values
     place = torch.arange(ranked.shape[1], device=masks.device)
     ideal = place >= (ranked.shape[1] * (1 - areas)).floor()[:, None]
@@ -79,9 +80,9 @@ def penalise_area(masks: Tensor, areas: Tensor) -> Tensor:
 
 
 def make_levels(image: Tensor, count: int, *, fade: bool) -> Tensor:
-    """Make levels (L, 3, H, W) of an image (3, H, W) whose mean colour is 0, from one without detail to the image.
+    """Make levels (L, 3, H, W) of an image (3, H, W) of mean colour 0, from the least detailed to the image itself.
 
-    The others are blurred, beyond the border by 0; or faded.
+    The others are blurred, with zeros beyond the border, or with `fade` scaled towards 0.
     """
     shares = torch.linspace(0, 1, count).tolist()
     if fade:
@@ -90,13 +91,13 @@ def make_levels(image: Tensor, count: int, *, fade: bool) -> Tensor:
 
 
 def blur_on_zero(maps: Tensor, sigma: float) -> Tensor:
-    """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels; beyond the border they are 0."""
+    """Blur maps (B, H, W) by a Gaussian of `sigma` > 0 pixels, with zeros beyond the border."""
     reach, (height, width) = math.ceil(4 * sigma), maps.shape[1:]
     return blur(pad(maps, (reach,) * 4), sigma)[:, reach : reach + height, reach : reach + width]
 
 
 def mix_levels(levels: Tensor, masks: Tensor) -> Tensor:
-    """Take from levels (L, 3, H, W) what masks (K, H, W) in [0, 1] say, (K, 3, H, W), linear between two levels."""
+    """Mix (K, 3, H, W) from levels (L, 3, H, W) by masks (K, H, W) in [0, 1], linear between adjacent levels."""
     place = masks[:, None] * (len(levels) - 1)
     below = place.detach().floor()
     share, index = place - below, below.long().expand(-1, levels.shape[1], -1, -1)

@@ -26,7 +26,7 @@ def dissimilarity(features: Tensor, epsilon: float) -> Tensor:
 
 
 def _nearness(height: int, width: int, epsilon: float) -> Tensor:
-    """Compute the Gaussian (N, N) of the distance of positions: the Kronecker product of those of rows and columns."""
+    """Compute the Gaussian (N, N) of distances between positions: a Kronecker product over rows and columns."""
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in (height, width))
     down, across = ((-((axis[:, None] - axis) ** 2) / (2 * epsilon**2)).exp() for axis in (rows, columns))
     return torch.kron(down, across)
@@ -47,7 +47,7 @@ def stable_state(dissimilarities: Tensor) -> Tensor:
 
 
 def walk(dissimilarities: Tensor, *, steps: int = 20, tolerance: float = 1e-4) -> Tensor:
-    """Compute M (B, N) by at most `steps` of M <- D M from uniform (Eq. 1); D is D' (B, N, N) with normalised columns.
+    """Compute M (B, N) by at most `steps` of M <- D M, starting uniform (Eq. 1); D is D' (B, N, N), columns normalised.
 
     An image stops when a step would change M by less than `tolerance` (Euclidean norm). M is uniform if D' is 0.
     """

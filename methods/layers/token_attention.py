@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def find_attention_layers(trunk: nn.Module) -> list[Any]:
-    """Find the self-attention layers, in order, of a net of timm that has a class token; empty if it has none."""
+    """Find the self-attention layers, in order, of a timm net with a class token; empty without one."""
     model = getattr(trunk, "model", None)
     if getattr(model, "cls_token", None) is None:
         return []
@@ -33,9 +33,9 @@ def record_queries(layers: list[Any]) -> Iterator[list[list[Tensor]]]:
 
 
 def attend_from_class_token(layer: Any, qkv: Tensor) -> Tensor:
-    """Compute the attention (B, N) of the class token to all tokens, the mean over the heads of a layer.
+    """Compute the attention (B, N) of the class token to all tokens, averaged over the heads of a layer.
 
-    qkv: (B, N, 3 K), what the layer's linear map gives: softmax(q_class k^T / sqrt(d)), of d channels a head.
+    qkv: (B, N, 3 K), the output of the layer's linear map. A head of d channels has softmax(q_class k^T / sqrt(d)).
     """
     queries, keys, _ = qkv.reshape(*qkv.shape[:2], 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
     of_class = layer.q_norm(queries[:, :, :1]) * layer.scale

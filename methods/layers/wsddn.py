@@ -16,7 +16,7 @@ def two_stream_log_scores(recognition: Tensor, detection: Tensor, *, temperature
 
 
 def image_log_scores(log_scores: Tensor) -> Tensor:
-    """Compute the log of an image's class scores (C,), the sums of its proposals' scores (R, C), which are in [0, 1].
+    """Compute the log of an image's class scores (C,) in [0, 1], the sums of its proposals' scores (R, C).
 
     >>> import torch
     >>> logits = torch.tensor([[9.0, 0.0], [0.0, 0.0]])
@@ -49,7 +49,7 @@ def released_regulariser(
     """Compute the released code's sum over present classes of 1/2 sum_r score_r^2 |feature_best - feature_r|^2.
 
     r runs over the class's `top` best proposals with IoU > `overlap` with its best one. The gradient, as released, is
-    that of 1/2 sum_r score_r |feature_best - feature_r|^2, and scores have none. Arguments as `spatial_regulariser`.
+    that of 1/2 sum_r score_r |feature_best - feature_r|^2, with scores constant. Arguments as in `spatial_regulariser`.
 
     >>> import torch
     >>> features, scores = torch.tensor([[1.0, 0.0], [0.0, 0.0]], requires_grad=True), torch.tensor([[0.5], [0.1]])

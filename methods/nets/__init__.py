@@ -1,4 +1,4 @@
-"""Backbones by name. This catalogue is part of no run's code: a run has the module of its own net."""
+"""Backbones by name. This catalogue is not part of a run's recorded code; the module of the run's net is."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _WITHOUT_WEIGHTS = ContextVar("_WITHOUT_WEIGHTS", default=False)
 
 
 def find_net(name: str) -> Net:
-    """Find a net: one of ours, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or one of a plug-in.
+    """Find a net: a built-in one, `timm:NAME`, `torchvision:NAME` (both also with @STRIDE), or a plug-in's.
 
-    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for one that is not possible,
-    or is called as one of ours.
+    Raises UnknownNameError, BadFileError for a plug-in that defines no net, RequestError for a net that cannot be built
+    or for a plug-in with the name of a built-in net.
     """
     return _make_net(name, registry.read_net_code(name).own if name in registry.nets() else None)
 
 
 def find_download(name: str) -> str:
-    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here. Raises as `find_net`."""
+    """Return where to download a net's ImageNet weights from; empty if already present. Raises as `find_net`."""
     return _find_download(name, find_net(name))
 
 
 def locate_net(name: str) -> str:
-    """Return the module that defines a net of ours. Raises UnknownNameError."""
+    """Return the module that defines a built-in net. Raises UnknownNameError."""
     if name not in NETS:
         raise UnknownNameError("net", name, {**NETS, **registry.nets()}, hint="or timm:NAME, torchvision:NAME")
     trunk = NETS[name].trunk
@@ -62,7 +62,7 @@ def locate_net(name: str) -> str:
 
 @cache
 def _make_net(name: str, code: str | None) -> Net:
-    """Find a net once. code: the digest of a plug-in's."""
+    """Find a net, cached. code: the digest of a plug-in's code."""
     library, colon, rest = name.partition(":")
     model, at, stride = rest.partition("@")
     if colon and library in LIBRARIES and bool(at) == stride.isdecimal():
@@ -93,7 +93,7 @@ def build(net: str, weights: str, *, roi_head: RoiHead | None = None, roi_poolin
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """In the block, `build` raises its errors without downloading weights; numbers of its nets mean nothing."""
+    """In the block, `build` raises its errors without downloading weights; the outputs of its nets are meaningless."""
     token = _WITHOUT_WEIGHTS.set(True)
     try:
         yield
@@ -102,7 +102,7 @@ def without_weights() -> Iterator[None]:
 
 
 def _build_unread(name: str, weights: str, roi_head: RoiHead | None, roi_pooling: RoiPooling) -> Backbone:
-    """Build a backbone as if it had its weights. Raises as `build`, but for a download that would fail."""
+    """Build a backbone as if it had its weights. Raises as `build`, except for failed downloads."""
     net = find_net(name)
     backbone = Backbone(net, roi_head, roi_pooling)
     if weights == "none":
@@ -116,14 +116,14 @@ def _build_unread(name: str, weights: str, roi_head: RoiHead | None, roi_pooling
             f"{have}."
         )
     else:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a backbone on `meta` keeps no numbers
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # copies to `meta` are no-ops
             load(backbone, net, weights)
     backbone.assume_pretrained()
     return backbone
 
 
 def _require_timm_weights(name: str) -> None:
-    """Raise RequestError for a net of timm without published weights."""
+    """Raise RequestError for a timm net without published weights."""
     library, _, model = name.partition(":")
     if library != "timm":
         return

@@ -1,4 +1,4 @@
-"""Backbones: features of images, features of regions, and which parameters pretrained weights have set."""
+"""Backbones: features of images and regions, and a record of the parameters set by pretrained weights."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ RoiPooling = Literal["max", "align"]
 Provided = AbstractContextManager[None]
 FC_CHANNELS = 1024
 REGIONS_AT_ONCE = 1024
-"""Regions pooled at once. Pooling 4,000 regions of VGG16 at once would take 400 MB, twice."""
+"""Regions pooled at once. Pooling 4,000 regions of VGG16 at once would take two buffers of 400 MB."""
 FEATURES_VERSION = 1
-"""Bumped by hand whenever the same weights would give other frozen features."""
+"""To be raised by hand whenever the same weights would give different frozen features."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ CAFFE = Normalisation((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 
 class Layout:
     """A family of weight files.
 
-    names: from our modules to theirs, each with everything below it; if two match a parameter, the longer one counts.
-    The empty name is that of all of their net.
-    spare: modules of theirs that are not needed (the ImageNet classifier); their shapes are not checked. bgr: whether
+    names: from our modules to the file's, each with its submodules; if two match a parameter, the longer one counts.
+    An empty name stands for the file's whole net.
+    spare: modules in the file that are not needed (the ImageNet classifier); their shapes are not checked. bgr: whether
     the first layer expects blue first. scale: factor of pooled regions, so that new layers, initialised and trained as
-    in the papers on VGG's fc7, receive activations near 1.
+    in the papers for VGG's fc7, receive activations near 1.
     """
 
     names: Mapping[str, str]
@@ -62,24 +62,23 @@ class Layout:
 
 
 def caffe_layout(convolutions: Mapping[int, str]) -> Layout:
-    """Return the layout of Caffe files with fc6, fc7 and fc8; convolutions: from positions in the trunk to names."""
+    """Return the layout of Caffe files with fc6, fc7 and fc8; convolutions: position in the trunk to name."""
     names = {f"trunk.{place}": name for place, name in convolutions.items()}
     return Layout(names | {"roi_head.1": "fc6", "roi_head.4": "fc7"}, ("fc8",), CAFFE, bgr=True)
 
 
 @dataclass(frozen=True)
 class Net:
-    """The definition of a net; `describe_net` measures that of one's own.
+    """The definition of a net; `describe_net` makes one for a new net by measuring it.
 
     trunk: builds the module from normalised images to the last feature map. stride: pixels per cell. origin: centre of
     the first cell in pixels (stride / 2 if every layer pads by half its kernel). stages: for conv3, conv4 and conv5 of
-    VGG16, or their closest counterparts, the number of trunk layers up to their end, or the path of a module of the
-    trunk, and their channels. roi_head: builds the module from (R, channels, roi_size, roi_size) to (R, roi_channels).
-    torchvision, package, imagenet: where ImageNet weights are: the name of torchvision's model, or of a package on
+    VGG16, or their closest counterparts, the number of trunk layers up to the stage's end, or the path of a trunk
+    module, and its channels. roi_head: builds the module from (R, channels, roi_size, roi_size) to (R, roi_channels).
+    torchvision, package, imagenet: the source of ImageNet weights: the name of torchvision's model, or of a package on
     PyPI, or a function that reads them. has_sums: whether outputs of several layers are added or multiplied, as in
-    residual nets. other_layers: what else excitation backprop and LRP have no rule for. sight: where the first cell
-    looks once trained, if training has moved that from the origin. source: names code of others, with its version, by
-    which the net computes.
+    residual nets. other_layers: other operations without a rule in excitation backprop and LRP. sight: where the first
+    cell looks after training, if not at the origin. source: name and version of third-party code that computes the net.
     """
 
     trunk: Callable[[], nn.Module]
@@ -101,7 +100,7 @@ class Net:
 
 
 class Backbone(nn.Module):
-    """A net without its classifier: `features` of images, `regions` of proposals. It normalises images itself."""
+    """A net without its classifier: `features` of images, `regions` of proposals. It normalises its input."""
 
     mean: Tensor
     std: Tensor
@@ -126,14 +125,14 @@ class Backbone(nn.Module):
         self._kept_stages = len(net.stages)
 
     def look_as_trained(self) -> None:
-        """Place the cells of maps where those of the published weights look."""
+        """Place the maps' cells where they look with the published weights."""
         if self._sight is not None:
             self.cells = Cells(self._sight, self.stride)
 
     def find_cells(self, layer: str) -> Cells | None:
-        """Find where the cells of a layer of the trunk, by its path, lie: at its end `cells`, below windows' centres.
+        """Find the cells of a trunk layer, given by its path: `cells` at the trunk's end, else the windows' centres.
 
-        None if that cannot be followed. Where trained lower layers look, if elsewhere, has not been measured.
+        None if they cannot be followed. Whether training moves what lower layers look at has not been measured.
         """
         cells = self._followed.layers[layer].cells if layer in self._followed.layers else None
         is_last = layer.partition(".")[0] == list(dict(self.trunk.named_children()))[-1]
@@ -145,7 +144,7 @@ class Backbone(nn.Module):
         return follow(self.trunk)
 
     def assume_pretrained(self) -> None:
-        """Take the parameters that files of weights have for set by one: those that were learned on it are loaded."""
+        """Treat all parameters that weight files contain as pretrained; learned weights are loaded later."""
         named = {module for layout in self._layouts for module in layout.names} or {"trunk", "roi_head"}
         parts = tuple(f"{module}." for module in named)
         self.pretrained = frozenset(name for name in self.state_dict() if name.startswith(parts))
@@ -163,7 +162,7 @@ class Backbone(nn.Module):
     def stages(self, images: Tensor) -> list[Tensor]:
         """Compute feature maps (B, stage_channels[i], h, w) at the ends of conv3, conv4 and conv5 (= `features`).
 
-        Of a frozen net there may be only the last ones, as `freeze` was told.
+        A frozen net may return only the last ones; see `freeze`.
         """
         return self._outputs("stages", images, self._stages)
 
@@ -174,7 +173,7 @@ class Backbone(nn.Module):
     def regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compute features (R, roi_channels) of half-open boxes (R, 4) in pixels of image (1, 3, H, W).
 
-        weight: (R,), factor of the pooled features of each box.
+        weight: (R,), a factor for the pooled features of each box.
         """
         return self._outputs("regions", image, lambda image: [self._regions(image, boxes, weight)], boxes)[-1]
 
@@ -197,7 +196,7 @@ class Backbone(nn.Module):
     def _vectors(self, images: Tensor) -> Tensor:
         features = self._features(images)
         if any(isinstance(layer, nn.Linear) for layer in self.roi_head.modules()):
-            features = adaptive_max_pool2d(features, self.roi_size)  # the grid that these layers expect
+            features = adaptive_max_pool2d(features, self.roi_size)  # the grid that the linear layers expect
         return self.roi_head(features)  # type: ignore[no-any-return]
 
     def _regions(self, image: Tensor, boxes: Tensor, weight: Tensor | None) -> Tensor:
@@ -213,7 +212,7 @@ class Backbone(nn.Module):
         """Pool regions (R, channels, roi_size, roi_size) from features (1, channels, h, w) and boxes (R, 4) in pixels.
 
         `max` is the RoI pooling of Fast R-CNN, whose boxes include their last pixel; `align` is the RoIAlign of Mask
-        R-CNN. Boxes are shifted by as much as layers without padding have shifted the cells.
+        R-CNN. Boxes are shifted by the offset of the cells that unpadded layers cause.
         """
         shifted, features = boxes.float() - (self.origin - self.stride / 2), features.float()
         if self.roi_pooling == "align":
@@ -224,8 +223,8 @@ class Backbone(nn.Module):
     def freeze(self, output: Output, *, standardise: bool, rounded: bool, stages: int = 3) -> None:
         """Exclude the parameters set by pretrained weights from training.
 
-        If these are all that an output depends on, it is rounded to float16 and standardised, where these are true. Of
-        the output `stages` it is the last ones.
+        If `output` depends on no other parameters, it becomes the frozen output, rounded to float16 if `rounded` and
+        standardised if `standardise`. stages: how many of the last stages the output `stages` has.
         """
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in self.pretrained)
@@ -234,7 +233,7 @@ class Backbone(nn.Module):
             self.frozen = Frozen(output, self._count_channels(output), standardise=standardise, rounded=rounded)
 
     def extract(self, image: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
-        """Compute the frozen output of image (1, 3, H, W), before it is standardised, in the order of boxes (R, 4)."""
+        """Compute the frozen output of image (1, 3, H, W) before standardisation, in the order of boxes (R, 4)."""
         frozen = self._require_frozen()
         if frozen.output == "stages":
             return frozen.compute(image, self._stages)
@@ -246,7 +245,7 @@ class Backbone(nn.Module):
         return [feature[order.argsort()] for feature in features]
 
     def provide(self, images: Tensor, features: Sequence[Tensor], boxes: Tensor | None = None) -> Provided:
-        """Return a context in which the frozen output of these images is not computed, but is these features."""
+        """Return a context in which the frozen output of these images is `features`, without computing it."""
         return self._require_frozen().provide(Given(images, features, boxes))
 
     def standardise(self, means: Sequence[Tensor], stds: Sequence[Tensor]) -> None:
@@ -267,11 +266,11 @@ class Backbone(nn.Module):
 
     @property
     def takes_boxes(self) -> bool:
-        """Whether the frozen output is one of regions."""
+        """Whether the frozen output consists of region features."""
         return self._require_frozen().output == "regions"
 
     def digest(self) -> str:
-        """Compute the digest of all that the frozen output is computed by: layers, weights, pooling."""
+        """Compute the digest of everything that determines the frozen output: layers, weights, pooling."""
         output, parts = self._require_frozen().output, self._parts(self._require_frozen().output)
         pooling = (self.roi_pooling, self.roi_size, self.stride, self.origin) if self.takes_boxes else ()
         text = (output, str(FEATURES_VERSION), repr(parts), repr(self.stage_ends[-self._kept_stages :]), repr(pooling))
@@ -293,7 +292,7 @@ class Backbone(nn.Module):
         return self.frozen
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that pretrained weights have not set."""
+        """Return the parameters not set by pretrained weights."""
         return [parameter for name, parameter in self.named_parameters() if name not in self.pretrained]
 
 
@@ -302,7 +301,7 @@ def _keep_output(outputs: dict[str, Tensor], path: str, layer: nn.Module, given:
 
 
 def find_new_parameters(method: nn.Module, backbone: Backbone) -> list[nn.Parameter]:
-    """Return the parameters of a method except those of its backbone that pretrained weights have set."""
+    """Return a method's parameters except backbone parameters set by pretrained weights."""
     pretrained = {id(parameter) for name, parameter in backbone.named_parameters() if name in backbone.pretrained}
     return [parameter for parameter in method.parameters() if id(parameter) not in pretrained]
 

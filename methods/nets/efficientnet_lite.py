@@ -1,8 +1,9 @@
 """EfficientNet-Lite 0, 1 and 2 (Liu, 2020, after Tan and Le, ICML 2019): 1,280 channels, 32 or 16 pixels per cell.
 
-They have no squeeze-and-excitation, and ReLU6 for swish, so they are fast on a CPU. Strided layers pad as TensorFlow
-does for even sizes: nothing, or one pixel less, on the left and above. The variants with stride 16 dilate the last two
-groups of blocks instead of striding (as DeepLab does), with the same weights.
+They have no squeeze-and-excitation, and ReLU6 instead of swish, so they are fast on a CPU. Strided layers pad as
+TensorFlow does for even sizes: one pixel less (possibly none) on the left and top than on the right and bottom. The
+variants with stride 16 dilate the last two groups of blocks instead of striding (as DeepLab does), with the same
+weights.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Block(nn.Module):
 
 
 class PaddedConv(nn.Conv2d):
-    """A strided convolution that pads as TensorFlow does for inputs of even size; `padding` is that on the left."""
+    """A strided convolution that pads as TensorFlow does for inputs of even size; `padding` is the left padding."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve features (B, channels, h, w)."""
@@ -85,7 +86,7 @@ def _convolve(before: int, after: int, kernel: int, stride: int, dilation: int =
 
 
 def _scale(group: Group, number: int, width: float, depth: float) -> Group:
-    """Scale the channels and the number of blocks of a group, as Lite does: the first and last keep their number."""
+    """Scale a group's channels and number of blocks as Lite does; the first and last keep their number of blocks."""
     channels = group.channels * width
     rounded = max(8, int(channels + 4) // 8 * 8)
     rounded += 8 if rounded < 0.9 * channels else 0
@@ -102,7 +103,7 @@ def _trunk(width: float, depth: float, stride: int) -> nn.Sequential:
             own = group.stride if block == 0 else 1
             if reached * own > stride:
                 layers.append(Block(before, group, 1, dilation))
-                dilation *= own  # from the next block on: this one's cells lie as densely as its input's
+                dilation *= own  # from the next block on, whose input is denser than with striding
             else:
                 layers.append(Block(before, group, own, dilation))
                 reached *= own
@@ -122,10 +123,10 @@ def _net(number: int, width: float, depth: float, stride: int = 32) -> Net:
         trunk=partial(_trunk, width, depth, stride),
         channels=HEAD,
         stride=stride,
-        # Each strided layer is centred one cell of its input further in: 1, 3, 7, 15, 31 pixels.
+        # Each strided layer moves the first centre in by one cell of its input: to 1, 3, 7, 15, 31 pixels.
         origin=stride - 0.5,
-        # Training has moved what a cell sees to where cells lie evenly: by photographs, its gradient is centred some 20
-        # pixels up and left of its windows, and pointing (val_500, CAM) is 2.4 points better there.
+        # Training shifts what a cell sees towards an even grid: on photographs, its gradient is centred about 20 pixels
+        # above and left of its window's centre, and pointing (val_500, CAM) is 2.4 points better with the even grid.
         sight=stride / 2,
         stages=((ends[0], groups[2].channels), (ends[1], groups[4].channels), (blocks + 2, HEAD)),
         roi_size=3,

@@ -17,7 +17,7 @@ from bench.errors import RequestError, RunError
 from methods.layers.boxes import canonical_order
 
 Output = Literal["features", "stages", "vectors", "regions"]
-"""What the layers above take of a backbone: its last feature maps, those of its stages, image or region vectors."""
+"""The backbone output used by the layers above: last feature maps, maps of several stages, image or region vectors."""
 
 Compute = Callable[[Tensor], Sequence[Tensor]]
 
@@ -41,16 +41,16 @@ class Standardise(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Features that were computed before: of these images, and these boxes (R, 4) in them."""
+    """Precomputed features of images, or of boxes (R, 4) in them."""
 
     images: Tensor
     features: Sequence[Tensor]
     boxes: Tensor | None = None
 
     def select(self, images: Tensor, boxes: Tensor | None) -> list[Tensor]:
-        """Return the features of images, or of boxes (R, 4), which are those of `boxes` in any order.
+        """Return the features of images, or of boxes (R, 4), which must be a permutation of `self.boxes`.
 
-        Raises RequestError for other images or boxes: a method that changes its images has no use for the cache.
+        Raises RequestError for other images or boxes: a method that changes its images cannot use the cache.
         """
         if images is not self.images:
             raise RequestError(
@@ -71,18 +71,18 @@ class Given:
 
 
 class Frozen(nn.Module):
-    """The outputs of a frozen backbone, one image at a time, so that they do not depend on what is in the batch."""
+    """The outputs of a frozen backbone, one image at a time, so that they do not depend on the rest of the batch."""
 
     def __init__(self, output: Output, channels: Sequence[int], *, standardise: bool, rounded: bool) -> None:
         super().__init__()
         self.output, self.rounded, self.given = output, rounded, None
-        # A list even if it is empty: captum takes a module without children for a layer from tensors to tensors.
+        # A list even if empty: captum treats a module without children as a layer that maps tensors to tensors.
         self.standardise = nn.ModuleList(Standardise(count) for count in channels if standardise)
 
     given: Given | None
 
     def forward(self, output: Output, images: Tensor, compute: Compute, boxes: Tensor | None = None) -> list[Tensor]:
-        """Return the standardised outputs: those given, or else computed. Raises RequestError as `Given.select`."""
+        """Return the standardised outputs, precomputed if available. Raises RequestError as `Given.select`."""
         if output != self.output and (self.output, output) != ("stages", "features"):
             raise TypeError(f"the method takes {output} of its backbone, but says that it takes {self.output}")
         raw = self.compute(images, compute) if self.given is None else self.given.select(images, boxes)
@@ -109,7 +109,7 @@ class Frozen(nn.Module):
 
     @contextmanager
     def provide(self, given: Given) -> Iterator[None]:
-        """Use these features in the block, instead of computing them."""
+        """Use these features in the block instead of computing them."""
         self.given = given
         try:
             yield
@@ -118,7 +118,7 @@ class Frozen(nn.Module):
 
 
 def _lay_out(features: Tensor) -> Tensor:
-    """Lay maps out with channels last, wherever they come from: sums in another order have other last bits."""
+    """Lay all maps out with channels last, because sums in another order differ in their last bits."""
     return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features.contiguous()
 
 

@@ -1,4 +1,4 @@
-"""Where the cells of a net's layers lie: windows, strides and paddings, followed through a pass without numbers."""
+"""Positions of the cells of a net's layers: windows, strides and paddings, traced in a pass on torch's meta device."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch.overrides import TorchFunctionMode
 from bench.core.cells import Cells
 
 SIDE = 224
-"""Pixels of the image that nets are followed with; some transformers take no other."""
+"""Side in pixels of the image that is passed through nets; some transformers accept no other."""
 
 _WINDOWS: dict[str, tuple[str, ...]] = {
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation"),
     "avg_pool2d": ("input", "kernel_size", "stride", "padding"),
 }
-"""Functions that look through windows, and their arguments in order."""
+"""Functions with sliding windows, and their arguments in order."""
 
 
 class Layer(NamedTuple):
-    """The output of a layer: channels, height, width, and where its cells lie; None if that cannot be followed."""
+    """The output of a layer: channels, height, width, and cell positions; None if these cannot be followed."""
 
     channels: int
     height: int
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 @dataclass
 class Pass:
-    """What a pass through a net has shown: the maps of each layer, by path, and the names of all functions called."""
+    """The record of a pass through a net: maps by layer path, paths of the modules called, and names of functions."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
@@ -44,12 +44,12 @@ class Pass:
 
 
 class _Follow(TorchFunctionMode):
-    """Keeps the cells of every map that is computed from an image."""
+    """Keeps track of the cells of every map that is computed from an image."""
 
     def __init__(self, image: Tensor, seen: Pass) -> None:
         super().__init__()
         self.seen = seen
-        self.known: dict[int, tuple[Tensor, Cells]] = {}  # with its tensor, whose id is then no other's
+        self.known: dict[int, tuple[Tensor, Cells]] = {}  # holds the tensor, so that its id is not reused
         self.keep(image, Cells(0.5, 1.0))
 
     def keep(self, maps: Tensor, cells: Cells | None) -> None:
@@ -60,7 +60,7 @@ class _Follow(TorchFunctionMode):
         return self.known[id(maps)][1] if id(maps) in self.known else None
 
     def inherit(self, maps: Tensor, given: Any) -> None:
-        """Take maps for those of the first given maps of their height and width."""
+        """Give maps without cells those of the first input with cells and the same height and width."""
         for one in _list_tensors(given):
             if self.find(maps) is None and maps.ndim == one.ndim == 4 and maps.shape[2:] == one.shape[2:]:
                 self.keep(maps, self.find(one))
@@ -69,7 +69,7 @@ class _Follow(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(function, "__name__", "")
-        is_shape_kept = name.endswith("_norm")  # without numbers it is as good, and far faster, not to call these
+        is_shape_kept = name.endswith("_norm")  # on `meta`, skipping these is equivalent and far faster
         out = torch.empty_like(args[0]) if is_shape_kept else function(*args, **kwargs)
         if not isinstance(out, Tensor):
             return out
@@ -99,7 +99,7 @@ class _Follow(TorchFunctionMode):
 
 
 def follow(net: nn.Module, side: int = SIDE) -> Pass:
-    """Follow a square image through a net. It computes nothing, and changes neither mode nor statistics of the net."""
+    """Follow a square image through a net on `meta`, computing nothing and changing neither its mode nor statistics."""
     state = {name: one.to("meta") for name, one in chain(net.named_parameters(), net.named_buffers())}
     image, seen = torch.empty(1, 3, side, side, device="meta"), Pass()
     mode = _Follow(image, seen)
@@ -114,13 +114,13 @@ def follow(net: nn.Module, side: int = SIDE) -> Pass:
 
 
 def find_cells(net: nn.Module, path: str = "") -> Cells | None:
-    """Find where the cells at the end of the module at `path` lie, in pixels; None if that cannot be followed."""
+    """Find the positions, in pixels, of the output cells of the module at `path`; None if they cannot be followed."""
     layer = follow(net).layers.get(path)
     return layer and layer.cells
 
 
 def _apply_window(cells: Cells, **window: Any) -> Cells:
-    """Return the cells of a convolution's or pooling's outputs: each is centred on its window."""
+    """Return the output cells of a convolution or pooling: each is centred on its window."""
     kernel = window["weight"].shape[-1] if "weight" in window else _first(window["kernel_size"])
     default = 1 if "weight" in window else kernel
     stride, dilation = _first(window.get("stride") or default), _first(window.get("dilation", 1))

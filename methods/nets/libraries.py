@@ -1,7 +1,7 @@
 """Nets of timm and torchvision, by their names there: `timm:resnet18`, `torchvision:resnet50@16`.
 
-A number after @ asks for that many pixels a cell, where the library can dilate convolutions in place of striding.
-Transformers give the tokens of their patches as maps. Strides, cells, channels and stages are measured.
+A number after @ sets the pixels per cell, if the library can dilate convolutions instead of striding them.
+Transformers return their patch tokens as maps. Strides, cells, channels and stages are measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from methods.nets.measured import follow_trunk, measure_net
 HOW_TO_INSTALL = "pip install 'weakloc[timm]'"
 
 LEAST = 32
-"""Pixels of a cell of the coarsest nets: layers without padding, as ConvNeXt's, take no smaller image."""
+"""Pixels per cell of the coarsest nets: layers without padding, as in ConvNeXt, accept no smaller image."""
 
 Options = tuple[tuple[str, Any], ...]
 """Arguments of a library's builder."""
@@ -45,11 +45,11 @@ OTHERWISE = {
     "swin_": "a Swin of timm",
     "regnet_": "a RegNet of timm",
 }
-"""Nets of torchvision that are not taken from there, by how their names begin, and what to use."""
+"""Prefixes of torchvision's nets that are not supported, and what to use instead."""
 
 
 class TimmTrunk(nn.Module):
-    """A net of timm up to its last features, as maps; `spare` are modules that only its classifier needs."""
+    """A timm net up to its last features, as maps; `spare` are modules that only its classifier needs."""
 
     def __init__(self, name: str, options: Options, spare: Iterable[str] = ()) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TimmTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Compute maps (B, channels, h, w) of images (B, 3, H, W), padded to sides of at least `LEAST` pixels."""
         patches: Any = getattr(self.model, "patch_embed", None)
-        if not hasattr(patches, "dynamic_feat_size"):  # a transformer pads to whole patches itself
+        if not hasattr(patches, "dynamic_feat_size"):  # transformers pad to whole patches themselves
             height, width = images.shape[2:]
             images = pad(images, (0, max(0, LEAST - width), 0, max(0, LEAST - height)))
         features: Tensor = self.model.forward_features(images)
@@ -74,7 +74,7 @@ class TimmTrunk(nn.Module):
 
 
 def make_timm_net(name: str, stride: int | None) -> Net:
-    """Describe a net of timm. Raises RequestError if timm is not installed, or cannot build it so."""
+    """Describe a timm net. Raises UnknownNameError, RequestError if timm is missing or cannot build the net."""
     timm = _import_timm()
     if not timm.is_model(name):
         raise UnknownNameError("net of timm", name, timm.list_models(), hint="timm.list_models() lists all")
@@ -112,7 +112,7 @@ def _create(name: str, options: Options, *, pretrained: bool = False) -> Any:
 
 
 def _choose_options(name: str, stride: int | None) -> Options:
-    """Choose options by which a net takes images of any size, if it has such. Raises RequestError."""
+    """Choose options that let a net accept images of any size, if it has any. Raises RequestError."""
     strides: Options = (("output_stride", stride),) if stride else ()
     asked = f" with {stride} pixels a cell" if stride else ""
     ways: tuple[Options, ...] = (
@@ -136,7 +136,7 @@ def _choose_options(name: str, stride: int | None) -> Options:
 
 
 def _read_timm(name: str, options: Options) -> dict[str, Tensor]:
-    """Read timm's weights, which it downloads. Raises MissingDataError, RequestError if it has none."""
+    """Read weights that timm downloads. Raises MissingDataError, RequestError if timm has none."""
     given = _import_timm().get_pretrained_cfg(name)
     if given is None or not given.has_weights:
         raise RequestError(f"timm has no weights of {name}. Set weights to none, or to a file.")
@@ -149,7 +149,7 @@ def _read_timm(name: str, options: Options) -> dict[str, Tensor]:
 
 
 def make_torchvision_net(name: str, stride: int | None) -> Net:
-    """Describe a net of torchvision. Raises RequestError for one that cannot be built so."""
+    """Describe a torchvision net. Raises UnknownNameError, RequestError if it cannot be built."""
     known = list_models(module=torchvision.models)
     if name not in known:
         raise UnknownNameError("net of torchvision", name, known)
@@ -175,7 +175,7 @@ def make_torchvision_net(name: str, stride: int | None) -> Net:
 
 
 def _build_torchvision(name: str, options: Options) -> nn.Sequential:
-    """Build what comes before torchvision's classifier. Raises RequestError for an option that the net has not."""
+    """Build a torchvision net up to its classifier. Raises RequestError for options that the net lacks."""
     try:
         model = get_model(name, weights=None, **dict(options))
     except (NotImplementedError, TypeError) as error:
@@ -188,12 +188,12 @@ def _build_torchvision(name: str, options: Options) -> nn.Sequential:
     for child, module in parts.items():
         trunk.add_module(child, module)
     if name.startswith("densenet"):
-        trunk.add_module("relu", nn.ReLU(inplace=True))  # a function in torchvision's own forward pass
+        trunk.add_module("relu", nn.ReLU(inplace=True))  # a function call in torchvision's forward pass
     return trunk
 
 
 def _list_parts(trunk: partial[nn.Sequential]) -> list[str]:
-    """List the paths of a trunk's layers, and of those of the groups among them, in order."""
+    """List the paths of a trunk's layers in order, with `GROUPS` replaced by their layers."""
     with torch.device("meta"):
         children = dict(trunk().named_children())
     inner = {name: [f"{name}.{part}" for part, _ in child.named_children()] for name, child in children.items()}
@@ -201,7 +201,7 @@ def _list_parts(trunk: partial[nn.Sequential]) -> list[str]:
 
 
 def _choose_stages(seen: Pass, paths: list[str]) -> list[str]:
-    """Return the paths of two lower stages; none unless both give maps whose cells can be followed."""
+    """Return the paths of two lower stages, or none unless both output maps with known cells."""
     placed = [path for path in paths if path in seen.layers and seen.layers[path].cells is not None]
     return placed if len(placed) == 2 else []
 

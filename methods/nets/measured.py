@@ -1,4 +1,4 @@
-"""The definition of a net that is only given as a module: its channels, cells and stages are measured."""
+"""The definition of a net given only as a module: its channels, cells and stages are measured."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ OTHERS = {
     "leaky_relu": "leaky ReLU",
     "layer_norm": "layer normalisation",
 }
-"""Functions that excitation backprop and LRP have no rule for, the plainest to name first."""
+"""Functions without a rule in excitation backprop and LRP, in order of preference for error messages."""
 
 
 def describe_net(trunk: Callable[[], nn.Module], *, stages: Sequence[str] = (), side: int = SIDE, **more: Any) -> Net:
-    """Describe a net by its trunk, which is built and followed with an image of `side` pixels, without numbers.
+    """Describe a net by its trunk, which is built on `meta` and followed with an image of `side` x `side` pixels.
 
     stages: the paths of two modules of the trunk whose outputs stand for conv3 and conv4 of VGG16; the last stage is
-    the trunk's output. more: other fields of `Net`, in place of what is measured; without a `roi_head` a region is the
-    mean of its cells. Cells whose windows cannot be followed, as those of transformers, share the image evenly.
+    the trunk's output. more: fields of `Net` that replace measured ones; by default, `roi_head` takes the mean of a
+    region's cells. Cells whose windows cannot be followed, as in transformers, share the image evenly.
 
-    Raises RequestError for a trunk that gives no maps (B, channels, h, w), or not of a whole number of pixels a cell.
+    Raises RequestError if the trunk returns no maps (B, channels, h, w), or if a cell is not a whole number of pixels.
     """
     return measure_net(trunk, follow_trunk(trunk, side), stages=stages, side=side, **more)
 
 
 def follow_trunk(trunk: Callable[[], nn.Module], side: int = SIDE) -> Pass:
-    """Build a trunk without numbers and follow an image through it. Raises RequestError for one that takes none."""
+    """Build a trunk on `meta` and follow an image through it. Raises RequestError if it does not accept the image."""
     with torch.device("meta"):
         built = trunk()
     try:

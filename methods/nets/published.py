@@ -1,6 +1,6 @@
 """Readers of published weight files of MatConvNet (.mat) and Caffe (.caffemodel), by Caffe's names: `conv1.weight`.
 
-They were written from the definitions of the formats, and not tried on the published files.
+They follow the format definitions and have not been tested on the published files.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ _CAFFE: dict[str, list[tuple[str, int, str]]] = {
     "LayerParameter": [("name", 1, "string"), ("blobs", 7, "BlobProto*")],
     "NetParameter": [("layers", 2, "V1LayerParameter*"), ("layer", 100, "LayerParameter*")],
 }
-"""Of each message of caffe.proto, the fields that hold weights: name, number, type (* for repeated)."""
+"""For each message of caffe.proto, the fields needed for weights: name, number, type (* for repeated)."""
 
 
 @cache
 def _message_class(message: str) -> Any:
-    """Return the class of one of the messages above; whatever else a file has is skipped."""
+    """Return the class of one of the messages above; other fields in a file are skipped."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="weakloc/caffe.proto", package="caffe", syntax="proto2")

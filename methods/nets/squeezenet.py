@@ -35,7 +35,7 @@ NET = Net(
     torchvision="squeezenet1_0",
     layouts=(
         Layout({"trunk": "features"}, ("classifier.1",), TORCHVISION),
-        # Their fire9 answers photographs with 40 on average, and up to 900.
+        # With these weights, fire9 outputs 40 on average for photographs, and up to 900.
         Layout(_CAFFE, ("conv10",), CAFFE, bgr=True, scale=1 / 80),
     ),
 )

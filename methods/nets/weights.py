@@ -29,8 +29,8 @@ def build_backbone(net: Net, weights: str, roi_head: RoiHead | None, roi_pooling
 def load(backbone: Backbone, net: Net, weights: str) -> None:
     """Set the backbone's parameters from `weights`: none, imagenet, or a file that `_READERS` reads.
 
-    A file is recognised by its names, and the backbone then normalises images as that family of files expects.
-    Parameters that no file of the family has (a new RoI head) keep their initial values.
+    A file's family is recognised by its parameter names; the backbone then normalises images as that family expects.
+    Parameters that no file of the family contains (a new RoI head) keep their initial values.
     Raises UnknownNameError, MissingDataError, BadFileError (missing, unexpected and mis-shaped names in one message).
     """
     if weights == "none":
@@ -55,11 +55,11 @@ _OWN = Layout({"trunk": "trunk", "roi_head": "roi_head"}, ("mean", "std", "scale
 """Layout of nets without published weights: files use our own names."""
 
 _UNUSED = "num_batches_tracked"
-"""A buffer of batch normalisation that some files have and no net here uses."""
+"""A batch normalisation buffer that some files contain and no net here uses."""
 
 
 def _map_names(backbone: Backbone, layout: Layout) -> dict[str, str]:
-    """Map our names to those of a file, for everything that files of this layout have."""
+    """Map our names to a file's, for every parameter that files of this layout contain."""
     wanted = {}
     for name in backbone.state_dict():
         known = [module for module in layout.names if _is_below(name, module)]
@@ -74,7 +74,7 @@ def _is_below(name: str, module: str) -> bool:
 
 
 def _reshape(theirs: Tensor, ours: Tensor) -> Tensor:
-    """Reshape a fully connected layer that is stored as a convolution over all of its input."""
+    """Reshape a fully connected layer that is stored as a convolution over its whole input."""
     return theirs.flatten(1) if (theirs.ndim, ours.ndim) == (4, 2) else theirs
 
 
@@ -156,9 +156,9 @@ _READERS = {
 
 
 def _read_imagenet(net: Net) -> dict[str, Tensor]:
-    """Read the weights that a net was trained to on ImageNet, from torchvision or a package that holds them.
+    """Read a net's ImageNet weights from torchvision or from a package that contains them.
 
-    Raises MissingDataError if these are not installed or cannot be downloaded, RequestError if there are none.
+    Raises MissingDataError if they are not installed or cannot be downloaded, RequestError if there are none.
     """
     if net.imagenet is not None:
         return dict(net.imagenet())
@@ -179,7 +179,7 @@ def _read_imagenet(net: Net) -> dict[str, Tensor]:
 
 
 def find_download(name: str, net: Net) -> str:
-    """Return from where a net's ImageNet weights are to be downloaded; empty if they are here, or if there are none."""
+    """Return where to download a net's ImageNet weights from; empty if already present, or if there are none."""
     if net.imagenet is not None:
         return f"ImageNet weights of {name}, unless its library has them already"
     if net.torchvision is None:
