@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.recheck import OLD, is_same, summarise_again
+from bench.analysis.recheck import is_same, summarise_again
 from bench.core.bootstrap import LEVEL, average_over_seeds, bootstrap, difference_interval, p_value
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError, RequestError, format_count
 from bench.records.collection import StoredResult, require_replicates
-from bench.records.outcomes import read_outcomes
+from bench.records.outcomes import OLD, read_outcomes
 from bench.records.replicates import Replicates, read_replicates, replicates_path
 from bench.records.result import SYNTHETIC, Result
 from bench.tables.caveats import CAVEATS, list_caveats

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from bench import registry
 from bench.core.bootstrap import Metrics, class_mean, draw_weights
@@ -15,16 +14,11 @@ from bench.core.boxes import FloatArray
 from bench.core.files import array_digest
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult, leave_out, require_replicates
-from bench.records.outcomes import Outcomes, read_outcomes
+from bench.records.outcomes import OLD, UNREADABLE, Outcomes, read_outcomes
 from bench.records.replicates import read_replicates, replicates_path
 
 _SAME = 1e-9
 """How far a metric recomputed from outcomes may be from the recorded one: only rounding is allowed."""
-
-OLD = "outcomes of another version of the scoring: score the predictions again"
-
-UNREADABLE = (pa.ArrowException, KeyError, IndexError, TypeError, ValueError)
-"""Errors that scoring raises for outcomes that it did not make."""
 
 REDRAWN = 3
 """Replicates that are recomputed: enough to detect those of other outcomes, or in another order."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bench import registry
-from bench.analysis.recheck import OLD, UNREADABLE
 from bench.core.boxes import FloatArray
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult
-from bench.records.outcomes import read_outcomes
+from bench.records.outcomes import OLD, UNREADABLE, read_outcomes
 from bench.scoring.average_precision import precision_recall
 
 

@@ -16,6 +16,11 @@ from bench.core.files import content_digest, require_regular_file
 from bench.errors import BadFileError
 from bench.records.result import Result
 
+OLD = "outcomes of another version of the scoring: score the predictions again"
+
+UNREADABLE = (pa.ArrowException, KeyError, IndexError, TypeError, ValueError)
+"""Errors that scoring raises for outcomes that it did not make."""
+
 
 class Outcomes(NamedTuple):
     """Outcomes of predictions, row by row, as the protocol family made them; column `label` indexes `classes`."""

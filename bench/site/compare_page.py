@@ -15,13 +15,12 @@ import numpy as np
 
 from bench.analysis.compare import draw_classes
 from bench.analysis.errors import ErrorAnalysis
-from bench.analysis.recheck import OLD, UNREADABLE
 from bench.core.boxes import FloatArray
 from bench.core.columns import get_column
 from bench.errors import BadFileError
 from bench.gallery.image_card import explain_goodness, goodness
 from bench.records.collection import StoredResult, read_or_leave_out
-from bench.records.outcomes import read_outcomes
+from bench.records.outcomes import OLD, UNREADABLE, read_outcomes
 from bench.records.replicates import read_replicates
 from bench.records.result import SYNTHETIC, Result
 from bench.scoring.detection_errors import ORACLES
