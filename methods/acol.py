@@ -1,10 +1,11 @@
 """ACoL: adversarial complementary learning, a second classifier on erased features (Zhang et al., CVPR 2018).
 
-Where the min-max normalised map of classifier A for the image's class exceeds delta, the features of classifier B are
-erased (Sec. 3.2). Both learn to classify; the localization map is the maximum of their normalised maps. If an image
-has several classes, each of them erases. At test, A's best class erases, or each class for its own map
-(`erased_by`), which matters where a class is asked for that is not predicted. The scores are A's (the paper does not
-say whose). `acol:choe2020` is that of Choe et al.'s evaluation (CVPR 2020): as released, at 16 pixels a cell.
+Classifier B's features are erased where classifier A's min-max normalised map for the image's class exceeds delta
+(Sec. 3.2). Both learn to classify; the localization map is the maximum of their normalised maps. If an image has
+several classes, features are erased for all of them. At test, they are erased for A's best class or, separately for
+each class's map, for that class (`erased_by`); this matters for the maps of classes that are not predicted. The scores
+are A's; the paper does not specify whose. `acol:choe2020` is the version in Choe et al.'s evaluation (CVPR 2020): as
+released, at 16 pixels per cell.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class AcolConfig(ImageConfig):
 
 
 class Acol(ImageMethod):
-    """Parallel classifiers on one backbone; each sees features erased by those before it."""
+    """Parallel classifiers on one backbone; each sees features erased by the earlier ones."""
 
     Config = AcolConfig
     variants: ClassVar = {
@@ -86,12 +87,12 @@ class Acol(ImageMethod):
         return Maps(scores, maps, cells=self.backbone.cells)
 
     def _fuse(self, features: Tensor, classes: Tensor, first: Tensor) -> Tensor:
-        """Compute the maximum (B, C, h, w) of all classifiers' normalised maps; one class an image (B,) erases."""
+        """Fuse the classifiers' normalised maps (B, C, h, w) by their maximum, erasing for one class per image (B,)."""
         chosen = one_hot(classes, first.shape[1]).bool()
         return torch.stack([min_max(branch) for branch in self._maps(features, chosen, first)]).amax(dim=0)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the classification loss of each classifier; the classes that are present erase."""
+        """Compute the classification loss of each classifier, erasing for the present classes."""
         features = self._features(images)
         maps = self._maps(features, labels > 0, self.classifiers[0](features).float())
         losses = [self.classification(one.mean(dim=(2, 3)), labels) for one in maps]
@@ -102,7 +103,7 @@ class Acol(ImageMethod):
         return avg_pool2d(features, 3, stride=1, padding=1) if self.config.smooth else features
 
     def _maps(self, features: Tensor, chosen: Tensor, first: Tensor) -> list[Tensor]:
-        """Compute each classifier's maps (B, C, h, w); the chosen classes (B, C) erase."""
+        """Compute each classifier's maps (B, C, h, w), erasing for the chosen classes (B, C)."""
         maps, erasing = [first], compute_attention(first, chosen)
         for classifier in list(self.classifiers)[1:]:
             remaining = erase(features, erasing, self.config.delta, inclusive=self.config.inclusive)

@@ -1,9 +1,9 @@
 """ADL: attention-based dropout, CAM trained while its strongest features are dropped (Choe and Shim, CVPR 2019).
 
-At each of several levels of the net a training step draws whether the most attended cells are dropped, so that less
-discriminative parts are learned too, or all cells are weighted by their attention, which keeps the accuracy (Sec. 3).
-At test nothing changes. Of a frozen net, only the last features can be changed. The paper is not at hand: it is written
-from general knowledge and the released code.
+At several levels of the net, each training step randomly either drops the most attended cells, so that less
+discriminative parts are learned too, or weights all cells by their attention, which preserves accuracy (Sec. 3).
+Features are unchanged at test. In a frozen net, only the last features can be changed. The paper was not at hand; this
+follows general knowledge and the released code.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Adl(PooledMaps):
         return maps.mean(dim=(2, 3))
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute features (B, K, h, w), changed at each level in training."""
+        """Compute features (B, K, h, w); in training, cells are dropped or weighted at each level."""
         if not self.training:
             return super().features(images)
         inner = () if self.backbone.frozen else self.backbone.stage_paths[:-1]

@@ -1,7 +1,7 @@
-"""Best proposal: the region proposal that overlaps an object of the class most, the ceiling of proposal methods.
+"""Best proposal: the region proposal of highest IoU with an object of the class, the ceiling of proposal methods.
 
-It looks at the ground truth, so its results are `test-oracle` and never ranked. No choice among the proposals localises
-more objects.
+It uses the ground truth, so its results are `test-oracle` and never ranked. No other choice of proposals localises more
+objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from methods.layers.choice import ChoiceConfig
 
 
 class BestProposal(Predictor):
-    """The first of the proposals of highest IoU with any object of a class, scored by it; none without proposals."""
+    """The first proposal of highest IoU with any object of a class, scored by that IoU; none without proposals."""
 
     Config: ClassVar[type[BaseConfig]] = ChoiceConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes",)
@@ -41,7 +41,7 @@ class BestProposal(Predictor):
         return {"boxes": pa.table(columns)}
 
     def _find_best(self, truth: GroundTruth, image: int, proposals: Any) -> list[tuple[float, ...]]:
-        """Return image, label, IoU and corners of the best proposal of each class that an image shows."""
+        """Return (image, label, IoU, x1, y1, x2, y2) of the best proposal for each class present in an image."""
         boxes = drop_small_boxes(proposals.of(truth.ids[image]), self.config.min_proposal)
         if not len(boxes):
             return []

@@ -1,11 +1,12 @@
 """C-MIL: continuation multiple instance learning, from whole images to single proposals (Wan et al., CVPR 2019).
 
-An image's proposals are divided into subsets, which shrink while lambda rises from 0 to 1 over the training: from one
-of all proposals, a smooth problem, to single proposals. A subset's outputs are the means of its members', and the loss
-is a hinge. Detectors learn from the best proposal of a class, and the second one from the first; the thresholds of
-objects and background meet as lambda rises. The paper is not at hand: it is written from general knowledge, and its two
-streams are those of the released code, without their context. As there, an image's score is the sum of its subsets'
-scores: with the best one's (`c-mil:best`, the paper's definition) the hinge of a softmax hardly teaches.
+An image's proposals are divided into subsets. As lambda rises from 0 to 1 over the training, these shrink from a single
+subset of all proposals, which makes the problem smooth, to single proposals. A subset's outputs are the means of its
+members' outputs, and the loss is a hinge loss. Detectors learn from the best proposal of a class; the second one
+takes it from the first detector. The IoU thresholds of objects and background converge as lambda rises. The paper was
+not at hand; this follows general knowledge, and the two streams are those of the released code, without their context.
+As in that code, an image's score is the sum of its subsets' scores: with the best subset's score instead (`c-mil:best`,
+the paper's definition), the hinge loss of a softmax provides little training signal.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ class CMil(RefinedMethod):
 
     @property
     def continuation(self) -> float:
-        """Return lambda, from the progress of the training."""
+        """Return lambda at the current progress of the training."""
         return compute_lambda(self.progress, self.config.continuation)
 
     def classify(self, features: Tensor, boxes: Tensor, known: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute log scores (R, Y) of the proposals, and the loss (Y,) of the image's scores by its subsets."""
+        """Compute log scores (R, Y) of the proposals, and the loss (Y,) of the image's scores, based on its subsets."""
         features = self._weigh_features(features, known)
         streams = torch.cat([layer(features)[:, known].float() for layer in (self.recognition, self.detection)], dim=1)
         log_scores = two_stream_log_scores(*streams.chunk(2, dim=1))
@@ -93,13 +94,13 @@ class CMil(RefinedMethod):
         return log_scores, (1 - labels * image.exp()).clamp(min=0)
 
     def _divide(self, log_scores: Tensor, boxes: Tensor) -> Tensor:
-        """Return the subset of each proposal (R,), named by its first member; those not divided are on their own."""
+        """Return each proposal's subset (R,), as the index of its first member; undivided proposals are singletons."""
         divide = partition_around_best if self.config.linkage == "best" else partition_complete_linkage
         members, clique = divide(boxes, log_scores.amax(dim=1), tau=self.continuation, top=self.config.top)
         return torch.arange(len(boxes), device=boxes.device).index_copy(0, members, members[clique])
 
     def _weigh_features(self, features: Tensor, known: Tensor) -> Tensor:
-        """Weight features (R, D) by the last detector's best score of a known class."""
+        """Weight features (R, D) by the last detector's highest score over the known classes."""
         share = self.config.recurrence * self.progress
         if not share:
             return features
@@ -107,7 +108,7 @@ class CMil(RefinedMethod):
         return features * (1 - share + share * p[:, known].amax(dim=1, keepdim=True))
 
     def refine(self, log_p: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """Compute the cross entropy of a sample of proposals, by their overlap with the best ones."""
+        """Compute the cross entropy of a sample of proposals, labelled by their overlap with the best ones."""
         seeds = select_best_per_class(scores, classes)
         if self.config.labels == "fixed":
             return sampled_loss(log_p, boxes, seeds)

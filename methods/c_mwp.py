@@ -1,7 +1,7 @@
-"""Contrastive excitation backprop (c-MWP): relevance for a class minus against it (Zhang et al., ECCV 2016).
+"""Contrastive excitation backprop (c-MWP): relevance for a class minus relevance against it (Zhang et al., ECCV 2016).
 
-The relevance against a class (Sec. 3.4) comes from its negated class weights. Both are passed down to the contrast
-layer, and their difference from there to the saliency layer.
+Relevance against a class (Sec. 3.4) is computed with that class's weights negated. Both are propagated down to the
+contrast layer, and their difference from there to the saliency layer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CAM: class activation maps of a net with global average pooling (Zhou et al., CVPR 2016; the papers' GAP rows).
 
-A 1x1 convolution to one map per class, then global average pooling: the same function as average pooling followed by a
-linear layer, which gives the maps in the forward pass (ACoL, Sec. 3.1, Eq. 1-2).
+A 1x1 convolution produces one map per class, followed by global average pooling. This equals average pooling followed
+by a linear layer, but yields the maps in the forward pass (ACoL, Sec. 3.1, Eq. 1-2).
 """
 
 from __future__ import annotations

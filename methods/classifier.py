@@ -16,7 +16,7 @@ from methods.layers.region_method import make_linear
 
 
 class Classifier(ImageMethod):
-    """A linear layer on the net's own head of the whole image: fc7, or the mean over all positions."""
+    """A linear layer on the output of the net's own head for the whole image: fc7, or the mean over all positions."""
 
     Config = ImageConfig
     kinds: ClassVar = ("scores",)
@@ -38,9 +38,9 @@ class Classifier(ImageMethod):
 
     @torch.no_grad()
     def fold_standardisation(self) -> None:
-        """Move the standardisation of a frozen net's features into the output layer, whose scores stay the same.
+        """Fold the standardisation of a frozen net's features into the output layer, without changing the scores.
 
-        Attributions pass evidence down layer by layer, and need the features as the net gave them.
+        Attributions propagate evidence down layer by layer, and need the net's original features.
         """
         for layer in self.backbone.frozen.standardise if self.backbone.frozen else ():
             self.output.weight.div_(layer.std)  # type: ignore[arg-type]

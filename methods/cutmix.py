@@ -1,9 +1,10 @@
-"""CutMix: CAM trained on images with a pasted part of another, and both labels (Yun et al., ICCV 2019).
+"""CutMix: CAM trained on images with a part of another pasted in, and on both images' labels (Yun et al., ICCV 2019).
 
-Choe et al. (CVPR 2020) evaluate it as a localization method. The paper mixes one-hot labels. Here, with several classes
-an image, the loss is the mean of those for the labels of both images, by the shares of their pixels (Eq. 1): where a
-logistic loss has all labels, that is the loss for mixed labels. A class unknown in one image has no part in its loss.
-The papers are not at hand: it is written from general knowledge and the released codes.
+Choe et al. (CVPR 2020) evaluate it as a localization method. The paper mixes one-hot labels. Here, as images may have
+several classes, the losses for both images' labels are averaged, weighted by their shares of the pixels (Eq. 1); for a
+logistic loss with all labels known, this equals the loss for mixed labels. A class whose label is unknown for one of
+the images is left out of that image's loss. The papers were not at hand; this follows general knowledge and the
+released code.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class CutMix(PooledMaps):
         return True
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the classification loss of mixed images, for the labels of both by the shares of their pixels."""
+        """Compute the classification loss of mixed images for both labels, weighted by their shares of the pixels."""
         if torch.rand(()) >= self.config.mixed:
             return super().loss(images, labels)
         mix = cut_and_mix(images, self.config.beta)

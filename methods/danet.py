@@ -2,10 +2,10 @@
 
 Hierarchical divergent activation (HDA): heads at conv3, conv4 and conv5 classify orders, families and species; a
 class's map is the mean over the levels. Discrepant divergent activation (DDA): each head has K maps per class, trained
-to be dissimilar (Eq. 4). `multi-loss` is the control of Table 1, the same classes at every level. `released` weights
-the losses evenly, compares the maps of all levels, fuses a class with the families and orders of the same rank, and
-draws boxes around all of the foreground of a map that is min-max normalised first. The released evaluation averages
-ten crops of an image; here it is one.
+to be dissimilar (Eq. 4). `multi-loss` is the control in Table 1, with the same classes at every level. `released`
+weights the losses evenly, compares maps across all levels, fuses a class's map with those of the equally ranked family
+and order, and draws boxes around the entire foreground of the min-max normalised map. The released evaluation averages
+ten crops per image; here, a single one is used.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ class Danet(ImageMethod):
         )
 
     def count_stages(self) -> int:
-        """Return one for each level."""
+        """Return the number of levels, one stage each."""
         return self.config.levels
 
     def forward(self, images: Tensor) -> Maps:
-        """Compute the classes' logits (B, C), and their fused maps (B, C, h, w) at the size of the first level's."""
+        """Compute the classes' logits (B, C), and their fused maps (B, C, h, w) at the first level's resolution."""
         found = self._maps(images)
         logits = [one.mean(dim=(2, 3, 4)) for one in found]
         ranked = self.config.fusion == "ranks"
@@ -113,7 +113,7 @@ class Danet(ImageMethod):
         return Maps(logits[-1], torch.stack(fused).mean(dim=0), cells=self._find_cells(self._ends[0]))
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute a classification loss per level, and the similarity of the maps of present names."""
+        """Compute a classification loss per level, and the weighted similarity of the present names' maps."""
         found = [self._sample_maps(one, round(self.config.kept * self.config.maps)) for one in self._maps(images)]
         terms = {
             f"level {number}": self._weight(level) * self.classification(maps.mean(dim=(2, 3, 4)), level.labels(labels))
@@ -131,7 +131,7 @@ class Danet(ImageMethod):
         return [one.unflatten(1, (len(level.names), -1)) for one, level in zip(flat, self.levels, strict=True)]
 
     def _find_cells(self, end: str) -> Cells | None:
-        """Return where the cells of a stage lie, in pixels; None for plain resizing."""
+        """Return the pixel positions of a stage's cells; None for plain resizing."""
         return None if self.config.map_alignment == "resize" else self.backbone.find_cells(end)
 
     def _sample_maps(self, maps: Tensor, count: int) -> Tensor:
@@ -145,13 +145,13 @@ class Danet(ImageMethod):
         return 1 / len(level.names) if self.config.loss == "softmax" else 1.0
 
     def _compare_in_levels(self, found: list[Tensor], labels: Tensor) -> Tensor:
-        """Compute the sum over levels of the similarity of a present name's maps, mean over images and names."""
+        """Compute the similarity of each present name's maps, averaged over images and names and summed over levels."""
         present = [level.labels(labels) > 0 for level in self.levels]
         sums = [all_gather(pairwise_cosine(maps[there])) for maps, there in zip(found, present, strict=True)]
         return torch.stack([one.sum() / max(1, len(one)) for one in sums]).sum()
 
     def _compare_with_ancestors(self, found: list[Tensor], labels: Tensor) -> Tensor:
-        """Compute the mean similarity, without its sign, of half the maps of a present class and its ancestors."""
+        """Compute the absolute mean similarity of half the maps of a present class and its ancestors."""
         image, name = (labels > 0).nonzero(as_tuple=True)
         own = [maps[image, level.index(name)] for level, maps in zip(self.levels, found, strict=True)]
         size = own[0].shape[2:]
@@ -172,9 +172,10 @@ def _levels(config: DanetConfig, task: Task) -> tuple[Level, ...]:
 
 
 def select_equal_ranks(maps: Tensor, scores: Tensor, class_scores: Tensor) -> Tensor:
-    """Select for each class the map (B, C, h, w) of the name with the same rank of its score.
+    """Select for each class the map of the name whose score has the same rank, (B, C, h, w).
 
-    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes ranked below all names get the last.
+    maps: (B, n, h, w). scores: (B, n) of the names. class_scores: (B, C). Classes ranked beyond the last name get its
+    map.
     """
     rank = class_scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     name = scores.argsort(dim=1, descending=True, stable=True).gather(1, rank.clamp(max=scores.shape[1] - 1))

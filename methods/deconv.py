@@ -1,6 +1,6 @@
 """Deconvolution: a class's score propagated back, with ReLU applied to the gradient (Zeiler and Fergus, ECCV 2014).
 
-Max pooling passes it to its maxima, as the paper's switches do.
+Max pooling passes the gradient to the positions of its maxima, like the paper's switches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from methods.layers.attribution import PUBLISHED, RectifiedGradient
 
 
 class Deconv(RectifiedGradient):
-    """ReLUs pass positive gradients, whatever their input."""
+    """ReLUs pass positive gradients regardless of their input."""
 
     variants: ClassVar = PUBLISHED
     rule = Deconvolution

@@ -1,8 +1,8 @@
-"""Ensemble: the mean scores of several runs, with non-maximum suppression afterwards.
+"""Ensemble: the mean scores of several runs, followed by non-maximum suppression.
 
 It learns nothing. Name runs on the same images: `--set runs=A+B+C`. Boxes are averaged proposal by proposal, so the
 runs must share their proposals and must not have suppressed any: `--set nms_iou=1,max_detections=2000` predicts again
-without training. A box that is not among the 2,000 best that a run wrote for an image counts as 0 in that run.
+without training. A box missing from the 2,000 best boxes that a run wrote for an image has score 0 in that run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.predictions.decode import detections
 from bench.predictions.table import KINDS, ResolvedPredictions
 
 ENOUGH = 2000
-"""A run that did not write all boxes of an image must have written at least this many, the best ones."""
+"""Minimum number of an image's best boxes in a run that did not write them all."""
 
 
 class EnsembleConfig(BaseConfig):
@@ -43,14 +43,14 @@ class EnsembleConfig(BaseConfig):
 
 
 class Ensemble(Predictor):
-    """The average of the boxes and scores that all runs have."""
+    """The average of each kind of prediction, boxes or scores, that all runs contain."""
 
     Config: ClassVar[type[BaseConfig]] = EnsembleConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     config: EnsembleConfig
 
     def predict(self, truth: GroundTruth, proposals: Any) -> dict[str, pa.Table]:
-        """Average the kinds that all runs have. Raises RequestError for other images or suppressed boxes."""
+        """Average the kinds all runs contain. Raises RequestError for missing images or boxes, or other proposals."""
         predictions = {
             kind: [prior_runs.read_prior_predictions(run, kind, truth) for run in self.config.runs]
             for kind in self.kinds
@@ -102,9 +102,9 @@ class Ensemble(Predictor):
 
 
 def _refuse_truncated(run: Path, predictions: ResolvedPredictions) -> None:
-    """Raise RequestError if a run of this runs folder did not write enough of its boxes."""
+    """Raise RequestError if a run from this runs folder suppressed boxes or wrote too few of them."""
     config = _read_metadata(run).get("config", {})
-    nms_iou, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)  # addresses keep the former names
+    nms_iou, most = config.get("nms", 1), config.get("max_boxes", ENOUGH)  # addresses use the former field names
     full = len(predictions.image) > 0 and np.bincount(predictions.image).max() >= most
     if nms_iou < 1 or (most < ENOUGH and full):
         cut = f"nms_iou={nms_iou}" if nms_iou < 1 else f"max_detections={most}"
@@ -115,7 +115,7 @@ def _refuse_truncated(run: Path, predictions: ResolvedPredictions) -> None:
 
 
 def _refuse_other_proposals(runs: Sequence[Path]) -> None:
-    """Raise RequestError for runs of this runs folder that scored other proposals than the first one."""
+    """Raise RequestError for runs from this runs folder whose proposals differ from those of the first one."""
     known = [(run, proposals) for run in runs if (proposals := _read_metadata(run).get("proposals"))]
     for run, proposals in known[1:]:
         if proposals != known[0][1]:
@@ -125,7 +125,7 @@ def _refuse_other_proposals(runs: Sequence[Path]) -> None:
 
 
 def _read_metadata(run: Path) -> dict[str, Any]:
-    """Return the metadata of one of our runs; nothing for an outside file."""
+    """Return a run's metadata; empty for a file that is not from a run."""
     path = run / "config.json"
     return dict(read_json(path)) if path.exists() else {}
 

@@ -1,7 +1,7 @@
-"""Extremal perturbation: the smooth mask of a given area that most keeps a class's score (Fong et al., ICCV 2019).
+"""Extremal perturbation: the smooth mask of a given area that best preserves a class's score (Fong et al., ICCV 2019).
 
-Gradient ascent on the score of the image seen through the mask, minus a penalty on the mask's area whose weight doubles
-every 200 steps. As for the paper's pointing, the masks of several areas are summed, and blurred.
+Gradient ascent maximises the score of the masked image minus an area penalty whose weight doubles every 200 steps. As
+in the paper's pointing experiments, the masks of several areas are summed and blurred.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class ExtremalPerturbation(Attribution):
     recipes: ClassVar = {"shapes": {"updates": 5, "areas": (0.2,), "mask_step": 8, "mask_sigma": 16}}
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute maps (B, H, W), which are at least 0."""
+        """Compute non-negative maps (B, H, W)."""
         maps = torch.stack([self.find_masks(*each).sum(dim=0) for each in zip(images, labels, strict=True)])
         sigma = self.config.mask_blur * min(maps.shape[1:])
         return blur_on_zero(maps, sigma) if sigma else maps
 
     def find_masks(self, image: Tensor, label: Tensor) -> Tensor:
-        """Find the masks (K, H, W) of the areas for a class in an image (3, H, W): those of the last step."""
+        """Find the masks (K, H, W) of the K areas for a class in an image (3, H, W), as of the last step."""
         shape = SmoothMask((image.shape[1], image.shape[2]), self.config.mask_step, self.config.mask_sigma)
         areas = image.new_tensor(self.config.areas)
         values = torch.ones(len(areas), *shape.grid, dtype=image.dtype, device=image.device).requires_grad_()
@@ -80,7 +80,7 @@ class ExtremalPerturbation(Attribution):
             weight *= AREA_GROWTH
 
     def _reward(self, levels: Tensor, masks: Tensor, zero: Tensor, label: Tensor, *, mirrored: bool) -> Tensor:
-        """Compute what each mask (K, H, W) is worth, (K,), by the scores of what it shows, or of what it hides."""
+        """Compute the reward (K,) of masks (K, H, W) from the scores of what each shows, of what it hides, or both."""
         signs = {"preserve": (1,), "delete": (-1,), "dual": (1, -1)}[self.config.game]
         shown = torch.cat([mix_levels(levels, masks if sign > 0 else 1 - masks) for sign in signs]) + zero
         scores = self.base(shown.flip(-1) if mirrored else shown).scores[:, label]

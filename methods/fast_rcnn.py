@@ -1,8 +1,8 @@
 """Fast R-CNN: a detector retrained on the pseudo boxes of another run (Girshick, ICCV 2015; MELM, Sec. 4.3.1).
 
-Give the run with `--set pseudo=RUN`. The objects of a training image are the best box of each class present, as that
-run predicts them on the training split (run it under voc07-corloc). Proposals are classified, and regressed class by
-class. Box encoding and sampling are torchvision's.
+Name the run with `--set pseudo=RUN`. The objects of a training image are that run's best boxes for each present class,
+so it must predict the training split (run it under voc07-corloc). Proposals are classified, and regressed per class.
+Box encoding and sampling are torchvision's.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FastRcnn(RegionNet):
         self.sampler = BalancedPositiveNegativeSampler(config.sampled, config.positives)
 
     def alters_images(self) -> bool:
-        """Return True: the pseudo objects are regions too, and proposals are sampled."""
+        """Return True: pseudo objects are added to the regions, and proposals are sampled."""
         return True
 
     def score(self, features: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class FastRcnn(RegionNet):
         objects: Tensor | None = None,
         classes: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Compute cross entropy and smooth L1 on a sample of the proposals and the pseudo objects (S, 4), classes (S,).
+        """Compute cross entropy and smooth L1 on a sample of the proposals and pseudo objects (S, 4) of classes (S,).
 
         Only objects of classes with label 1 count; without any, the loss is 0. Classes with label 0 are left out of the
         softmax.
@@ -104,13 +104,13 @@ class FastRcnn(RegionNet):
         return dict(zip(self.names, terms, strict=True))
 
     def _box_loss(self, found: Tensor, codes: Tensor, target: Tensor) -> Tensor:
-        """Compute smooth L1 of the codes of objects, summed, over the number of all sampled proposals (Eq. 1 and 3)."""
+        """Compute the summed smooth L1 of objects' codes, divided by the number of sampled proposals (Eq. 1 and 3)."""
         rows = (target > BACKGROUND).nonzero()[:, 0]
         own = found.float().view(len(target), -1, 4)[rows, target[rows]]
         return smooth_l1_loss(own, codes[rows], beta=self.config.beta, reduction="sum") / len(target)
 
     def assign_targets(self, boxes: Tensor, objects: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Assign boxes (R, 4) to 1 + class, BACKGROUND or IGNORED (R,), and to the object of largest overlap (R,)."""
+        """Assign boxes (R, 4) targets (R,): 1 + class, BACKGROUND or IGNORED; and the objects of highest IoU (R,)."""
         overlap, nearest = iou(objects, boxes).max(dim=0)
         other = torch.where(overlap >= self.config.background, BACKGROUND, IGNORED)
         return torch.where(overlap >= self.config.foreground, classes[nearest] + 1, other), nearest

@@ -24,7 +24,7 @@ class GradCamConfig(AttributionConfig):
 class GradCam(Attribution):
     """The positive part of the weighted sum: relu(sum_k mean(dy/dA_k) A_k).
 
-    Captum's version is not used: it needs a pass per class, each back to the pixels.
+    Captum's version is not used, because it needs one pass per class, each back to the pixels.
     """
 
     Own: ClassVar = GradCamConfig
@@ -51,7 +51,7 @@ class GradCam(Attribution):
         return [self._weight(outputs[-1], scores.gather(1, classes[:, None])) for classes in labels]
 
     def find_cells(self) -> Cells | None:
-        """Return where the layer's cells lie."""
+        """Return the positions of the layer's cells."""
         return find_layer_cells(self.base, self.config.layer)
 
     def _weight(self, features: Tensor, scores: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Grad-CAM++: feature maps weighted by a weighted sum of positive gradients (Chattopadhay et al., WACV 2018).
 
-With Y = exp(y) of a net of ReLUs, whose higher derivatives are powers of g = dy/dA (Eq. 16-18), Eq. 19 is
-alpha_ij = 1 / (2 + g_ij sum A), and the weight of a map is sum_ij alpha_ij relu(g_ij). The factor exp(y), common to
-all of an image's map, is left out.
+For Y = exp(y) and a ReLU net, the derivatives of Y are exp(y) times powers of g = dy/dA (Eq. 16-18). Eq. 19 then
+becomes alpha_ij = 1 / (2 + g_ij sum A), and a feature map's weight is sum_ij alpha_ij relu(g_ij). The factor exp(y),
+which is the same over an image's whole map, is omitted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class GradCamPlusPlus(GradientMaps):
     variants: ClassVar = {"released": {"shared_alphas": True}}
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Compute maps, which are at least 0."""
+        """Compute non-negative maps."""
         alpha = find_alphas(features, gradient)
         if self.config.shared_alphas:
             total = alpha.sum(dim=(2, 3), keepdim=True)
@@ -42,6 +42,6 @@ class GradCamPlusPlus(GradientMaps):
 
 
 def find_alphas(features: Tensor, gradient: Tensor) -> Tensor:
-    """Compute alpha (B, K, h, w) of Eq. 19; it is 0 where the gradient is, or where it has no value."""
+    """Compute alpha (B, K, h, w) of Eq. 19; 0 where the gradient is 0 or alpha is undefined."""
     below = 2 + gradient * features.sum(dim=(2, 3), keepdim=True)
     return torch.where((gradient != 0) & (below != 0), 1 / below, 0)

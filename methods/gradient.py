@@ -1,4 +1,4 @@
-"""Gradient: saliency maps, the gradient of a class's score by the image (Simonyan et al., ICLR 2014 workshop)."""
+"""Gradient: saliency maps, the image gradient of a class's score (Simonyan et al., ICLR 2014 workshop)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from methods.layers.attribution import PUBLISHED, PixelAttribution, Scores
 
 
 class Gradient(PixelAttribution):
-    """The largest magnitude of the gradient over the channels."""
+    """The gradient's largest magnitude over the channels."""
 
     variants: ClassVar = PUBLISHED
 

@@ -1,4 +1,4 @@
-"""Guided backprop: the gradient, with only its positive part passed at ReLUs (Springenberg et al., ICLR 2015)."""
+"""Guided backprop: the gradient, of which ReLUs pass only the positive part (Springenberg et al., ICLR 2015)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from methods.layers.attribution import PUBLISHED, RectifiedGradient
 
 
 class GuidedBackprop(RectifiedGradient):
-    """ReLUs pass positive gradients at positive inputs."""
+    """ReLUs pass a gradient only if it and their input are positive."""
 
     variants: ClassVar = PUBLISHED
     rule = CaptumGuidedBackprop

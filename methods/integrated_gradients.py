@@ -1,7 +1,7 @@
-"""Integrated gradients: the gradient along the way from a blank image, times the way (Sundararajan et al., ICML 2017).
+"""Integrated gradients: mean gradient from blank to image, times their difference (Sundararajan et al., ICML 2017).
 
-Eq. 1, as the sum of Eq. 3; a pixel's evidence is the sum over its channels. Complete: a map sums to the score minus
-that of the blank image, up to the error of the sum.
+Eq. 1, approximated by the sum of Eq. 3; a pixel's evidence is the sum over its channels. The method is complete: a map
+sums to the score minus the blank image's score, up to the approximation error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class IntegratedGradientsConfig(PixelConfig):
 
 
 class IntegratedGradients(PixelAttribution):
-    """Signed evidence of pixels; captum's."""
+    """Signed evidence of pixels, computed by captum."""
 
     Own: ClassVar = IntegratedGradientsConfig
     variants: ClassVar = {"released": {"path_rule": "trapezoid", "path_points": 51}}
@@ -50,6 +50,6 @@ class IntegratedGradients(PixelAttribution):
             method=RULES[self.config.path_rule],
             internal_batch_size=max(self.config.batch_size, len(images)),
         )
-        if self.config.path_rule == "trapezoid":  # captum weighs the points as if there were one interval more
+        if self.config.path_rule == "trapezoid":  # captum's weights assume one more interval
             found = found * (self.config.path_points / (self.config.path_points - 1))
         return (found.abs() if self.config.magnitude else found).sum(dim=1).detach().to(images.dtype)

@@ -1,6 +1,6 @@
 """Largest proposal: the largest region proposal of each image for every class, a baseline for proposal methods.
 
-It learns nothing: its results come from the proposals, and from how much of a photograph objects fill.
+It learns nothing: its results reflect only the proposals and how much of a photograph objects fill.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from methods.layers.choice import ChoiceConfig
 
 
 class LargestProposal(Predictor):
-    """The first of an image's largest proposals, scored by its share of the image area; no box without proposals."""
+    """An image's largest proposal, the first of equals, scored by its share of the image; none without proposals."""
 
     Config: ClassVar[type[BaseConfig]] = ChoiceConfig
     kinds: ClassVar[tuple[str, ...]] = ("boxes",)
@@ -42,6 +42,6 @@ class LargestProposal(Predictor):
         return {"boxes": pa.table(columns)}
 
     def _find_largest(self, proposals: np.ndarray) -> np.ndarray:
-        """Return the largest proposal (1, 4), or (0, 4) without any."""
+        """Return the largest proposal (1, 4), or (0, 4) if there is none."""
         boxes = drop_small_boxes(proposals, self.config.min_proposal)
         return boxes[area(boxes).argmax()][None] if len(boxes) else boxes.reshape(0, 4)

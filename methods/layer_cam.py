@@ -1,7 +1,7 @@
 """LayerCAM: features weighted at each position by their positive gradient (Jiang et al., IEEE TIP 2021).
 
-Eq. 6-8: relu(sum_k relu(dy/dA_k) A_k), for any layer; below the last stages, maps are finer. Maps of several layers are
-not fused here.
+Eq. 6-8: relu(sum_k relu(dy/dA_k) A_k), for any layer; earlier stages give finer maps. Maps of several layers are not
+fused here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from methods.layers.gradient_maps import GradientMaps
 
 
 class LayerCam(GradientMaps):
-    """A position's features, as far as raising them raises the score."""
+    """A position's features, weighted by how much raising them raises the score."""
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Compute maps, which are at least 0."""
+        """Compute non-negative maps."""
         return (gradient.relu() * features).sum(dim=1).relu()

@@ -38,7 +38,7 @@ class Lrp(LayerwiseAttribution):
         require_classifier(self.base, "lrp")
 
     def explain(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute relevance maps (B, H, W); their sum is the score, minus the share of biases and epsilon."""
+        """Compute relevance maps (B, H, W), which sum to the score minus the share of biases and epsilon."""
         for layer in self.base.modules():  # captum removes the rules afterwards
             if not list(layer.children()) and not isinstance(layer, nn.ReLU | nn.Dropout):
                 layer.rule = EpsilonRule(self.config.epsilon) if hasattr(layer, "weight") else EpsilonRule()

@@ -2,8 +2,8 @@
 
 It follows the paper's equations. A discovery branch minimises the global entropy of cliques (Eq. 4-7); localization
 branches minimise the local entropy around the object found in the discovered clique (Eq. 8-11); recurrent learning
-multiplies features by the object probability of the pass before (Alg. 1); accumulated learning seeds a branch with the
-objects of all branches before it. Each point that the paper leaves open is a field of `MelmConfig` with a documented
+multiplies features by the object probability of the previous pass (Alg. 1); accumulated learning seeds a branch with
+the objects of all earlier branches. Each choice that the paper leaves open is a field of `MelmConfig` with a documented
 default.
 """
 
@@ -132,7 +132,7 @@ def _variant(branches: int, passes: int, readout: str, **more: Any) -> dict[str,
 
 
 READING = {"background": False, "aggregate": "relative"}
-"""p(y, h) of Eq. 9 is that of Eq. 18, as in discovery, so that localization gets above it (docs/studies/melm.md)."""
+"""Eq. 9 uses p(y, h) of Eq. 18, like discovery; localization then outperforms discovery (docs/studies/melm.md)."""
 
 RELEASED = _variant(
     2,
@@ -147,14 +147,14 @@ RELEASED = _variant(
     lam=0.1,
     difficult_labels="negative",
 )
-"""The released Lua code, run as in its README. It shuffles proposals; here they are sorted by coordinates."""
+"""The released Lua code, run as in its README, except that proposals are sorted by coordinates, not shuffled."""
 
 
 class Pass(NamedTuple):
     """Outputs of one pass for the Y known classes.
 
     discovery: output of the discovery branch, s(y, h) (R, Y), or the logits of both streams (R, 2 Y). scores: (R, Y),
-    by which proposals are compared. branches: log p(y, h) (R, Y) of each localization branch, with background last.
+    used to compare proposals. branches: log p(y, h) (R, Y) of each localization branch, with background last.
     """
 
     discovery: Tensor
@@ -217,16 +217,16 @@ class Melm(RegionMethod):
         return dict(zip(self.names, (entropy, absence, self.config.lam * local), strict=True))
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the layers of both kinds of branch, whose gradients Figure 8 b follows."""
+        """Return the parameters of both kinds of branch, whose gradients are shown in Figure 8 b."""
         return {"global": list(self.discovery.parameters()), "local": list(self.localization.parameters())}
 
     def image_scores(self, scores: Tensor) -> Tensor:
-        """Compute the best proposal's score, or, where p is one softmax over all proposals, their sum."""
+        """Compute the best proposal's score, or the sum over proposals if p is a single softmax over them all."""
         joint = self.config.readout == "d" or not self.config.background
         return scores.sum(dim=0).clamp(max=1) if joint else scores.amax(dim=0)
 
     def _run_passes(self, features: Tensor, known: Tensor) -> list[Pass]:
-        """Run the passes of recurrent learning (Alg. 1), each on features multiplied by s(h) of the one before."""
+        """Run the passes of recurrent learning (Alg. 1), each on features multiplied by s(h) of the previous one."""
         passes: list[Pass] = []
         for _ in range(self.config.passes):
             weighted = features * self._weigh(passes[-1]) if passes else features
@@ -244,26 +244,26 @@ class Melm(RegionMethod):
         return logits[:, torch.cat([known, known.new_ones(1)])].float().log_softmax(dim=1)
 
     def _combine_streams(self, discovery: Tensor) -> Tensor:
-        """Compute log p(y, h) (R, Y) of the discovery branch, or from means of cliques (K, ...) log p(y, Hc)."""
+        """Compute the discovery branch's log p(y, h) (R, Y), or, given means of cliques (K, ...), log p(y, Hc)."""
         if self._two_streams:
             return two_stream_log_scores(*discovery.chunk(2, dim=1))
         return joint_log_softmax(discovery)
 
     def _weigh(self, last: Pass) -> Tensor:
-        """Compute the factors (R, 1) of the features of the next pass."""
+        """Compute the factors (R, 1) by which the next pass multiplies features."""
         share = self.config.recurrence
         objectness = self._objectness(last)
         return objectness if share == 1 else 1 - share + share * objectness
 
     def _objectness(self, last: Pass) -> Tensor:
-        """Compute s(h) (R, 1), the detached probability of any object in the last branch."""
+        """Compute s(h) (R, 1), the last branch's detached probability of any object."""
         p = (last.branches[-1] if last.branches else self._combine_streams(last.discovery)).detach().exp()
         background = bool(last.branches) and self.config.background
         objectness = 1 - p[:, -1:] if background else p.sum(dim=1, keepdim=True)
         return objectness / objectness.amax() if self.config.aggregate == "relative" else objectness
 
     def _losses(self, outputs: Pass, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute both terms of Eq. 7 of one pass, and Eq. 11 summed over the branches."""
+        """Compute both terms of Eq. 7 for one pass, and Eq. 11 summed over its branches."""
         members, clique_of = self._partition(outputs.scores.detach(), boxes, present)
         names, means = min_entropy.clique_scores(outputs.discovery[members], clique_of[members])
         entropy, absence = self._global_loss(outputs.discovery, means, present)
@@ -281,7 +281,7 @@ class Melm(RegionMethod):
     def _global_loss(self, discovery: Tensor, means: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Compute both terms of Eq. 7 from the discovery branch's outputs and their means over cliques.
 
-        With two streams: the parts of the mean binary log loss of the present and of the absent classes.
+        With two streams, these are the present and the absent classes' parts of the mean binary log loss.
         """
         if self._two_streams:
             losses = binary_log_loss(image_log_scores(self._combine_streams(means)), torch.where(present, 1, -1)) / len(
@@ -295,9 +295,9 @@ class Melm(RegionMethod):
         )
 
     def _partition(self, scores: Tensor, boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the proposals that discovery uses (n,), and every proposal's clique (R,), named by its first member.
+        """Return the proposals that discovery uses (n,), and each proposal's clique (R,) as its first member's index.
 
-        A proposal that is not partitioned is its own clique; two streams use it, the entropy model does not.
+        A proposal left out of the partition is its own clique; only the two-stream model uses such proposals.
         """
         everything = torch.arange(len(boxes), device=boxes.device)
         if not self.config.cliques:
@@ -309,7 +309,7 @@ class Melm(RegionMethod):
         return everything if self._two_streams else members, clique_of
 
     def _discover(self, names: Tensor, means: Tensor, present: Tensor) -> Tensor:
-        """Select the object clique H* of each present class (Eq. 3); returns their names (S,)."""
+        """Select the object clique H* of each present class (Eq. 3); returns their first members (S,)."""
         weighted = self.config.discovery == "weighted" and not self._two_streams
         log_p = min_entropy.weighted_log_p(means) if weighted else self._combine_streams(means)
         return names[log_p[:, present].argmax(dim=0)]
@@ -333,7 +333,7 @@ class Melm(RegionMethod):
         return Seeds(torch.stack(objects), classes)
 
     def _local_loss(self, log_p: Tensor, boxes: Tensor, seeds: Seeds, clique_of: Tensor) -> Tensor:
-        """Compute Eq. 11 of one branch, see `local_loss`, plus the loss of hard negatives."""
+        """Compute Eq. 11 for one branch, in the form set by `local_loss`, plus the loss of hard negatives."""
         if self.config.omega == "sample":
             return sampled_loss(log_p, boxes, seeds)
         overlap, mine = assign(boxes, seeds)
@@ -355,9 +355,9 @@ class Melm(RegionMethod):
     def _average_over_proposals(
         self, of_class: Tensor, log_p: Tensor, overlap: Tensor, near: Tensor, far: Tensor
     ) -> Tensor:
-        """Compute the mean over Omega of Eq. 11 and of the negatives, each weighted by its seed's w_h p of Eq. 10.
+        """Compute the mean over Omega of Eq. 11 and of the negatives' loss, weighted by their seeds' w_h p (Eq. 10).
 
-        of_class (S, R) are the columns of log p (R, Y) that the seeds look at; near and far (S, R) are disjoint.
+        of_class: (S, R), the columns of log_p (R, Y) for the seeds' classes. near, far: (S, R) bool, disjoint.
         """
         a, p = self.config.a, of_class.exp()
         labels = min_entropy.soft_labels(p, overlap, near, a=a, kernel=self.config.kernel)

@@ -1,8 +1,8 @@
-"""MIST: instance-aware self-training, OICR with several objects of a class, and boxes (Ren et al., CVPR 2020).
+"""MIST: instance-aware self-training, OICR with several objects per class and box regression (Ren et al., CVPR 2020).
 
-Each refinement learns from several seeds of each present class, its best proposals that are apart (Alg. 1), and moves
-proposals near a seed to it. `mist:dropblock` adds Concrete DropBlock, which hides parts of regions in training, and
-needs a backbone that is not frozen. The paper is not at hand: it is written from general knowledge and the released
+Each refinement learns from several seeds of each present class, its best proposals with little mutual overlap (Alg. 1),
+and regresses proposals near a seed towards it. `mist:dropblock` adds Concrete DropBlock, which hides parts of regions
+in training and needs an unfrozen backbone. The paper was not at hand; this follows general knowledge and the released
 code.
 """
 
@@ -56,7 +56,7 @@ class MistConfig(RefinedConfig):
 
 
 class Mist(RefinedMethod):
-    """A refinement is a classifier with background as in OICR, and a regressor for each class."""
+    """Each refinement is a classifier with a background class, as in OICR, and a box regressor per class."""
 
     Config = MistConfig
     variants: ClassVar = {
@@ -80,7 +80,7 @@ class Mist(RefinedMethod):
         )
 
     def features(self, image: Tensor, proposals: Tensor) -> Tensor:
-        """Compute features (R, D) of proposals (R, 4), in training without the parts that are hidden."""
+        """Compute features (R, D) of proposals (R, 4); in training, DropBlock hides parts of them."""
         if self.drop is None:
             return super().features(image, proposals)
         with self.backbone.roi_head.register_forward_pre_hook(self._hide):
@@ -90,7 +90,7 @@ class Mist(RefinedMethod):
         return None if self.drop is None else self.drop(given[0])
 
     def find_targets(self, scores: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Seeds, Targets]:
-        """Find seeds by scores (R, Y) of the refinement before, and each proposal's target."""
+        """Find seeds by the previous refinement's scores (R, Y), and each proposal's target."""
         config = self.config
         all_better = config.apart_from == "proposals"
         seeds = spread_seeds(boxes, scores, classes, share=config.share, apart=config.apart, all_better=all_better)
@@ -119,12 +119,12 @@ class Mist(RefinedMethod):
         return {**terms, "boxes": self.weigh(losses)}
 
     def _box_loss(self, moves: Tensor, boxes: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        """Compute the weighted sum of smooth L1 between moves (n, 4) and those from boxes to targets (n, 4)."""
+        """Compute the weighted sum of smooth L1 between moves (n, 4) and those that take boxes to targets (n, 4)."""
         codes = self.coder.encode([targets], [boxes])[0].to(moves)
         return (smooth_l1_loss(moves, codes, reduction="none").sum(dim=1) * weight).sum()
 
     def detect(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Compute scores (R, C), and boxes (R, C, 4) clipped to the image, by the mean of the read-out's regressors."""
+        """Compute scores (R, C), and clipped boxes (R, C, 4) moved by the mean of the read-out's regressors."""
         if not self.regressors:
             return self(image, proposals), None
         order = canonical_order(proposals)

@@ -1,7 +1,7 @@
-"""Occlusion: how far a grey square lowers a class's probability, by where it is (Zeiler and Fergus, ECCV 2014).
+"""Occlusion: how much a grey square lowers a class's probability at each position (Zeiler and Fergus, ECCV 2014).
 
-Sec. 4.2 maps the probability itself, and gives neither side nor step of its square; here a pixel's evidence is the mean
-fall over the squares that cover it.
+Sec. 4.2 maps the probability itself, and specifies neither the side nor the step of the square; here a pixel's evidence
+is the mean drop over the squares that cover it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class OcclusionConfig(AttributionConfig):
 
 
 class Occlusion(Perturbation):
-    """The mean fall of a class's probability when the net's mean colour covers a pixel."""
+    """The mean drop of a class's probability when the net's mean colour covers a pixel."""
 
     Own: ClassVar = OcclusionConfig
     config: Any
     recipes: ClassVar = {"shapes": {"occluder_step": 0.1}}
 
     def explain_image(self, image: Tensor, classes: Tensor) -> Tensor:
-        """Compute maps (c, H, W); where covering raises the probability, they are negative."""
+        """Compute maps (c, H, W), negative where covering raises the probability."""
         rows, columns = self._place(image)
         whole = self._measure(image, image.new_ones(1, *image.shape[1:]))
         total = image.new_zeros(len(classes), *image.shape[1:])
@@ -49,14 +49,14 @@ class Occlusion(Perturbation):
         return self.probabilities(scores) if self.config.occluded == "probability" else scores
 
     def _place(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return which rows (n, H), and which columns (m, W), each row and each column of squares covers: 0 or 1."""
+        """Return 0/1 masks of the pixel rows (n, H) and columns (m, W) that each row and column of squares covers."""
         larger = max(image.shape[1:])
         side, step = (max(1, round(share * larger)) for share in (self.config.occluder, self.config.occluder_step))
         return tuple(place_windows(size, side, step).to(image) for size in image.shape[1:])
 
 
 def place_windows(size: int, side: int, step: int) -> Tensor:
-    """Return which of `size` pixels are in each window, (n, size): windows go on until one reaches the end.
+    """Return which of `size` pixels each window covers, (n, size); windows continue until one reaches the end.
 
     >>> place_windows(5, 2, 2).int().tolist()
     [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]

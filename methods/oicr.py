@@ -1,7 +1,7 @@
 """OICR: online instance classifier refinement, a cascade of classifiers on WSDDN (Tang et al., CVPR 2017).
 
-Each refinement learns from the one before: the best proposal of each present class is a seed, proposals that overlap a
-seed take its class, and all others are background (Alg. 1).
+Each refinement learns from the previous one: the best proposal of each present class is a seed, proposals that overlap
+a seed take its class, and all others are background (Alg. 1).
 """
 
 from __future__ import annotations

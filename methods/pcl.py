@@ -1,7 +1,7 @@
 """PCL: proposal cluster learning, refinements with several clusters per class (Tang et al., TPAMI 2018).
 
-It follows OICR, but the centres of a class are the most connected of its best proposals, and each cluster is a small
-bag, with the log of the mean probability of its proposals as the loss.
+It follows OICR, but a class's centres are the most connected of its best proposals, and each cluster is a small bag
+whose loss is the negative log of its proposals' mean probability.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PclConfig(RefinedConfig):
 
 
 class Pcl(RefinedMethod):
-    """A cluster has the proposals that overlap its centre; its weight is the best score linked to the centre."""
+    """A cluster contains the proposals that overlap its centre; its weight is the best score of those linked to it."""
 
     Config = PclConfig
     variants: ClassVar = {"paper": {}, "released": {"difficult_labels": "negative", "spare": 5, "divide": "all"}}

@@ -1,6 +1,6 @@
-"""RISE: random masks of an image, averaged by the probability that each leaves to a class (Petsiuk et al., BMVC 2018).
+"""RISE: the mean of random masks of an image, weighted by a class's probability under each (Petsiuk et al., BMVC 2018).
 
-Eq. 6: the sum over masks M of f(I * M) M, divided by their number and by E[M]. A mask is a grid of zeros and ones,
+Eq. 6: the sum of f(I * M) M over masks M, divided by their number and by E[M]. A mask is a grid of zeros and ones,
 enlarged bilinearly and shifted by less than one of its cells (Sec. 3.2).
 """
 
@@ -45,7 +45,7 @@ class Rise(Perturbation):
         return total / float(len(grids) * self.config.keep_probability)
 
     def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw grids (N, s, s) of zeros and ones, and shifts (N, 2) in [0, 1) cells, in whole pixels."""
+        """Draw grids (N, s, s) of zeros and ones, and shifts (N, 2) in [0, 1) cells."""
         generator, count, side = make_generator(image), self.config.masks, self.config.mask_cells
         grids = torch.rand(count, side, side, generator=generator) < self.config.keep_probability
         shifts = torch.rand(count, 2, generator=generator)
@@ -61,10 +61,11 @@ class Rise(Perturbation):
 
 
 def interpolate(shift: Tensor, size: int, cells: int, mirrored: bool) -> Tensor:
-    """Compute what each of `cells` values adds to each of `size` pixels, (n, size, cells).
+    """Compute the weight of each of `cells` values in each of `size` pixels, (n, size, cells).
 
-    The values are enlarged linearly to one cell more than the pixels need, of which a part begins at a share `shift`
-    (n,) of a cell. mirrored: the values go on beyond the first and the last as in a mirror there; else these are held.
+    The values are enlarged linearly to one cell more than the pixels need, then cropped, starting at a fraction `shift`
+    (n,) of a cell, in whole pixels. mirrored: beyond the first and last value, the values are mirrored; else these two
+    are repeated.
     """
     cell = -(-size // cells)
     start = (shift * cell).floor()[:, None]

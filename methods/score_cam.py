@@ -1,7 +1,8 @@
-"""Score-CAM: feature maps weighted by the score of what each shows of the image (Wang et al., CVPR 2020 workshop).
+"""Score-CAM: feature maps weighted by the score of the image masked by each (Wang et al., CVPR 2020 workshop).
 
 Algorithm 1: map k, enlarged and scaled to [0, 1], masks the image; the weights are the softmax over k of the scores,
-and the map is relu(sum_k w_k A_k). The score of the empty image, which the paper subtracts, changes no such weight.
+and the map is relu(sum_k w_k A_k). The paper first subtracts the empty image's score, which does not affect the
+softmax.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class ScoreCam(Perturbation, GradCam):
 
 
 def scale_maps(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Enlarge maps (n, h, w) to (n, H, W), and scale each to [0, 1]; one that is constant becomes 0."""
+    """Enlarge maps (n, h, w) to (n, H, W), and scale each to [0, 1]; constant maps become 0."""
     large = interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     least, most = large.amin(dim=(1, 2), keepdim=True), large.amax(dim=(1, 2), keepdim=True)
     return torch.where(most > least, (large - least) / (most - least), 0)

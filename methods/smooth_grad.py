@@ -1,7 +1,7 @@
 """SmoothGrad: the mean gradient of noisy copies of an image (Smilkov et al., arXiv 1706.03825).
 
-The mean of M(x + noise), M the gradient of a class's score; a pixel's evidence is the largest magnitude over its
-channels, as for `gradient`. The noise of an image is the same in every run.
+The mean of M(x + noise), where M is the gradient of a class's score; a pixel's evidence is the largest magnitude over
+its channels, as for `gradient`. An image gets the same noise in every run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """SPG (unverified): self-produced guidance, attention maps that supervise lower layers (Zhang et al., ECCV 2018).
 
 It was written from general knowledge; the papers at hand only report its results. The losses of `spg:choe2020` are
-compared with the released code of Choe et al.'s evaluation (CVPR 2020). The attention map of the image's classes gives
-seeds, foreground where it is high and background where it is low, for a mask learned from conv5. That mask gives seeds
-for one learned from conv4, and both together for one learned from the classifier's own features.
+compared with the released code of Choe et al.'s evaluation (CVPR 2020). The attention map of the image's classes
+provides seeds for a mask learned from conv5: foreground where attention is high, background where it is low. The conv5
+mask provides seeds for a mask learned from conv4, and the mean of both for a mask learned from the classifier's own
+features.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from methods.layers.erasing import compute_attention
 from methods.layers.map_method import ImageConfig, ImageMethod, make_map_layer, make_neck
 
 LEAST = 30 / 224**2
-"""Share of an image under which it has too little foreground; the released code counts 30 pixels of 224 x 224."""
+"""Share of an image below which there is too little foreground; the released code requires 30 pixels of 224 x 224."""
 
 
 class SpgConfig(ImageConfig):
@@ -90,7 +91,7 @@ class Spg(ImageMethod):
         return Maps(maps.mean(dim=(2, 3)), maps, cells=self.backbone.cells)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the classification loss and each mask's loss at its seeds; without a class there are no seeds."""
+        """Compute the classification loss and each mask's loss at its seeds; images without a class have none."""
         conv4, conv5 = self.backbone.stages(images)[-2:]
         features = self.features(conv5)
         maps = self.maps(features).float()
@@ -116,9 +117,9 @@ def guided_loss(logits: Tensor, guide: Tensor, seeds: tuple[float, float]) -> Te
 
     Seeds are where the guide (N, h, w) is below the low or above the high threshold; without any the loss is 0.
 
-    An image whose guide is hardly anywhere above has its foreground above .7 of the guide's maximum, as in the released
-    code; what is below the low threshold is background even then.
-    The guide is detached: the layers that give the seeds have no gradient.
+    If an image's guide exceeds the high threshold in too few cells (see LEAST), its foreground is where the guide
+    exceeds .7 of its maximum, as in the released code; cells below the low threshold remain background. The guide is
+    detached, so the layers that produce the seeds get no gradient.
     """
     low, high = seeds
     guide = guide.detach()

@@ -2,11 +2,11 @@
 
 The last features U, after a new 3x3 convolution (as in the released heads), are coupled with the objectness map M
 computed from them (Sec. 3.1): V = U * M is summed over positions and classified by a linear layer. Class maps are
-R_c = sum_k w_kc U_k * M. M is detached. It is the stable state of the walk; `released-voc` walks at most 20 steps, with
-the far wider neighbourhood of the released VOC models, takes classes that are only difficult as absent, and boxes
-4-connected components. It differs from the released evaluation in that this pools boxes with sides of at least 50
-pixels of three models by non-maximum suppression, and enlarges maps with aligned corners. Boxes enclose the cells that
-reach the mean of a map (Sec. 4.3).
+R_c = sum_k w_kc U_k * M. M is the detached stable state of the walk. Boxes enclose the cells that reach the mean of a
+map (Sec. 4.3). `released-voc` walks at most 20 steps, with the far wider neighbourhood of the released VOC models,
+treats classes with only difficult objects as absent, and draws boxes around 4-connected components. The released
+evaluation differs: it pools the boxes of three models, with sides of at least 50 pixels, by non-maximum suppression,
+and enlarges maps with aligned corners.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Spn(ImageMethod):
         self.output = make_linear(config.neck or self.backbone.channels, len(task.classes))
 
     def proposal(self, features: Tensor) -> Tensor:
-        """Compute the objectness M (B, h, w) of features (B, K, h, w), which sums to 1."""
+        """Compute the objectness M (B, h, w), which sums to 1, from features (B, K, h, w)."""
         config, (height, width) = self.config, features.shape[2:]
         cells = height * width
         epsilon = config.epsilon * (cells**0.5 if config.epsilon_of == "side" else cells)

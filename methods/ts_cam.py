@@ -1,8 +1,9 @@
 """TS-CAM: class maps of a vision transformer's patches, times its class token's attention (Gao et al., ICCV 2021).
 
-A 3x3 convolution makes the patch tokens class maps, whose means are the logits. The map of a class is its own times the
-attention of the class token to the patches, averaged over heads and layers: one says what, the other where (Sec. 3).
-The paper is not at hand; it is written from general knowledge and the released code, which sums over layers.
+A 3x3 convolution turns the patch tokens into class maps, whose means are the logits. Each class map is multiplied by
+the class token's attention to the patches, averaged over heads and layers: the former identifies the class, the latter
+localizes it (Sec. 3). The paper was not at hand; this follows general knowledge and the released code, which sums over
+layers.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class TsCam(ImageMethod):
         nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
 
     def alters_images(self) -> bool:
-        """Return True: attention is read inside the net, of which only the features can be cached."""
+        """Return True: attention is read inside the net, but only the net's features can be cached."""
         return True
 
     def forward(self, images: Tensor) -> Maps:
@@ -64,7 +65,7 @@ class TsCam(ImageMethod):
         return Maps(semantic.mean(dim=(2, 3)), maps[self.config.readout], cells=self.backbone.cells)
 
     def classify(self, images: Tensor) -> Tensor:
-        """Compute the class maps (B, C, h, w) of the patches, whose means are the logits."""
+        """Compute the patches' class maps (B, C, h, w), whose means are the logits."""
         maps: Tensor = self.maps(self.backbone.features(images)).float()
         return maps
 

@@ -1,9 +1,10 @@
 """WELDON: class maps pooled over their highest and lowest regions (ResNet-WELDON, Durand et al., TPAMI 2019).
 
 It is trained with a logistic loss per class, softmax, or average-precision ranking of a batch's images (`ap`). The rows
-of Table 7 are variants: a) max, b) fine-tuning, c) k regions, d) min. `multi-scale` is Table 3: one net on seven image
-sizes, with averaged scores (the paper names an "Object-Bank strategy" and released no code for it). `wildcat` (Durand
-et al., CVPR 2017) averages several maps a class and weighs the lowest regions less, as in its released code.
+of Table 7 are variants: a) max, b) fine-tuning, c) k regions, d) min. `multi-scale` is Table 3: one net applied at
+seven image sizes, with averaged scores (the paper calls this an "Object-Bank strategy"; its code was not released).
+`wildcat` (Durand et al., CVPR 2017) averages several maps per class and down-weights the lowest regions, as in its
+released code.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Weldon(PooledMaps):
         return bool(self.config.scales)
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Pool the maps (B, C, h, w) of images of the config's input size to scores (B, C)."""
+        """Pool maps (B, C, h, w) of images of the configured input size to scores (B, C)."""
         return self._pool_at(maps, self.config.input_size)
 
     def forward(self, images: Tensor) -> Maps:
@@ -136,7 +137,7 @@ class Weldon(PooledMaps):
         return found._replace(scores=scores, maps=maps)
 
     def _pool_at(self, maps: Tensor, side: int) -> Tensor:
-        """Pool the maps of images of this size, with the k of Table 3 if the config has none."""
+        """Pool the maps of images of this size; where the config sets no k, use Table 3's for the nearest size."""
         config, nearest = self.config, min(K_BY_SIZE, key=lambda size: abs(size - side))
         k_plus = K_BY_SIZE[nearest] if config.k_plus is None else config.k_plus
         return pool_negative_evidence(

@@ -1,8 +1,8 @@
 """WSDDN: weakly supervised deep detection network with two streams (Bilen and Vedaldi, CVPR 2016).
 
-A region's score is the product of a softmax over classes and a softmax over regions; an image's score is their sum,
-trained with the binary log loss. `box_scores` weights regions by the proposals' own scores, as the released code does
-with EdgeBoxes.
+A region's score is the product of a softmax over classes and a softmax over regions; an image's score is the sum over
+its regions, trained with the binary log loss. `box_scores` weights regions by the proposals' own scores, as the
+released code does with EdgeBoxes.
 """
 
 from __future__ import annotations
