@@ -147,7 +147,7 @@ def test_plots_are_drawn_with_names_and_links_and_what_is_hostile_is_text_in_the
     names = figure.locator("svg a text").all_text_contents()
     assert any(name.startswith("<script>") for name in names)
     assert len(names) == 40
-    assert figure.locator("svg").get_attribute("aria-label").startswith("mAP_area of 40 methods")
+    assert figure.locator("svg").get_attribute("aria-label").startswith("mAP_area of 40 rows")
     page.goto(page.url.replace(BOARD, "index.html"))
     page.locator("figure.plot svg a").first.click()
     assert page.locator("h1").inner_text() != "weakloc"
