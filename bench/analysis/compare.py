@@ -7,7 +7,6 @@ or images are refused, or compared with a remark; on different images they are u
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from bench.tables.frames import make_frame, tables_to_html, tables_to_text
 from bench.tables.leaderboard import other_conventions
 from bench.tables.model import Cell, Table
 from bench.tables.numbers import bounds, format_difference, percent
+from bench.tables.ranked import mean_over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,12 +216,9 @@ def _list_settings(a: Result, b: Result) -> tuple[str, ...]:
 
 def _average(values: Sequence[Fractions]) -> Fractions:
     """Average over seeds, by name; undefined if any value is."""
-    return {name: _mean([one[name] for one in values]) for name in values[0] if all(name in one for one in values)}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return statistics.fmean(defined) if len(defined) == len(values) else None
+    return {
+        name: mean_over_seeds([one[name] for one in values]) for name in values[0] if all(name in one for one in values)
+    }
 
 
 def _average_draws(draws: Sequence[Draws]) -> Draws:

@@ -14,7 +14,7 @@ from bench.core.boxes import FloatArray
 from bench.core.files import array_digest
 from bench.errors import BadFileError
 from bench.records.collection import StoredResult, leave_out, require_replicates
-from bench.records.outcomes import OLD, UNREADABLE, Outcomes, read_outcomes
+from bench.records.outcomes import OLD, OTHER, UNREADABLE, Outcomes, read_outcomes
 from bench.records.replicates import read_replicates, replicates_path
 
 _SAME = 1e-9
@@ -30,6 +30,8 @@ def require_whole(stored: StoredResult) -> StoredResult:
     outcomes = read_outcomes(stored.record, stored.result)
     if outcomes is None:
         return stored
+    if stored.result.outcomes_digest is None:
+        raise BadFileError(stored.record.with_suffix(".parquet"), OTHER)
     drawn, replicates = _draw_first(stored)
     for name, values in summarise_again(stored, outcomes, drawn).items():
         recorded, (value, *redrawn) = stored.result.metrics[name], class_mean(values)

@@ -16,6 +16,7 @@ from bench.core.files import content_digest, require_regular_file
 from bench.errors import BadFileError
 from bench.records.result import Result
 
+OTHER = "not the outcomes that the record was made with: score the predictions again"
 OLD = "outcomes of another version of the scoring: score the predictions again"
 
 UNREADABLE = (pa.ArrowException, KeyError, IndexError, TypeError, ValueError)
@@ -49,7 +50,7 @@ def _read(path: Path, _modified: int, digest: str | None, images: int) -> Outcom
     try:
         content = require_regular_file(path).read_bytes()
         if digest not in (None, content_digest(content)):
-            raise BadFileError(path, "not the outcomes that the record was made with: score the predictions again")
+            raise BadFileError(path, OTHER)
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         classes = tuple(json.loads(table.schema.metadata[b"classes"]))
         _require_indices(table["image"], images, "image")

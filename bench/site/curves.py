@@ -10,9 +10,9 @@ from markupsafe import Markup
 from bench.analysis.curves import Curve, find_switch
 from bench.records.result import Result
 from bench.site.parts import Board, make_text_table, markup
-from bench.site.plots import Plot, average_seeds, name_first, plot_lines
+from bench.site.plots import Plot, name_first, plot_lines
 from bench.tables.numbers import percent
-from bench.tables.ranked import SeedGroup
+from bench.tables.ranked import SeedGroup, mean_over_seeds
 
 Line = Mapping[float, float | None]
 """The value of a metric, by value of the switch."""
@@ -86,7 +86,7 @@ def _find_metric(rows: Sequence[SeedGroup], curves: Sequence[Curve]) -> str | No
 
 def _average(group: Sequence[Curve], metric: str) -> Line:
     lines = [dict(zip(curve.values, curve.metrics.get(metric, ()), strict=False)) for curve in group]
-    return {value: average_seeds(line.get(value) for line in lines) for value in lines[0]}
+    return {value: mean_over_seeds([line.get(value) for line in lines]) for value in lines[0]}
 
 
 def _plot(title: str, lines: Mapping[str, Line], x: str, y: str, own: float | None) -> Plot:

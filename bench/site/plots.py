@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from bench.site.data import escape_json
 from bench.site.paths import method_page, run_page
 from bench.tables.leaderboard import average_cost, get_evaluation
 from bench.tables.model import Row, Table
-from bench.tables.ranked import SeedGroup, list_values
+from bench.tables.ranked import SeedGroup, list_values, mean_over_seeds
 
 MOST = 40
 """The most rows of a plot: the best of a leaderboard, whose table has all."""
@@ -133,15 +133,9 @@ def _list_cells(table: Table, rows: Sequence[SeedGroup], metric: str) -> Iterato
     for name, _, group in name_first(table, rows):
         each = [result.per_class.get(metric, {}) for result in group]
         for label in each[0]:
-            value = average_seeds(one.get(label) for one in each)
+            value = mean_over_seeds([one.get(label) for one in each])
             if value is not None:
                 yield {"name": name, "class": label, "value": _round(value)}
-
-
-def average_seeds(values: Iterable[float | None]) -> float | None:
-    """Return the mean of a number over seeds; None if it is undefined for one of them."""
-    known = [*values]
-    return None if None in known else statistics.fmean(known)  # type: ignore[arg-type]
 
 
 def plot_costs(table: Table, rows: Sequence[SeedGroup], root: str) -> list[Plot]:
@@ -227,13 +221,9 @@ def plot_lines(
     *,
     unit: bool = False,
     small: bool = False,
-    zero: bool = True,
     mark: float | None = None,
 ) -> Plot:
-    """Plot named lines of points (x, y).
-
-    unit: both axes from 0 to 1. small: one of many. zero: whether y starts at 0. mark: an x to point out.
-    """
+    """Plot named lines of points (x, y). unit: both axes from 0 to 1. small: one of many. mark: an x to point out."""
     series = [
         {"name": name, "points": np.round(np.array(points, dtype=float), 4).tolist()}
         for name, points in lines.items()
@@ -243,7 +233,7 @@ def plot_lines(
     if mark is not None:
         at = {name: dict(points).get(mark) for name, points in lines.items()}
         described = [f"{name} has {value:.3g} at {mark:g}" for name, value in at.items() if value is not None]
-    data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "zero": zero, "mark": mark}
+    data = {"series": series, "x": x, "y": y, "unit": unit, "small": small, "mark": mark}
     return Plot("lines", title, f"{y} over {x}: {', '.join(described)}", data)
 
 

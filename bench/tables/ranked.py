@@ -53,6 +53,12 @@ def list_values(row: SeedGroup, metric: str) -> list[float]:
     return [value for result in row if (value := result.metrics.get(metric)) is not None]
 
 
+def mean_over_seeds(values: Sequence[float | None]) -> float | None:
+    """Return the mean of a number over seeds; None if it is undefined for one of them."""
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if len(defined) == len(values) else None
+
+
 def average_replicates(
     row: SeedGroup, metric: str, draws: ReplicatesByAddress
 ) -> tuple[tuple[str, int], FloatArray] | None:

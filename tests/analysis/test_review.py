@@ -135,7 +135,7 @@ def test_a_good_result_passes_and_the_comment_says_so(measured: Path, capsys: py
         (edit(metrics={"CorLoc": 0.3}, per_class={}, intervals={"CorLoc": [0.1, 0.5]}), "not those of its replicates"),
         (change_outcomes, "its outcomes give"),
         (lambda folder: (folder / f"{GOOD}.replicates.parquet").unlink(), "no bootstrap replicates beside it"),
-        (edit(outcomes_digest=None), "no digest of its outcomes per image"),
+        (edit(outcomes_digest=None), "not the outcomes that the record was made with"),
         (edit(provenance={"revision": "a" * 40, "dirty": True, "changed": ["methods/cam.py"]}), "edited checkout"),
         (edit(provenance={}), "neither a revision nor a version"),
         (edit(tuned_on="unknown"), "does not say what its settings were chosen on"),

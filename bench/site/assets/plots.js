@@ -144,7 +144,7 @@ function lines(data, width) {
     width: Math.min(width, data.small ? 260 : 560), height: data.small ? 142 : 252, marginTop: 24, marginBottom: 34,
     marginLeft: 40, marginRight: 16,
     x: { label: data.x, domain: data.unit ? [0, 1] : undefined, ticks: data.small ? 3 : 6, labelAnchor: "center" },
-    y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: data.zero, nice: !data.zero, ticks: data.small ? 3 : 5, grid: true },
+    y: { label: data.y, domain: data.unit ? [0, 1] : undefined, zero: true, ticks: data.small ? 3 : 5, grid: true },
     marks: [
       data.mark === null ? null : Plot.ruleX([data.mark], { stroke: "var(--soft)", strokeDasharray: "3,3" }),
       ...parts.map((some) => Plot.line(some, {
